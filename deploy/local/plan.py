@@ -1,0 +1,156 @@
+"""What is OVN Pay made of on one machine? Its processes, their environment, and how clients find them."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from deploy.local import ports
+from deploy.local.home import MARK_VARIABLE, Home
+from deploy.local.postgres import EmbeddedPostgres
+from deploy.local.service import Service, python_service, server_service
+from deploy.local.valkey import EmbeddedValkey
+
+# Development settles in seconds, so the provider is asked in seconds; and it has no use for the published limits,
+# which would stop a developer after 1,000 calls. What the developer exports wins over all of these.
+_DEFAULTS = {
+    "OVNPAY_ENVIRONMENT": "development",
+    "OVNPAY_POLL_AFTER_INSTANT_SECONDS": "3",
+    "OVNPAY_POLL_AFTER_SAME_DAY_SECONDS": "5",
+    "OVNPAY_POLL_AFTER_STANDARD_SECONDS": "5",
+    "PAYSTREAM_SIM_REQUESTS_PER_HOUR": "0",
+    "PAYSTREAM_SIM_FUNDING_PER_MINUTE": "0",
+}
+
+
+class Plan(NamedTuple):
+    """What to run. `description` becomes stack.json; a job may add to it. `notes` are told to the developer."""
+
+    services: list[Service]
+    description: dict[str, Any]
+    notes: list[str]
+
+
+PlanMaker = Callable[[Home, Mapping[str, str]], Plan]
+
+
+def make_plan(home: Home, environ: Mapping[str, str]) -> Plan:
+    """The real system. Raises PortError or EmbeddedServerError when it can't be had as the environment asks."""
+    database_url, redis_url = _given(environ, "OVNPAY_DATABASE_URL"), _given(environ, "OVNPAY_REDIS_URL")
+    paystream_url = _given(environ, "OVNPAY_PAYSTREAM_URL")
+    host = environ.get("OVNPAY_GATEWAY_HOST") or "127.0.0.1"
+    not_ours = {"postgres": database_url, "valkey": redis_url, "paystream": paystream_url}
+    wanted = [port for port in ports.PORTS if not not_ours.get(port.name)]
+    numbers, notes = ports.choose(wanted, environ, host)
+
+    postgres = valkey = None
+    if not database_url:
+        postgres = EmbeddedPostgres(home.path / "postgres", numbers["postgres"], log_path=home.log_path("postgres"))
+        if not postgres.working_dir.exists():
+            notes.append("the first start here sets up PostgreSQL, which takes a second")
+        database_url = postgres.url
+    if not redis_url:
+        valkey = EmbeddedValkey(home.path / "valkey", numbers["valkey"], log_path=home.log_path("valkey"))
+        redis_url = valkey.url
+    secrets = home.secrets()
+    gateway_url = f"http://{_reachable(host)}:{numbers['gateway']}"
+    addresses = {
+        "OVNPAY_GATEWAY_HOST": host,
+        "OVNPAY_DATABASE_URL": database_url,
+        "OVNPAY_REDIS_URL": redis_url,
+        "OVNPAY_PAYSTREAM_URL": paystream_url or f"http://127.0.0.1:{numbers['paystream']}",
+        **{port.variable: str(numbers[port.name]) for port in wanted},
+    }
+    environment = {**_with_secrets(secrets, environ), **addresses, MARK_VARIABLE: str(home.path)}
+    description = _describe(home, environment, gateway_url, numbers)
+    services = [server_service(server) for server in (postgres, valkey) if server]
+    services.append(_bootstrap(home, environment, description, secrets.get("credentials")))
+    if not paystream_url:
+        services.append(_paystream(home, environment, gateway_url))
+    for name in ("workers", "scheduler"):
+        health = description["metrics"][name].removesuffix("/metrics") + "/health"
+        url = description["metrics"][name]
+        services.append(python_service(name, ["-m", name], environment, url=url, probe=health))
+    probe = f"{gateway_url}/health"
+    services.append(python_service("gateway", ["-m", "gateway"], environment, url=gateway_url, probe=probe))
+    return Plan(services, description, notes)
+
+
+def _bootstrap(
+    home: Home, environment: Mapping[str, str], description: dict[str, Any], kept: Mapping[str, Any] | None
+) -> Service:
+    """The job that migrates and ensures the demo organization; it prints the keys, or gets the kept ones back."""
+
+    def keep(output: str) -> None:
+        lines = output.strip().splitlines()
+        credentials = json.loads(lines[-1]) if lines else None
+        if not isinstance(credentials, dict) or "sandbox_key" not in credentials:
+            raise ValueError("printed no credentials")
+        home.keep_credentials(credentials)
+        description.update({name: credentials[name] for name in ("sandbox_key", "production_key", "owner")})
+
+    given = {"OVNPAY_BOOTSTRAP": json.dumps(kept)} if kept else {}
+    arguments = ["-m", "shared.cli", "bootstrap", "--json"]
+    return python_service("bootstrap", arguments, {**environment, **given}, on_output=keep)
+
+
+def _paystream(home: Home, environment: Mapping[str, str], gateway_url: str) -> Service:
+    own = {
+        "PAYSTREAM_SIM_RECORD": str(home.path / "paystream.sqlite"),
+        "PAYSTREAM_SIM_TEST_KEY": environment["OVNPAY_PAYSTREAM_TEST_KEY"],
+        "PAYSTREAM_SIM_LIVE_KEY": environment["OVNPAY_PAYSTREAM_LIVE_KEY"],
+        "PAYSTREAM_SIM_WEBHOOK_URL": f"{gateway_url}/api/v1/webhooks/paystream",
+        "PAYSTREAM_SIM_WEBHOOK_SECRET": environment["OVNPAY_PAYSTREAM_WEBHOOK_SECRET"],
+    }
+    exported = {name: value for name, value in environment.items() if name.startswith("PAYSTREAM_SIM_")}
+    url = environment["OVNPAY_PAYSTREAM_URL"]
+    complete = {**environment, **own, **exported}
+    return python_service("paystream", ["-m", "deploy.simulator"], complete, url=url, probe=f"{url}/health")
+
+
+def _with_secrets(secrets: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """The developer's environment, and below it what we fill in."""
+    ours = {
+        **_DEFAULTS,
+        "OVNPAY_KEY_PEPPER": secrets["key_pepper"],
+        "OVNPAY_PAYSTREAM_WEBHOOK_SECRET": secrets["webhook_secret"],
+        "OVNPAY_PAYSTREAM_TEST_KEY": secrets["paystream_test_key"],
+        "OVNPAY_PAYSTREAM_LIVE_KEY": secrets["paystream_live_key"],
+    }
+    return {**ours, **{name: _given(environ, name) for name in ours if _given(environ, name)}, **environ}
+
+
+def _describe(
+    home: Home, environment: Mapping[str, str], gateway_url: str, numbers: Mapping[str, int]
+) -> dict[str, Any]:
+    host = _reachable(environment["OVNPAY_GATEWAY_HOST"])
+    names = ("gateway", "workers", "scheduler")
+    return {
+        "gateway": gateway_url,
+        "paystream": environment["OVNPAY_PAYSTREAM_URL"],
+        "database_url": environment["OVNPAY_DATABASE_URL"],
+        "redis_url": environment["OVNPAY_REDIS_URL"],
+        "metrics": {name: f"http://{host}:{numbers[f'{name} metrics']}/metrics" for name in names},
+        "webhook_secret": environment["OVNPAY_PAYSTREAM_WEBHOOK_SECRET"],
+        "paystream_keys": {
+            "test": environment["OVNPAY_PAYSTREAM_TEST_KEY"],
+            "live": environment["OVNPAY_PAYSTREAM_LIVE_KEY"],
+        },
+        "home": str(home.path),
+    }
+
+
+def _given(environ: Mapping[str, str], name: str) -> str:
+    """What the developer set, directly or as a file (`NAME_FILE`, as in our settings); "" when nothing."""
+    if value := environ.get(name):
+        return value
+    path = environ.get(f"{name}_FILE")
+    if not path:
+        return ""
+    with open(os.path.expanduser(path)) as file:
+        return file.read().strip()
+
+
+def _reachable(host: str) -> str:
+    """An address to connect to, for one to listen on."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(host, f"[{host}]" if ":" in host else host)

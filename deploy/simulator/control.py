@@ -1,0 +1,201 @@
+"""How does a test steer the simulator and read its record? Not part of Paystream's API."""
+
+import ipaddress
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from deploy.simulator.api import limit_of
+from deploy.simulator.balance import Balances
+from deploy.simulator.door import Answer, Door, error_answer
+from deploy.simulator.errors import PaystreamError, conflict, invalid, not_found
+from deploy.simulator.faults import Faults, NewRule
+from deploy.simulator.model import MODES, Mode, Payment
+from deploy.simulator.moments import new_id
+from deploy.simulator.record import Record
+from deploy.simulator.settlement import Settlement, is_unsettled
+from deploy.simulator.webhooks import Webhooks
+from deploy.simulator.wire import Body, decode
+
+Handler = Callable[[web.Request], Awaitable[Any]]
+
+
+class Outcome(Body, kw_only=True):
+    code: Annotated[str, Meta(pattern=r"^[A-Z0-9_]{1,64}$")] | None = None
+
+
+class Notice(Body, kw_only=True):
+    """An event of the test's own making."""
+
+    error_prefix: ClassVar[str] = "EVENT"
+
+    type: Annotated[str, Meta(min_length=1, max_length=100)]
+    data: dict[str, Any]
+    forge: bool = False
+    id: str | None = None
+    timestamp: str | None = None
+    copies: Annotated[int, Meta(ge=1, le=100)] = 1
+    delay_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+
+
+class Adjustment(Body, kw_only=True):
+    error_prefix: ClassVar[str] = "BALANCE"
+
+    mode: Literal["test", "live"]
+    amount: Annotated[int, Meta(ge=-(10**15), le=10**15)]
+
+
+class Control:
+    """The /control endpoints: loopback only, without a key."""
+
+    def __init__(
+        self,
+        door: Door,
+        record: Record,
+        faults: Faults,
+        balances: Balances,
+        settlement: Settlement,
+        webhooks: Webhooks,
+    ) -> None:
+        self._door = door
+        self._record = record
+        self._faults = faults
+        self._balances = balances
+        self._settlement = settlement
+        self._webhooks = webhooks
+
+    def add_to(self, app: web.Application) -> None:
+        for method, path, handler in (
+            ("POST", "/faults", self.add_fault),
+            ("GET", "/faults", self.list_faults),
+            ("DELETE", "/faults", self.clear_faults),
+            ("DELETE", "/faults/{id}", self.remove_fault),
+            ("GET", "/record", self.record),
+            ("GET", "/stats", self.stats),
+            ("POST", "/payments/{id}/{outcome:return|fail|complete}", self.settle),
+            ("POST", "/balance", self.adjust_balance),
+            ("POST", "/webhooks/pause", self.pause),
+            ("POST", "/webhooks/resume", self.resume),
+            ("POST", "/webhooks/send", self.send),
+        ):
+            app.router.add_route(method, "/control" + path, self._guarded(handler))
+
+    def _guarded(self, handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            try:
+                if not ipaddress.ip_address(request.remote or "0.0.0.0").is_loopback:
+                    raise PaystreamError(403, "FORBIDDEN", "The control endpoints answer this machine only.")
+                data = await handler(request)
+                await self._record.committed()
+                answer = Answer(200, msgspec.json.encode(data))
+            except PaystreamError as error:
+                answer = error_answer(error)
+            return web.Response(
+                status=answer.status, body=answer.body, content_type="application/json", headers=answer.headers
+            )
+
+        return guarded
+
+    async def add_fault(self, request: web.Request) -> Any:
+        return self._faults.add(decode(await request.read(), NewRule))
+
+    async def list_faults(self, request: web.Request) -> Any:
+        return {"faults": list(self._faults.rules.values())}
+
+    async def clear_faults(self, request: web.Request) -> Any:
+        self._faults.clear()
+        return {"faults": []}
+
+    async def remove_fault(self, request: web.Request) -> Any:
+        if not self._faults.remove(request.match_info["id"]):
+            raise not_found("fault rule")
+        return {"id": request.match_info["id"], "deleted": True}
+
+    async def record(self, request: web.Request) -> Any:
+        """Everything Paystream knows, oldest first: the truth that tests compare with."""
+        await self._record.committed()
+        mode, limit = request.query.get("mode"), request.query.get("limit")
+        if mode is not None and mode not in MODES:
+            raise invalid("mode is test or live.", field="mode")
+        size = -1 if limit is None else limit_of(limit, most=1_000_000)
+        modes = MODES if mode is None else (mode, mode)
+        query = "SELECT id, doc FROM payments WHERE mode IN (?, ?) AND id > ? ORDER BY id LIMIT ?"
+        rows = self._record.rows(query, (*modes, request.query.get("cursor", ""), size))
+        return {
+            "payments": [msgspec.Raw(doc.encode()) for _, doc in rows],
+            "nextCursor": rows[-1][0] if len(rows) == size else None,
+            "recipients": self._documents("recipients", modes),
+            "topups": self._documents("topups", modes),
+            "batches": self._documents("batches", modes),
+            "balances": {name: self._balances.summary(name) for name in MODES if name in modes},
+            "webhooks": self._webhooks.counts(),
+        }
+
+    def _documents(self, table: str, modes: tuple[str, ...]) -> list[msgspec.Raw]:
+        query = f"SELECT doc FROM {table} WHERE mode IN (?, ?) ORDER BY id"
+        return [msgspec.Raw(doc.encode()) for (doc,) in self._record.rows(query, modes)]
+
+    async def stats(self, request: web.Request) -> Any:
+        await self._record.committed()
+        calls: dict[str, dict[str, int]] = {}
+        for (endpoint, outcome), count in sorted(self._door.calls.items()):
+            calls.setdefault(endpoint, {})[outcome] = count
+        payments: dict[Mode, dict[str, int]] = {mode: {} for mode in MODES}
+        query = "SELECT mode, status, count(*) FROM payments GROUP BY mode, status"
+        for mode, status, count in self._record.rows(query):
+            payments[mode][status] = count
+        return {"calls": calls, "payments": payments, "webhooks": self._webhooks.counts()}
+
+    async def settle(self, request: web.Request) -> Any:
+        """Ends a payment by hand, as the bank would."""
+        outcome = decode(await request.read() or b"{}", Outcome)
+        payment = self._record.get(Payment, request.match_info["id"])
+        if payment is None:
+            raise not_found("payment")
+        what = request.match_info["outcome"]
+        begun = payment.started_at > 0
+        allowed = begun and (payment.status in ("sent", "completed") if what == "return" else is_unsettled(payment))
+        if not allowed:
+            message = f"A payment that is {payment.status} has no {what} now."
+            raise conflict("INVALID_STATE", message, status=payment.status)
+        if what == "return":
+            self._settlement.give_back(payment, outcome.code or "R02")
+        elif what == "fail":
+            self._settlement.fail(payment, outcome.code or "BANK_REJECTED")
+        else:
+            self._settlement.complete(payment)
+        return payment.view()
+
+    async def adjust_balance(self, request: web.Request) -> Any:
+        change = decode(await request.read(), Adjustment)
+        move = self._balances.credit if change.amount >= 0 else self._balances.debit
+        move(change.mode, abs(change.amount), new_id("adj"))
+        return self._balances.summary(change.mode)
+
+    async def pause(self, request: web.Request) -> Any:
+        self._webhooks.pause()
+        return self._webhooks.counts()
+
+    async def resume(self, request: web.Request) -> Any:
+        self._webhooks.resume()
+        return self._webhooks.counts()
+
+    async def send(self, request: web.Request) -> Any:
+        notice = decode(await request.read(), Notice)
+        subject = new_id("sent")
+        event_id = self._webhooks.emit(
+            "test",
+            notice.type,
+            subject,
+            notice.data,
+            forged=notice.forge,
+            event_id=notice.id,
+            at=notice.timestamp,
+            copies=notice.copies,
+            delay_seconds=notice.delay_seconds,
+            always=True,
+        )
+        return {"id": event_id}

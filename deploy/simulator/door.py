@@ -1,0 +1,218 @@
+"""What does every API call pass through? Key, limits, idempotency, faults, one commit, the envelope."""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from deploy.simulator.errors import PaystreamError, invalid, rejected, too_many
+from deploy.simulator.faults import BEFORE_PROCESSING, Faults, argument_of, name_of
+from deploy.simulator.limits import Limit
+from deploy.simulator.model import Mode
+from deploy.simulator.moments import new_id, now_moment
+from deploy.simulator.options import Options
+from deploy.simulator.record import Record
+from deploy.simulator.wire import Body, decode, fingerprint_source
+
+log = structlog.get_logger("simulator")
+GONE_CHECK_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One API call, as an endpoint sees it."""
+
+    mode: Mode
+    key: str | None
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    items: list[dict[str, Any]]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One line of the API: `run` answers the `data`, in one step without an await."""
+
+    method: str
+    path: str
+    run: Callable[[Call], Any]
+    body: type[Body] | None = None
+    status: int = 200
+    endpoint: str = "other"
+    """Its name in fault rules."""
+
+
+@dataclass(slots=True)
+class Answer:
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Door:
+    """Handles every call of the API the same way."""
+
+    def __init__(self, options: Options, record: Record, faults: Faults) -> None:
+        self._options = options
+        self._record = record
+        self._faults = faults
+        self._modes: dict[str, Mode] = {options.test_key: "test", options.live_key: "live"}
+        message = "Too many requests with this key."
+        self._requests = Limit(options.requests_per_hour, 3600, message)
+        self._funding = Limit(options.funding_per_minute, 60, "Too many funding operations with this key.")
+        self.stopping = asyncio.Event()
+        self.calls: Counter[tuple[str, str]] = Counter()
+
+    async def handle(self, route: Route, request: web.Request) -> web.StreamResponse:
+        answer = None
+        try:
+            answer = await self._answer(route, request)
+        except PaystreamError as error:
+            answer = error_answer(error)
+        except web.HTTPException:
+            raise
+        except Exception:
+            log.exception("call.broke", method=route.method, path=route.path)
+            answer = error_answer(PaystreamError(500, "INTERNAL_ERROR", "Something went wrong."))
+        outcome = "no answer" if answer is None else str(answer.status)
+        self.calls[f"{route.method} {route.path}", outcome] += 1
+        if answer is None:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()
+        return web.Response(
+            status=answer.status, body=answer.body, content_type="application/json", headers=answer.headers
+        )
+
+    async def _answer(self, route: Route, request: web.Request) -> Answer | None:
+        """The answer, or None when the connection is to end without one."""
+        api_key = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        mode = self._modes.get(api_key)
+        if mode is None or not request.headers["Authorization"].startswith("Bearer "):
+            raise PaystreamError(401, "UNAUTHORIZED", "Give a valid API key as a bearer token.")
+        self._requests.pass_or_raise(api_key)
+        if route.endpoint == "topup":
+            self._funding.pass_or_raise(api_key)
+        content = await request.read() if route.body is not None else b""
+        key = _idempotency_key(request) if route.method == "POST" else None
+        body, mistake = None, None
+        if route.body is not None:
+            try:
+                body = decode(content, route.body)
+            except PaystreamError as error:
+                mistake = error
+        source = fingerprint_source(content, body)
+        seen = f"{route.method} {request.path}\n".encode(errors="replace") + source
+        fingerprint = hashlib.blake2b(seen, digest_size=16).digest()
+        if route.body is None or route.path.startswith("/batches/"):
+            # What is read from the record must not be older than what was answered.
+            await self._record.committed()
+        # From here to the run there is no await for a call that is not held: two with one key can not both pass.
+        if key is not None and (stored := self._record.answer(mode, key)) is not None:
+            return await self._replay(stored, fingerprint)
+        payments = body.subjects() if body is not None else []
+        once_key = f"{mode} {key or fingerprint.hex()}"
+        faults = self._faults.of_call(_fault_endpoint(route), mode, payments, once_key) if mistake is None else []
+        for fault in faults:
+            if name_of(fault) in BEFORE_PROCESSING:
+                return await self._fault_before(name_of(fault), request)
+        call = Call(mode, key, request.match_info, request.query, body)
+        answer = self._run(route, call, mistake or _rejection(faults, payments))
+        if key is not None and answer.status < 500:
+            self._record.keep_answer(mode, key, fingerprint, answer.status, answer.body)
+        await self._record.committed()
+        return await self._fault_after(faults, request, answer)
+
+    def _run(self, route: Route, call: Call, mistake: PaystreamError | None) -> Answer:
+        """Never raises a definite error: its answer is stored under the key like a success."""
+        try:
+            if mistake is not None:
+                raise mistake
+            data = route.run(call)
+        except PaystreamError as error:
+            if not error.is_definite:
+                raise
+            return error_answer(error)
+        meta: dict[str, Any] = {"requestId": new_id("req"), "timestamp": now_moment()}
+        if isinstance(data, Page):
+            meta["nextCursor"] = data.next_cursor
+            data = data.items
+        return Answer(route.status, msgspec.json.encode({"data": data, "meta": meta}))
+
+    async def _replay(self, stored: tuple[bytes, int, bytes], fingerprint: bytes) -> Answer:
+        first_fingerprint, status, body = stored
+        if first_fingerprint != fingerprint:
+            message = "This Idempotency-Key was used for another request."
+            raise rejected("IDEMPOTENCY_KEY_REUSED", message)
+        # The first call's commit may still be under way: an answer before it could be of nothing.
+        await self._record.committed()
+        return Answer(status, body, {"Idempotent-Replayed": "true"})
+
+    async def _fault_before(self, name: str, request: web.Request) -> Answer | None:
+        if name == "rate_limited":
+            raise too_many("Too many requests with this key.", 1)
+        if name == "error_500":
+            raise PaystreamError(500, "INTERNAL_ERROR", "Something went wrong.")
+        await self._hold(request, self._options.fault_timeout_seconds)
+        return None
+
+    async def _fault_after(self, faults: list[str], request: web.Request, answer: Answer) -> Answer | None:
+        slow_seconds = argument_of(faults, "slow")
+        if slow_seconds is not None:
+            await self._hold(request, float(slow_seconds))
+        if argument_of(faults, "timeout_after_accept") is not None:
+            await self._hold(request, self._options.fault_timeout_seconds)
+            return None
+        if argument_of(faults, "error_500_after_accept") is not None:
+            raise PaystreamError(500, "INTERNAL_ERROR", "Something went wrong.")
+        return answer
+
+    async def _hold(self, request: web.Request, seconds: float) -> None:
+        """Waits, but not longer than the client or this process."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + seconds
+        while (left_seconds := ends_at - loop.time()) > 0 and not self.stopping.is_set():
+            if request.transport is None or request.transport.is_closing():
+                return
+            await asyncio.sleep(min(left_seconds, GONE_CHECK_SECONDS))
+
+
+def error_answer(error: PaystreamError) -> Answer:
+    headers = {}
+    if error.retry_after_seconds is not None:
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    return Answer(error.status, msgspec.json.encode(error.as_json()), headers)
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
+        message = "An Idempotency-Key is 1 to 255 printable ASCII characters."
+        raise invalid(message, error_id="INVALID_IDEMPOTENCY_KEY", field="Idempotency-Key")
+    return key
+
+
+def _fault_endpoint(route: Route) -> str:
+    return "reads" if route.method == "GET" else route.endpoint
+
+
+def _rejection(faults: list[str], payments: list[Any]) -> PaystreamError | None:
+    code = argument_of(faults, "reject")
+    if code is None:
+        return None
+    if code == "INSUFFICIENT_BALANCE":
+        required_cents = sum(payment.amount for payment in payments)
+        return rejected(code, "The available balance does not cover this.", available=0, required=required_cents)
+    return rejected(code, "Paystream rejects this payment.")

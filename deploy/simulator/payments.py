@@ -1,0 +1,109 @@
+"""How is a payment asked for, looked up, canceled and retried?"""
+
+from typing import Any
+
+from deploy.simulator.balance import Balances
+from deploy.simulator.errors import conflict, not_found, rejected
+from deploy.simulator.faults import Faults
+from deploy.simulator.model import CANCELABLE, Mode, Payment, Rail, Stage
+from deploy.simulator.moments import new_id, now_moment, now_seconds
+from deploy.simulator.options import Options
+from deploy.simulator.recipients import Recipients
+from deploy.simulator.record import Record
+from deploy.simulator.settlement import Settlement
+from deploy.simulator.wire import NewPayment
+
+MOST_RETRIES = 3
+NEVER_RETRIED = ("COMPLIANCE_HOLD", "INVALID_RECIPIENT", "VALIDATION_ERROR")
+
+
+def rail_of(body: NewPayment) -> Rail:
+    if body.rail is None:
+        return "rtp" if body.urgency else "standard"
+    return "rtp" if body.rail == "instant" else body.rail
+
+
+class Payments:
+    """The payment calls. None of them awaits: each is one step, then committed as a whole."""
+
+    def __init__(
+        self,
+        options: Options,
+        record: Record,
+        balances: Balances,
+        recipients: Recipients,
+        settlement: Settlement,
+        faults: Faults,
+    ) -> None:
+        self._options = options
+        self._record = record
+        self._balances = balances
+        self._recipients = recipients
+        self._settlement = settlement
+        self._faults = faults
+
+    def create(self, mode: Mode, body: NewPayment, key: str | None) -> Payment:
+        """Raises INVALID_RECIPIENT, PAYMENT_METHOD_NOT_VERIFIED or INSUFFICIENT_BALANCE."""
+        self._recipients.require_payable(mode, body.recipient_id, "recipientId")
+        self._balances.require(mode, body.amount)
+        payment = self.new(mode, body, key, endpoint="payments", batch_id=None)
+        self._settlement.begin(payment)
+        self._settlement.created(payment)
+        return payment
+
+    def new(self, mode: Mode, body: NewPayment, key: str | None, *, endpoint: str, batch_id: str | None) -> Payment:
+        """A payment that has not begun yet, nor is in the record."""
+        created_at = now_moment()
+        return Payment(
+            id=new_id("pay"),
+            mode=mode,
+            recipient_id=body.recipient_id,
+            amount_cents=body.amount,
+            rail=rail_of(body),
+            description=body.description,
+            metadata=body.metadata,
+            batch_id=batch_id,
+            idempotency_key=key,
+            created_at=created_at,
+            updated_at=created_at,
+            history=[Stage("created", created_at)],
+            faults=self._faults.of_payment(endpoint, mode, body),
+        )
+
+    def get(self, mode: Mode, payment_id: str) -> Payment:
+        payment = self._record.get(Payment, payment_id)
+        if payment is None or payment.mode != mode:
+            raise not_found("payment")
+        return payment
+
+    def cancel(self, mode: Mode, payment_id: str) -> Payment:
+        payment = self.get(mode, payment_id)
+        if payment.status not in CANCELABLE:
+            message = f"A payment that is {payment.status} can not be canceled."
+            raise conflict("INVALID_STATE", message, status=payment.status)
+        self._settlement.cancel(payment, was_begun=payment.started_at > 0)
+        return payment
+
+    def retry(self, mode: Mode, payment_id: str) -> Payment:
+        """Sends a failed payment again: at most 3 times, with a pause between, and some failures never."""
+        payment = self.get(mode, payment_id)
+        details: dict[str, Any] = {"status": payment.status, "retries": payment.retries}
+        if payment.status != "failed":
+            raise conflict("INVALID_STATE", "Only a failed payment can be retried.", **details)
+        if payment.failure_code in NEVER_RETRIED:
+            message = "This failure can not be retried."
+            raise rejected("RETRY_NOT_ALLOWED", message, failureCode=payment.failure_code)
+        if payment.retries >= MOST_RETRIES:
+            raise rejected("RETRY_LIMIT_REACHED", f"A payment is retried {MOST_RETRIES} times at most.", **details)
+        now = now_seconds()
+        if payment.retried_at is not None and now - payment.retried_at < self._options.retry_gap_seconds:
+            raise conflict("RETRY_TOO_SOON", "The last retry was too short a while ago.", **details)
+        self._balances.require(mode, payment.amount_cents)
+        payment.retries += 1
+        payment.retried_at = now
+        payment.failure_code = payment.failure_reason = None
+        payment.status = "created"
+        payment.updated_at = now_moment()
+        payment.history.append(Stage("created", payment.updated_at))
+        self._settlement.begin(payment)
+        return payment

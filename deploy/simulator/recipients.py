@@ -1,0 +1,143 @@
+"""Who can be paid, and by which verified method?"""
+
+from deploy.simulator.errors import invalid, not_found, rejected
+from deploy.simulator.model import Method, Mode, Recipient
+from deploy.simulator.moments import moment, new_id, now_moment, now_seconds
+from deploy.simulator.options import Options
+from deploy.simulator.record import Record
+from deploy.simulator.timer import Timer
+from deploy.simulator.wire import BankAccount, NewMethod, NewRecipient
+
+
+class Recipients:
+    """Recipients verify by themselves; `+kyc_rejected` and `+kyc_pending` in the email say otherwise."""
+
+    def __init__(self, options: Options, record: Record, timer: Timer) -> None:
+        self._options = options
+        self._record = record
+        self._timer = timer
+        self._known: dict[str, Recipient] = {}
+        """Recipients are read with every payment and change rarely, so all that were asked for stay here."""
+
+    def start(self) -> None:
+        for recipient in self._record.load_due(Recipient):
+            self._known[recipient.id] = recipient
+            self._timer.at(recipient.due_at or 0, self._verify, recipient)
+
+    def find(self, mode: Mode, recipient_id: str) -> Recipient | None:
+        """The recipient, if it exists in this mode."""
+        recipient = self._known.get(recipient_id) or self._record.get(Recipient, recipient_id)
+        if recipient is None or recipient.mode != mode:
+            return None
+        return self._known.setdefault(recipient_id, recipient)
+
+    def get(self, mode: Mode, recipient_id: str) -> Recipient:
+        recipient = self.find(mode, recipient_id)
+        if recipient is None:
+            raise not_found("recipient")
+        return recipient
+
+    def require_payable(self, mode: Mode, recipient_id: str, field: str) -> None:
+        """Raises INVALID_RECIPIENT or PAYMENT_METHOD_NOT_VERIFIED."""
+        recipient = self.find(mode, recipient_id)
+        if recipient is None:
+            raise rejected("INVALID_RECIPIENT", "No such recipient.", recipientId=recipient_id, field=field)
+        method = recipient.default_method()
+        if method is None or method.status != "verified":
+            raise rejected(
+                "PAYMENT_METHOD_NOT_VERIFIED",
+                "The recipient's default payment method is not verified.",
+                recipientId=recipient_id,
+                field=field,
+                status=None if method is None else method.status,
+            )
+
+    def create(self, mode: Mode, body: NewRecipient, key: str | None) -> Recipient:
+        recipient = Recipient(
+            id=new_id("rec"),
+            mode=mode,
+            name=body.name,
+            email=body.email,
+            external_id=body.external_id,
+            methods=[],
+            idempotency_key=key,
+            created_at=now_moment(),
+        )
+        self._known[recipient.id] = recipient
+        self._add(recipient, "bank_account", body.bank_account, make_default=True)
+        return recipient
+
+    def add_method(self, mode: Mode, recipient_id: str, body: NewMethod) -> Method:
+        recipient = self.get(mode, recipient_id)
+        if (body.bank_account is None) == (body.plaid_token is None):
+            message = "Give either bankAccount or plaidToken."
+            raise invalid(message, error_id="PAYMENT_METHOD_INVALID_BODY", field="bankAccount")
+        if len(recipient.methods) >= 20:
+            raise invalid("A recipient has at most 20 payment methods.", error_id="PAYMENT_METHOD_TOO_MANY")
+        kind = "plaid" if body.bank_account is None else "bank_account"
+        make_default = body.is_default or not recipient.methods
+        return self._add(recipient, kind, body.bank_account, make_default=make_default)
+
+    def set_default(self, mode: Mode, recipient_id: str, method_id: str, is_default: bool) -> Method:
+        recipient, method = self._method(mode, recipient_id, method_id)
+        if is_default:
+            self._make_default(recipient, method)
+        elif method.is_default:
+            message = "A default method stops being it when another becomes it."
+            raise invalid(message, error_id="PAYMENT_METHOD_INVALID_IS_DEFAULT", field="isDefault")
+        self._record.keep(recipient)
+        return method
+
+    def delete_method(self, mode: Mode, recipient_id: str, method_id: str) -> None:
+        recipient, method = self._method(mode, recipient_id, method_id)
+        recipient.methods.remove(method)
+        if method.is_default and recipient.methods:
+            recipient.methods[0].is_default = True
+        self._record.keep(recipient)
+
+    def _method(self, mode: Mode, recipient_id: str, method_id: str) -> tuple[Recipient, Method]:
+        recipient = self.get(mode, recipient_id)
+        for method in recipient.methods:
+            if method.id == method_id:
+                return recipient, method
+        raise not_found("payment method")
+
+    def _add(self, recipient: Recipient, kind: str, account: BankAccount | None, *, make_default: bool) -> Method:
+        now = now_seconds()
+        method = Method(
+            id=new_id("pm"),
+            type="plaid" if kind == "plaid" else "bank_account",
+            status="verified" if kind == "plaid" else "pending",
+            last4=None if account is None else account.account_number[-4:],
+            is_default=False,
+            created_at=moment(now),
+            verified_at=moment(now) if kind == "plaid" else None,
+        )
+        recipient.methods.append(method)
+        if make_default:
+            self._make_default(recipient, method)
+        if method.status == "pending" and "+kyc_pending" not in recipient.email.partition("@")[0]:
+            live = recipient.mode == "live"
+            method.due_at = now + (self._options.live_verify_seconds if live else self._options.verify_seconds)
+            recipient.due_at = min(recipient.due_at or method.due_at, method.due_at)
+            self._timer.at(method.due_at, self._verify, recipient)
+        self._record.keep(recipient)
+        return method
+
+    def _make_default(self, recipient: Recipient, chosen: Method) -> None:
+        for method in recipient.methods:
+            method.is_default = method is chosen
+
+    def _verify(self, recipient: Recipient) -> None:
+        now = now_seconds()
+        rejects = "+kyc_rejected" in recipient.email.partition("@")[0]
+        for method in recipient.methods:
+            if method.due_at is not None and method.due_at <= now:
+                method.due_at = None
+                method.status = "rejected" if rejects else "verified"
+                method.verified_at = None if rejects else moment(now)
+        waits = [method.due_at for method in recipient.methods if method.due_at is not None]
+        recipient.due_at = min(waits, default=None)
+        if recipient.due_at is not None:
+            self._timer.at(recipient.due_at, self._verify, recipient)
+        self._record.keep(recipient)

@@ -1,0 +1,101 @@
+"""How do the parts become one server? `Simulator`: an app, `start()` and `stop()`."""
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from deploy.simulator.api import Api
+from deploy.simulator.balance import Balances
+from deploy.simulator.batches import Batches
+from deploy.simulator.control import Control
+from deploy.simulator.door import Door, Route, error_answer
+from deploy.simulator.errors import PaystreamError
+from deploy.simulator.faults import Faults
+from deploy.simulator.options import Options
+from deploy.simulator.payments import Payments
+from deploy.simulator.recipients import Recipients
+from deploy.simulator.record import Record
+from deploy.simulator.settlement import Settlement
+from deploy.simulator.timer import Timer
+from deploy.simulator.webhooks import Webhooks
+
+LONGEST_BODY_BYTES = 4 * 1024 * 1024
+CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "PAYLOAD_TOO_LARGE"}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Simulator:
+    """Paystream on one port. `start()` answers the URL it is bound to."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._record = record = Record(options.record)
+        self._timer = timer = Timer()
+        self._faults = Faults(record)
+        self._webhooks = Webhooks(options, record, timer)
+        self._balances = Balances(options, record, timer)
+        self._recipients = Recipients(options, record, timer)
+        self._settlement = Settlement(options, record, timer, self._balances, self._webhooks)
+        payments = Payments(options, record, self._balances, self._recipients, self._settlement, self._faults)
+        batches = Batches(record, self._balances, self._recipients, self._settlement, payments)
+        self._door = Door(options, record, self._faults)
+        self._api = Api(record, self._balances, self._recipients, payments, batches)
+        self.app = self._app()
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> str:
+        self._faults.start()
+        self._balances.start()
+        self._recipients.start()
+        self._webhooks.start()
+        self._settlement.start()
+        await self._record.committed()
+        self._runner = web.AppRunner(
+            self.app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=75.0, handle_signals=False
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._options.host, self._options.port, backlog=1024)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def stop(self) -> None:
+        self._door.stopping.set()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        self._timer.stop()
+        await self._webhooks.stop()
+        await self._record.close()
+
+    def _app(self) -> web.Application:
+        app = web.Application(middlewares=[_errors_in_envelope], client_max_size=LONGEST_BODY_BYTES)
+        app.router.add_get("/health", _health)
+        for route in self._api.routes():
+            app.router.add_route(route.method, "/api/v1" + route.path, self._through_door(route))
+        if self._options.control:
+            Control(self._door, self._record, self._faults, self._balances, self._settlement, self._webhooks).add_to(
+                app
+            )
+        return app
+
+    def _through_door(self, route: Route) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await self._door.handle(route, request)
+
+        return handle
+
+
+async def _health(request: web.Request) -> web.Response:
+    return web.json_response({"status": "healthy"})
+
+
+@web.middleware
+async def _errors_in_envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What aiohttp itself refuses (an unknown path, a body too long) looks like every other error."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        code = CODES.get(error.status, "BAD_REQUEST")
+        answer = error_answer(PaystreamError(error.status, code, error.reason))
+        return web.Response(status=answer.status, body=answer.body, content_type="application/json")

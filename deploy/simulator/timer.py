@@ -1,0 +1,53 @@
+"""What is due now? One heap for everything that happens by itself, instead of a task each."""
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from deploy.simulator.moments import now_seconds
+
+SHORTEST_WAIT_SECONDS = 0.01
+MOST_PER_TURN = 500
+
+
+class Timer:
+    """Calls back what is due, in groups: whatever falls due within one wait shares one commit of the record."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Callable[[Any], None], Any]] = []
+        self._order = count()
+        self._handle: asyncio.TimerHandle | None = None
+        self._wakes_at = float("inf")
+
+    def at(self, due_at: float, callback: Callable[[Any], None], argument: Any) -> None:
+        heapq.heappush(self._heap, (due_at, next(self._order), callback, argument))
+        self._arm(due_at)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._heap.clear()
+
+    def _arm(self, due_at: float) -> None:
+        wakes_at = max(due_at, now_seconds() + SHORTEST_WAIT_SECONDS)
+        if wakes_at >= self._wakes_at:
+            return
+        if self._handle is not None:
+            self._handle.cancel()
+        self._wakes_at = wakes_at
+        self._handle = asyncio.get_running_loop().call_later(wakes_at - now_seconds(), self._turn)
+
+    def _turn(self) -> None:
+        self._handle, self._wakes_at = None, float("inf")
+        now = now_seconds()
+        try:
+            for _ in range(MOST_PER_TURN):
+                if not self._heap or self._heap[0][0] > now:
+                    break
+                _, _, callback, argument = heapq.heappop(self._heap)
+                callback(argument)
+        finally:
+            if self._heap:
+                self._arm(self._heap[0][0])

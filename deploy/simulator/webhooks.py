@@ -1,0 +1,175 @@
+"""Which event is sent next? A durable queue, at least once, each payment's events in order.
+
+An event enters the record in the transaction of the change it tells about, is sent only after that commit, and
+leaves the record when the receiver answers 2xx. What a killed process had not sent, or not yet crossed out, is sent
+by the next one.
+"""
+
+import asyncio
+from collections import Counter, deque
+from typing import Any
+
+import msgspec
+
+from deploy.simulator.delivery import Delivery
+from deploy.simulator.model import Event, Mode
+from deploy.simulator.moments import moment, new_id, now_seconds
+from deploy.simulator.options import Options
+from deploy.simulator.record import Record
+from deploy.simulator.timer import Timer
+
+FIRST_RETRY_SECONDS = 0.5
+LONGEST_RETRY_SECONDS = 60.0
+GIVE_UP_SECONDS = 86_400.0
+TALLY = "webhooks"
+
+
+class Webhooks:
+    """Queues events and keeps `webhook_concurrency` deliveries under way."""
+
+    def __init__(self, options: Options, record: Record, timer: Timer) -> None:
+        self._options = options
+        self._record = record
+        self._timer = timer
+        self._delivery = Delivery(options)
+        self._chosen = frozenset(options.webhook_events)
+        self._fresh: list[Event] = []
+        """Queued since the last commit; nothing may leave before it."""
+        self._lines: dict[str, deque[Event]] = {}
+        self._attempts: Counter[str] = Counter()
+        self._ready: asyncio.Queue[Event] = asyncio.Queue()
+        self._running = asyncio.Event()
+        self._senders: list[asyncio.Task[None]] = []
+        self.tally: Counter[str] = Counter()
+
+    def start(self) -> None:
+        self.tally.update(self._record.note(TALLY, dict[str, int]) or {})
+        self._record.on_commit.append(self._release)
+        self._running.set()
+        if self._options.webhook_url is None:
+            return
+        self._fresh.extend(self._record.load_due(Event))
+        self._release()
+        for number in range(max(1, self._options.webhook_concurrency)):
+            self._senders.append(asyncio.create_task(self._send_forever(), name=f"webhooks-{number}"))
+
+    async def stop(self) -> None:
+        for sender in self._senders:
+            sender.cancel()
+        await asyncio.gather(*self._senders, return_exceptions=True)
+        self._delivery.stop()
+
+    def pause(self) -> None:
+        self._running.clear()
+
+    def resume(self) -> None:
+        self._running.set()
+
+    def counts(self) -> dict[str, Any]:
+        pending = sum(map(len, self._lines.values())) + len(self._fresh)
+        return {
+            "sent": self.tally["sent"],
+            "pending": pending,
+            "failed": self.tally["failed"],
+            "lost": self.tally["lost"],
+            "attemptsRefused": self.tally["attemptsRefused"],
+            "forgedSent": self.tally["forgedSent"],
+            "forgedAccepted": self.tally["forgedAccepted"],
+            "paused": not self._running.is_set(),
+        }
+
+    def emit(
+        self,
+        mode: Mode,
+        kind: str,
+        subject: str,
+        data: dict[str, Any],
+        *,
+        delay_seconds: float = 0.0,
+        copies: int = 1,
+        forged: bool = False,
+        at: str | None = None,
+        event_id: str | None = None,
+        always: bool = False,
+    ) -> str | None:
+        """Queues an event with the next commit; returns its id, or None when nobody asked for its type."""
+        if self._options.webhook_url is None or not (always or forged or kind in self._chosen):
+            return None
+        now = now_seconds()
+        event_id = event_id or new_id("evt")
+        body = {"id": event_id, "type": kind, "data": data, "timestamp": at or moment(now)}
+        event = Event(
+            id=new_id("dlv"),
+            mode=mode,
+            due_at=now + delay_seconds,
+            subject=subject,
+            body=msgspec.json.encode(body).decode(),
+            created_at=now,
+            forged=forged,
+            copies=copies,
+        )
+        self._record.keep(event)
+        self._fresh.append(event)
+        return event_id
+
+    def count_lost(self) -> None:
+        self._count("lost")
+
+    def _count(self, name: str) -> None:
+        self.tally[name] += 1
+        self._record.keep_note(TALLY, self.tally)
+
+    def _release(self) -> None:
+        for event in self._fresh:
+            line = self._lines.setdefault(event.subject, deque())
+            line.append(event)
+            if len(line) == 1:
+                self._put_ready(event)
+        self._fresh.clear()
+
+    def _put_ready(self, event: Event) -> None:
+        if event.due_at is not None and event.due_at > now_seconds():
+            self._timer.at(event.due_at, self._ready.put_nowait, event)
+        else:
+            self._ready.put_nowait(event)
+
+    async def _send_forever(self) -> None:
+        while True:
+            event = await self._ready.get()
+            await self._running.wait()
+            body = event.body.encode()
+            if event.copies > 1:
+                sends = (self._delivery.send(body, forged=event.forged) for _ in range(event.copies))
+                statuses = await asyncio.gather(*sends)
+            else:
+                statuses = [await self._delivery.send(body, forged=event.forged)]
+            self._sent(event, statuses)
+
+    def _sent(self, event: Event, statuses: list[int]) -> None:
+        if event.forged and all(statuses):
+            self._count("forgedSent")
+            if any(200 <= status < 300 for status in statuses):
+                self._count("forgedAccepted")
+            self._next(event)
+        elif all(200 <= status < 300 for status in statuses):
+            self._count("sent")
+            self._next(event)
+        elif now_seconds() - event.created_at > GIVE_UP_SECONDS:
+            self._count("failed")
+            self._next(event)
+        else:
+            self._count("attemptsRefused")
+            attempt = self._attempts[event.id]
+            self._attempts[event.id] += 1
+            wait_seconds = min(FIRST_RETRY_SECONDS * 2.0 ** min(attempt, 10), LONGEST_RETRY_SECONDS)
+            self._timer.at(now_seconds() + wait_seconds, self._ready.put_nowait, event)
+
+    def _next(self, event: Event) -> None:
+        self._attempts.pop(event.id, None)
+        self._record.drop(event)
+        line = self._lines[event.subject]
+        line.popleft()
+        if line:
+            self._put_ready(line[0])
+        else:
+            del self._lines[event.subject]

@@ -1,0 +1,153 @@
+"""What may a client send, and what does each mistake in it answer?"""
+
+import re
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from deploy.simulator.errors import PaystreamError, invalid
+
+MOST_PAYMENTS_A_BATCH = 1_000
+MOST_CENTS_A_BATCH = 100_000_000
+
+Amount = Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
+Text = Annotated[str, Meta(min_length=1, max_length=500)]
+Digits = Annotated[str, Meta(pattern=r"^[0-9]{4,17}$")]
+Routing = Annotated[str, Meta(pattern=r"^[0-9]{9}$")]
+
+
+class Body(msgspec.Struct, rename="camel", kw_only=True):
+    """A request's JSON. Fields that Paystream does not publish are ignored."""
+
+    error_prefix: ClassVar[str] = "REQUEST"
+
+    def subjects(self) -> list["NewPayment"]:
+        """The payments it asks for, where faults may be written."""
+        return []
+
+
+class NewPayment(Body, kw_only=True):
+    error_prefix = "PAYMENT"
+
+    recipient_id: Text
+    amount: Amount
+    currency: Literal["usd"] = "usd"
+    rail: Literal["standard", "same_day_ach", "rtp", "instant"] | None = None
+    urgency: bool = False
+    description: Annotated[str, Meta(max_length=2_000)] | None = None
+    metadata: dict[str, Any] | None = None
+
+    def subjects(self) -> list["NewPayment"]:
+        return [self]
+
+
+class BatchPayment(Body, kw_only=True):
+    error_prefix = "PAYMENT"
+
+    recipient_id: Text
+    amount: Amount
+    description: Annotated[str, Meta(max_length=2_000)] | None = None
+
+
+class NewBatch(Body, kw_only=True):
+    error_prefix = "BATCH"
+
+    name: Text
+    hold: bool = False
+    payments: Annotated[list[BatchPayment], Meta(min_length=1, max_length=MOST_PAYMENTS_A_BATCH)]
+
+    def subjects(self) -> list[NewPayment]:
+        return [
+            NewPayment(recipient_id=line.recipient_id, amount=line.amount, description=line.description)
+            for line in self.payments
+        ]
+
+
+class Identity(Body, kw_only=True):
+    """Who the recipient is. It is checked and then forgotten."""
+
+    first_name: Text
+    last_name: Text
+    date_of_birth: Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+    ssn_last4: Annotated[str, Meta(pattern=r"^[0-9]{4}$")] | None = None
+    address: dict[str, Any]
+    tos_acceptance: Any = None
+
+
+class BankAccount(Body, kw_only=True):
+    account_number: Digits
+    routing_number: Routing
+    account_holder_name: Text
+    account_holder_type: Literal["individual", "business", "company"] = "individual"
+    account_type: Literal["checking", "savings"] = "checking"
+
+
+class NewRecipient(Body, kw_only=True):
+    error_prefix = "RECIPIENT"
+
+    name: Text
+    email: Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+$", max_length=320)]
+    external_id: Text | None = None
+    identity: Identity | None = None
+    bank_account: BankAccount | None = None
+
+
+class NewMethod(Body, kw_only=True):
+    error_prefix = "PAYMENT_METHOD"
+
+    bank_account: BankAccount | None = None
+    plaid_token: Text | None = None
+    is_default: bool = False
+
+
+class MethodChange(Body, kw_only=True):
+    error_prefix = "PAYMENT_METHOD"
+
+    is_default: bool
+
+
+class NewTopup(Body, kw_only=True):
+    error_prefix = "TOPUP"
+
+    amount: Amount
+    funding_source_id: Text
+
+
+class Nothing(Body, kw_only=True):
+    """The body of a POST that needs none."""
+
+
+B = TypeVar("B", bound=Body)
+
+_WHERE = re.compile(r" - at `\$\.?([^`]*)`$")
+_MISSING = re.compile(r"missing required field `([^`]+)`")
+
+
+def decode(content: bytes, kind: type[B]) -> B:
+    """The body of a request. Raises a 400 that names the field."""
+    if kind is Nothing and not content.strip():
+        content = b"{}"
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.ValidationError as error:
+        raise _mistake(str(error), kind) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid(f"The body is not JSON: {error}", error_id="INVALID_JSON") from error
+
+
+def _mistake(message: str, kind: type[Body]) -> PaystreamError:
+    where = _WHERE.search(message)
+    field = where.group(1) if where else ""
+    missing = _MISSING.search(message)
+    if missing:
+        field = f"{field}.{missing.group(1)}" if field else missing.group(1)
+    prefix = "PAYMENT" if kind is NewBatch and field.startswith("payments[") else kind.error_prefix
+    last = re.sub(r"\[[^\]]*\]$", "", field).rpartition(".")[2]
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", last).upper() or "BODY"
+    return invalid(message, error_id=f"{prefix}_INVALID_{name}", field=field or None)
+
+
+def fingerprint_source(content: bytes, body: Body | None) -> bytes:
+    """What makes two bodies the same: their meaning where they have one, not their spaces or the order of keys."""
+    return content if body is None else msgspec.json.encode(body, order="deterministic")

@@ -1,0 +1,1 @@
+"""The gateway: HTTP in, nothing else. It checks requests, calls the domain, shapes answers, rings bells."""

@@ -1,0 +1,55 @@
+"""The application: its connections, opened at start and closed in order at the end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+
+from aiohttp import web
+
+from gateway import routes
+from gateway.decoding import BODY_BYTES_MAX
+from gateway.keyring import Keyring
+from gateway.middleware import MIDDLEWARES
+from gateway.payout_intake import PayoutIntake
+from gateway.state import SERVICES, SETTINGS, Services
+from gateway.webhook_intake import WebhookIntake
+from shared import migrations
+from shared.broker import Doorbell
+from shared.clock import Clock, SystemClock
+from shared.db import engine_for, wait_until_ready
+from shared.settings import Settings
+
+INTAKE_CONNECTIONS = 2
+"""Connections that the intakes' threads need; the rest of the pool serves reads and other changes."""
+
+
+def create(settings: Settings, clock: Clock | None = None) -> web.Application:
+    """The gateway as an application. It serves once the database is there and migrated."""
+    application = web.Application(middlewares=MIDDLEWARES, client_max_size=BODY_BYTES_MAX)
+    application[SETTINGS] = settings
+    routes.add_to(application)
+
+    async def services(application: web.Application) -> AsyncIterator[None]:
+        engine = engine_for(settings, "gateway")
+        await asyncio.to_thread(wait_until_ready, engine, revision=migrations.HEAD)
+        used = clock or SystemClock()
+        doorbell = Doorbell(settings)
+        application[SERVICES] = made = Services(
+            settings=settings,
+            engine=engine,
+            doorbell=doorbell,
+            clock=used,
+            threads=ThreadPoolExecutor(max(settings.database_pool_size - INTAKE_CONNECTIONS, 1), "database"),
+            keyring=Keyring(settings.key_pepper, used),
+            payout_intake=PayoutIntake(settings, engine, doorbell, used),
+            webhook_intake=WebhookIntake(settings, engine, doorbell, used),
+        )
+        yield
+        await made.payout_intake.close()
+        await made.webhook_intake.close()
+        made.threads.shutdown()
+        doorbell.close()
+        engine.dispose()
+
+    application.cleanup_ctx.append(services)
+    return application

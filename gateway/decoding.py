@@ -1,0 +1,158 @@
+"""The strict decoder at the door: what passes here can be stored, compared and shown again unchanged.
+
+Refused beyond what JSON forbids: duplicate keys, NaN and infinities, endless nesting, numbers of thousands of
+digits, NUL and lone surrogates in text, unknown fields.
+"""
+
+import asyncio
+import json
+import re
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from gateway.envelope import ApiError
+
+BODY_BYTES_MAX = 1024 * 1024
+BODY_SECONDS_MAX = 10.0
+NUMBER_DIGITS_MAX = 30
+
+Shape = TypeVar("Shape")
+
+_MISSING = re.compile(r"Object missing required field `([^`]+)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `([^`]+)`")
+_AT = re.compile(r" - at `\$\.?([^`]*)`$")
+
+
+class _Refused(ValueError):
+    pass
+
+
+async def body_of(request: web.Request) -> bytes:
+    """The raw body, bounded in size and time."""
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Compressed bodies are not accepted; send it as it is")
+    if request.content_length is not None and request.content_length > BODY_BYTES_MAX:
+        raise _too_large()
+    try:
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            return await request.read()
+    except TimeoutError:
+        raise ApiError(
+            408,
+            "REQUEST_TIMEOUT",
+            f"The body did not arrive within {BODY_SECONDS_MAX:.0f} seconds",
+            headers={"Connection": "close"},
+        ) from None
+    except web.HTTPRequestEntityTooLarge:
+        raise _too_large() from None
+
+
+async def decoded(request: web.Request, shape: type[Shape]) -> tuple[Shape, bytes]:
+    """The request's body in the shape that the endpoint takes, and the body as it came."""
+    if request.content_type != "application/json":
+        raise ApiError(
+            415, "UNSUPPORTED_MEDIA_TYPE", "Send the body as JSON, with the header Content-Type: application/json"
+        )
+    raw = await body_of(request)
+    return convert(parse(raw), shape), raw
+
+
+def parse(raw: bytes) -> Any:
+    """Strict JSON."""
+    try:
+        text = raw.decode("utf-8")
+        return json.loads(
+            text,
+            object_pairs_hook=_no_duplicates,
+            parse_constant=_no_constant,
+            parse_int=_integer,
+            parse_float=_decimal,
+            cls=_Checking if "\\u" in text else None,
+        )
+    except UnicodeDecodeError:
+        problem = "it is not UTF-8"
+    except RecursionError:
+        problem = "it is nested too deeply"
+    except json.JSONDecodeError as error:
+        problem = f"{error.msg} at line {error.lineno}, column {error.colno}"
+    except _Refused as error:
+        problem = str(error)
+    raise ApiError(400, "INVALID_JSON", f"The body can't be read as JSON: {problem}")
+
+
+def convert(content: Any, shape: type[Shape]) -> Shape:
+    """Content in a shape; an error names the field."""
+    try:
+        return msgspec.convert(content, shape)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        at = _AT.search(text)
+        path = at[1] if at else ""
+        problem = _AT.sub("", text)
+        if found := _MISSING.search(problem):
+            path, problem = f"{path}.{found[1]}".strip("."), "is required"
+        elif found := _UNKNOWN.search(problem):
+            path, problem = f"{path}.{found[1]}".strip("."), "is not a field of this request"
+        else:
+            problem = f"has a wrong value: {problem[:1].lower()}{problem[1:]}"
+        details: dict[str, Any] = {"field": path} if path else {}
+        raise ApiError(400, "VALIDATION_ERROR", f"{path or 'The body'} {problem}", **details) from None
+
+
+def _too_large() -> ApiError:
+    return ApiError(
+        413, "PAYLOAD_TOO_LARGE", f"The body is larger than {BODY_BYTES_MAX} bytes", headers={"Connection": "close"}
+    )
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Refused(f"the field {next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise _Refused(f"{name} is not JSON")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > NUMBER_DIGITS_MAX:
+        raise _Refused(f"a number has more than {NUMBER_DIGITS_MAX} digits")
+    return int(digits)
+
+
+def _decimal(digits: str) -> float:
+    number = float(digits)
+    if len(digits) > NUMBER_DIGITS_MAX or number in (float("inf"), float("-inf")):
+        raise _Refused("a number is out of range")
+    return number
+
+
+class _Checking(json.JSONDecoder):
+    """Checks every text too; needed only where the body has escapes, for only they can smuggle these in."""
+
+    def decode(self, s: str, *arguments: Any) -> Any:
+        content = super().decode(s, *arguments)
+        _check_texts(content)
+        return content
+
+
+def _check_texts(content: Any) -> None:
+    if isinstance(content, str):
+        if "\0" in content:
+            raise _Refused("a text contains the NUL character")
+        try:
+            content.encode("utf-8")
+        except UnicodeEncodeError:
+            raise _Refused("a text contains half of a surrogate pair") from None
+    elif isinstance(content, dict):
+        for name, value in content.items():
+            _check_texts(name)
+            _check_texts(value)
+    elif isinstance(content, list):
+        for value in content:
+            _check_texts(value)

@@ -1,0 +1,81 @@
+"""What several handlers need: the caller, the idempotency key, an answer, and POSTs that run once under a key."""
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+import sqlalchemy as sa
+from aiohttp import web
+
+from gateway.envelope import ApiError, refusal_body, response, success_body
+from gateway.state import CREDENTIAL, REQUEST_ID, SERVICES
+from shared import idempotency, ledger
+from shared.errors import Refusal
+from shared.idempotency import KEY_LENGTH_MAX, Reused, Stored
+
+AMOUNT_CENTS_MAX = 1_000_000_000_000
+
+AmountCents = Annotated[int, msgspec.Meta(gt=0, le=AMOUNT_CENTS_MAX)]
+Reference = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+Description = Annotated[str, msgspec.Meta(max_length=500)]
+
+
+def wallet_id(request: web.Request) -> uuid.UUID:
+    """The wallet that the request's key opens."""
+    return request[CREDENTIAL].wallet_id
+
+
+def success(request: web.Request, data: Any) -> web.Response:
+    """A success with its data."""
+    return response(success_body(data, request[REQUEST_ID], request.app[SERVICES].clock.now()))
+
+
+def answer(status: int, body: bytes, *, replayed: bool) -> web.Response:
+    """An answer that is ready made, perhaps given before."""
+    return response(body, status, {"Idempotent-Replayed": "true"} if replayed else None)
+
+
+def idempotency_key(request: web.Request) -> str | None:
+    """The request's Idempotency-Key, if it has one."""
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not (0 < len(key) <= KEY_LENGTH_MAX and key.isascii() and key.isprintable()):
+        raise ApiError(
+            400,
+            "VALIDATION_ERROR",
+            f"Idempotency-Key must be 1 to {KEY_LENGTH_MAX} printable ASCII characters",
+            field="Idempotency-Key",
+        )
+    return key
+
+
+async def once(request: web.Request, raw: bytes, work: Callable[[sa.Connection, datetime], Any]) -> web.Response:
+    """Does a POST's work in one transaction and answers with what it returns; under an Idempotency-Key, once.
+
+    `work` may raise a Refusal; that is an answer too, and stored as one.
+    """
+    services, request_id, wallet = request.app[SERVICES], request[REQUEST_ID], wallet_id(request)
+    key = idempotency_key(request)
+    fingerprint = idempotency.fingerprint(request.method, request.path, raw)
+    now = services.clock.now()
+
+    def run(connection: sa.Connection) -> tuple[int, bytes, bool]:
+        if key is not None:
+            ledger.lock(connection, [wallet])
+            stored = idempotency.find(connection, [(wallet, key)], now).get((wallet, key))
+            if stored is not None:
+                if stored.fingerprint != fingerprint:
+                    raise Reused(key)
+                return stored.http_status, stored.answer, True
+        try:
+            with connection.begin_nested():
+                made = 200, success_body(work(connection, now), request_id, now)
+        except Refusal as refusal:
+            made = refusal.status, refusal_body(refusal, request_id, now)
+        if key is not None:
+            idempotency.store(connection, [Stored(wallet, key, fingerprint, *made)], now)
+        return *made, False
+
+    status, body, replayed = await services.write(run)
+    return answer(status, body, replayed=replayed)

@@ -1,0 +1,28 @@
+"""Health: whether this gateway can serve, for load balancers and people."""
+
+import asyncio
+
+import sqlalchemy as sa
+from aiohttp import web
+
+from gateway.envelope import ApiError
+from gateway.handlers.common import success
+from gateway.state import SERVICES
+from shared.clock import rfc3339
+
+VERSION = "1.0.0"
+DATABASE_SECONDS_MAX = 3.0
+
+
+async def health(request: web.Request) -> web.Response:
+    """200 while the database answers; 503 otherwise."""
+    services = request.app[SERVICES]
+    try:
+        async with asyncio.timeout(DATABASE_SECONDS_MAX):
+            await services.read(lambda connection: connection.scalar(sa.text("SELECT 1")))
+    except (TimeoutError, sa.exc.SQLAlchemyError):
+        raise ApiError(
+            503, "SERVICE_UNAVAILABLE", "The database does not answer", headers={"Retry-After": "1"}
+        ) from None
+    now = rfc3339(services.clock.now())
+    return success(request, {"status": "healthy", "version": VERSION, "timestamp": now})

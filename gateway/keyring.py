@@ -1,0 +1,68 @@
+"""The keyring: finds the credential behind a key, and remembers it for two seconds.
+
+Junk is refused by form and checksum without a visit to the database; a revoked key is refused within two seconds.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import sqlalchemy as sa
+
+from shared import keys
+from shared.clock import Clock
+from shared.keys import Credential
+
+REMEMBERED_SECONDS = 2.0
+REMEMBERED_KEYS_MAX = 10_000
+
+Reader = Callable[[Callable[[sa.Connection], Credential | None]], Awaitable[Credential | None]]
+
+
+class Keyring:
+    """Looks keys up."""
+
+    def __init__(self, pepper: str, clock: Clock) -> None:
+        self._pepper = pepper
+        self._clock = clock
+        self._known: dict[bytes, tuple[float, Credential | None]] = {}
+        self._asked: dict[bytes, asyncio.Future[Credential | None]] = {}
+
+    async def find(self, text: str, read: Reader) -> Credential | None:
+        """The credential behind a key; None for a key that is malformed, unknown, expired or revoked."""
+        if not keys.well_formed(text):
+            return None
+        key_hash = keys.hashed(text, self._pepper)
+        known = self._known.get(key_hash)
+        if known is None or known[0] < time.monotonic():
+            credential = await self._ask(key_hash, read)
+        else:
+            credential = known[1]
+        if credential is not None and credential.expires_at and credential.expires_at <= self._clock.now():
+            return None
+        return credential
+
+    async def _ask(self, key_hash: bytes, read: Reader) -> Credential | None:
+        """Asks the database, once for all who ask at the same time."""
+        under_way = self._asked.get(key_hash)
+        if under_way is not None:
+            return await asyncio.shield(under_way)
+        answer: asyncio.Future[Credential | None] = asyncio.get_running_loop().create_future()
+        self._asked[key_hash] = answer
+        try:
+            now = self._clock.now()
+            credential = await read(lambda connection: keys.find(connection, key_hash, now))
+        except BaseException as error:
+            if isinstance(error, Exception):
+                answer.set_exception(error)
+                answer.exception()
+            else:
+                answer.cancel()
+            raise
+        finally:
+            del self._asked[key_hash]
+        if len(self._known) >= REMEMBERED_KEYS_MAX:
+            self._known.clear()
+        self._known[key_hash] = (time.monotonic() + REMEMBERED_SECONDS, credential)
+        answer.set_result(credential)
+        return credential

@@ -1,0 +1,185 @@
+"""The intake of payouts: one transaction for all that arrive together, an answer of its own to each.
+
+In that transaction: the idempotency keys are looked up under the wallet's lock, the payouts are accepted, and the
+answers are stored under their keys.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import OperationalError
+
+from gateway.envelope import refusal_body, success_body
+from gateway.group_commit import GroupCommit
+from shared import broker, idempotency, ledger
+from shared.broker import Doorbell
+from shared.clock import Clock
+from shared.errors import Refusal
+from shared.idempotency import Reused, Stored
+from shared.models.payouts import Rail
+from shared.payouts.accept import Order, accept
+from shared.payouts.rows import PayoutRow
+from shared.settings import Settings
+
+logger = structlog.get_logger(__name__)
+
+
+class PayoutRequest(NamedTuple):
+    """One payout that a client asks for."""
+
+    order: Order
+    key: str | None
+    """The client's Idempotency-Key."""
+    fingerprint: bytes
+    request_id: str
+    shape: Callable[[PayoutRow], dict[str, Any]]
+    """What the endpoint shows of an accepted payout."""
+
+
+class Answer(NamedTuple):
+    """What its client gets."""
+
+    status: int
+    body: bytes
+    replayed: bool = False
+
+
+class PayoutIntake:
+    """Accepts payouts by group commit."""
+
+    def __init__(self, settings: Settings, engine: sa.Engine, doorbell: Doorbell, clock: Clock) -> None:
+        self._engine = engine
+        self._doorbell = doorbell
+        self._clock = clock
+        self._grace = timedelta(seconds=settings.doorbell_grace_seconds)
+        self._group_commit: GroupCommit[PayoutRequest, Answer] = GroupCommit(
+            "payouts",
+            self.flush,
+            queue_size=settings.intake_queue_size,
+            group_size=settings.intake_group_size,
+        )
+
+    async def submit(self, request: PayoutRequest) -> Answer:
+        """Waits for the request's answer; raises as `GroupCommit.submit` does."""
+        return await self._group_commit.submit(request)
+
+    async def close(self) -> None:
+        """Answers everybody who waits, then stops."""
+        await self._group_commit.close()
+
+    def flush(self, requests: Sequence[PayoutRequest]) -> list[Answer]:
+        """Answers a group in one transaction.
+
+        A connection lost at any point, COMMIT included, is tried once more: the second transaction first takes
+        the wallet's lock, which the first one, should it still be at work, holds; then it looks whether the
+        first one's payouts are there. If they are, the answers already made are true.
+
+        Raises:
+            sqlalchemy.exc.OperationalError: the database is away; what became of the group is not known, and
+                a repeat with the same key finds out.
+        """
+        made: list[Answer] = []
+        try:
+            answers, accepted = self._transaction(requests, made)
+        except OperationalError as error:
+            logger.warning("intake.again", requests=len(requests), why=str(error.orig).strip())
+            answers, accepted = self._transaction(requests, list(made), look=True)
+        except Exception:
+            if len(requests) == 1:
+                raise
+            logger.exception("intake.split", requests=len(requests))
+            middle = len(requests) // 2
+            return [*self._half(requests[:middle]), *self._half(requests[middle:])]
+        self._ring(accepted)
+        return answers
+
+    def _half(self, requests: Sequence[PayoutRequest]) -> list[Answer]:
+        """Half of a group that could not be flushed as a whole: nobody fails for a neighbour's sake."""
+        try:
+            return self.flush(requests)
+        except OperationalError:
+            raise
+        except Exception:
+            logger.exception("intake.failed", requests=len(requests))
+            now = self._clock.now()
+            failed = Refusal("An internal error; nothing was changed", code="INTERNAL_ERROR")
+            return [Answer(500, refusal_body(failed, request.request_id, now)) for request in requests]
+
+    def _transaction(
+        self, requests: Sequence[PayoutRequest], made: list[Answer], *, look: bool = False
+    ) -> tuple[list[Answer], list[PayoutRow]]:
+        """One attempt at the group. `made` gets the answers before the commit; with `look`, it holds those of an
+        attempt whose fate is not known."""
+        now = self._clock.now()
+        with self._engine.begin() as connection:
+            ledger.lock(connection, {request.order.wallet_id for request in requests})
+            if look and made and self._landed(connection, requests):
+                return made, []
+            keyed = {(request.order.wallet_id, request.key) for request in requests if request.key is not None}
+            stored = idempotency.find(connection, [(wallet, key) for wallet, key in keyed if key], now)
+            fresh = self._fresh(requests, stored)
+            outcomes = accept(connection, [request.order for request in fresh], now, grace=self._grace)
+            shaped = {
+                request.order.id: self._shaped(request, outcome, now)
+                for request, outcome in zip(fresh, outcomes, strict=True)
+            }
+            news = [
+                Stored(
+                    request.order.wallet_id,
+                    request.key,
+                    request.fingerprint,
+                    shaped[request.order.id].status,
+                    shaped[request.order.id].body,
+                )
+                for request in fresh
+                if request.key is not None
+            ]
+            idempotency.store(connection, news, now)
+            stored |= {(new.wallet_id, new.key): new for new in news}
+            made[:] = [shaped.get(request.order.id) or self._repeated(request, stored, now) for request in requests]
+        return made, [outcome for outcome in outcomes if isinstance(outcome, PayoutRow)]
+
+    @staticmethod
+    def _landed(connection: sa.Connection, requests: Sequence[PayoutRequest]) -> bool:
+        """Whether the payouts of an earlier attempt are there: all are, or none."""
+        found = connection.scalar(
+            sa.text("SELECT count(*) FROM payouts WHERE id = ANY(:ids)"),
+            {"ids": [request.order.id for request in requests]},
+        )
+        return bool(found)
+
+    @staticmethod
+    def _fresh(requests: Sequence[PayoutRequest], stored: dict[Any, Stored]) -> list[PayoutRequest]:
+        """The requests that are no repeats: of those in a group with one key, the first."""
+        seen = set(stored)
+        fresh = []
+        for request in requests:
+            name = (request.order.wallet_id, request.key)
+            if request.key is None or name not in seen:
+                fresh.append(request)
+                seen.add(name)
+        return fresh
+
+    @staticmethod
+    def _repeated(request: PayoutRequest, stored: dict[Any, Stored], now: datetime) -> Answer:
+        """The answer to a request whose key is taken: the first one's, if it is the same request."""
+        assert request.key is not None
+        first = stored[request.order.wallet_id, request.key]
+        if first.fingerprint != request.fingerprint:
+            refusal = Reused(request.key)
+            return Answer(refusal.status, refusal_body(refusal, request.request_id, now))
+        return Answer(first.http_status, first.answer, replayed=True)
+
+    @staticmethod
+    def _shaped(request: PayoutRequest, outcome: PayoutRow | Refusal, now: datetime) -> Answer:
+        if isinstance(outcome, Refusal):
+            return Answer(outcome.status, refusal_body(outcome, request.request_id, now))
+        return Answer(200, success_body(request.shape(outcome), request.request_id, now))
+
+    def _ring(self, accepted: Sequence[PayoutRow]) -> None:
+        instant = [row.submission_id for row in accepted if row.rail == Rail.INSTANT and row.submission_id]
+        self._doorbell.ring(broker.SEND_INSTANT_SUBMISSIONS, instant)
+        self._doorbell.ring(broker.QUEUE_PAYOUTS, [row.id for row in accepted if row.rail != Rail.INSTANT])

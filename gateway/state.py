@@ -1,0 +1,65 @@
+"""What handlers find in the application and the request: every key, with its type, in this file."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, TypeVar
+
+import sqlalchemy as sa
+from aiohttp import web
+
+from gateway.keyring import Keyring
+from gateway.payout_intake import PayoutIntake
+from gateway.webhook_intake import WebhookIntake
+from shared.broker import Doorbell
+from shared.clock import Clock
+from shared.keys import Credential
+from shared.settings import Settings
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class Services:
+    """A gateway process's connections to the world."""
+
+    settings: Settings
+    engine: sa.Engine
+    doorbell: Doorbell
+    clock: Clock
+    threads: ThreadPoolExecutor
+    keyring: Keyring
+    payout_intake: PayoutIntake
+    webhook_intake: WebhookIntake
+
+    @property
+    def grace(self) -> timedelta:
+        """How long a doorbell has to be heard before the tick rings again."""
+        return timedelta(seconds=self.settings.doorbell_grace_seconds)
+
+    async def read(self, work: Callable[[sa.Connection], Result]) -> Result:
+        """Runs a read off the event loop, on a connection of its own."""
+
+        def run() -> Result:
+            with self.engine.connect() as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self.threads, run)
+
+    async def write(self, work: Callable[[sa.Connection], Result]) -> Result:
+        """Runs a change off the event loop, in one transaction."""
+
+        def run() -> Result:
+            with self.engine.begin() as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self.threads, run)
+
+
+SERVICES: Final = web.AppKey("services", Services)
+SETTINGS: Final = web.AppKey("settings", Settings)
+
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+CREDENTIAL: Final = web.RequestKey("credential", Credential)

@@ -1,0 +1,1 @@
+"""The scheduler: rings for what is due, and proves the ledger. Any number may run."""

@@ -1,0 +1,89 @@
+"""`python -m scheduler`: the timetable under APScheduler.
+
+Interval jobs without a job store: a missed run is caught up once, never dropped, and two runs of a job never
+overlap. Correctness does not depend on there being one scheduler, or on any at a given second: rows stay due.
+"""
+
+import argparse
+import signal
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from prometheus_client import REGISTRY
+
+from scheduler.jobs import Jobs
+from scheduler.timetable import TIMETABLE
+from shared import log, migrations
+from shared.broker import Doorbell
+from shared.clock import SystemClock
+from shared.db import engine_for, wait_until_ready
+from shared.exposition import Exposition
+from shared.settings import Settings, SettingsError, load
+
+logger = structlog.get_logger(__name__)
+
+STALE_SECONDS = 15.0
+"""A tick older than this is reported as unhealthy."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="ovnpay scheduler", description="Ring for what is due; prove the ledger.")
+    parser.parse_args(arguments)
+    try:
+        settings = load()
+    except SettingsError as error:
+        print(f"ovnpay scheduler: {error}", file=sys.stderr)
+        return 2
+    log.configure(settings, "scheduler")
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    run(settings, stopping)
+    return 0
+
+
+def run(settings: Settings, stopping: threading.Event) -> None:
+    """Runs the timetable until `stopping` is set; ends the jobs under way first."""
+    engine = engine_for(settings, "scheduler", pool_size=3)
+    wait_until_ready(engine, revision=migrations.HEAD)
+    jobs = Jobs(settings, engine, Doorbell(settings), SystemClock())
+    scheduler = BackgroundScheduler(
+        timezone=UTC,
+        executors={"default": ThreadPoolExecutor(3)},
+        job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
+    )
+    for entry in TIMETABLE:
+        scheduler.add_job(
+            partial(entry.job, jobs),
+            "interval",
+            seconds=entry.every_seconds,
+            id=entry.name,
+            name=entry.name,
+            next_run_time=datetime.now(UTC),
+        )
+    scheduler.start()
+
+    def wrong() -> str | None:
+        age_seconds = time.monotonic() - jobs.ticked_at
+        return f"the last tick ended {age_seconds:.0f} s ago" if age_seconds > STALE_SECONDS else None
+
+    exposition = Exposition(settings.scheduler_metrics_port, lambda: REGISTRY, wrong)
+    exposition.start()
+    logger.info("scheduler.started", jobs=[entry.name for entry in TIMETABLE])
+    stopping.wait()
+    logger.info("scheduler.stopping")
+    scheduler.shutdown(wait=True)
+    exposition.stop()
+    jobs.doorbell.close()
+    engine.dispose()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""The jobs of the timetable. Each is safe to run in several schedulers at once."""
+
+import time
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+import structlog
+from prometheus_client import Counter, Gauge
+
+from shared import due, idempotency
+from shared.broker import Doorbell
+from shared.clock import Clock
+from shared.ledger.reading import breaks
+from shared.settings import Settings
+
+logger = structlog.get_logger(__name__)
+
+RUNG = Counter("ovnpay_due_rung_total", "Due rows that the tick rang the doorbell for.", ["kind"])
+BACKLOG = Gauge("ovnpay_due_backlog", "Rows that are due.", ["kind"])
+BACKLOG_AGE = Gauge("ovnpay_due_oldest_age_seconds", "How long the oldest due row has been due.", ["kind"])
+PAYOUTS = Gauge("ovnpay_payouts", "Payouts that have not ended, by status, and those held for a person.", ["status"])
+LEDGER_BREAKS = Gauge("ovnpay_ledger_breaks", "Laws of the ledger that some wallet breaks; anything but 0 is a page.")
+LEDGER_PROVED = Gauge("ovnpay_ledger_proved_timestamp_seconds", "When the ledger was last proved, in Unix time.")
+LAST_TICK = Gauge("ovnpay_scheduler_last_tick_timestamp_seconds", "When the tick last ended well, in Unix time.")
+
+
+@dataclass
+class Jobs:
+    """What the jobs share."""
+
+    settings: Settings
+    engine: sa.Engine
+    doorbell: Doorbell
+    clock: Clock
+    ticked_at: float = field(default_factory=time.monotonic)
+
+    rows_a_claim = 500
+    claims_a_tick = 20
+    again_seconds = 10.0
+
+    def tick(self) -> None:
+        """Rings the bell for every due row, at most 10,000 of a kind; the next tick, a second later, goes on."""
+        for kind in due.KINDS:
+            for _ in range(self.claims_a_tick):
+                with self.engine.begin() as connection:
+                    ids = due.claim(connection, kind, limit=self.rows_a_claim, again_seconds=self.again_seconds)
+                if ids:
+                    self.doorbell.ring(kind.bell, ids)
+                    RUNG.labels(kind.name).inc(len(ids))
+                if len(ids) < self.rows_a_claim:
+                    break
+        self.ticked_at = time.monotonic()
+        LAST_TICK.set_to_current_time()
+
+    def measure(self) -> None:
+        """Sets the gauges that are read from the database."""
+        with self.engine.connect() as connection:
+            for name, (count, age_seconds) in due.backlog(connection).items():
+                BACKLOG.labels(name).set(count)
+                BACKLOG_AGE.labels(name).set(age_seconds)
+            rows = connection.execute(
+                sa.text("""
+                    SELECT status, count(*) FROM payouts WHERE status IN ('validated', 'queued', 'processing')
+                    GROUP BY status
+                    UNION ALL SELECT 'held', count(*) FROM payouts WHERE held_reason IS NOT NULL
+                """)
+            )
+            counts = {"validated": 0, "queued": 0, "processing": 0} | {row[0]: row[1] for row in rows}
+            for status, count in counts.items():
+                PAYOUTS.labels(status).set(count)
+
+    def prove_ledger(self) -> None:
+        """Checks the laws of the ledger over everything, at one moment."""
+        engine = self.engine.execution_options(isolation_level="REPEATABLE READ")
+        with engine.connect() as connection, connection.begin():
+            found = breaks(connection)
+        for broken in found:
+            logger.error("ledger.broken", wallet=str(broken.wallet_id), what=broken.explanation)
+        LEDGER_BREAKS.set(len(found))
+        LEDGER_PROVED.set_to_current_time()
+
+    def forget_expired_keys(self) -> None:
+        """Deletes idempotency keys past their lifetime."""
+        with self.engine.begin() as connection:
+            count = idempotency.forget_expired(connection, self.clock.now(), limit=10_000)
+        if count:
+            logger.info("idempotency_keys.forgotten", count=count)

@@ -1,0 +1,22 @@
+"""The timetable: which job runs how often."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from scheduler.jobs import Jobs
+
+
+class Entry(NamedTuple):
+    """One line of the timetable."""
+
+    name: str
+    job: Callable[[Jobs], None]
+    every_seconds: float
+
+
+TIMETABLE = (
+    Entry("tick", Jobs.tick, 1.0),
+    Entry("measure", Jobs.measure, 5.0),
+    Entry("prove_ledger", Jobs.prove_ledger, 300.0),
+    Entry("forget_expired_keys", Jobs.forget_expired_keys, 600.0),
+)

@@ -1,0 +1,1 @@
+"""The domain of OVN Pay and what its three services need in common."""

@@ -1,0 +1,173 @@
+"""The doorbell: Dramatiq's broker on Redis, the names of actors and queues, and `ring`.
+
+A message carries ids and nothing else; losing, repeating or reordering it costs latency, never a payout:
+whatever can act by itself has `next_action_at`, and the scheduler's tick rings again.
+"""
+
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import dramatiq
+import redis
+import structlog
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.middleware import CurrentMessage, Middleware, ShutdownNotifications
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from shared.settings import Settings
+
+logger = structlog.get_logger(__name__)
+
+
+class Bell(NamedTuple):
+    """An actor to wake: its name and the queue it listens on."""
+
+    actor: str
+    queue: str
+
+
+QUEUE_PAYOUTS: Final = Bell("payouts.queue", "payouts")
+SUBMIT_PAYOUTS: Final = Bell("payouts.submit", "payouts")
+POLL_PAYOUTS: Final = Bell("payouts.poll", "provider_polls")
+SEND_SUBMISSIONS: Final = Bell("submissions.send", "payouts")
+SEND_INSTANT_SUBMISSIONS: Final = Bell("submissions.send_instant", "instant")
+APPLY_PROVIDER_EVENTS: Final = Bell("provider_events.apply", "provider_events")
+REGISTER_DRIVERS: Final = Bell("drivers.register", "drivers")
+REQUEST_TOPUPS: Final = Bell("topups.request", "drivers")
+
+BELLS: Final = (
+    QUEUE_PAYOUTS,
+    SUBMIT_PAYOUTS,
+    POLL_PAYOUTS,
+    SEND_SUBMISSIONS,
+    SEND_INSTANT_SUBMISSIONS,
+    APPLY_PROVIDER_EVENTS,
+    REGISTER_DRIVERS,
+    REQUEST_TOPUPS,
+)
+QUEUES: Final = tuple(dict.fromkeys(bell.queue for bell in BELLS))
+
+IDS_A_MESSAGE: Final = 500
+
+
+class DoorbellBroker(RedisBroker):
+    """Dramatiq's Redis broker without delay queues: every wait is a due row in Postgres."""
+
+    def __init__(self, settings: Settings, middleware: Sequence[Middleware], *, timeout_seconds: float) -> None:
+        """An explicit client (the `url=` form ignores other options) and an explicit middleware list."""
+        super().__init__(  # type: ignore[no-untyped-call]
+            client=redis_client(settings, timeout_seconds=timeout_seconds),
+            middleware=list(middleware),
+            namespace="ovnpay",
+            heartbeat_timeout=15_000,
+            dead_message_ttl=3 * 86_400_000,
+        )
+
+    def declare_queue(self, queue_name: str) -> None:
+        """Declares the queue alone, so that no consumer polls a delay queue that nothing fills."""
+        if queue_name not in self.queues:
+            self.emit_before("declare_queue", queue_name)
+            self.queues.add(queue_name)
+            self.emit_after("declare_queue", queue_name)
+
+
+def redis_client(settings: Settings, *, timeout_seconds: float) -> "redis.Redis":
+    """A client that never repeats a command by itself: a repeated enqueue would ring twice."""
+    return redis.Redis.from_url(
+        settings.redis_url,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), 0),
+        client_name="ovnpay",
+    )
+
+
+def broker_for(settings: Settings, *middleware: Middleware) -> DoorbellBroker:
+    """The workers' broker: no retries, no delays, no results."""
+    broker = DoorbellBroker(settings, [CurrentMessage(), ShutdownNotifications(), *middleware], timeout_seconds=5.0)
+    dramatiq.set_broker(broker)
+    return broker
+
+
+class Doorbell:
+    """Rings for work, from a thread of its own: a slow or missing Redis never delays an answer.
+
+    Rings that arrive while one is being sent are joined by actor. When Redis is away rings are dropped and
+    counted, and Redis is left alone for `rest_seconds`; the scheduler's tick is the guarantee.
+    """
+
+    def __init__(self, settings: Settings, *, rest_seconds: float = 1.0, queue_size: int = 10_000) -> None:
+        self._broker = DoorbellBroker(settings, [], timeout_seconds=0.5)
+        self._copies = settings.doorbell_copies
+        self._rest_seconds = rest_seconds
+        self._rest_until = 0.0
+        self._queue: queue.Queue[tuple[Bell, Sequence[uuid.UUID]] | None] = queue.Queue(queue_size)
+        self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
+        self._thread.start()
+        self.dropped = 0
+
+    def ring(self, bell: Bell, ids: Sequence[uuid.UUID]) -> None:
+        """Tells the actor behind `bell` that these ids have work. Never blocks, never raises."""
+        if not ids:
+            return
+        try:
+            self._queue.put_nowait((bell, ids))
+        except queue.Full:
+            self.dropped += len(ids)
+
+    def close(self, timeout_seconds: float = 2.0) -> None:
+        """Sends what is waiting, then stops."""
+        self._queue.put(None)
+        self._thread.join(timeout_seconds)
+        self._broker.close()
+        self._broker.client.close()
+
+    def _run(self) -> None:
+        closing = False
+        while not closing:
+            item = self._queue.get()
+            rings: dict[Bell, list[uuid.UUID]] = {}
+            while True:
+                if item is None:
+                    closing = True
+                else:
+                    rings.setdefault(item[0], []).extend(item[1])
+                try:
+                    item = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+            for bell, ids in rings.items():
+                self._send(bell, ids)
+
+    def _send(self, bell: Bell, ids: list[uuid.UUID]) -> None:
+        if time.monotonic() < self._rest_until:
+            self.dropped += len(ids)
+            return
+        try:
+            for message in messages(bell, ids):
+                for _ in range(self._copies):
+                    self._broker.enqueue(message)
+        except redis.RedisError as error:
+            self.dropped += len(ids)
+            self._rest_until = time.monotonic() + self._rest_seconds
+            logger.warning("doorbell.unheard", actor=bell.actor, ids=len(ids), error=str(error))
+
+
+def messages(bell: Bell, ids: Iterable[uuid.UUID]) -> list[dramatiq.Message[Any]]:
+    """The messages that say "these ids have work": at most `IDS_A_MESSAGE` ids in each."""
+    texts = [value.hex for value in dict.fromkeys(ids)]
+    return [
+        dramatiq.Message(
+            queue_name=bell.queue,
+            actor_name=bell.actor,
+            args=(texts[start : start + IDS_A_MESSAGE],),
+            kwargs={},
+            options={},
+        )
+        for start in range(0, len(texts), IDS_A_MESSAGE)
+    ]

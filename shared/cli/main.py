@@ -1,0 +1,95 @@
+"""The command's table of contents. What a command needs is imported when it runs, so `--help` is quick."""
+
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="OVN Pay: pay freight drivers once, on time, and see where each cent is.",
+)
+
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+def _hand_over(module: str, *arguments: str) -> NoReturn:
+    """Becomes another module's process: no parent in between, signals reach it directly."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+
+
+@app.command(context_settings=PASS_ON)
+def up(context: typer.Context) -> None:
+    """Start the whole system on this machine: databases, provider simulator and all services."""
+    _hand_over("deploy.local", "up", *context.args)
+
+
+@app.command(context_settings=PASS_ON)
+def down(context: typer.Context) -> None:
+    """Stop the system that `up` started."""
+    _hand_over("deploy.local", "down", *context.args)
+
+
+@app.command(context_settings=PASS_ON)
+def status(context: typer.Context) -> None:
+    """Show what runs, where, and how much memory it takes."""
+    _hand_over("deploy.local", "status", *context.args)
+
+
+@app.command(context_settings=PASS_ON)
+def simulator(context: typer.Context) -> None:
+    """Run the Paystream simulator alone."""
+    _hand_over("deploy.simulator", *context.args)
+
+
+@app.command(context_settings=PASS_ON)
+def gateway(context: typer.Context) -> None:
+    """Run the HTTP gateway."""
+    _hand_over("gateway", *context.args)
+
+
+@app.command(context_settings=PASS_ON)
+def workers(context: typer.Context) -> None:
+    """Run worker processes."""
+    _hand_over("workers", *context.args)
+
+
+@app.command(context_settings=PASS_ON)
+def scheduler(context: typer.Context) -> None:
+    """Run the scheduler."""
+    _hand_over("scheduler", *context.args)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's tables to this version of the code."""
+    from shared.cli.database import migrate
+
+    migrate()
+
+
+@app.command()
+def bootstrap(
+    json: Annotated[bool, typer.Option("--json", help="Print the credentials as one JSON line.")] = False,
+) -> None:
+    """Migrate, and make sure that a first organization with its wallets, owner and keys exists."""
+    from shared.cli.database import bootstrap
+
+    bootstrap(as_json=json)
+
+
+@app.command()
+def verify() -> None:
+    """Prove the ledger: exit 1 and a plain explanation if any wallet breaks one of its laws."""
+    from shared.cli.database import verify
+
+    verify()
+
+
+def main() -> None:
+    """The entry point."""
+    app(prog_name="ovnpay")

@@ -1,0 +1,64 @@
+"""The database: engines, and waiting until it is there and migrated."""
+
+import time
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.engine import make_url
+
+from shared.settings import Settings
+
+logger = structlog.get_logger(__name__)
+
+
+class DatabaseNotReady(Exception):
+    """The database did not answer, or is not migrated, within the time given."""
+
+
+def engine_for(settings: Settings, service: str, **options: Any) -> sa.Engine:
+    """An engine with a bounded pool whose connections are checked before use.
+
+    Sessions name their service, keep to UTC, and give up on a lock or a statement rather than hang.
+    """
+    url = make_url(settings.database_url).set(drivername="postgresql+psycopg")
+    options.setdefault("pool_size", settings.database_pool_size)
+    return sa.create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_timeout=10,
+        pool_recycle=1800,
+        max_overflow=0,
+        connect_args={
+            "application_name": f"ovnpay-{service}",
+            "connect_timeout": 5,
+            "options": "-c timezone=UTC -c lock_timeout=5s -c statement_timeout=30s "
+            "-c idle_in_transaction_session_timeout=60s",
+        },
+        **options,
+    )
+
+
+def wait_until_ready(engine: sa.Engine, *, revision: str | None, timeout_seconds: float = 60.0) -> None:
+    """Waits until the database answers and, with a `revision`, has been migrated to it.
+
+    Raises:
+        DatabaseNotReady: it did not in time; the sentence says what it said last.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    pause_seconds = 0.02
+    while True:
+        try:
+            with engine.connect() as connection:
+                if revision is None:
+                    return
+                found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+                if found == revision:
+                    return
+                last = f"it is at revision {found}, this code wants {revision}; run `ovnpay migrate`"
+        except (sa.exc.OperationalError, sa.exc.ProgrammingError) as error:
+            last = str(error.orig).strip()
+        if time.monotonic() > deadline:
+            raise DatabaseNotReady(f"The database was not ready after {timeout_seconds:.0f} s: {last}")
+        time.sleep(pause_seconds)
+        pause_seconds = min(pause_seconds * 1.5, 0.5)

@@ -1,0 +1,65 @@
+"""Due rows: what the scheduler's tick looks at, and how it claims what is due.
+
+A row that is due is rung for and put off by `again_seconds`, so that it is rung for again if nobody heard, and not
+every second while somebody is at it. Any number of schedulers may do this at once.
+"""
+
+import uuid
+from typing import Final, NamedTuple
+
+import sqlalchemy as sa
+
+from shared import broker
+from shared.broker import Bell
+
+
+class Kind(NamedTuple):
+    """Rows that can become due, and the bell to ring for them."""
+
+    name: str
+    table: str
+    condition: str
+    bell: Bell
+
+
+KINDS: Final = (
+    Kind("payouts_validated", "payouts", "status = 'validated' AND reserved", broker.QUEUE_PAYOUTS),
+    Kind("payouts_queued", "payouts", "status = 'queued'", broker.SUBMIT_PAYOUTS),
+    Kind("payouts_processing", "payouts", "status = 'processing'", broker.POLL_PAYOUTS),
+    Kind("submissions_instant", "submissions", "rail = 'instant'", broker.SEND_INSTANT_SUBMISSIONS),
+    Kind("submissions", "submissions", "rail <> 'instant'", broker.SEND_SUBMISSIONS),
+    Kind("provider_events", "provider_events", "true", broker.APPLY_PROVIDER_EVENTS),
+    Kind("drivers", "drivers", "true", broker.REGISTER_DRIVERS),
+    Kind("topups", "topups", "true", broker.REQUEST_TOPUPS),
+)
+
+
+def claim(connection: sa.Connection, kind: Kind, *, limit: int, again_seconds: float) -> list[uuid.UUID]:
+    """The ids of at most `limit` rows that are due, oldest first; each is due again in `again_seconds`."""
+    rows = connection.execute(
+        sa.text(f"""
+            WITH due AS (
+                SELECT id FROM {kind.table} WHERE next_action_at <= clock_timestamp() AND {kind.condition}
+                ORDER BY next_action_at LIMIT :limit FOR UPDATE SKIP LOCKED
+            )
+            UPDATE {kind.table} AS late
+            SET next_action_at = clock_timestamp() + make_interval(secs => :again_seconds)
+            FROM due WHERE late.id = due.id RETURNING late.id
+        """),
+        {"limit": limit, "again_seconds": again_seconds},
+    )
+    return [row.id for row in rows]
+
+
+def backlog(connection: sa.Connection) -> dict[str, tuple[int, float]]:
+    """For each kind: how many rows are due, and how long the oldest has been, in seconds."""
+    found = {}
+    for kind in KINDS:
+        row = connection.execute(
+            sa.text(f"""
+                SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(next_action_at)), 0)
+                FROM {kind.table} WHERE next_action_at <= clock_timestamp() AND {kind.condition}
+            """)
+        ).one()
+        found[kind.name] = (int(row[0]), float(row[1]))
+    return found

@@ -1,0 +1,52 @@
+"""Refusals: what the domain answers to a request that it will not carry out.
+
+Each is definite: nothing was changed, and the same request would be refused again until something else changes.
+The gateway turns `code`, `message` and `details` into the error envelope, `status` into the HTTP status.
+"""
+
+from typing import Any
+
+
+class Refusal(Exception):
+    """A request that was understood and is not carried out."""
+
+    status = 400
+    code = "VALIDATION_ERROR"
+
+    def __init__(self, message: str, *, code: str | None = None, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+        if code is not None:
+            self.code = code
+
+
+class Invalid(Refusal):
+    """A value in the request can't be accepted; `details.field` names it."""
+
+
+class InsufficientFunds(Refusal):
+    """The wallet's available balance does not cover the amount."""
+
+    code = "INSUFFICIENT_FUNDS"
+
+
+class NotFound(Refusal):
+    """No such object in this wallet (it may be somebody else's: the answer is the same)."""
+
+    status = 404
+    code = "NOT_FOUND"
+
+
+class Conflict(Refusal):
+    """The object's current state, or one that exists already, does not allow it."""
+
+    status = 409
+    code = "CONFLICT"
+
+
+class NotPayable(Refusal):
+    """Well-formed, but this driver can't be paid now."""
+
+    status = 422
+    code = "NOT_PAYABLE"

@@ -1,0 +1,54 @@
+"""The operator's port of a process: `/metrics` for Prometheus and `/health` for whoever restarts it."""
+
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+
+class Exposition:
+    """A small HTTP server in a thread of its own."""
+
+    def __init__(
+        self, port: int, registry: Callable[[], CollectorRegistry], healthy: Callable[[], str | None], host: str = ""
+    ) -> None:
+        """`healthy` says what is wrong, or None; `registry` is asked anew for each scrape."""
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if self.path.partition("?")[0] == "/metrics":
+                    self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry()))
+                elif self.path == "/health":
+                    wrong = healthy()
+                    self._answer(200 if wrong is None else 503, "text/plain", (wrong or "healthy").encode() + b"\n")
+                else:
+                    self._answer(404, "text/plain", b"/metrics or /health\n")
+
+            def _answer(self, status: int, content_type: str, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", content_type)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Scrapes are not worth a line."""
+
+        self._server = ThreadingHTTPServer((host or "127.0.0.1", port), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, name="exposition", daemon=True)
+
+    def start(self) -> None:
+        """Serves in the background."""
+        self._thread.start()
+
+    def run(self) -> None:
+        """Serves in the foreground, until the process is stopped."""
+        self._server.serve_forever()
+
+    def stop(self) -> None:
+        """Stops serving."""
+        self._server.shutdown()
+        self._server.server_close()

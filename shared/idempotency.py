@@ -1,0 +1,109 @@
+"""Idempotency: the answer to a POST is stored under the customer's key in the transaction that made it true.
+
+Callers hold the wallet's lock (`shared.ledger.lock`) while they look a key up and store its answer, so two
+requests with one key can't both find it free.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+import sqlalchemy as sa
+
+from shared.errors import NotPayable
+
+LIFETIME: Final = timedelta(hours=48)
+KEY_LENGTH_MAX: Final = 255
+
+
+class Reused(NotPayable):
+    """This Idempotency-Key was used with a different request."""
+
+    code = "IDEMPOTENCY_KEY_REUSED"
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            "This Idempotency-Key was already used with a different request; use a new key for a new request",
+            header="Idempotency-Key",
+            key=key,
+        )
+
+
+class Stored(NamedTuple):
+    """A remembered answer."""
+
+    wallet_id: uuid.UUID
+    key: str
+    fingerprint: bytes
+    http_status: int
+    answer: bytes
+
+
+def fingerprint(method: str, path: str, body: bytes) -> bytes:
+    """What makes two requests the same: method, path and body, to the byte."""
+    return hashlib.sha256(b"\0".join((method.encode(), path.encode(), body))).digest()
+
+
+def find(
+    connection: sa.Connection, keys: Collection[tuple[uuid.UUID, str]], now: datetime
+) -> dict[tuple[uuid.UUID, str], Stored]:
+    """The answers that these (wallet, key) pairs have already got and that have not expired."""
+    if not keys:
+        return {}
+    rows = connection.execute(
+        sa.text("""
+            SELECT wallet_id, key, fingerprint, http_status, answer FROM idempotency_keys
+            JOIN unnest(CAST(:wallets AS uuid[]), CAST(:keys AS text[])) AS asked (wallet_id, key)
+            USING (wallet_id, key) WHERE expires_at > :now
+        """),
+        {"wallets": [wallet_id for wallet_id, _ in keys], "keys": [key for _, key in keys], "now": now},
+    )
+    return {(row.wallet_id, row.key): Stored(*row) for row in rows}
+
+
+def store(connection: sa.Connection, answers: Iterable[Stored], now: datetime) -> None:
+    """Remembers answers for 48 hours; an expired answer under the same key is replaced.
+
+    Callers do not store 429 and 5xx: those are no answers to the request.
+    """
+    listed = list(answers)
+    if not listed:
+        return
+    connection.execute(
+        sa.text("""
+            INSERT INTO idempotency_keys AS held
+                (wallet_id, key, fingerprint, http_status, answer, created_at, expires_at)
+            SELECT answer.*, :now, :expires_at FROM unnest(CAST(:wallets AS uuid[]), CAST(:keys AS text[]),
+                CAST(:fingerprints AS bytea[]), CAST(:statuses AS int[]), CAST(:answers AS bytea[])) AS answer
+            ON CONFLICT (wallet_id, key) DO UPDATE SET fingerprint = excluded.fingerprint,
+                http_status = excluded.http_status, answer = excluded.answer,
+                created_at = excluded.created_at, expires_at = excluded.expires_at
+            WHERE held.expires_at <= :now
+        """),
+        {
+            "now": now,
+            "expires_at": now + LIFETIME,
+            "wallets": [answer.wallet_id for answer in listed],
+            "keys": [answer.key for answer in listed],
+            "fingerprints": [answer.fingerprint for answer in listed],
+            "statuses": [answer.http_status for answer in listed],
+            "answers": [answer.answer for answer in listed],
+        },
+    )
+
+
+def forget_expired(connection: sa.Connection, now: datetime, *, limit: int) -> int:
+    """Deletes at most `limit` expired keys. Returns how many."""
+    done = connection.execute(
+        sa.text("""
+            DELETE FROM idempotency_keys USING (
+                SELECT wallet_id, key FROM idempotency_keys WHERE expires_at <= :now
+                ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
+            ) AS old
+            WHERE idempotency_keys.wallet_id = old.wallet_id AND idempotency_keys.key = old.key
+        """),
+        {"now": now, "limit": limit},
+    )
+    return done.rowcount

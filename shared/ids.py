@@ -1,0 +1,43 @@
+"""Ids: UUIDv7 in the database, `prefix_` + 26 base32 characters in public (the TypeID convention)."""
+
+import re
+import uuid
+from typing import Final
+
+from uuid_utils.compat import uuid7
+
+DRIVER: Final = "drv"
+PAYOUT: Final = "pay"
+BATCH: Final = "batch"
+TRANSACTION: Final = "txn"
+KEY: Final = "key"
+SUBMISSION: Final = "sub"
+EVENT: Final = "evt"
+
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)}
+_PAIRS: Final = [high + low for high in _ALPHABET for low in _ALPHABET]
+_SUFFIX: Final = re.compile(rf"[0-7][{_ALPHABET}]{{25}}")
+
+
+def new_id() -> uuid.UUID:
+    """A new UUIDv7: ids made later sort later, to the millisecond."""
+    return uuid7()
+
+
+def show(prefix: str, value: uuid.UUID) -> str:
+    """The public form of an id, as in `pay_01kafz…`."""
+    number = value.int
+    pairs = _PAIRS
+    return f"{prefix}_" + "".join([pairs[(number >> shift) & 0x3FF] for shift in range(120, -1, -10)])
+
+
+def parse(prefix: str, text: str) -> uuid.UUID | None:
+    """The id behind its public form; None for whatever cannot be one of ours (to a caller: unknown)."""
+    head, separator, suffix = text.rpartition("_")
+    if head != prefix or not separator or not _SUFFIX.fullmatch(suffix):
+        return None
+    number = 0
+    for character in suffix:
+        number = number << 5 | _VALUES[character]
+    return uuid.UUID(int=number)

@@ -1,0 +1,6 @@
+"""The ledger: double entry over a wallet's five accounts. Nothing else writes a balance or a transfer."""
+
+from shared.ledger.posting import Entry, lock, open_accounts, post
+from shared.ledger.reading import Balances, balances
+
+__all__ = ["Balances", "Entry", "balances", "lock", "open_accounts", "post"]

@@ -1,0 +1,67 @@
+"""Migrations: Alembic, configured and driven from code.
+
+Every migration runs with a lock timeout, so that it gives up rather than queue up the whole service behind it.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import sqlalchemy as sa
+
+HERE = Path(__file__).parent
+LOCK_TIMEOUT = "4s"
+STATEMENT_TIMEOUT = "60s"
+ADVISORY_LOCK = 0x0F_4E_5041  # only one `ovnpay migrate` at a time
+HEAD = "0001"
+"""The newest revision; services wait for it. A test compares it with the files."""
+
+
+@cache
+def _script() -> "object":
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(HERE))
+    config.set_main_option("path_separator", "os")
+    return ScriptDirectory.from_config(config)
+
+
+def current(connection: sa.Connection) -> str | None:
+    """The revision that the database is at; None for an empty one."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return None if found is None else str(found)
+
+
+def upgrade(engine: sa.Engine, revision: str = HEAD) -> list[str]:
+    """Brings the database to `revision`, in one transaction. Returns the revisions applied, in order.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: a lock was not free in time; nothing was changed, try again.
+    """
+    with engine.connect() as connection:
+        if current(connection) == revision:
+            return []
+    from alembic.operations import Operations
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    script = _script()
+    assert isinstance(script, ScriptDirectory)
+    applied: list[str] = []
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+        connection.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
+
+        def steps(heads: tuple[str, ...], context: MigrationContext) -> list[object]:
+            found = script._upgrade_revs(revision, heads)  # type: ignore[arg-type]
+            applied.extend(step.revision.revision for step in found)
+            return list(found)
+
+        context = MigrationContext.configure(connection, opts={"fn": steps})
+        with Operations.context(context):
+            context.run_migrations()
+    return applied

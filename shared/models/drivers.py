@@ -1,0 +1,77 @@
+"""Drivers: who gets paid, and how far the provider has come in knowing them."""
+
+import enum
+import uuid
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.models.base import Base, Leased, due_index, one_of
+
+
+class DriverStatus(enum.StrEnum):
+    """A driver's way in: invited → pending → active; inactive by update or delete."""
+
+    INVITED = "invited"
+    """Registered with us; the provider has not been told yet."""
+
+    PENDING = "pending"
+    """A recipient at the provider, not verified yet."""
+
+    ACTIVE = "active"
+    """Verified by the provider; can be paid."""
+
+    INACTIVE = "inactive"
+    """Switched off by the customer; can't be paid."""
+
+
+class KycStatus(enum.StrEnum):
+    """Whether the provider knows who this is; set by the provider's word alone."""
+
+    PENDING = "pending"
+    VERIFIED = "verified"
+    REJECTED = "rejected"
+
+
+class Driver(Leased, Base):
+    """A driver of one wallet. The row is also the write-ahead record of the provider's recipient:
+    its id is the idempotency key under which the recipient is asked for."""
+
+    __tablename__ = "drivers"
+    __table_args__ = (
+        one_of("status", DriverStatus),
+        one_of("kyc_status", KycStatus),
+        sa.Index(
+            "uq_drivers_wallet_id_ovn_driver_id",
+            "wallet_id",
+            "ovn_driver_id",
+            unique=True,
+            postgresql_where=sa.text("deleted_at IS NULL"),
+        ),
+        sa.Index("ix_drivers_wallet_id_id", "wallet_id", sa.text("id DESC")),
+        due_index("drivers"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    wallet_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("wallets.id"))
+    """Whose driver it is; the same person at another carrier, or in the sandbox, is another row."""
+    ovn_driver_id: Mapped[str]
+    """The customer's own id for the driver; unique in the wallet among drivers not deleted."""
+    name: Mapped[str]
+    email: Mapped[str]
+    phone: Mapped[str | None]
+    """How to reach the driver; E.164."""
+    status: Mapped[str]
+    """One of `DriverStatus`."""
+    kyc_status: Mapped[str]
+    """One of `KycStatus`."""
+    recipient_id: Mapped[str | None] = mapped_column(unique=True)
+    """The provider's id (`rec_…`); set when the provider has answered the registration."""
+    last_error: Mapped[str | None]
+    """What the provider said last when it did not take the registration."""
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    """When a person or the provider last changed the row."""
+    deleted_at: Mapped[datetime | None]
+    """When the customer deleted the driver; the row stays for the payouts that name it."""

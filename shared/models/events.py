@@ -1,0 +1,105 @@
+"""Events both ways, and remembered answers: the provider's webhooks, the customer's events, idempotency keys."""
+
+import enum
+import uuid
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.models.base import Base, Due, due_index, one_of
+
+
+class ProviderEventStatus(enum.StrEnum):
+    """What became of a webhook."""
+
+    RECEIVED = "received"
+    """Verified and stored; not looked at yet."""
+
+    APPLIED = "applied"
+    """It changed a payout."""
+
+    IGNORED = "ignored"
+    """Understood; nothing was left to change (a repeat, an older state, a mere notice)."""
+
+    ORPHAN = "orphan"
+    """Names a payment that we don't know yet: the webhook may be faster than the answer to our own call."""
+
+    MISMATCH = "mismatch"
+    """Contradicts our record; no money was touched, and a person has to look."""
+
+
+class ProviderEvent(Due, Base):
+    """A verified webhook of the provider, as it came."""
+
+    __tablename__ = "provider_events"
+    __table_args__ = (
+        one_of("status", ProviderEventStatus),
+        due_index("provider_events"),
+        sa.Index("ix_provider_events_payment_id", "payment_id"),
+        sa.Index("ix_provider_events_payout_id", "payout_id"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    event_key: Mapped[str] = mapped_column(unique=True)
+    """The provider's event id, or `sha256:` of the body where it has none: the same event is stored once."""
+    body_sha256: Mapped[bytes]
+    """Of the raw body: the same id with another body is no repeat but a contradiction."""
+    type: Mapped[str]
+    """As in `payment.completed`."""
+    payment_id: Mapped[str | None]
+    """The provider's payment that it names, in the native shape."""
+    payout_id: Mapped[uuid.UUID | None]
+    """Our payout: named by the body in our shape, or found by the payment when it was applied."""
+    amount_cents: Mapped[int | None]
+    """The amount that it names."""
+    failure_code: Mapped[str | None]
+    failure_reason: Mapped[str | None]
+    """Why the payment failed or came back, if it did."""
+    body: Mapped[bytes]
+    """The raw body."""
+    status: Mapped[str]
+    """One of `ProviderEventStatus`."""
+    outcome: Mapped[str | None]
+    """What it did, in a few words."""
+    received_at: Mapped[datetime]
+    handled_at: Mapped[datetime | None]
+    """When it reached its final status."""
+
+
+class CustomerEvent(Base):
+    """What happened, as the customer is told: a snapshot written in the transaction that made it true."""
+
+    __tablename__ = "customer_events"
+    __table_args__ = (sa.Index("ix_customer_events_wallet_id_id", "wallet_id", sa.text("id DESC")),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    wallet_id: Mapped[uuid.UUID]
+    type: Mapped[str]
+    """As in `payout.succeeded`."""
+    payout_id: Mapped[uuid.UUID | None]
+    """The payout that it is about."""
+    sequence: Mapped[int] = mapped_column(sa.Integer)
+    """The payout's history row that it tells of: events of one payout are ordered by it."""
+    data: Mapped[dict[str, object]]
+    """The payout as the API would have shown it at that moment."""
+    created_at: Mapped[datetime]
+
+
+class IdempotencyKey(Base):
+    """The answer that a POST got under the customer's key, stored in the transaction that made it true."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (sa.Index("ix_idempotency_keys_expires_at", "expires_at"),)
+
+    wallet_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    """The customer's `Idempotency-Key`."""
+    fingerprint: Mapped[bytes]
+    """SHA-256 of method, path and body: the same key with another request is refused."""
+    http_status: Mapped[int] = mapped_column(sa.Integer)
+    answer: Mapped[bytes]
+    """The whole body of the answer, to be given again."""
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    """48 hours later; from then on the key is free again."""

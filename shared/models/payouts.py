@@ -1,0 +1,133 @@
+"""Payouts, and the history of what happened to each."""
+
+import enum
+import uuid
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.models.base import Base, one_of
+
+
+class PayoutStatus(enum.StrEnum):
+    """validated → queued → processing → completed | failed; `shared.payouts.edges` has every allowed step."""
+
+    VALIDATED = "validated"
+    """Accepted and, unless it waits in a batch, its money reserved."""
+
+    QUEUED = "queued"
+    """Checked again; waits for its turn to go to the provider."""
+
+    PROCESSING = "processing"
+    """Handed to a submission; the provider may or may not have it yet, the submission says which."""
+
+    COMPLETED = "completed"
+    """The provider says that the driver was paid."""
+
+    FAILED = "failed"
+    """The provider definitely refused it or gave up; the money is available again."""
+
+    CANCELED = "canceled"
+    """Called off by the customer before it was submitted; the money is available again."""
+
+    RETURNED = "returned"
+    """Paid, then sent back by the driver's bank; the net amount is available again."""
+
+
+class Rail(enum.StrEnum):
+    """The road the money takes."""
+
+    STANDARD = "standard"
+    """ACH, 2-4 business days."""
+
+    SAME_DAY = "same_day"
+    """Same-day ACH."""
+
+    INSTANT = "instant"
+    """RTP, about 30 seconds."""
+
+
+class Payout(Base):
+    """One payment to one driver."""
+
+    __tablename__ = "payouts"
+    __table_args__ = (
+        one_of("status", PayoutStatus),
+        one_of("rail", Rail),
+        sa.CheckConstraint("amount_cents > 0 AND fee_cents >= 0 AND fee_cents < amount_cents", name="amounts"),
+        sa.Index("ix_payouts_wallet_id_id", "wallet_id", sa.text("id DESC")),
+        sa.Index("ix_payouts_wallet_id_status_id", "wallet_id", "status", sa.text("id DESC")),
+        sa.Index("ix_payouts_driver_id_id", "driver_id", sa.text("id DESC")),
+        sa.Index(
+            "ix_payouts_due",
+            "status",
+            "next_action_at",
+            postgresql_where=sa.text("next_action_at IS NOT NULL"),
+        ),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    wallet_id: Mapped[uuid.UUID]
+    """Whose money it moves."""
+    driver_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("drivers.id"))
+    """Who gets it."""
+    load_id: Mapped[str | None]
+    """The customer's id of the load that is paid for."""
+    amount_cents: Mapped[int]
+    """What the wallet pays."""
+    fee_cents: Mapped[int]
+    """What we keep of it, by the price list at acceptance."""
+    rail: Mapped[str]
+    """One of `Rail`; from the request's urgency."""
+    status: Mapped[str]
+    """One of `PayoutStatus`; written by `shared.payouts.transition` alone."""
+    description: Mapped[str | None]
+    """The customer's words; passed on to the provider."""
+    requested_by: Mapped[str | None]
+    """Who asked for an instant payout, in the customer's words."""
+    reserved: Mapped[bool]
+    """Whether its amount is in `in_transit`; false for a batch payout before its release and at every end."""
+    sequence: Mapped[int] = mapped_column(sa.Integer)
+    """The number of its latest history row; counts up by one with every transition."""
+    attempt: Mapped[int] = mapped_column(sa.Integer)
+    """1, and one more for every retry that a person asked for."""
+    submission_id: Mapped[uuid.UUID | None]
+    """The submission that carries the current attempt; set on the way to `processing`."""
+    failure_code: Mapped[str | None]
+    """Why it failed or was returned, as the provider's code; null again after a retry."""
+    failure_message: Mapped[str | None]
+    """The same as a sentence."""
+    held_reason: Mapped[str | None]
+    """Set when what the provider says contradicts our record: nothing moves until a person has looked."""
+    polls: Mapped[int] = mapped_column(sa.Integer, server_default="0")
+    """How often the provider was asked about this attempt; drives the backoff of asking again."""
+    requested_at: Mapped[datetime]
+    """When it was accepted."""
+    updated_at: Mapped[datetime]
+    """When its status last changed."""
+    completed_at: Mapped[datetime | None]
+    """When we learned that it was paid."""
+    canceled_at: Mapped[datetime | None]
+    """When the customer called it off."""
+    next_action_at: Mapped[datetime | None]
+    """When the tick rings for it: to queue, to submit, or to ask the provider; null: nothing is expected of us."""
+
+
+class PayoutTransition(Base):
+    """One step of one payout. Append-only."""
+
+    __tablename__ = "payout_transitions"
+
+    payout_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    sequence: Mapped[int] = mapped_column(sa.Integer, primary_key=True)
+    """1 for the acceptance, then counting up without gaps."""
+    from_status: Mapped[str | None]
+    """Null for the acceptance."""
+    to_status: Mapped[str]
+    attempt: Mapped[int] = mapped_column(sa.Integer)
+    """The payout's attempt after the step."""
+    reason: Mapped[str]
+    """What caused it, in a few words: an actor, an event, a person."""
+    created_at: Mapped[datetime]
+    """When."""

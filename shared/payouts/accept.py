@@ -1,0 +1,216 @@
+"""Accepting payouts: the promise to a customer that a payout will be made exactly once.
+
+Everything about it is written in the caller's transaction: the payout, its first history row, the reservation,
+the customer's event. An instant payout also passes `queued` and `processing` here, its submission written, so
+that the answer truthfully says `processing`; a worker then sends it.
+"""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+import sqlalchemy as sa
+
+from shared import customer_events, ledger, prices
+from shared.errors import InsufficientFunds, Invalid, NotFound, NotPayable, Refusal
+from shared.ids import DRIVER, show
+from shared.models.ledger import TransferKind
+from shared.models.payouts import PayoutStatus, Rail
+from shared.payouts.edges import LIMIT_CENTS
+from shared.payouts.rows import PayoutRow, public
+from shared.payouts.submit import prepare
+from shared.payouts.transition import Move, transition
+
+REASON: Final = "accepted"
+
+
+class Order(NamedTuple):
+    """A payout that somebody asks for. Its id is made before the transaction, so that after a lost connection
+    during COMMIT we can look whether it is there."""
+
+    id: uuid.UUID
+    wallet_id: uuid.UUID
+    driver_id: uuid.UUID | None
+    """None where the text in the request can't be an id: an unknown driver like any other."""
+    driver_reference: str
+    """The driver's id as the request has it, for the message."""
+    amount_cents: int
+    rail: Rail
+    description: str | None = None
+    load_id: str | None = None
+    requested_by: str | None = None
+
+
+class _Driver(NamedTuple):
+    id: uuid.UUID
+    wallet_id: uuid.UUID
+    name: str
+    status: str
+    kyc_status: str
+
+
+def accept(
+    connection: sa.Connection, orders: Sequence[Order], now: datetime, *, grace: timedelta
+) -> list[PayoutRow | Refusal]:
+    """Accepts the orders that can be paid; an answer for each, in order.
+
+    An order that the balance no longer covers is refused, its neighbours succeed: funds go in order of arrival.
+    `grace` is how long the doorbell has before the tick rings for them too.
+    """
+    price_list = prices.load(connection)
+    drivers = _drivers(connection, orders)
+    available = ledger.lock(connection, {order.wallet_id for order in orders})
+    answers: list[PayoutRow | Refusal] = []
+    for order in orders:
+        try:
+            row = _checked(order, drivers, price_list, now)
+            if row.amount_cents > available[order.wallet_id]:
+                raise InsufficientFunds(
+                    "The wallet's available balance does not cover this payout",
+                    available=available[order.wallet_id],
+                    required=row.amount_cents,
+                )
+        except Refusal as refusal:
+            answers.append(refusal)
+        else:
+            available[order.wallet_id] -= row.amount_cents
+            answers.append(row)
+    accepted = [answer for answer in answers if isinstance(answer, PayoutRow)]
+    _write(connection, accepted, now, due=now + grace)
+    instant = [row.id for row in accepted if row.rail == Rail.INSTANT]
+    if instant:
+        sent_on = {row.id: row for row in _send_on(connection, instant, now)}
+        answers = [sent_on.get(answer.id, answer) if isinstance(answer, PayoutRow) else answer for answer in answers]
+    return answers
+
+
+def not_payable(status: str, kyc_status: str) -> NotPayable | None:
+    """Why a driver in this state can't be paid; None if the driver can. Asked at acceptance and at queueing."""
+    if kyc_status == "rejected":
+        return NotPayable("The provider could not verify this driver", code="KYC_REJECTED", field="driverId")
+    if status == "inactive":
+        return NotPayable("This driver is inactive", code="DRIVER_INACTIVE", field="driverId")
+    if status != "active" or kyc_status != "verified":
+        return NotPayable(
+            "This driver is not verified by the provider yet; try again once kycStatus is verified",
+            code="KYC_PENDING",
+            field="driverId",
+            status=status,
+            kycStatus=kyc_status,
+        )
+    return None
+
+
+def _drivers(connection: sa.Connection, orders: Sequence[Order]) -> dict[tuple[uuid.UUID, uuid.UUID], _Driver]:
+    ids = list({order.driver_id for order in orders if order.driver_id is not None})
+    rows = connection.execute(
+        sa.text(
+            "SELECT id, wallet_id, name, status, kyc_status FROM drivers WHERE id = ANY(:ids) AND deleted_at IS NULL"
+        ),
+        {"ids": ids},
+    )
+    return {(row.wallet_id, row.id): _Driver(*row) for row in rows}
+
+
+def _checked(
+    order: Order,
+    drivers: dict[tuple[uuid.UUID, uuid.UUID], _Driver],
+    price_list: prices.PriceList,
+    now: datetime,
+) -> PayoutRow:
+    """The payout that an order becomes, funds aside; raises a Refusal that says why not."""
+    driver = drivers.get((order.wallet_id, order.driver_id)) if order.driver_id else None
+    if driver is None:
+        raise NotFound(f"No driver {order.driver_reference}", code="DRIVER_NOT_FOUND", field="driverId")
+    refusal = not_payable(driver.status, driver.kyc_status)
+    if refusal is not None:
+        refusal.details["driverId"] = show(DRIVER, driver.id)
+        raise refusal
+    limit_cents = LIMIT_CENTS[order.rail]
+    if order.amount_cents > limit_cents:
+        raise Invalid(
+            f"amount must be at most {limit_cents} cents for {order.rail} payouts", field="amount", limit=limit_cents
+        )
+    fee_cents = price_list.fee_cents(order.rail, order.amount_cents)
+    if fee_cents >= order.amount_cents:
+        raise Invalid(f"amount must be more than the fee of {fee_cents} cents", field="amount", fee=fee_cents)
+    return PayoutRow(
+        id=order.id,
+        wallet_id=order.wallet_id,
+        driver_id=driver.id,
+        driver_name=driver.name,
+        load_id=order.load_id,
+        amount_cents=order.amount_cents,
+        fee_cents=fee_cents,
+        rail=order.rail.value,
+        status=PayoutStatus.VALIDATED.value,
+        description=order.description,
+        requested_by=order.requested_by,
+        sequence=1,
+        attempt=1,
+        submission_id=None,
+        failure_code=None,
+        failure_message=None,
+        requested_at=now,
+        completed_at=None,
+        canceled_at=None,
+    )
+
+
+_INSERT = sa.text("""
+    WITH made AS (
+        INSERT INTO payouts (id, wallet_id, driver_id, load_id, amount_cents, fee_cents, rail, description,
+                             requested_by, status, reserved, sequence, attempt, requested_at, updated_at,
+                             next_action_at)
+        SELECT made.*, 'validated', true, 1, 1, :now, :now, :due
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:wallets AS uuid[]), CAST(:drivers AS uuid[]), CAST(:loads AS text[]),
+                    CAST(:amounts AS bigint[]), CAST(:fees AS bigint[]), CAST(:rails AS text[]),
+                    CAST(:descriptions AS text[]), CAST(:requesters AS text[])) AS made
+        RETURNING id
+    )
+    INSERT INTO payout_transitions (payout_id, sequence, from_status, to_status, attempt, reason, created_at)
+    SELECT id, 1, NULL, 'validated', 1, :reason, :now FROM made
+""")
+
+
+def _write(connection: sa.Connection, rows: Sequence[PayoutRow], now: datetime, due: datetime) -> None:
+    if not rows:
+        return
+    connection.execute(
+        _INSERT,
+        {
+            "now": now,
+            "due": due,
+            "reason": REASON,
+            "ids": [row.id for row in rows],
+            "wallets": [row.wallet_id for row in rows],
+            "drivers": [row.driver_id for row in rows],
+            "loads": [row.load_id for row in rows],
+            "amounts": [row.amount_cents for row in rows],
+            "fees": [row.fee_cents for row in rows],
+            "rails": [row.rail for row in rows],
+            "descriptions": [row.description for row in rows],
+            "requesters": [row.requested_by for row in rows],
+        },
+    )
+    customer_events.write(
+        connection,
+        [customer_events.Event(row.wallet_id, "payout.created", row.id, row.sequence, public(row)) for row in rows],
+        now,
+    )
+    ledger.post(
+        connection,
+        [
+            ledger.Entry(row.wallet_id, TransferKind.RESERVE, row.amount_cents, payout_id=row.id, attempt=row.attempt)
+            for row in rows
+        ],
+        now,
+    )
+
+
+def _send_on(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime) -> list[PayoutRow]:
+    """Takes instant payouts to `processing` in the accepting transaction, each with its submission."""
+    moves = [Move(payout_id, "instant", next_action_at=now) for payout_id in payout_ids]
+    transition(connection, moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, now)
+    return prepare(connection, payout_ids, now, reason="instant").rows

@@ -1,0 +1,210 @@
+"""Answers: what the provider said to a submission, recorded in a transaction of its own after the call.
+
+Only the holder of the lease may record; whoever woke up late changes nothing.
+"""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import sqlalchemy as sa
+import structlog
+
+from shared.ids import PAYOUT, SUBMISSION, new_id, show
+from shared.models.payouts import PayoutStatus, Rail
+from shared.models.submissions import SubmissionKind
+from shared.payouts.holding import hold
+from shared.payouts.submit import Held, Item, write
+from shared.payouts.transition import Move, transition
+from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown, backoff_seconds
+from shared.paystream.wire import Batch, Payment, UnexpectedAnswer, read
+
+logger = structlog.get_logger(__name__)
+
+
+class Recorded(NamedTuple):
+    """What recording set in motion: bells to ring after the commit."""
+
+    submissions: list[uuid.UUID]
+    """New submissions, made where the provider refused a whole batch."""
+    events: list[uuid.UUID]
+    """Webhooks that had come before the answer and can be applied now."""
+
+
+def record(
+    connection: sa.Connection, held: Held, outcome: Outcome, now: datetime, *, poll_after: timedelta
+) -> Recorded:
+    """Records what came of sending a submission. Changes nothing if the lease is no longer ours."""
+    if isinstance(outcome, Accepted):
+        try:
+            payments = payments_in(held.kind, outcome.data)
+        except UnexpectedAnswer as error:
+            outcome = Unknown(str(error))
+        else:
+            return _accepted(connection, held, outcome.data["id"], payments, now, poll_after)
+    if isinstance(outcome, Rejected):
+        return _rejected(connection, held, outcome, now)
+    if isinstance(outcome, Throttled):
+        status, message, wait_seconds = "prepared", "rate limited", outcome.retry_after_seconds
+    else:
+        assert isinstance(outcome, Unknown)
+        status, message, wait_seconds = "unknown", outcome.reason, backoff_seconds(held.attempts)
+    taken = _close(connection, held, status, next_action_at=now + timedelta(seconds=wait_seconds), error=("", message))
+    if taken:
+        logger.warning("submission.again", submission=_name(held), status=status, why=message, in_seconds=wait_seconds)
+    return Recorded([], [])
+
+
+def payments_in(kind: SubmissionKind, data: object) -> list[Payment]:
+    """The payments of a submission's answer."""
+    return [read(data, Payment)] if kind is SubmissionKind.PAYMENT else read(data, Batch).payments
+
+
+def give_up(connection: sa.Connection, held: Held, now: datetime) -> None:
+    """The key's lifetime is over and the provider does not find the payments: from here a person decides."""
+    if _close(connection, held, "unresolved", next_action_at=None, error=("", "not found after the key's lifetime")):
+        logger.error("submission.unresolved", submission=_name(held), hint="ask Paystream whether it was paid")
+
+
+def _name(held: Held) -> str:
+    return show(SUBMISSION, held.id)
+
+
+def _close(
+    connection: sa.Connection,
+    held: Held,
+    status: str,
+    *,
+    next_action_at: datetime | None,
+    error: tuple[str, str] = ("", ""),
+    provider_id: str | None = None,
+    answered_at: datetime | None = None,
+) -> bool:
+    """Ends the lease with a status; False if it was not ours any more."""
+    done = connection.execute(
+        sa.text("""
+            UPDATE submissions SET status = :status, next_action_at = :next_action_at, provider_id = :provider_id,
+                answered_at = :answered_at, error_code = nullif(:code, ''), error_message = nullif(:message, ''),
+                lease_token = NULL, lease_expires_at = NULL
+            WHERE id = :id AND lease_token = :token AND status IN ('prepared', 'unknown')
+        """),
+        {
+            "id": held.id,
+            "token": held.token,
+            "status": status,
+            "next_action_at": next_action_at,
+            "provider_id": provider_id,
+            "answered_at": answered_at,
+            "code": error[0],
+            "message": error[1],
+        },
+    )
+    if done.rowcount == 0:
+        logger.warning("submission.fenced", submission=_name(held), status=status)
+    return done.rowcount == 1
+
+
+def _accepted(
+    connection: sa.Connection,
+    held: Held,
+    provider_id: str,
+    payments: Sequence[Payment],
+    now: datetime,
+    poll_after: timedelta,
+) -> Recorded:
+    if not _close(connection, held, "accepted", next_action_at=None, provider_id=provider_id, answered_at=now):
+        return Recorded([], [])
+    items = _items(connection, held.id)
+    matched, strays = _match(held.kind, items, payments)
+    if strays:
+        hold(connection, strays, "Paystream's answer does not match what we asked for", now)
+    connection.execute(
+        sa.text("""
+            UPDATE submission_items SET provider_payment_id = matched.payment_id
+            FROM unnest(CAST(:payouts AS uuid[]), CAST(:payments AS text[])) AS matched (payout_id, payment_id)
+            WHERE submission_id = :id AND submission_items.payout_id = matched.payout_id
+        """),
+        {"id": held.id, "payouts": list(matched), "payments": [payment.id for payment in matched.values()]},
+    )
+    connection.execute(
+        sa.text("""
+            UPDATE payouts SET next_action_at = :due
+            WHERE id = ANY(:ids) AND submission_id = :id AND status = 'processing' AND held_reason IS NULL
+        """),
+        {"id": held.id, "ids": sorted(matched), "due": now + poll_after},
+    )
+    events = connection.scalars(
+        sa.text("SELECT id FROM provider_events WHERE payment_id = ANY(:payments) AND status = 'orphan'"),
+        {"payments": [payment.id for payment in matched.values()]},
+    )
+    return Recorded([], list(events))
+
+
+def _match(
+    kind: SubmissionKind, items: dict[uuid.UUID, Item], payments: Sequence[Payment]
+) -> tuple[dict[uuid.UUID, Payment], list[uuid.UUID]]:
+    """Which payment is whose, and the payouts for which none, or one with another amount or recipient, came."""
+    if kind is SubmissionKind.PAYMENT:
+        named = {next(iter(items)): payments[0]}
+    else:
+        by_name = {show(PAYOUT, payout_id): payout_id for payout_id in items}
+        named = {
+            by_name[name]: payment
+            for payment in payments
+            if (name := (payment.description or "").partition(" ")[0]) in by_name
+        }
+    matched = {
+        payout_id: payment
+        for payout_id, payment in named.items()
+        if (payment.amount, payment.recipient_id) == (items[payout_id].net_cents, items[payout_id].recipient_id)
+    }
+    return matched, [payout_id for payout_id in items if payout_id not in matched]
+
+
+def _rejected(connection: sa.Connection, held: Held, outcome: Rejected, now: datetime) -> Recorded:
+    """A definite no. One payout fails by it; a batch is split in halves, each a new submission with a key of its
+    own, until the payout at fault is alone: its neighbours get paid."""
+    error = (outcome.code, outcome.message)
+    if not _close(connection, held, "rejected", next_action_at=None, error=error, answered_at=now):
+        return Recorded([], [])
+    items = list(_items(connection, held.id).values())
+    if len(items) == 1:
+        move = Move(items[0].payout_id, "refused", failure_code=outcome.code, failure_message=outcome.message)
+        transition(connection, [move], PayoutStatus.PROCESSING, PayoutStatus.FAILED, now)
+        return Recorded([], [])
+    logger.warning("submission.split", submission=_name(held), payouts=len(items), code=outcome.code)
+    connection.execute(
+        sa.text("UPDATE submission_items SET dissolved = true WHERE submission_id = :id"), {"id": held.id}
+    )
+    middle = len(items) // 2
+    halves = [(new_id(), items[:middle]), (new_id(), items[middle:])]
+    write(connection, halves, now)
+    connection.execute(
+        sa.text("""
+            UPDATE payouts SET submission_id = moved.submission_id
+            FROM unnest(CAST(:payouts AS uuid[]), CAST(:submissions AS uuid[])) AS moved (payout_id, submission_id)
+            WHERE payouts.id = moved.payout_id AND payouts.submission_id = :id AND payouts.status = 'processing'
+        """),
+        {
+            "id": held.id,
+            "payouts": [item.payout_id for _, half in halves for item in half],
+            "submissions": [submission_id for submission_id, half in halves for _ in half],
+        },
+    )
+    return Recorded([submission_id for submission_id, _ in halves], [])
+
+
+def _items(connection: sa.Connection, submission_id: uuid.UUID) -> dict[uuid.UUID, Item]:
+    """The submission's payouts, locked in the order in which everybody locks payouts."""
+    rows = connection.execute(
+        sa.text("""
+            SELECT payouts.id, payouts.wallet_id, payouts.rail, submission_items.attempt, net_cents, recipient_id,
+                   payouts.description
+            FROM submission_items JOIN payouts ON payouts.id = submission_items.payout_id
+            WHERE submission_items.submission_id = :id AND NOT dissolved
+            ORDER BY payouts.id FOR UPDATE OF payouts
+        """),
+        {"id": submission_id},
+    )
+    return {row[0]: Item(row[0], row[1], Rail(row[2]), *row[3:]) for row in rows}

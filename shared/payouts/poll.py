@@ -1,0 +1,91 @@
+"""Asking: the provider's word on payouts whose webhook never came."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import sqlalchemy as sa
+import structlog
+
+from shared.ids import PAYOUT, show
+from shared.payouts.settle import Report, Settled, settle
+from shared.paystream.client import Call
+from shared.paystream.outcomes import Accepted, Outcome, Rejected, backoff_seconds
+from shared.paystream.wire import Payment, UnexpectedAnswer, payment_call, read
+
+logger = structlog.get_logger(__name__)
+
+POLL_AGAIN_MOST_SECONDS = 3600.0
+
+
+class Question(NamedTuple):
+    """A payment to ask about."""
+
+    payout_id: uuid.UUID
+    mode: str
+    payment_id: str
+
+    def call(self) -> Call:
+        """The question to the provider."""
+        return payment_call(self.mode, self.payment_id)
+
+
+def due(
+    connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime, *, first_seconds: float
+) -> list[Question]:
+    """Those of the payouts that are still `processing` at the provider; each will be asked again, later each time."""
+    rows = connection.execute(
+        sa.text("""
+            SELECT payouts.id, wallets.mode, submission_items.provider_payment_id, payouts.polls
+            FROM payouts
+            JOIN submission_items ON submission_items.submission_id = payouts.submission_id
+                                 AND submission_items.payout_id = payouts.id
+            JOIN wallets ON wallets.id = payouts.wallet_id
+            WHERE payouts.id = ANY(:ids) AND payouts.status = 'processing' AND payouts.held_reason IS NULL
+                  AND submission_items.provider_payment_id IS NOT NULL
+            ORDER BY payouts.id FOR UPDATE OF payouts SKIP LOCKED
+        """),
+        {"ids": list(payout_ids)},
+    ).all()
+    waits = [
+        backoff_seconds(row.polls + 1, first_seconds=first_seconds, most_seconds=POLL_AGAIN_MOST_SECONDS)
+        for row in rows
+    ]
+    connection.execute(
+        sa.text("""
+            UPDATE payouts SET polls = polls + 1, next_action_at = asked.due
+            FROM unnest(CAST(:ids AS uuid[]), CAST(:dues AS timestamptz[])) AS asked (id, due)
+            WHERE payouts.id = asked.id
+        """),
+        {"ids": [row.id for row in rows], "dues": [now + timedelta(seconds=wait) for wait in waits]},
+    )
+    return [Question(row.id, row.mode, row.provider_payment_id) for row in rows]
+
+
+def answered(
+    connection: sa.Connection, questions: Sequence[Question], outcomes: Sequence[Outcome], now: datetime
+) -> list[Settled]:
+    """Applies what the provider's record says."""
+    reports = []
+    for question, outcome in zip(questions, outcomes, strict=True):
+        if isinstance(outcome, Accepted):
+            try:
+                payment = read(outcome.data, Payment)
+            except UnexpectedAnswer as error:
+                logger.warning("payout.poll_unreadable", payout=show(PAYOUT, question.payout_id), why=str(error))
+                continue
+            reports.append(
+                Report(
+                    state=payment.status,
+                    payment_id=question.payment_id,
+                    payout_id=question.payout_id,
+                    amount_cents=payment.amount,
+                    failure_code=payment.failure_code,
+                    failure_reason=payment.failure_reason,
+                    source="poll",
+                )
+            )
+        elif isinstance(outcome, Rejected):
+            logger.error("payout.poll_refused", payout=show(PAYOUT, question.payout_id), code=outcome.code)
+    return settle(connection, reports, now)

@@ -1,0 +1,75 @@
+"""A payout as it is read, and as the API and the customer's events show it."""
+
+import uuid
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from shared.clock import rfc3339
+from shared.ids import DRIVER, PAYOUT, show
+
+COLUMNS: Final = (
+    "id, wallet_id, driver_id, driver_name, load_id, amount_cents, fee_cents, rail, status, description, "
+    "requested_by, sequence, attempt, submission_id, failure_code, failure_message, requested_at, completed_at, "
+    "canceled_at"
+)
+"""The columns of a `PayoutRow`, in its order."""
+
+FINAL_FAILURES: Final = frozenset({"COMPLIANCE_HOLD", "INVALID_RECIPIENT"})
+"""Failure codes after which trying the same again can't help."""
+
+
+class PayoutRow(NamedTuple):
+    """A payout with its driver's name; see `shared.models.payouts.Payout`."""
+
+    id: uuid.UUID
+    wallet_id: uuid.UUID
+    driver_id: uuid.UUID
+    driver_name: str
+    load_id: str | None
+    amount_cents: int
+    fee_cents: int
+    rail: str
+    status: str
+    description: str | None
+    requested_by: str | None
+    sequence: int
+    attempt: int
+    submission_id: uuid.UUID | None
+    failure_code: str | None
+    failure_message: str | None
+    requested_at: datetime
+    completed_at: datetime | None
+    canceled_at: datetime | None
+
+    @property
+    def net_cents(self) -> int:
+        """What the driver receives: the amount less the fee."""
+        return self.amount_cents - self.fee_cents
+
+
+def public(row: PayoutRow) -> dict[str, Any]:
+    """The payout in the API's shape (reference: Payouts); customer events carry the same."""
+    shown: dict[str, Any] = {
+        "id": show(PAYOUT, row.id),
+        "loadId": row.load_id,
+        "driverId": show(DRIVER, row.driver_id),
+        "driverName": row.driver_name,
+        "amount": row.amount_cents,
+        "fee": row.fee_cents,
+        "netAmount": row.net_cents,
+        "status": row.status,
+        "rail": row.rail,
+        "description": row.description,
+        "attempt": row.attempt,
+        "requestedAt": rfc3339(row.requested_at),
+        "completedAt": row.completed_at and rfc3339(row.completed_at),
+    }
+    if row.canceled_at is not None:
+        shown["canceledAt"] = rfc3339(row.canceled_at)
+    if row.failure_code is not None:
+        shown["failure"] = {
+            "code": row.failure_code,
+            "message": row.failure_message,
+            "retryable": row.status == "failed" and row.failure_code not in FINAL_FAILURES,
+        }
+    return shown

@@ -1,0 +1,208 @@
+"""Settling: what the provider says of payments, by webhook or when asked, becomes transitions.
+
+Reports may come in any order, repeated and late; the payout ends in the state that the provider's record says.
+A report that contradicts our record touches no money: the payout is held for a person.
+"""
+
+import enum
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from shared.models.payouts import PayoutStatus
+from shared.payouts.holding import hold
+from shared.payouts.transition import Move, transition
+
+S = PayoutStatus
+
+
+class Verdict(enum.StrEnum):
+    """What became of a report; the names are those of `ProviderEventStatus`."""
+
+    APPLIED = "applied"
+    IGNORED = "ignored"
+    ORPHAN = "orphan"
+    MISMATCH = "mismatch"
+
+
+class Report(NamedTuple):
+    """What the provider says of one payment."""
+
+    state: str
+    """The provider's word for it, as in `completed`."""
+    payment_id: str | None
+    """The provider's payment, where the report names it."""
+    payout_id: uuid.UUID | None
+    """Our payout, where the report names that instead."""
+    amount_cents: int | None
+    failure_code: str | None
+    failure_reason: str | None
+    source: str
+    """Who said so, for the history: `webhook` or `poll`."""
+
+
+class Settled(NamedTuple):
+    """What became of one report."""
+
+    verdict: Verdict
+    outcome: str
+    """In a few words."""
+    payout_id: uuid.UUID | None
+
+
+class _Known(NamedTuple):
+    """A payment that we asked for, and its payout as it was when we locked it."""
+
+    payout_id: uuid.UUID
+    payment_id: str | None
+    net_cents: int
+    amount_cents: int
+    attempt: int
+    """The attempt that the payment belongs to."""
+    current_attempt: int
+    status: str
+    held: bool
+
+
+PATHS: dict[tuple[PayoutStatus, str], tuple[PayoutStatus, ...]] = {
+    # (payout's status, provider's state) → the statuses to go through
+    (S.PROCESSING, "completed"): (S.COMPLETED,),
+    (S.PROCESSING, "failed"): (S.FAILED,),
+    (S.PROCESSING, "returned"): (S.COMPLETED, S.RETURNED),
+    (S.COMPLETED, "returned"): (S.RETURNED,),
+}
+
+CONTRADICTIONS: frozenset[tuple[PayoutStatus, str]] = frozenset(
+    {
+        # Its money is available again, and the provider says that it was paid.
+        (S.FAILED, "completed"),
+        (S.FAILED, "returned"),
+        (S.CANCELED, "completed"),
+        (S.CANCELED, "returned"),
+        # We have not even asked for it.
+        (S.VALIDATED, "completed"),
+        (S.QUEUED, "completed"),
+        # It counts as paid, and the provider says that it never was.
+        (S.COMPLETED, "failed"),
+        (S.RETURNED, "failed"),
+    }
+)
+
+NOTICES = frozenset({"created", "validated", "queued", "processing", "sent"})
+"""States on the way: understood, nothing to do."""
+
+
+def settle(connection: sa.Connection, reports: Sequence[Report], now: datetime) -> list[Settled]:
+    """Applies reports; an answer for each, in order."""
+    by_payment, by_payout = _known(connection, reports)
+    current = {known.payout_id: known for known in [*by_payment.values(), *by_payout.values()]}
+    answers: list[Settled] = []
+    moves: dict[tuple[PayoutStatus, PayoutStatus], list[Move]] = {}
+    doubtful: list[uuid.UUID] = []
+    for report in reports:
+        known = by_payment.get(report.payment_id) if report.payment_id else by_payout.get(report.payout_id)
+        if known is None:
+            answers.append(Settled(Verdict.ORPHAN, "no payment of ours by that id yet", None))
+            continue
+        latest = current[known.payout_id]
+        known = known._replace(status=latest.status, held=latest.held)
+        if report.payment_id is None and known.current_attempt > 1 and report.state not in NOTICES:
+            # It does not say which attempt it is about: the provider's record does.
+            doubtful.append(known.payout_id)
+            answers.append(Settled(Verdict.IGNORED, "names no payment; the provider is asked", known.payout_id))
+            continue
+        verdict, path = _judge(report, known)
+        answers.append(Settled(verdict, _words(verdict, report, known), known.payout_id))
+        if verdict is Verdict.MISMATCH and not known.held:
+            hold(connection, [known.payout_id], answers[-1].outcome, now)
+            known = known._replace(held=True)
+        source = S(known.status)
+        for target in path:
+            moves.setdefault((source, target), []).append(_move(report, known, target))
+            source = target
+        current[known.payout_id] = known._replace(status=source)
+    for edge, steps in sorted(moves.items(), key=lambda item: item[0] != (S.PROCESSING, S.COMPLETED)):
+        transition(connection, steps, *edge, now)
+    _ask(connection, doubtful, now)
+    return answers
+
+
+def _ask(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime) -> None:
+    """Makes the next tick ask the provider about these."""
+    if payout_ids:
+        connection.execute(
+            sa.text("UPDATE payouts SET next_action_at = :now WHERE id = ANY(:ids) AND status = 'processing'"),
+            {"ids": list(payout_ids), "now": now},
+        )
+
+
+def _judge(report: Report, known: _Known) -> tuple[Verdict, tuple[PayoutStatus, ...]]:
+    if report.state in NOTICES:
+        return Verdict.IGNORED, ()
+    expected = {known.net_cents} if report.payment_id else {known.net_cents, known.amount_cents}
+    if report.amount_cents is not None and report.amount_cents not in expected:
+        return Verdict.MISMATCH, ()
+    if known.attempt != known.current_attempt:
+        # A late word on an attempt that had failed; "failed" again is a repeat, anything else a second payment.
+        return (Verdict.IGNORED if report.state == "failed" else Verdict.MISMATCH), ()
+    if (S(known.status), report.state) in CONTRADICTIONS:
+        return Verdict.MISMATCH, ()
+    path = () if known.held else PATHS.get((S(known.status), report.state), ())
+    return (Verdict.APPLIED if path else Verdict.IGNORED), path
+
+
+def _words(verdict: Verdict, report: Report, known: _Known) -> str:
+    if verdict is Verdict.MISMATCH:
+        return (
+            f"Paystream says {report.state} over {report.amount_cents} cents for attempt {known.attempt}; "
+            f"ours is {known.status} over {known.net_cents} cents, attempt {known.current_attempt}"
+        )
+    return f"{report.state}: was {known.status}"
+
+
+def _move(report: Report, known: _Known, target: PayoutStatus) -> Move:
+    if target is S.COMPLETED:
+        return Move(known.payout_id, report.source)
+    return Move(
+        known.payout_id,
+        report.source,
+        failure_code=report.failure_code or target.value.upper(),
+        failure_message=report.failure_reason or f"Paystream reported the payment as {target}",
+    )
+
+
+def _known(
+    connection: sa.Connection, reports: Sequence[Report]
+) -> tuple[dict[str | None, _Known], dict[uuid.UUID | None, _Known]]:
+    """The payments that the reports speak of, by the provider's id and, for reports that name our payout, by that;
+    their payouts locked in the common order."""
+    rows = connection.execute(
+        sa.text("""
+            WITH named AS (
+                SELECT payout_id, attempt, provider_payment_id, net_cents FROM submission_items
+                WHERE provider_payment_id = ANY(CAST(:payments AS text[]))
+                UNION ALL
+                SELECT id, attempt, NULL, amount_cents - fee_cents FROM payouts
+                WHERE id = ANY(CAST(:payouts AS uuid[])) AND submission_id IS NOT NULL
+            )
+            SELECT payouts.id, named.provider_payment_id, named.net_cents, payouts.amount_cents, named.attempt,
+                   payouts.attempt, payouts.status, payouts.held_reason IS NOT NULL
+            FROM named JOIN payouts ON payouts.id = named.payout_id
+            ORDER BY payouts.id FOR UPDATE OF payouts
+        """),
+        {
+            "payments": [report.payment_id for report in reports if report.payment_id],
+            "payouts": [report.payout_id for report in reports if report.payout_id and not report.payment_id],
+        },
+    )
+    by_payment: dict[str | None, _Known] = {}
+    by_payout: dict[uuid.UUID | None, _Known] = {}
+    for row in rows:
+        known = _Known._make(row)
+        by_payout[known.payout_id] = known
+        if known.payment_id is not None:
+            by_payment[known.payment_id] = known
+    return by_payment, by_payout

@@ -1,0 +1,213 @@
+"""Submitting: what we are about to ask the provider is written down and committed before it is asked.
+
+`prepare` takes queued payouts to `processing`, each in a submission whose id is the provider's idempotency key.
+`claim` lets a worker take over submissions that are due. What came back is recorded by `shared.payouts.answers`.
+A worker holds a submission by a lease; a result counts only while the lease's token is still its own.
+"""
+
+import json
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from shared.ids import PAYOUT, SUBMISSION, new_id, show
+from shared.models.payouts import PayoutStatus, Rail
+from shared.models.submissions import SubmissionKind
+from shared.payouts.rows import PayoutRow
+from shared.payouts.transition import Move, transition
+from shared.paystream.client import Call
+from shared.paystream.wire import submission_call
+
+PAYMENTS_A_BATCH: Final = 1_000
+CENTS_A_BATCH: Final = 100_000_000
+"""The provider's limits for one `POST /batches`."""
+
+PROVIDER_RAILS: Final = {Rail.STANDARD: "standard", Rail.SAME_DAY: "same_day_ach", Rail.INSTANT: "rtp"}
+"""What the provider calls our rails."""
+
+
+class Item(NamedTuple):
+    """One payout on its way to the provider."""
+
+    payout_id: uuid.UUID
+    wallet_id: uuid.UUID
+    rail: Rail
+    attempt: int
+    net_cents: int
+    recipient_id: str
+    description: str | None
+
+
+class Prepared(NamedTuple):
+    """What was written down."""
+
+    submission_ids: list[uuid.UUID]
+    """All due now, held by nobody."""
+    rows: list[PayoutRow]
+    """Their payouts, `processing` now."""
+
+
+class Held(NamedTuple):
+    """A submission that this worker holds and may send."""
+
+    id: uuid.UUID
+    wallet_id: uuid.UUID
+    mode: str
+    kind: SubmissionKind
+    rail: Rail
+    request: dict[str, Any]
+    token: uuid.UUID
+    first_sent_at: datetime
+    attempts: int
+
+    def call(self) -> Call:
+        """The request to the provider."""
+        return submission_call(self.id, self.mode, self.kind, self.request)
+
+
+def prepare(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime, *, reason: str) -> Prepared:
+    """Writes the submissions for those of the payouts that are `queued`.
+
+    Standard payouts of a wallet that go together travel in provider batches; the other rails one by one.
+    """
+    rows = connection.execute(
+        sa.text("""
+            SELECT payouts.id, payouts.wallet_id, payouts.rail, payouts.attempt,
+                   payouts.amount_cents - payouts.fee_cents, drivers.recipient_id, payouts.description
+            FROM payouts JOIN drivers ON drivers.id = payouts.driver_id
+            WHERE payouts.id = ANY(:ids) AND payouts.status = 'queued' AND payouts.held_reason IS NULL
+                  AND drivers.recipient_id IS NOT NULL
+            ORDER BY payouts.id FOR UPDATE OF payouts SKIP LOCKED
+        """),
+        {"ids": list(payout_ids)},
+    )
+    items = [Item(row[0], row[1], Rail(row[2]), *row[3:]) for row in rows]
+    submissions = [(new_id(), group) for group in grouped(items)]
+    write(connection, submissions, now)
+    moves = [
+        Move(item.payout_id, reason, submission_id=submission_id)
+        for submission_id, group in submissions
+        for item in group
+    ]
+    moved = transition(connection, moves, PayoutStatus.QUEUED, PayoutStatus.PROCESSING, now)
+    return Prepared([submission_id for submission_id, _ in submissions], moved.rows)
+
+
+def grouped(items: Iterable[Item]) -> list[list[Item]]:
+    """Splits payouts into what travels together: one wallet, one rail, within the provider's limits."""
+    groups: list[list[Item]] = []
+    standard: defaultdict[uuid.UUID, list[Item]] = defaultdict(list)
+    for item in items:
+        if item.rail is Rail.STANDARD:
+            standard[item.wallet_id].append(item)
+        else:
+            groups.append([item])
+    for of_wallet in standard.values():
+        group: list[Item] = []
+        cents = 0
+        for item in of_wallet:
+            if len(group) == PAYMENTS_A_BATCH or (group and cents + item.net_cents > CENTS_A_BATCH):
+                groups.append(group)
+                group, cents = [], 0
+            group.append(item)
+            cents += item.net_cents
+        groups.append(group)
+    return groups
+
+
+def write(connection: sa.Connection, submissions: Sequence[tuple[uuid.UUID, Sequence[Item]]], now: datetime) -> None:
+    """Writes submissions with their requests, due now, held by nobody."""
+    if not submissions:
+        return
+    requests = [request_for(submission_id, group) for submission_id, group in submissions]
+    connection.execute(
+        sa.text("""
+            INSERT INTO submissions (id, wallet_id, kind, rail, request, status, next_action_at, created_at)
+            SELECT made.*, 'prepared', :now, :now FROM unnest(CAST(:ids AS uuid[]), CAST(:wallets AS uuid[]),
+                CAST(:kinds AS text[]), CAST(:rails AS text[]), CAST(:requests AS jsonb[])) AS made
+        """),
+        {
+            "now": now,
+            "ids": [submission_id for submission_id, _ in submissions],
+            "wallets": [group[0].wallet_id for _, group in submissions],
+            "kinds": [kind.value for kind, _ in requests],
+            "rails": [group[0].rail.value for _, group in submissions],
+            "requests": [json.dumps(request) for _, request in requests],
+        },
+    )
+    places = [
+        (submission_id, position, item) for submission_id, group in submissions for position, item in enumerate(group)
+    ]
+    connection.execute(
+        sa.text("""
+            INSERT INTO submission_items (submission_id, position, payout_id, attempt, net_cents, recipient_id)
+            SELECT * FROM unnest(CAST(:submissions AS uuid[]), CAST(:positions AS int[]), CAST(:payouts AS uuid[]),
+                CAST(:attempts AS int[]), CAST(:nets AS bigint[]), CAST(:recipients AS text[]))
+        """),
+        {
+            "submissions": [submission_id for submission_id, _, _ in places],
+            "positions": [position for _, position, _ in places],
+            "payouts": [item.payout_id for _, _, item in places],
+            "attempts": [item.attempt for _, _, item in places],
+            "nets": [item.net_cents for _, _, item in places],
+            "recipients": [item.recipient_id for _, _, item in places],
+        },
+    )
+
+
+def request_for(submission_id: uuid.UUID, group: Sequence[Item]) -> tuple[SubmissionKind, dict[str, Any]]:
+    """The provider's request (see its Payments and Batches): fixed once, since a key is never sent with another.
+
+    A batch payment has no metadata, so its description begins with our payout's id: by it, and not by its place,
+    an answer is matched.
+    """
+    if len(group) == 1:
+        [item] = group
+        return SubmissionKind.PAYMENT, {
+            "recipientId": item.recipient_id,
+            "amount": item.net_cents,
+            "currency": "usd",
+            "rail": PROVIDER_RAILS[item.rail],
+            "description": item.description or "Payout",
+            "metadata": {"payoutId": show(PAYOUT, item.payout_id), "submissionId": show(SUBMISSION, submission_id)},
+        }
+    payments = [
+        {
+            "recipientId": item.recipient_id,
+            "amount": item.net_cents,
+            "description": f"{show(PAYOUT, item.payout_id)} {item.description or 'Payout'}",
+        }
+        for item in group
+    ]
+    return SubmissionKind.BATCH, {"name": show(SUBMISSION, submission_id), "payments": payments}
+
+
+def claim(connection: sa.Connection, submission_ids: Sequence[uuid.UUID], *, lease_seconds: float) -> list[Held]:
+    """Takes the submissions that still need sending and that nobody holds, for `lease_seconds` by the database's
+    clock. Should this worker die, the tick rings for them once the lease is over."""
+    token = uuid.uuid4()
+    rows = connection.execute(
+        sa.text("""
+            WITH free AS (
+                SELECT id FROM submissions
+                WHERE id = ANY(:ids) AND status IN ('prepared', 'unknown')
+                      AND (lease_expires_at IS NULL OR lease_expires_at < clock_timestamp())
+                ORDER BY id FOR UPDATE SKIP LOCKED
+            )
+            UPDATE submissions SET lease_token = :token, attempts = attempts + 1,
+                lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds),
+                next_action_at = clock_timestamp() + make_interval(secs => :lease_seconds),
+                first_sent_at = coalesce(first_sent_at, clock_timestamp())
+            FROM free, wallets WHERE submissions.id = free.id AND wallets.id = submissions.wallet_id
+            RETURNING submissions.id, wallet_id, wallets.mode, kind, rail, request, lease_token, first_sent_at, attempts
+        """),
+        {"ids": list(submission_ids), "token": token, "lease_seconds": lease_seconds},
+    )
+    return [
+        Held(row[0], row[1], row[2], SubmissionKind(row[3]), Rail(row[4]), *row[5:])
+        for row in sorted(rows, key=lambda row: row[0])
+    ]

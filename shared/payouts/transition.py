@@ -1,0 +1,134 @@
+"""The one transition function: a conditional update by a table of allowed edges.
+
+Each step writes its history row, its ledger transfers and its customer event in the same transaction.
+Nothing else assigns a status.
+"""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from shared import customer_events, ledger
+from shared.models.ledger import TransferKind
+from shared.models.payouts import PayoutStatus
+from shared.payouts.edges import EDGES, Effect
+from shared.payouts.rows import COLUMNS, PayoutRow, public
+
+
+class ForbiddenEdge(Exception):
+    """The code asked for a step that no payout may take."""
+
+
+class Move(NamedTuple):
+    """One payout's step."""
+
+    payout_id: uuid.UUID
+    reason: str
+    next_action_at: datetime | None = None
+    submission_id: uuid.UUID | None = None
+    """The submission that takes it from here; None leaves the one it has."""
+    failure_code: str | None = None
+    failure_message: str | None = None
+
+
+class Moved(NamedTuple):
+    """What a transition did."""
+
+    rows: list[PayoutRow]
+    """The payouts that took the step, as they are now."""
+    lost: list[uuid.UUID]
+    """Those that were not in the source status any more: somebody else was first, nothing was overwritten."""
+
+
+_TRANSITION = sa.text(f"""
+    WITH move AS (
+        SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:reasons AS text[]), CAST(:dues AS timestamptz[]),
+                             CAST(:submissions AS uuid[]), CAST(:codes AS text[]), CAST(:messages AS text[]))
+               AS move (id, reason, due, submission_id, failure_code, failure_message)
+    ), held AS (
+        SELECT payouts.id, payouts.reserved FROM payouts JOIN move USING (id)
+        WHERE payouts.status = :source ORDER BY payouts.id FOR UPDATE OF payouts
+    ), changed AS (
+        UPDATE payouts SET
+            status = :target, sequence = payouts.sequence + 1, updated_at = :now, next_action_at = move.due,
+            submission_id = coalesce(move.submission_id, payouts.submission_id),
+            reserved = coalesce(CAST(:reserved AS boolean), payouts.reserved),
+            attempt = payouts.attempt + :attempt_step, polls = 0,
+            failure_code = move.failure_code, failure_message = move.failure_message,
+            completed_at = CASE WHEN :target = 'completed' THEN :now ELSE payouts.completed_at END,
+            canceled_at = CASE WHEN :target = 'canceled' THEN :now ELSE payouts.canceled_at END
+        FROM move JOIN held USING (id), drivers
+        WHERE payouts.id = move.id AND payouts.status = :source AND drivers.id = payouts.driver_id
+        RETURNING payouts.*, drivers.name AS driver_name, move.reason, held.reserved AS was_reserved
+    ), written AS (
+        INSERT INTO payout_transitions (payout_id, sequence, from_status, to_status, attempt, reason, created_at)
+        SELECT id, sequence, :source, :target, attempt, reason, :now FROM changed
+    )
+    SELECT {COLUMNS}, was_reserved FROM changed ORDER BY id
+""")
+
+
+def transition(
+    connection: sa.Connection, moves: Sequence[Move], source: PayoutStatus, target: PayoutStatus, now: datetime
+) -> Moved:
+    """Takes payouts from `source` to `target`, those of them that still are in `source`.
+
+    Raises:
+        ForbiddenEdge: no payout may take that step.
+        sqlalchemy.exc.IntegrityError: a reservation is not covered. Callers that reserve check under the
+            wallet's lock first, so this is the database's last word, not an answer to a customer.
+    """
+    if (source, target) not in EDGES:
+        raise ForbiddenEdge(f"A payout can't go from {source} to {target}")
+    if not moves:
+        return Moved([], [])
+    effect = EDGES[source, target]
+    found = connection.execute(
+        _TRANSITION,
+        {
+            "ids": [move.payout_id for move in moves],
+            "reasons": [move.reason for move in moves],
+            "dues": [move.next_action_at for move in moves],
+            "submissions": [move.submission_id for move in moves],
+            "codes": [move.failure_code for move in moves],
+            "messages": [move.failure_message for move in moves],
+            "source": source.value,
+            "target": target.value,
+            "reserved": effect.reserved,
+            "attempt_step": int(effect.new_attempt),
+            "now": now,
+        },
+    ).all()
+    pairs = [(PayoutRow._make(row[:-1]), bool(row[-1])) for row in found]
+    rows = [row for row, _ in pairs]
+    if effect.event is not None:
+        customer_events.write(
+            connection,
+            [customer_events.Event(row.wallet_id, effect.event, row.id, row.sequence, public(row)) for row in rows],
+            now,
+        )
+    ledger.post(connection, entries(pairs, effect), now)
+    taken = {row.id for row in rows}
+    return Moved(rows, [move.payout_id for move in moves if move.payout_id not in taken])
+
+
+def entries(pairs: Sequence[tuple[PayoutRow, bool]], effect: Effect) -> list[ledger.Entry]:
+    """The ledger transfers of a step, for payouts each with whether its amount was reserved before."""
+    made = []
+    for row, was_reserved in pairs:
+        amounts = {
+            TransferKind.RESERVE: 0 if was_reserved else row.amount_cents,
+            TransferKind.SETTLE: row.net_cents,
+            TransferKind.FEE: row.fee_cents,
+            TransferKind.RELEASE: row.amount_cents if was_reserved else 0,
+            TransferKind.RETURN: row.net_cents,
+        }
+        made += [
+            ledger.Entry(row.wallet_id, kind, amounts[kind], payout_id=row.id, attempt=row.attempt)
+            for kind in effect.transfers
+            if amounts[kind]
+        ]
+    return made

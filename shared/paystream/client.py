@@ -1,0 +1,131 @@
+"""The provider's HTTP client: one bounded asyncio section in a thread of its own, called from synchronous workers.
+
+Each call comes back as an `Outcome`; nothing is raised for what the provider or the network does.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import aiohttp
+import msgspec
+from prometheus_client import Counter, Histogram
+
+from shared.models.organizations import Mode
+from shared.paystream.outcomes import Outcome, Unknown, judge
+from shared.settings import Settings
+
+CALLS = Counter("ovnpay_provider_calls_total", "Calls to the provider by their outcome.", ["endpoint", "outcome"])
+CALL_SECONDS = Histogram("ovnpay_provider_call_duration_seconds", "How long calls to the provider took.", ["endpoint"])
+BODY_BYTES_MAX = 16 * 1024 * 1024
+
+
+class Call(NamedTuple):
+    """A request to the provider."""
+
+    mode: str
+    """The wallet's mode: decides the key."""
+    method: str
+    path: str
+    """Below `/api/v1`."""
+    body: Any = None
+    idempotency_key: str | None = None
+    params: dict[str, str] | None = None
+
+
+class Paystream:
+    """The client. One for a process; close it at the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._base = settings.paystream_url.rstrip("/") + "/api/v1"
+        self._keys = {
+            Mode.SANDBOX.value: settings.paystream_test_key,
+            Mode.PRODUCTION.value: settings.paystream_live_key,
+        }
+        self._timeout_seconds = settings.paystream_timeout_seconds
+        self._concurrency = settings.paystream_concurrency
+        self._started = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="paystream", daemon=True)
+        self._thread.start()
+        self._started.wait()
+
+    def call(self, call: Call) -> Outcome:
+        """Makes one call."""
+        return self.call_all([call])[0]
+
+    def call_all(self, calls: Sequence[Call]) -> list[Outcome]:
+        """Makes the calls, at most `paystream_concurrency` at a time in this process; outcomes in order."""
+        if not calls:
+            return []
+        return asyncio.run_coroutine_threadsafe(self._gather(calls), self._loop).result()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        if self._loop.is_running():
+            asyncio.run_coroutine_threadsafe(self._session.close(), self._loop).result(5)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(5)
+        self._loop.close()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._open())
+        self._started.set()
+        self._loop.run_forever()
+
+    async def _open(self) -> None:
+        self._slots = asyncio.Semaphore(self._concurrency)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._concurrency, keepalive_timeout=30),
+            timeout=aiohttp.ClientTimeout(total=self._timeout_seconds, connect=min(5.0, self._timeout_seconds)),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=True,
+        )
+
+    async def _gather(self, calls: Sequence[Call]) -> list[Outcome]:
+        return list(await asyncio.gather(*(self._one(call) for call in calls)))
+
+    async def _one(self, call: Call) -> Outcome:
+        endpoint = f"{call.method} /{call.path.split('/')[1]}"
+        async with self._slots:
+            started = time.monotonic()
+            outcome = await self._send(call)
+            CALL_SECONDS.labels(endpoint).observe(time.monotonic() - started)
+        CALLS.labels(endpoint, type(outcome).__name__.lower()).inc()
+        return outcome
+
+    async def _send(self, call: Call) -> Outcome:
+        headers = {"Authorization": f"Bearer {self._keys[call.mode]}"}
+        data = None
+        if call.body is not None:
+            headers["Content-Type"] = "application/json"
+            data = msgspec.json.encode(call.body)
+        if call.idempotency_key is not None:
+            headers["Idempotency-Key"] = call.idempotency_key
+        try:
+            async with self._session.request(
+                call.method,
+                self._base + call.path,
+                data=data,
+                headers=headers,
+                params=call.params,
+                allow_redirects=False,
+            ) as response:
+                raw = await response.content.read(BODY_BYTES_MAX)
+                while len(raw) < BODY_BYTES_MAX and (more := await response.content.read(BODY_BYTES_MAX - len(raw))):
+                    raw += more
+                return judge(response.status, _decoded(raw), response.headers.get("Retry-After"))
+        except TimeoutError:
+            return Unknown(f"no answer within {self._timeout_seconds:g} s")
+        except (aiohttp.ClientError, OSError) as error:
+            return Unknown(f"{type(error).__name__}: {error}")
+
+
+def _decoded(raw: bytes) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return None

@@ -1,0 +1,74 @@
+"""What a call to the provider came to, and the one place that decides what may be repeated.
+
+Everything that is sent carries an idempotency key that is written down first, so repeating is always safe;
+calling something failed is what must be certain.
+"""
+
+from typing import Any, Final, NamedTuple
+
+
+class Accepted(NamedTuple):
+    """The provider answered 2xx."""
+
+    data: Any
+
+
+class Rejected(NamedTuple):
+    """The provider definitely did not do it and will not: the request itself is at fault."""
+
+    code: str
+    message: str
+
+
+class Throttled(NamedTuple):
+    """The provider did nothing, for now: ask again after `retry_after_seconds`, with the same key."""
+
+    retry_after_seconds: float
+
+
+class Unknown(NamedTuple):
+    """It may have been done: ask again with the same key, or look it up; never a new key, never "failed"."""
+
+    reason: str
+
+
+Outcome = Accepted | Rejected | Throttled | Unknown
+
+DEFINITE_REJECTIONS: Final = frozenset({400, 402, 404, 422})
+"""The statuses with which the provider says: understood, and no.
+
+Not among them, so asked again with the same key: 401 and 403 (our credentials are broken, not the payout), 408,
+409 (another call with the key is under way), 425, every 5xx, and whatever we do not know.
+"""
+
+RETRY_AFTER_DEFAULT_SECONDS: Final = 5.0
+RETRY_AFTER_MAX_SECONDS: Final = 3600.0
+
+
+def judge(status: int, body: Any, retry_after: str | None) -> Outcome:
+    """What an HTTP answer means."""
+    content = body if isinstance(body, dict) else {}
+    if 200 <= status < 300:
+        return Accepted(content["data"]) if "data" in content else Unknown(f"{status} without data")
+    error = content.get("error")
+    error = error if isinstance(error, dict) else {}
+    code = str(error.get("code") or f"HTTP_{status}")
+    message = str(error.get("message") or f"Paystream answered {status}")
+    if status == 429:
+        return Throttled(_seconds(retry_after))
+    if status in DEFINITE_REJECTIONS and error.get("code"):
+        return Rejected(code, message)
+    return Unknown(f"{status} {code}: {message}")
+
+
+def _seconds(retry_after: str | None) -> float:
+    try:
+        seconds = float(retry_after or RETRY_AFTER_DEFAULT_SECONDS)
+    except ValueError:
+        seconds = RETRY_AFTER_DEFAULT_SECONDS
+    return min(max(seconds, 0.1), RETRY_AFTER_MAX_SECONDS)
+
+
+def backoff_seconds(attempts: int, *, first_seconds: float = 1.0, most_seconds: float = 300.0) -> float:
+    """How long to wait before asking again, after `attempts` tries: doubling, bounded."""
+    return min(first_seconds * 2.0 ** min(max(attempts - 1, 0), 30), most_seconds)

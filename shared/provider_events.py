@@ -1,0 +1,196 @@
+"""The webhook inbox: verified notices of the provider, stored once, applied by a worker.
+
+Both published shapes are read: the provider's own (`type`, `data.paymentId`) and the one of our reference
+(`event`, `data.payoutId`).
+"""
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+import structlog
+
+from shared.ids import PAYOUT, new_id, parse
+from shared.payouts.settle import Report, Settled, Verdict, settle
+from shared.paystream.outcomes import backoff_seconds
+
+logger = structlog.get_logger(__name__)
+
+ORPHAN_LIFETIME = timedelta(days=1)
+"""How long a notice about a payment that we do not know is tried again."""
+
+
+class _Data(msgspec.Struct, rename="camel"):
+    payment_id: str | None = None
+    payout_id: str | None = None
+    amount: int | None = None
+    status: str | None = None
+    failure_code: str | None = None
+    failure_reason: str | None = None
+
+
+class _Body(msgspec.Struct):
+    id: str | None = None
+    type: str | None = None
+    event: str | None = None
+    data: _Data = msgspec.field(default_factory=_Data)
+
+
+class Malformed(Exception):
+    """The body is not a notice in either published shape."""
+
+
+class Notice(NamedTuple):
+    """A verified webhook, read."""
+
+    id: uuid.UUID
+    event_key: str
+    body_sha256: bytes
+    type: str
+    payment_id: str | None
+    payout_id: uuid.UUID | None
+    amount_cents: int | None
+    failure_code: str | None
+    failure_reason: str | None
+    body: bytes
+
+
+def read(body: bytes) -> Notice:
+    """Reads a verified body.
+
+    Raises:
+        Malformed: it is not JSON, or names no event.
+    """
+    try:
+        content = msgspec.json.decode(body, type=_Body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Malformed(f"The body is not a Paystream event: {error}") from error
+    kind = content.type or content.event
+    if not kind or "\0" in body.decode(errors="replace") or b"\\u0000" in body:
+        raise Malformed("The body is not a Paystream event: it has neither type nor event")
+    digest = hashlib.sha256(body).digest()
+    payout_id = content.data.payout_id
+    return Notice(
+        id=new_id(),
+        event_key=content.id or f"sha256:{digest.hex()}",
+        body_sha256=digest,
+        type=kind,
+        payment_id=content.data.payment_id,
+        payout_id=parse(PAYOUT, payout_id) if payout_id else None,
+        amount_cents=content.data.amount,
+        failure_code=content.data.failure_code,
+        failure_reason=content.data.failure_reason,
+        body=body,
+    )
+
+
+def store(connection: sa.Connection, notices: Sequence[Notice], now: datetime, *, grace: timedelta) -> list[uuid.UUID]:
+    """Stores the notices that are new. Returns the ids to ring for; repeats are dropped, for they are in already.
+
+    The same id with another body is a contradiction: it is logged as an error and changes nothing.
+    """
+    first = {notice.event_key: notice for notice in reversed(notices)}
+    keys = sorted(first)
+    inserted = set(
+        connection.scalars(
+            sa.text("""
+                INSERT INTO provider_events (id, event_key, body_sha256, type, payment_id, payout_id, amount_cents,
+                                             failure_code, failure_reason, body, status, received_at, next_action_at)
+                SELECT made.*, 'received', :now, :due FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS text[]),
+                    CAST(:digests AS bytea[]), CAST(:types AS text[]), CAST(:payments AS text[]),
+                    CAST(:payouts AS uuid[]), CAST(:amounts AS bigint[]), CAST(:codes AS text[]),
+                    CAST(:reasons AS text[]), CAST(:bodies AS bytea[])) AS made
+                ON CONFLICT (event_key) DO NOTHING RETURNING id
+            """),
+            {
+                "now": now,
+                "due": now + grace,
+                "ids": [first[key].id for key in keys],
+                "keys": keys,
+                "digests": [first[key].body_sha256 for key in keys],
+                "types": [first[key].type for key in keys],
+                "payments": [first[key].payment_id for key in keys],
+                "payouts": [first[key].payout_id for key in keys],
+                "amounts": [first[key].amount_cents for key in keys],
+                "codes": [first[key].failure_code for key in keys],
+                "reasons": [first[key].failure_reason for key in keys],
+                "bodies": [first[key].body for key in keys],
+            },
+        )
+    )
+    repeats = [notice for notice in notices if notice.id not in inserted]
+    if repeats:
+        _contradicted(connection, repeats)
+    return [notice.id for notice in notices if notice.id in inserted]
+
+
+def _contradicted(connection: sa.Connection, repeats: Sequence[Notice]) -> None:
+    rows = connection.execute(
+        sa.text("SELECT event_key, body_sha256 FROM provider_events WHERE event_key = ANY(:keys)"),
+        {"keys": [notice.event_key for notice in repeats]},
+    )
+    known: dict[str, Any] = {row.event_key: row.body_sha256 for row in rows}
+    for notice in repeats:
+        if known.get(notice.event_key) not in (None, notice.body_sha256):
+            logger.error("provider_event.contradicted", event_key=notice.event_key, type=notice.type)
+
+
+def apply(connection: sa.Connection, event_ids: Sequence[uuid.UUID], now: datetime) -> list[Settled]:
+    """Applies those of the events that still wait, in the order in which they came.
+
+    A notice about a payment that we do not know waits as `orphan` and is tried again for a day: it may be faster
+    than the answer to our own call.
+    """
+    rows = connection.execute(
+        sa.text("""
+            SELECT id, type, payment_id, payout_id, amount_cents, failure_code, failure_reason, received_at, attempts
+            FROM provider_events WHERE id = ANY(:ids) AND status IN ('received', 'orphan')
+            ORDER BY id FOR UPDATE SKIP LOCKED
+        """),
+        {"ids": list(event_ids)},
+    ).all()
+    about_payments = [row for row in rows if row.type.startswith(("payment.", "payout."))]
+    reports = [
+        Report(
+            state=row.type.partition(".")[2],
+            payment_id=row.payment_id,
+            payout_id=row.payout_id,
+            amount_cents=row.amount_cents,
+            failure_code=row.failure_code,
+            failure_reason=row.failure_reason,
+            source="webhook",
+        )
+        for row in about_payments
+    ]
+    verdicts = dict(zip([row.id for row in about_payments], settle(connection, reports, now), strict=True))
+    answers = [verdicts.get(row.id, Settled(Verdict.IGNORED, "not about a payment", None)) for row in rows]
+    dues = [
+        now + timedelta(seconds=backoff_seconds(row.attempts + 1))
+        if answer.verdict is Verdict.ORPHAN and now - row.received_at < ORPHAN_LIFETIME
+        else None
+        for row, answer in zip(rows, answers, strict=True)
+    ]
+    connection.execute(
+        sa.text("""
+            UPDATE provider_events SET status = handled.status, outcome = handled.outcome, attempts = attempts + 1,
+                payout_id = coalesce(handled.payout_id, provider_events.payout_id),
+                next_action_at = handled.due, handled_at = CASE WHEN handled.due IS NULL THEN :now END
+            FROM unnest(CAST(:ids AS uuid[]), CAST(:statuses AS text[]), CAST(:outcomes AS text[]),
+                        CAST(:payouts AS uuid[]), CAST(:dues AS timestamptz[]))
+                 AS handled (id, status, outcome, payout_id, due)
+            WHERE provider_events.id = handled.id
+        """),
+        {
+            "now": now,
+            "ids": [row.id for row in rows],
+            "statuses": [answer.verdict.value for answer in answers],
+            "outcomes": [answer.outcome for answer in answers],
+            "payouts": [answer.payout_id for answer in answers],
+            "dues": dues,
+        },
+    )
+    return answers

@@ -1,0 +1,132 @@
+"""Settings: every one is an environment variable `OVNPAY_<NAME>`, read once at start.
+
+A secret may also come from a file: `OVNPAY_<NAME>_FILE` names it (as Docker and Kubernetes mount secrets).
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+
+PREFIX = "OVNPAY_"
+
+
+class SettingsError(Exception):
+    """A setting is missing or can't be read; the message says which and what it should look like."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator can set. Durations end in their unit."""
+
+    environment: str = "development"
+    """`development` or `production`; production refuses the defaults of the secrets below."""
+
+    database_url: str
+    """PostgreSQL 15 or later, as `postgresql://user:password@host:port/name`."""
+
+    redis_url: str
+    """Redis or Valkey for the doorbells, as `redis://host:port/0`. Losing what it holds costs latency only."""
+
+    paystream_url: str = "https://api.paystream.fi"
+    """The payment provider's base URL, without `/api/v1`."""
+
+    paystream_test_key: str = ""
+    """The key for sandbox wallets (`psk_test_…`)."""
+
+    paystream_live_key: str = ""
+    """The key for production wallets (`psk_live_…`)."""
+
+    paystream_webhook_secret: str = ""
+    """What the provider signs its webhooks with."""
+
+    paystream_webhook_secret_previous: str = ""
+    """The secret before that, still accepted while a rotation is under way."""
+
+    paystream_timeout_seconds: float = 10.0
+    """How long a call to the provider may take before its outcome counts as unknown."""
+
+    paystream_concurrency: int = 16
+    """Calls to the provider at the same time, for each worker process."""
+
+    paystream_key_lifetime_seconds: float = 24 * 3600.0
+    """How long the provider remembers an idempotency key; past it a submission is looked up, never re-sent."""
+
+    key_pepper: str = ""
+    """The secret under which API keys are hashed."""
+
+    gateway_host: str = "127.0.0.1"
+    gateway_port: int = 8080
+    gateway_metrics_port: int = 9101
+    workers_metrics_port: int = 9102
+    scheduler_metrics_port: int = 9103
+
+    database_pool_size: int = 8
+    """Connections for each process at the most."""
+
+    intake_queue_size: int = 5000
+    """Requests that may wait for the next group commit; one more is answered 503."""
+
+    intake_group_size: int = 500
+    """Requests in one group commit at the most."""
+
+    lease_seconds: float = 60.0
+    """How long a worker owns what it works on; longer than `paystream_timeout_seconds`."""
+
+    doorbell_grace_seconds: float = 2.0
+    """How long a doorbell has to be heard before the tick rings again."""
+
+    poll_after_instant_seconds: float = 60.0
+    poll_after_same_day_seconds: float = 8 * 3600.0
+    poll_after_standard_seconds: float = 4 * 24 * 3600.0
+    """How long a payout waits for its webhook before the provider is asked."""
+
+    doorbell_copies: int = 1
+    """How often each doorbell message is sent; tests set 2 to prove that nothing depends on hearing it once."""
+
+    log_format: str = "auto"
+    """`json`, `console`, or `auto`: console on a terminal."""
+
+    log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        if self.lease_seconds <= self.paystream_timeout_seconds:
+            raise SettingsError(
+                "OVNPAY_LEASE_SECONDS must be longer than OVNPAY_PAYSTREAM_TIMEOUT_SECONDS, "
+                "or a call under way would be made a second time"
+            )
+        if self.environment not in ("development", "production"):
+            raise SettingsError("OVNPAY_ENVIRONMENT must be development or production")
+        if self.environment == "production":
+            for name in ("key_pepper", "paystream_webhook_secret"):
+                if len(getattr(self, name)) < 32:
+                    raise SettingsError(f"{PREFIX}{name.upper()} must have at least 32 characters in production")
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Reads the settings from the environment.
+
+    Raises:
+        SettingsError: one is missing or malformed; the sentence names the variable.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    for name, kind in get_type_hints(Settings).items():
+        variable = PREFIX + name.upper()
+        text = environ.get(variable)
+        if text is None and (path := environ.get(f"{variable}_FILE")):
+            try:
+                text = Path(path).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise SettingsError(f"{variable}_FILE names {path}, which can't be read: {error}") from error
+        if text is None:
+            continue
+        try:
+            values[name] = msgspec.convert(text, kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise SettingsError(f"{variable} should be {kind.__name__}, not {text!r}") from error
+    for name in ("database_url", "redis_url"):
+        if name not in values:
+            raise SettingsError(f"{PREFIX}{name.upper()} is not set; `ovnpay up` sets it for a local system")
+    return Settings(**values)

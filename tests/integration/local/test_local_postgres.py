@@ -1,0 +1,167 @@
+"""The embedded PostgreSQL: durable, private to its folder, and startable after anything that happens to it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+from stand_ins import PROJECT, wait_until
+
+from deploy.local import launch, processes
+from deploy.local.postgres import EmbeddedPostgres
+from deploy.local.server import EmbeddedServerError
+
+
+def query(url: str, sql: str) -> tuple[object, ...]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute(sql).fetchone()
+    assert row is not None
+    return tuple(row)
+
+
+def execute(url: str, sql: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql)
+
+
+def running(data_dir: Path) -> list[processes.ProcessIdentity]:
+    return processes.serving(data_dir / "cluster", "postgres")
+
+
+def test_it_is_set_up_as_production_would_be_and_leaves_no_process(tmp_path: Path) -> None:
+    # Given a path with a space, longer than a socket's may be, in a folder closed to everybody else
+    closed = tmp_path / "closed to others"
+    closed.mkdir(mode=0o700)
+    data_dir = closed / ("long" * 30) / "postgres"
+
+    with EmbeddedPostgres(data_dir) as postgres:
+        settings = "current_setting('fsync'), current_setting('synchronous_commit'), current_setting('TimeZone')"
+        locale = "SELECT datlocprovider::text, datlocale FROM pg_database WHERE datname = 'ovnpay'"
+        role = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+
+        assert query(postgres.url, f"SELECT {settings}") == ("on", "on", "UTC")
+        assert query(postgres.url, locale) == ("b", "C.UTF-8")
+        assert query(postgres.url, "SHOW server_encoding") == ("UTF8",)
+        assert query(postgres.url, role) == (False,)
+        assert query(postgres.url, "SELECT count(*) > 0 FROM pg_stat_statements") == (True,)
+        execute(postgres.url, "CREATE DATABASE another")
+
+    assert postgres.pid is None
+    assert running(data_dir) == []
+    # ... and nobody's folders were opened to get there
+    assert closed.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_password_is_needed_and_kept_from_others(postgres_dir: Path) -> None:
+    with EmbeddedPostgres(postgres_dir) as postgres:
+        without = f"postgresql://ovnpay@127.0.0.1:{postgres.port}/ovnpay"
+        with pytest.raises(psycopg.OperationalError, match="no password supplied"):
+            psycopg.connect(without, passfile="/dev/null")
+
+    assert (postgres_dir / "password").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_start_is_quick_and_has_the_data(postgres_dir: Path) -> None:
+    with EmbeddedPostgres(postgres_dir) as postgres:
+        execute(postgres.url, "CREATE TABLE kept AS SELECT 1 AS n")
+
+    started_at = time.monotonic()
+    with EmbeddedPostgres(postgres_dir) as postgres:
+        assert time.monotonic() - started_at < 2.0
+        assert query(postgres.url, "SELECT n FROM kept") == (1,)
+
+
+def test_killed_it_starts_again_with_all_that_was_committed(postgres_dir: Path) -> None:
+    with EmbeddedPostgres(postgres_dir) as postgres:
+        execute(postgres.url, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
+        killed = postgres.pid
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: postgres.pid is None, "the server is gone")
+
+        postgres.start()
+        postgres.wait_ready()
+
+        assert postgres.pid != killed
+        assert query(postgres.url, "SELECT count(*) FROM kept") == (1000,)
+
+
+def test_a_pid_file_whose_pid_is_somebody_elses_now_is_no_running_server(postgres_dir: Path) -> None:
+    # Given the pid file of a killed server, and its pid given to a stranger of the same user since
+    user = (postgres_dir / "cluster").stat()
+    prefix = launch.launch_prefix(signal.SIGKILL, launch.User(user.st_uid, user.st_gid)) if os.geteuid() == 0 else []
+    with subprocess.Popen([*prefix, "sleep", "60"]) as stranger:
+        lines = [stranger.pid, postgres_dir / "cluster", int(time.time()), 5432, "", "127.0.0.1", "", "ready"]
+        pid_file = postgres_dir / "cluster" / "postmaster.pid"
+        pid_file.write_text("".join(f"{line}\n" for line in lines))
+        os.chown(pid_file, user.st_uid, user.st_gid)
+
+        with EmbeddedPostgres(postgres_dir) as postgres:
+            assert query(postgres.url, "SELECT 1") == (1,)
+
+        # ... who is left alone
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_a_server_that_outlived_its_parent_is_stopped_by_the_next_start(postgres_dir: Path) -> None:
+    # Given a parent that was killed, and a server without a death signal (it wasn't started by a main thread)
+    program = (
+        "import sys, threading, pathlib; from deploy.local.postgres import EmbeddedPostgres\n"
+        "postgres = EmbeddedPostgres(pathlib.Path(sys.argv[1]))\n"
+        "thread = threading.Thread(target=postgres.start); thread.start(); thread.join()\n"
+        "postgres.wait_ready(); print(postgres.pid, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(postgres_dir)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=PROJECT) as parent:
+        assert parent.stdout is not None
+        orphan = processes.identify(int(parent.stdout.readline()))
+        parent.kill()
+    assert orphan is not None
+    assert processes.is_alive(orphan)
+
+    with EmbeddedPostgres(postgres_dir) as postgres:
+        assert not processes.is_alive(orphan)
+        assert query(postgres.url, "SELECT 1") == (1,)
+
+
+def test_a_folder_has_one_owner(postgres_dir: Path) -> None:
+    with EmbeddedPostgres(postgres_dir) as postgres:
+        with pytest.raises(EmbeddedServerError, match="another process runs postgres"):
+            EmbeddedPostgres(postgres_dir).start()
+
+        assert query(postgres.url, "SELECT 1") == (1,)
+
+
+def test_a_set_up_that_was_interrupted_is_begun_again(tmp_path: Path) -> None:
+    data_dir = tmp_path / "postgres"
+    (data_dir / "cluster.unfinished").mkdir(parents=True)
+    (data_dir / "cluster.unfinished" / "PG_VERSION").write_text("18\n")
+
+    with EmbeddedPostgres(data_dir) as postgres:
+        assert query(postgres.url, "SELECT 1") == (1,)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what setpriv does exists on Linux only")
+def test_without_setpriv_our_own_program_does_its_work(postgres_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = (sys.executable, "-I", "-S", str(Path(launch.__file__).with_name("setpriv.py")))
+    monkeypatch.setattr(launch, "_setpriv", lambda: own)
+
+    with EmbeddedPostgres(postgres_dir) as postgres:
+        assert query(postgres.url, "SELECT 1") == (1,)
+        assert postgres.pid is not None
+        status = Path(f"/proc/{postgres.pid}/status").read_text()
+        owner = (postgres_dir / "cluster").stat().st_uid
+        assert f"Uid:\t{owner}\t{owner}" in status
+
+
+def test_a_root_that_can_not_change_the_user_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(launch, "can_pass_closed_folders", lambda: False)
+
+    with pytest.raises(EmbeddedServerError, match="run as an ordinary user, or set OVNPAY_DATABASE_URL"):
+        EmbeddedPostgres(tmp_path / "postgres").start()

@@ -1,0 +1,214 @@
+"""`ovnpay up` keeps the system running, describes it truly, and takes all of it along when it goes.
+
+Our services are stand-ins here (see `stand_in_stack.py`); the supervisor and, where said, the servers are real.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import urllib.request
+
+import pytest
+from stand_ins import StandInStack, wait_until
+
+from deploy.local import processes
+
+_NAMES = {"stack", "paystream", "workers", "scheduler", "gateway"}
+
+
+def test_the_first_and_the_second_start_with_real_servers(stack: StandInStack) -> None:
+    for _ in range(2):
+        described = stack.up({"STAND_IN_SERVERS": "1"})
+
+        assert set(described["processes"]) == _NAMES | {"postgres", "valkey"}
+        assert described["database_url"].startswith("postgresql://ovnpay:")
+        assert described["sandbox_key"] == "ovnp_sbox_x"
+        assert "curl -s -H 'Authorization: Bearer ovnp_sbox_x'" in stack.printed()
+        for private in ("stack.json", "run.json", "logs/stack.log", "logs/postgres.log", "postgres/password"):
+            assert (stack.home / private).stat().st_mode & 0o777 == 0o600, private
+        with urllib.request.urlopen(f"{described['gateway']}/health") as answer:
+            assert answer.status == 200
+
+        assert stack.end(signal.SIGINT) == 0
+        assert stack.processes() == []
+        assert not (stack.home / "stack.json").exists()
+
+
+def test_services_stop_in_order(stack: StandInStack) -> None:
+    stack.up()
+
+    assert stack.end(signal.SIGINT) == 0
+
+    stopped = [line.split()[0] for line in stack.journal() if line.endswith("stopped")]
+    assert stopped == ["gateway", "scheduler", "workers", "paystream"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_stop_it_as_well(stack: StandInStack, number: signal.Signals) -> None:
+    stack.up()
+
+    assert stack.end(number) == 0
+
+    assert stack.processes() == []
+
+
+def test_a_second_ctrl_c_hurries(stack: StandInStack) -> None:
+    # Given a service that does not want to end
+    stack.up({"STAND_IN_STUBBORN": "gateway"})
+    process = stack.launched()
+
+    process.send_signal(signal.SIGINT)
+    wait_until(lambda: "stopping" in stack.printed(), "the stop begins")
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(5) == 0  # well before the patience of ten seconds
+    assert stack.processes() == []
+
+
+def test_a_service_that_dies_comes_back_and_a_line_says_so(stack: StandInStack) -> None:
+    before = stack.up()["processes"]["workers"]
+
+    os.kill(before, signal.SIGKILL)
+
+    wait_until(lambda: stack.printed().count("workers    ready again") == 1, "the service is back")
+    assert "workers was killed by SIGKILL: restart in 0.2 s" in stack.printed()
+    after = stack.read()["processes"]["workers"]
+    assert after != before
+    assert processes.identify(after)
+
+
+def test_a_killed_database_comes_back_on_the_same_port(stack: StandInStack) -> None:
+    described = stack.up({"STAND_IN_SERVERS": "1"})
+
+    os.kill(described["processes"]["postgres"], signal.SIGKILL)
+    os.kill(described["processes"]["valkey"], signal.SIGKILL)
+
+    wait_until(lambda: stack.printed().count("ready again") == 2, "both servers are back")
+    after = stack.read()
+    assert after["database_url"] == described["database_url"]
+    assert after["redis_url"] == described["redis_url"]
+    assert stack.end() == 0
+    assert stack.processes() == []
+
+
+def test_a_service_that_keeps_dying_ends_the_start_with_its_log(stack: StandInStack) -> None:
+    process = stack.launch({"STAND_IN_BROKEN": "scheduler"})
+
+    assert process.wait(30) == 1
+
+    assert "scheduler ended (exit code 1), for the 5th time during the start" in stack.printed()
+    assert "the stand-in was told to break" in stack.printed()
+    assert stack.processes() == []
+    assert not (stack.home / "stack.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [("raise SystemExit('no migration')", "no migration"), ("print('no json')", "bootstrap Expecting value")],
+)
+def test_a_job_that_fails_ends_the_start(stack: StandInStack, program: str, reason: str) -> None:
+    assert stack.launch({"STAND_IN_JOB": program}).wait(30) == 1
+
+    assert reason in stack.printed()
+    assert stack.processes() == []
+
+
+def test_a_taken_default_port_is_replaced_and_a_line_says_so(stack: StandInStack) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        described = stack.up({"STAND_IN_DEFAULT_PORT": str(port)})
+
+    chosen = described["gateway"].rpartition(":")[2]
+    assert f"port {port} is taken: gateway uses {chosen}" in stack.printed()
+
+
+def test_a_taken_port_that_was_asked_for_is_an_error(stack: StandInStack) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert stack.launch({"OVNPAY_GATEWAY_PORT": str(port)}).wait(30) == 1
+
+    assert f"port {port} (OVNPAY_GATEWAY_PORT) for gateway is taken" in stack.printed()
+
+
+def test_a_killed_parent_leaves_no_process_and_the_next_up_works(stack: StandInStack) -> None:
+    stack.up({"STAND_IN_SERVERS": "1"})
+
+    stack.end(signal.SIGKILL)
+
+    wait_until(lambda: stack.processes() == [], "the kernel ends the children")
+    assert stack.up({"STAND_IN_SERVERS": "1"})["processes"].keys() == _NAMES | {"postgres", "valkey"}
+
+
+def test_what_outlived_a_killed_parent_is_stopped_and_a_stranger_is_not(stack: StandInStack) -> None:
+    # Given a child of a service that nobody ends, and a recorded pid that is somebody else's by now
+    stack.home.mkdir()
+    mark = {**os.environ, "OVNPAY_SUPERVISED_BY": str(stack.home)}
+    with subprocess.Popen(["sleep", "60"], env=mark) as leftover, subprocess.Popen(["sleep", "60"]) as stranger:
+        rows = {"gateway": {"pid": stranger.pid, "started": "1"}}
+        (stack.home / "run.json").write_text(json.dumps({"ready": True, "processes": rows, "services": []}))
+
+        stack.up()
+
+        assert leftover.wait(10) == -signal.SIGTERM
+        assert "stopped 1 processes that an earlier run left behind" in stack.printed()
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_a_second_up_says_where_the_first_one_runs(stack: StandInStack) -> None:
+    gateway = stack.up()["gateway"]
+
+    second = stack.command("up")
+
+    assert second.returncode == 0
+    assert "already runs" in second.stdout
+    assert gateway in second.stdout
+
+
+def test_down_stops_it_and_says_when_nothing_runs(stack: StandInStack) -> None:
+    stack.up()
+
+    assert stack.command("down").returncode == 0
+    assert stack.launched().wait(10) == 0
+    assert stack.processes() == []
+
+    again = stack.command("down")
+    assert again.returncode == 0
+    assert "nothing runs" in again.stdout
+
+
+def test_down_stops_what_a_killed_parent_left(stack: StandInStack) -> None:
+    stack.home.mkdir()
+    mark = {**os.environ, "OVNPAY_SUPERVISED_BY": str(stack.home)}
+    with subprocess.Popen(["sleep", "60"], env=mark) as leftover:
+        assert "stopped 1 processes" in stack.command("down").stdout
+        assert leftover.wait(10) == -signal.SIGTERM
+
+
+def test_status_asks_the_processes_themselves(stack: StandInStack) -> None:
+    assert stack.command("status").returncode == 3
+
+    described = stack.up()
+    assert stack.command("status").returncode == 0
+    answer = json.loads(stack.command("status", "--json").stdout)
+    assert {row["name"]: row["pid"] for row in answer["processes"]} == described["processes"]
+    assert all(row["resident_bytes"] > 1_000_000 for row in answer["processes"])
+
+    # A service that runs and does not answer is not ready, whatever the parent believes
+    gateway = described["processes"]["gateway"]
+    os.kill(gateway, signal.SIGSTOP)
+    hanging = stack.command("status")
+    os.kill(gateway, signal.SIGCONT)
+    assert hanging.returncode == 3
+    assert "starting" in hanging.stdout
+
+
+def test_a_deleted_home_stops_the_stack(stack: StandInStack) -> None:
+    stack.up()
+    stack.delete_home()
+
+    assert stack.launched().wait(20) == 0
+
+    assert stack.processes() == []

@@ -1,0 +1,249 @@
+"""What do the simulator's tests need? Paystream on a free port, a client of its API, and a receiver of its webhooks."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+import msgspec
+from aiohttp import web
+
+from deploy.simulator.options import Options
+from deploy.simulator.server import Simulator
+
+T = TypeVar("T")
+SECRET = "whsec_of_the_tests"  # noqa: S105
+PATIENCE_SECONDS = 8.0
+FAST: dict[str, Any] = {
+    "port": 0,
+    "webhook_secret": SECRET,
+    "rtp_seconds": 0.02,
+    "same_day_seconds": 0.03,
+    "standard_seconds": 0.04,
+    "return_seconds": 0.03,
+    "rtp_topup_seconds": 0.03,
+    "ach_topup_seconds": 0.4,
+    "verify_seconds": 0.01,
+    "live_verify_seconds": 0.01,
+    "requests_per_hour": 0,
+    "funding_per_minute": 0,
+    "starting_balance_cents": 1_000_000_00,
+}
+
+
+@dataclass
+class Reply:
+    """One answer of the API; `data` and `error` fail loudly when the answer was of the other sort."""
+
+    status: int
+    headers: dict[str, str]
+    content: bytes
+
+    @property
+    def json(self) -> Any:
+        return msgspec.json.decode(self.content)
+
+    @property
+    def data(self) -> Any:
+        assert self.status in (200, 201), f"{self.status}: {self.content!r}"
+        return self.json["data"]
+
+    @property
+    def error(self) -> Any:
+        assert self.status >= 400, f"{self.status}: {self.content!r}"
+        return self.json["error"]
+
+
+class Paystream:
+    """A client of one running simulator."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+        self.url = url
+        self._session = session
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        api_key: str | None = "psk_test_simulator",
+        content: bytes | None = None,
+        timeout_seconds: float = PATIENCE_SECONDS,
+    ) -> Reply:
+        headers = {"Content-Type": "application/json"}
+        if api_key is not None:
+            headers["Authorization"] = f"Bearer {api_key}"
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        data = content if body is None else msgspec.json.encode(body)
+        timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        url = self.url + path
+        async with self._session.request(method, url, data=data, headers=headers, timeout=timeout) as answer:
+            return Reply(answer.status, dict(answer.headers), await answer.read())
+
+    async def post(self, path: str, body: Any, **options: Any) -> Reply:
+        return await self.call("POST", "/api/v1" + path, body, **options)
+
+    async def get(self, path: str, **options: Any) -> Reply:
+        return await self.call("GET", "/api/v1" + path, **options)
+
+    async def control(self, method: str, path: str, body: Any = None) -> Any:
+        reply = await self.call(method, "/control" + path, body, api_key=None)
+        assert reply.status == 200, reply.content
+        return reply.json
+
+    async def record(self) -> Any:
+        return await self.control("GET", "/record")
+
+    async def recipient(self, email: str = "driver@example.com", **options: Any) -> str:
+        """A new recipient, already verified."""
+        made = (await self.post("/recipients", {"name": "A Driver", "email": email}, **options)).data
+        await self.until_method(made["id"], "verified", **options)
+        return str(made["id"])
+
+    async def until_method(self, recipient_id: str, status: str, **options: Any) -> Any:
+        async def is_there() -> Any:
+            (method,) = (await self.get(f"/recipients/{recipient_id}/payment-methods", **options)).data
+            return method if method["status"] == status else None
+
+        return await until(is_there)
+
+    async def pay(self, recipient_id: str, amount: int = 1_000, **fields: Any) -> Any:
+        key = fields.pop("key", None)
+        body = {"recipientId": recipient_id, "amount": amount, "rail": "rtp", **fields}
+        return (await self.post("/payments", body, key=key)).data
+
+    async def until_payment(self, payment_id: str, status: str) -> Any:
+        async def is_there() -> Any:
+            payment = (await self.get(f"/payments/{payment_id}")).data
+            return payment if payment["status"] == status else None
+
+        return await until(is_there)
+
+    async def balance(self, **options: Any) -> tuple[int, int, int]:
+        """(available, pending, locked), in cents."""
+        summary = (await self.get("/balance/summary", **options)).data
+        return summary["availableBalance"], summary["pendingBalance"], summary["lockedBalance"]
+
+
+@dataclass
+class Notice:
+    """One webhook as it arrived."""
+
+    raw: bytes
+    signature: str
+    at: float
+
+    @property
+    def body(self) -> Any:
+        return msgspec.json.decode(self.raw)
+
+    @property
+    def type(self) -> str:
+        return str(self.body["type"])
+
+
+class Receiver:
+    """Someone's webhook endpoint. It answers `status`, and remembers everything."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.notices: list[Notice] = []
+        self.url = ""
+
+    async def handle(self, request: web.Request) -> web.Response:
+        raw = await request.read()
+        now = asyncio.get_running_loop().time()
+        self.notices.append(Notice(raw, request.headers["X-Signature"], now))
+        return web.Response(status=self.status)
+
+    def about(self, subject_id: str) -> list[Notice]:
+        return [notice for notice in self.notices if subject_id in notice.body["data"].values()]
+
+    def types_about(self, subject_id: str) -> list[str]:
+        return [notice.type for notice in self.about(subject_id)]
+
+    async def until_told(self, subject_id: str, kind: str, times: int = 1) -> None:
+        async def is_there() -> bool:
+            return self.types_about(subject_id).count(kind) >= times
+
+        await until(is_there)
+
+
+async def until(condition: Callable[[], Awaitable[T]]) -> T:
+    """What the condition gives, as soon as that is something. Fails when it takes too long."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not (found := await condition()):
+            await asyncio.sleep(0.005)
+    return found
+
+
+@asynccontextmanager
+async def receiver() -> AsyncIterator[Receiver]:
+    told = Receiver()
+    app = web.Application()
+    app.router.add_post("/webhooks", told.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    told.url = f"http://127.0.0.1:{runner.addresses[0][1]}/webhooks"
+    try:
+        yield told
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def paystream(**options: Any) -> AsyncIterator[Paystream]:
+    """A simulator in this process, over real HTTP."""
+    simulator = Simulator(Options(**{**FAST, **options}))
+    url = await simulator.start()
+    try:
+        async with aiohttp.ClientSession() as session:
+            yield Paystream(url, session)
+    finally:
+        await simulator.stop()
+
+
+class PaystreamProcess:
+    """A simulator in a process of its own, to be killed."""
+
+    def __init__(self, record: Path, **options: Any) -> None:
+        arguments = [sys.executable, "-m", "deploy.simulator", f"--record={record}"]
+        for name, value in {**FAST, **options}.items():
+            arguments.append(f"--{name.replace('_', '-')}={value}")
+        self._process = subprocess.Popen(arguments, stderr=subprocess.PIPE, env={**os.environ})
+
+    async def url(self) -> str:
+        assert self._process.stderr is not None
+        line = await asyncio.to_thread(self._process.stderr.readline)
+        ready = msgspec.json.decode(line)
+        assert ready["event"] == "simulator.ready", ready
+        return str(ready["url"])
+
+    def kill(self) -> None:
+        self.end(signal.SIGKILL)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Returns the exit status."""
+        self._process.send_signal(number)
+        status = self._process.wait(PATIENCE_SECONDS)
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+        return status
+
+    def __enter__(self) -> "PaystreamProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self.kill()

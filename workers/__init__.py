@@ -1,0 +1,1 @@
+"""The workers: Dramatiq actors that move payouts through the pipeline."""

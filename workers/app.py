@@ -1,0 +1,44 @@
+"""A worker process: broker, actors and context. `python -m workers` runs it under Dramatiq."""
+
+import uuid
+from collections.abc import Callable
+
+import dramatiq
+
+from shared import log, migrations
+from shared.broker import Bell, DoorbellBroker, broker_for
+from shared.db import wait_until_ready
+from shared.settings import Settings, load
+from workers.context import Context, current, open_context
+
+
+def setup(settings: Settings | None = None) -> DoorbellBroker:
+    """Prepares this process: called by Dramatiq in each child. Waits for the database."""
+    from workers.metrics import MessageMetrics
+
+    settings = settings or load()
+    log.configure(settings, "workers")
+    broker = broker_for(settings, MessageMetrics())
+    context = open_context(settings)
+    wait_until_ready(context.engine, revision=migrations.HEAD)
+    register_actors()
+    return broker
+
+
+def register_actors() -> None:
+    """Declares every actor with the current broker."""
+    from workers import drivers, payouts, provider_events, submissions, topups
+
+    for module in (payouts, submissions, provider_events, drivers, topups):
+        for bell, work in module.ACTORS.items():
+            declare(bell, work)
+
+
+def declare(bell: Bell, work: Callable[[Context, list[uuid.UUID]], None]) -> None:
+    """Makes an actor of a function that takes ids: its message's texts become ids again."""
+
+    def perform(texts: list[str]) -> None:
+        work(current(), [uuid.UUID(hex=text) for text in texts])
+
+    perform.__doc__ = work.__doc__
+    dramatiq.actor(actor_name=bell.actor, queue_name=bell.queue)(perform)
