@@ -30,7 +30,9 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
     routes.add_to(application)
 
     async def services(application: web.Application) -> AsyncIterator[None]:
-        engine = engine_for(settings, "gateway")
+        engine = engine_for(settings, "gateway", pool_size=max(settings.database_pool_size - INTAKE_CONNECTIONS, 1))
+        # An intake finds a dead connection by using it, and begins again: asking first would cost every flush.
+        intake_engine = engine_for(settings, "gateway-intake", pool_size=INTAKE_CONNECTIONS, pool_pre_ping=False)
         await asyncio.to_thread(wait_until_ready, engine, revision=migrations.HEAD)
         used = clock or SystemClock()
         doorbell = Doorbell(settings)
@@ -41,8 +43,8 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
             clock=used,
             threads=ThreadPoolExecutor(max(settings.database_pool_size - INTAKE_CONNECTIONS, 1), "database"),
             keyring=Keyring(settings.key_pepper, used),
-            payout_intake=PayoutIntake(settings, engine, doorbell, used),
-            webhook_intake=WebhookIntake(settings, engine, doorbell, used),
+            payout_intake=PayoutIntake(settings, intake_engine, doorbell, used),
+            webhook_intake=WebhookIntake(settings, intake_engine, doorbell, used),
         )
         yield
         await made.payout_intake.close()
@@ -50,6 +52,7 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
         made.threads.shutdown()
         doorbell.close()
         engine.dispose()
+        intake_engine.dispose()
 
     application.cleanup_ctx.append(services)
     return application

@@ -115,13 +115,13 @@ class PayoutIntake:
         attempt whose fate is not known."""
         now = self._clock.now()
         with self._engine.begin() as connection:
-            ledger.lock(connection, {request.order.wallet_id for request in requests})
+            available = ledger.lock(connection, {request.order.wallet_id for request in requests})
             if look and made and self._landed(connection, requests):
                 return made, []
             keyed = {(request.order.wallet_id, request.key) for request in requests if request.key is not None}
             stored = idempotency.find(connection, [(wallet, key) for wallet, key in keyed if key], now)
             fresh = self._fresh(requests, stored)
-            outcomes = accept(connection, [request.order for request in fresh], now, grace=self._grace)
+            outcomes = accept(connection, [request.order for request in fresh], available, now, grace=self._grace)
             shaped = {
                 request.order.id: self._shaped(request, outcome, now)
                 for request, outcome in zip(fresh, outcomes, strict=True)

@@ -1,9 +1,11 @@
 """The intake of the provider's webhooks: verified and read by the handler, stored here by group commit."""
 
+import uuid
 from collections.abc import Sequence
 from datetime import timedelta
 
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
 from gateway.group_commit import GroupCommit
 from shared import broker, provider_events
@@ -37,8 +39,15 @@ class WebhookIntake:
         await self._group_commit.close()
 
     def flush(self, notices: Sequence[Notice]) -> list[None]:
-        """Stores a group in one transaction. When it fails the provider delivers again."""
-        with self._engine.begin() as connection:
-            new = provider_events.store(connection, notices, self._clock.now(), grace=self._grace)
+        """Stores a group in one transaction; a lost connection is tried once more, which is safe: the same event is
+        stored once. When it fails the provider delivers again."""
+        try:
+            new = self._transaction(notices)
+        except OperationalError:
+            new = self._transaction(notices)
         self._doorbell.ring(broker.APPLY_PROVIDER_EVENTS, new)
         return [None] * len(notices)
+
+    def _transaction(self, notices: Sequence[Notice]) -> list[uuid.UUID]:
+        with self._engine.begin() as connection:
+            return provider_events.store(connection, notices, self._clock.now(), grace=self._grace)

@@ -23,9 +23,9 @@ def engine_for(settings: Settings, service: str, **options: Any) -> sa.Engine:
     """
     url = make_url(settings.database_url).set(drivername="postgresql+psycopg")
     options.setdefault("pool_size", settings.database_pool_size)
+    options.setdefault("pool_pre_ping", True)
     return sa.create_engine(
         url,
-        pool_pre_ping=True,
         pool_timeout=10,
         pool_recycle=1800,
         max_overflow=0,

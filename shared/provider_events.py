@@ -15,10 +15,13 @@ import sqlalchemy as sa
 import structlog
 
 from shared.ids import PAYOUT, new_id, parse
-from shared.payouts.settle import Report, Settled, Verdict, settle
+from shared.payouts.settle import NOTICES, Report, Settled, Verdict, settle
 from shared.paystream.outcomes import backoff_seconds
 
 logger = structlog.get_logger(__name__)
+
+SUBJECTS = frozenset({"payment", "payout"})
+"""What a notice that concerns us is about; a batch's payments each send their own."""
 
 ORPHAN_LIFETIME = timedelta(days=1)
 """How long a notice about a payment that we do not know is tried again."""
@@ -57,6 +60,12 @@ class Notice(NamedTuple):
     failure_code: str | None
     failure_reason: str | None
     body: bytes
+
+    @property
+    def mere_notice(self) -> bool:
+        """Whether it can change nothing, whatever it is about: stored as handled, no worker looks at it."""
+        subject, _, state = self.type.partition(".")
+        return subject not in SUBJECTS or state in NOTICES
 
 
 def read(body: bytes) -> Notice:
@@ -99,11 +108,17 @@ def store(connection: sa.Connection, notices: Sequence[Notice], now: datetime, *
         connection.scalars(
             sa.text("""
                 INSERT INTO provider_events (id, event_key, body_sha256, type, payment_id, payout_id, amount_cents,
-                                             failure_code, failure_reason, body, status, received_at, next_action_at)
-                SELECT made.*, 'received', :now, :due FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS text[]),
+                                             failure_code, failure_reason, body, status, outcome, received_at,
+                                             next_action_at, handled_at)
+                SELECT made.*, :now, CASE status WHEN 'received' THEN CAST(:due AS timestamptz) END,
+                       CASE status WHEN 'ignored' THEN CAST(:now AS timestamptz) END
+                FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS text[]),
                     CAST(:digests AS bytea[]), CAST(:types AS text[]), CAST(:payments AS text[]),
                     CAST(:payouts AS uuid[]), CAST(:amounts AS bigint[]), CAST(:codes AS text[]),
-                    CAST(:reasons AS text[]), CAST(:bodies AS bytea[])) AS made
+                    CAST(:reasons AS text[]), CAST(:bodies AS bytea[]), CAST(:statuses AS text[]),
+                    CAST(:outcomes AS text[]))
+                    AS made (id, event_key, body_sha256, type, payment_id, payout_id, amount_cents, failure_code,
+                             failure_reason, body, status, outcome)
                 ON CONFLICT (event_key) DO NOTHING RETURNING id
             """),
             {
@@ -119,13 +134,15 @@ def store(connection: sa.Connection, notices: Sequence[Notice], now: datetime, *
                 "codes": [first[key].failure_code for key in keys],
                 "reasons": [first[key].failure_reason for key in keys],
                 "bodies": [first[key].body for key in keys],
+                "statuses": ["ignored" if first[key].mere_notice else "received" for key in keys],
+                "outcomes": ["a notice on the way" if first[key].mere_notice else None for key in keys],
             },
         )
     )
     repeats = [notice for notice in notices if notice.id not in inserted]
     if repeats:
         _contradicted(connection, repeats)
-    return [notice.id for notice in notices if notice.id in inserted]
+    return [notice.id for notice in notices if notice.id in inserted and not notice.mere_notice]
 
 
 def _contradicted(connection: sa.Connection, repeats: Sequence[Notice]) -> None:
@@ -153,7 +170,6 @@ def apply(connection: sa.Connection, event_ids: Sequence[uuid.UUID], now: dateti
         """),
         {"ids": list(event_ids)},
     ).all()
-    about_payments = [row for row in rows if row.type.startswith(("payment.", "payout."))]
     reports = [
         Report(
             state=row.type.partition(".")[2],
@@ -164,10 +180,9 @@ def apply(connection: sa.Connection, event_ids: Sequence[uuid.UUID], now: dateti
             failure_reason=row.failure_reason,
             source="webhook",
         )
-        for row in about_payments
+        for row in rows
     ]
-    verdicts = dict(zip([row.id for row in about_payments], settle(connection, reports, now), strict=True))
-    answers = [verdicts.get(row.id, Settled(Verdict.IGNORED, "not about a payment", None)) for row in rows]
+    answers = settle(connection, reports, now)
     dues = [
         now + timedelta(seconds=backoff_seconds(row.attempts + 1))
         if answer.verdict is Verdict.ORPHAN and now - row.received_at < ORPHAN_LIFETIME

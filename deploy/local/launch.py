@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
-_CAP_DAC_OVERRIDE_BIT = 1
+_CAP_DAC_OVERRIDE, _CAP_SETGID, _CAP_SETUID, _CAP_SETPCAP = 1, 6, 7, 8
 
 
 class User(NamedTuple):
@@ -36,19 +36,23 @@ def launch_prefix(death_signal: signal.Signals, run_as: User | None = None) -> l
     if run_as:
         options += ["--reuid", str(run_as.uid), "--regid", str(run_as.gid), "--clear-groups"]
         options += ["--inh-caps", "+dac_override", "--ambient-caps", "+dac_override"]
+        # Without this, access(2) answers as if the lent power were not there, and PostgreSQL looks for its own
+        # programs with access(2): a virtual environment below a closed folder would be "not found".
+        options += ["--securebits", "+no_setuid_fixup"]
     # The signal comes when the *thread* that started the child ends, so only the main thread may ask for it.
     if threading.current_thread() is threading.main_thread():
         options += ["--pdeathsig", death_signal.name.removeprefix("SIG")]
     return [*_setpriv(), *options, "--"] if options else []
 
 
-def can_pass_closed_folders() -> bool:
-    """Whether this process holds CAP_DAC_OVERRIDE, without which root can't lend it to a child."""
+def can_run_as_another() -> bool:
+    """Whether this root has the capabilities for `run_as`; a container's may have been taken away."""
     if sys.platform != "linux":
         return False
     lines = Path("/proc/self/status").read_text().splitlines()
     effective = next(line.split()[1] for line in lines if line.startswith("CapEff:"))
-    return bool(int(effective, 16) >> _CAP_DAC_OVERRIDE_BIT & 1)
+    needed = sum(1 << bit for bit in (_CAP_DAC_OVERRIDE, _CAP_SETGID, _CAP_SETUID, _CAP_SETPCAP))
+    return int(effective, 16) & needed == needed
 
 
 @functools.cache

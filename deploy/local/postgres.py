@@ -162,7 +162,7 @@ class EmbeddedPostgres(EmbeddedServer):
         """Whom the server runs as: us; `nobody` when we are root; or whoever already owns the data."""
         if os.geteuid() != 0:
             return None
-        if not launch.can_pass_closed_folders():
+        if not launch.can_run_as_another():
             reason = "it does not run as root, and this root can't start it as another user"
             raise EmbeddedServerError(f"PostgreSQL: {reason}; run as an ordinary user, or set OVNPAY_DATABASE_URL")
         if self.working_dir.exists() and (owner := self.working_dir.stat()).st_uid != 0:

@@ -1,7 +1,8 @@
-"""The five options of util-linux's `setpriv` that we need, for a Linux that has none.
+"""What we need of util-linux's `setpriv`, for a Linux that has none.
 
-Run as a program of its own (`python -I -S setpriv.py OPTIONS -- COMMAND`), never imported by ours. The order
-matters: a change of user clears both the capabilities and the death signal, so they are set after it.
+Run as a program of its own (`python -I -S setpriv.py OPTIONS -- COMMAND`), never imported by ours. It takes the
+options that `launch.py` writes; a change of user always lends CAP_DAC_OVERRIDE. The order matters: a change of user
+clears the death signal, so that is set after it.
 """
 
 import ctypes
@@ -9,7 +10,8 @@ import os
 import signal
 import sys
 
-_PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 1, 8, 47, 2
+_PR_SET_PDEATHSIG, _PR_SET_SECUREBITS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 1, 28, 47, 2
+_SECBIT_NO_SETUID_FIXUP = 4
 _CAP_DAC_OVERRIDE = 1
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -41,7 +43,8 @@ def main(arguments: list[str]) -> None:
 def _become(libc: ctypes.CDLL, uid: int, gid: int) -> None:
     os.setgroups([])
     os.setresgid(gid, gid, gid)
-    _check(libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
+    # From here on a change of user keeps every capability: all but one are given up below.
+    _check(libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0))
     os.setresuid(uid, uid, uid)
     only = 1 << _CAP_DAC_OVERRIDE
     data = (_Data * 2)(_Data(only, only, only), _Data(0, 0, 0))

@@ -198,4 +198,6 @@ class Control:
             delay_seconds=notice.delay_seconds,
             always=True,
         )
+        if event_id is None:
+            raise conflict("NO_RECEIVER", "The simulator was started without --webhook-url.")
         return {"id": event_id}

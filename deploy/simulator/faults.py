@@ -6,7 +6,7 @@ description (the only way in a batch), or a rule of the control endpoint. The RE
 
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -44,7 +44,6 @@ Endpoint = Literal["payments", "batches", "recipients", "topup", "reads", "*"]
 _TAG = re.compile(r"\[simulate:([^\]]*)\]")
 _CODE = re.compile(r"^[A-Z0-9_]{1,64}$")
 RULES = "fault rules"
-ACTED = "faults that acted"
 
 
 class Match(Body, kw_only=True, forbid_unknown_fields=True):
@@ -101,8 +100,10 @@ def name_of(fault: str) -> str:
     return fault.partition(":")[0]
 
 
-def argument_of(faults: Iterable[str], name: str) -> str | None:
+def argument_of(faults: Sequence[str], name: str) -> str | None:
     """The argument of the first fault of that name ("" when it takes none), None when it was not asked for."""
+    if not faults:
+        return None
     return next((fault.partition(":")[2] for fault in faults if name_of(fault) == name), None)
 
 
@@ -116,7 +117,7 @@ class Faults:
 
     def start(self) -> None:
         self.rules = {rule.id: rule for rule in self._record.note(RULES, list[Rule]) or []}
-        self._acted = set(self._record.note(ACTED, list[str]) or ())
+        self._acted = self._record.marks()
 
     def add(self, new: NewRule) -> Rule:
         check(new.fault)
@@ -184,7 +185,7 @@ class Faults:
     def _remember(self, fault: str, once_key: str) -> None:
         if name_of(fault) in BEFORE_PROCESSING:
             self._acted.add(f"{once_key} {fault}")
-            self._record.keep_note(ACTED, sorted(self._acted))
+            self._record.keep_mark(f"{once_key} {fault}")
 
     def _keep_rules(self) -> None:
         self._record.keep_note(RULES, list(self.rules.values()))

@@ -118,11 +118,16 @@ def read_options(arguments: Sequence[str] | None = None, environ: Mapping[str, s
     parser.set_defaults(**{name: Options.__dataclass_fields__[name].default for name in names})
     for name in names:
         text = environ.get(ENV_PREFIX + name.upper())
-        if text is None:
+        if not text:
             continue
         if name == "control":
             parser.set_defaults(control=text.strip().lower() not in ("0", "no", "false", "off"))
         else:
             # argparse converts a default that is a string exactly as it converts an argument.
             parser.set_defaults(**{name: text})
-    return Options(**vars(parser.parse_args(arguments)))
+    options = Options(**vars(parser.parse_args(arguments)))
+    if options.webhook_url is not None and not options.webhook_url.startswith(("http://", "https://")):
+        parser.error(f"--webhook-url is no http or https URL: {options.webhook_url!r}")
+    if options.test_key == options.live_key:
+        parser.error("--test-key and --live-key are the same: the two modes could not be told apart")
+    return options

@@ -32,12 +32,14 @@ CREATE TABLE IF NOT EXISTS answers (
     mode TEXT NOT NULL, key TEXT NOT NULL, fingerprint BLOB NOT NULL, status INTEGER NOT NULL, body BLOB NOT NULL,
     PRIMARY KEY (mode, key)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS marks (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS notes (id TEXT PRIMARY KEY, doc TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS payments_by_status ON payments (mode, status, id);
 CREATE INDEX IF NOT EXISTS payments_by_recipient ON payments (recipient_id, id);
 CREATE INDEX IF NOT EXISTS payments_by_batch ON payments (batch_id, id) WHERE batch_id IS NOT NULL;
 """
 ADD_ANSWER = "INSERT INTO answers (mode, key, fingerprint, status, body) VALUES (?, ?, ?, ?, ?)"
+KEEP_MARK = "INSERT OR IGNORE INTO marks (id) VALUES (?)"
 KEEP_NOTE = "INSERT OR REPLACE INTO notes (id, doc) VALUES (?, ?)"
 
 
@@ -94,7 +96,8 @@ class Record:
         self._shelves = {kind: _Shelf(kind) for kind in kinds}
         self._db.executescript("".join(shelf.create() for shelf in self._shelves.values()) + SCHEMA)
         self._answers: dict[tuple[str, str], tuple[bytes, int, bytes]] = {}
-        self._notes: dict[str, str] = {}
+        self._notes: dict[str, Any] = {}
+        self._marks: list[tuple[str]] = []
         self._flush: asyncio.Future[None] | None = None
         self._committed_at = 0.0
         self._rows_since_checkpoint = 0
@@ -119,11 +122,20 @@ class Record:
         self._schedule()
 
     def keep_note(self, name: str, value: Any) -> None:
-        """Small state of the simulator itself (fault rules, counters), not of Paystream."""
-        self._notes[name] = msgspec.json.encode(value).decode()
+        """Small state of the simulator itself (fault rules, counters), written as it is at the commit."""
+        self._notes[name] = value
         self._schedule()
 
-    def note(self, name: str, kind: type[K] | Any) -> Any:
+    def keep_mark(self, mark: str) -> None:
+        """That something has happened once and for all."""
+        self._marks.append((mark,))
+        self._schedule()
+
+    def marks(self) -> set[str]:
+        """The marks of earlier processes."""
+        return {mark for (mark,) in self.rows("SELECT id FROM marks")}
+
+    def note(self, name: str, kind: Any) -> Any:
         """The note of that name as loaded at start, or None."""
         row = self._db.execute("SELECT doc FROM notes WHERE id = ?", (name,)).fetchone()
         return None if row is None else msgspec.json.decode(row[0], type=kind)
@@ -206,7 +218,10 @@ class Record:
             if self._answers:
                 db.executemany(ADD_ANSWER, ((*key, *stored) for key, stored in self._answers.items()))
             if self._notes:
-                db.executemany(KEEP_NOTE, self._notes.items())
+                notes = ((name, msgspec.json.encode(value).decode()) for name, value in self._notes.items())
+                db.executemany(KEEP_NOTE, notes)
+            if self._marks:
+                db.executemany(KEEP_MARK, self._marks)
             db.execute("COMMIT")
         except BaseException:
             db.execute("ROLLBACK")
@@ -219,6 +234,7 @@ class Record:
             shelf.dropped.clear()
         self._answers.clear()
         self._notes.clear()
+        self._marks.clear()
 
     def _checkpoint_when_long(self) -> None:
         if self._path is None or self._rows_since_checkpoint < CHECKPOINT_EVERY_ROWS or self._checkpoint is not None:

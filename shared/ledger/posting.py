@@ -5,7 +5,7 @@ Lock order, for everybody: rows of the domain first, accounts last and by wallet
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -82,8 +82,15 @@ _POST = sa.text("""
 """)
 
 
-def post(connection: sa.Connection, entries: Iterable[Entry], now: datetime) -> None:
+def post(
+    connection: sa.Connection,
+    entries: Iterable[Entry],
+    now: datetime,
+    available: Mapping[uuid.UUID, int] | None = None,
+) -> None:
     """Makes the transfers, in order, and moves the balances: all of them or, on an error, none.
+
+    `available` is what `lock` returned, from a caller who holds that lock and has posted nothing since.
 
     Raises:
         sqlalchemy.exc.IntegrityError: a balance would turn negative, or a payout's attempt would be moved
@@ -92,7 +99,9 @@ def post(connection: sa.Connection, entries: Iterable[Entry], now: datetime) -> 
     listed: Sequence[Entry] = list(entries)
     if not listed:
         return
-    available = lock(connection, {entry.wallet_id for entry in listed})
+    if available is None:
+        available = lock(connection, {entry.wallet_id for entry in listed})
+    left = dict(available)
     changes: defaultdict[tuple[uuid.UUID, AccountKind], int] = defaultdict(int)
     afters: list[int] = []
     for entry in listed:
@@ -100,10 +109,10 @@ def post(connection: sa.Connection, entries: Iterable[Entry], now: datetime) -> 
         changes[entry.wallet_id, source] -= entry.amount_cents
         changes[entry.wallet_id, target] += entry.amount_cents
         if source is A.AVAILABLE:
-            available[entry.wallet_id] -= entry.amount_cents
+            left[entry.wallet_id] -= entry.amount_cents
         elif target is A.AVAILABLE:
-            available[entry.wallet_id] += entry.amount_cents
-        afters.append(available[entry.wallet_id])
+            left[entry.wallet_id] += entry.amount_cents
+        afters.append(left[entry.wallet_id])
     moved = [key for key, cents in changes.items() if cents]
     connection.execute(
         _POST,

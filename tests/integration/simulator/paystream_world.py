@@ -1,6 +1,7 @@
 """What do the simulator's tests need? Paystream on a free port, a client of its API, and a receiver of its webhooks."""
 
 import asyncio
+import io
 import os
 import signal
 import subprocess
@@ -84,7 +85,7 @@ class Paystream:
             headers["Authorization"] = f"Bearer {api_key}"
         if key is not None:
             headers["Idempotency-Key"] = key
-        data = content if body is None else msgspec.json.encode(body)
+        data = io.BytesIO(content or b"" if body is None else msgspec.json.encode(body))
         timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         url = self.url + path
         async with self._session.request(method, url, data=data, headers=headers, timeout=timeout) as answer:
@@ -182,7 +183,7 @@ class Receiver:
 async def until(condition: Callable[[], Awaitable[T]]) -> T:
     """What the condition gives, as soon as that is something. Fails when it takes too long."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not (found := await condition()):
+        while not (found := await condition()):  # noqa: ASYNC110 - what it waits for is another process's
             await asyncio.sleep(0.005)
     return found
 

@@ -244,3 +244,9 @@ async def test_control_can_be_switched_off() -> None:
     async with paystream(control=False) as provider:
         assert (await provider.call("GET", "/control/record")).status == 404
         assert (await provider.call("GET", "/health", api_key=None)).json == {"status": "healthy"}
+
+
+async def test_an_event_to_nobody_is_refused() -> None:
+    async with paystream(webhook_url=None) as provider:
+        reply = await provider.call("POST", "/control/webhooks/send", {"type": "payment.failed", "data": {}})
+        assert (reply.status, reply.error["code"]) == (409, "NO_RECEIVER")

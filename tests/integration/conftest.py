@@ -1,0 +1,218 @@
+"""Fixtures of the integration tests: a real PostgreSQL, a real Valkey, real commits.
+
+Every test works in wallets of its own, so nothing is rolled back and nothing is shared.
+"""
+
+import itertools
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from deploy.local.postgres import EmbeddedPostgres
+from deploy.local.valkey import EmbeddedValkey
+from shared import keys, ledger, migrations
+from shared.db import engine_for
+from shared.errors import Refusal
+from shared.ids import new_id
+from shared.ledger.reading import breaks
+from shared.models.organizations import Mode
+from shared.models.payouts import Rail
+from shared.organizations import Opening, open_organization
+from shared.payouts import submit
+from shared.payouts.accept import Order, accept
+from shared.payouts.queue import queue
+from shared.payouts.rows import PayoutRow
+from shared.settings import Settings
+
+GRACE = timedelta(seconds=2)
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL server for the session."""
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    """A Valkey server for the session."""
+    with EmbeddedValkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def settings(postgres: EmbeddedPostgres, valkey: EmbeddedValkey) -> Settings:
+    """Settings that point at the session's servers."""
+    return Settings(
+        database_url=postgres.url,
+        redis_url=valkey.url,
+        key_pepper="a pepper for tests",
+        paystream_url="http://127.0.0.1:9",
+        paystream_test_key="psk_test_x",
+        paystream_live_key="psk_live_x",
+        paystream_webhook_secret="a secret for tests",
+    )
+
+
+@pytest.fixture(scope="session")
+def engine(settings: Settings) -> Iterator[sa.Engine]:
+    """An engine on the migrated database."""
+    engine = engine_for(settings, "tests", pool_size=20)
+    migrations.upgrade(engine)
+    yield engine
+    engine.dispose()
+
+
+class HandClock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.moment = datetime.now(UTC)
+
+    def now(self) -> datetime:
+        """The moment it was set to."""
+        return self.moment
+
+    def advance(self, **duration: float) -> None:
+        """Moves it on."""
+        self.moment += timedelta(**duration)
+
+
+@dataclass
+class World:
+    """One organization with a funded sandbox wallet, and what a story needs to do with it."""
+
+    engine: sa.Engine
+    clock: HandClock = field(default_factory=HandClock)
+    wallet_id: uuid.UUID = field(init=False)
+    sandbox_key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sandbox_key = keys.generate(Mode.SANDBOX)
+        opening = Opening(
+            name="Carrier",
+            owner_email=f"owner-{uuid.uuid4().hex}@carrier.example",
+            owner_password="a password",
+            sandbox_key=self.sandbox_key,
+            production_key=keys.generate(Mode.PRODUCTION),
+        )
+        with self.engine.begin() as connection:
+            organization_id = open_organization(connection, opening, "a pepper for tests", self.clock.now())
+            wallet_id = connection.scalar(
+                sa.text("SELECT id FROM wallets WHERE organization_id = :id AND mode = 'sandbox'"),
+                {"id": organization_id},
+            )
+        assert isinstance(wallet_id, uuid.UUID)
+        self.wallet_id = wallet_id
+
+    def driver(self, status: str = "active", kyc_status: str = "verified") -> uuid.UUID:
+        """A driver, known to the provider."""
+        driver_id = new_id()
+        self.execute(
+            """
+            INSERT INTO drivers (id, wallet_id, ovn_driver_id, name, email, status, kyc_status, recipient_id,
+                                 created_at, updated_at)
+            VALUES (:id, :wallet_id, :ovn, 'Dora Driver', 'dora@drivers.example', :status, :kyc, :recipient, :now, :now)
+            """,
+            id=driver_id,
+            wallet_id=self.wallet_id,
+            ovn=f"OVN-{next(_numbers)}",
+            status=status,
+            kyc=kyc_status,
+            recipient=f"rec_{driver_id.hex}",
+            now=self.clock.now(),
+        )
+        return driver_id
+
+    def order(self, driver_id: uuid.UUID, amount_cents: int = 45_000, rail: Rail = Rail.STANDARD) -> Order:
+        """An order for a payout."""
+        return Order(new_id(), self.wallet_id, driver_id, str(driver_id), amount_cents, rail)
+
+    def accept(self, *orders: Order) -> list[PayoutRow | Refusal]:
+        """Accepts orders in one transaction."""
+        with self.engine.begin() as connection:
+            available = ledger.lock(connection, {order.wallet_id for order in orders})
+            return accept(connection, orders, available, self.clock.now(), grace=GRACE)
+
+    def accepted(self, count: int = 1, rail: Rail = Rail.STANDARD, amount_cents: int = 45_000) -> list[uuid.UUID]:
+        """That many accepted payouts to one driver."""
+        driver_id = self.driver()
+        rows = self.accept(*(self.order(driver_id, amount_cents, rail) for _ in range(count)))
+        assert all(isinstance(row, PayoutRow) for row in rows), rows
+        return [row.id for row in rows if isinstance(row, PayoutRow)]
+
+    def queued(self, count: int = 1, rail: Rail = Rail.STANDARD) -> list[uuid.UUID]:
+        """That many queued payouts."""
+        payout_ids = self.accepted(count, rail)
+        with self.engine.begin() as connection:
+            queue(connection, payout_ids, self.clock.now(), grace=GRACE)
+        return payout_ids
+
+    def held(self, count: int = 1, rail: Rail = Rail.STANDARD) -> tuple[list[uuid.UUID], submit.Held]:
+        """That many payouts in one submission, held by us and about to be sent."""
+        payout_ids = self.queued(count, rail)
+        with self.engine.begin() as connection:
+            prepared = submit.prepare(connection, payout_ids, self.clock.now(), reason="test")
+            [held] = submit.claim(connection, prepared.submission_ids, lease_seconds=60)
+        return payout_ids, held
+
+    def execute(self, statement: str, **values: object) -> None:
+        """Runs a statement in a transaction of its own."""
+        with self.engine.begin() as connection:
+            connection.execute(sa.text(statement), values)
+
+    def rows(self, statement: str, **values: object) -> list[tuple[object, ...]]:
+        """Reads."""
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(statement), values)]
+
+    def statuses(self, payout_ids: list[uuid.UUID]) -> list[str]:
+        """The payouts' statuses, in order."""
+        found = dict(self.rows("SELECT id, status FROM payouts WHERE id = ANY(:ids)", ids=payout_ids))
+        return [str(found[payout_id]) for payout_id in payout_ids]
+
+    def history(self, payout_id: uuid.UUID) -> list[str]:
+        """The statuses that a payout went through."""
+        rows = self.rows(
+            "SELECT to_status FROM payout_transitions WHERE payout_id = :id ORDER BY sequence", id=payout_id
+        )
+        return [str(row[0]) for row in rows]
+
+    def transfers(self, payout_id: uuid.UUID) -> list[tuple[str, int]]:
+        """The kinds and amounts of a payout's transfers, in order."""
+        rows = self.rows("SELECT kind, amount_cents FROM transfers WHERE payout_id = :id ORDER BY id", id=payout_id)
+        return [(str(kind), int(str(cents))) for kind, cents in rows]
+
+    def events(self, payout_id: uuid.UUID) -> list[str]:
+        """The customer events of a payout, in order."""
+        rows = self.rows("SELECT type FROM customer_events WHERE payout_id = :id ORDER BY sequence", id=payout_id)
+        return [str(row[0]) for row in rows]
+
+    def balances(self) -> ledger.Balances:
+        """The wallet's balances."""
+        with self.engine.connect() as connection:
+            return ledger.balances(connection, self.wallet_id)
+
+    def leave_available(self, cents: int) -> None:
+        """Reserves all but that much, for another payout."""
+        surplus = self.balances().available_cents - cents
+        [row] = self.accept(self.order(self.driver(), surplus))
+        assert isinstance(row, PayoutRow)
+
+    def assert_ledger_right(self) -> None:
+        """Proves the whole ledger, this wallet's and every other test's."""
+        isolated = self.engine.execution_options(isolation_level="REPEATABLE READ")
+        with isolated.connect() as connection, connection.begin():
+            assert breaks(connection) == []
+
+
+@pytest.fixture
+def world(engine: sa.Engine) -> World:
+    """A new organization with 10,000,000 cents of play money."""
+    return World(engine)

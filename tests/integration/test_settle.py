@@ -1,0 +1,176 @@
+"""Settling: webhooks in any order, repeated, late, contradicting; the payout ends as the provider's record says."""
+
+import itertools
+import json
+import uuid
+from datetime import timedelta
+
+import pytest
+
+from shared import provider_events
+from shared.models.payouts import PayoutStatus as S
+from shared.payouts.answers import record
+from shared.payouts.settle import Settled
+from shared.payouts.transition import Move, transition
+from tests.integration.conftest import GRACE, World
+from tests.integration.test_submit import accepted_answer
+
+
+def submitted(world: World) -> tuple[uuid.UUID, str]:
+    """A payout that the provider has, and the provider's id for it."""
+    [payout_id], held = world.held()
+    answer = accepted_answer(held)
+    with world.engine.begin() as connection:
+        record(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
+    return payout_id, answer.data["id"]
+
+
+def webhook(payment_id: str, state: str, amount_cents: int = 44_750, event_id: str | None = None) -> bytes:
+    """A webhook in Paystream's shape."""
+    return json.dumps(
+        {
+            "id": event_id or f"evt_{uuid.uuid4().hex}",
+            "type": f"payment.{state}",
+            "data": {"paymentId": payment_id, "amount": amount_cents, "status": state},
+        }
+    ).encode()
+
+
+def receive(world: World, *bodies: bytes) -> list[uuid.UUID]:
+    """Stores webhooks, committed."""
+    with world.engine.begin() as connection:
+        notices = [provider_events.read(body) for body in bodies]
+        return provider_events.store(connection, notices, world.clock.now(), grace=GRACE)
+
+
+def apply(world: World, event_ids: list[uuid.UUID]) -> list[Settled]:
+    """Applies webhooks, committed."""
+    with world.engine.begin() as connection:
+        return provider_events.apply(connection, event_ids, world.clock.now())
+
+
+LIVES = {
+    "completed": ("created", "processing", "completed"),
+    "failed": ("created", "processing", "failed"),
+    "returned": ("created", "processing", "completed", "returned"),
+}
+MONEY = {
+    "completed": [("reserve", 45_000), ("settle", 44_750), ("fee", 250)],
+    "failed": [("reserve", 45_000), ("release", 45_000)],
+    "returned": [("reserve", 45_000), ("settle", 44_750), ("fee", 250), ("return", 44_750)],
+}
+
+
+@pytest.mark.parametrize("end", LIVES)
+@pytest.mark.parametrize("together", [True, False])
+def test_webhooks_in_any_order_end_in_the_same_state_with_one_set_of_transfers(
+    world: World, end: str, together: bool
+) -> None:
+    """Every permutation, every event twice, applied all at once or one by one."""
+    for order in itertools.permutations(LIVES[end]):
+        payout_id, payment_id = submitted(world)
+        bodies = [webhook(payment_id, state) for state in (*order, *reversed(order))]
+        if together:
+            apply(world, receive(world, *bodies))
+        else:
+            for body in bodies:
+                apply(world, receive(world, body))
+        assert world.statuses([payout_id]) == [end], order
+        assert world.transfers(payout_id) == MONEY[end], order
+    world.assert_ledger_right()
+
+
+def test_the_same_webhook_is_stored_once(world: World) -> None:
+    """Repeats in one group or later ring no bell; a body without an id is known by its hash."""
+    _, payment_id = submitted(world)
+    body = webhook(payment_id, "completed")
+    nameless = json.dumps({"type": "payment.completed", "data": {"paymentId": payment_id, "amount": 44_750}}).encode()
+    assert len(receive(world, body, body, nameless, nameless)) == 2
+    assert receive(world, body, nameless) == []
+
+
+def test_a_webhook_faster_than_the_answer_waits_and_is_woken_by_it(world: World) -> None:
+    """Given a payment whose answer we have not recorded, its webhook is an orphan until we have."""
+    [payout_id], held = world.held()
+    answer = accepted_answer(held)
+    event_ids = receive(world, webhook(answer.data["id"], "completed"))
+    assert [settled.verdict for settled in apply(world, event_ids)] == ["orphan"]
+    assert world.rows("SELECT next_action_at IS NOT NULL FROM provider_events WHERE id = :id", id=event_ids[0]) == [
+        (True,)
+    ]
+    with world.engine.begin() as connection:
+        recorded = record(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
+    assert recorded.events == event_ids
+    apply(world, recorded.events)
+    assert world.statuses([payout_id]) == ["completed"]
+
+
+def test_an_orphan_is_given_up_after_a_day(world: World) -> None:
+    """It stays in the log, and nothing is due any more."""
+    event_ids = receive(world, webhook("pay_unknown", "completed"))
+    world.clock.advance(hours=25)
+    apply(world, event_ids)
+    assert world.rows("SELECT status, next_action_at FROM provider_events WHERE id = :id", id=event_ids[0]) == [
+        ("orphan", None)
+    ]
+
+
+def test_another_amount_touches_no_money_and_holds_the_payout(world: World) -> None:
+    """Not even a later webhook with the right amount moves it: a person has to look."""
+    payout_id, payment_id = submitted(world)
+    [wrong] = apply(world, receive(world, webhook(payment_id, "completed", 44_751)))
+    [right] = apply(world, receive(world, webhook(payment_id, "completed")))
+    assert (wrong.verdict, right.verdict) == ("mismatch", "ignored")
+    assert world.statuses([payout_id]) == ["processing"]
+    assert world.transfers(payout_id) == [("reserve", 45_000)]
+
+
+@pytest.mark.parametrize(("first", "then"), [("completed", "failed"), ("failed", "completed"), ("failed", "returned")])
+def test_a_contradiction_touches_no_money(world: World, first: str, then: str) -> None:
+    """What was settled stays settled, and the payout is held."""
+    payout_id, payment_id = submitted(world)
+    apply(world, receive(world, webhook(payment_id, first)))
+    [settled] = apply(world, receive(world, webhook(payment_id, then)))
+    assert settled.verdict == "mismatch"
+    assert world.statuses([payout_id]) == [first]
+    assert world.transfers(payout_id) == MONEY[first]
+    assert world.rows("SELECT held_reason IS NOT NULL FROM payouts WHERE id = :id", id=payout_id) == [(True,)]
+
+
+def test_a_late_word_on_an_older_attempt_does_not_touch_the_new_one(world: World) -> None:
+    """Attempt 1 failed and attempt 2 is on its way: a repeat of the failure changes nothing, "completed" holds it."""
+    payout_id, payment_id = submitted(world)
+    apply(world, receive(world, webhook(payment_id, "failed")))
+    with world.engine.begin() as connection:
+        transition(connection, [Move(payout_id, "retry")], S.FAILED, S.QUEUED, world.clock.now())
+    [repeat] = apply(world, receive(world, webhook(payment_id, "failed")))
+    assert (repeat.verdict, world.statuses([payout_id])) == ("ignored", ["queued"])
+    [alarm] = apply(world, receive(world, webhook(payment_id, "completed")))
+    assert (alarm.verdict, world.statuses([payout_id])) == ("mismatch", ["queued"])
+    world.assert_ledger_right()
+
+
+@pytest.mark.parametrize("amount_cents", [45_000, 44_750])
+def test_the_references_shape_names_our_payout(world: World, amount_cents: int) -> None:
+    """`event`, `data.payoutId`, and the amount with or without the fee."""
+    from shared.ids import PAYOUT, show
+
+    payout_id, _ = submitted(world)
+    body = {
+        "event": "payout.completed",
+        "timestamp": "2026-02-08T10:00:00Z",
+        "data": {"payoutId": show(PAYOUT, payout_id), "status": "completed", "amount": amount_cents},
+        "signature": "t=1234567890,v1 signature_here",
+    }
+    [settled] = apply(world, receive(world, json.dumps(body).encode()))
+    assert settled.verdict == "applied"
+    assert world.statuses([payout_id]) == ["completed"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"nonsense", b'{"data": {}}', b'{"type": "payment.completed", "data": 7}', b"[" * 100_000]
+)
+def test_what_is_no_event_is_malformed(body: bytes) -> None:
+    """A clear refusal, whatever it is."""
+    with pytest.raises(provider_events.Malformed):
+        provider_events.read(body)

@@ -1,0 +1,207 @@
+"""Submitting: what happens when a worker dies, the provider is silent, or somebody wakes up late."""
+
+import uuid
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from shared.models.payouts import Rail
+from shared.payouts import submit
+from shared.payouts.answers import Recorded, give_up, record
+from shared.payouts.submit import Held
+from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
+from tests.integration.conftest import World
+
+POLL_AFTER = timedelta(minutes=1)
+
+
+def answered(world: World, held: Held, outcome: Outcome) -> Recorded:
+    """Records an outcome, committed."""
+    with world.engine.begin() as connection:
+        return record(connection, held, outcome, world.clock.now(), poll_after=POLL_AFTER)
+
+
+def claimed(world: World, submission_ids: list[uuid.UUID], lease_seconds: float = 60) -> list[Held]:
+    """Claims submissions, committed."""
+    with world.engine.begin() as connection:
+        return submit.claim(connection, submission_ids, lease_seconds=lease_seconds)
+
+
+def expire_lease(world: World, submission_id: uuid.UUID) -> None:
+    """Lets the lease run out."""
+    world.execute(
+        "UPDATE submissions SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE id = :id", id=submission_id
+    )
+
+
+def accepted_answer(held: Held) -> Accepted:
+    """What Paystream says when it takes a submission."""
+    if held.kind == "payment":
+        return Accepted({**held.request, "id": f"pay_{uuid.uuid4().hex}", "status": "created"})
+    payments = [{**one, "id": f"pay_{uuid.uuid4().hex}", "status": "created"} for one in held.request["payments"]]
+    return Accepted({"id": f"batch_{uuid.uuid4().hex}", "name": held.request["name"], "payments": payments})
+
+
+def test_the_submission_is_committed_before_anybody_could_be_called(world: World) -> None:
+    """The key and the request are on disk, the payouts processing, the lease ours, the row due when it ends."""
+    payout_ids, held = world.held(3)
+    [(status, request, due)] = world.rows(
+        "SELECT status, request, next_action_at >= lease_expires_at FROM submissions WHERE id = :id", id=held.id
+    )
+    assert (status, request, due) == ("prepared", held.request, True)
+    assert world.statuses(payout_ids) == ["processing"] * 3
+    assert [payment["amount"] for payment in held.request["payments"]] == [44_750] * 3
+
+
+def test_a_worker_that_died_before_the_call_is_followed_by_another_with_the_same_key(world: World) -> None:
+    """Nobody else gets it while the lease holds; afterwards the same id and the same request go out."""
+    _, held = world.held()
+    assert claimed(world, [held.id]) == []
+    expire_lease(world, held.id)
+    [again] = claimed(world, [held.id])
+    assert (again.id, again.request) == (held.id, held.request)
+    assert again.token != held.token
+    assert again.call().idempotency_key == held.call().idempotency_key
+
+
+def test_who_wakes_up_after_losing_the_lease_changes_nothing(world: World) -> None:
+    """Given that another worker holds it now, when the late one records a rejection, then nothing happens."""
+    [payout_id], late = world.held()
+    expire_lease(world, late.id)
+    [current] = claimed(world, [late.id])
+    answered(world, late, Rejected("BANK_REJECTED", "no"))
+    assert world.statuses([payout_id]) == ["processing"]
+    assert world.transfers(payout_id) == [("reserve", 45_000)]
+    answered(world, current, accepted_answer(current))
+    assert world.rows("SELECT status FROM submissions WHERE id = :id", id=late.id) == [("accepted",)]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (Unknown("no answer within 10 s"), "unknown"),
+        (Unknown("500 INTERNAL: boom"), "unknown"),
+        (Accepted({"nonsense": True}), "unknown"),
+        (Throttled(7.0), "prepared"),
+    ],
+)
+def test_an_unknown_outcome_is_asked_again_with_the_same_key_and_fails_nobody(
+    world: World, outcome: Outcome, status: str
+) -> None:
+    """The payout stays processing, its money reserved; the submission is due again."""
+    [payout_id], held = world.held()
+    answered(world, held, outcome)
+    [(found, due)] = world.rows(
+        "SELECT status, next_action_at > :now FROM submissions WHERE id = :id", id=held.id, now=world.clock.now()
+    )
+    assert (found, due) == (status, True)
+    assert world.statuses([payout_id]) == ["processing"]
+    assert world.transfers(payout_id) == [("reserve", 45_000)]
+    [again] = claimed(world, [held.id])
+    assert (again.id, again.request, again.attempts) == (held.id, held.request, held.attempts + 1)
+
+
+def test_a_definite_rejection_fails_the_payout_and_frees_the_money(world: World) -> None:
+    """Only that does."""
+    [payout_id], held = world.held()
+    answered(world, held, Rejected("INVALID_RECIPIENT", "No such recipient"))
+    assert world.statuses([payout_id]) == ["failed"]
+    assert world.transfers(payout_id) == [("reserve", 45_000), ("release", 45_000)]
+    assert world.events(payout_id) == ["payout.created", "payout.failed"]
+    assert claimed(world, [held.id]) == []
+    world.assert_ledger_right()
+
+
+def test_a_rejected_batch_is_halved_until_the_one_at_fault_is_alone(world: World) -> None:
+    """Given five payouts of which the provider refuses one, then four are accepted and one fails, each once."""
+    payout_ids, held = world.held(5)
+    culprit = payout_ids[3]
+    [(recipient,)] = world.rows(
+        "SELECT drivers.recipient_id FROM payouts JOIN drivers ON drivers.id = driver_id WHERE payouts.id = :id",
+        id=culprit,
+    )
+    del recipient
+    waiting, keys = [held], []
+    while waiting:
+        one = waiting.pop()
+        keys.append(one.id)
+        carried = {
+            row[0] for row in world.rows("SELECT payout_id FROM submission_items WHERE submission_id = :id", id=one.id)
+        }
+        outcome = Rejected("INVALID_RECIPIENT", "no") if culprit in carried else accepted_answer(one)
+        waiting += claimed(world, answered(world, one, outcome).submissions)
+    assert len(set(keys)) == len(keys)
+    assert world.statuses(payout_ids) == ["processing"] * 3 + ["failed"] + ["processing"]
+    live = world.rows(
+        """SELECT payout_id, count(*) FROM submission_items JOIN submissions ON submissions.id = submission_id
+           WHERE payout_id = ANY(:ids) AND submissions.status = 'accepted' GROUP BY payout_id""",
+        ids=payout_ids,
+    )
+    assert sorted(live) == sorted((payout_id, 1) for payout_id in payout_ids if payout_id != culprit)
+    world.assert_ledger_right()
+
+
+def test_an_answer_over_another_amount_holds_the_payout(world: World) -> None:
+    """No money moves, nothing more is asked or sent, a person has to look."""
+    payout_ids, held = world.held(2)
+    answer = accepted_answer(held)
+    answer.data["payments"][1]["amount"] += 1
+    answered(world, held, answer)
+    wrong = world.rows(
+        "SELECT held_reason IS NOT NULL, next_action_at IS NULL FROM payouts WHERE id = :id", id=payout_ids[1]
+    )
+    assert wrong == [(True, True)]
+    assert world.transfers(payout_ids[1]) == [("reserve", 45_000)]
+
+
+def test_an_answer_in_another_order_is_matched_by_name(world: World) -> None:
+    """Batch payments carry our payout's id, so their order does not matter."""
+    payout_ids, held = world.held(4)
+    answer = accepted_answer(held)
+    answer.data["payments"].reverse()
+    answered(world, held, answer)
+    names = {payment["id"]: payment["description"].split()[0] for payment in answer.data["payments"]}
+    found = world.rows(
+        "SELECT payout_id, provider_payment_id FROM submission_items WHERE submission_id = :id", id=held.id
+    )
+    from shared.ids import PAYOUT, show
+
+    assert len(found) == len(payout_ids)
+    assert all(names[str(payment_id)] == show(PAYOUT, payout_id) for payout_id, payment_id in found)  # type: ignore[arg-type]
+
+
+def test_what_the_provider_may_have_forgotten_ends_with_a_person(world: World) -> None:
+    """Past the key's lifetime and not found: unresolved, not failed; the money stays reserved."""
+    [payout_id], held = world.held()
+    with world.engine.begin() as connection:
+        give_up(connection, held, world.clock.now())
+    assert world.rows("SELECT status, next_action_at FROM submissions WHERE id = :id", id=held.id) == [
+        ("unresolved", None)
+    ]
+    assert world.statuses([payout_id]) == ["processing"]
+    assert world.transfers(payout_id) == [("reserve", 45_000)]
+
+
+def test_a_payout_can_be_in_one_live_submission_only(world: World) -> None:
+    """The database refuses a second one for the same attempt."""
+    [payout_id], held = world.held()
+    with pytest.raises(sa.exc.IntegrityError, match="payout_id_attempt_live"):
+        world.execute(
+            """INSERT INTO submission_items (submission_id, position, payout_id, attempt, net_cents, recipient_id)
+               VALUES (:id, 9, :payout_id, 1, 44750, 'rec_x')""",
+            id=held.id,
+            payout_id=payout_id,
+        )
+
+
+def test_only_standard_payouts_travel_in_batches(world: World) -> None:
+    """Each instant payout goes alone, on its rail."""
+    [one, two] = world.accepted(2, Rail.INSTANT)
+    kinds = world.rows(
+        """SELECT kind, rail FROM submissions JOIN submission_items ON submission_id = submissions.id
+           WHERE payout_id IN (:one, :two)""",
+        one=one,
+        two=two,
+    )
+    assert kinds == [("payment", "instant")] * 2

@@ -1,0 +1,139 @@
+"""The one transition function: only allowed edges, only the first of many, and the money that goes with each."""
+
+import re
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from shared.models.payouts import PayoutStatus as S
+from shared.payouts.edges import EDGES
+from shared.payouts.transition import ForbiddenEdge, Move, Moved, transition
+from tests.integration.conftest import World
+
+ROOT = Path(__file__).parents[2]
+
+
+def step(world: World, payout_id: object, source: S, target: S, **fields: object) -> Moved:
+    """One payout's step, committed."""
+    move = Move(payout_id, "test", **fields)  # type: ignore[arg-type]
+    with world.engine.begin() as connection:
+        return transition(connection, [move], source, target, world.clock.now())
+
+
+def test_the_life_of_a_paid_and_returned_payout_moves_the_money_once(world: World) -> None:
+    """validated → queued → processing → completed → returned; the fee stays ours, the net comes back."""
+    [payout_id] = world.accepted(amount_cents=45_000)
+    for source, target in [
+        (S.VALIDATED, S.QUEUED),
+        (S.QUEUED, S.PROCESSING),
+        (S.PROCESSING, S.COMPLETED),
+        (S.COMPLETED, S.RETURNED),
+    ]:
+        assert len(step(world, payout_id, source, target).rows) == 1
+    assert world.transfers(payout_id) == [("reserve", 45_000), ("settle", 44_750), ("fee", 250), ("return", 44_750)]
+    assert world.events(payout_id) == ["payout.created", "payout.succeeded", "payout.returned"]
+    assert world.balances() == (9_999_750, 0, 0, 250, -10_000_000)
+    world.assert_ledger_right()
+
+
+def test_a_retry_is_a_new_attempt_that_reserves_again(world: World) -> None:
+    """failed → queued reserves the whole amount for attempt 2."""
+    [payout_id] = world.accepted()
+    step(world, payout_id, S.VALIDATED, S.QUEUED)
+    step(world, payout_id, S.QUEUED, S.PROCESSING)
+    [failed] = step(world, payout_id, S.PROCESSING, S.FAILED, failure_code="BANK_REJECTED").rows
+    assert (failed.failure_code, failed.attempt) == ("BANK_REJECTED", 1)
+    [again] = step(world, payout_id, S.FAILED, S.QUEUED).rows
+    assert (again.failure_code, again.attempt) == (None, 2)
+    assert world.transfers(payout_id) == [("reserve", 45_000), ("release", 45_000), ("reserve", 45_000)]
+    world.assert_ledger_right()
+
+
+def test_every_step_not_in_the_table_is_refused(world: World) -> None:
+    """All pairs of statuses but the allowed ones raise, whatever state the payout is in."""
+    [payout_id] = world.accepted()
+    for source in S:
+        for target in S:
+            if (source, target) not in EDGES:
+                with pytest.raises(ForbiddenEdge):
+                    step(world, payout_id, source, target)
+
+
+def test_of_many_who_move_a_payout_at_once_one_wins(world: World) -> None:
+    """Given a payout in processing, when ten complete it at once, then one does and nine are told that they lost."""
+    [payout_id] = world.queued()
+    step(world, payout_id, S.QUEUED, S.PROCESSING)
+    results: list[Moved] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(step(world, payout_id, S.PROCESSING, S.COMPLETED)))
+        for _ in range(10)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(len(result.rows) for result in results) == [0] * 9 + [1]
+    assert sum(result.lost == [payout_id] for result in results) == 9
+    assert world.transfers(payout_id) == [("reserve", 45_000), ("settle", 44_750), ("fee", 250)]
+    world.assert_ledger_right()
+
+
+def test_a_crash_before_the_commit_leaves_nothing_of_the_step(world: World) -> None:
+    """Status, history, money and event stand or fall together."""
+    [payout_id] = world.queued()
+    step(world, payout_id, S.QUEUED, S.PROCESSING)
+    before = (world.transfers(payout_id), world.events(payout_id), world.history(payout_id))
+
+    class Crash(Exception):
+        pass
+
+    def crash() -> None:
+        with world.engine.begin() as connection:
+            transition(connection, [Move(payout_id, "test")], S.PROCESSING, S.COMPLETED, world.clock.now())
+            raise Crash
+
+    with pytest.raises(Crash):
+        crash()
+    assert world.statuses([payout_id]) == ["processing"]
+    assert (world.transfers(payout_id), world.events(payout_id), world.history(payout_id)) == before
+
+
+def test_the_database_refuses_to_settle_an_attempt_twice_or_to_edit_the_books(world: World) -> None:
+    """Even code that bypassed the transition function could not."""
+    [payout_id] = world.queued()
+    step(world, payout_id, S.QUEUED, S.PROCESSING)
+    step(world, payout_id, S.PROCESSING, S.COMPLETED)
+    world.execute("UPDATE payouts SET status = 'processing' WHERE id = :id", id=payout_id)
+    with pytest.raises(sa.exc.IntegrityError, match="uq_transfers_payout_id_attempt_kind"):
+        step(world, payout_id, S.PROCESSING, S.COMPLETED)
+    world.execute("UPDATE payouts SET status = 'completed' WHERE id = :id", id=payout_id)
+    for statement in (
+        "UPDATE transfers SET amount_cents = 1",
+        "DELETE FROM transfers",
+        "TRUNCATE transfers",
+        "DELETE FROM payout_transitions",
+        "UPDATE customer_events SET type = 'x'",
+    ):
+        with pytest.raises(sa.exc.DBAPIError, match="append-only"):
+            world.execute(statement)
+    with pytest.raises(sa.exc.IntegrityError, match="balance_not_negative"):
+        world.execute(
+            "UPDATE accounts SET balance_cents = -1 WHERE wallet_id = :id AND kind = 'fees'", id=world.wallet_id
+        )
+
+
+def test_nothing_else_in_the_code_assigns_a_payouts_status() -> None:
+    """No statement but the transition's sets `status` on payouts, and none but the accepting one inserts them."""
+    updates, inserts = [], []
+    for folder in ("shared", "gateway", "workers", "scheduler"):
+        for path in (ROOT / folder).rglob("*.py"):
+            text = " ".join(path.read_text().split())
+            for match in re.finditer(r"UPDATE payouts SET (.*?)(?:WHERE|FROM)", text):
+                if re.search(r"(^|, |\W)status = :?target|(^|, )status = ", match[1]):
+                    updates.append(path.relative_to(ROOT).as_posix())
+            if "INSERT INTO payouts " in text:
+                inserts.append(path.relative_to(ROOT).as_posix())
+    assert updates == ["shared/payouts/transition.py"]
+    assert inserts == ["shared/payouts/accept.py"]
