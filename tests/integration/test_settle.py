@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from shared import provider_events
+from shared.ids import PAYOUT, show
 from shared.models.payouts import PayoutStatus as S
 from shared.payouts.answers import record
 from shared.payouts.settle import Settled
@@ -153,8 +154,6 @@ def test_a_late_word_on_an_older_attempt_does_not_touch_the_new_one(world: World
 @pytest.mark.parametrize("amount_cents", [45_000, 44_750])
 def test_the_references_shape_names_our_payout(world: World, amount_cents: int) -> None:
     """`event`, `data.payoutId`, and the amount with or without the fee."""
-    from shared.ids import PAYOUT, show
-
     payout_id, _ = submitted(world)
     body = {
         "event": "payout.completed",

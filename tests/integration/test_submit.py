@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from shared.ids import PAYOUT, show
 from shared.models.payouts import Rail
 from shared.payouts import submit
 from shared.payouts.answers import Recorded, give_up, record
@@ -117,11 +118,6 @@ def test_a_rejected_batch_is_halved_until_the_one_at_fault_is_alone(world: World
     """Given five payouts of which the provider refuses one, then four are accepted and one fails, each once."""
     payout_ids, held = world.held(5)
     culprit = payout_ids[3]
-    [(recipient,)] = world.rows(
-        "SELECT drivers.recipient_id FROM payouts JOIN drivers ON drivers.id = driver_id WHERE payouts.id = :id",
-        id=culprit,
-    )
-    del recipient
     waiting, keys = [held], []
     while waiting:
         one = waiting.pop()
@@ -165,8 +161,6 @@ def test_an_answer_in_another_order_is_matched_by_name(world: World) -> None:
     found = world.rows(
         "SELECT payout_id, provider_payment_id FROM submission_items WHERE submission_id = :id", id=held.id
     )
-    from shared.ids import PAYOUT, show
-
     assert len(found) == len(payout_ids)
     assert all(names[str(payment_id)] == show(PAYOUT, payout_id) for payout_id, payment_id in found)  # type: ignore[arg-type]
 

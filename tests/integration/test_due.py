@@ -1,0 +1,105 @@
+"""Due rows: the tick is the guarantee when no doorbell was heard; any number of schedulers may tick."""
+
+import threading
+import time
+import uuid
+
+import msgspec
+import pytest
+import redis
+
+from shared import broker, due
+from shared.broker import Doorbell, messages
+from shared.due import KINDS
+from shared.models.payouts import Rail
+from shared.settings import Settings
+from tests.integration.conftest import World
+
+BY_NAME = {kind.name: kind for kind in KINDS}
+
+
+def overdue(world: World, table: str, ids: list[uuid.UUID]) -> None:
+    """Makes rows due a moment ago."""
+    world.execute(
+        f"UPDATE {table} SET next_action_at = clock_timestamp() - interval '1 s' WHERE id = ANY(:ids)",
+        ids=ids,
+    )
+
+
+def claimed(world: World, name: str, limit: int = 10_000) -> list[uuid.UUID]:
+    """One tick's claim."""
+    with world.engine.begin() as connection:
+        return due.claim(connection, BY_NAME[name], limit=limit, again_seconds=10)
+
+
+def test_an_accepted_payout_becomes_due_by_itself_after_the_grace(world: World) -> None:
+    """Whoever lost the doorbell message: the tick finds it, once in ten seconds."""
+    payout_ids = world.accepted(3)
+    assert not set(payout_ids) & set(claimed(world, "payouts_validated"))
+    overdue(world, "payouts", payout_ids)
+    assert set(payout_ids) <= set(claimed(world, "payouts_validated"))
+    assert not set(payout_ids) & set(claimed(world, "payouts_validated"))
+
+
+def test_each_kind_of_row_is_rung_for_by_its_own_bell(world: World) -> None:
+    """Queued payouts, submissions by rail: instant ones on their own queue."""
+    queued = world.queued(2)
+    instant = world.accepted(1, Rail.INSTANT)
+    [(submission_id,)] = world.rows("SELECT submission_id FROM payouts WHERE id = :id", id=instant[0])
+    overdue(world, "payouts", queued)
+    assert set(queued) <= set(claimed(world, "payouts_queued"))
+    overdue(world, "submissions", [submission_id])  # type: ignore[list-item]
+    assert submission_id not in claimed(world, "submissions")
+    assert submission_id in claimed(world, "submissions_instant")
+    assert BY_NAME["submissions_instant"].bell.queue == "instant"
+
+
+def test_schedulers_at_once_share_the_due_rows(world: World) -> None:
+    """Given 200 due payouts and four schedulers, each payout is claimed by one of them."""
+    payout_ids = world.accepted(200)
+    overdue(world, "payouts", payout_ids)
+    claims: list[uuid.UUID] = []
+
+    def scheduler() -> None:
+        while found := claimed(world, "payouts_validated", limit=30):
+            claims.extend(found)
+
+    threads = [threading.Thread(target=scheduler) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    mine = [payout_id for payout_id in claims if payout_id in set(payout_ids)]
+    assert sorted(mine) == sorted(payout_ids)
+
+
+def test_messages_carry_ids_and_nothing_else() -> None:
+    """At most 500 in each, each id once."""
+    ids = [uuid.uuid4() for _ in range(1_001)]
+    made = messages(broker.QUEUE_PAYOUTS, [*ids, *ids])
+    assert [len(message.args[0]) for message in made] == [500, 500, 1]
+    assert [uuid.UUID(text) for message in made for text in message.args[0]] == ids
+    assert all(message.kwargs == {} for message in made)
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_the_doorbell_rings_in_the_queue(settings: Settings, copies: int) -> None:
+    """Joined into one message; as often as the setting says."""
+    client = redis.Redis.from_url(settings.redis_url)
+    client.flushall()
+    doorbell = Doorbell(msgspec.structs.replace(settings, doorbell_copies=copies))
+    doorbell.ring(broker.QUEUE_PAYOUTS, [uuid.uuid4()])
+    doorbell.close()
+    assert client.llen("ovnpay:payouts") == copies
+    client.close()
+
+
+def test_without_redis_ringing_neither_raises_nor_waits(settings: Settings) -> None:
+    """The rings are dropped and counted; the tick will ring."""
+    doorbell = Doorbell(msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:9/0"))
+    started = time.monotonic()
+    for _ in range(1_000):
+        doorbell.ring(broker.QUEUE_PAYOUTS, [uuid.uuid4()])
+    assert time.monotonic() - started < 0.5
+    doorbell.close()
+    assert doorbell.dropped == 1_000

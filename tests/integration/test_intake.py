@@ -1,0 +1,186 @@
+"""The intake of payouts: one transaction for a group, an answer of its own to each, and nothing half-done."""
+
+import asyncio
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
+
+from gateway.group_commit import Closing, GroupCommit, Overloaded
+from gateway.payout_intake import Answer, PayoutIntake, PayoutRequest
+from shared.broker import Doorbell
+from shared.db import engine_for
+from shared.payouts.accept import Order
+from shared.payouts.rows import public
+from shared.settings import Settings
+from tests.integration.conftest import World
+
+
+@pytest.fixture
+def doorbell(settings: Settings) -> Iterator[Doorbell]:
+    """A doorbell that rings in the session's Valkey."""
+    doorbell = Doorbell(settings)
+    yield doorbell
+    doorbell.close()
+
+
+@pytest.fixture
+def intake(settings: Settings, world: World, doorbell: Doorbell) -> PayoutIntake:
+    """An intake on the session's database."""
+    return PayoutIntake(settings, world.engine, doorbell, world.clock)
+
+
+def request(order: Order, key: str | None = None, body: bytes = b"{}") -> PayoutRequest:
+    """A request as the handler makes it."""
+    return PayoutRequest(order, key, body, str(uuid.uuid4()), public)
+
+
+def data(answer: Answer) -> dict[str, Any]:
+    """What an answer says."""
+    content = json.loads(answer.body)
+    return dict(content["data"] if content["success"] else content["error"])
+
+
+def test_a_group_is_one_transaction_with_an_answer_for_each(world: World, intake: PayoutIntake) -> None:
+    """Given $100, three payouts of $45 in one group: two succeed, the third gets its 400."""
+    driver_id = world.driver()
+    world.leave_available(10_000)
+    answers = intake.flush([request(world.order(driver_id, 4_500)) for _ in range(3)])
+    assert [answer.status for answer in answers] == [200, 200, 400]
+    assert data(answers[2])["code"] == "INSUFFICIENT_FUNDS"
+    ids = [data(answer)["id"] for answer in answers[:2]]
+    assert len(set(ids)) == 2
+    transactions = world.rows("SELECT count(DISTINCT xmin::text) FROM payouts WHERE driver_id = :id", id=driver_id)
+    assert transactions == [(1,)]
+
+
+def test_one_key_in_one_group_and_again_later_pays_once(world: World, intake: PayoutIntake) -> None:
+    """The same request three times with one key: one payout, the same bytes each time; another body is refused."""
+    driver_id = world.driver()
+    requests = [request(world.order(driver_id), "key-1", b"same") for _ in range(2)]
+    first, second = intake.flush(requests)
+    [third] = intake.flush([request(world.order(driver_id), "key-1", b"same")])
+    [other] = intake.flush([request(world.order(driver_id), "key-1", b"another")])
+    assert (first.replayed, second.replayed, third.replayed) == (False, True, True)
+    assert first.body == second.body == third.body
+    assert (other.status, data(other)["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+    assert world.rows("SELECT count(*) FROM payouts WHERE driver_id = :id", id=driver_id) == [(1,)]
+
+
+def test_a_refusal_is_an_answer_and_is_given_again(world: World, intake: PayoutIntake) -> None:
+    """Even if it could be paid by now: the key stands for the first answer."""
+    driver_id = world.driver("pending", "pending")
+    [first] = intake.flush([request(world.order(driver_id), "key-2")])
+    world.execute("UPDATE drivers SET status = 'active', kyc_status = 'verified' WHERE id = :id", id=driver_id)
+    [again] = intake.flush([request(world.order(driver_id), "key-2")])
+    assert (first.status, again.status, again.replayed) == (422, 422, True)
+    assert again.body == first.body
+
+
+def test_a_key_is_free_again_after_48_hours(world: World, intake: PayoutIntake) -> None:
+    """And not before."""
+    driver_id = world.driver()
+    intake.flush([request(world.order(driver_id), "key-3")])
+    world.clock.advance(hours=47)
+    [kept] = intake.flush([request(world.order(driver_id), "key-3")])
+    world.clock.advance(hours=2)
+    [fresh] = intake.flush([request(world.order(driver_id), "key-3")])
+    assert (kept.replayed, fresh.replayed) == (True, False)
+
+
+def test_one_key_in_two_gateways_at_once_pays_once(world: World, settings: Settings, doorbell: Doorbell) -> None:
+    """Given eight gateways, each with the same request at the same moment: one payout."""
+    driver_id = world.driver()
+    answers: list[Answer] = []
+    barrier = threading.Barrier(8)
+
+    def gateway() -> None:
+        intake = PayoutIntake(settings, world.engine, doorbell, world.clock)
+        barrier.wait()
+        answers.extend(intake.flush([request(world.order(driver_id), "key-4", b"same")]))
+
+    threads = [threading.Thread(target=gateway) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({answer.body for answer in answers}) == 1
+    assert sorted(answer.replayed for answer in answers) == [False] + [True] * 7
+    assert world.rows("SELECT count(*) FROM payouts WHERE driver_id = :id", id=driver_id) == [(1,)]
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_connection_lost_during_commit_pays_once(
+    world: World, settings: Settings, doorbell: Doorbell, committed: bool
+) -> None:
+    """Whether the commit had happened or not, the client gets its answer and there is one payout."""
+    engine = engine_for(settings, "lossy", pool_size=2)
+    lost: list[bool] = []
+
+    @sa.event.listens_for(engine, "commit")
+    def lose(connection: sa.Connection) -> None:
+        if not lost:
+            lost.append(True)
+            if committed:
+                connection.connection.driver_connection.commit()  # type: ignore[union-attr]
+            else:
+                connection.connection.driver_connection.rollback()  # type: ignore[union-attr]
+            raise OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
+
+    driver_id = world.driver()
+    before = world.balances().available_cents
+    [answer] = PayoutIntake(settings, engine, doorbell, world.clock).flush([request(world.order(driver_id))])
+    engine.dispose()
+    assert lost == [True]
+    assert answer.status == 200
+    assert world.rows("SELECT count(*) FROM payouts WHERE driver_id = :id", id=driver_id) == [(1,)]
+    assert before - world.balances().available_cents == 45_000
+    world.assert_ledger_right()
+
+
+def test_an_order_that_breaks_the_statement_does_not_take_its_neighbours_along(
+    world: World, intake: PayoutIntake
+) -> None:
+    """Something no check foresaw (here: a text that Postgres refuses) fails alone, with a 500 and no money moved."""
+    driver_id = world.driver()
+    poison = world.order(driver_id)._replace(description="a NUL \0 in the text")
+    orders = [world.order(driver_id), world.order(driver_id), poison, world.order(driver_id), world.order(driver_id)]
+    answers = intake.flush([request(order) for order in orders])
+    assert [answer.status for answer in answers] == [200, 200, 500, 200, 200]
+    assert world.rows("SELECT count(*) FROM payouts WHERE driver_id = :id", id=driver_id) == [(4,)]
+    world.assert_ledger_right()
+
+
+def test_requests_that_arrive_during_a_flush_form_the_next_one() -> None:
+    """One at once when idle, the rest together, at most `group_size`; too many are refused, none after closing."""
+    groups: list[list[int]] = []
+    begun, gate = threading.Event(), threading.Event()
+
+    def flush(items: Any) -> list[int]:
+        groups.append(list(items))
+        begun.set()
+        gate.wait(5)
+        return [item * 10 for item in items]
+
+    async def story() -> list[Any]:
+        commits: GroupCommit[int, int] = GroupCommit("test", flush, queue_size=5, group_size=3)
+        first = asyncio.create_task(commits.submit(0))
+        await asyncio.to_thread(begun.wait, 5)
+        rest = [asyncio.create_task(commits.submit(number)) for number in range(1, 7)]
+        await asyncio.sleep(0)
+        gate.set()
+        answers = await asyncio.gather(first, *rest, return_exceptions=True)
+        await commits.close()
+        with pytest.raises(Closing):
+            await commits.submit(9)
+        return answers
+
+    answers = asyncio.run(story())
+    assert answers[:6] == [0, 10, 20, 30, 40, 50]
+    assert isinstance(answers[6], Overloaded)
+    assert groups == [[0], [1, 2, 3], [4, 5]]
