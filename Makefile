@@ -13,10 +13,10 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-inp
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python3.14 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-# A .venv whose Python was removed since, or that was moved with the project, is made anew.
+# A .venv of ours whose Python was removed since, or that was moved with the project, is made anew.
 ifneq ($(wildcard $(RUNTIME)),)
 ifneq ($(shell cat $(RUNTIME)) $(shell $(BIN)/python -c 'print("runs")' 2>/dev/null),$(CURDIR) runs)
-$(shell rm -rf $(VENV))
+$(shell rm -f $(RUNTIME) $(DEV) $(BIN)/python)
 endif
 endif
 

@@ -11,9 +11,9 @@ import structlog
 from shared.clock import rfc3339
 from shared.errors import Conflict
 from shared.ids import DRIVER, new_id, show
-from shared.paystream.client import Call
 from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown, backoff_seconds
 from shared.paystream.wire import (
+    Call,
     PaymentMethod,
     Recipient,
     UnexpectedAnswer,

@@ -11,9 +11,16 @@ import structlog
 from shared import ledger
 from shared.ids import TRANSACTION, new_id, show
 from shared.models.ledger import TransferKind
-from shared.paystream.client import Call
 from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown, backoff_seconds
-from shared.paystream.wire import BalanceTransaction, TopupAnswer, UnexpectedAnswer, credits_call, read, topup_call
+from shared.paystream.wire import (
+    BalanceTransaction,
+    Call,
+    TopupAnswer,
+    UnexpectedAnswer,
+    credits_call,
+    read,
+    topup_call,
+)
 
 logger = structlog.get_logger(__name__)
 

@@ -51,7 +51,7 @@ def _up_detached(home: Home) -> int:
         # The output ends when it is ready, which run.json then says, and when it has failed.
         while chunk := os.read(reader, 4096):
             os.write(1, chunk)
-        while child.poll() is None and not home.read_run().get("ready"):
+        while child.poll() is None and not _is_ready(home, child.pid):
             time.sleep(0.02)
     except KeyboardInterrupt:
         child.terminate()
@@ -60,6 +60,11 @@ def _up_detached(home: Home) -> int:
     if child.poll() is None:
         child.returncode = 0  # it goes on without us
     return child.returncode
+
+
+def _is_ready(home: Home, pid: int) -> bool:
+    run = home.read_run()
+    return bool(run.get("ready")) and run["processes"]["stack"]["pid"] == pid
 
 
 def _parser() -> argparse.ArgumentParser:

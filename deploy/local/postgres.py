@@ -121,11 +121,9 @@ class EmbeddedPostgres(EmbeddedServer):
         # fsync waits until everything is there: one pass over the files instead of one a file as it is made.
         single_user = ["--single", "-F", "-j", "-D", str(unfinished)]
         settings = ["-c", "shared_preload_libraries=pg_stat_statements", "-c", "log_checkpoints=off"]
-        for database in ("template1", "postgres"):
-            sql = _FIRST_SQL.format(password=self._password())
-            if database == "postgres":
-                sql = sql.splitlines()[0]
-            self._run("postgres", *single_user, *settings, database, text=sql.replace("\n", "\n\n") + "\n\n")
+        # In template1, so that every database made later has the extension too; -j ends a statement by an empty line.
+        sql = _FIRST_SQL.format(password=self._password()).replace("\n", "\n\n")
+        self._run("postgres", *single_user, *settings, "template1", text=sql)
         self._run("initdb", "-D", str(unfinished), "--sync-only")
         unfinished.rename(self.working_dir)
 

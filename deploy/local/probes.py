@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 _TIMEOUT_SECONDS = 0.25
+_LIMIT_BYTES = 65536
 
 
 def is_ready(probe: str, pid: int) -> bool:
@@ -17,7 +18,8 @@ def is_ready(probe: str, pid: int) -> bool:
     if scheme == "http":
         authority, _, path = rest.removeprefix("//").partition("/")
         request = f"GET /{path} HTTP/1.0\r\nHost: {authority}\r\nConnection: close\r\n\r\n"
-        return _ask(authority, request).partition(b" ")[2].startswith(b"200")
+        # To the end: closing on what the server still sends would leave a reset connection in its log.
+        return _ask(authority, request, to_the_end=True).partition(b" ")[2].startswith(b"200")
     if scheme == "redis":
         # While it still loads its file it answers -LOADING.
         return _ask(rest.removeprefix("//").partition("/")[0], "PING\r\n").startswith(b"+PONG")
@@ -26,13 +28,17 @@ def is_ready(probe: str, pid: int) -> bool:
     return True
 
 
-def _ask(authority: str, request: str) -> bytes:
+def _ask(authority: str, request: str, *, to_the_end: bool = False) -> bytes:
     # Sockets and not http.client: that one loads the whole of `email` into a parent that stays resident.
     host, _, port = authority.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=_TIMEOUT_SECONDS) as connection:
             connection.sendall(request.encode())
-            return connection.recv(64)
+            answer = chunk = connection.recv(4096)
+            while to_the_end and chunk and len(answer) < _LIMIT_BYTES:
+                chunk = connection.recv(4096)
+                answer += chunk
+            return answer
     except OSError:
         return b""
 

@@ -5,9 +5,9 @@ from typing import Any
 from shared.ids import SUBMISSION, show
 from shared.models.submissions import SubmissionKind
 from shared.payouts.submit import Held
-from shared.paystream.client import Call, Paystream
+from shared.paystream.client import Paystream
 from shared.paystream.outcomes import Accepted, Outcome
-from shared.paystream.wire import payments_of_call
+from shared.paystream.wire import Call, payments_of_call
 
 
 def find(paystream: Paystream, held: Held) -> Outcome | None:

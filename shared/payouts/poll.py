@@ -10,9 +10,8 @@ import structlog
 
 from shared.ids import PAYOUT, show
 from shared.payouts.settle import Report, Settled, settle
-from shared.paystream.client import Call
 from shared.paystream.outcomes import Accepted, Outcome, Rejected, backoff_seconds
-from shared.paystream.wire import Payment, UnexpectedAnswer, payment_call, read
+from shared.paystream.wire import Call, Payment, UnexpectedAnswer, payment_call, read
 
 logger = structlog.get_logger(__name__)
 

@@ -19,8 +19,7 @@ from shared.models.payouts import PayoutStatus, Rail
 from shared.models.submissions import SubmissionKind
 from shared.payouts.rows import PayoutRow
 from shared.payouts.transition import Move, transition
-from shared.paystream.client import Call
-from shared.paystream.wire import submission_call
+from shared.paystream.wire import Call, submission_call
 
 PAYMENTS_A_BATCH: Final = 1_000
 CENTS_A_BATCH: Final = 100_000_000

@@ -7,7 +7,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -15,24 +15,12 @@ from prometheus_client import Counter, Histogram
 
 from shared.models.organizations import Mode
 from shared.paystream.outcomes import Outcome, Unknown, judge
+from shared.paystream.wire import Call
 from shared.settings import Settings
 
 CALLS = Counter("ovnpay_provider_calls_total", "Calls to the provider by their outcome.", ["endpoint", "outcome"])
 CALL_SECONDS = Histogram("ovnpay_provider_call_duration_seconds", "How long calls to the provider took.", ["endpoint"])
 BODY_BYTES_MAX = 16 * 1024 * 1024
-
-
-class Call(NamedTuple):
-    """A request to the provider."""
-
-    mode: str
-    """The wallet's mode: decides the key."""
-    method: str
-    path: str
-    """Below `/api/v1`."""
-    body: Any = None
-    idempotency_key: str | None = None
-    params: dict[str, str] | None = None
 
 
 class Paystream:

@@ -2,16 +2,28 @@
 
 import uuid
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from shared.clock import rfc3339
 from shared.ids import SUBMISSION, show
 from shared.models.submissions import SubmissionKind
-from shared.paystream.client import Call
 
 Shape = TypeVar("Shape")
+
+
+class Call(NamedTuple):
+    """A request to the provider."""
+
+    mode: str
+    """The wallet's mode: decides the key."""
+    method: str
+    path: str
+    """Below `/api/v1`."""
+    body: Any = None
+    idempotency_key: str | None = None
+    params: dict[str, str] | None = None
 
 
 class Payment(msgspec.Struct, rename="camel"):

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stand_ins import StandInStack, copy_postgres
 
 from deploy.local.postgres import EmbeddedPostgres
+from tests.integration.local.stand_ins import StandInStack, copy_postgres
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ class StandInStack:
     def up(self, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Start `up` and wait until it is ready; what stack.json says."""
         process = self.launch(environment)
-        wait_until(lambda: process.poll() is not None or "is ready" in self.printed(), "the stack becomes ready")
+        wait_until(lambda: process.poll() is not None or "stops it." in self.printed(), "the stack becomes ready")
         assert process.poll() is None, self.printed()
         return self.read()
 
@@ -107,9 +107,7 @@ class StandInStack:
 
 
 def copy_postgres(template: Path, target: Path) -> Path:
-    shutil.copytree(template, target)
-    if os.geteuid() == 0:
-        owner = (template / "cluster").stat()
-        for path in (target / "cluster", *(target / "cluster").rglob("*")):
-            os.chown(path, owner.st_uid, owner.st_gid)
+    """A data folder from a stopped server's, owners included: a tenth of the time of a set-up."""
+    target.parent.mkdir(exist_ok=True)
+    subprocess.run(["cp", "-a", str(template), str(target)], check=True)
     return target

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from stand_ins import PROJECT, wait_until
 
 from deploy.local import launch, processes
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.server import EmbeddedServerError, package_folder
+from tests.integration.local.stand_ins import PROJECT, wait_until
 
 
 def query(url: str, sql: str) -> tuple[object, ...]:
@@ -38,6 +38,9 @@ def test_it_is_set_up_as_production_would_be_and_leaves_no_process(tmp_path: Pat
     closed = tmp_path / "closed to others"
     closed.mkdir(mode=0o700)
     data_dir = closed / ("long" * 30) / "postgres"
+    # ... in which a first set-up was interrupted
+    (data_dir / "cluster.unfinished").mkdir(parents=True)
+    (data_dir / "cluster.unfinished" / "PG_VERSION").write_text("18\n")
 
     with EmbeddedPostgres(data_dir) as postgres:
         settings = "current_setting('fsync'), current_setting('synchronous_commit'), current_setting('TimeZone')"
@@ -135,15 +138,6 @@ def test_a_folder_has_one_owner(postgres_dir: Path) -> None:
         with pytest.raises(EmbeddedServerError, match="another process runs postgres"):
             EmbeddedPostgres(postgres_dir).start()
 
-        assert query(postgres.url, "SELECT 1") == (1,)
-
-
-def test_a_set_up_that_was_interrupted_is_begun_again(tmp_path: Path) -> None:
-    data_dir = tmp_path / "postgres"
-    (data_dir / "cluster.unfinished").mkdir(parents=True)
-    (data_dir / "cluster.unfinished" / "PG_VERSION").write_text("18\n")
-
-    with EmbeddedPostgres(data_dir) as postgres:
         assert query(postgres.url, "SELECT 1") == (1,)
 
 

@@ -12,9 +12,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from stand_ins import StandInStack, copy_postgres, wait_until
 
 from deploy.local import processes
+from tests.integration.local.stand_ins import StandInStack, copy_postgres, wait_until
 
 _NAMES = {"stack", "paystream", "workers", "scheduler", "gateway"}
 

@@ -4,10 +4,10 @@ import signal
 from pathlib import Path
 
 import redis
-from stand_ins import wait_until
 
 from deploy.local import processes
 from deploy.local.valkey import EmbeddedValkey
+from tests.integration.local.stand_ins import wait_until
 
 
 def test_it_keeps_what_it_holds_over_a_stop_and_a_kill(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from deploy.simulator.options import Options
 from deploy.simulator.server import Simulator
 
 T = TypeVar("T")
-SECRET = "whsec_of_the_tests"  # noqa: S105
+SECRET = "whsec_of_the_tests"
 PATIENCE_SECONDS = 8.0
 FAST: dict[str, Any] = {
     "port": 0,

@@ -1,0 +1,1 @@
+"""The running system, watched from outside as a customer, the provider and an auditor see it: one story a file."""

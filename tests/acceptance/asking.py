@@ -1,0 +1,61 @@
+"""Ask over plain HTTP, and ask again until the awaited answer comes: no test sleeps a fixed time."""
+
+import http.client
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back. `data` insists on success, `error` on its opposite."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: Any
+
+    @property
+    def data(self) -> Any:
+        assert self.status == 200, self
+        assert self.body["success"] is True, self
+        return self.body["data"]
+
+    @property
+    def error(self) -> Any:
+        assert self.status >= 400, self
+        assert self.body["success"] is False, self
+        return self.body["error"]
+
+
+def call(
+    url: str, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """One request on a connection of its own, so that threads need not share one."""
+    address = urlsplit(url)
+    assert address.hostname
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
+    try:
+        # A server that refuses a body half-way closes its ear, but may have answered.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, path, body, dict(headers or {}))
+        response = connection.getresponse()
+        text = response.read()
+        return Answer(response.status, response.headers, json.loads(text) if text else None)
+    finally:
+        connection.close()
+
+
+def until(probe: Callable[[], T | None], what: str, seconds: float = 20, pause_seconds: float = 0.1) -> T:
+    """Ask `probe` again and again until it says something else than None or False; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if answer := probe():
+            return answer
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(pause_seconds)

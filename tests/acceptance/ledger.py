@@ -1,0 +1,80 @@
+"""The auditor: reads the ledger's two tables, may change nothing, and believes no sum that it didn't make itself."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+_BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"  # TypeID's, after Crockford
+
+
+def uuid_of(public_id: str) -> uuid.UUID:
+    """The UUID inside `pay_01h…` (the TypeID convention)."""
+    number = 0
+    for letter in public_id.rpartition("_")[2]:
+        number = number * 32 + _BASE32.index(letter)
+    return uuid.UUID(int=number)
+
+
+@contextmanager
+def _reader(database_url: str) -> Iterator["psycopg.Connection[Any]"]:
+    with psycopg.connect(database_url, options="-c default_transaction_read_only=on") as connection:
+        yield connection
+
+
+def prove(database_url: str) -> None:
+    """Accounts of each wallet sum to zero, every balance equals its transfers, only `external` is negative.
+
+    One statement, so one snapshot: the system may go on working meanwhile.
+    """
+    with _reader(database_url) as connection:
+        rows = connection.execute(
+            """
+            select wallet_id, kind, balance_cents,
+                   coalesce((select sum(amount_cents) from transfers
+                              where wallet_id = account.wallet_id and to_account = account.kind), 0)
+                 - coalesce((select sum(amount_cents) from transfers
+                              where wallet_id = account.wallet_id and from_account = account.kind), 0)
+              from accounts account
+            """
+        ).fetchall()
+        not_positive = connection.execute("select count(*) from transfers where amount_cents <= 0").fetchone()
+    assert rows
+    wallets: dict[uuid.UUID, int] = {}
+    for wallet_id, kind, balance_cents, moved_cents in rows:
+        assert balance_cents == moved_cents, f"{kind} of {wallet_id} is {balance_cents}, its transfers {moved_cents}"
+        assert balance_cents >= 0 or kind == "external", f"{kind} of {wallet_id} is {balance_cents}"
+        wallets[wallet_id] = wallets.get(wallet_id, 0) + balance_cents
+    assert set(wallets.values()) == {0}, wallets
+    assert not_positive == (0,)
+
+
+def transfers_of(database_url: str, payout_id: str) -> list[tuple[str, str, int]]:
+    """(from, to, cents) of a payout's transfers, in the order they were made."""
+    with _reader(database_url) as connection:
+        return connection.execute(
+            "select from_account, to_account, amount_cents from transfers where payout_id = %s order by id",
+            [uuid_of(payout_id)],
+        ).fetchall()
+
+
+def balances_of(database_url: str, mode: str) -> dict[str, int]:
+    """The account balances in cents of the wallet of `mode` (the tests' stack has one organization)."""
+    with _reader(database_url) as connection:
+        return dict(
+            connection.execute(
+                "select kind, balance_cents from accounts join wallets on wallets.id = wallet_id where mode = %s",
+                [mode],
+            ).fetchall()
+        )
+
+
+def transfers_of_completed(amount_cents: int, fee_cents: int) -> list[tuple[str, str, int]]:
+    """What a completed payout must have moved, in any order of its last two."""
+    return [
+        ("available", "in_transit", amount_cents),
+        ("in_transit", "external", amount_cents - fee_cents),
+        ("in_transit", "fees", fee_cents),
+    ]

@@ -1,0 +1,131 @@
+"""A whole OVN Pay for the tests: started as a developer starts it, always stopped, no process left behind."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.acceptance.asking import call, until
+
+_READY_SECONDS = 60
+_STOPPED_SECONDS = 30
+_ANY_FREE_PORT = {
+    f"{name}_PORT": "0"
+    for name in (
+        "OVNPAY_GATEWAY",
+        "PAYSTREAM_SIM",
+        "OVNPAY_POSTGRES",
+        "OVNPAY_VALKEY",
+        "OVNPAY_GATEWAY_METRICS",
+        "OVNPAY_WORKERS_METRICS",
+        "OVNPAY_SCHEDULER_METRICS",
+    )
+}
+
+
+class Stack:
+    """What the running system says of itself in stack.json, read anew each time: a restarted process has a new pid."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    def __getitem__(self, name: str) -> Any:
+        return json.loads((self.home / "stack.json").read_text())[name]
+
+    def pid(self, process: str) -> int:
+        return int(self["processes"][process])
+
+    def logs(self, lines: int = 40) -> str:
+        """The end of each log, for the report of a test that failed."""
+        tails = []
+        for path in sorted((self.home / "logs").glob("*.log")):
+            tails += [f"--- {path.name}", *path.read_text(errors="replace").splitlines()[-lines:]]
+        return "\n".join(tails)
+
+
+@contextmanager
+def running_stack(home: Path, **settings: str) -> Iterator[Stack]:
+    """`ovnpay up` in `home`, with `settings` in its environment and nothing else of ours.
+
+    Raises AssertionError if it doesn't become ready, doesn't stop at Ctrl-C, or leaves a process behind.
+    """
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OVNPAY_", "PAYSTREAM_SIM_"))}
+    environment = clean | _ANY_FREE_PORT | settings | {"OVNPAY_HOME": str(home)}
+    project = Path(__file__).resolve().parents[2]
+    stack = Stack(home)
+    with (home / "up.out").open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "deploy.local", "up"],
+            cwd=project,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C at pytest is not ours: the fixture stops the stack, once
+        )
+    try:
+        until(lambda: process.poll() is not None or _is_ready(stack), f"{home} is ready", _READY_SECONDS)
+        assert process.poll() is None, f"`up` ended with {process.returncode}:\n{(home / 'up.out').read_text()}"
+        yield stack
+    except BaseException as error:
+        error.add_note(f"{(home / 'up.out').read_text()}\n{stack.logs()}")
+        raise
+    finally:
+        _stop(process, home)
+
+
+def _is_ready(stack: Stack) -> bool:
+    try:
+        health = call(stack["gateway"], "GET", "/health")
+        return bool(health.data["status"] == "healthy" and stack["sandbox_key"])
+    except (OSError, KeyError, ValueError, AssertionError):
+        return False
+
+
+def _stop(process: subprocess.Popen[bytes], home: Path) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        process.wait(_STOPPED_SECONDS)
+        in_time = True
+    except subprocess.TimeoutExpired:
+        in_time = False
+        process.kill()
+        process.wait()
+    left = processes_of(home)
+    for servers_data in ("postgres", "valkey"):
+        shutil.rmtree(home / servers_data, ignore_errors=True)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert in_time, f"`up` didn't stop within {_STOPPED_SECONDS} s of Ctrl-C"
+    assert not left, f"`up` left processes behind: {left}"
+
+
+def processes_of(home: Path) -> dict[int, str]:
+    """The live processes that name `home` in their environment or command line (Linux; elsewhere none are seen)."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            said = (folder / "environ").read_bytes() + (folder / "cmdline").read_bytes()
+            if str(home).encode() in said and int(folder.name) != os.getpid():
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue  # it ended meanwhile, or is another user's
+    return found
+
+
+def descendants_of(pid: int) -> list[int]:
+    """The pids below `pid`, nearest first."""
+    try:
+        children = [
+            int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()
+        ]
+    except OSError:
+        return []
+    return children + [below for child in children for below in descendants_of(child)]

@@ -1,0 +1,21 @@
+"""The README's commands, pasted one after another into a shell, pay a driver."""
+
+import re
+import subprocess
+from pathlib import Path
+
+from tests.acceptance.stack import Stack
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_three_commands_of_the_readme_pay_a_driver(stack: Stack) -> None:
+    """Given the running system, when the three blocks are pasted, then the payout is completed and shown."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 3
+    script = "\n".join(blocks).replace(".ovnpay/", f"{stack.home}/")
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert '"status":"completed"' in done.stdout, (done.stdout, done.stderr)
+    assert '"netAmount":44750' in done.stdout
+    assert '"inTransit":' in done.stdout

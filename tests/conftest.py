@@ -1,0 +1,39 @@
+"""The running systems that acceptance and contract tests share, and their logs beside each failure."""
+
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from tests.acceptance.customer import Customer
+from tests.acceptance.stack import Stack, running_stack
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """OVN Pay as `ovnpay up` starts it, with default settings."""
+    with running_stack(tmp_path_factory.mktemp("stack")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def customer(stack: Stack) -> Customer:
+    """The sandbox key of `stack`, with $100,000 of the tests' own in its wallet."""
+    customer = Customer(stack["gateway"], stack["sandbox_key"])
+    customer.fund(10_000_000)
+    return customer
+
+
+@pytest.fixture(scope="session")
+def production(stack: Stack) -> Customer:
+    """The production key of `stack`. Its wallet holds what a test put there."""
+    return Customer(stack["gateway"], stack["production_key"])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and report.when == "call":
+        for value in getattr(item, "funcargs", {}).values():
+            if isinstance(value, Stack):
+                report.sections.append((f"logs of {value.home}", value.logs()))
+    return report

@@ -1,0 +1,128 @@
+"""What `ovnpay up` would run, and with which environment: the developer's settings win over ours."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from deploy.local import ports
+from deploy.local.home import Home
+from deploy.local.plan import make_plan
+from deploy.local.service import Service
+
+_ANY_PORTS = {port.variable: "0" for port in ports.PORTS}
+_CREDENTIALS = {
+    "sandbox_key": "ovnp_sbox_kept",
+    "production_key": "ovnp_prod_kept",
+    "owner": {"email": "owner@example.com", "password": "kept"},
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "home")
+    assert home.take()
+    return home
+
+
+def planned(home: Home, **environ: str) -> dict[str, Service]:
+    return {service.name: service for service in make_plan(home, {**_ANY_PORTS, **environ}).services}
+
+
+def test_all_are_planned_in_an_order_whose_reverse_stops_them_well(home: Home) -> None:
+    assert list(planned(home)) == [
+        "postgres", "valkey", "bootstrap", "paystream", "workers", "scheduler", "gateway"
+    ]  # fmt: skip
+
+
+def test_nothing_embedded_is_planned_where_a_server_is_given(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "redis").write_text("redis://elsewhere:6379/0\n")
+    plan = make_plan(
+        home,
+        {
+            **_ANY_PORTS,
+            "OVNPAY_DATABASE_URL": "postgresql://elsewhere/pay",
+            "OVNPAY_REDIS_URL_FILE": str(tmp_path / "redis"),
+            "OVNPAY_PAYSTREAM_URL": "https://paystream.example",
+        },
+    )
+
+    assert [service.name for service in plan.services] == ["bootstrap", "workers", "scheduler", "gateway"]
+    assert plan.description["database_url"] == "postgresql://elsewhere/pay"
+    assert plan.description["redis_url"] == "redis://elsewhere:6379/0"
+    assert plan.services[-1].environment["OVNPAY_PAYSTREAM_URL"] == "https://paystream.example"
+    assert not (home.path / "postgres").exists()
+
+
+def test_what_the_developer_exports_wins(home: Home) -> None:
+    exported = {
+        "OVNPAY_KEY_PEPPER": "my own",
+        "OVNPAY_POLL_AFTER_INSTANT_SECONDS": "7",
+        "PAYSTREAM_SIM_REQUESTS_PER_HOUR": "1000",
+        "PAYSTREAM_SIM_WEBHOOK_URL": "http://127.0.0.1:1/elsewhere",
+    }
+    services = planned(home, **exported)
+
+    environment = services["paystream"].environment
+    assert {name: environment[name] for name in exported} == exported
+    assert environment["PAYSTREAM_SIM_FUNDING_PER_MINUTE"] == "0"
+    assert services["gateway"].environment["OVNPAY_KEY_PEPPER"] == "my own"
+
+
+def test_the_services_and_the_simulator_know_each_other(home: Home) -> None:
+    services = planned(home)
+    gateway, paystream = services["gateway"].environment, services["paystream"].environment
+
+    assert paystream["PAYSTREAM_SIM_WEBHOOK_URL"] == f"{services['gateway'].url}/api/v1/webhooks/paystream"
+    assert paystream["PAYSTREAM_SIM_WEBHOOK_SECRET"] == gateway["OVNPAY_PAYSTREAM_WEBHOOK_SECRET"]
+    assert paystream["PAYSTREAM_SIM_TEST_KEY"] == gateway["OVNPAY_PAYSTREAM_TEST_KEY"]
+    assert gateway["OVNPAY_PAYSTREAM_URL"] == services["paystream"].url
+
+
+def test_secrets_are_made_once_and_credentials_are_given_back(home: Home) -> None:
+    # Given a first start, whose job printed credentials
+    first = planned(home)
+    assert "OVNPAY_BOOTSTRAP" not in first["bootstrap"].environment
+    assert first["bootstrap"].on_output
+    first["bootstrap"].on_output(f"a line before\n{json.dumps(_CREDENTIALS)}\n")
+
+    # Then the next one hands them back, under the same pepper
+    again = planned(home)
+    assert json.loads(again["bootstrap"].environment["OVNPAY_BOOTSTRAP"]) == _CREDENTIALS
+    for name in ("OVNPAY_KEY_PEPPER", "OVNPAY_PAYSTREAM_WEBHOOK_SECRET", "OVNPAY_PAYSTREAM_LIVE_KEY"):
+        assert again["gateway"].environment[name] == first["gateway"].environment[name]
+    assert (home.path / "secrets.json").stat().st_mode & 0o777 == 0o600
+    assert (home.path / "postgres" / "password").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_job_without_credentials_is_refused(home: Home) -> None:
+    keep = planned(home)["bootstrap"].on_output
+    assert keep
+    with pytest.raises(ValueError, match="no credentials"):
+        keep("{}")
+
+
+def test_no_port_is_given_out_twice_and_a_port_may_be_taken_again_at_once() -> None:
+    wanted = [ports.Port(name, f"PORT_{name}", 0) for name in "abcdefgh"]
+    chosen, notes = ports.choose(wanted, {}, "127.0.0.1")
+
+    assert len(set(chosen.values())) == len(wanted)
+    assert notes == []
+    with socket.create_server(("127.0.0.1", chosen["a"])):
+        pass
+
+
+@pytest.mark.parametrize("text", ["http", "-1", "70000", "80.0"])
+def test_nonsense_for_a_port_is_named(text: str) -> None:
+    with pytest.raises(ports.PortError, match="OVNPAY_GATEWAY_PORT must be a port"):
+        ports.choose(ports.PORTS, {"OVNPAY_GATEWAY_PORT": text}, "127.0.0.1")
+
+
+def test_the_home_is_the_projects_from_any_folder_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "deep" / "inside").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "deep" / "inside")
+
+    assert Home.find({}).path == tmp_path.resolve() / ".ovnpay"
+    assert Home.find({"OVNPAY_HOME": str(tmp_path / "other")}).path == tmp_path.resolve() / "other"
