@@ -25,20 +25,23 @@ logger = structlog.get_logger(__name__)
 
 
 class Bell(NamedTuple):
-    """An actor to wake: its name and the queue it listens on."""
+    """An actor to wake."""
 
     actor: str
     queue: str
+    """The queue it listens on; each can have a pool of its own."""
+    priority: int
+    """Where a pool hears several queues, lower goes first: what a driver waits for before what can wait."""
 
 
-QUEUE_PAYOUTS: Final = Bell("payouts.queue", "payouts")
-SUBMIT_PAYOUTS: Final = Bell("payouts.submit", "payouts")
-POLL_PAYOUTS: Final = Bell("payouts.poll", "provider_polls")
-SEND_SUBMISSIONS: Final = Bell("submissions.send", "payouts")
-SEND_INSTANT_SUBMISSIONS: Final = Bell("submissions.send_instant", "instant")
-APPLY_PROVIDER_EVENTS: Final = Bell("provider_events.apply", "provider_events")
-REGISTER_DRIVERS: Final = Bell("drivers.register", "drivers")
-REQUEST_TOPUPS: Final = Bell("topups.request", "drivers")
+QUEUE_PAYOUTS: Final = Bell("payouts.queue", "payouts", 20)
+SUBMIT_PAYOUTS: Final = Bell("payouts.submit", "payouts", 20)
+POLL_PAYOUTS: Final = Bell("payouts.poll", "provider_polls", 40)
+SEND_SUBMISSIONS: Final = Bell("submissions.send", "payouts", 20)
+SEND_INSTANT_SUBMISSIONS: Final = Bell("submissions.send_instant", "instant", 0)
+APPLY_PROVIDER_EVENTS: Final = Bell("provider_events.apply", "provider_events", 10)
+REGISTER_DRIVERS: Final = Bell("drivers.register", "drivers", 30)
+REQUEST_TOPUPS: Final = Bell("topups.request", "drivers", 30)
 
 BELLS: Final = (
     QUEUE_PAYOUTS,
@@ -152,10 +155,10 @@ class Doorbell:
             for message in messages(bell, ids):
                 for _ in range(self._copies):
                     self._broker.enqueue(message)
-        except redis.RedisError as error:
+        except Exception as error:  # whatever it is, this thread goes on: the tick rings again
             self.dropped += len(ids)
             self._rest_until = time.monotonic() + self._rest_seconds
-            logger.warning("doorbell.unheard", actor=bell.actor, ids=len(ids), error=str(error))
+            logger.warning("doorbell.unheard", actor=bell.actor, ids=len(ids), error=repr(error))
 
 
 def messages(bell: Bell, ids: Iterable[uuid.UUID]) -> list[dramatiq.Message[Any]]:

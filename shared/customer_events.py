@@ -1,6 +1,5 @@
 """Customer events: what happened, as the customer is told; written in the transaction that made it true."""
 
-import json
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from shared.db import as_rows
 from shared.ids import new_id
 
 
@@ -28,16 +28,8 @@ def write(connection: sa.Connection, events: Sequence[Event], now: datetime) -> 
     connection.execute(
         sa.text("""
             INSERT INTO customer_events (id, wallet_id, type, payout_id, sequence, data, created_at)
-            SELECT event.*, :now FROM unnest(CAST(:ids AS uuid[]), CAST(:wallets AS uuid[]), CAST(:types AS text[]),
-                CAST(:payouts AS uuid[]), CAST(:sequences AS int[]), CAST(:data AS jsonb[])) AS event
+            SELECT event.*, :now FROM json_to_recordset(CAST(:events AS json))
+                AS event (id uuid, wallet_id uuid, type text, payout_id uuid, sequence int, data jsonb)
         """),
-        {
-            "now": now,
-            "ids": [new_id() for _ in events],
-            "wallets": [event.wallet_id for event in events],
-            "types": [event.type for event in events],
-            "payouts": [event.payout_id for event in events],
-            "sequences": [event.sequence for event in events],
-            "data": [json.dumps(event.data, separators=(",", ":")) for event in events],
-        },
+        {"now": now, "events": as_rows({"id": new_id(), **event._asdict()} for event in events)},
     )

@@ -1,8 +1,10 @@
 """The database: engines, and waiting until it is there and migrated."""
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import make_url
@@ -26,6 +28,7 @@ def engine_for(settings: Settings, service: str, **options: Any) -> sa.Engine:
     options.setdefault("pool_pre_ping", True)
     return sa.create_engine(
         url,
+        hide_parameters=True,  # an error in a log must not carry names and amounts
         pool_timeout=10,
         pool_recycle=1800,
         max_overflow=0,
@@ -37,6 +40,12 @@ def engine_for(settings: Settings, service: str, **options: Any) -> sa.Engine:
         },
         **options,
     )
+
+
+def as_rows(values: Iterable[dict[str, Any]]) -> str:
+    """Rows as one parameter for `json_to_recordset`: measured, a set of arrays for `unnest` costs ten times the time
+    to encode and three times the time in all."""
+    return msgspec.json.encode(list(values)).decode()
 
 
 def wait_until_ready(engine: sa.Engine, *, revision: str | None, timeout_seconds: float = 60.0) -> None:

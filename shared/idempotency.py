@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
+from shared.db import as_rows
 from shared.errors import NotPayable
 
 LIFETIME: Final = timedelta(hours=48)
@@ -55,10 +56,10 @@ def find(
     rows = connection.execute(
         sa.text("""
             SELECT wallet_id, key, fingerprint, http_status, answer FROM idempotency_keys
-            JOIN unnest(CAST(:wallets AS uuid[]), CAST(:keys AS text[])) AS asked (wallet_id, key)
+            JOIN json_to_recordset(CAST(:keys AS json)) AS asked (wallet_id uuid, key text)
             USING (wallet_id, key) WHERE expires_at > :now
         """),
-        {"wallets": [wallet_id for wallet_id, _ in keys], "keys": [key for _, key in keys], "now": now},
+        {"keys": as_rows({"wallet_id": wallet_id, "key": key} for wallet_id, key in keys), "now": now},
     )
     return {(row.wallet_id, row.key): Stored(*row) for row in rows}
 
@@ -75,22 +76,16 @@ def store(connection: sa.Connection, answers: Iterable[Stored], now: datetime) -
         sa.text("""
             INSERT INTO idempotency_keys AS held
                 (wallet_id, key, fingerprint, http_status, answer, created_at, expires_at)
-            SELECT answer.*, :now, :expires_at FROM unnest(CAST(:wallets AS uuid[]), CAST(:keys AS text[]),
-                CAST(:fingerprints AS bytea[]), CAST(:statuses AS int[]), CAST(:answers AS bytea[])) AS answer
+            SELECT wallet_id, key, decode(fingerprint, 'base64'), http_status, decode(answer, 'base64'),
+                   :now, :expires_at
+            FROM json_to_recordset(CAST(:answers AS json))
+                AS answer (wallet_id uuid, key text, fingerprint text, http_status int, answer text)
             ON CONFLICT (wallet_id, key) DO UPDATE SET fingerprint = excluded.fingerprint,
                 http_status = excluded.http_status, answer = excluded.answer,
                 created_at = excluded.created_at, expires_at = excluded.expires_at
             WHERE held.expires_at <= :now
         """),
-        {
-            "now": now,
-            "expires_at": now + LIFETIME,
-            "wallets": [answer.wallet_id for answer in listed],
-            "keys": [answer.key for answer in listed],
-            "fingerprints": [answer.fingerprint for answer in listed],
-            "statuses": [answer.http_status for answer in listed],
-            "answers": [answer.answer for answer in listed],
-        },
+        {"now": now, "expires_at": now + LIFETIME, "answers": as_rows(answer._asdict() for answer in listed)},
     )
 
 

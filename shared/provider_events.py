@@ -14,6 +14,7 @@ import msgspec
 import sqlalchemy as sa
 import structlog
 
+from shared.db import as_rows
 from shared.ids import PAYOUT, new_id, parse
 from shared.payouts.settle import NOTICES, Report, Settled, Verdict, settle
 from shared.paystream.outcomes import backoff_seconds
@@ -112,30 +113,27 @@ def store(connection: sa.Connection, notices: Sequence[Notice], now: datetime, *
                                              next_action_at, handled_at)
                 SELECT made.*, :now, CASE status WHEN 'received' THEN CAST(:due AS timestamptz) END,
                        CASE status WHEN 'ignored' THEN CAST(:now AS timestamptz) END
-                FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS text[]),
-                    CAST(:digests AS bytea[]), CAST(:types AS text[]), CAST(:payments AS text[]),
-                    CAST(:payouts AS uuid[]), CAST(:amounts AS bigint[]), CAST(:codes AS text[]),
-                    CAST(:reasons AS text[]), CAST(:bodies AS bytea[]), CAST(:statuses AS text[]),
-                    CAST(:outcomes AS text[]))
-                    AS made (id, event_key, body_sha256, type, payment_id, payout_id, amount_cents, failure_code,
-                             failure_reason, body, status, outcome)
+                FROM (
+                    SELECT id, event_key, decode(body_sha256, 'base64'), type, payment_id, payout_id, amount_cents,
+                           failure_code, failure_reason, decode(body, 'base64'), status, outcome
+                    FROM json_to_recordset(CAST(:notices AS json)) AS notice (
+                        id uuid, event_key text, body_sha256 text, type text, payment_id text, payout_id uuid,
+                        amount_cents bigint, failure_code text, failure_reason text, body text, status text,
+                        outcome text)
+                ) AS made
                 ON CONFLICT (event_key) DO NOTHING RETURNING id
             """),
             {
                 "now": now,
                 "due": now + grace,
-                "ids": [first[key].id for key in keys],
-                "keys": keys,
-                "digests": [first[key].body_sha256 for key in keys],
-                "types": [first[key].type for key in keys],
-                "payments": [first[key].payment_id for key in keys],
-                "payouts": [first[key].payout_id for key in keys],
-                "amounts": [first[key].amount_cents for key in keys],
-                "codes": [first[key].failure_code for key in keys],
-                "reasons": [first[key].failure_reason for key in keys],
-                "bodies": [first[key].body for key in keys],
-                "statuses": ["ignored" if first[key].mere_notice else "received" for key in keys],
-                "outcomes": ["a notice on the way" if first[key].mere_notice else None for key in keys],
+                "notices": as_rows(
+                    first[key]._asdict()
+                    | {
+                        "status": "ignored" if first[key].mere_notice else "received",
+                        "outcome": "a notice on the way" if first[key].mere_notice else None,
+                    }
+                    for key in keys
+                ),
             },
         )
     )
@@ -194,18 +192,22 @@ def apply(connection: sa.Connection, event_ids: Sequence[uuid.UUID], now: dateti
             UPDATE provider_events SET status = handled.status, outcome = handled.outcome, attempts = attempts + 1,
                 payout_id = coalesce(handled.payout_id, provider_events.payout_id),
                 next_action_at = handled.due, handled_at = CASE WHEN handled.due IS NULL THEN :now END
-            FROM unnest(CAST(:ids AS uuid[]), CAST(:statuses AS text[]), CAST(:outcomes AS text[]),
-                        CAST(:payouts AS uuid[]), CAST(:dues AS timestamptz[]))
-                 AS handled (id, status, outcome, payout_id, due)
+            FROM json_to_recordset(CAST(:handled AS json))
+                 AS handled (id uuid, status text, outcome text, payout_id uuid, due timestamptz)
             WHERE provider_events.id = handled.id
         """),
         {
             "now": now,
-            "ids": [row.id for row in rows],
-            "statuses": [answer.verdict.value for answer in answers],
-            "outcomes": [answer.outcome for answer in answers],
-            "payouts": [answer.payout_id for answer in answers],
-            "dues": dues,
+            "handled": as_rows(
+                {
+                    "id": row.id,
+                    "status": answer.verdict,
+                    "outcome": answer.outcome,
+                    "payout_id": answer.payout_id,
+                    "due": due,
+                }
+                for row, answer, due in zip(rows, answers, dues, strict=True)
+            ),
         },
     )
     return answers

@@ -43,4 +43,4 @@ def declare(bell: Bell, work: Callable[[Context, list[uuid.UUID]], None]) -> Non
         work(current(), [uuid.UUID(hex=text) for text in texts])
 
     perform.__doc__ = work.__doc__
-    dramatiq.actor(actor_name=bell.actor, queue_name=bell.queue)(perform)
+    dramatiq.actor(actor_name=bell.actor, queue_name=bell.queue, priority=bell.priority)(perform)

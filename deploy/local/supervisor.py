@@ -215,7 +215,8 @@ class Supervisor:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.process.pid, signal.SIGKILL)
         child.process.wait()
-        child.process, child.identity, child.is_ready = None, None, False
+        # The identity stays until there is a new one: who reads stack.json finds every service at any time.
+        child.process, child.is_ready = None, False
         if child.output_fd is not None:
             os.close(child.output_fd)
             child.output_fd = None

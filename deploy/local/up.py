@@ -93,12 +93,13 @@ class _Record:
     def _write(self, supervisor: Supervisor) -> None:
         itself = identify(os.getpid())
         rows: dict[str, Any] = {"stack": {"pid": os.getpid(), "started": itself.started if itself else ""}}
-        # A job that is done has no process, and no row.
-        expected = [child.service for child in supervisor.children if not child.service.on_output]
+        services = []
         for child in supervisor.children:
-            if child.identity:
-                rows[child.service.name] = child.identity._asdict()
-        services = [{"name": each.name, "url": each.url, "probe": each.probe} for each in expected]
+            service = child.service
+            if child.identity and not (service.on_output and child.is_ready):  # a job that is done has no process
+                rows[service.name] = child.identity._asdict()
+            if not service.on_output:
+                services.append({"name": service.name, "url": service.url, "probe": service.probe})
         self._home.write_run({"ready": self.is_ready, "processes": rows, "services": services})
         if self.is_ready:
             pids = {name: row["pid"] for name, row in rows.items()}

@@ -7,10 +7,11 @@ import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from shared.db import as_rows
 from shared.ids import new_id
 from shared.models.ledger import AccountKind, TransferKind
 
@@ -70,14 +71,12 @@ _POST = sa.text("""
     WITH posted AS (
         INSERT INTO transfers (id, wallet_id, from_account, to_account, amount_cents, kind,
                                payout_id, attempt, topup_id, available_after_cents, created_at)
-        SELECT entry.*, :now FROM unnest(
-            CAST(:ids AS uuid[]), CAST(:wallets AS uuid[]), CAST(:froms AS text[]), CAST(:tos AS text[]),
-            CAST(:amounts AS bigint[]), CAST(:kinds AS text[]), CAST(:payouts AS uuid[]),
-            CAST(:attempts AS int[]), CAST(:topups AS uuid[]), CAST(:afters AS bigint[])) AS entry
+        SELECT entry.*, :now FROM json_to_recordset(CAST(:entries AS json)) AS entry (
+            id uuid, wallet_id uuid, from_account text, to_account text, amount_cents bigint, kind text,
+            payout_id uuid, attempt int, topup_id uuid, available_after_cents bigint)
     )
     UPDATE accounts SET balance_cents = accounts.balance_cents + change.cents
-    FROM unnest(CAST(:change_wallets AS uuid[]), CAST(:change_kinds AS text[]), CAST(:change_cents AS bigint[]))
-         AS change (wallet_id, kind, cents)
+    FROM json_to_recordset(CAST(:changes AS json)) AS change (wallet_id uuid, kind text, cents bigint)
     WHERE accounts.wallet_id = change.wallet_id AND accounts.kind = change.kind
 """)
 
@@ -103,7 +102,7 @@ def post(
         available = lock(connection, {entry.wallet_id for entry in listed})
     left = dict(available)
     changes: defaultdict[tuple[uuid.UUID, AccountKind], int] = defaultdict(int)
-    afters: list[int] = []
+    rows: list[dict[str, Any]] = []
     for entry in listed:
         source, target = ROUTES[entry.kind]
         changes[entry.wallet_id, source] -= entry.amount_cents
@@ -112,24 +111,21 @@ def post(
             left[entry.wallet_id] -= entry.amount_cents
         elif target is A.AVAILABLE:
             left[entry.wallet_id] += entry.amount_cents
-        afters.append(left[entry.wallet_id])
-    moved = [key for key, cents in changes.items() if cents]
-    connection.execute(
-        _POST,
-        {
-            "now": now,
-            "ids": [entry.id or new_id() for entry in listed],
-            "wallets": [entry.wallet_id for entry in listed],
-            "froms": [ROUTES[entry.kind][0].value for entry in listed],
-            "tos": [ROUTES[entry.kind][1].value for entry in listed],
-            "amounts": [entry.amount_cents for entry in listed],
-            "kinds": [entry.kind.value for entry in listed],
-            "payouts": [entry.payout_id for entry in listed],
-            "attempts": [entry.attempt for entry in listed],
-            "topups": [entry.topup_id for entry in listed],
-            "afters": afters,
-            "change_wallets": [wallet_id for wallet_id, _ in moved],
-            "change_kinds": [kind.value for _, kind in moved],
-            "change_cents": [changes[key] for key in moved],
-        },
-    )
+        rows.append(
+            {
+                "id": entry.id or new_id(),
+                "wallet_id": entry.wallet_id,
+                "from_account": source,
+                "to_account": target,
+                "amount_cents": entry.amount_cents,
+                "kind": entry.kind,
+                "payout_id": entry.payout_id,
+                "attempt": entry.attempt,
+                "topup_id": entry.topup_id,
+                "available_after_cents": left[entry.wallet_id],
+            }
+        )
+    moved = [
+        {"wallet_id": wallet_id, "kind": kind, "cents": cents} for (wallet_id, kind), cents in changes.items() if cents
+    ]
+    connection.execute(_POST, {"now": now, "entries": as_rows(rows), "changes": as_rows(moved)})

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from shared import customer_events, ledger, prices
+from shared.db import as_rows
 from shared.errors import InsufficientFunds, Invalid, NotFound, NotPayable, Refusal
 from shared.ids import DRIVER, show
 from shared.models.ledger import TransferKind
@@ -170,9 +171,9 @@ _INSERT = sa.text("""
                              requested_by, status, reserved, sequence, attempt, requested_at, updated_at,
                              next_action_at)
         SELECT made.*, 'validated', true, 1, 1, :now, :now, :due
-        FROM unnest(CAST(:ids AS uuid[]), CAST(:wallets AS uuid[]), CAST(:drivers AS uuid[]), CAST(:loads AS text[]),
-                    CAST(:amounts AS bigint[]), CAST(:fees AS bigint[]), CAST(:rails AS text[]),
-                    CAST(:descriptions AS text[]), CAST(:requesters AS text[])) AS made
+        FROM json_to_recordset(CAST(:payouts AS json)) AS made (
+            id uuid, wallet_id uuid, driver_id uuid, load_id text, amount_cents bigint, fee_cents bigint, rail text,
+            description text, requested_by text)
         RETURNING id
     )
     INSERT INTO payout_transitions (payout_id, sequence, from_status, to_status, attempt, reason, created_at)
@@ -191,20 +192,7 @@ def _write(
         return
     connection.execute(
         _INSERT,
-        {
-            "now": now,
-            "due": due,
-            "reason": REASON,
-            "ids": [row.id for row in rows],
-            "wallets": [row.wallet_id for row in rows],
-            "drivers": [row.driver_id for row in rows],
-            "loads": [row.load_id for row in rows],
-            "amounts": [row.amount_cents for row in rows],
-            "fees": [row.fee_cents for row in rows],
-            "rails": [row.rail for row in rows],
-            "descriptions": [row.description for row in rows],
-            "requesters": [row.requested_by for row in rows],
-        },
+        {"now": now, "due": due, "reason": REASON, "payouts": as_rows(row._asdict() for row in rows)},
     )
     customer_events.write(
         connection,

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 import structlog
 
+from shared.db import as_rows
 from shared.ids import PAYOUT, SUBMISSION, new_id, show
 from shared.models.payouts import PayoutStatus, Rail
 from shared.models.submissions import SubmissionKind
@@ -122,10 +123,13 @@ def _accepted(
     connection.execute(
         sa.text("""
             UPDATE submission_items SET provider_payment_id = matched.payment_id
-            FROM unnest(CAST(:payouts AS uuid[]), CAST(:payments AS text[])) AS matched (payout_id, payment_id)
+            FROM json_to_recordset(CAST(:matched AS json)) AS matched (payout_id uuid, payment_id text)
             WHERE submission_id = :id AND submission_items.payout_id = matched.payout_id
         """),
-        {"id": held.id, "payouts": list(matched), "payments": [payment.id for payment in matched.values()]},
+        {
+            "id": held.id,
+            "matched": as_rows({"payout_id": one, "payment_id": payment.id} for one, payment in matched.items()),
+        },
     )
     connection.execute(
         sa.text("""
@@ -183,13 +187,16 @@ def _rejected(connection: sa.Connection, held: Held, outcome: Rejected, now: dat
     connection.execute(
         sa.text("""
             UPDATE payouts SET submission_id = moved.submission_id
-            FROM unnest(CAST(:payouts AS uuid[]), CAST(:submissions AS uuid[])) AS moved (payout_id, submission_id)
+            FROM json_to_recordset(CAST(:moved AS json)) AS moved (payout_id uuid, submission_id uuid)
             WHERE payouts.id = moved.payout_id AND payouts.submission_id = :id AND payouts.status = 'processing'
         """),
         {
             "id": held.id,
-            "payouts": [item.payout_id for _, half in halves for item in half],
-            "submissions": [submission_id for submission_id, half in halves for _ in half],
+            "moved": as_rows(
+                {"payout_id": item.payout_id, "submission_id": submission_id}
+                for submission_id, half in halves
+                for item in half
+            ),
         },
     )
     return Recorded([submission_id for submission_id, _ in halves], [])

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 import structlog
 
+from shared.db import as_rows
 from shared.ids import PAYOUT, show
 from shared.payouts.settle import Report, Settled, settle
 from shared.paystream.outcomes import Accepted, Outcome, Rejected, backoff_seconds
@@ -54,10 +55,14 @@ def due(
     connection.execute(
         sa.text("""
             UPDATE payouts SET polls = polls + 1, next_action_at = asked.due
-            FROM unnest(CAST(:ids AS uuid[]), CAST(:dues AS timestamptz[])) AS asked (id, due)
+            FROM json_to_recordset(CAST(:asked AS json)) AS asked (id uuid, due timestamptz)
             WHERE payouts.id = asked.id
         """),
-        {"ids": [row.id for row in rows], "dues": [now + timedelta(seconds=wait) for wait in waits]},
+        {
+            "asked": as_rows(
+                {"id": row.id, "due": now + timedelta(seconds=wait)} for row, wait in zip(rows, waits, strict=True)
+            )
+        },
     )
     return [Question(row.id, row.mode, row.provider_payment_id) for row in rows]
 

@@ -5,7 +5,6 @@
 A worker holds a submission by a lease; a result counts only while the lease's token is still its own.
 """
 
-import json
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -14,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
+from shared.db import as_rows
 from shared.ids import PAYOUT, SUBMISSION, new_id, show
 from shared.models.payouts import PayoutStatus, Rail
 from shared.models.submissions import SubmissionKind
@@ -122,39 +122,37 @@ def write(connection: sa.Connection, submissions: Sequence[tuple[uuid.UUID, Sequ
     """Writes submissions with their requests, due now, held by nobody."""
     if not submissions:
         return
-    requests = [request_for(submission_id, group) for submission_id, group in submissions]
+    made, items = [], []
+    for submission_id, group in submissions:
+        kind, request = request_for(submission_id, group)
+        made.append(
+            {
+                "id": submission_id,
+                "wallet_id": group[0].wallet_id,
+                "kind": kind,
+                "rail": group[0].rail,
+                "request": request,
+            }
+        )
+        items += [
+            {"submission_id": submission_id, "position": position, **item._asdict()}
+            for position, item in enumerate(group)
+        ]
     connection.execute(
         sa.text("""
             INSERT INTO submissions (id, wallet_id, kind, rail, request, status, next_action_at, created_at)
-            SELECT made.*, 'prepared', :now, :now FROM unnest(CAST(:ids AS uuid[]), CAST(:wallets AS uuid[]),
-                CAST(:kinds AS text[]), CAST(:rails AS text[]), CAST(:requests AS jsonb[])) AS made
+            SELECT made.*, 'prepared', :now, :now FROM json_to_recordset(CAST(:made AS json))
+                AS made (id uuid, wallet_id uuid, kind text, rail text, request jsonb)
         """),
-        {
-            "now": now,
-            "ids": [submission_id for submission_id, _ in submissions],
-            "wallets": [group[0].wallet_id for _, group in submissions],
-            "kinds": [kind.value for kind, _ in requests],
-            "rails": [group[0].rail.value for _, group in submissions],
-            "requests": [json.dumps(request) for _, request in requests],
-        },
+        {"now": now, "made": as_rows(made)},
     )
-    places = [
-        (submission_id, position, item) for submission_id, group in submissions for position, item in enumerate(group)
-    ]
     connection.execute(
         sa.text("""
             INSERT INTO submission_items (submission_id, position, payout_id, attempt, net_cents, recipient_id)
-            SELECT * FROM unnest(CAST(:submissions AS uuid[]), CAST(:positions AS int[]), CAST(:payouts AS uuid[]),
-                CAST(:attempts AS int[]), CAST(:nets AS bigint[]), CAST(:recipients AS text[]))
+            SELECT * FROM json_to_recordset(CAST(:items AS json)) AS item (
+                submission_id uuid, position int, payout_id uuid, attempt int, net_cents bigint, recipient_id text)
         """),
-        {
-            "submissions": [submission_id for submission_id, _, _ in places],
-            "positions": [position for _, position, _ in places],
-            "payouts": [item.payout_id for _, _, item in places],
-            "attempts": [item.attempt for _, _, item in places],
-            "nets": [item.net_cents for _, _, item in places],
-            "recipients": [item.recipient_id for _, _, item in places],
-        },
+        {"items": as_rows(items)},
     )
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from shared import customer_events, ledger
+from shared.db import as_rows
 from shared.models.ledger import TransferKind
 from shared.models.payouts import PayoutStatus
 from shared.payouts.edges import EDGES, Effect
@@ -45,23 +46,23 @@ class Moved(NamedTuple):
 
 _TRANSITION = sa.text(f"""
     WITH move AS (
-        SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:reasons AS text[]), CAST(:dues AS timestamptz[]),
-                             CAST(:submissions AS uuid[]), CAST(:codes AS text[]), CAST(:messages AS text[]))
-               AS move (id, reason, due, submission_id, failure_code, failure_message)
+        SELECT * FROM json_to_recordset(CAST(:moves AS json))
+               AS move (payout_id uuid, reason text, next_action_at timestamptz, submission_id uuid,
+                        failure_code text, failure_message text)
     ), held AS (
-        SELECT payouts.id, payouts.reserved FROM payouts JOIN move USING (id)
+        SELECT payouts.id, payouts.reserved FROM payouts JOIN move ON move.payout_id = payouts.id
         WHERE payouts.status = :source ORDER BY payouts.id FOR UPDATE OF payouts
     ), changed AS (
         UPDATE payouts SET
-            status = :target, sequence = payouts.sequence + 1, updated_at = :now, next_action_at = move.due,
+            status = :target, sequence = payouts.sequence + 1, updated_at = :now, next_action_at = move.next_action_at,
             submission_id = coalesce(move.submission_id, payouts.submission_id),
             reserved = coalesce(CAST(:reserved AS boolean), payouts.reserved),
             attempt = payouts.attempt + :attempt_step, polls = 0,
             failure_code = move.failure_code, failure_message = move.failure_message,
             completed_at = CASE WHEN :target = 'completed' THEN :now ELSE payouts.completed_at END,
             canceled_at = CASE WHEN :target = 'canceled' THEN :now ELSE payouts.canceled_at END
-        FROM move JOIN held USING (id), drivers
-        WHERE payouts.id = move.id AND payouts.status = :source AND drivers.id = payouts.driver_id
+        FROM move JOIN held ON held.id = move.payout_id, drivers
+        WHERE payouts.id = move.payout_id AND payouts.status = :source AND drivers.id = payouts.driver_id
         RETURNING payouts.*, drivers.name AS driver_name, move.reason, held.reserved AS was_reserved
     ), written AS (
         INSERT INTO payout_transitions (payout_id, sequence, from_status, to_status, attempt, reason, created_at)
@@ -89,12 +90,7 @@ def transition(
     found = connection.execute(
         _TRANSITION,
         {
-            "ids": [move.payout_id for move in moves],
-            "reasons": [move.reason for move in moves],
-            "dues": [move.next_action_at for move in moves],
-            "submissions": [move.submission_id for move in moves],
-            "codes": [move.failure_code for move in moves],
-            "messages": [move.failure_message for move in moves],
+            "moves": as_rows(move._asdict() for move in moves),
             "source": source.value,
             "target": target.value,
             "reserved": effect.reserved,

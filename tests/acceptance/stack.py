@@ -38,8 +38,10 @@ class Stack:
     def __getitem__(self, name: str) -> Any:
         return json.loads((self.home / "stack.json").read_text())[name]
 
-    def pid(self, process: str) -> int:
-        return int(self["processes"][process])
+    def pid(self, process: str) -> int | None:
+        """None while it is being restarted."""
+        pid = self["processes"].get(process)
+        return None if pid is None else int(pid)
 
     def logs(self, lines: int = 40) -> str:
         """The end of each log, for the report of a test that failed."""

@@ -134,7 +134,7 @@ def _net_cents(row: Row) -> int:
 
 
 def _as_paid(payment: Any) -> tuple[str, int, str, str]:
-    """To whom, how much, how and what for. Inside one of Paystream's batches our payout's id stands before the latter."""
+    """To whom, how much, how and what for. In one of Paystream's batches our payout's id stands before the last."""
     description = re.sub(r"^pay_\w{26} ", "", payment["description"])
     return payment["email"], payment["amount"], payment["rail"], description
 

@@ -1,6 +1,7 @@
 """How settlement.csv was made: a carrier's week, 1,000 payouts to 50 drivers.
 
-`python make_settlement.py > settlement.csv` makes the same file each time. Instant amounts are multiples of $50, so that no fee has a fraction of a cent.
+`python make_settlement.py > settlement.csv` makes the same file each time. Instant
+amounts are multiples of $50, so that no fee has a fraction of a cent.
 """
 
 import csv

@@ -102,6 +102,7 @@ def test_a_crash_before_the_commit_leaves_nothing_of_the_step(world: World) -> N
 
 def test_the_database_refuses_to_settle_an_attempt_twice_or_to_edit_the_books(world: World) -> None:
     """Even code that bypassed the transition function could not."""
+    world.accepted()  # so that there is money in transit that a second settlement could take
     [payout_id] = world.queued()
     step(world, payout_id, S.QUEUED, S.PROCESSING)
     step(world, payout_id, S.PROCESSING, S.COMPLETED)

@@ -73,6 +73,8 @@ def test_a_service_that_dies_comes_back_and_a_line_says_so(stack: StandInStack) 
 
     os.kill(before, signal.SIGKILL)
 
+    # ... and stack.json names every service all the while
+    wait_until(lambda: stack.read()["processes"]["workers"] != before, "the service has a new pid")
     wait_until(lambda: stack.printed().count("workers    ready again") == 1, "the service is back")
     assert "workers was killed by SIGKILL: restart in 0.2 s" in stack.printed()
     after = stack.read()["processes"]["workers"]

@@ -1,0 +1,102 @@
+"""`Idempotency-Key` on the payout POSTs: a retry gets the first answer, and moves no money twice."""
+
+import uuid
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.acceptance.crowd import post_all
+from tests.acceptance.customer import Customer
+
+PAYOUT_POSTS = ["/api/v1/payouts", "/api/v1/payouts/instant"]
+
+
+def _key() -> str:
+    return f"key-{uuid.uuid4()}"
+
+
+def _payout_count(customer: Customer, driver_id: str) -> int:
+    return int(customer.get("/api/v1/payouts", driverId=driver_id, pageSize=1).data["total"])
+
+
+@pytest.mark.parametrize("path", PAYOUT_POSTS)
+def test_retry_gets_the_first_answer_and_pays_nothing_more(customer: Customer, driver_id: str, path: str) -> None:
+    # Given a payout asked for with a key, and completed since
+    key, body = _key(), {"driverId": driver_id, "amount": 20_000}
+    first = customer.post(path, body, key)
+    customer.until_payout(first.data["id"], "completed")
+    before, count = customer.balance(), _payout_count(customer, driver_id)
+    # When it is asked for again
+    again = customer.post(path, body, key)
+    # Then the first answer comes back as it was, marked as a replay
+    assert (again.status, again.data) == (200, first.data)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert "Idempotent-Replayed" not in first.headers
+    # and nothing was paid
+    assert (customer.balance(), _payout_count(customer, driver_id)) == (before, count)
+
+
+@pytest.mark.parametrize("path", PAYOUT_POSTS)
+def test_key_with_another_body_is_refused(customer: Customer, driver_id: str, path: str) -> None:
+    key, body = _key(), {"driverId": driver_id, "amount": 20_000}
+    customer.until_payout(customer.post(path, body, key).data["id"], "completed")
+    before, count = customer.balance(), _payout_count(customer, driver_id)
+    # When the key comes with another amount
+    answer = customer.post(path, body | {"amount": 20_001}, key)
+    # Then that is a mistake, named as such, and pays nothing
+    assert (answer.status, answer.error["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+    assert "Idempotency-Key" in answer.error["message"]
+    assert (customer.balance(), _payout_count(customer, driver_id)) == (before, count)
+
+
+def test_key_at_another_path_is_refused(customer: Customer, driver_id: str) -> None:
+    # Method and path are part of what the key stands for
+    key, body = _key(), {"driverId": driver_id, "amount": 20_000}
+    assert customer.post("/api/v1/payouts", body, key).status == 200
+    assert customer.post("/api/v1/payouts/instant", body, key).status == 422
+
+
+@pytest.mark.parametrize("path", PAYOUT_POSTS)
+def test_same_key_in_parallel_makes_one_payout(customer: Customer, driver_id: str, path: str) -> None:
+    # Given one request
+    count, request = _payout_count(customer, driver_id), ({"driverId": driver_id, "amount": 20_000}, _key())
+    # When sixteen clients send it at the same moment (and ask again where told that it is still running)
+    _, posted = post_all(customer, path, [request] * 16, clients=16)
+    # Then it made one payout, and each was told of it
+    assert {post.status for post in posted} == {200}
+    assert len({post.answer["data"]["id"] for post in posted}) == 1
+    assert Counter(post.replayed for post in posted) == {False: 1, True: 15}
+    assert _payout_count(customer, driver_id) == count + 1
+
+
+def test_key_of_another_wallet_is_another_key(
+    customer: Customer, driver_id: str, production: Customer, production_driver: Any
+) -> None:
+    # Given a key that the sandbox wallet has used
+    production.fund(20_000)
+    key = _key()
+    sandbox = customer.post("/api/v1/payouts", {"driverId": driver_id, "amount": 20_000}, key)
+    # When the production wallet uses the same for a payout of its own
+    live = production.post("/api/v1/payouts", {"driverId": production_driver["id"], "amount": 20_000}, key)
+    # Then both are paid
+    assert "Idempotent-Replayed" not in live.headers
+    assert live.data["id"] != sandbox.data["id"]
+    customer.until_payout(sandbox.data["id"], "completed")
+    production.until_payout(live.data["id"], "completed")
+
+
+def test_refusal_is_the_answer_of_its_key_too(production: Customer, production_driver: Any) -> None:
+    # Given a payout that the balance did not cover
+    body = {"driverId": production_driver["id"], "amount": production.available_cents() + 5_000}
+    key = _key()
+    refused = production.post("/api/v1/payouts", body, key)
+    assert (refused.status, refused.error["code"]) == (400, "INSUFFICIENT_FUNDS")
+    # When the money has come and the request is repeated
+    production.fund(10_000)
+    again = production.post("/api/v1/payouts", body, key)
+    # Then the key has its answer; only a 429 and a 5xx are not kept
+    assert (again.status, again.error) == (400, refused.error)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    # and a new key is a new request
+    production.until_payout(production.post("/api/v1/payouts", body, _key()).data["id"], "completed")

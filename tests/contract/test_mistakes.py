@@ -1,0 +1,114 @@
+"""Every client mistake gets its 4xx with a code and a message that names the field, in the envelope, and does nothing."""
+
+import json
+import re
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.acceptance.asking import Answer, call, until
+from tests.acceptance.customer import Customer
+from tests.acceptance.stack import Stack
+from tests.contract.mistakes import MISTAKES, Mistake
+from tests.contract.shape import TIME
+
+
+@pytest.fixture(scope="module")
+def ids(
+    stack: Stack, customer: Customer, production: Customer, driver_id: str, production_driver: Any
+) -> dict[str, str]:
+    """What the `$names` of the table stand for."""
+    production.fund(100_000)
+    rejected = customer.register("Rita Rejected", f"rita+kyc_rejected{uuid.uuid4().hex}@example.com")
+    unverified = customer.register("Una Unverified", f"una+kyc_pending{uuid.uuid4().hex}@example.com")
+    driver = customer.get(f"/api/v1/drivers/{driver_id}").data
+    until(
+        lambda: customer.get(f"/api/v1/drivers/{rejected['id']}").data["kycStatus"] == "rejected",
+        "Paystream has rejected her",
+    )
+    return {
+        "$sandbox_key": stack["sandbox_key"],
+        "$driver": driver_id,
+        "$ovn_id": driver["ovnDriverId"],
+        "$payout": customer.pay(driver_id, 1_000)["id"],
+        "$unverified": unverified["id"],
+        "$rejected": rejected["id"],
+        "$production_driver": production_driver["id"],
+        "$production_payout": production.pay(production_driver["id"], 1_000)["id"],
+    }
+
+
+def _make(mistake: Mistake, url: str, ids: dict[str, str]) -> Answer:
+    def filled(text: str) -> str:
+        return re.sub(r"\$(sandbox_key|[a-z_]+)", lambda name: ids[name[0]], text)
+
+    body = mistake.body
+    if body is not None and not isinstance(body, bytes):
+        body = filled(json.dumps(body)).encode()
+    headers = {"Content-Type": "application/json"} | {name: filled(value) for name, value in mistake.headers}
+    return call(url, mistake.method, filled(mistake.path), body, headers)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=[mistake.name for mistake in MISTAKES])
+def test_mistake_is_told(customer: Customer, ids: dict[str, str], mistake: Mistake) -> None:
+    # When a client makes the mistake
+    answer = _make(mistake, customer.url, ids)
+    # Then its answer has the status and code for it
+    assert (answer.status, answer.error["code"]) == (mistake.status, mistake.code), answer
+    # and says in words what is wrong with which field
+    assert mistake.field is None or mistake.field.lower() in answer.error["message"].lower()
+    # in the envelope that the conventions give
+    assert answer.body.keys() == {"success", "error", "meta"}
+    assert answer.error.keys() <= {"code", "message", "details"}
+    assert uuid.UUID(answer.body["meta"]["requestId"])
+    assert TIME.match(answer.body["meta"]["timestamp"])
+
+
+def test_mistakes_move_no_money_and_make_nothing(customer: Customer, ids: dict[str, str]) -> None:
+    # Given a wallet at rest
+    def payouts_open() -> int:
+        return sum(
+            int(customer.get("/api/v1/payouts", status=status, pageSize=1).data["total"])
+            for status in ("validated", "queued", "processing")
+        )
+
+    until(lambda: payouts_open() == 0 and customer.balance()["pending"] == 0, "the wallet is at rest")
+    before = _holdings(customer)
+    # When all mistakes are made once more
+    for mistake in MISTAKES:
+        _make(mistake, customer.url, ids)
+    # Then it holds what it held
+    assert _holdings(customer) == before
+
+
+def _holdings(customer: Customer) -> Any:
+    lists = [customer.get(path, pageSize=1).data["total"] for path in ("/api/v1/drivers", "/api/v1/payouts")]
+    return lists, customer.balance()
+
+
+def test_payout_beyond_the_balance_says_what_is_there_and_what_is_needed(
+    production: Customer, production_driver: Any
+) -> None:
+    # Given a wallet
+    available_cents = production.available_cents()
+    # When one cent more is asked for than it has
+    body = {"driverId": production_driver["id"], "amount": max(available_cents + 1, 1_000)}
+    answer = production.post("/api/v1/payouts", body)
+    # Then it is refused, with the figures
+    assert (answer.status, answer.error["code"]) == (400, "INSUFFICIENT_FUNDS")
+    assert answer.error["details"].items() >= {"available": available_cents, "required": body["amount"]}.items()
+    assert production.available_cents() == available_cents
+
+
+def test_unknown_key_and_other_wallets_ids_tell_nothing_apart(production: Customer, ids: dict[str, str]) -> None:
+    # Somebody else's id and one that never existed get the same answer, but for the id
+    for path, somebody_elses, nobodys in (
+        ("/api/v1/drivers", ids["$driver"], "drv_00000000000000000000000000"),
+        ("/api/v1/payouts", ids["$payout"], "pay_00000000000000000000000000"),
+    ):
+        first, second = production.get(f"{path}/{somebody_elses}"), production.get(f"{path}/{nobodys}")
+        assert (first.status, second.status) == (404, 404)
+        assert json.dumps(first.error).replace(somebody_elses, "") == json.dumps(second.error).replace(nobodys, "")
+    # and a filter by somebody else's driver finds nothing
+    assert production.get("/api/v1/payouts", driverId=ids["$driver"]).data["items"] == []

@@ -1,0 +1,107 @@
+"""Paystream's own notices at our door: both shapes, at least once, in any order; only the signature's word counts."""
+
+import json
+import uuid
+
+import pytest
+
+from tests.acceptance import ledger, notice
+from tests.acceptance.asking import until
+from tests.acceptance.customer import Customer
+from tests.acceptance.provider import Provider
+from tests.acceptance.stack import Stack
+
+
+def _event(payment_id: str, status: str, amount_cents: int = 44_750) -> dict[str, object]:
+    """A notice in Paystream's native shape."""
+    return {
+        "id": f"evt_{uuid.uuid4().hex}",
+        "type": f"payment.{status}",
+        "data": {"paymentId": payment_id, "amount": amount_cents, "status": status},
+        "timestamp": "2026-02-08T10:00:00Z",
+    }
+
+
+def test_same_notice_five_times_completes_once(stack: Stack, customer: Customer, driver_id: str) -> None:
+    # Given a payment that Paystream has completed without telling us
+    paystream = Provider(stack["paystream"])
+    description = f"told five times {uuid.uuid4().hex}"
+    with paystream.misbehaving("lost_webhook", description):
+        payout = customer.pay(driver_id, 45_000, description=description)
+        (payment,) = until(lambda: paystream.payments_described(description), "it is at Paystream")
+        until(lambda: paystream.payments_described(description)[0]["status"] == "completed", "Paystream completed it")
+        # When its notice comes five times, and an older one behind it
+        completed = _event(payment["id"], "completed")
+        answers = [notice.send_signed(stack["gateway"], completed, stack["webhook_secret"]) for _ in range(5)]
+        answers.append(
+            notice.send_signed(stack["gateway"], _event(payment["id"], "processing"), stack["webhook_secret"])
+        )
+        # Then each is taken, and the payout completes once and stays so
+        assert [answer.data for answer in answers] == [{"message": "Webhook processed"}] * 6
+        customer.until_payout(payout["id"], "completed")
+    moved = ledger.transfers_of(stack["database_url"], payout["id"])
+    assert sorted(moved) == sorted(ledger.transfers_of_completed(45_000, fee_cents=250))
+    assert customer.payout(payout["id"])["status"] == "completed"
+
+
+def test_notice_about_a_payment_that_we_dont_know_is_taken(stack: Stack) -> None:
+    # Events come in any order, so one may come before we know its payment: refusing it would only make it come again
+    event = _event("pay_from_somewhere_else", "processing")
+    assert notice.send_signed(stack["gateway"], event, stack["webhook_secret"]).status == 200
+
+
+@pytest.mark.parametrize(
+    ("secret_is_ours", "age_seconds", "header"),
+    [
+        pytest.param(False, 0, None, id="of another secret"),
+        pytest.param(True, 86_400, None, id="a day old"),
+        pytest.param(True, 0, "", id="none"),
+        pytest.param(True, 0, "garbage", id="garbage"),
+        pytest.param(True, 0, "t=1234567890,v1 signature_here", id="the one of the reference's body"),
+    ],
+)
+def test_bad_signature_is_unauthenticated(
+    stack: Stack, secret_is_ours: bool, age_seconds: int, header: str | None
+) -> None:
+    # Given a notice that would be fine but for its X-Signature
+    body = json.dumps(_event("pay_from_somewhere_else", "completed")).encode()
+    secret = stack["webhook_secret"] if secret_is_ours else "whsec_guessed"
+    # When it comes
+    signature = notice.signature(body, secret, age_seconds) if header is None else header
+    answer = notice.send(stack["gateway"], body, signature or None)
+    # Then it is refused as unauthenticated
+    assert answer.status == 401
+    assert answer.error["code"] == "INVALID_SIGNATURE"
+    assert "signature" in answer.error["message"].lower()
+
+
+def test_signature_inside_the_body_authenticates_nothing(stack: Stack) -> None:
+    event = _event("pay_from_somewhere_else", "completed")
+    right = notice.signature(json.dumps(event).encode(), stack["webhook_secret"])
+    body = json.dumps(event | {"signature": right}).encode()
+    assert notice.send(stack["gateway"], body, None).status == 401
+
+
+def test_signature_of_other_bytes_is_refused(stack: Stack) -> None:
+    # It signs the raw body: the same JSON with one space more is another body
+    body = json.dumps(_event("pay_from_somewhere_else", "completed")).encode()
+    signature = notice.signature(body, stack["webhook_secret"])
+    assert notice.send(stack["gateway"], body + b" ", signature).status == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        pytest.param(b'{"event": ', None, id="no JSON"),
+        pytest.param(b"[]", None, id="no object"),
+        pytest.param(b"{}", "event", id="neither event nor type"),
+        pytest.param(b'{"event": "payout.completed"}', "data", id="no data"),
+        pytest.param(b'{"event": "payout.completed", "data": {"status": "completed"}}', "payoutId", id="about nothing"),
+        pytest.param(b'{"type": "payment.completed", "data": {"paymentId": 7}}', "paymentId", id="paymentId no text"),
+    ],
+)
+def test_malformed_notice_is_a_client_mistake(stack: Stack, body: bytes, field: str | None) -> None:
+    answer = notice.send(stack["gateway"], body, notice.signature(body, stack["webhook_secret"]))
+    assert answer.status == 400
+    assert answer.error["code"] in ("VALIDATION_ERROR", "INVALID_JSON")
+    assert field is None or field in answer.error["message"]
