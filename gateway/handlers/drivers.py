@@ -10,8 +10,10 @@ from gateway.decoding import decoded
 from gateway.envelope import page as shaped_page
 from gateway.handlers.common import Reference, once, success, wallet_id
 from gateway.state import SERVICES
-from shared import broker, drivers
-from shared.errors import NotFound
+from shared import broker
+from shared.drivers import register as registering
+from shared.drivers import rows
+from shared.errors import NotFound, Refusal
 from shared.ids import DRIVER, parse
 from shared.models.drivers import DriverStatus
 
@@ -33,12 +35,15 @@ async def register(request: web.Request) -> web.Response:
     """Registers a driver, `invited`; the provider is told by a worker."""
     body, raw = await decoded(request, RegisterDriver)
     services, wallet = request.app[SERVICES], wallet_id(request)
-    added: list[drivers.DriverRow] = []
+    added: list[rows.DriverRow] = []
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
-        new = drivers.NewDriver(body.ovnDriverId, body.name, body.email, body.phone)
-        added.append(drivers.register(connection, wallet, new, now, grace=services.grace))
-        return drivers.public(added[-1])
+        new = registering.NewDriver(body.ovnDriverId, body.name, body.email, body.phone)
+        [row] = registering.register(connection, wallet, [new], now, grace=services.grace)
+        if isinstance(row, Refusal):
+            raise row
+        added.append(row)
+        return rows.public(row)
 
     answer = await once(request, raw, work)
     services.doorbell.ring(broker.REGISTER_DRIVERS, [row.id for row in added])
@@ -51,10 +56,10 @@ async def get(request: web.Request) -> web.Response:
     driver_id = parse(DRIVER, text)
     row = None
     if driver_id is not None:
-        row = await request.app[SERVICES].read(lambda connection: drivers.get(connection, wallet, driver_id))
+        row = await request.app[SERVICES].read(lambda connection: rows.get(connection, wallet, driver_id))
     if row is None:
         raise NotFound(f"No driver {text[:100]}", code="DRIVER_NOT_FOUND")
-    return success(request, drivers.public(row))
+    return success(request, rows.public(row))
 
 
 async def page(request: web.Request) -> web.Response:
@@ -62,7 +67,7 @@ async def page(request: web.Request) -> web.Response:
     query.only(request, "page", "pageSize", "status")
     wallet, paging = wallet_id(request), query.paging(request)
     status = query.choice(request, "status", DriverStatus)
-    rows, total = await request.app[SERVICES].read(
-        lambda connection: drivers.page(connection, wallet, number=paging.number, size=paging.size, status=status)
+    found, total = await request.app[SERVICES].read(
+        lambda connection: rows.page(connection, wallet, number=paging.number, size=paging.size, status=status)
     )
-    return success(request, shaped_page([drivers.public(row) for row in rows], total, paging.number, paging.size))
+    return success(request, shaped_page([rows.public(row) for row in found], total, paging.number, paging.size))

@@ -33,7 +33,7 @@ def _query(path: str, query: str, field: str) -> Mistake:
 
 def _unauthenticated(name: str, method: str, path: str, *authorization: str) -> Mistake:
     headers = tuple(("Authorization", value) for value in authorization)
-    return Mistake(f"{name}: {path}", method, path, 401, "UNAUTHORIZED", "Authorization", headers=headers)
+    return Mistake(f"{name}: {method} {path}", method, path, 401, "UNAUTHORIZED", "Authorization", headers=headers)
 
 
 def _wrong_amounts(path: str, rest: dict[str, Any]) -> list[Mistake]:
@@ -46,12 +46,16 @@ def _wrong_amounts(path: str, rest: dict[str, Any]) -> list[Mistake]:
         "true": True,
         "an object": {"cents": 45_000},
         "larger than any rail takes": 10**22,
-        "larger than 30 digits": 10**30,
     }
     mistakes = [
         _invalid(path, f"amount is {name}", "amount", rest | {"amount": value}) for name, value in wrong.items()
     ]
-    return [*mistakes, _invalid(path, "amount is missing", "amount", rest)]
+    return [
+        *mistakes,
+        _invalid(path, "amount is missing", "amount", rest),
+        # JSON all the same, whatever it is called; what counts is that the message names the field
+        _invalid(path, "amount has 31 digits", "amount", rest | {"amount": 10**30}, "INVALID_JSON"),
+    ]
 
 
 def _wrong_bodies(path: str) -> list[Mistake]:
@@ -115,13 +119,13 @@ MISTAKES: list[Mistake] = [
     _invalid(DRIVERS, "email is none", "email", _DRIVER | {"email": "mia at example"}),
     _invalid(DRIVERS, "name is empty", "name", _DRIVER | {"name": ""}),
     _invalid(DRIVERS, "unknown field", "ssn", _DRIVER | {"ssn": "123-45-6789"}),
-    _invalid(DRIVERS, "NUL in a text", "name", _DRIVER | {"name": "Mia\0Stake"}),
+    _invalid(DRIVERS, "NUL in a text", "name", _DRIVER | {"name": "Mia\0Stake"}, "INVALID_JSON"),
     *[_invalid(path, "no driverId", "driverId", {"amount": 45_000}) for path in (PAYOUTS, INSTANT)],
     *[_invalid(path, "driverId is a number", "driverId", _PAYOUT | {"driverId": 7}) for path in (PAYOUTS, INSTANT)],
     *[_invalid(path, "unknown field", "currency", _PAYOUT | {"currency": "EUR"}) for path in (PAYOUTS, INSTANT)],
     _invalid(PAYOUTS, "unknown urgency", "urgency", _PAYOUT | {"urgency": "yesterday"}),
     _invalid(PAYOUTS, "description is a list", "description", _PAYOUT | {"description": ["Load"]}),
-    _invalid(PAYOUTS, "NUL in a text", "description", _PAYOUT | {"description": "Load\0"}),
+    _invalid(PAYOUTS, "NUL in a text", "description", _PAYOUT | {"description": "Load\0"}, "INVALID_JSON"),
     _invalid(INSTANT, "requestedBy is a number", "requestedBy", _PAYOUT | {"requestedBy": 789}),
     _invalid(TOPUP, "unknown method", "method", {"amount": 500_000, "method": "cash"}),
     _invalid(TOPUP, "unknown field", "currency", {"amount": 500_000, "currency": "EUR"}),

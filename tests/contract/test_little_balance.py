@@ -1,4 +1,4 @@
-"""A crowd asks for more than the wallet has: exactly as many payouts succeed as are covered, each other one gets its 400."""
+"""A crowd asks for more than the wallet has: as many payouts succeed as are covered, each other one gets its 400."""
 
 import uuid
 from collections import Counter

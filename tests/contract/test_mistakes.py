@@ -1,4 +1,4 @@
-"""Every client mistake gets its 4xx with a code and a message that names the field, in the envelope, and does nothing."""
+"""Every client mistake gets its 4xx with a code and a message that names the field, and does nothing."""
 
 import json
 import re
@@ -101,7 +101,7 @@ def test_payout_beyond_the_balance_says_what_is_there_and_what_is_needed(
     assert production.available_cents() == available_cents
 
 
-def test_unknown_key_and_other_wallets_ids_tell_nothing_apart(production: Customer, ids: dict[str, str]) -> None:
+def test_other_wallets_ids_are_as_unknown_as_those_that_never_were(production: Customer, ids: dict[str, str]) -> None:
     # Somebody else's id and one that never existed get the same answer, but for the id
     for path, somebody_elses, nobodys in (
         ("/api/v1/drivers", ids["$driver"], "drv_00000000000000000000000000"),

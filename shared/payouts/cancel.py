@@ -1,0 +1,57 @@
+"""Canceling: a payout can be called off until it is submitted; its money is available again."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from shared.errors import Conflict, NotFound, Refusal
+from shared.ids import PAYOUT, show
+from shared.models.payouts import PayoutStatus
+from shared.payouts.rows import PayoutRow
+from shared.payouts.transition import Move, transition
+
+CANCELABLE = (PayoutStatus.VALIDATED, PayoutStatus.QUEUED)
+
+
+def cancel(
+    connection: sa.Connection, wallet_id: uuid.UUID, payout_ids: Sequence[uuid.UUID], now: datetime
+) -> dict[uuid.UUID, PayoutRow | Refusal]:
+    """Cancels those of the wallet's payouts that are not submitted yet; an answer for each.
+
+    Whoever locks a payout first, this or the submitting worker, decides.
+    """
+    found = locked_statuses(connection, wallet_id, payout_ids)
+    answers: dict[uuid.UUID, PayoutRow | Refusal] = {}
+    for source in CANCELABLE:
+        moves = [Move(payout_id, "canceled by the customer") for payout_id, status in found.items() if status == source]
+        moved = transition(connection, moves, source, PayoutStatus.CANCELED, now)
+        answers |= {row.id: row for row in moved.rows}
+    for payout_id in payout_ids:
+        if payout_id not in found:
+            answers[payout_id] = unknown(payout_id)
+        elif payout_id not in answers:
+            status = found[payout_id]
+            answers[payout_id] = Conflict(
+                f"This payout can't be canceled any more: it is {status}", code="PAYOUT_NOT_CANCELABLE", status=status
+            )
+    return answers
+
+
+def locked_statuses(
+    connection: sa.Connection, wallet_id: uuid.UUID, payout_ids: Sequence[uuid.UUID]
+) -> dict[uuid.UUID, str]:
+    """The statuses of the wallet's payouts among these, locked in the common order."""
+    rows = connection.execute(
+        sa.text(
+            "SELECT id, status FROM payouts WHERE id = ANY(:ids) AND wallet_id = :wallet_id ORDER BY id FOR UPDATE"
+        ),
+        {"ids": list(payout_ids), "wallet_id": wallet_id},
+    )
+    return {row.id: row.status for row in rows}
+
+
+def unknown(payout_id: uuid.UUID) -> NotFound:
+    """The refusal for a payout that this wallet does not have."""
+    return NotFound(f"No payout {show(PAYOUT, payout_id)}", code="PAYOUT_NOT_FOUND")
