@@ -39,13 +39,23 @@ class GroupCommit(Generic[Item, Answer]):
     """Gathers items and gives them to `flush` in groups, on a thread of its own."""
 
     def __init__(
-        self, name: str, flush: Callable[[Sequence[Item]], Sequence[Answer]], *, queue_size: int, group_size: int
+        self,
+        name: str,
+        flush: Callable[[Sequence[Item]], Sequence[Answer]],
+        *,
+        queue_size: int,
+        group_size: int,
+        weigh: Callable[[Item], int] = lambda item: 1,
     ) -> None:
-        """`flush` answers each of its items, in order; when it raises, every item of the group gets the exception."""
+        """`flush` answers each of its items, in order; when it raises, every item of the group gets the exception.
+
+        A group is as many items as weigh at most `group_size` together, and one at the least.
+        """
         self._name = name
         self._flush = flush
         self._queue_size = queue_size
         self._group_size = group_size
+        self._weigh = weigh
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-intake")
         self._flushing: asyncio.Task[None] | None = None
@@ -76,10 +86,20 @@ class GroupCommit(Generic[Item, Answer]):
             await self._flushing
         self._thread.shutdown()
 
+    def _count(self) -> int:
+        """How many of those who wait form the next group."""
+        weight = 0
+        for count, (item, _) in enumerate(self._waiting):
+            weight += self._weigh(item)
+            if weight > self._group_size:
+                return max(count, 1)
+        return len(self._waiting)
+
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
-            group, self._waiting = self._waiting[: self._group_size], self._waiting[self._group_size :]
+            count = self._count()
+            group, self._waiting = self._waiting[:count], self._waiting[count:]
             started = time.monotonic()
             try:
                 answers = await loop.run_in_executor(self._thread, self._flush, [item for item, _ in group])

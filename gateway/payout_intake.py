@@ -4,6 +4,7 @@ In that transaction: the idempotency keys are looked up under the wallet's lock,
 answers are stored under their keys.
 """
 
+import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -27,16 +28,32 @@ from shared.settings import Settings
 logger = structlog.get_logger(__name__)
 
 
-class PayoutRequest(NamedTuple):
-    """One payout that a client asks for."""
+Outcome = PayoutRow | Refusal
 
-    order: Order
+
+class PayoutRequest(NamedTuple):
+    """One request of a client: for one payout, or for several in bulk."""
+
+    wallet_id: uuid.UUID
+    orders: Sequence[Order]
     key: str | None
     """The client's Idempotency-Key."""
     fingerprint: bytes
     request_id: str
-    shape: Callable[[PayoutRow], dict[str, Any]]
-    """What the endpoint shows of an accepted payout."""
+    shape: Callable[[Sequence[Outcome]], dict[str, Any]]
+    """What the endpoint shows of the orders' outcomes; may raise one of them as the answer to the whole request."""
+
+
+def only(show: Callable[[PayoutRow], dict[str, Any]]) -> Callable[[Sequence[Outcome]], dict[str, Any]]:
+    """The shape of a request for one payout: the payout, or the refusal as the answer."""
+
+    def shape(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        [outcome] = outcomes
+        if isinstance(outcome, Refusal):
+            raise outcome
+        return show(outcome)
+
+    return shape
 
 
 class Answer(NamedTuple):
@@ -60,6 +77,7 @@ class PayoutIntake:
             self.flush,
             queue_size=settings.intake_queue_size,
             group_size=settings.intake_group_size,
+            weigh=lambda request: len(request.orders),
         )
 
     async def submit(self, request: PayoutRequest) -> Answer:
@@ -115,31 +133,29 @@ class PayoutIntake:
         attempt whose fate is not known."""
         now = self._clock.now()
         with self._engine.begin() as connection:
-            available = ledger.lock(connection, {request.order.wallet_id for request in requests})
+            available = ledger.lock(connection, {request.wallet_id for request in requests})
             if look and made and self._landed(connection, requests):
                 return made, []
-            keyed = {(request.order.wallet_id, request.key) for request in requests if request.key is not None}
-            stored = idempotency.find(connection, [(wallet, key) for wallet, key in keyed if key], now)
+            keys = {(request.wallet_id, request.key) for request in requests if request.key is not None}
+            stored = idempotency.find(connection, keys, now)
             fresh = self._fresh(requests, stored)
-            outcomes = accept(connection, [request.order for request in fresh], available, now, grace=self._grace)
+            orders = [order for place in fresh for order in requests[place].orders]
+            outcomes = accept(connection, orders, available, now, grace=self._grace)
+            following = iter(outcomes)
             shaped = {
-                request.order.id: self._shaped(request, outcome, now)
-                for request, outcome in zip(fresh, outcomes, strict=True)
+                place: self._shaped(requests[place], [next(following) for _ in requests[place].orders], now)
+                for place in fresh
             }
             news = [
-                Stored(
-                    request.order.wallet_id,
-                    request.key,
-                    request.fingerprint,
-                    shaped[request.order.id].status,
-                    shaped[request.order.id].body,
-                )
-                for request in fresh
-                if request.key is not None
+                Stored(request.wallet_id, request.key, request.fingerprint, *shaped[place][:2])
+                for place in fresh
+                if (request := requests[place]).key is not None
             ]
             idempotency.store(connection, news, now)
             stored |= {(new.wallet_id, new.key): new for new in news}
-            made[:] = [shaped.get(request.order.id) or self._repeated(request, stored, now) for request in requests]
+            made[:] = [
+                shaped.get(place) or self._repeated(request, stored, now) for place, request in enumerate(requests)
+            ]
         return made, [outcome for outcome in outcomes if isinstance(outcome, PayoutRow)]
 
     @staticmethod
@@ -147,19 +163,19 @@ class PayoutIntake:
         """Whether the payouts of an earlier attempt are there: all are, or none."""
         found = connection.scalar(
             sa.text("SELECT count(*) FROM payouts WHERE id = ANY(:ids)"),
-            {"ids": [request.order.id for request in requests]},
+            {"ids": [order.id for request in requests for order in request.orders]},
         )
         return bool(found)
 
     @staticmethod
-    def _fresh(requests: Sequence[PayoutRequest], stored: dict[Any, Stored]) -> list[PayoutRequest]:
-        """The requests that are no repeats: of those in a group with one key, the first."""
+    def _fresh(requests: Sequence[PayoutRequest], stored: dict[Any, Stored]) -> list[int]:
+        """The places of the requests that are no repeats: of those in a group with one key, the first."""
         seen = set(stored)
         fresh = []
-        for request in requests:
-            name = (request.order.wallet_id, request.key)
+        for place, request in enumerate(requests):
+            name = (request.wallet_id, request.key)
             if request.key is None or name not in seen:
-                fresh.append(request)
+                fresh.append(place)
                 seen.add(name)
         return fresh
 
@@ -167,17 +183,18 @@ class PayoutIntake:
     def _repeated(request: PayoutRequest, stored: dict[Any, Stored], now: datetime) -> Answer:
         """The answer to a request whose key is taken: the first one's, if it is the same request."""
         assert request.key is not None
-        first = stored[request.order.wallet_id, request.key]
+        first = stored[request.wallet_id, request.key]
         if first.fingerprint != request.fingerprint:
             refusal = Reused(request.key)
             return Answer(refusal.status, refusal_body(refusal, request.request_id, now))
         return Answer(first.http_status, first.answer, replayed=True)
 
     @staticmethod
-    def _shaped(request: PayoutRequest, outcome: PayoutRow | Refusal, now: datetime) -> Answer:
-        if isinstance(outcome, Refusal):
-            return Answer(outcome.status, refusal_body(outcome, request.request_id, now))
-        return Answer(200, success_body(request.shape(outcome), request.request_id, now))
+    def _shaped(request: PayoutRequest, outcomes: Sequence[Outcome], now: datetime) -> Answer:
+        try:
+            return Answer(200, success_body(request.shape(outcomes), request.request_id, now))
+        except Refusal as refusal:
+            return Answer(refusal.status, refusal_body(refusal, request.request_id, now))
 
     def _ring(self, accepted: Sequence[PayoutRow]) -> None:
         instant = [row.submission_id for row in accepted if row.rail == Rail.INSTANT and row.submission_id]

@@ -19,7 +19,7 @@ from gateway.handlers.common import (
     success,
     wallet_id,
 )
-from gateway.payout_intake import PayoutRequest
+from gateway.payout_intake import PayoutRequest, only
 from gateway.state import REQUEST_ID, SERVICES
 from shared import idempotency, prices
 from shared.errors import NotFound
@@ -102,11 +102,12 @@ async def _accept(
     request: web.Request, raw: bytes, order: Order, shape: Callable[[PayoutRow], dict[str, Any]]
 ) -> web.Response:
     asked = PayoutRequest(
-        order=order,
+        wallet_id=order.wallet_id,
+        orders=[order],
         key=idempotency_key(request),
         fingerprint=idempotency.fingerprint(request.method, request.path, raw),
         request_id=request[REQUEST_ID],
-        shape=shape,
+        shape=only(shape),
     )
     got = await request.app[SERVICES].payout_intake.submit(asked)
     return answer(got.status, got.body, replayed=got.replayed)

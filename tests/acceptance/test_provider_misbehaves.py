@@ -99,7 +99,7 @@ def test_unknown_outcome_ends_in_one_payment(
     "fault",
     [
         pytest.param("duplicate_webhook", id="duplicate"),
-        pytest.param("late_webhook:3", id="late"),
+        pytest.param("late_webhook:2", id="late"),
         pytest.param("lost_webhook", id="lost: the poll finds it"),
         pytest.param("reorder_webhooks", id="reordered"),
         pytest.param("forged_webhook", id="forged"),

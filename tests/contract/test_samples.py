@@ -39,10 +39,16 @@ def _conforms(name: str, answer: Answer, added: AbstractSet[str] = frozenset()) 
 
 
 @pytest.fixture(scope="module")
-def registered(customer: Customer) -> Answer:
+def ovn_driver_id() -> str:
+    """The number of the reference's driver, and a mark of our own: another story may register his."""
+    return f"{SAMPLES['register driver']['body']['ovnDriverId']}-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture(scope="module")
+def registered(customer: Customer, ovn_driver_id: str) -> Answer:
     """The reference's driver, registered with the reference's body."""
     sample = SAMPLES["register driver"]
-    return customer.post(sample["path"], sample["body"])
+    return customer.post(sample["path"], sample["body"] | {"ovnDriverId": ovn_driver_id})
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +68,14 @@ def test_health_needs_no_key(customer: Customer) -> None:
     _conforms("health", Customer(customer.url, key="").get("/health"))
 
 
-def test_register_driver(registered: Answer) -> None:
-    _conforms("register driver", registered, ADDED_TO_DRIVERS)
+def test_register_driver(registered: Answer, ovn_driver_id: str) -> None:
+    driver = _conforms("register driver", registered, ADDED_TO_DRIVERS)
+    assert driver["ovnDriverId"] == ovn_driver_id
 
 
-def test_get_driver(customer: Customer, john_id: str) -> None:
+def test_get_driver(customer: Customer, john_id: str, ovn_driver_id: str) -> None:
     driver = _conforms("get driver", customer.get(f"/api/v1/drivers/{john_id}"), ADDED_TO_DRIVERS)
-    assert driver["id"] == john_id
+    assert (driver["id"], driver["ovnDriverId"]) == (john_id, ovn_driver_id)
 
 
 def test_list_drivers(customer: Customer, john_id: str) -> None:

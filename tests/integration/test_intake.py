@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from gateway.group_commit import Closing, GroupCommit, Overloaded
-from gateway.payout_intake import Answer, PayoutIntake, PayoutRequest
+from gateway.payout_intake import Answer, PayoutIntake, PayoutRequest, only
 from shared.broker import Doorbell
 from shared.db import engine_for
 from shared.payouts.accept import Order
@@ -37,7 +37,7 @@ def intake(settings: Settings, world: World, doorbell: Doorbell) -> PayoutIntake
 
 def request(order: Order, key: str | None = None, body: bytes = b"{}") -> PayoutRequest:
     """A request as the handler makes it."""
-    return PayoutRequest(order, key, body, str(uuid.uuid4()), public)
+    return PayoutRequest(order.wallet_id, [order], key, body, str(uuid.uuid4()), only(public))
 
 
 def data(answer: Answer) -> dict[str, Any]:
@@ -184,3 +184,10 @@ def test_requests_that_arrive_during_a_flush_form_the_next_one() -> None:
     assert answers[:6] == [0, 10, 20, 30, 40, 50]
     assert isinstance(answers[6], Overloaded)
     assert groups == [[0], [1, 2, 3], [4, 5]]
+
+
+def test_requests_with_one_request_id_get_answers_of_their_own(world: World, intake: PayoutIntake) -> None:
+    """A client may send the same X-Request-Id twice: it is a label, and identifies nothing."""
+    driver_id = world.driver()
+    same = [request(world.order(driver_id))._replace(request_id="the same") for _ in range(3)]
+    assert len({data(answer)["id"] for answer in intake.flush(same)}) == 3
