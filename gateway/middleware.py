@@ -50,7 +50,9 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         return await handler(request)
     except Refusal as refusal:
-        return response(refusal_body(refusal, request_id, clock.now()), refusal.status)
+        wait = refusal.retry_after_seconds
+        headers = {"Retry-After": str(wait)} if wait is not None else None
+        return response(refusal_body(refusal, request_id, clock.now()), refusal.status, headers)
     except ApiError as error:
         failed = error
     except (Overloaded, Closing, OperationalError, InterfaceError, PoolTimeoutError) as unavailable:

@@ -105,6 +105,8 @@ class PayoutIntake:
         except OperationalError as error:
             logger.warning("intake.again", requests=len(requests), why=str(error.orig).strip())
             answers, accepted = self._transaction(requests, list(made), look=True)
+        except idempotency.Taken:
+            answers, accepted = self._transaction(requests, made)  # finds the other answer now
         except Exception:
             if len(requests) == 1:
                 raise

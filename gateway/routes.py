@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
-from gateway.handlers import drivers, funding, health, payouts, provider_webhooks
+from gateway.handlers import bulk, drivers, funding, health, payouts, provider_webhooks
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -24,12 +24,18 @@ ROUTES: Final = (
     Route("GET", "/health", health.health, None),
     Route("GET", "/api/v1/drivers", drivers.page, "drivers:read"),
     Route("POST", "/api/v1/drivers", drivers.register, "drivers:write"),
+    Route("POST", "/api/v1/drivers/bulk", bulk.register_drivers, "drivers:write"),
     Route("GET", "/api/v1/drivers/{id}", drivers.get, "drivers:read"),
     Route("GET", "/api/v1/payouts", payouts.page, "payouts:read"),
     Route("POST", "/api/v1/payouts", payouts.create, "payouts:write"),
     Route("POST", "/api/v1/payouts/instant", payouts.create_instant, "payouts:write"),
     Route("GET", "/api/v1/payouts/instant/fee", payouts.instant_fee, "payouts:read"),
+    Route("POST", "/api/v1/payouts/bulk", bulk.create_payouts, "payouts:write"),
+    Route("POST", "/api/v1/payouts/bulk/cancel", bulk.cancel_payouts, "payouts:write"),
+    Route("POST", "/api/v1/payouts/bulk/retry", bulk.retry_payouts, "payouts:write"),
     Route("GET", "/api/v1/payouts/{id}", payouts.get, "payouts:read"),
+    Route("POST", "/api/v1/payouts/{id}/cancel", payouts.cancel, "payouts:write"),
+    Route("POST", "/api/v1/payouts/{id}/retry", payouts.retry, "payouts:write"),
     Route("GET", "/api/v1/balance", funding.balance, "balance:read"),
     Route("POST", "/api/v1/funding/topup", funding.topup, "funding:write"),
     Route("POST", "/api/v1/webhooks/paystream", provider_webhooks.receive, None),

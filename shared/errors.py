@@ -12,6 +12,8 @@ class Refusal(Exception):
 
     status = 400
     code = "VALIDATION_ERROR"
+    retry_after_seconds: int | None = None
+    """When the same request may succeed by itself, if that is known."""
 
     def __init__(self, message: str, *, code: str | None = None, **details: Any) -> None:
         super().__init__(message)

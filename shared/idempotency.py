@@ -1,7 +1,8 @@
 """Idempotency: the answer to a POST is stored under the customer's key in the transaction that made it true.
 
-Callers hold the wallet's lock (`shared.ledger.lock`) while they look a key up and store its answer, so two
-requests with one key can't both find it free.
+Callers hold a lock while they look a key up and store its answer, so that two requests with one key can't both find
+it free: the intake of payouts the wallet's (`shared.ledger.lock`), the others the key's own (`lock`). Where the two
+meet on one key, `store` tells the later one.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from shared.db import as_rows
-from shared.errors import NotPayable
+from shared.errors import Conflict, NotPayable
 
 LIFETIME: Final = timedelta(hours=48)
 KEY_LENGTH_MAX: Final = 255
@@ -29,6 +30,19 @@ class Reused(NotPayable):
             "This Idempotency-Key was already used with a different request; use a new key for a new request",
             header="Idempotency-Key",
             key=key,
+        )
+
+
+class Taken(Conflict):
+    """Another request with this Idempotency-Key has just been answered."""
+
+    code = "IDEMPOTENCY_KEY_IN_USE"
+    retry_after_seconds = 1
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Another request with this Idempotency-Key is under way; repeat this one in a moment",
+            header="Idempotency-Key",
         )
 
 
@@ -64,15 +78,25 @@ def find(
     return {(row.wallet_id, row.key): Stored(*row) for row in rows}
 
 
+def lock(connection: sa.Connection, wallet_id: uuid.UUID, key: str) -> None:
+    """Makes requests with one key wait for each other, until the end of the transaction."""
+    connection.execute(
+        sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"{wallet_id} {key}"}
+    )
+
+
 def store(connection: sa.Connection, answers: Iterable[Stored], now: datetime) -> None:
     """Remembers answers for 48 hours; an expired answer under the same key is replaced.
 
     Callers do not store 429 and 5xx: those are no answers to the request.
+
+    Raises:
+        Taken: one of the keys has got an answer since it was looked up. The transaction must not be committed.
     """
     listed = list(answers)
     if not listed:
         return
-    connection.execute(
+    done = connection.execute(
         sa.text("""
             INSERT INTO idempotency_keys AS held
                 (wallet_id, key, fingerprint, http_status, answer, created_at, expires_at)
@@ -87,6 +111,8 @@ def store(connection: sa.Connection, answers: Iterable[Stored], now: datetime) -
         """),
         {"now": now, "expires_at": now + LIFETIME, "answers": as_rows(answer._asdict() for answer in listed)},
     )
+    if done.rowcount != len(listed):
+        raise Taken
 
 
 def forget_expired(connection: sa.Connection, now: datetime, *, limit: int) -> int:

@@ -9,9 +9,10 @@ import msgspec
 import sqlalchemy as sa
 from aiohttp import web
 
+from gateway.decoding import body_of
 from gateway.envelope import ApiError, refusal_body, response, success_body
 from gateway.state import CREDENTIAL, REQUEST_ID, SERVICES
-from shared import idempotency, ledger
+from shared import idempotency
 from shared.errors import Refusal
 from shared.idempotency import KEY_LENGTH_MAX, Reused, Stored
 
@@ -50,6 +51,14 @@ def idempotency_key(request: web.Request) -> str | None:
     return key
 
 
+async def no_body(request: web.Request) -> bytes:
+    """The body of a request that needs none: nothing, or an empty JSON object."""
+    raw = await body_of(request)
+    if raw.strip() not in (b"", b"{}"):
+        raise ApiError(400, "VALIDATION_ERROR", "This request takes no body")
+    return raw
+
+
 async def once(request: web.Request, raw: bytes, work: Callable[[sa.Connection, datetime], Any]) -> web.Response:
     """Does a POST's work in one transaction and answers with what it returns; under an Idempotency-Key, once.
 
@@ -62,7 +71,7 @@ async def once(request: web.Request, raw: bytes, work: Callable[[sa.Connection, 
 
     def run(connection: sa.Connection) -> tuple[int, bytes, bool]:
         if key is not None:
-            ledger.lock(connection, [wallet])
+            idempotency.lock(connection, wallet, key)
             stored = idempotency.find(connection, [(wallet, key)], now).get((wallet, key))
             if stored is not None:
                 if stored.fingerprint != fingerprint:

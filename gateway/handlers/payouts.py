@@ -1,10 +1,13 @@
 """Endpoints of payouts: create, instant pay and its fee, list, get."""
 
 import enum
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
+import sqlalchemy as sa
 from aiohttp import web
 
 from gateway import query
@@ -16,16 +19,21 @@ from gateway.handlers.common import (
     Reference,
     answer,
     idempotency_key,
+    no_body,
+    once,
     success,
     wallet_id,
 )
 from gateway.payout_intake import PayoutRequest, only
 from gateway.state import REQUEST_ID, SERVICES
-from shared import idempotency, prices
-from shared.errors import NotFound
+from shared import broker, idempotency, prices
+from shared.clock import rfc3339
+from shared.errors import NotFound, Refusal
 from shared.ids import DRIVER, PAYOUT, new_id, parse
 from shared.models.payouts import PayoutStatus, Rail
+from shared.payouts import cancel as canceling
 from shared.payouts import reading
+from shared.payouts import retry as retrying
 from shared.payouts.accept import Order
 from shared.payouts.edges import LIMIT_CENTS
 from shared.payouts.rows import PayoutRow, public
@@ -73,26 +81,26 @@ def instant_public(row: PayoutRow) -> dict[str, Any]:
 async def create(request: web.Request) -> web.Response:
     """Accepts a payout."""
     body, raw = await decoded(request, CreatePayout)
-    rail = Rail(body.urgency.value)
-    order = _order(request, body, rail)
-    return await _accept(request, raw, order, instant_public if rail is Rail.INSTANT else public)
+    show = instant_public if body.urgency is Urgency.INSTANT else public
+    return await _accept(request, raw, order_of(request, body, body.urgency), show)
 
 
 async def create_instant(request: web.Request) -> web.Response:
     """Accepts an instant payout."""
     body, raw = await decoded(request, CreateInstantPayout)
-    order = _order(request, body, Rail.INSTANT)._replace(requested_by=body.requestedBy)
+    order = order_of(request, body, Urgency.INSTANT)._replace(requested_by=body.requestedBy)
     return await _accept(request, raw, order, instant_public)
 
 
-def _order(request: web.Request, body: CreatePayout | CreateInstantPayout, rail: Rail) -> Order:
+def order_of(request: web.Request, body: CreatePayout | CreateInstantPayout, urgency: Urgency) -> Order:
+    """The order that a body asks for, on the wallet of the request's key."""
     return Order(
         id=new_id(),
         wallet_id=wallet_id(request),
         driver_id=parse(DRIVER, body.driverId),
         driver_reference=body.driverId,
         amount_cents=body.amount,
-        rail=rail,
+        rail=Rail(urgency.value),
         description=body.description,
         load_id=body.loadId,
     )
@@ -141,6 +149,44 @@ async def get(request: web.Request) -> web.Response:
     if row is None:
         raise NotFound(f"No payout {text[:100]}", code="PAYOUT_NOT_FOUND")
     return success(request, public(row))
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """Calls a payout off, if it is not submitted yet."""
+    raw = await no_body(request)
+    wallet, text = wallet_id(request), request.match_info["id"]
+    payout_id = parse(PAYOUT, text)
+
+    def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
+        row = _decided(text, payout_id, canceling.cancel(connection, wallet, [payout_id], now) if payout_id else {})
+        return {"id": text, "status": row.status, "canceledAt": rfc3339(now), "amount": row.amount_cents}
+
+    return await once(request, raw, work)
+
+
+async def retry(request: web.Request) -> web.Response:
+    """Queues a failed payout again: another attempt, whose money is reserved anew."""
+    raw = await no_body(request)
+    services, wallet, text = request.app[SERVICES], wallet_id(request), request.match_info["id"]
+    payout_id = parse(PAYOUT, text)
+    queued: list[uuid.UUID] = []
+
+    def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
+        answers = retrying.retry(connection, wallet, [payout_id], now, grace=services.grace) if payout_id else {}
+        row = _decided(text, payout_id, answers)
+        queued.append(row.id)
+        return {"id": text, "status": row.status, "retriedAt": rfc3339(now), "attempt": row.attempt}
+
+    response = await once(request, raw, work)
+    services.doorbell.ring(broker.SUBMIT_PAYOUTS, queued)
+    return response
+
+
+def _decided(text: str, payout_id: uuid.UUID | None, answers: Mapping[uuid.UUID, PayoutRow | Refusal]) -> PayoutRow:
+    outcome = answers[payout_id] if payout_id else NotFound(f"No payout {text[:100]}", code="PAYOUT_NOT_FOUND")
+    if isinstance(outcome, Refusal):
+        raise outcome
+    return outcome
 
 
 async def page(request: web.Request) -> web.Response:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from gateway.group_commit import Closing, GroupCommit, Overloaded
 from gateway.payout_intake import Answer, PayoutIntake, PayoutRequest, only
+from shared import idempotency
 from shared.broker import Doorbell
 from shared.db import engine_for
 from shared.payouts.accept import Order
@@ -191,3 +192,25 @@ def test_requests_with_one_request_id_get_answers_of_their_own(world: World, int
     driver_id = world.driver()
     same = [request(world.order(driver_id))._replace(request_id="the same") for _ in range(3)]
     assert len({data(answer)["id"] for answer in intake.flush(same)}) == 3
+
+
+def test_a_key_answered_elsewhere_in_the_meantime_is_noticed(
+    world: World, intake: PayoutIntake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given another kind of request that stores its answer between our look-up and our store, ours is refused."""
+    driver_id = world.driver()
+    find, looks = idempotency.find, []
+
+    def find_then_lose(connection: sa.Connection, keys: Any, now: Any) -> Any:
+        found = find(connection, keys, now)
+        if not looks:
+            with world.engine.begin() as other:
+                answer = idempotency.Stored(world.wallet_id, "key-5", b"another request", 200, b"{}")
+                idempotency.store(other, [answer], now)
+        looks.append(True)
+        return found
+
+    monkeypatch.setattr(idempotency, "find", find_then_lose)
+    [got] = intake.flush([request(world.order(driver_id), "key-5")])
+    assert (got.status, data(got)["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+    assert world.rows("SELECT count(*) FROM payouts WHERE driver_id = :id", id=driver_id) == [(0,)]

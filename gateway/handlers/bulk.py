@@ -1,0 +1,200 @@
+"""Bulk endpoints: up to 100 items a request, each with a result of its own, in request order.
+
+One bad item never spoils its neighbours; only a request that is no list of 1 to 100 items is refused as a whole.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from gateway.decoding import convert, decoded
+from gateway.envelope import ApiError
+from gateway.handlers.common import answer, idempotency_key, once, wallet_id
+from gateway.handlers.drivers import RegisterDriver
+from gateway.handlers.payouts import CreatePayout, Urgency, order_of
+from gateway.payout_intake import Outcome, PayoutRequest
+from gateway.state import REQUEST_ID, SERVICES
+from shared import broker, idempotency
+from shared.drivers.register import NewDriver, register
+from shared.errors import Invalid, NotFound, Refusal
+from shared.ids import DRIVER, PAYOUT, parse, show
+from shared.payouts.accept import Order
+from shared.payouts.cancel import cancel
+from shared.payouts.retry import retry
+from shared.payouts.rows import PayoutRow
+
+ITEMS_MAX: Final = 100
+
+Items = Annotated[list[Any], msgspec.Meta(min_length=1, max_length=ITEMS_MAX)]
+Shape = TypeVar("Shape")
+
+
+class BulkDrivers(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /drivers/bulk`; each item is one of `POST /drivers`."""
+
+    drivers: Items
+
+
+class BulkPayouts(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /payouts/bulk`; each item is one of `POST /payouts`, but for the urgency."""
+
+    payouts: Items
+    urgency: Urgency = Urgency.STANDARD
+
+
+class BulkIds(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /payouts/bulk/cancel` and `…/retry`."""
+
+    payoutIds: Annotated[list[str], msgspec.Meta(min_length=1, max_length=ITEMS_MAX)]
+
+
+def results(items: Sequence[tuple[dict[str, Any], Refusal | None]]) -> dict[str, Any]:
+    """The answer to a bulk request (reference: Bulk Operations)."""
+    shown = []
+    for index, (item, refusal) in enumerate(items):
+        result: dict[str, Any] = {"index": index, "item": item, "status": "success"}
+        if refusal is not None:
+            result |= {"status": "error", "error": refusal.message, "code": refusal.code}
+            if refusal.details:
+                result["details"] = refusal.details
+        shown.append(result)
+    failed = sum(refusal is not None for _, refusal in items)
+    return {"succeeded": len(items) - failed, "failed": failed, "total": len(items), "results": shown}
+
+
+def checked(content: Any, shape: type[Shape]) -> Shape | Invalid:
+    """One item in its shape, or why not."""
+    try:
+        return convert(content, shape)
+    except ApiError as error:
+        return Invalid(error.message, **error.details)
+
+
+def echo(content: Any, *names: str) -> dict[str, Any]:
+    """What a result shows of an item that was refused, so that its sender knows it again."""
+    known = content if isinstance(content, dict) else {}
+    return {name: known[name] for name in names if isinstance(known.get(name), str | int)}
+
+
+async def register_drivers(request: web.Request) -> web.Response:
+    """Registers drivers."""
+    body, raw = await decoded(request, BulkDrivers)
+    services, wallet = request.app[SERVICES], wallet_id(request)
+    items = [checked(content, RegisterDriver) for content in body.drivers]
+    news = [
+        NewDriver(item.ovnDriverId, item.name, item.email, item.phone)
+        for item in items
+        if isinstance(item, RegisterDriver)
+    ]
+    added: list[uuid.UUID] = []
+
+    def work(connection: Any, now: Any) -> dict[str, Any]:
+        registered = iter(register(connection, wallet, news, now, grace=services.grace))
+        shown: list[tuple[dict[str, Any], Refusal | None]] = []
+        for content, item in zip(body.drivers, items, strict=True):
+            outcome = item if isinstance(item, Invalid) else next(registered)
+            if isinstance(outcome, Refusal):
+                shown.append((echo(content, "ovnDriverId", "name"), outcome))
+                continue
+            added.append(outcome.id)
+            row = {"id": show(DRIVER, outcome.id), "ovnDriverId": outcome.ovn_driver_id, "name": outcome.name}
+            shown.append((row | {"status": outcome.status, "kycStatus": outcome.kyc_status}, None))
+        return results(shown)
+
+    response = await once(request, raw, work)
+    services.doorbell.ring(broker.REGISTER_DRIVERS, added)
+    return response
+
+
+async def create_payouts(request: web.Request) -> web.Response:
+    """Accepts payouts; funds go in request order."""
+    body, raw = await decoded(request, BulkPayouts)
+    items = [checked(content, CreatePayout) for content in body.payouts]
+    orders: list[Order | Invalid] = []
+    for content, item in zip(body.payouts, items, strict=True):
+        if isinstance(item, CreatePayout) and isinstance(content, dict) and "urgency" in content:
+            item = Invalid("urgency is set for the whole request, not for an item", field="urgency")
+        orders.append(item if isinstance(item, Invalid) else order_of(request, item, body.urgency))
+
+    def shape(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        following = iter(outcomes)
+        shown: list[tuple[dict[str, Any], Refusal | None]] = []
+        for content, order in zip(body.payouts, orders, strict=True):
+            outcome = order if isinstance(order, Invalid) else next(following)
+            if isinstance(outcome, Refusal):
+                shown.append((echo(content, "driverId", "amount", "loadId"), outcome))
+            else:
+                shown.append((brief(outcome), None))
+        return results(shown)
+
+    asked = PayoutRequest(
+        wallet_id=wallet_id(request),
+        orders=[order for order in orders if isinstance(order, Order)],
+        key=idempotency_key(request),
+        fingerprint=idempotency.fingerprint(request.method, request.path, raw),
+        request_id=request[REQUEST_ID],
+        shape=shape,
+    )
+    got = await request.app[SERVICES].payout_intake.submit(asked)
+    return answer(got.status, got.body, replayed=got.replayed)
+
+
+def brief(row: PayoutRow) -> dict[str, Any]:
+    """A payout as bulk results show it."""
+    return {
+        "id": show(PAYOUT, row.id),
+        "driverId": show(DRIVER, row.driver_id),
+        "loadId": row.load_id,
+        "amount": row.amount_cents,
+        "fee": row.fee_cents,
+        "netAmount": row.net_cents,
+        "status": row.status,
+    }
+
+
+async def cancel_payouts(request: web.Request) -> web.Response:
+    """Cancels payouts that are not submitted yet."""
+    body, raw = await decoded(request, BulkIds)
+    wallet = wallet_id(request)
+
+    def work(connection: Any, now: Any) -> dict[str, Any]:
+        return by_id(body.payoutIds, lambda ids: cancel(connection, wallet, ids, now))
+
+    return await once(request, raw, work)
+
+
+async def retry_payouts(request: web.Request) -> web.Response:
+    """Queues failed payouts again."""
+    body, raw = await decoded(request, BulkIds)
+    services, wallet = request.app[SERVICES], wallet_id(request)
+    queued: list[uuid.UUID] = []
+
+    def work(connection: Any, now: Any) -> dict[str, Any]:
+        def act(ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Outcome]:
+            answers = retry(connection, wallet, ids, now, grace=services.grace)
+            queued.extend(payout_id for payout_id, outcome in answers.items() if isinstance(outcome, PayoutRow))
+            return answers
+
+        return by_id(body.payoutIds, act)
+
+    response = await once(request, raw, work)
+    services.doorbell.ring(broker.SUBMIT_PAYOUTS, queued)
+    return response
+
+
+def by_id(texts: Sequence[str], act: Callable[[Sequence[uuid.UUID]], Mapping[uuid.UUID, Outcome]]) -> dict[str, Any]:
+    """The results of acting on payouts by their ids; an id named twice gets its result twice."""
+    ids = [parse(PAYOUT, text) for text in texts]
+    answers = act(list(dict.fromkeys(payout_id for payout_id in ids if payout_id is not None)))
+    shown: list[tuple[dict[str, Any], Refusal | None]] = []
+    for text, payout_id in zip(texts, ids, strict=True):
+        outcome = answers[payout_id] if payout_id else NotFound(f"No payout {text[:100]}", code="PAYOUT_NOT_FOUND")
+        if isinstance(outcome, Refusal):
+            status = outcome.details.get("status")
+            shown.append(({"id": text, **({"status": status} if status else {})}, outcome))
+        else:
+            shown.append(({"id": text, "status": outcome.status}, None))
+    return results(shown)
