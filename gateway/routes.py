@@ -26,6 +26,9 @@ ROUTES: Final = (
     Route("POST", "/api/v1/drivers", drivers.register, "drivers:write"),
     Route("POST", "/api/v1/drivers/bulk", bulk.register_drivers, "drivers:write"),
     Route("GET", "/api/v1/drivers/{id}", drivers.get, "drivers:read"),
+    Route("PUT", "/api/v1/drivers/{id}", drivers.update, "drivers:write"),
+    Route("DELETE", "/api/v1/drivers/{id}", drivers.delete, "drivers:write"),
+    Route("GET", "/api/v1/drivers/{id}/payouts", drivers.payouts, "drivers:read"),
     Route("GET", "/api/v1/payouts", payouts.page, "payouts:read"),
     Route("POST", "/api/v1/payouts", payouts.create, "payouts:write"),
     Route("POST", "/api/v1/payouts/instant", payouts.create_instant, "payouts:write"),
@@ -38,6 +41,7 @@ ROUTES: Final = (
     Route("POST", "/api/v1/payouts/{id}/retry", payouts.retry, "payouts:write"),
     Route("GET", "/api/v1/balance", funding.balance, "balance:read"),
     Route("POST", "/api/v1/funding/topup", funding.topup, "funding:write"),
+    Route("GET", "/api/v1/funding/transactions", funding.transactions, "balance:read"),
     Route("POST", "/api/v1/webhooks/paystream", provider_webhooks.receive, None),
 )
 

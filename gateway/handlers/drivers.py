@@ -1,8 +1,10 @@
 """Endpoints of drivers: register, list, get."""
 
-from typing import Annotated, Any
+import uuid
+from typing import Annotated, Any, Literal
 
 import msgspec
+import sqlalchemy as sa
 from aiohttp import web
 
 from gateway import query
@@ -11,11 +13,15 @@ from gateway.envelope import page as shaped_page
 from gateway.handlers.common import Reference, once, success, wallet_id
 from gateway.state import SERVICES
 from shared import broker
+from shared.clock import rfc3339
+from shared.drivers import edit, rows
 from shared.drivers import register as registering
-from shared.drivers import rows
-from shared.errors import NotFound, Refusal
+from shared.drivers.edit import unknown
+from shared.errors import Refusal
 from shared.ids import DRIVER, parse
 from shared.models.drivers import DriverStatus
+from shared.payouts import reading
+from shared.payouts.rows import public
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Email = Annotated[str, msgspec.Meta(max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
@@ -50,16 +56,69 @@ async def register(request: web.Request) -> web.Response:
     return answer
 
 
+def id_in(request: web.Request) -> uuid.UUID:
+    """The driver's id in the path; one that can't be an id is an unknown driver."""
+    text = request.match_info["id"]
+    driver_id = parse(DRIVER, text)
+    if driver_id is None:
+        raise unknown(text)
+    return driver_id
+
+
 async def get(request: web.Request) -> web.Response:
     """One driver."""
-    wallet, text = wallet_id(request), request.match_info["id"]
-    driver_id = parse(DRIVER, text)
-    row = None
-    if driver_id is not None:
-        row = await request.app[SERVICES].read(lambda connection: rows.get(connection, wallet, driver_id))
+    wallet, driver_id = wallet_id(request), id_in(request)
+    row = await request.app[SERVICES].read(lambda connection: rows.get(connection, wallet, driver_id))
     if row is None:
-        raise NotFound(f"No driver {text[:100]}", code="DRIVER_NOT_FOUND")
+        raise unknown(request.match_info["id"])
     return success(request, rows.public(row))
+
+
+class UpdateDriver(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `PUT /drivers/:id`; what is left out stays."""
+
+    name: Name | None = None
+    email: Email | None = None
+    phone: Phone | None = None
+    status: Literal["active", "inactive"] | None = None
+
+
+async def update(request: web.Request) -> web.Response:
+    """Changes a driver."""
+    wallet, driver_id = wallet_id(request), id_in(request)
+    body, _ = await decoded(request, UpdateDriver)
+    active = None if body.status is None else body.status == "active"
+    changes = edit.Changes(body.name, body.email, body.phone, active)
+    services = request.app[SERVICES]
+    now = services.clock.now()
+    row = await services.write(lambda connection: edit.update(connection, wallet, driver_id, changes, now))
+    return success(request, rows.public(row))
+
+
+async def delete(request: web.Request) -> web.Response:
+    """Deletes a driver who has no open payout."""
+    wallet, driver_id = wallet_id(request), id_in(request)
+    services = request.app[SERVICES]
+    now = services.clock.now()
+    await services.write(lambda connection: edit.delete(connection, wallet, driver_id, now))
+    return success(request, {"id": request.match_info["id"], "status": "inactive", "deletedAt": rfc3339(now)})
+
+
+async def payouts(request: web.Request) -> web.Response:
+    """A page of a driver's payouts, newest first."""
+    query.only(request, "page", "pageSize")
+    wallet, driver_id, paging = wallet_id(request), id_in(request), query.paging(request)
+
+    def read(connection: sa.Connection) -> reading.Page | None:
+        if rows.get(connection, wallet, driver_id) is None:
+            return None
+        return reading.page(connection, wallet, number=paging.number, size=paging.size, driver_id=driver_id)
+
+    found = await request.app[SERVICES].read(read)
+    if found is None:
+        raise unknown(request.match_info["id"])
+    items = [public(row) for row in found.rows]
+    return success(request, shaped_page(items, found.total, paging.number, paging.size))
 
 
 async def page(request: web.Request) -> web.Response:

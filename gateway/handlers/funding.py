@@ -8,11 +8,13 @@ from aiohttp import web
 
 from gateway import query
 from gateway.decoding import decoded
+from gateway.envelope import page as shaped_page
 from gateway.handlers.common import AmountCents, Description, once, success, wallet_id
 from gateway.state import CREDENTIAL, SERVICES
 from shared import broker, funding, ledger
 from shared.clock import rfc3339
-from shared.ids import TRANSACTION, show
+from shared.ids import PAYOUT, TRANSACTION, show
+from shared.ledger import statement
 
 
 class Method(enum.StrEnum):
@@ -70,3 +72,29 @@ async def topup(request: web.Request) -> web.Response:
     answer = await once(request, raw, work)
     services.doorbell.ring(broker.REQUEST_TOPUPS, [row.id for row in asked])
     return answer
+
+
+async def transactions(request: web.Request) -> web.Response:
+    """A page of the wallet's statement, newest first; `balance` is what was available after each line."""
+    query.only(request, "page", "pageSize", "type")
+    wallet, paging = wallet_id(request), query.paging(request)
+    line_type = query.choice(request, "type", statement.LineType)
+    lines, total = await request.app[SERVICES].read(
+        lambda connection: statement.page(
+            connection, wallet, number=paging.number, size=paging.size, line_type=line_type
+        )
+    )
+    items = [
+        {
+            "id": show(TRANSACTION, line.id),
+            "type": line.type,
+            "amount": line.amount_cents,
+            "balance": line.available_after_cents,
+            "description": line.description,
+            "payoutId": line.payout_id and show(PAYOUT, line.payout_id),
+            "topupId": line.topup_id and show(TRANSACTION, line.topup_id),
+            "createdAt": rfc3339(line.created_at),
+        }
+        for line in lines
+    ]
+    return success(request, shaped_page(items, total, paging.number, paging.size))

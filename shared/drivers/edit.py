@@ -1,0 +1,89 @@
+"""Editing drivers: the customer's changes, and a delete that keeps the books."""
+
+import uuid
+from datetime import datetime
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from shared.drivers.rows import DriverRow, get
+from shared.errors import Conflict, NotFound
+from shared.ids import DRIVER, show
+
+
+class Changes(NamedTuple):
+    """What the customer changes of a driver; None leaves it."""
+
+    name: str | None = None
+    email: str | None = None
+    phone: str | None = None
+    active: bool | None = None
+
+
+def update(
+    connection: sa.Connection, wallet_id: uuid.UUID, driver_id: uuid.UUID, changes: Changes, now: datetime
+) -> DriverRow:
+    """Changes a driver. One who is switched on again is what the provider's word makes him: active if verified,
+    else pending or invited.
+
+    Raises:
+        NotFound: the wallet has no such driver.
+    """
+    connection.execute(
+        sa.text("""
+            UPDATE drivers SET name = coalesce(:name, name), email = coalesce(:email, email),
+                phone = coalesce(:phone, phone), updated_at = :now,
+                status = CASE
+                    WHEN CAST(:active AS boolean) IS NULL THEN status
+                    WHEN NOT :active THEN 'inactive'
+                    WHEN kyc_status = 'verified' THEN 'active'
+                    WHEN recipient_id IS NOT NULL THEN 'pending'
+                    ELSE 'invited' END
+            WHERE id = :id AND wallet_id = :wallet_id AND deleted_at IS NULL
+        """),
+        {"id": driver_id, "wallet_id": wallet_id, "now": now, **changes._asdict()},
+    )
+    row = get(connection, wallet_id, driver_id)
+    if row is None:
+        raise unknown(show(DRIVER, driver_id))
+    return row
+
+
+def delete(connection: sa.Connection, wallet_id: uuid.UUID, driver_id: uuid.UUID, now: datetime) -> None:
+    """Deletes a driver for the customer; the row stays for the payouts that name it, and his `ovnDriverId` is free.
+
+    Raises:
+        NotFound: the wallet has no such driver.
+        Conflict: a payout to him has not ended.
+    """
+    found = connection.scalar(
+        sa.text("SELECT id FROM drivers WHERE id = :id AND wallet_id = :wallet_id AND deleted_at IS NULL FOR UPDATE"),
+        {"id": driver_id, "wallet_id": wallet_id},
+    )
+    if found is None:
+        raise unknown(show(DRIVER, driver_id))
+    pending = connection.scalar(
+        sa.text("""
+            SELECT count(*) FROM payouts
+            WHERE driver_id = :id AND status IN ('validated', 'queued', 'processing')
+        """),
+        {"id": driver_id},
+    )
+    if pending:
+        raise Conflict(
+            f"This driver has {pending} payouts that have not ended; cancel them or wait",
+            code="DRIVER_HAS_OPEN_PAYOUTS",
+            pendingPayouts=pending,
+        )
+    connection.execute(
+        sa.text("""
+            UPDATE drivers SET status = 'inactive', deleted_at = :now, updated_at = :now, next_action_at = NULL
+            WHERE id = :id
+        """),
+        {"id": driver_id, "now": now},
+    )
+
+
+def unknown(reference: str) -> NotFound:
+    """The refusal for a driver that this wallet does not have."""
+    return NotFound(f"No driver {reference[:100]}", code="DRIVER_NOT_FOUND")
