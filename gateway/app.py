@@ -20,7 +20,7 @@ from shared.db import engine_for, wait_until_ready
 from shared.settings import Settings
 
 INTAKE_CONNECTIONS = 2
-"""Connections that the intakes' threads need; the rest of the pool serves reads and other changes."""
+"""Connections that the intakes' threads need; one more looks keys up, the rest serve reads and other changes."""
 
 
 def create(settings: Settings, clock: Clock | None = None) -> web.Application:
@@ -30,10 +30,12 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
     routes.add_to(application)
 
     async def services(application: web.Application) -> AsyncIterator[None]:
-        engine = engine_for(settings, "gateway", pool_size=max(settings.database_pool_size - INTAKE_CONNECTIONS, 1))
+        readers = max(settings.database_pool_size - INTAKE_CONNECTIONS - 1, 1)
+        engine = engine_for(settings, "gateway", pool_size=readers)
         # An intake finds a dead connection by using it, and begins again: asking first would cost every flush.
         intake_engine = engine_for(settings, "gateway-intake", pool_size=INTAKE_CONNECTIONS, pool_pre_ping=False)
         await asyncio.to_thread(wait_until_ready, engine, revision=migrations.HEAD)
+        key_engine = engine_for(settings, "gateway-keys", pool_size=1)
         used = clock or SystemClock()
         doorbell = Doorbell(settings)
         application[SERVICES] = made = Services(
@@ -41,7 +43,9 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
             engine=engine,
             doorbell=doorbell,
             clock=used,
-            threads=ThreadPoolExecutor(max(settings.database_pool_size - INTAKE_CONNECTIONS, 1), "database"),
+            threads=ThreadPoolExecutor(readers, "database"),
+            key_engine=key_engine,
+            key_thread=ThreadPoolExecutor(1, "keys"),
             keyring=Keyring(settings.key_pepper, used),
             payout_intake=PayoutIntake(settings, intake_engine, doorbell, used),
             webhook_intake=WebhookIntake(settings, intake_engine, doorbell, used),
@@ -50,9 +54,11 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
         await made.payout_intake.close()
         await made.webhook_intake.close()
         made.threads.shutdown()
+        made.key_thread.shutdown()
         doorbell.close()
         engine.dispose()
         intake_engine.dispose()
+        key_engine.dispose()
 
     application.cleanup_ctx.append(services)
     return application

@@ -31,7 +31,7 @@ class _Refused(ValueError):
 
 async def body_of(request: web.Request) -> bytes:
     """The raw body, bounded in size and time."""
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    if any(value.lower() != "identity" for value in request.headers.getall("Content-Encoding", [])):
         raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Compressed bodies are not accepted; send it as it is")
     if request.content_length is not None and request.content_length > BODY_BYTES_MAX:
         raise _too_large()
@@ -47,6 +47,8 @@ async def body_of(request: web.Request) -> bytes:
         ) from None
     except web.HTTPRequestEntityTooLarge:
         raise _too_large() from None
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise ApiError(400, "BAD_REQUEST", f"The body did not arrive whole: {type(error).__name__}") from None
 
 
 async def decoded(request: web.Request, shape: type[Shape]) -> tuple[Shape, bytes]:
@@ -110,8 +112,9 @@ def _too_large() -> ApiError:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise _Refused(f"the field {next(name for name in names if names.count(name) > 1)!r} is there twice")
+        seen: set[str] = set()
+        repeated = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise _Refused(f"the field {repeated[:100]!r} is there twice")
     return found
 
 

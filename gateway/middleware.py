@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from gateway.envelope import ApiError, error_body, refusal_body, response
 from gateway.group_commit import Closing, Overloaded
-from gateway.routes import SCOPES
+from gateway.routes import ELSEWHERE, SCOPES
 from gateway.state import CREDENTIAL, REQUEST_ID, SERVICES
 from shared.errors import Refusal
 
@@ -76,15 +76,13 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
 @web.middleware
 async def authentication(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Finds the wallet by the key alone and checks the scope; unknown paths are answered before any key is read."""
-    if request.match_info.http_exception is not None:
-        raise request.match_info.http_exception
     route = _route(request)
     scope = SCOPES[request.method, route] if route and (request.method, route) in SCOPES else None
     if scope is None:
         return await handler(request)
     services = request.app[SERVICES]
     kind, _, key = request.headers.get("Authorization", "").partition(" ")
-    credential = await services.keyring.find(key.strip(), services.read) if kind.lower() == "bearer" else None
+    credential = await services.keyring.find(key.strip(), services.read_key) if kind.lower() == "bearer" else None
     if credential is None:
         raise ApiError(
             401,
@@ -108,7 +106,7 @@ def _request_id(request: web.Request) -> str:
 
 def _route(request: web.Request) -> str | None:
     resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else None
+    return resource.canonical if resource is not None and resource.canonical != ELSEWHERE else None
 
 
 def _http_error(request: web.Request, error: web.HTTPException) -> ApiError:

@@ -1,7 +1,7 @@
 """The URL table: every endpoint, its handler, and the scope that a key needs for it."""
 
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NoReturn
 
 from aiohttp import web
 
@@ -45,10 +45,30 @@ ROUTES: Final = (
     Route("POST", "/api/v1/webhooks/paystream", provider_webhooks.receive, None),
 )
 
+ELSEWHERE: Final = "/{elsewhere}"
+
 SCOPES: Final = {(route.method, route.path): route.scope for route in ROUTES}
 
 
 def add_to(application: web.Application) -> None:
-    """Adds every route to the application."""
+    """Adds every route to the application, and one for all other paths: every answer passes the middlewares."""
     for route in ROUTES:
-        application.router.add_route(route.method, route.path, route.handler)
+        application.router.add_route(route.method, route.path, route.handler, expect_handler=_continue)
+    application.router.add_route("*", "/{elsewhere:.*}", _elsewhere, expect_handler=_continue)
+
+
+async def _continue(request: web.Request) -> None:
+    """`Expect: 100-continue` is met; any other expectation is ignored, as RFC 9110 allows."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+async def _elsewhere(request: web.Request) -> NoReturn:
+    """No endpoint has this path with this method: 405 where another method has, else 404."""
+    allowed: set[str] = set()
+    for resource in request.app.router.resources():
+        if resource.canonical != ELSEWHERE:
+            allowed |= (await resource.resolve(request))[1]
+    if allowed:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+    raise web.HTTPNotFound

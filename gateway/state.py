@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 import sqlalchemy as sa
 from aiohttp import web
 
+from gateway.group_commit import Overloaded
 from gateway.keyring import Keyring
 from gateway.payout_intake import PayoutIntake
 from gateway.webhook_intake import WebhookIntake
@@ -30,9 +31,13 @@ class Services:
     doorbell: Doorbell
     clock: Clock
     threads: ThreadPoolExecutor
+    key_engine: sa.Engine
+    key_thread: ThreadPoolExecutor
     keyring: Keyring
     payout_intake: PayoutIntake
     webhook_intake: WebhookIntake
+    under_way: int = 0
+    """Reads and changes that run or wait for a thread."""
 
     @property
     def grace(self) -> timedelta:
@@ -40,22 +45,44 @@ class Services:
         return timedelta(seconds=self.settings.doorbell_grace_seconds)
 
     async def read(self, work: Callable[[sa.Connection], Result]) -> Result:
-        """Runs a read off the event loop, on a connection of its own."""
+        """Runs a read off the event loop, on a connection of its own.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
 
         def run() -> Result:
             with self.engine.connect() as connection:
                 return work(connection)
 
-        return await asyncio.get_running_loop().run_in_executor(self.threads, run)
+        return await self._threaded(run)
 
     async def write(self, work: Callable[[sa.Connection], Result]) -> Result:
-        """Runs a change off the event loop, in one transaction."""
+        """Runs a change off the event loop, in one transaction; raises as `read` does."""
 
         def run() -> Result:
             with self.engine.begin() as connection:
                 return work(connection)
 
-        return await asyncio.get_running_loop().run_in_executor(self.threads, run)
+        return await self._threaded(run)
+
+    async def read_key(self, work: Callable[[sa.Connection], Credential | None]) -> Credential | None:
+        """Looks a key up, on a thread and a connection that other reads can't occupy."""
+
+        def run() -> Credential | None:
+            with self.key_engine.connect() as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self.key_thread, run)
+
+    async def _threaded(self, run: Callable[[], Result]) -> Result:
+        if self.under_way >= self.settings.intake_queue_size:
+            raise Overloaded
+        self.under_way += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.threads, run)
+        finally:
+            self.under_way -= 1
 
 
 SERVICES: Final = web.AppKey("services", Services)

@@ -18,7 +18,11 @@ logger = structlog.get_logger(__name__)
 RUNG = Counter("ovnpay_due_rung_total", "Due rows that the tick rang the doorbell for.", ["kind"])
 BACKLOG = Gauge("ovnpay_due_backlog", "Rows that are due.", ["kind"])
 BACKLOG_AGE = Gauge("ovnpay_due_oldest_age_seconds", "How long the oldest due row has been due.", ["kind"])
-PAYOUTS = Gauge("ovnpay_payouts", "Payouts that have not ended, by status, and those held for a person.", ["status"])
+PAYOUTS = Gauge(
+    "ovnpay_payouts",
+    "Payouts that have not ended, by status; those held, and submissions unresolved, wait for a person.",
+    ["status"],
+)
 LEDGER_BREAKS = Gauge("ovnpay_ledger_breaks", "Laws of the ledger that some wallet breaks; anything but 0 is a page.")
 LEDGER_PROVED = Gauge("ovnpay_ledger_proved_timestamp_seconds", "When the ledger was last proved, in Unix time.")
 LAST_TICK = Gauge("ovnpay_scheduler_last_tick_timestamp_seconds", "When the tick last ended well, in Unix time.")
@@ -34,6 +38,8 @@ class Jobs:
     clock: Clock
     ticked_at: float = field(default_factory=time.monotonic)
 
+    messages_waiting_max = 200
+    """A queue with more than this is not rung again: nobody is there to hear, and Redis must not fill up."""
     rows_a_claim = 500
     claims_a_tick = 20
     again_seconds = 10.0
@@ -41,6 +47,8 @@ class Jobs:
     def tick(self) -> None:
         """Rings the bell for every due row, at most 10,000 of a kind; the next tick, a second later, goes on."""
         for kind in due.KINDS:
+            if self.doorbell.waiting(kind.bell.queue) > self.messages_waiting_max:
+                continue
             for _ in range(self.claims_a_tick):
                 with self.engine.begin() as connection:
                     ids = due.claim(connection, kind, limit=self.rows_a_claim, again_seconds=self.again_seconds)
@@ -63,6 +71,7 @@ class Jobs:
                     SELECT status, count(*) FROM payouts WHERE status IN ('validated', 'queued', 'processing')
                     GROUP BY status
                     UNION ALL SELECT 'held', count(*) FROM payouts WHERE held_reason IS NOT NULL
+                    UNION ALL SELECT 'unresolved', count(*) FROM submissions WHERE status = 'unresolved'
                 """)
             )
             counts = {"validated": 0, "queued": 0, "processing": 0} | {row[0]: row[1] for row in rows}
@@ -73,6 +82,7 @@ class Jobs:
         """Checks the laws of the ledger over everything, at one moment."""
         engine = self.engine.execution_options(isolation_level="REPEATABLE READ")
         with engine.connect() as connection, connection.begin():
+            connection.execute(sa.text("SET LOCAL statement_timeout = '30min'"))
             found = breaks(connection)
         for broken in found:
             logger.error("ledger.broken", wallet=str(broken.wallet_id), what=broken.explanation)
@@ -81,7 +91,12 @@ class Jobs:
 
     def forget_expired_keys(self) -> None:
         """Deletes idempotency keys past their lifetime."""
-        with self.engine.begin() as connection:
-            count = idempotency.forget_expired(connection, self.clock.now(), limit=10_000)
-        if count:
-            logger.info("idempotency_keys.forgotten", count=count)
+        forgotten = 0
+        for _ in range(100):
+            with self.engine.begin() as connection:
+                count = idempotency.forget_expired(connection, self.clock.now(), limit=10_000)
+            forgotten += count
+            if count < 10_000:
+                break
+        if forgotten:
+            logger.info("idempotency_keys.forgotten", count=forgotten)

@@ -123,6 +123,14 @@ class Doorbell:
         except queue.Full:
             self.dropped += len(ids)
 
+    def waiting(self, queue_name: str) -> int:
+        """How many messages wait or are being worked on in a queue; 0 where Redis does not say."""
+        try:
+            count = self._broker.client.hlen(f"ovnpay:{queue_name}.msgs")
+        except redis.RedisError:
+            return 0
+        return count if isinstance(count, int) else 0
+
     def close(self, timeout_seconds: float = 2.0) -> None:
         """Sends what is waiting, then stops."""
         self._queue.put(None)

@@ -35,6 +35,11 @@ def engine_for(settings: Settings, service: str, **options: Any) -> sa.Engine:
         connect_args={
             "application_name": f"ovnpay-{service}",
             "connect_timeout": 5,
+            # A server that vanished, not closed, is noticed in half a minute; a live one answers before that.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 35_000,
             "options": "-c timezone=UTC -c lock_timeout=5s -c statement_timeout=30s "
             "-c idle_in_transaction_session_timeout=60s",
         },

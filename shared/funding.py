@@ -11,10 +11,10 @@ import structlog
 from shared import ledger
 from shared.ids import TRANSACTION, new_id, show
 from shared.models.ledger import TransferKind
+from shared.paystream.client import Paystream
 from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown, backoff_seconds
 from shared.paystream.wire import (
     BalanceTransaction,
-    Call,
     TopupAnswer,
     UnexpectedAnswer,
     credits_call,
@@ -30,8 +30,11 @@ SETTLEMENT_FIRST_SECONDS: Final = {"rtp": 0.3, "bank_transfer": 2.0}
 SETTLEMENT_MOST_SECONDS: Final = 1800.0
 """How soon, and how seldom at the last, the provider is asked whether a top-up has settled."""
 
-CREDITS_READ: Final = 100
-"""How many of the provider's latest credits are read to find a top-up among them."""
+MARGIN_SECONDS: Final = 600.0
+"""A key is not re-sent this close to the end of its lifetime: the provider's clock is not ours."""
+EARLIER: Final = timedelta(hours=1)
+"""How much before our asking the provider's credits are read back to: its clock is not ours."""
+PAGES_MAX: Final = 200
 
 
 class TopupRow(NamedTuple):
@@ -122,15 +125,40 @@ class HeldTopup(NamedTuple):
     provider_id: str | None
     attempts: int
     token: uuid.UUID
-
-    def call(self) -> Call:
-        """The next question to the provider: to make it, or whether it has settled."""
-        if self.provider_id is None:
-            return topup_call(self.mode, self.id, self.amount_cents, self.method)
-        return credits_call(self.mode, CREDITS_READ)
+    created_at: datetime
+    key_may_be_forgotten: bool
 
 
-def claim(connection: sa.Connection, topup_ids: Sequence[uuid.UUID], *, lease_seconds: float) -> list[HeldTopup]:
+def ask(paystream: Paystream, held: HeldTopup) -> Outcome | None:
+    """The next question to the provider: to make the top-up, or whether it has settled.
+
+    None: its key may be forgotten, so asking again might debit the bank twice; a person has to look.
+    """
+    if held.provider_id is None:
+        if held.key_may_be_forgotten:
+            return None
+        return paystream.call(topup_call(held.mode, held.id, held.amount_cents, held.method))
+    call, since = credits_call(held.mode), held.created_at - EARLIER
+    for _ in range(PAGES_MAX):
+        outcome = paystream.call(call)
+        if not isinstance(outcome, Accepted):
+            return outcome
+        try:
+            lines = read(outcome.data, list[BalanceTransaction])
+        except UnexpectedAnswer as error:
+            return Unknown(str(error))
+        credit = next((line for line in lines if line.reference == held.provider_id and line.type == "credit"), None)
+        if credit is not None:
+            return Accepted(credit)
+        if outcome.next_cursor is None or (lines and lines[-1].created_at < since):
+            break
+        call = call._replace(params={**(call.params or {}), "cursor": outcome.next_cursor})
+    return Accepted(None)
+
+
+def claim(
+    connection: sa.Connection, topup_ids: Sequence[uuid.UUID], *, lease_seconds: float, key_lifetime_seconds: float
+) -> list[HeldTopup]:
     """Takes the top-ups that are pending and that nobody holds."""
     rows = connection.execute(
         sa.text("""
@@ -141,23 +169,33 @@ def claim(connection: sa.Connection, topup_ids: Sequence[uuid.UUID], *, lease_se
             )
             UPDATE topups SET lease_token = :token, attempts = attempts + 1,
                 lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds),
-                next_action_at = clock_timestamp() + make_interval(secs => :lease_seconds)
+                next_action_at = clock_timestamp() + make_interval(secs => :lease_seconds),
+                first_sent_at = coalesce(first_sent_at, clock_timestamp())
             FROM free, wallets WHERE topups.id = free.id AND wallets.id = topups.wallet_id
-            RETURNING topups.id, wallet_id, wallets.mode, amount_cents, method, provider_id, attempts, lease_token
+            RETURNING topups.id, wallet_id, wallets.mode, amount_cents, method, provider_id, attempts, lease_token,
+                      topups.created_at, clock_timestamp() > first_sent_at + make_interval(secs => :safe_seconds)
         """),
-        {"ids": list(topup_ids), "token": uuid.uuid4(), "lease_seconds": lease_seconds},
+        {
+            "ids": list(topup_ids),
+            "token": uuid.uuid4(),
+            "lease_seconds": lease_seconds,
+            "safe_seconds": key_lifetime_seconds - lease_seconds - MARGIN_SECONDS,
+        },
     )
     return [HeldTopup(*row) for row in rows]
 
 
-def record(connection: sa.Connection, held: HeldTopup, outcome: Outcome, now: datetime) -> None:
-    """Records what the provider said of a top-up; nothing, if the lease is no longer ours."""
+def record(connection: sa.Connection, held: HeldTopup, outcome: Outcome | None, now: datetime) -> None:
+    """Records what `ask` brought back; nothing, if the lease is no longer ours."""
     mine = connection.scalar(
         sa.text("SELECT true FROM topups WHERE id = :id AND lease_token = :token AND status = 'pending' FOR UPDATE"),
         {"id": held.id, "token": held.token},
     )
     if not mine:
         logger.warning("topup.fenced", topup=show(TRANSACTION, held.id))
+        return
+    if outcome is None:
+        _give_up(connection, held)
         return
     if isinstance(outcome, Rejected) and held.provider_id is None:
         _fail(connection, held, f"{outcome.code}: {outcome.message}", now)
@@ -170,9 +208,12 @@ def record(connection: sa.Connection, held: HeldTopup, outcome: Outcome, now: da
             if held.provider_id is None:
                 changes |= {"provider_id": read(outcome.data, TopupAnswer).id, "attempts": 0}
                 wait_seconds = first_seconds
-            elif _credited(held, outcome.data):
-                _settle(connection, held.id, held.wallet_id, held.amount_cents, now)
-                return
+            elif outcome.data is not None:
+                if outcome.data.amount == held.amount_cents:
+                    _settle(connection, held.id, held.wallet_id, held.amount_cents, now)
+                    return
+                changes["error"] = f"Paystream credited {outcome.data.amount} cents instead of {held.amount_cents}"
+                logger.error("topup.mismatch", topup=show(TRANSACTION, held.id), why=changes["error"])
         except UnexpectedAnswer as error:
             changes["error"] = str(error)
     elif isinstance(outcome, Throttled):
@@ -188,14 +229,15 @@ def record(connection: sa.Connection, held: HeldTopup, outcome: Outcome, now: da
     )
 
 
-def _credited(held: HeldTopup, data: object) -> bool:
-    """Whether a credit for this top-up, of its amount, is among the provider's."""
-    for line in read(data, list[BalanceTransaction]):
-        if line.reference == held.provider_id and line.type == "credit":
-            if line.amount != held.amount_cents:
-                raise UnexpectedAnswer(f"Paystream credited {line.amount} cents instead of {held.amount_cents}")
-            return True
-    return False
+def _give_up(connection: sa.Connection, held: HeldTopup) -> None:
+    connection.execute(
+        sa.text("""
+            UPDATE topups SET next_action_at = NULL, lease_token = NULL, lease_expires_at = NULL,
+                last_error = 'no answer within the lifetime of its key' WHERE id = :id
+        """),
+        {"id": held.id},
+    )
+    logger.error("topup.unresolved", topup=show(TRANSACTION, held.id), hint="ask Paystream whether it was made")
 
 
 def _fail(connection: sa.Connection, held: HeldTopup, why: str, now: datetime) -> None:

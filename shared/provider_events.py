@@ -8,7 +8,7 @@ import hashlib
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -31,7 +31,7 @@ ORPHAN_LIFETIME = timedelta(days=1)
 class _Data(msgspec.Struct, rename="camel"):
     payment_id: str | None = None
     payout_id: str | None = None
-    amount: int | None = None
+    amount: Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)] | None = None
     status: str | None = None
     failure_code: str | None = None
     failure_reason: str | None = None
@@ -77,7 +77,7 @@ def read(body: bytes) -> Notice:
     """
     try:
         content = msgspec.json.decode(body, type=_Body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # DecodeError, UnicodeDecodeError
         raise Malformed(f"The body is not a Paystream event: {error}") from error
     kind = content.type or content.event
     if not kind or "\0" in body.decode(errors="replace") or b"\\u0000" in body:
@@ -187,6 +187,9 @@ def apply(connection: sa.Connection, event_ids: Sequence[uuid.UUID], now: dateti
         else None
         for row, answer in zip(rows, answers, strict=True)
     ]
+    for row, answer, due in zip(rows, answers, dues, strict=True):
+        if answer.verdict is Verdict.ORPHAN and due is None:
+            logger.error("provider_event.unplaced", event_id=row.id.hex, type=row.type, payment=row.payment_id)
     connection.execute(
         sa.text("""
             UPDATE provider_events SET status = handled.status, outcome = handled.outcome, attempts = attempts + 1,

@@ -48,7 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a call to the provider may take before its outcome counts as unknown."""
 
     paystream_concurrency: int = 16
-    """Calls to the provider at the same time, for each worker process."""
+    """Calls to the provider at the same time, for each worker process; as many again for instant payouts."""
 
     paystream_key_lifetime_seconds: float = 24 * 3600.0
     """How long the provider remembers an idempotency key; past it a submission is looked up, never re-sent."""
@@ -60,6 +60,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     gateway_port: int = 8080
     gateway_metrics_port: int = 9101
     workers_metrics_port: int = 9102
+    workers_threads: int = 6
+    """Threads of each worker process; `ovnpay workers --threads` sets it."""
+
     scheduler_metrics_port: int = 9103
 
     database_pool_size: int = 8

@@ -15,14 +15,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="ovnpay workers", description="Run worker processes.")
     parser.add_argument("--queues", default=",".join(QUEUES), help="comma-separated queues (default: all: %(default)s)")
     parser.add_argument("--processes", type=int, default=1, help="worker processes (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=6, help="threads in each process (default: %(default)s)")
+    parser.add_argument(
+        "--threads", type=int, default=None, help="threads in each process (default: OVNPAY_WORKERS_THREADS, 6)"
+    )
     options = parser.parse_args(arguments)
     queues = [name.strip() for name in options.queues.split(",") if name.strip()]
     unknown = sorted(set(queues) - set(QUEUES))
-    if unknown or options.processes < 1 or options.threads < 1:
+    if unknown or options.processes < 1 or (options.threads or 1) < 1:
         parser.error(f"unknown queues {', '.join(unknown)}" if unknown else "processes and threads must be positive")
     try:
-        load()
+        threads = options.threads or load().workers_threads
+        os.environ["OVNPAY_WORKERS_THREADS"] = str(threads)
     except SettingsError as error:
         print(f"ovnpay workers: {error}", file=sys.stderr)
         return 2
@@ -31,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder = tempfile.mkdtemp(prefix="ovnpay-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     try:
-        return run(queues, options.processes, options.threads)
+        return run(queues, options.processes, threads)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,5 +1,7 @@
 """What an actor needs: made once in each worker process, after the fork."""
 
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -32,6 +34,14 @@ class Context:
         """How long a payout on this rail waits for its webhook."""
         seconds: float = getattr(self.settings, f"poll_after_{rail.value}_seconds")
         return timedelta(seconds=seconds)
+
+    def split_off(self, ids: Sequence[uuid.UUID]) -> tuple[Sequence[uuid.UUID], Sequence[uuid.UUID]]:
+        """As many as can be called within a lease even if each call times out and every thread is at it, and the
+        rest, for another message."""
+        settings = self.settings
+        rounds = settings.lease_seconds / settings.paystream_timeout_seconds / 2
+        most = max(int(rounds * settings.paystream_concurrency / settings.workers_threads), 1)
+        return ids[:most], ids[most:]
 
     def close(self) -> None:
         """Rings what is waiting, then closes the connections."""

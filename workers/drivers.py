@@ -2,19 +2,28 @@
 
 import uuid
 
+import structlog
+
 from shared import broker
 from shared.drivers import recipients
+from shared.ids import DRIVER, show
 from workers.context import Context
+
+logger = structlog.get_logger(__name__)
 
 
 def register_drivers(context: Context, driver_ids: list[uuid.UUID]) -> None:
     """invited → pending → active, one step for each call."""
+    mine, others = context.split_off(driver_ids)
+    context.doorbell.ring(broker.REGISTER_DRIVERS, others)
     with context.engine.begin() as connection:
-        held = recipients.claim(connection, driver_ids, lease_seconds=context.settings.lease_seconds)
-    outcomes = context.paystream.call_all([driver.call() for driver in held])
-    with context.engine.begin() as connection:
-        for driver, outcome in zip(held, outcomes, strict=True):
-            recipients.record(connection, driver, outcome, context.clock.now())
+        held = recipients.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
+    for place, outcome in context.paystream.call_each([driver.call() for driver in held]):
+        try:
+            with context.engine.begin() as connection:
+                recipients.record(connection, held[place], outcome, context.clock.now())
+        except Exception:  # this driver's alone; his lease will run out
+            logger.exception("driver.not_recorded", driver=show(DRIVER, held[place].id))
 
 
 ACTORS = {broker.REGISTER_DRIVERS: register_drivers}

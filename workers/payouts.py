@@ -6,7 +6,7 @@ from shared import broker
 from shared.payouts import poll, submit
 from shared.payouts.queue import queue
 from workers.context import Context
-from workers.submissions import send_held, split_off
+from workers.submissions import send_held
 
 
 def queue_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
@@ -20,7 +20,7 @@ def submit_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
     """queued → processing, and on to the provider. The submissions are committed, and held by us, before any call."""
     with context.engine.begin() as connection:
         prepared = submit.prepare(connection, payout_ids, context.clock.now(), reason="submitted")
-        mine, others = split_off(context, prepared.submission_ids)
+        mine, others = context.split_off(prepared.submission_ids)
         held = submit.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
     context.doorbell.ring(broker.SEND_SUBMISSIONS, others)
     send_held(context, held)
@@ -28,9 +28,11 @@ def submit_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
 
 def poll_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
     """Asks the provider about payouts whose webhook never came."""
+    mine, others = context.split_off(payout_ids)
+    context.doorbell.ring(broker.POLL_PAYOUTS, others)
     first_seconds = context.settings.poll_after_instant_seconds
     with context.engine.begin() as connection:
-        questions = poll.due(connection, payout_ids, context.clock.now(), first_seconds=first_seconds)
+        questions = poll.due(connection, mine, context.clock.now(), first_seconds=first_seconds)
     outcomes = context.paystream.call_all([question.call() for question in questions])
     with context.engine.begin() as connection:
         poll.answered(connection, questions, outcomes, context.clock.now())

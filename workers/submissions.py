@@ -2,62 +2,68 @@
 
 import uuid
 from collections.abc import Sequence
-from datetime import timedelta
+
+import structlog
 
 from shared import broker
+from shared.ids import SUBMISSION, show
 from shared.payouts import answers, lookup, submit
 from shared.payouts.submit import Held
 from shared.paystream.outcomes import Outcome
 from workers.context import Context
 
+logger = structlog.get_logger(__name__)
+
+MARGIN_SECONDS = 600.0
+"""A key is not re-sent this close to the end of its lifetime: the provider's clock is not ours."""
+
 
 def send_submissions(context: Context, submission_ids: list[uuid.UUID]) -> None:
     """Sends the submissions that still need it and that nobody holds."""
-    mine, others = split_off(context, submission_ids)
-    with context.engine.begin() as connection:
-        held = submit.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
-    context.doorbell.ring(broker.SEND_SUBMISSIONS, others)
-    send_held(context, held)
+    _send(context, submission_ids, broker.SEND_SUBMISSIONS)
 
 
 def send_instant_submissions(context: Context, submission_ids: list[uuid.UUID]) -> None:
     """The same for instant payouts, on a queue of their own."""
-    mine, others = split_off(context, submission_ids)
+    _send(context, submission_ids, broker.SEND_INSTANT_SUBMISSIONS)
+
+
+def _send(context: Context, submission_ids: Sequence[uuid.UUID], bell: broker.Bell) -> None:
+    mine, others = context.split_off(submission_ids)
+    context.doorbell.ring(bell, others)
     with context.engine.begin() as connection:
         held = submit.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
-    context.doorbell.ring(broker.SEND_INSTANT_SUBMISSIONS, others)
     send_held(context, held)
 
 
-def split_off(context: Context, ids: Sequence[uuid.UUID]) -> tuple[Sequence[uuid.UUID], Sequence[uuid.UUID]]:
-    """As many as can be called within a lease even if each call times out, and the rest, for another message."""
-    settings = context.settings
-    rounds = int(settings.lease_seconds / settings.paystream_timeout_seconds / 2)
-    most = max(rounds, 1) * settings.paystream_concurrency
-    return ids[:most], ids[most:]
-
-
 def send_held(context: Context, held: Sequence[Held]) -> None:
-    """Calls the provider for submissions that this worker holds, with no transaction open, and records each answer.
+    """Calls the provider for submissions that this worker holds, with no transaction open, and records each answer
+    as it comes. One whose key the provider may have forgotten is looked up instead, after the others."""
+    settings = context.settings
+    fresh_seconds = settings.paystream_key_lifetime_seconds - settings.lease_seconds - MARGIN_SECONDS
+    fresh = [one for one in held if one.sent_for_seconds < fresh_seconds]
+    for place, outcome in context.paystream.call_each([one.call() for one in fresh]):
+        _record(context, fresh[place], outcome)
+    for one in held:
+        if one not in fresh:
+            _record(context, one, lookup.find(context.paystream, one))
 
-    One whose key the provider may have forgotten is looked up instead.
-    """
-    now = context.clock.now()
-    lifetime = timedelta(seconds=context.settings.paystream_key_lifetime_seconds)
-    fresh = [one for one in held if now - one.first_sent_at < lifetime]
-    answered = context.paystream.call_all([one.call() for one in fresh])
-    outcomes: list[tuple[Held, Outcome | None]] = list(zip(fresh, answered, strict=True))
-    outcomes += [(one, lookup.find(context.paystream, one)) for one in held if one not in fresh]
-    for one, outcome in outcomes:
+
+def _record(context: Context, one: Held, outcome: Outcome | None) -> None:
+    """Records one answer in a transaction of its own; a failure is this one's alone, and its lease will run out."""
+    try:
         with context.engine.begin() as connection:
             if outcome is None:
                 answers.give_up(connection, one, context.clock.now())
-                continue
+                return
             recorded = answers.record(
                 connection, one, outcome, context.clock.now(), poll_after=context.poll_after(one.rail)
             )
-        context.doorbell.ring(broker.SEND_SUBMISSIONS, recorded.submissions)
-        context.doorbell.ring(broker.APPLY_PROVIDER_EVENTS, recorded.events)
+    except Exception:
+        logger.exception("submission.not_recorded", submission=show(SUBMISSION, one.id))
+        return
+    context.doorbell.ring(broker.SEND_SUBMISSIONS, recorded.submissions)
+    context.doorbell.ring(broker.APPLY_PROVIDER_EVENTS, recorded.events)
 
 
 ACTORS = {

@@ -2,18 +2,34 @@
 
 import uuid
 
+import structlog
+
 from shared import broker, funding
+from shared.ids import TRANSACTION, show
 from workers.context import Context
+
+logger = structlog.get_logger(__name__)
 
 
 def request_topups(context: Context, topup_ids: list[uuid.UUID]) -> None:
     """pending → settled | failed, by the provider's word."""
+    settings = context.settings
+    mine, others = context.split_off(topup_ids)
+    context.doorbell.ring(broker.REQUEST_TOPUPS, others)
     with context.engine.begin() as connection:
-        held = funding.claim(connection, topup_ids, lease_seconds=context.settings.lease_seconds)
-    outcomes = context.paystream.call_all([topup.call() for topup in held])
-    for topup, outcome in zip(held, outcomes, strict=True):
-        with context.engine.begin() as connection:
-            funding.record(connection, topup, outcome, context.clock.now())
+        held = funding.claim(
+            connection,
+            mine,
+            lease_seconds=settings.lease_seconds,
+            key_lifetime_seconds=settings.paystream_key_lifetime_seconds,
+        )
+    for topup in held:
+        outcome = funding.ask(context.paystream, topup)
+        try:
+            with context.engine.begin() as connection:
+                funding.record(connection, topup, outcome, context.clock.now())
+        except Exception:  # this top-up's alone; its lease will run out
+            logger.exception("topup.not_recorded", topup=show(TRANSACTION, topup.id))
 
 
 ACTORS = {broker.REQUEST_TOPUPS: request_topups}

@@ -32,7 +32,6 @@ class HeldDriver(NamedTuple):
 
     id: uuid.UUID
     mode: str
-    ovn_driver_id: str
     name: str
     email: str
     recipient_id: str | None
@@ -42,7 +41,7 @@ class HeldDriver(NamedTuple):
     def call(self) -> Call:
         """The next question to the provider: to take him on, or whether he is verified."""
         if self.recipient_id is None:
-            return recipient_call(self.mode, self.id, self.ovn_driver_id, self.name, self.email)
+            return recipient_call(self.mode, self.id, self.name, self.email)
         return payment_methods_call(self.mode, self.recipient_id)
 
 
@@ -59,7 +58,7 @@ def claim(connection: sa.Connection, driver_ids: Sequence[uuid.UUID], *, lease_s
                 lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds),
                 next_action_at = clock_timestamp() + make_interval(secs => :lease_seconds)
             FROM free, wallets WHERE drivers.id = free.id AND wallets.id = drivers.wallet_id
-            RETURNING drivers.id, wallets.mode, ovn_driver_id, name, email, recipient_id, attempts, lease_token
+            RETURNING drivers.id, wallets.mode, name, email, recipient_id, attempts, lease_token
         """),
         {"ids": list(driver_ids), "token": uuid.uuid4(), "lease_seconds": lease_seconds},
     )
@@ -74,6 +73,8 @@ def record(connection: sa.Connection, held: HeldDriver, outcome: Outcome, now: d
             changes |= _progress(held, outcome.data, now)
         except UnexpectedAnswer as error:
             outcome = Unknown(str(error))
+    if isinstance(outcome, Rejected) and held.recipient_id is not None:
+        outcome = Unknown(f"the question was refused: {outcome.code} {outcome.message}")
     if isinstance(outcome, Rejected):
         changes |= {"error": f"{outcome.code}: {outcome.message}", "due": None}
         logger.warning("driver.refused", driver=show(DRIVER, held.id), code=outcome.code)

@@ -148,6 +148,8 @@ class Topup(Leased, Base):
     """One of `TopupStatus`; by the provider's word alone."""
     provider_id: Mapped[str | None]
     """The provider's id (`top_…`)."""
+    first_sent_at: Mapped[datetime | None]
+    """When it was first about to be asked for: the key's lifetime counts from here."""
     last_error: Mapped[str | None]
     """What the provider said last when it did not take it."""
     created_at: Mapped[datetime]

@@ -65,6 +65,7 @@ class Payout(Base):
             "next_action_at",
             postgresql_where=sa.text("next_action_at IS NOT NULL"),
         ),
+        sa.Index("ix_payouts_held", "id", postgresql_where=sa.text("held_reason IS NOT NULL")),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)

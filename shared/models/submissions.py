@@ -47,6 +47,7 @@ class Submission(Leased, Base):
         one_of("status", SubmissionStatus),
         one_of("kind", SubmissionKind),
         due_index("submissions"),
+        sa.Index("ix_submissions_unresolved", "id", postgresql_where=sa.text("status = 'unresolved'")),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)

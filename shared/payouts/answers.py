@@ -172,14 +172,19 @@ def _rejected(connection: sa.Connection, held: Held, outcome: Rejected, now: dat
     error = (outcome.code, outcome.message)
     if not _close(connection, held, "rejected", next_action_at=None, error=error, answered_at=now):
         return Recorded([], [])
-    items = list(_items(connection, held.id).values())
+    items = list(_items(connection, held.id, ours_alone=True).values())
+    if not items:
+        return Recorded([], [])
     if len(items) == 1:
         move = Move(items[0].payout_id, "refused", failure_code=outcome.code, failure_message=outcome.message)
         transition(connection, [move], PayoutStatus.PROCESSING, PayoutStatus.FAILED, now)
         return Recorded([], [])
     logger.warning("submission.split", submission=_name(held), payouts=len(items), code=outcome.code)
     connection.execute(
-        sa.text("UPDATE submission_items SET dissolved = true WHERE submission_id = :id"), {"id": held.id}
+        sa.text("""
+            UPDATE submission_items SET dissolved = true WHERE submission_id = :id AND payout_id = ANY(:payouts)
+        """),
+        {"id": held.id, "payouts": [item.payout_id for item in items]},
     )
     middle = len(items) // 2
     halves = [(new_id(), items[:middle]), (new_id(), items[middle:])]
@@ -202,14 +207,23 @@ def _rejected(connection: sa.Connection, held: Held, outcome: Rejected, now: dat
     return Recorded([submission_id for submission_id, _ in halves], [])
 
 
-def _items(connection: sa.Connection, submission_id: uuid.UUID) -> dict[uuid.UUID, Item]:
-    """The submission's payouts, locked in the order in which everybody locks payouts."""
+def _items(connection: sa.Connection, submission_id: uuid.UUID, *, ours_alone: bool = False) -> dict[uuid.UUID, Item]:
+    """The submission's payouts, locked in the order in which everybody locks payouts.
+
+    With `ours_alone` only those that still wait for this submission: one that failed meanwhile and is on its way in
+    another attempt, or that is held, is not ours to decide on.
+    """
+    condition = (
+        "AND payouts.submission_id = :id AND payouts.status = 'processing' AND payouts.held_reason IS NULL"
+        if ours_alone
+        else ""
+    )
     rows = connection.execute(
-        sa.text("""
+        sa.text(f"""
             SELECT payouts.id, payouts.wallet_id, payouts.rail, submission_items.attempt, net_cents, recipient_id,
                    payouts.description
             FROM submission_items JOIN payouts ON payouts.id = submission_items.payout_id
-            WHERE submission_items.submission_id = :id AND NOT dissolved
+            WHERE submission_items.submission_id = :id AND NOT dissolved {condition}
             ORDER BY payouts.id FOR UPDATE OF payouts
         """),
         {"id": submission_id},

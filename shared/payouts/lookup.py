@@ -1,37 +1,78 @@
 """Looking up: whether the provider has a submission whose key it may have forgotten. Such a key is never re-sent."""
 
-from typing import Any
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
+from shared.clock import rfc3339
 from shared.ids import SUBMISSION, show
 from shared.models.submissions import SubmissionKind
 from shared.payouts.submit import Held
 from shared.paystream.client import Paystream
-from shared.paystream.outcomes import Accepted, Outcome
-from shared.paystream.wire import Call, payments_of_call
+from shared.paystream.outcomes import Accepted, Outcome, Rejected, Unknown
+from shared.paystream.wire import Call
+
+EARLIER: Final = timedelta(hours=1)
+"""How much before our first sending we begin to look: the provider's clock is not ours."""
+
+PAGES_MAX: Final = 200
 
 
 def find(paystream: Paystream, held: Held) -> Outcome | None:
     """The provider's record of the submission, as if it had just been answered; None: it has none.
 
-    Anything but a clear yes or no comes back as it is, and is asked again.
+    Anything but a clear yes or no is unknown, and asked again: that a question was refused says nothing about the
+    payment.
     """
-    name = show(SUBMISSION, held.id)
+    name, since = show(SUBMISSION, held.id), held.first_sent_at - EARLIER
     if held.kind is SubmissionKind.PAYMENT:
-        outcome = paystream.call(payments_of_call(held.mode, held.request["recipientId"], held.first_sent_at))
-        return _chosen(outcome, lambda payment: (payment.get("metadata") or {}).get("submissionId") == name)
-    batch = _chosen(
-        paystream.call(Call(held.mode, "GET", "/batches", params={"limit": "100"})),
-        lambda batch: batch.get("name") == name,
+        params = {"recipientId": str(held.request["recipientId"]), "startDate": rfc3339(since)}
+        return _paged(paystream, Call(held.mode, "GET", "/payments", params=params), since, _of_submission(name))
+    found = _paged(
+        paystream, Call(held.mode, "GET", "/batches", params={}), since, lambda batch: batch.get("name") == name
     )
-    if isinstance(batch, Accepted):
-        return paystream.call(Call(held.mode, "GET", f"/batches/{batch.data['id']}"))
-    return batch
+    if isinstance(found, Accepted):
+        found = _answered(paystream.call(Call(held.mode, "GET", f"/batches/{found.data['id']}")))
+    return found
 
 
-def _chosen(outcome: Outcome, wanted: Any) -> Outcome | None:
-    if not isinstance(outcome, Accepted) or not isinstance(outcome.data, list):
-        return outcome
-    for found in outcome.data:
-        if isinstance(found, dict) and wanted(found):
-            return Accepted(found)
-    return None
+def _of_submission(name: str) -> Callable[[dict[str, Any]], bool]:
+    def wanted(payment: dict[str, Any]) -> bool:
+        metadata = payment.get("metadata")
+        return isinstance(metadata, dict) and metadata.get("submissionId") == name
+
+    return wanted
+
+
+def _paged(
+    paystream: Paystream, call: Call, since: datetime, wanted: Callable[[dict[str, Any]], bool]
+) -> Outcome | None:
+    """Reads a list, newest first, until what is wanted is found or everything since then was seen."""
+    for _ in range(PAGES_MAX):
+        outcome = _answered(paystream.call(call))
+        if not isinstance(outcome, Accepted):
+            return outcome
+        if not isinstance(outcome.data, list):
+            return Unknown("Paystream answered a list with something else")
+        for found in outcome.data:
+            if isinstance(found, dict) and wanted(found):
+                return Accepted(found)
+        if outcome.next_cursor is None or _older(outcome.data, since):
+            return None
+        call = call._replace(params={**(call.params or {}), "cursor": outcome.next_cursor})
+    return Unknown(f"not among the newest {PAGES_MAX} pages")
+
+
+def _older(page: list[Any], since: datetime) -> bool:
+    """Whether the page's last entry was made before then."""
+    last = page[-1] if page else None
+    try:
+        return isinstance(last, dict) and datetime.fromisoformat(str(last["createdAt"])).astimezone(UTC) < since
+    except (KeyError, ValueError):
+        return False
+
+
+def _answered(outcome: Outcome) -> Outcome:
+    if isinstance(outcome, Rejected):
+        return Unknown(f"the question was refused: {outcome.code} {outcome.message}")
+    return outcome

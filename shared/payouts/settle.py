@@ -11,10 +11,15 @@ from datetime import datetime
 from typing import NamedTuple
 
 import sqlalchemy as sa
+import structlog
 
+from shared import ledger
+from shared.ids import PAYOUT, show
 from shared.models.payouts import PayoutStatus
 from shared.payouts.holding import hold
 from shared.payouts.transition import Move, transition
+
+logger = structlog.get_logger(__name__)
 
 S = PayoutStatus
 
@@ -57,6 +62,7 @@ class _Known(NamedTuple):
     """A payment that we asked for, and its payout as it was when we locked it."""
 
     payout_id: uuid.UUID
+    wallet_id: uuid.UUID
     payment_id: str | None
     net_cents: int
     amount_cents: int
@@ -71,6 +77,7 @@ PATHS: dict[tuple[PayoutStatus, str], tuple[PayoutStatus, ...]] = {
     # (payout's status, provider's state) → the statuses to go through
     (S.PROCESSING, "completed"): (S.COMPLETED,),
     (S.PROCESSING, "failed"): (S.FAILED,),
+    (S.PROCESSING, "canceled"): (S.FAILED,),
     (S.PROCESSING, "returned"): (S.COMPLETED, S.RETURNED),
     (S.COMPLETED, "returned"): (S.RETURNED,),
 }
@@ -87,9 +94,14 @@ CONTRADICTIONS: frozenset[tuple[PayoutStatus, str]] = frozenset(
         (S.QUEUED, "completed"),
         # It counts as paid, and the provider says that it never was.
         (S.COMPLETED, "failed"),
+        (S.COMPLETED, "canceled"),
         (S.RETURNED, "failed"),
+        (S.RETURNED, "canceled"),
     }
 )
+
+ENDS = frozenset({"completed", "failed", "canceled", "returned"})
+"""States that decide something."""
 
 NOTICES = frozenset({"created", "validated", "queued", "processing", "sent"})
 """States on the way: understood, nothing to do."""
@@ -124,6 +136,8 @@ def settle(connection: sa.Connection, reports: Sequence[Report], now: datetime) 
             moves.setdefault((source, target), []).append(_move(report, known, target))
             source = target
         current[known.payout_id] = known._replace(status=source)
+    # All wallets at once and in order: edge by edge, two wallets could be locked in either order.
+    ledger.lock(connection, {current[move.payout_id].wallet_id for steps in moves.values() for move in steps})
     for edge, steps in sorted(moves.items(), key=lambda item: item[0] != (S.PROCESSING, S.COMPLETED)):
         transition(connection, steps, *edge, now)
     _ask(connection, doubtful, now)
@@ -140,14 +154,16 @@ def _ask(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: dateti
 
 
 def _judge(report: Report, known: _Known) -> tuple[Verdict, tuple[PayoutStatus, ...]]:
-    if report.state in NOTICES:
+    if report.state not in ENDS:
+        if report.state not in NOTICES:
+            logger.error("payout.unknown_state", payout=show(PAYOUT, known.payout_id), state=report.state[:100])
         return Verdict.IGNORED, ()
     expected = {known.net_cents} if report.payment_id else {known.net_cents, known.amount_cents}
     if report.amount_cents is not None and report.amount_cents not in expected:
         return Verdict.MISMATCH, ()
     if known.attempt != known.current_attempt:
         # A late word on an attempt that had failed; "failed" again is a repeat, anything else a second payment.
-        return (Verdict.IGNORED if report.state == "failed" else Verdict.MISMATCH), ()
+        return (Verdict.IGNORED if report.state in ("failed", "canceled") else Verdict.MISMATCH), ()
     if (S(known.status), report.state) in CONTRADICTIONS:
         return Verdict.MISMATCH, ()
     path = () if known.held else PATHS.get((S(known.status), report.state), ())
@@ -188,8 +204,8 @@ def _known(
                 SELECT id, attempt, NULL, amount_cents - fee_cents FROM payouts
                 WHERE id = ANY(CAST(:payouts AS uuid[])) AND submission_id IS NOT NULL
             )
-            SELECT payouts.id, named.provider_payment_id, named.net_cents, payouts.amount_cents, named.attempt,
-                   payouts.attempt, payouts.status, payouts.held_reason IS NOT NULL
+            SELECT payouts.id, payouts.wallet_id, named.provider_payment_id, named.net_cents, payouts.amount_cents,
+                   named.attempt, payouts.attempt, payouts.status, payouts.held_reason IS NOT NULL
             FROM named JOIN payouts ON payouts.id = named.payout_id
             ORDER BY payouts.id FOR UPDATE OF payouts
         """),

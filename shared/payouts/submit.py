@@ -5,6 +5,7 @@
 A worker holds a submission by a lease; a result counts only while the lease's token is still its own.
 """
 
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -61,11 +62,16 @@ class Held(NamedTuple):
     request: dict[str, Any]
     token: uuid.UUID
     first_sent_at: datetime
+    sent_for_seconds: float
+    """How long ago that was, by the database's clock."""
     attempts: int
+    not_after: float
+    """The monotonic time at which our lease may be over."""
 
     def call(self) -> Call:
         """The request to the provider."""
-        return submission_call(self.id, self.mode, self.kind, self.request)
+        call = submission_call(self.id, self.mode, self.kind, self.request)
+        return call._replace(urgent=self.rail is Rail.INSTANT, not_after=self.not_after)
 
 
 def prepare(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime, *, reason: str) -> Prepared:
@@ -187,6 +193,7 @@ def claim(connection: sa.Connection, submission_ids: Sequence[uuid.UUID], *, lea
     """Takes the submissions that still need sending and that nobody holds, for `lease_seconds` by the database's
     clock. Should this worker die, the tick rings for them once the lease is over."""
     token = uuid.uuid4()
+    not_after = time.monotonic() + lease_seconds
     rows = connection.execute(
         sa.text("""
             WITH free AS (
@@ -200,11 +207,12 @@ def claim(connection: sa.Connection, submission_ids: Sequence[uuid.UUID], *, lea
                 next_action_at = clock_timestamp() + make_interval(secs => :lease_seconds),
                 first_sent_at = coalesce(first_sent_at, clock_timestamp())
             FROM free, wallets WHERE submissions.id = free.id AND wallets.id = submissions.wallet_id
-            RETURNING submissions.id, wallet_id, wallets.mode, kind, rail, request, lease_token, first_sent_at, attempts
+            RETURNING submissions.id, wallet_id, wallets.mode, kind, rail, request, lease_token, first_sent_at,
+                      CAST(extract(epoch FROM clock_timestamp() - first_sent_at) AS float8), attempts
         """),
         {"ids": list(submission_ids), "token": token, "lease_seconds": lease_seconds},
     )
     return [
-        Held(row[0], row[1], row[2], SubmissionKind(row[3]), Rail(row[4]), *row[5:])
+        Held._make([*row[:3], SubmissionKind(row[3]), Rail(row[4]), *row[5:], not_after])
         for row in sorted(rows, key=lambda row: row[0])
     ]

@@ -4,9 +4,10 @@ Each call comes back as an `Outcome`; nothing is raised for what the provider or
 """
 
 import asyncio
+import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import aiohttp
@@ -45,10 +46,18 @@ class Paystream:
         return self.call_all([call])[0]
 
     def call_all(self, calls: Sequence[Call]) -> list[Outcome]:
-        """Makes the calls, at most `paystream_concurrency` at a time in this process; outcomes in order."""
-        if not calls:
-            return []
-        return asyncio.run_coroutine_threadsafe(self._gather(calls), self._loop).result()
+        """Makes the calls, a bounded number at a time in this process; outcomes in order."""
+        outcomes = dict(self.call_each(calls))
+        return [outcomes[place] for place in range(len(calls))]
+
+    def call_each(self, calls: Sequence[Call]) -> Iterator[tuple[int, Outcome]]:
+        """The same, but yields each outcome, with its call's place, as soon as it is there: a slow answer keeps
+        no other from being recorded."""
+        done: queue.SimpleQueue[tuple[int, Outcome]] = queue.SimpleQueue()
+        for place, call in enumerate(calls):
+            asyncio.run_coroutine_threadsafe(self._deliver(place, call, done), self._loop)
+        for _ in calls:
+            yield done.get()
 
     def close(self) -> None:
         """Closes the connections."""
@@ -66,20 +75,28 @@ class Paystream:
 
     async def _open(self) -> None:
         self._slots = asyncio.Semaphore(self._concurrency)
+        self._urgent_slots = asyncio.Semaphore(self._concurrency)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._concurrency, keepalive_timeout=30),
+            connector=aiohttp.TCPConnector(limit=2 * self._concurrency, keepalive_timeout=30),
             timeout=aiohttp.ClientTimeout(total=self._timeout_seconds, connect=min(5.0, self._timeout_seconds)),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=True,
         )
 
-    async def _gather(self, calls: Sequence[Call]) -> list[Outcome]:
-        return list(await asyncio.gather(*(self._one(call) for call in calls)))
+    async def _deliver(self, place: int, call: Call, done: queue.SimpleQueue[tuple[int, Outcome]]) -> None:
+        try:
+            outcome = await self._one(call)
+        except BaseException as error:
+            done.put((place, Unknown(f"{type(error).__name__}: {error}")))
+            raise
+        done.put((place, outcome))
 
     async def _one(self, call: Call) -> Outcome:
         endpoint = f"{call.method} /{call.path.split('/')[1]}"
-        async with self._slots:
+        async with self._urgent_slots if call.urgent else self._slots:
             started = time.monotonic()
+            if call.not_after is not None and started > call.not_after:
+                return Unknown("not sent: its turn came after its lease")
             outcome = await self._send(call)
             CALL_SECONDS.labels(endpoint).observe(time.monotonic() - started)
         CALLS.labels(endpoint, type(outcome).__name__.lower()).inc()
@@ -115,5 +132,5 @@ class Paystream:
 def _decoded(raw: bytes) -> Any:
     try:
         return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):  # msgspec.DecodeError and UnicodeDecodeError are ValueErrors
         return None

@@ -4,6 +4,7 @@ Everything that is sent carries an idempotency key that is written down first, s
 calling something failed is what must be certain.
 """
 
+import math
 from typing import Any, Final, NamedTuple
 
 
@@ -11,6 +12,8 @@ class Accepted(NamedTuple):
     """The provider answered 2xx."""
 
     data: Any
+    next_cursor: str | None = None
+    """Of a list: where its next page begins."""
 
 
 class Rejected(NamedTuple):
@@ -49,11 +52,15 @@ def judge(status: int, body: Any, retry_after: str | None) -> Outcome:
     """What an HTTP answer means."""
     content = body if isinstance(body, dict) else {}
     if 200 <= status < 300:
-        return Accepted(content["data"]) if "data" in content else Unknown(f"{status} without data")
+        if "data" not in content:
+            return Unknown(f"{status} without data")
+        meta = content.get("meta")
+        cursor = meta.get("nextCursor") if isinstance(meta, dict) else None
+        return Accepted(content["data"], cursor if isinstance(cursor, str) else None)
     error = content.get("error")
     error = error if isinstance(error, dict) else {}
-    code = str(error.get("code") or f"HTTP_{status}")
-    message = str(error.get("message") or f"Paystream answered {status}")
+    code = _text(error.get("code")) or f"HTTP_{status}"
+    message = _text(error.get("message")) or f"Paystream answered {status}"
     if status == 429:
         return Throttled(_seconds(retry_after))
     if status in DEFINITE_REJECTIONS and error.get("code"):
@@ -61,10 +68,17 @@ def judge(status: int, body: Any, retry_after: str | None) -> Outcome:
     return Unknown(f"{status} {code}: {message}")
 
 
+def _text(value: Any) -> str:
+    """A stranger's words as the database can hold them."""
+    return str(value or "").replace("\0", "").encode("utf-8", "replace").decode()[:500]
+
+
 def _seconds(retry_after: str | None) -> float:
     try:
         seconds = float(retry_after or RETRY_AFTER_DEFAULT_SECONDS)
     except ValueError:
+        seconds = RETRY_AFTER_DEFAULT_SECONDS
+    if math.isnan(seconds):
         seconds = RETRY_AFTER_DEFAULT_SECONDS
     return min(max(seconds, 0.1), RETRY_AFTER_MAX_SECONDS)
 

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from shared.clock import rfc3339
-from shared.ids import SUBMISSION, show
+from shared.ids import DRIVER, SUBMISSION, show
 from shared.models.submissions import SubmissionKind
 
 Shape = TypeVar("Shape")
@@ -24,6 +23,10 @@ class Call(NamedTuple):
     body: Any = None
     idempotency_key: str | None = None
     params: dict[str, str] | None = None
+    urgent: bool = False
+    """Whether it goes in the lane kept free for instant payouts."""
+    not_after: float | None = None
+    """The monotonic time from which on it must not be sent any more: its lease is over."""
 
 
 class Payment(msgspec.Struct, rename="camel"):
@@ -73,6 +76,7 @@ class BalanceTransaction(msgspec.Struct, rename="camel"):
     id: str
     type: str
     amount: int
+    created_at: datetime
     reference: str | None = None
 
 
@@ -103,15 +107,10 @@ def payment_call(mode: str, provider_payment_id: str) -> Call:
     return Call(mode, "GET", f"/payments/{provider_payment_id}")
 
 
-def payments_of_call(mode: str, recipient_id: str, since: datetime) -> Call:
-    """Asks for the payments that a recipient got since a time: how an old submission is looked up."""
-    params = {"recipientId": recipient_id, "startDate": rfc3339(since), "limit": "100"}
-    return Call(mode, "GET", "/payments", params=params)
-
-
-def recipient_call(mode: str, driver_id: uuid.UUID, external_id: str, name: str, email: str) -> Call:
-    """Makes a driver known as a recipient, under the driver's id as the key."""
-    body = {"name": name, "email": email, "externalId": external_id}
+def recipient_call(mode: str, driver_id: uuid.UUID, name: str, email: str) -> Call:
+    """Makes a driver known as a recipient, under the driver's id as the key. Our own id is the external one: two
+    carriers may use the same id for two drivers."""
+    body = {"name": name, "email": email, "externalId": show(DRIVER, driver_id)}
     return Call(mode, "POST", "/recipients", body, idempotency_key=f"recipient-{driver_id.hex}")
 
 
@@ -126,6 +125,6 @@ def topup_call(mode: str, topup_id: uuid.UUID, amount_cents: int, method: str) -
     return Call(mode, "POST", "/balance/topup", body, idempotency_key=f"topup-{topup_id.hex}")
 
 
-def credits_call(mode: str, limit: int) -> Call:
+def credits_call(mode: str) -> Call:
     """Asks for the latest credits to our balance: how a top-up's settlement is seen."""
-    return Call(mode, "GET", "/balance/transactions", params={"type": "credit", "limit": str(limit)})
+    return Call(mode, "GET", "/balance/transactions", params={"type": "credit"})

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import threading
 import uuid
 from datetime import timedelta
 
@@ -167,9 +168,58 @@ def test_the_references_shape_names_our_payout(world: World, amount_cents: int) 
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b"nonsense", b'{"data": {}}', b'{"type": "payment.completed", "data": 7}', b"[" * 100_000]
+    "body",
+    [
+        b"",
+        b"[]",
+        b"nonsense",
+        b'{"data": {}}',
+        b'{"type": "payment.completed", "data": 7}',
+        b"[" * 100_000,
+        b'{"type": "payment.completed", "data": {"amount": 9223372036854775808}}',
+        b'{"type": "\xff"}',
+    ],
 )
 def test_what_is_no_event_is_malformed(body: bytes) -> None:
     """A clear refusal, whatever it is."""
     with pytest.raises(provider_events.Malformed):
         provider_events.read(body)
+
+
+def test_a_payment_canceled_at_the_provider_fails_the_payout(world: World) -> None:
+    """Somebody called it off there: the money is available again."""
+    payout_id, payment_id = submitted(world)
+    apply(world, receive(world, webhook(payment_id, "canceled")))
+    assert world.statuses([payout_id]) == ["failed"]
+    assert world.transfers(payout_id) == MONEY["failed"]
+
+
+def test_settling_two_wallets_in_opposite_order_never_deadlocks(world: World) -> None:
+    """Given workers that complete in one wallet and fail in the other, both ways round, all of it is applied."""
+    other = World(world.engine)
+    rounds = []
+    for _ in range(6):
+        pairs = [(submitted(one), submitted(one)) for one in (world, other)]
+        (a_done, a_lost), (b_done, b_lost) = pairs
+        rounds.append(
+            [
+                receive(world, webhook(b_done[1], "completed"), webhook(a_lost[1], "failed")),
+                receive(world, webhook(a_done[1], "completed"), webhook(b_lost[1], "failed")),
+            ]
+        )
+    failures: list[BaseException] = []
+
+    def worker(side: int) -> None:
+        try:
+            for both in rounds:
+                apply(world, both[side])
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=worker, args=(side,)) for side in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    world.assert_ledger_right()

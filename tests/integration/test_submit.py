@@ -7,12 +7,15 @@ import pytest
 import sqlalchemy as sa
 
 from shared.ids import PAYOUT, show
+from shared.models.payouts import PayoutStatus as S
 from shared.models.payouts import Rail
 from shared.payouts import submit
 from shared.payouts.answers import Recorded, give_up, record
+from shared.payouts.retry import retry
 from shared.payouts.submit import Held
+from shared.payouts.transition import Move, transition
 from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
-from tests.integration.conftest import World
+from tests.integration.conftest import GRACE, World
 
 POLL_AFTER = timedelta(minutes=1)
 
@@ -199,3 +202,26 @@ def test_only_standard_payouts_travel_in_batches(world: World) -> None:
         two=two,
     )
     assert kinds == [("payment", "instant")] * 2
+
+
+def test_a_late_no_to_an_old_attempt_leaves_the_new_one_alone(world: World) -> None:
+    """Attempt 1 failed by a webhook while its submission was unknown; attempt 2 is on its way; then attempt 1's
+    submission gets its rejection: nothing happens to attempt 2, alone or in a batch."""
+    for count in (1, 3):
+        payout_ids, first = world.held(count)
+        answered(world, first, Unknown("no answer"))
+        with world.engine.begin() as connection:
+            now = world.clock.now()
+            moves = [Move(payout_ids[0], "webhook", failure_code="BANK_REJECTED")]
+            transition(connection, moves, S.PROCESSING, S.FAILED, now)
+            retry(connection, world.wallet_id, payout_ids[:1], now, grace=GRACE)
+            second = submit.prepare(connection, payout_ids[:1], now, reason="test").submission_ids
+        [again] = claimed(world, [first.id])
+        recorded = answered(world, again, Rejected("INVALID_RECIPIENT", "no"))
+        assert world.statuses(payout_ids[:1]) == ["processing"]
+        carried = world.rows(
+            "SELECT payout_id FROM submission_items WHERE submission_id = ANY(:ids)", ids=recorded.submissions
+        )
+        assert (payout_ids[0],) not in carried
+        assert world.rows("SELECT submission_id FROM payouts WHERE id = :id", id=payout_ids[0]) == [(second[0],)]
+    world.assert_ledger_right()

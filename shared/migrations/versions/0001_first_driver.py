@@ -198,6 +198,13 @@ def create_tables() -> None:
         unique=False,
         postgresql_where=sa.text("next_action_at IS NOT NULL"),
     )
+    op.create_index(
+        "ix_submissions_unresolved",
+        "submissions",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("status = 'unresolved'"),
+    )
     op.create_table(
         "transfers",
         sa.Column("id", sa.UUID(), nullable=False),
@@ -336,6 +343,7 @@ def create_tables() -> None:
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("provider_id", sa.Text(), nullable=True),
+        sa.Column("first_sent_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
@@ -399,6 +407,9 @@ def create_tables() -> None:
         ["status", "next_action_at"],
         unique=False,
         postgresql_where=sa.text("next_action_at IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_payouts_held", "payouts", ["id"], unique=False, postgresql_where=sa.text("held_reason IS NOT NULL")
     )
     op.create_index("ix_payouts_wallet_id_id", "payouts", ["wallet_id", sa.text("id DESC")], unique=False)
     op.create_index(

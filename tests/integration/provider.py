@@ -1,0 +1,62 @@
+"""A Paystream for tests of single calls: a real HTTP server on loopback that answers as it is told."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+
+
+class Asked(NamedTuple):
+    """A request that came."""
+
+    method: str
+    path: str
+    key: str | None
+    body: bytes
+
+
+Answering = Callable[[Asked], tuple[int, dict[str, str], bytes]]
+
+
+def answer(data: Any, status: int = 200, **meta: Any) -> tuple[int, dict[str, str], bytes]:
+    """A success, or with a status of 4xx or 5xx an error, in Paystream's envelope."""
+    content = {"data": data, "meta": meta} if status < 400 else {"error": data}
+    return status, {}, json.dumps(content).encode()
+
+
+@contextmanager
+def provider(answering: Answering) -> Iterator[tuple[str, list[Asked]]]:
+    """Serves; gives the base URL and the list of what was asked."""
+    asked: list[Asked] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def respond(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            one = Asked(self.command, self.path, self.headers.get("Idempotency-Key"), body)
+            asked.append(one)
+            status, headers, content = answering(one)
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(content))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = respond
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
