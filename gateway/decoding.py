@@ -16,7 +16,7 @@ from gateway.envelope import ApiError
 
 BODY_BYTES_MAX = 1024 * 1024
 BODY_SECONDS_MAX = 10.0
-NUMBER_DIGITS_MAX = 30
+NUMBER_DIGITS_MAX = 4_000
 
 Shape = TypeVar("Shape")
 

@@ -25,8 +25,10 @@ def customer(stack: Stack) -> Customer:
 
 @pytest.fixture(scope="session")
 def production(stack: Stack) -> Customer:
-    """The production key of `stack`. Its wallet holds what a test put there."""
-    return Customer(stack["gateway"], stack["production_key"])
+    """The production key of `stack`, with $7,000 in its wallet."""
+    production = Customer(stack["gateway"], stack["production_key"])
+    production.fund(700_000)
+    return production
 
 
 @pytest.hookimpl(wrapper=True)

@@ -74,7 +74,6 @@ def test_key_of_another_wallet_is_another_key(
     customer: Customer, driver_id: str, production: Customer, production_driver: Any
 ) -> None:
     # Given a key that the sandbox wallet has used
-    production.fund(20_000)
     key = _key()
     sandbox = customer.post("/api/v1/payouts", {"driverId": driver_id, "amount": 20_000}, key)
     # When the production wallet uses the same for a payout of its own

@@ -19,7 +19,6 @@ def ids(
     stack: Stack, customer: Customer, production: Customer, driver_id: str, production_driver: Any
 ) -> dict[str, str]:
     """What the `$names` of the table stand for."""
-    production.fund(100_000)
     rejected = customer.register("Rita Rejected", f"rita+kyc_rejected{uuid.uuid4().hex}@example.com")
     unverified = customer.register("Una Unverified", f"una+kyc_pending{uuid.uuid4().hex}@example.com")
     driver = customer.get(f"/api/v1/drivers/{driver_id}").data

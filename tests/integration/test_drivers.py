@@ -1,0 +1,174 @@
+"""Drivers: invited, then pending, then active, by the provider's word alone; edited and deleted by the customer."""
+
+import uuid
+
+import pytest
+
+from shared.drivers import recipients
+from shared.drivers.edit import Changes, delete, update
+from shared.drivers.recipients import HeldDriver
+from shared.drivers.register import NewDriver, register
+from shared.drivers.rows import DriverRow, get
+from shared.errors import Conflict, NotFound
+from shared.models.payouts import PayoutStatus as S
+from shared.payouts.transition import Move, transition
+from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
+from tests.integration.conftest import GRACE, World
+
+
+def registered(world: World, *ovn_driver_ids: str) -> list[DriverRow | Conflict]:
+    """Registers drivers, committed."""
+    news = [NewDriver(one, "John Smith", "john@drivers.example", "+15551234567") for one in ovn_driver_ids]
+    with world.engine.begin() as connection:
+        return register(connection, world.wallet_id, news, world.clock.now(), grace=GRACE)
+
+
+def new_driver(world: World) -> uuid.UUID:
+    """One registered driver."""
+    [row] = registered(world, f"OVN-{uuid.uuid4().hex}")
+    assert isinstance(row, DriverRow)
+    return row.id
+
+
+def told(world: World, driver_id: uuid.UUID, outcome: Outcome) -> HeldDriver:
+    """Asks the provider's next question, and hears this."""
+    with world.engine.begin() as connection:
+        [held] = recipients.claim(connection, [driver_id], lease_seconds=60)
+    with world.engine.begin() as connection:
+        recipients.record(connection, held, outcome, world.clock.now())
+    return held
+
+
+def state(world: World, driver_id: uuid.UUID) -> tuple[object, ...]:
+    """Status, KYC status, and whether something is due."""
+    [row] = world.rows(
+        "SELECT status, kyc_status, next_action_at IS NOT NULL FROM drivers WHERE id = :id", id=driver_id
+    )
+    return row
+
+
+def recipient() -> Accepted:
+    """Paystream has taken the driver on."""
+    return Accepted({"id": f"rec_{uuid.uuid4().hex}"})
+
+
+def methods(*statuses: str) -> Accepted:
+    """The verification of the driver's payment methods."""
+    return Accepted([{"id": f"pm_{number}", "status": status} for number, status in enumerate(statuses)])
+
+
+def test_a_driver_becomes_active_by_the_providers_word(world: World) -> None:
+    """Step by step; asked again until verified, then nothing is due."""
+    driver_id = new_driver(world)
+    assert state(world, driver_id) == ("invited", "pending", True)
+    asked = told(world, driver_id, recipient())
+    assert asked.call().path == "/recipients"
+    assert state(world, driver_id) == ("pending", "pending", True)
+    told(world, driver_id, methods("pending"))
+    assert state(world, driver_id) == ("pending", "pending", True)
+    told(world, driver_id, methods("pending", "verified"))
+    assert state(world, driver_id) == ("active", "verified", False)
+
+
+def test_a_rejected_verification_is_final_and_said(world: World) -> None:
+    """The driver stays pending, his KYC rejected."""
+    driver_id = new_driver(world)
+    told(world, driver_id, recipient())
+    told(world, driver_id, methods("rejected"))
+    assert state(world, driver_id) == ("pending", "rejected", False)
+
+
+@pytest.mark.parametrize("outcome", [Unknown("no answer"), Throttled(3.0), Accepted("nonsense")])
+def test_no_clear_answer_is_asked_again_with_the_same_key(world: World, outcome: Outcome) -> None:
+    """No second recipient."""
+    driver_id = new_driver(world)
+    first = told(world, driver_id, outcome)
+    assert state(world, driver_id) == ("invited", "pending", True)
+    again = told(world, driver_id, recipient())
+    assert first.call().idempotency_key == again.call().idempotency_key is not None
+
+
+def test_a_refused_registration_says_why_and_a_refused_question_is_asked_again(world: World) -> None:
+    """The one is an answer, the other none."""
+    refused, asked = new_driver(world), new_driver(world)
+    told(world, refused, Rejected("VALIDATION_ERROR", "bad e-mail"))
+    assert state(world, refused) == ("invited", "pending", False)
+    with world.engine.connect() as connection:
+        row = get(connection, world.wallet_id, refused)
+    assert row is not None
+    assert row.last_error == "VALIDATION_ERROR: bad e-mail"
+    told(world, asked, recipient())
+    told(world, asked, Rejected("NOT_FOUND", "not yet"))
+    assert state(world, asked) == ("pending", "pending", True)
+
+
+def test_an_ovn_driver_id_is_taken_once_in_a_wallet(world: World) -> None:
+    """The second is told whose it is, in the same request or later; another wallet may have its own."""
+    first, second, other = registered(world, "OVN-1", "OVN-1", "OVN-2")
+    assert isinstance(first, DriverRow)
+    assert isinstance(other, DriverRow)
+    assert isinstance(second, Conflict)
+    assert second.code == "DRIVER_EXISTS"
+    [again] = registered(world, "OVN-1")
+    assert isinstance(again, Conflict)
+    assert again.details["driverId"] == second.details["driverId"]
+    [elsewhere] = registered(World(world.engine), "OVN-1")
+    assert isinstance(elsewhere, DriverRow)
+
+
+def test_a_driver_is_deleted_once_his_payouts_have_ended(world: World) -> None:
+    """409 while one is open; then he is gone for the customer, his id free, his payouts still there."""
+    [payout_id], _ = world.held()
+    [(driver_id,)] = world.rows("SELECT driver_id FROM payouts WHERE id = :id", id=payout_id)
+    assert isinstance(driver_id, uuid.UUID)
+
+    def remove() -> None:
+        with world.engine.begin() as connection:
+            delete(connection, world.wallet_id, driver_id, world.clock.now())
+
+    with pytest.raises(Conflict, match="1 payouts"):
+        remove()
+    with world.engine.begin() as connection:
+        transition(connection, [Move(payout_id, "test")], S.PROCESSING, S.COMPLETED, world.clock.now())
+    remove()
+    with world.engine.connect() as connection:
+        assert get(connection, world.wallet_id, driver_id) is None
+    with pytest.raises(NotFound):
+        remove()
+    assert world.statuses([payout_id]) == ["completed"]
+
+
+def test_a_driver_switched_off_and_on_is_what_the_provider_says(world: World) -> None:
+    """Active only if verified; what is not named stays; another wallet's driver is unknown."""
+    verified, unverified = world.driver(), new_driver(world)
+
+    def changed(driver_id: uuid.UUID, **changes: object) -> DriverRow:
+        with world.engine.begin() as connection:
+            made = Changes(**changes)  # type: ignore[arg-type]
+            return update(connection, world.wallet_id, driver_id, made, world.clock.now())
+
+    assert changed(verified, active=False, name="Jane Doe").status == "inactive"
+    again = changed(verified, active=True)
+    assert (again.status, again.name, again.email) == ("active", "Jane Doe", "dora@drivers.example")
+    changed(unverified, active=False)
+    assert changed(unverified, active=True).status == "invited"
+    with pytest.raises(NotFound):
+        changed(World(world.engine).driver(), name="x")
+
+
+def test_a_driver_shows_what_he_was_paid_and_what_is_on_its_way(world: World) -> None:
+    """`totalPaid` is what has reached him; a returned payout has not."""
+    [payout_id], _ = world.held()
+    [(driver_id,)] = world.rows("SELECT driver_id FROM payouts WHERE id = :id", id=payout_id)
+
+    def shown() -> tuple[int, int]:
+        with world.engine.connect() as connection:
+            row = get(connection, world.wallet_id, driver_id)  # type: ignore[arg-type]
+        assert row is not None
+        return row.total_paid_cents, row.pending_payouts
+
+    assert shown() == (0, 1)
+    for source, target, figures in [(S.PROCESSING, S.COMPLETED, (44_750, 0)), (S.COMPLETED, S.RETURNED, (0, 0))]:
+        with world.engine.begin() as connection:
+            transition(connection, [Move(payout_id, "test")], source, target, world.clock.now())
+        assert shown() == figures
