@@ -26,7 +26,11 @@ _AT = re.compile(r" - at `\$\.?([^`]*)`$")
 
 
 class _Refused(ValueError):
-    pass
+    """Why a body is refused, and the field at fault where it is known."""
+
+    def __init__(self, problem: str, field: str = "") -> None:
+        super().__init__(problem)
+        self.field = field
 
 
 async def body_of(request: web.Request) -> bytes:
@@ -63,6 +67,7 @@ async def decoded(request: web.Request, shape: type[Shape]) -> tuple[Shape, byte
 
 def parse(raw: bytes) -> Any:
     """Strict JSON."""
+    details: dict[str, Any] = {}
     try:
         text = raw.decode("utf-8")
         return json.loads(
@@ -80,8 +85,8 @@ def parse(raw: bytes) -> Any:
     except json.JSONDecodeError as error:
         problem = f"{error.msg} at line {error.lineno}, column {error.colno}"
     except _Refused as error:
-        problem = str(error)
-    raise ApiError(400, "INVALID_JSON", f"The body can't be read as JSON: {problem}")
+        problem, details = str(error), {"field": error.field} if error.field else {}
+    raise ApiError(400, "INVALID_JSON", f"The body can't be read as JSON: {problem}", **details)
 
 
 def convert(content: Any, shape: type[Shape]) -> Shape:
@@ -140,22 +145,22 @@ class _Checking(json.JSONDecoder):
 
     def decode(self, s: str, *arguments: Any) -> Any:
         content = super().decode(s, *arguments)
-        _check_texts(content)
+        _check_texts(content, "")
         return content
 
 
-def _check_texts(content: Any) -> None:
+def _check_texts(content: Any, path: str) -> None:
     if isinstance(content, str):
         if "\0" in content:
-            raise _Refused("a text contains the NUL character")
+            raise _Refused(f"{path or 'a text'} contains the NUL character", path)
         try:
             content.encode("utf-8")
         except UnicodeEncodeError:
-            raise _Refused("a text contains half of a surrogate pair") from None
+            raise _Refused(f"{path or 'a text'} contains half of a surrogate pair", path) from None
     elif isinstance(content, dict):
         for name, value in content.items():
-            _check_texts(name)
-            _check_texts(value)
+            _check_texts(name, path)
+            _check_texts(value, f"{path}.{name}".strip("."))
     elif isinstance(content, list):
-        for value in content:
-            _check_texts(value)
+        for place, value in enumerate(content):
+            _check_texts(value, f"{path}[{place}]")

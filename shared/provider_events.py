@@ -82,6 +82,9 @@ def read(body: bytes) -> Notice:
     kind = content.type or content.event
     if not kind or "\0" in body.decode(errors="replace") or b"\\u0000" in body:
         raise Malformed("The body is not a Paystream event: it has neither type nor event")
+    subject, _, state = kind.partition(".")
+    if subject in SUBJECTS and state not in NOTICES and not (content.data.payment_id or content.data.payout_id):
+        raise Malformed("The body is not a Paystream event: its data names neither paymentId nor payoutId")
     digest = hashlib.sha256(body).digest()
     payout_id = content.data.payout_id
     return Notice(
