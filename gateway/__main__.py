@@ -30,7 +30,6 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingsError as error:
         print(f"ovnpay gateway: {error}", file=sys.stderr)
         return 2
-    sys.setswitchinterval(0.0002)
     log.configure(settings, "gateway")
     uvloop.run(serve(settings))
     return 0

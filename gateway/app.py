@@ -32,10 +32,10 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
     async def services(application: web.Application) -> AsyncIterator[None]:
         readers = max(settings.database_pool_size - INTAKE_CONNECTIONS - 1, 1)
         engine = engine_for(settings, "gateway", pool_size=readers)
-        # An intake finds a dead connection by using it, and begins again: asking first would cost every flush.
-        intake_engine = engine_for(settings, "gateway-intake", pool_size=INTAKE_CONNECTIONS, pool_pre_ping=False)
+        reading_engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        intake_engine = engine_for(settings, "gateway-intake", pool_size=INTAKE_CONNECTIONS)
         await asyncio.to_thread(wait_until_ready, engine, revision=migrations.HEAD)
-        key_engine = engine_for(settings, "gateway-keys", pool_size=1)
+        key_engine = engine_for(settings, "gateway-keys", pool_size=1, isolation_level="AUTOCOMMIT")
         used = clock or SystemClock()
         doorbell = Doorbell(settings)
         application[SERVICES] = made = Services(
@@ -44,6 +44,7 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
             doorbell=doorbell,
             clock=used,
             threads=ThreadPoolExecutor(readers, "database"),
+            reading_engine=reading_engine,
             key_engine=key_engine,
             key_thread=ThreadPoolExecutor(1, "keys"),
             keyring=Keyring(settings.key_pepper, used),

@@ -31,6 +31,8 @@ class Services:
     doorbell: Doorbell
     clock: Clock
     threads: ThreadPoolExecutor
+    reading_engine: sa.Engine
+    """The same pool, without transactions around single reads."""
     key_engine: sa.Engine
     key_thread: ThreadPoolExecutor
     keyring: Keyring
@@ -52,7 +54,7 @@ class Services:
         """
 
         def run() -> Result:
-            with self.engine.connect() as connection:
+            with self.reading_engine.connect() as connection:
                 return work(connection)
 
         return await self._threaded(run)

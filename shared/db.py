@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+import psycopg
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import make_url
@@ -13,20 +14,22 @@ from shared.settings import Settings
 
 logger = structlog.get_logger(__name__)
 
+IDLE_CHECKED_SECONDS = 1.0
+
 
 class DatabaseNotReady(Exception):
     """The database did not answer, or is not migrated, within the time given."""
 
 
 def engine_for(settings: Settings, service: str, **options: Any) -> sa.Engine:
-    """An engine with a bounded pool whose connections are checked before use.
+    """An engine with a bounded pool. A connection that was idle is checked before use; one that was in use a moment
+    ago is not, for a round trip costs a quarter of a millisecond.
 
     Sessions name their service, keep to UTC, and give up on a lock or a statement rather than hang.
     """
     url = make_url(settings.database_url).set(drivername="postgresql+psycopg")
     options.setdefault("pool_size", settings.database_pool_size)
-    options.setdefault("pool_pre_ping", True)
-    return sa.create_engine(
+    engine = sa.create_engine(
         url,
         hide_parameters=True,  # an error in a log must not carry names and amounts
         pool_timeout=10,
@@ -45,6 +48,24 @@ def engine_for(settings: Settings, service: str, **options: Any) -> sa.Engine:
         },
         **options,
     )
+    sa.event.listen(engine, "checkin", _note_use)
+    sa.event.listen(engine, "checkout", _check_if_idle)
+    return engine
+
+
+def _note_use(connection: Any, record: Any) -> None:
+    record.info["used_at"] = time.monotonic()
+
+
+def _check_if_idle(connection: Any, record: Any, proxy: Any) -> None:
+    """Asks the server for a sign of life on a connection that was idle; a dead one is replaced by the pool."""
+    if time.monotonic() - record.info.get("used_at", time.monotonic()) < IDLE_CHECKED_SECONDS:
+        return
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except psycopg.Error as error:
+        raise sa.exc.DisconnectionError from error
 
 
 def as_rows(values: Iterable[dict[str, Any]]) -> str:

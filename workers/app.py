@@ -1,6 +1,5 @@
 """A worker process: broker, actors and context. `python -m workers` runs it under Dramatiq."""
 
-import sys
 import uuid
 from collections.abc import Callable
 
@@ -18,7 +17,6 @@ def setup(settings: Settings | None = None) -> DoorbellBroker:
     from workers.metrics import MessageMetrics
 
     settings = settings or load()
-    sys.setswitchinterval(0.0002)
     log.configure(settings, "workers")
     broker = broker_for(settings, MessageMetrics())
     context = open_context(settings)
