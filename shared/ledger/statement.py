@@ -78,7 +78,7 @@ def page(
             LEFT JOIN topups ON topups.id = transfers.topup_id
             LEFT JOIN payouts ON payouts.id = transfers.payout_id
             WHERE transfers.wallet_id = :wallet_id AND transfers.kind = ANY(:kinds)
-            ORDER BY transfers.id DESC LIMIT :size OFFSET :skipped
+            ORDER BY transfers.position DESC LIMIT :size OFFSET :skipped
         """),
         values,
     )

@@ -89,7 +89,7 @@ class Transfer(Base):
     __table_args__ = (
         sa.CheckConstraint("amount_cents > 0 AND from_account <> to_account", name="amount"),
         one_of("kind", TransferKind),
-        sa.Index("ix_transfers_wallet_id_id", "wallet_id", sa.text("id DESC")),
+        sa.Index("ix_transfers_wallet_id_position", "wallet_id", sa.text("position DESC")),
         sa.Index(
             "uq_transfers_payout_id_attempt_kind",
             "payout_id",
@@ -109,6 +109,8 @@ class Transfer(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     wallet_id: Mapped[uuid.UUID]
+    position: Mapped[int] = mapped_column(sa.Identity(always=True))
+    """The order of a wallet's transfers: given under the wallet's lock, which ids from several machines are not."""
     from_account: Mapped[str]
     to_account: Mapped[str]
     """Each one of `AccountKind`."""

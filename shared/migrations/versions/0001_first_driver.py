@@ -209,6 +209,7 @@ def create_tables() -> None:
         "transfers",
         sa.Column("id", sa.UUID(), nullable=False),
         sa.Column("wallet_id", sa.UUID(), nullable=False),
+        sa.Column("position", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("from_account", sa.Text(), nullable=False),
         sa.Column("to_account", sa.Text(), nullable=False),
         sa.Column("amount_cents", sa.BigInteger(), nullable=False),
@@ -225,7 +226,9 @@ def create_tables() -> None:
         sa.CheckConstraint("amount_cents > 0 AND from_account <> to_account", name=op.f("ck_transfers_amount")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_transfers")),
     )
-    op.create_index("ix_transfers_wallet_id_id", "transfers", ["wallet_id", sa.text("id DESC")], unique=False)
+    op.create_index(
+        "ix_transfers_wallet_id_position", "transfers", ["wallet_id", sa.text("position DESC")], unique=False
+    )
     op.create_index(
         "uq_transfers_payout_id_attempt_kind",
         "transfers",
