@@ -74,8 +74,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     intake_group_size: int = 500
     """Requests in one group commit at the most."""
 
-    lease_seconds: float = 60.0
-    """How long a worker owns what it works on; longer than `paystream_timeout_seconds`."""
+    lease_seconds: float = 30.0
+    """How long a worker owns what it works on, and so how long what a killed worker held waits for the next one;
+    longer than `paystream_timeout_seconds`."""
 
     doorbell_grace_seconds: float = 2.0
     """How long a doorbell has to be heard before the tick rings again."""

@@ -12,12 +12,15 @@ from deploy.local.service import Service, python_service, server_service
 from deploy.local.valkey import EmbeddedValkey
 
 # Development settles in seconds, so the provider is asked in seconds; and it has no use for the published limits,
-# which would stop a developer after 1,000 calls. What the developer exports wins over all of these.
+# which would stop a developer after 1,000 calls. A worker that is killed is replaced at once, and what it held is
+# taken over after seconds. What the developer exports wins over all of these.
 _DEFAULTS = {
     "OVNPAY_ENVIRONMENT": "development",
     "OVNPAY_POLL_AFTER_INSTANT_SECONDS": "3",
     "OVNPAY_POLL_AFTER_SAME_DAY_SECONDS": "5",
     "OVNPAY_POLL_AFTER_STANDARD_SECONDS": "5",
+    "OVNPAY_PAYSTREAM_TIMEOUT_SECONDS": "5",
+    "OVNPAY_LEASE_SECONDS": "12",
     "PAYSTREAM_SIM_REQUESTS_PER_HOUR": "0",
     "PAYSTREAM_SIM_FUNDING_PER_MINUTE": "0",
 }

@@ -55,7 +55,7 @@ def transfers_of(database_url: str, payout_id: str) -> list[tuple[str, str, int]
     """(from, to, cents) of a payout's transfers, in the order they were made."""
     with _reader(database_url) as connection:
         return connection.execute(
-            "select from_account, to_account, amount_cents from transfers where payout_id = %s order by id",
+            "select from_account, to_account, amount_cents from transfers where payout_id = %s order by position",
             [uuid_of(payout_id)],
         ).fetchall()
 

@@ -186,7 +186,9 @@ class World:
 
     def transfers(self, payout_id: uuid.UUID) -> list[tuple[str, int]]:
         """The kinds and amounts of a payout's transfers, in order."""
-        rows = self.rows("SELECT kind, amount_cents FROM transfers WHERE payout_id = :id ORDER BY position", id=payout_id)
+        rows = self.rows(
+            "SELECT kind, amount_cents FROM transfers WHERE payout_id = :id ORDER BY position", id=payout_id
+        )
         return [(str(kind), int(str(cents))) for kind, cents in rows]
 
     def events(self, payout_id: uuid.UUID) -> list[str]:

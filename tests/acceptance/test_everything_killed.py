@@ -1,0 +1,104 @@
+"""Every process of the system is killed in turn while clients post payouts and repeat what got no answer.
+
+"Built as if your own pay ran through it": each payout is paid once, none twice, and the ledger is right to the cent.
+"""
+
+import http.client
+import itertools
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from tests.acceptance import ledger
+from tests.acceptance.asking import Answer, until
+from tests.acceptance.customer import Customer
+from tests.acceptance.provider import Provider
+from tests.acceptance.stack import Stack
+
+VICTIMS = ("workers", "gateway", "valkey", "postgres", "scheduler", "paystream", "workers", "postgres")
+CLIENTS = 4
+AMOUNT_CENTS = 1_000  # small, since a fast machine accepts thousands meanwhile
+ALL_COMPLETED_SECONDS = 60
+
+
+def test_each_process_killed_under_load(
+    impatient_stack: Stack, impatient_customer: Customer, impatient_driver_id: str, paystream: Provider
+) -> None:
+    impatient_customer.fund(10_000_000)
+    before_cents = impatient_customer.available_cents()
+    numbers, stop = itertools.count(), threading.Event()
+    answers: list[Answer] = []
+
+    def client() -> None:
+        while not stop.is_set():
+            answers.append(_insist(impatient_customer, impatient_driver_id, next(numbers)))
+
+    # Given clients that post payouts, and repeat under the same key whatever was not answered
+    clients = [threading.Thread(target=client) for _ in range(CLIENTS)]
+    for thread in clients:
+        thread.start()
+    # When each process is killed, and the next one once that is back and more payouts were accepted
+    try:
+        for name in VICTIMS:
+            _kill(impatient_stack, name)
+            accepted = len(answers)
+            until(lambda accepted=accepted: len(answers) > accepted + 5, f"payouts are accepted after {name} died", 30)
+    finally:
+        stop.set()
+        for thread in clients:
+            thread.join()
+    # Then every payout that a client was told of is completed
+    assert {answer.status for answer in answers} == {200}
+    payout_ids = {answer.data["id"] for answer in answers}
+    assert len(payout_ids) == len(answers)
+
+    def completed() -> bool:
+        statuses = Counter(item["status"] for item in _mine(impatient_customer, payout_ids))
+        return statuses == {"completed": len(payout_ids)}
+
+    until(completed, "all are completed", ALL_COMPLETED_SECONDS, pause_seconds=0.5)
+    # and Paystream's own record holds each once, and nothing else of this story
+    paid = Counter(_payout_id(payment) for payment in paystream.payments_described("<reaper"))
+    assert paid == Counter(payout_ids)
+    assert before_cents - impatient_customer.available_cents() == AMOUNT_CENTS * len(payout_ids)
+    ledger.prove(impatient_stack["database_url"])
+
+
+def _insist(customer: Customer, driver_id: str, number: int) -> Answer:
+    """Posts a payout until there is an answer, as a careful client does: with one key for all tries."""
+    instant = number % 5 == 0
+    body = {
+        "driverId": driver_id,
+        "amount": AMOUNT_CENTS,
+        "urgency": "instant" if instant else "standard",
+        "description": f"<reaper {number}>",
+    }
+
+    def attempt() -> Answer | None:
+        with suppress(OSError, http.client.HTTPException):
+            answer = customer.post("/api/v1/payouts", body, f"reaper/{number}")
+            if answer.status not in (409, 503):
+                return answer
+        return None
+
+    return until(attempt, f"payout {number} is answered", 60)
+
+
+def _kill(stack: Stack, name: str) -> None:
+    """SIGKILL, and wait until the stack has started another."""
+    pid = until(lambda: stack["processes"].get(name), f"{name} runs")
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: stack["processes"].get(name) not in (None, pid), f"{name} was started again", 30)
+
+
+def _mine(customer: Customer, payout_ids: set[str]) -> Iterator[Any]:
+    return (item for item in customer.items("/api/v1/payouts") if item["id"] in payout_ids)
+
+
+def _payout_id(payment: Any) -> str:
+    """Which payout a payment of the provider's record is for: in its metadata, or first in its description."""
+    return str((payment["metadata"] or {}).get("payoutId") or payment["description"].partition(" ")[0])
