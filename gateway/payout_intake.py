@@ -21,7 +21,7 @@ from shared.clock import Clock
 from shared.errors import Refusal
 from shared.idempotency import Reused, Stored
 from shared.models.payouts import Rail
-from shared.payouts.accept import Order, accept
+from shared.payouts.accept import Order, accept, look_up
 from shared.payouts.rows import PayoutRow
 from shared.settings import Settings
 
@@ -135,6 +135,7 @@ class PayoutIntake:
         attempt whose fate is not known."""
         now = self._clock.now()
         with self._engine.begin() as connection:
+            known = look_up(connection, [order for request in requests for order in request.orders])
             available = ledger.lock(connection, {request.wallet_id for request in requests})
             if look and made and self._landed(connection, requests):
                 return made, []
@@ -142,7 +143,7 @@ class PayoutIntake:
             stored = idempotency.find(connection, keys, now)
             fresh = self._fresh(requests, stored)
             orders = [order for place in fresh for order in requests[place].orders]
-            outcomes = accept(connection, orders, available, now, grace=self._grace)
+            outcomes = accept(connection, orders, known, available, now, grace=self._grace)
             following = iter(outcomes)
             shaped = {
                 place: self._shaped(requests[place], [next(following) for _ in requests[place].orders], now)

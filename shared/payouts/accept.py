@@ -51,9 +51,23 @@ class _Driver(NamedTuple):
     kyc_status: str
 
 
+class Known(NamedTuple):
+    """What orders are checked against."""
+
+    price_list: prices.PriceList
+    drivers: dict[tuple[uuid.UUID, uuid.UUID], _Driver]
+    """By wallet and id."""
+
+
+def look_up(connection: sa.Connection, orders: Sequence[Order]) -> Known:
+    """Reads what the orders are checked against; before the wallet is locked, so that nobody waits for it."""
+    return Known(prices.load(connection), _drivers(connection, orders))
+
+
 def accept(
     connection: sa.Connection,
     orders: Sequence[Order],
+    known: Known,
     available: Mapping[uuid.UUID, int],
     now: datetime,
     *,
@@ -62,16 +76,14 @@ def accept(
     """Accepts the orders that can be paid; an answer for each, in order.
 
     An order that the balance no longer covers is refused, its neighbours succeed: funds go in order of arrival.
-    `available` is what `ledger.lock` returned for their wallets, whose lock the caller holds; `grace` is how long
-    the doorbell has before the tick rings for them too.
+    `known` is what `look_up` read for them, `available` what `ledger.lock` returned for their wallets, whose lock
+    the caller holds; `grace` is how long the doorbell has before the tick rings for them too.
     """
-    price_list = prices.load(connection)
-    drivers = _drivers(connection, orders)
     left = dict(available)
     answers: list[PayoutRow | Refusal] = []
     for order in orders:
         try:
-            row = _checked(order, drivers, price_list, now)
+            row = _checked(order, known, now)
             if row.amount_cents > left[order.wallet_id]:
                 raise InsufficientFunds(
                     "The wallet's available balance does not cover this payout",
@@ -122,12 +134,11 @@ def _drivers(connection: sa.Connection, orders: Sequence[Order]) -> dict[tuple[u
 
 def _checked(
     order: Order,
-    drivers: dict[tuple[uuid.UUID, uuid.UUID], _Driver],
-    price_list: prices.PriceList,
+    known: Known,
     now: datetime,
 ) -> PayoutRow:
     """The payout that an order becomes, funds aside; raises a Refusal that says why not."""
-    driver = drivers.get((order.wallet_id, order.driver_id)) if order.driver_id else None
+    driver = known.drivers.get((order.wallet_id, order.driver_id)) if order.driver_id else None
     if driver is None:
         raise NotFound(f"No driver {order.driver_reference}", code="DRIVER_NOT_FOUND", field="driverId")
     refusal = not_payable(driver.status, driver.kyc_status)
@@ -139,7 +150,7 @@ def _checked(
         raise Invalid(
             f"amount must be at most {limit_cents} cents for {order.rail} payouts", field="amount", limit=limit_cents
         )
-    fee_cents = price_list.fee_cents(order.rail, order.amount_cents)
+    fee_cents = known.price_list.fee_cents(order.rail, order.amount_cents)
     if fee_cents >= order.amount_cents:
         raise Invalid(f"amount must be more than the fee of {fee_cents} cents", field="amount", fee=fee_cents)
     return PayoutRow(

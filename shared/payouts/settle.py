@@ -136,8 +136,9 @@ def settle(connection: sa.Connection, reports: Sequence[Report], now: datetime) 
             moves.setdefault((source, target), []).append(_move(report, known, target))
             source = target
         current[known.payout_id] = known._replace(status=source)
-    # All wallets at once and in order: edge by edge, two wallets could be locked in either order.
-    ledger.lock(connection, {current[move.payout_id].wallet_id for steps in moves.values() for move in steps})
+    wallets = {current[move.payout_id].wallet_id for steps in moves.values() for move in steps}
+    if len(wallets) > 1:  # all at once and in order: edge by edge, two wallets could be locked in either order
+        ledger.lock(connection, wallets)
     for edge, steps in sorted(moves.items(), key=lambda item: item[0] != (S.PROCESSING, S.COMPLETED)):
         transition(connection, steps, *edge, now)
     _ask(connection, doubtful, now)

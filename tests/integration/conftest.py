@@ -23,7 +23,7 @@ from shared.models.organizations import Mode
 from shared.models.payouts import Rail
 from shared.organizations import Opening, open_organization
 from shared.payouts import submit
-from shared.payouts.accept import Order, accept
+from shared.payouts.accept import Order, accept, look_up
 from shared.payouts.queue import queue
 from shared.payouts.rows import PayoutRow
 from shared.settings import Settings
@@ -137,8 +137,9 @@ class World:
     def accept(self, *orders: Order) -> list[PayoutRow | Refusal]:
         """Accepts orders in one transaction."""
         with self.engine.begin() as connection:
+            known = look_up(connection, orders)
             available = ledger.lock(connection, {order.wallet_id for order in orders})
-            return accept(connection, orders, available, self.clock.now(), grace=GRACE)
+            return accept(connection, orders, known, available, self.clock.now(), grace=GRACE)
 
     def accepted(self, count: int = 1, rail: Rail = Rail.STANDARD, amount_cents: int = 45_000) -> list[uuid.UUID]:
         """That many accepted payouts to one driver."""
