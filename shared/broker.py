@@ -32,16 +32,18 @@ class Bell(NamedTuple):
     """The queue it listens on; each can have a pool of its own."""
     priority: int
     """Where a pool hears several queues, lower goes first: what a driver waits for before what can wait."""
+    ids_a_message: int = 500
+    """How many ids a message carries; few where each may cost a call to the provider, so that threads share them."""
 
 
 QUEUE_PAYOUTS: Final = Bell("payouts.queue", "payouts", 20)
 SUBMIT_PAYOUTS: Final = Bell("payouts.submit", "payouts", 20)
-POLL_PAYOUTS: Final = Bell("payouts.poll", "provider_polls", 40)
-SEND_SUBMISSIONS: Final = Bell("submissions.send", "payouts", 20)
-SEND_INSTANT_SUBMISSIONS: Final = Bell("submissions.send_instant", "instant", 0)
+POLL_PAYOUTS: Final = Bell("payouts.poll", "provider_polls", 40, 4)
+SEND_SUBMISSIONS: Final = Bell("submissions.send", "payouts", 20, 4)
+SEND_INSTANT_SUBMISSIONS: Final = Bell("submissions.send_instant", "instant", 0, 4)
 APPLY_PROVIDER_EVENTS: Final = Bell("provider_events.apply", "provider_events", 10)
-REGISTER_DRIVERS: Final = Bell("drivers.register", "drivers", 30)
-REQUEST_TOPUPS: Final = Bell("topups.request", "drivers", 30)
+REGISTER_DRIVERS: Final = Bell("drivers.register", "drivers", 30, 4)
+REQUEST_TOPUPS: Final = Bell("topups.request", "drivers", 30, 4)
 
 BELLS: Final = (
     QUEUE_PAYOUTS,
@@ -54,8 +56,6 @@ BELLS: Final = (
     REQUEST_TOPUPS,
 )
 QUEUES: Final = tuple(dict.fromkeys(bell.queue for bell in BELLS))
-
-IDS_A_MESSAGE: Final = 500
 
 
 class DoorbellBroker(RedisBroker):
@@ -170,15 +170,15 @@ class Doorbell:
 
 
 def messages(bell: Bell, ids: Iterable[uuid.UUID]) -> list[dramatiq.Message[Any]]:
-    """The messages that say "these ids have work": at most `IDS_A_MESSAGE` ids in each."""
+    """The messages that say "these ids have work": at most `ids_a_message` of the bell in each."""
     texts = [value.hex for value in dict.fromkeys(ids)]
     return [
         dramatiq.Message(
             queue_name=bell.queue,
             actor_name=bell.actor,
-            args=(texts[start : start + IDS_A_MESSAGE],),
+            args=(texts[start : start + bell.ids_a_message],),
             kwargs={},
             options={},
         )
-        for start in range(0, len(texts), IDS_A_MESSAGE)
+        for start in range(0, len(texts), bell.ids_a_message)
     ]

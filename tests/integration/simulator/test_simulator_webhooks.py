@@ -166,6 +166,9 @@ async def test_batch_events() -> None:
         batch = (await provider.post("/batches", {"name": "b", "hold": True, "payments": [line]})).data
         await provider.post(f"/batches/{batch['id']}/release", {})
         await told.until_told(batch["id"], "batch.completed")
+        await told.until_told(
+            batch["payments"][0]["id"], "payment.completed"
+        )  # events of two subjects come in any order
         # Then it told its life, and its payment told its own
         assert told.types_about(batch["id"]) == ["batch.created", "batch.released", "batch.completed"]
         assert told.types_about(batch["payments"][0]["id"]) == LIFE
