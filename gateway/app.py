@@ -11,7 +11,7 @@ from gateway.decoding import BODY_BYTES_MAX
 from gateway.keyring import Keyring
 from gateway.middleware import MIDDLEWARES
 from gateway.payout_intake import PayoutIntake
-from gateway.state import SERVICES, SETTINGS, Services
+from gateway.state import SERVICES, Services
 from gateway.webhook_intake import WebhookIntake
 from shared import migrations
 from shared.broker import Doorbell
@@ -26,7 +26,6 @@ INTAKE_CONNECTIONS = 2
 def create(settings: Settings, clock: Clock | None = None) -> web.Application:
     """The gateway as an application. It serves once the database is there and migrated."""
     application = web.Application(middlewares=MIDDLEWARES, client_max_size=BODY_BYTES_MAX)
-    application[SETTINGS] = settings
     routes.add_to(application)
 
     async def services(application: web.Application) -> AsyncIterator[None]:

@@ -88,7 +88,6 @@ class Services:
 
 
 SERVICES: Final = web.AppKey("services", Services)
-SETTINGS: Final = web.AppKey("settings", Settings)
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 CREDENTIAL: Final = web.RequestKey("credential", Credential)

@@ -8,11 +8,8 @@ from uuid_utils.compat import uuid7
 
 DRIVER: Final = "drv"
 PAYOUT: Final = "pay"
-BATCH: Final = "batch"
 TRANSACTION: Final = "txn"
-KEY: Final = "key"
 SUBMISSION: Final = "sub"
-EVENT: Final = "evt"
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)}

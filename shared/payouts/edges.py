@@ -45,6 +45,3 @@ EDGES: Final[dict[tuple[PayoutStatus, PayoutStatus], Effect]] = {
 
 LIMIT_CENTS: Final = {Rail.STANDARD: 100_000_000, Rail.SAME_DAY: 100_000_000, Rail.INSTANT: 1_000_000}
 """The most that one payout may be, by rail: what the provider's rails carry."""
-
-TERMINAL: Final = frozenset({S.COMPLETED, S.FAILED, S.CANCELED, S.RETURNED})
-"""Statuses in which nothing of the money is in transit."""
