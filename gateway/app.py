@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from aiohttp import web
 
 from gateway import routes
-from gateway.decoding import BODY_BYTES_MAX
+from gateway.decoding import BATCH_BYTES_MAX
 from gateway.keyring import Keyring
 from gateway.middleware import MIDDLEWARES
 from gateway.payout_intake import PayoutIntake
@@ -25,7 +25,7 @@ INTAKE_CONNECTIONS = 2
 
 def create(settings: Settings, clock: Clock | None = None) -> web.Application:
     """The gateway as an application. It serves once the database is there and migrated."""
-    application = web.Application(middlewares=MIDDLEWARES, client_max_size=BODY_BYTES_MAX)
+    application = web.Application(middlewares=MIDDLEWARES, client_max_size=BATCH_BYTES_MAX)
     routes.add_to(application)
 
     async def services(application: web.Application) -> AsyncIterator[None]:
@@ -46,6 +46,7 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
             reading_engine=reading_engine,
             key_engine=key_engine,
             key_thread=ThreadPoolExecutor(1, "keys"),
+            password_thread=ThreadPoolExecutor(1, "passwords"),
             keyring=Keyring(settings.key_pepper, used),
             payout_intake=PayoutIntake(settings, intake_engine, doorbell, used),
             webhook_intake=WebhookIntake(settings, intake_engine, doorbell, used),
@@ -55,6 +56,7 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
         await made.webhook_intake.close()
         made.threads.shutdown()
         made.key_thread.shutdown()
+        made.password_thread.shutdown(cancel_futures=True)
         doorbell.close()
         engine.dispose()
         intake_engine.dispose()

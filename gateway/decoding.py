@@ -15,6 +15,9 @@ from aiohttp import web
 from gateway.envelope import ApiError
 
 BODY_BYTES_MAX = 1024 * 1024
+BATCH_BYTES_MAX = 4 * 1024 * 1024
+"""For requests of up to 10,000 payouts."""
+LARGE_BYTES = 64 * 1024
 BODY_SECONDS_MAX = 10.0
 NUMBER_DIGITS_MAX = 4_000
 
@@ -33,15 +36,15 @@ class _Refused(ValueError):
         self.field = field
 
 
-async def body_of(request: web.Request) -> bytes:
+async def body_of(request: web.Request, bytes_max: int = BODY_BYTES_MAX) -> bytes:
     """The raw body, bounded in size and time."""
     if any(value.lower() != "identity" for value in request.headers.getall("Content-Encoding", [])):
         raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Compressed bodies are not accepted; send it as it is")
-    if request.content_length is not None and request.content_length > BODY_BYTES_MAX:
-        raise _too_large()
+    if request.content_length is not None and request.content_length > bytes_max:
+        raise _too_large(bytes_max)
     try:
         async with asyncio.timeout(BODY_SECONDS_MAX):
-            return await request.read()
+            raw = await request.read()
     except TimeoutError:
         raise ApiError(
             408,
@@ -50,19 +53,30 @@ async def body_of(request: web.Request) -> bytes:
             headers={"Connection": "close"},
         ) from None
     except web.HTTPRequestEntityTooLarge:
-        raise _too_large() from None
+        raise _too_large(bytes_max) from None
     except (web.RequestPayloadError, ConnectionError) as error:
         raise ApiError(400, "BAD_REQUEST", f"The body did not arrive whole: {type(error).__name__}") from None
+    if len(raw) > bytes_max:
+        raise _too_large(bytes_max)
+    return raw
 
 
-async def decoded(request: web.Request, shape: type[Shape]) -> tuple[Shape, bytes]:
-    """The request's body in the shape that the endpoint takes, and the body as it came."""
+async def no_body(request: web.Request) -> None:
+    """Refuses a body where none is taken; an empty JSON object is none."""
+    if (await body_of(request)).strip() not in (b"", b"{}"):
+        raise ApiError(400, "VALIDATION_ERROR", "This request takes no body")
+
+
+async def decoded(request: web.Request, shape: type[Shape], *, bytes_max: int = BODY_BYTES_MAX) -> Shape:
+    """The request's body in the shape that the endpoint takes. A large one is read off the event loop."""
     if request.content_type != "application/json":
         raise ApiError(
             415, "UNSUPPORTED_MEDIA_TYPE", "Send the body as JSON, with the header Content-Type: application/json"
         )
-    raw = await body_of(request)
-    return convert(parse(raw), shape), raw
+    raw = await body_of(request, bytes_max)
+    if len(raw) > LARGE_BYTES:
+        return await asyncio.to_thread(lambda: convert(parse(raw), shape))
+    return convert(parse(raw), shape)
 
 
 def parse(raw: bytes) -> Any:
@@ -89,10 +103,10 @@ def parse(raw: bytes) -> Any:
     raise ApiError(400, "INVALID_JSON", f"The body can't be read as JSON: {problem}", **details)
 
 
-def convert(content: Any, shape: type[Shape]) -> Shape:
-    """Content in a shape; an error names the field."""
+def convert(content: Any, shape: type[Shape], *, what: str = "a field of this request", lax: bool = False) -> Shape:
+    """Content in a shape; an error names the field. With `lax`, numbers and booleans come as text."""
     try:
-        return msgspec.convert(content, shape)
+        return msgspec.convert(content, shape, strict=not lax)
     except msgspec.ValidationError as error:
         text = str(error)
         at = _AT.search(text)
@@ -101,16 +115,16 @@ def convert(content: Any, shape: type[Shape]) -> Shape:
         if found := _MISSING.search(problem):
             path, problem = f"{path}.{found[1]}".strip("."), "is required"
         elif found := _UNKNOWN.search(problem):
-            path, problem = f"{path}.{found[1]}".strip("."), "is not a field of this request"
+            path, problem = f"{path}.{found[1]}".strip("."), f"is not {what}"
         else:
             problem = f"has a wrong value: {problem[:1].lower()}{problem[1:]}"
         details: dict[str, Any] = {"field": path} if path else {}
         raise ApiError(400, "VALIDATION_ERROR", f"{path or 'The body'} {problem}", **details) from None
 
 
-def _too_large() -> ApiError:
+def _too_large(bytes_max: int) -> ApiError:
     return ApiError(
-        413, "PAYLOAD_TOO_LARGE", f"The body is larger than {BODY_BYTES_MAX} bytes", headers={"Connection": "close"}
+        413, "PAYLOAD_TOO_LARGE", f"The body is larger than {bytes_max} bytes", headers={"Connection": "close"}
     )
 
 

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from shared.clock import rfc3339
 from shared.errors import Refusal
+from shared.lists import Page, Wanted
 
 JSON = "application/json"
 
@@ -28,7 +29,12 @@ class ApiError(Exception):
 
 def success_body(data: Any, request_id: str, now: datetime) -> bytes:
     """The body of a success."""
-    return msgspec.json.encode({"success": True, "data": data, "meta": _meta(request_id, now)})
+    return flat_body({"data": data}, request_id, now)
+
+
+def flat_body(fields: dict[str, Any], request_id: str, now: datetime) -> bytes:
+    """The body of a success whose fields stand beside `success`."""
+    return msgspec.json.encode({"success": True, **fields, "meta": _meta(request_id, now)})
 
 
 def error_body(code: str, message: str, details: dict[str, Any], request_id: str, now: datetime) -> bytes:
@@ -49,14 +55,15 @@ def response(body: bytes, status: int = 200, headers: dict[str, str] | None = No
     return web.Response(body=body, status=status, content_type=JSON, headers=headers)
 
 
-def page(items: list[Any], total: int, number: int, size: int) -> dict[str, Any]:
-    """A page of a list."""
+def page(items: list[Any], found: Page[Any], wanted: Wanted) -> dict[str, Any]:
+    """A part of a list, with the cursor to go on from its last item."""
     return {
         "items": items,
-        "total": total,
-        "page": number,
-        "pageSize": size,
-        "hasNextPage": number * size < total,
+        "total": found.total,
+        "page": wanted.number,
+        "pageSize": wanted.size,
+        "hasNextPage": found.more,
+        "nextCursor": items[-1]["id"] if found.more else None,
     }
 
 

@@ -42,6 +42,10 @@ class Keyring:
             return None
         return credential
 
+    def forget(self) -> None:
+        """Forgets everything, because a key has changed."""
+        self._known.clear()
+
     async def _ask(self, key_hash: bytes, read: Reader) -> Credential | None:
         """Asks the database, once for all who ask at the same time."""
         under_way = self._asked.get(key_hash)

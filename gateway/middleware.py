@@ -1,5 +1,6 @@
-"""What happens around every request: an id, the envelope for whatever goes wrong, figures, and the key."""
+"""What happens around every request: an id, the envelope for whatever goes wrong, figures, and who calls."""
 
+import asyncio
 import time
 import uuid
 
@@ -12,9 +13,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from gateway.envelope import ApiError, error_body, refusal_body, response
 from gateway.group_commit import Closing, Overloaded
-from gateway.routes import ELSEWHERE, SCOPES
-from gateway.state import CREDENTIAL, REQUEST_ID, SERVICES
+from gateway.routes import ACCESS, ELSEWHERE
+from gateway.state import ACCOUNT, CREDENTIAL, REQUEST_ID, SCENARIO, SERVICES, SESSION_TOKEN
+from shared import sessions
 from shared.errors import Refusal
+from shared.keys import Credential, hashed, well_formed_session
+from shared.models.organizations import Mode, Role
+from shared.sandbox.scenarios import Scenario
+from shared.sessions import Account
 
 logger = structlog.get_logger(__name__)
 
@@ -26,6 +32,8 @@ SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 REQUEST_ID_HEADER = "X-Request-Id"
+SCENARIO_HEADER = "X-Sandbox-Scenario"
+SLOW_SECONDS = 2.0
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 
@@ -75,25 +83,71 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
 
 @web.middleware
 async def authentication(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Finds the wallet by the key alone and checks the scope; unknown paths are answered before any key is read."""
+    """Finds the caller by the key or session token alone; unknown paths are answered before any is read."""
     route = _route(request)
-    scope = SCOPES[request.method, route] if route and (request.method, route) in SCOPES else None
-    if scope is None:
+    access = ACCESS.get((request.method, route)) if route else None
+    if access is None:
         return await handler(request)
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    token = token.strip() if kind.lower() == "bearer" else ""
+    if isinstance(access, str):
+        request[CREDENTIAL] = await _credential(request, token, access)
+        request[SCENARIO] = await _scenario(request)
+    else:
+        request[ACCOUNT], request[SESSION_TOKEN] = await _account(request, token, access), token
+    return await handler(request)
+
+
+async def _credential(request: web.Request, token: str, scope: str) -> Credential:
+    """What the API key opens, if it has the scope."""
     services = request.app[SERVICES]
-    kind, _, key = request.headers.get("Authorization", "").partition(" ")
-    credential = await services.keyring.find(key.strip(), services.read_key) if kind.lower() == "bearer" else None
+    credential = await services.keyring.find(token, services.read_key)
     if credential is None:
-        raise ApiError(
-            401,
-            "UNAUTHORIZED",
-            "Send a valid API key in the header Authorization: Bearer ovnp_…",
-            headers={"WWW-Authenticate": 'Bearer realm="OVN Pay"'},
-        )
+        raise _unauthorized("Send a valid API key in the header Authorization: Bearer ovnp_…")
     if scope not in credential.scopes:
         raise ApiError(403, "FORBIDDEN", f"This API key lacks the scope {scope}", scope=scope)
-    request[CREDENTIAL] = credential
-    return await handler(request)
+    return credential
+
+
+async def _account(request: web.Request, token: str, roles: frozenset[Role]) -> Account:
+    """Who is signed in, if he has one of the roles."""
+    services = request.app[SERVICES]
+    account = None
+    if well_formed_session(token):
+        token_hash, now = hashed(token, services.settings.key_pepper), services.clock.now()
+        account = await services.read(lambda connection: sessions.find(connection, token_hash, now))
+    if account is None:
+        raise _unauthorized(
+            "Sign in with POST /api/v1/auth/login and send its token: Authorization: Bearer ovnp_sess_…"
+        )
+    if account.role not in roles:
+        needed = " or ".join(sorted(roles))
+        raise ApiError(403, "FORBIDDEN", f"This needs the role {needed}; yours is {account.role}", role=account.role)
+    return account
+
+
+def _unauthorized(message: str) -> ApiError:
+    return ApiError(401, "UNAUTHORIZED", message, headers={"WWW-Authenticate": 'Bearer realm="OVN Pay"'})
+
+
+async def _scenario(request: web.Request) -> Scenario:
+    """What the sandbox is to play; two of the scenarios are played here."""
+    text = request.headers.get(SCENARIO_HEADER)
+    if text is None:
+        return Scenario.SUCCESS
+    if request[CREDENTIAL].mode != Mode.SANDBOX:
+        message = f"{SCENARIO_HEADER} is for sandbox keys; this is a production key"
+        raise ApiError(400, "VALIDATION_ERROR", message, field=SCENARIO_HEADER)
+    try:
+        scenario = Scenario(text)
+    except ValueError:
+        message = f"{SCENARIO_HEADER} must be one of {', '.join(Scenario)}"
+        raise ApiError(400, "VALIDATION_ERROR", message, field=SCENARIO_HEADER) from None
+    if scenario is Scenario.RATE_LIMITED:
+        raise ApiError(429, "RATE_LIMITED", "Too many requests; try again later", headers={"Retry-After": "1"})
+    if scenario is Scenario.SLOW_RESPONSE:
+        await asyncio.sleep(SLOW_SECONDS)
+    return scenario
 
 
 def _request_id(request: web.Request) -> str:

@@ -1,60 +1,62 @@
-"""Query parameters: read by name, within their limits; what is not known is refused, not ignored."""
+"""Query parameters: read into the shape that the endpoint declares; what is not known is refused, not ignored."""
 
-import enum
-import re
-from typing import Final, NamedTuple, TypeVar
+from typing import Annotated, Final, TypeVar
 
+import msgspec
 from aiohttp import web
+from msgspec import UNSET, Meta, UnsetType
 
+from gateway.decoding import convert
 from gateway.envelope import ApiError
+from shared.ids import parse
+from shared.lists import Wanted
 
-Choice = TypeVar("Choice", bound=enum.StrEnum)
+Shape = TypeVar("Shape")
 
 PAGE_SIZE_MAX: Final = 100
-PAGE_MAX: Final = 10_000_000
-_INTEGER: Final = re.compile(r"\d{1,12}")
+
+PageNumber = Annotated[int, Meta(ge=1, le=10_000_000, description="Which page, from 1; not together with cursor.")]
+PageSize = Annotated[int, Meta(ge=1, le=PAGE_SIZE_MAX, description="Items a page.")]
+Cursor = Annotated[str, Meta(min_length=1, max_length=100, description="`nextCursor` of the answer before.")]
 
 
-class Paging(NamedTuple):
-    """Which page of a list."""
-
-    number: int
-    size: int
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """No query parameter at all."""
 
 
-def only(request: web.Request, *names: str) -> None:
-    """Refuses parameters that this endpoint does not know, and any given twice."""
-    for name in request.query:
-        if name not in names:
-            raise ApiError(400, "VALIDATION_ERROR", f"{name} is not a query parameter of this endpoint", field=name)
-        if len(request.query.getall(name)) > 1:
-            raise ApiError(400, "VALIDATION_ERROR", f"{name} is there twice", field=name)
+class Listing(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which part of a list."""
+
+    page: PageNumber | UnsetType = UNSET
+    pageSize: PageSize = 50
+    cursor: Cursor | UnsetType = UNSET
 
 
-def integer(request: web.Request, name: str, *, default: int | None, most: int) -> int:
-    """A positive integer."""
-    text = request.query.get(name)
-    if text is None and default is not None:
-        return default
-    if text is None or not _INTEGER.fullmatch(text) or not 1 <= int(text) <= most:
-        raise ApiError(400, "VALIDATION_ERROR", f"{name} must be an integer from 1 to {most}", field=name)
-    return int(text)
+class ShortListing(Listing, kw_only=True):
+    """Which part of a list whose pages are shorter."""
+
+    pageSize: PageSize = 20
 
 
-def paging(request: web.Request, *, size: int = 50) -> Paging:
-    """`page` and `pageSize`."""
-    return Paging(
-        integer(request, "page", default=1, most=PAGE_MAX),
-        integer(request, "pageSize", default=size, most=PAGE_SIZE_MAX),
-    )
+def read(request: web.Request, shape: type[Shape]) -> Shape:
+    """The request's parameters in their shape; one given twice is refused."""
+    given = request.query
+    if len(given) != len(set(given)):
+        name = next(name for name in given if len(given.getall(name)) > 1)
+        raise ApiError(400, "VALIDATION_ERROR", f"{name[:100]} is there twice", field=name[:100])
+    for name, value in given.items():
+        if "\0" in value or "\0" in name or any(0xD800 <= ord(character) <= 0xDFFF for character in name + value):
+            raise ApiError(400, "VALIDATION_ERROR", "A query parameter is not text", field=name[:100])
+    return convert(dict(given), shape, what="a query parameter of this endpoint", lax=True)
 
 
-def choice(request: web.Request, name: str, choices: type[Choice]) -> Choice | None:
-    """One of a few words; None where the parameter is absent."""
-    text = request.query.get(name)
-    if text is None:
-        return None
-    try:
-        return choices(text)
-    except ValueError:
-        raise ApiError(400, "VALIDATION_ERROR", f"{name} must be one of {', '.join(choices)}", field=name) from None
+def wanted(listing: Listing, prefix: str) -> Wanted:
+    """The part of a list whose items' ids have this prefix."""
+    if listing.cursor is UNSET:
+        return Wanted(listing.pageSize, 1 if listing.page is UNSET else listing.page)
+    if listing.page is not UNSET:
+        raise ApiError(400, "VALIDATION_ERROR", "page and cursor can't be used together", field="page")
+    after = parse(prefix, listing.cursor)
+    if after is None:
+        raise ApiError(400, "VALIDATION_ERROR", "cursor is not one that this list has given", field="cursor")
+    return Wanted(listing.pageSize, None, after)

@@ -1,13 +1,17 @@
-"""The URL table: every endpoint, its handler, and the scope that a key needs for it."""
+"""The URL table: every endpoint, its handler, and who may call it."""
 
-from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, NoReturn
 
 from aiohttp import web
 
-from gateway.handlers import bulk, drivers, funding, health, payouts, provider_webhooks
+from gateway.handlers import auth, batches, bulk, documents, drivers, funding, health, keys, payouts, sandbox, webhooks
+from gateway.operation import Handler
+from shared.models.organizations import Role
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+API: Final = "/api/v1"
+ANYBODY: Final = frozenset(Role)
+MAKERS: Final = frozenset({Role.OWNER, Role.ADMIN, Role.DEVELOPER})
+ADMINS: Final = frozenset({Role.OWNER, Role.ADMIN})
 
 
 class Route(NamedTuple):
@@ -16,12 +20,15 @@ class Route(NamedTuple):
     method: str
     path: str
     handler: Handler
-    scope: str | None
-    """The scope that the API key needs; None: no key at all."""
+    access: str | frozenset[Role] | None
+    """The scope that the API key needs; or the roles one of which the signed-in user needs; None: no key at all."""
 
 
 ROUTES: Final = (
     Route("GET", "/health", health.health, None),
+    Route("GET", "/openapi.json", documents.openapi, None),
+    Route("GET", "/docs", documents.page, None),
+    Route("GET", "/docs/{file}", documents.asset, None),
     Route("GET", "/api/v1/drivers", drivers.page, "drivers:read"),
     Route("POST", "/api/v1/drivers", drivers.register, "drivers:write"),
     Route("POST", "/api/v1/drivers/bulk", bulk.register_drivers, "drivers:write"),
@@ -39,15 +46,42 @@ ROUTES: Final = (
     Route("GET", "/api/v1/payouts/{id}", payouts.get, "payouts:read"),
     Route("POST", "/api/v1/payouts/{id}/cancel", payouts.cancel, "payouts:write"),
     Route("POST", "/api/v1/payouts/{id}/retry", payouts.retry, "payouts:write"),
+    Route("GET", "/api/v1/batches", batches.page, "batches:read"),
+    Route("POST", "/api/v1/batches", batches.create, "batches:write"),
+    Route("GET", "/api/v1/batches/{id}", batches.get, "batches:read"),
+    Route("POST", "/api/v1/batches/{id}/release", batches.release, "batches:write"),
+    Route("POST", "/api/v1/batches/{id}/run", batches.run, "batches:write"),
+    Route("GET", "/api/v1/scheduled-payouts", batches.scheduled, "batches:read"),
+    Route("GET", "/api/v1/scheduled-payouts/stats", batches.stats, "batches:read"),
     Route("GET", "/api/v1/balance", funding.balance, "balance:read"),
     Route("POST", "/api/v1/funding/topup", funding.topup, "funding:write"),
     Route("GET", "/api/v1/funding/transactions", funding.transactions, "balance:read"),
-    Route("POST", "/api/v1/webhooks/paystream", provider_webhooks.receive, None),
+    Route("GET", "/api/v1/funding/projection", funding.projection, "balance:read"),
+    Route("POST", "/api/v1/webhooks/paystream", webhooks.receive, None),
+    Route("GET", "/api/v1/webhooks/logs", webhooks.logs, "webhooks:manage"),
+    Route("POST", "/api/v1/auth/login", auth.login, None),
+    Route("POST", "/api/v1/auth/logout", auth.logout, ANYBODY),
+    Route("GET", "/api/v1/auth/me", auth.me, ANYBODY),
+    Route("GET", "/api/v1/developer/keys", keys.mine, ANYBODY),
+    Route("POST", "/api/v1/developer/keys", keys.create, MAKERS),
+    Route("GET", "/api/v1/developer/keys/{id}", keys.get_mine, ANYBODY),
+    Route("DELETE", "/api/v1/developer/keys/{id}", keys.revoke_mine, MAKERS),
+    Route("POST", "/api/v1/developer/keys/{id}/regenerate", keys.regenerate, MAKERS),
+    Route("GET", "/api/v1/developer/scopes", keys.scopes, ANYBODY),
+    Route("GET", "/api/v1/admin/api-keys", keys.page, ADMINS),
+    Route("GET", "/api/v1/admin/api-keys/pending", keys.pending, ADMINS),
+    Route("GET", "/api/v1/admin/api-keys/{id}", keys.get, ADMINS),
+    Route("POST", "/api/v1/admin/api-keys/{id}/approve", keys.approve, ADMINS),
+    Route("POST", "/api/v1/admin/api-keys/{id}/reject", keys.reject, ADMINS),
+    Route("DELETE", "/api/v1/admin/api-keys/{id}", keys.revoke, ADMINS),
+    Route("POST", "/api/v1/sandbox/reset", sandbox.reset, "payouts:write"),
+    Route("GET", "/api/v1/sandbox/state", sandbox.state, "payouts:read"),
+    Route("POST", "/api/v1/sandbox/seed", sandbox.seed, "payouts:write"),
 )
 
 ELSEWHERE: Final = "/{elsewhere}"
 
-SCOPES: Final = {(route.method, route.path): route.scope for route in ROUTES}
+ACCESS: Final = {(route.method, route.path): route.access for route in ROUTES}
 
 
 def add_to(application: web.Application) -> None:

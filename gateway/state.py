@@ -17,6 +17,8 @@ from gateway.webhook_intake import WebhookIntake
 from shared.broker import Doorbell
 from shared.clock import Clock
 from shared.keys import Credential
+from shared.sandbox.scenarios import Scenario
+from shared.sessions import Account, check_password
 from shared.settings import Settings
 
 Result = TypeVar("Result")
@@ -38,6 +40,8 @@ class Services:
     keyring: Keyring
     payout_intake: PayoutIntake
     webhook_intake: WebhookIntake
+    password_thread: ThreadPoolExecutor
+    """Checks passwords, one at a time: each takes a core for tens of milliseconds."""
     under_way: int = 0
     """Reads and changes that run or wait for a thread."""
 
@@ -77,6 +81,12 @@ class Services:
 
         return await asyncio.get_running_loop().run_in_executor(self.key_thread, run)
 
+    async def check_password(self, password_hash: str | None, password: str) -> bool:
+        """Whether the password is the right one, found out off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self.password_thread, check_password, password_hash, password
+        )
+
     async def _threaded(self, run: Callable[[], Result]) -> Result:
         if self.under_way >= self.settings.intake_queue_size:
             raise Overloaded
@@ -91,3 +101,6 @@ SERVICES: Final = web.AppKey("services", Services)
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 CREDENTIAL: Final = web.RequestKey("credential", Credential)
+SCENARIO: Final = web.RequestKey("scenario", Scenario)
+ACCOUNT: Final = web.RequestKey("account", Account)
+SESSION_TOKEN: Final = web.RequestKey("session_token", str)

@@ -16,7 +16,7 @@ class Event(NamedTuple):
 
     wallet_id: uuid.UUID
     type: str
-    payout_id: uuid.UUID
+    payout_id: uuid.UUID | None
     sequence: int
     data: dict[str, Any]
 

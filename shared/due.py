@@ -23,6 +23,7 @@ class Kind(NamedTuple):
 
 
 KINDS: Final = (
+    Kind("batches", "batches", "status = 'queued'", broker.RELEASE_BATCHES),
     Kind("payouts_validated", "payouts", "status = 'validated' AND reserved", broker.QUEUE_PAYOUTS),
     Kind("payouts_queued", "payouts", "status = 'queued'", broker.SUBMIT_PAYOUTS),
     Kind("payouts_processing", "payouts", "status = 'processing'", broker.POLL_PAYOUTS),

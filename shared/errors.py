@@ -33,6 +33,13 @@ class InsufficientFunds(Refusal):
     code = "INSUFFICIENT_FUNDS"
 
 
+class Forbidden(Refusal):
+    """Known, but not allowed to do this."""
+
+    status = 403
+    code = "FORBIDDEN"
+
+
 class NotFound(Refusal):
     """No such object in this wallet (it may be somebody else's: the answer is the same)."""
 

@@ -10,6 +10,9 @@ DRIVER: Final = "drv"
 PAYOUT: Final = "pay"
 TRANSACTION: Final = "txn"
 SUBMISSION: Final = "sub"
+BATCH: Final = "batch"
+KEY: Final = "key"
+LOG: Final = "log"
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)}

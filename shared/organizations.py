@@ -7,9 +7,9 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from argon2 import PasswordHasher
 
-from shared import funding, keys, ledger
+from shared import counts, funding, keys, ledger
 from shared.ids import new_id
-from shared.models.organizations import Mode, Role
+from shared.models.organizations import DuplicateLoads, Mode, Role
 
 SANDBOX_GRANT_CENTS = 100_000_00
 """The play money that a new sandbox wallet opens with."""
@@ -28,22 +28,26 @@ class Opening(NamedTuple):
 def open_organization(connection: sa.Connection, opening: Opening, pepper: str, now: datetime) -> uuid.UUID:
     """Makes sure that the organization, its wallets, its owner and these keys exist. Returns its id."""
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:email))"), {"email": opening.owner_email})
-    organization_id = connection.scalar(
-        sa.text("SELECT organization_id FROM users WHERE email = :email"), {"email": opening.owner_email.lower()}
-    )
-    if organization_id is None:
-        organization_id = _create(connection, opening, now)
+    owner = sa.text("SELECT id, organization_id FROM users WHERE email = :email")
+    found = connection.execute(owner, {"email": opening.owner_email.lower()}).one_or_none()
+    if found is None:
+        _create(connection, opening, now)
+        found = connection.execute(owner, {"email": opening.owner_email.lower()}).one()
+    owner_id, organization_id = found
     assert isinstance(organization_id, uuid.UUID)
     rows = connection.execute(
-        sa.text("SELECT mode, id FROM wallets WHERE organization_id = :id"), {"id": organization_id}
+        sa.text("SELECT mode, id FROM wallets WHERE organization_id = :id AND retired_at IS NULL"),
+        {"id": organization_id},
     )
     wallets = {row.mode: row.id for row in rows}
-    keys.add(connection, wallets[Mode.SANDBOX], opening.sandbox_key, pepper, "First sandbox key", now)
-    keys.add(connection, wallets[Mode.PRODUCTION], opening.production_key, pepper, "First production key", now)
+    keys.add(connection, wallets[Mode.SANDBOX], owner_id, opening.sandbox_key, pepper, "First sandbox key", now)
+    keys.add(
+        connection, wallets[Mode.PRODUCTION], owner_id, opening.production_key, pepper, "First production key", now
+    )
     return organization_id
 
 
-def _create(connection: sa.Connection, opening: Opening, now: datetime) -> uuid.UUID:
+def _create(connection: sa.Connection, opening: Opening, now: datetime) -> None:
     organization_id = new_id()
     connection.execute(
         sa.text("INSERT INTO organizations (id, name, created_at) VALUES (:id, :name, :now)"),
@@ -64,15 +68,58 @@ def _create(connection: sa.Connection, opening: Opening, now: datetime) -> uuid.
         },
     )
     for mode in Mode:
-        wallet_id = new_id()
-        connection.execute(
-            sa.text(
-                "INSERT INTO wallets (id, organization_id, mode, created_at) "
-                "VALUES (:id, :organization_id, :mode, :now)"
-            ),
-            {"id": wallet_id, "organization_id": organization_id, "mode": mode.value, "now": now},
-        )
-        ledger.open_accounts(connection, wallet_id)
-        if mode is Mode.SANDBOX:
-            funding.grant(connection, wallet_id, SANDBOX_GRANT_CENTS, now)
-    return organization_id
+        open_wallet(connection, organization_id, mode, now)
+
+
+def open_wallet(
+    connection: sa.Connection,
+    organization_id: uuid.UUID,
+    mode: Mode,
+    now: datetime,
+    duplicate_loads: DuplicateLoads = DuplicateLoads.WARN,
+) -> uuid.UUID:
+    """Opens a wallet with its accounts and counts; a sandbox one gets its play money. Returns its id."""
+    wallet_id = new_id()
+    connection.execute(
+        sa.text("""
+            INSERT INTO wallets (id, organization_id, mode, duplicate_loads, created_at)
+            VALUES (:id, :organization_id, :mode, :duplicate_loads, :now)
+        """),
+        {
+            "id": wallet_id,
+            "organization_id": organization_id,
+            "mode": mode.value,
+            "duplicate_loads": duplicate_loads.value,
+            "now": now,
+        },
+    )
+    ledger.open_accounts(connection, wallet_id)
+    counts.open_counts(connection, wallet_id)
+    if mode is Mode.SANDBOX:
+        funding.grant(connection, wallet_id, SANDBOX_GRANT_CENTS, now)
+    return wallet_id
+
+
+class Policy(NamedTuple):
+    """A wallet's policy."""
+
+    organization: str
+    mode: str
+    duplicate_loads: str
+
+
+def set_policy(
+    connection: sa.Connection, organization: str, mode: Mode, duplicate_loads: DuplicateLoads | None
+) -> Policy | None:
+    """Sets, or only reads, the policy of an organization's wallet; None if there is no organization of that name."""
+    row = connection.execute(
+        sa.text("""
+            UPDATE wallets SET duplicate_loads = coalesce(:duplicate_loads, duplicate_loads)
+            FROM organizations
+            WHERE organizations.id = wallets.organization_id AND organizations.name = :organization
+                  AND mode = :mode AND retired_at IS NULL
+            RETURNING organizations.name, mode, duplicate_loads
+        """),
+        {"organization": organization, "mode": mode.value, "duplicate_loads": duplicate_loads},
+    ).one_or_none()
+    return None if row is None else Policy._make(row)

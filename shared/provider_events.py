@@ -14,8 +14,10 @@ import msgspec
 import sqlalchemy as sa
 import structlog
 
+from shared.clock import rfc3339
 from shared.db import as_rows
-from shared.ids import PAYOUT, new_id, parse
+from shared.ids import LOG, PAYOUT, new_id, parse, show
+from shared.lists import Page, Wanted, chosen
 from shared.payouts.settle import NOTICES, Report, Settled, Verdict, settle
 from shared.paystream.outcomes import backoff_seconds
 
@@ -112,17 +114,22 @@ def store(connection: sa.Connection, notices: Sequence[Notice], now: datetime, *
         connection.scalars(
             sa.text("""
                 INSERT INTO provider_events (id, event_key, body_sha256, type, payment_id, payout_id, amount_cents,
-                                             failure_code, failure_reason, body, status, outcome, received_at,
-                                             next_action_at, handled_at)
-                SELECT made.*, :now, CASE status WHEN 'received' THEN CAST(:due AS timestamptz) END,
-                       CASE status WHEN 'ignored' THEN CAST(:now AS timestamptz) END
+                                             failure_code, failure_reason, body, status, outcome, wallet_id,
+                                             received_at, next_action_at, handled_at)
+                SELECT made.*, :now, CASE made.status WHEN 'received' THEN CAST(:due AS timestamptz) END,
+                       CASE made.status WHEN 'ignored' THEN CAST(:now AS timestamptz) END
                 FROM (
-                    SELECT id, event_key, decode(body_sha256, 'base64'), type, payment_id, payout_id, amount_cents,
-                           failure_code, failure_reason, decode(body, 'base64'), status, outcome
+                    SELECT notice.id, event_key, decode(body_sha256, 'base64'), type, notice.payment_id,
+                           notice.payout_id, notice.amount_cents, notice.failure_code, notice.failure_reason,
+                           decode(body, 'base64'), notice.status, outcome,
+                           coalesce(submissions.wallet_id, payouts.wallet_id)
                     FROM json_to_recordset(CAST(:notices AS json)) AS notice (
                         id uuid, event_key text, body_sha256 text, type text, payment_id text, payout_id uuid,
                         amount_cents bigint, failure_code text, failure_reason text, body text, status text,
                         outcome text)
+                    LEFT JOIN submission_items ON submission_items.provider_payment_id = notice.payment_id
+                    LEFT JOIN submissions ON submissions.id = submission_items.submission_id
+                    LEFT JOIN payouts ON payouts.id = notice.payout_id
                 ) AS made
                 ON CONFLICT (event_key) DO NOTHING RETURNING id
             """),
@@ -197,9 +204,11 @@ def apply(connection: sa.Connection, event_ids: Sequence[uuid.UUID], now: dateti
         sa.text("""
             UPDATE provider_events SET status = handled.status, outcome = handled.outcome, attempts = attempts + 1,
                 payout_id = coalesce(handled.payout_id, provider_events.payout_id),
+                wallet_id = coalesce(provider_events.wallet_id, payouts.wallet_id),
                 next_action_at = handled.due, handled_at = CASE WHEN handled.due IS NULL THEN :now END
             FROM json_to_recordset(CAST(:handled AS json))
                  AS handled (id uuid, status text, outcome text, payout_id uuid, due timestamptz)
+            LEFT JOIN payouts ON payouts.id = handled.payout_id
             WHERE provider_events.id = handled.id
         """),
         {
@@ -217,3 +226,66 @@ def apply(connection: sa.Connection, event_ids: Sequence[uuid.UUID], now: dateti
         },
     )
     return answers
+
+
+COUNTED_MOST = 10_000
+"""How far the lengths of logs are counted."""
+
+LOG_STATUSES = {
+    "received": "pending",
+    "orphan": "pending",
+    "applied": "success",
+    "ignored": "success",
+    "mismatch": "error",
+}
+"""What the log says of each status."""
+
+
+class LogRow(NamedTuple):
+    """A webhook as its log shows it."""
+
+    id: uuid.UUID
+    type: str
+    body: bytes
+    status: str
+    outcome: str | None
+    payout_id: uuid.UUID | None
+    received_at: datetime
+    handled_at: datetime | None
+
+
+def log(connection: sa.Connection, wallet_id: uuid.UUID, wanted: Wanted, *, event: str | None = None) -> Page[LogRow]:
+    """A part of the webhooks about the wallet's payouts, newest first. The total is counted to `COUNTED_MOST`."""
+    where, values = "wallet_id = :wallet_id", dict[str, Any](wallet_id=wallet_id)
+    if event is not None:
+        subject, _, state = event.partition(".")
+        names = [event, f"payment.{state}"] if subject == "payout" else [event]
+        where, values["names"] = f"{where} AND type = ANY(:names)", names
+    ids, more = chosen(connection, "provider_events", where, values, wanted)
+    rows = connection.execute(
+        sa.text("""
+            SELECT id, type, body, status, outcome, payout_id, received_at, handled_at
+            FROM provider_events WHERE id = ANY(:ids) ORDER BY id DESC
+        """),
+        {"ids": ids},
+    )
+    total = connection.scalar(
+        sa.text(f"SELECT count(*) FROM (SELECT FROM provider_events WHERE {where} LIMIT :most) AS counted"),
+        values | {"most": COUNTED_MOST},
+    )
+    return Page([LogRow._make(row) for row in rows], total or 0, more)
+
+
+def log_public(row: LogRow) -> dict[str, Any]:
+    """The webhook in the API's shape (reference: Webhook Logs). Paystream's payment is our payout."""
+    subject, dot, state = row.type.partition(".")
+    return {
+        "id": show(LOG, row.id),
+        "event": f"payout.{state}" if dot and subject == "payment" else row.type,
+        "payload": msgspec.json.decode(row.body),
+        "receivedAt": rfc3339(row.received_at),
+        "processedAt": row.handled_at and rfc3339(row.handled_at),
+        "status": LOG_STATUSES[row.status],
+        "outcome": row.outcome,
+        "payoutId": row.payout_id and show(PAYOUT, row.payout_id),
+    }

@@ -27,9 +27,9 @@ def setup(settings: Settings | None = None) -> DoorbellBroker:
 
 def register_actors() -> None:
     """Declares every actor with the current broker."""
-    from workers import drivers, payouts, provider_events, submissions, topups
+    from workers import batches, drivers, payouts, provider_events, submissions, topups
 
-    for module in (payouts, submissions, provider_events, drivers, topups):
+    for module in (batches, payouts, submissions, provider_events, drivers, topups):
         for bell, work in module.ACTORS.items():
             declare(bell, work)
 

@@ -10,13 +10,15 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from aiohttp import web
 
-from gateway.decoding import convert, decoded
+from gateway import shapes
+from gateway.decoding import convert
 from gateway.envelope import ApiError
 from gateway.handlers.common import answer, idempotency_key, once, wallet_id
 from gateway.handlers.drivers import RegisterDriver
-from gateway.handlers.payouts import CreatePayout, Urgency, order_of
+from gateway.handlers.payouts import CreatePayout, PayoutFields, Urgency, order_of
+from gateway.operation import operation
 from gateway.payout_intake import Outcome, PayoutRequest
-from gateway.state import REQUEST_ID, SERVICES
+from gateway.state import REQUEST_ID, SCENARIO, SERVICES
 from shared import broker, idempotency
 from shared.drivers.register import NewDriver, register
 from shared.errors import Invalid, NotFound, Refusal
@@ -24,24 +26,29 @@ from shared.ids import DRIVER, PAYOUT, parse, show
 from shared.payouts.accept import Order
 from shared.payouts.cancel import cancel
 from shared.payouts.retry import retry
-from shared.payouts.rows import PayoutRow
+from shared.payouts.rows import PayoutRow, duplicate_warning
 
 ITEMS_MAX: Final = 100
 
-Items = Annotated[list[Any], msgspec.Meta(min_length=1, max_length=ITEMS_MAX)]
 Shape = TypeVar("Shape")
+
+
+def items_of(shape: type, *without: str) -> msgspec.Meta:
+    """A list of items that are checked one by one: each may be wrong without spoiling the request."""
+    described = f"Each as in {shape.__name__}" + (f", without {', '.join(without)}" if without else "")
+    return msgspec.Meta(min_length=1, max_length=ITEMS_MAX, description=f"{described}; a wrong one gets its own error.")
 
 
 class BulkDrivers(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /drivers/bulk`; each item is one of `POST /drivers`."""
 
-    drivers: Items
+    drivers: Annotated[list[Any], items_of(RegisterDriver)]
 
 
 class BulkPayouts(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /payouts/bulk`; each item is one of `POST /payouts`, but for the urgency."""
 
-    payouts: Items
+    payouts: Annotated[list[Any], items_of(CreatePayout, "urgency")]
     urgency: Urgency = Urgency.STANDARD
 
 
@@ -79,9 +86,9 @@ def echo(content: Any, *names: str) -> dict[str, Any]:
     return {name: known[name] for name in names if isinstance(known.get(name), str | int)}
 
 
-async def register_drivers(request: web.Request) -> web.Response:
-    """Registers drivers."""
-    body, raw = await decoded(request, BulkDrivers)
+@operation(body=BulkDrivers, answer=shapes.BulkResults, once=True)
+async def register_drivers(request: web.Request, body: BulkDrivers) -> web.Response:
+    """Registers up to 100 drivers, each with a result of its own."""
     services, wallet = request.app[SERVICES], wallet_id(request)
     items = [checked(content, RegisterDriver) for content in body.drivers]
     news = [
@@ -104,20 +111,23 @@ async def register_drivers(request: web.Request) -> web.Response:
             shown.append((row | {"status": outcome.status, "kycStatus": outcome.kyc_status}, None))
         return results(shown)
 
-    response = await once(request, raw, work)
+    response = await once(request, work)
     services.doorbell.ring(broker.REGISTER_DRIVERS, added)
     return response
 
 
-async def create_payouts(request: web.Request) -> web.Response:
-    """Accepts payouts; funds go in request order."""
-    body, raw = await decoded(request, BulkPayouts)
+@operation(body=BulkPayouts, answer=shapes.BulkResults, once=True)
+async def create_payouts(request: web.Request, body: BulkPayouts) -> web.Response:
+    """Creates up to 100 payouts, each with a result of its own.
+
+    Funds go in the order of the request.
+    """
     items = [checked(content, CreatePayout) for content in body.payouts]
     orders: list[Order | Invalid] = []
     for content, item in zip(body.payouts, items, strict=True):
         if isinstance(item, CreatePayout) and isinstance(content, dict) and "urgency" in content:
             item = Invalid("urgency is set for the whole request, not for an item", field="urgency")
-        orders.append(item if isinstance(item, Invalid) else order_of(request, item, body.urgency))
+        orders.append(item if isinstance(item, Invalid) else ordered(request, item, body.urgency))
 
     def shape(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         following = iter(outcomes)
@@ -134,7 +144,7 @@ async def create_payouts(request: web.Request) -> web.Response:
         wallet_id=wallet_id(request),
         orders=[order for order in orders if isinstance(order, Order)],
         key=idempotency_key(request),
-        fingerprint=idempotency.fingerprint(request.method, request.path, raw),
+        fingerprint=idempotency.fingerprint(request.method, request.path, await request.read()),
         request_id=request[REQUEST_ID],
         shape=shape,
     )
@@ -142,9 +152,18 @@ async def create_payouts(request: web.Request) -> web.Response:
     return answer(got.status, got.body, replayed=got.replayed)
 
 
+def ordered(request: web.Request, item: PayoutFields, urgency: Urgency) -> Order | Invalid:
+    """The order that an item asks for, or why it asks for none."""
+    try:
+        return order_of(request, item, urgency)
+    except ApiError as error:
+        return Invalid(error.message, **error.details)
+
+
 def brief(row: PayoutRow) -> dict[str, Any]:
     """A payout as bulk results show it."""
-    return {
+    warnings = {} if row.duplicate_of is None else {"warnings": [duplicate_warning(row.duplicate_of)]}
+    return warnings | {
         "id": show(PAYOUT, row.id),
         "driverId": show(DRIVER, row.driver_id),
         "loadId": row.load_id,
@@ -155,32 +174,32 @@ def brief(row: PayoutRow) -> dict[str, Any]:
     }
 
 
-async def cancel_payouts(request: web.Request) -> web.Response:
-    """Cancels payouts that are not submitted yet."""
-    body, raw = await decoded(request, BulkIds)
+@operation(body=BulkIds, answer=shapes.BulkResults, once=True)
+async def cancel_payouts(request: web.Request, body: BulkIds) -> web.Response:
+    """Cancels up to 100 payouts that are not submitted yet, each with a result of its own."""
     wallet = wallet_id(request)
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
         return by_id(body.payoutIds, lambda ids: cancel(connection, wallet, ids, now))
 
-    return await once(request, raw, work)
+    return await once(request, work)
 
 
-async def retry_payouts(request: web.Request) -> web.Response:
-    """Queues failed payouts again."""
-    body, raw = await decoded(request, BulkIds)
+@operation(body=BulkIds, answer=shapes.BulkResults, once=True)
+async def retry_payouts(request: web.Request, body: BulkIds) -> web.Response:
+    """Queues up to 100 failed payouts again, each with a result of its own."""
     services, wallet = request.app[SERVICES], wallet_id(request)
     queued: list[uuid.UUID] = []
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
         def act(ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Outcome]:
-            answers = retry(connection, wallet, ids, now, grace=services.grace)
+            answers = retry(connection, wallet, ids, now, grace=services.grace, scenario=request[SCENARIO])
             queued.extend(payout_id for payout_id, outcome in answers.items() if isinstance(outcome, PayoutRow))
             return answers
 
         return by_id(body.payoutIds, act)
 
-    response = await once(request, raw, work)
+    response = await once(request, work)
     services.doorbell.ring(broker.SUBMIT_PAYOUTS, queued)
     return response
 

@@ -9,8 +9,7 @@ import msgspec
 import sqlalchemy as sa
 from aiohttp import web
 
-from gateway.decoding import body_of
-from gateway.envelope import ApiError, refusal_body, response, success_body
+from gateway.envelope import ApiError, flat_body, refusal_body, response, success_body
 from gateway.state import CREDENTIAL, REQUEST_ID, SERVICES
 from shared import idempotency
 from shared.errors import Refusal
@@ -18,9 +17,10 @@ from shared.idempotency import KEY_LENGTH_MAX, Reused, Stored
 
 AMOUNT_CENTS_MAX = 1_000_000_000_000
 
-AmountCents = Annotated[int, msgspec.Meta(gt=0, le=AMOUNT_CENTS_MAX)]
+AmountCents = Annotated[int, msgspec.Meta(gt=0, le=AMOUNT_CENTS_MAX, description="US cents.", examples=[45000])]
+Time = Annotated[str, msgspec.Meta(max_length=40, examples=["2026-01-31T17:00:00Z"])]
 Reference = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-Description = Annotated[str, msgspec.Meta(max_length=500)]
+Description = Annotated[str, msgspec.Meta(max_length=500, examples=["Payment for load #L-12345"])]
 
 
 def wallet_id(request: web.Request) -> uuid.UUID:
@@ -31,6 +31,11 @@ def wallet_id(request: web.Request) -> uuid.UUID:
 def success(request: web.Request, data: Any) -> web.Response:
     """A success with its data."""
     return response(success_body(data, request[REQUEST_ID], request.app[SERVICES].clock.now()))
+
+
+def flat(request: web.Request, **fields: Any) -> web.Response:
+    """A success whose fields stand beside `success`."""
+    return response(flat_body(fields, request[REQUEST_ID], request.app[SERVICES].clock.now()))
 
 
 def answer(status: int, body: bytes, *, replayed: bool) -> web.Response:
@@ -51,22 +56,15 @@ def idempotency_key(request: web.Request) -> str | None:
     return key
 
 
-async def no_body(request: web.Request) -> bytes:
-    """The body of a request that needs none: nothing, or an empty JSON object."""
-    raw = await body_of(request)
-    if raw.strip() not in (b"", b"{}"):
-        raise ApiError(400, "VALIDATION_ERROR", "This request takes no body")
-    return raw
-
-
-async def once(request: web.Request, raw: bytes, work: Callable[[sa.Connection, datetime], Any]) -> web.Response:
+async def once(request: web.Request, work: Callable[[sa.Connection, datetime], Any]) -> web.Response:
     """Does a POST's work in one transaction and answers with what it returns; under an Idempotency-Key, once.
 
-    `work` may raise a Refusal; that is an answer too, and stored as one.
+    `work` may raise a Refusal: that is an answer too, and what it had changed is undone. It may also return one, and
+    what it has changed stays.
     """
     services, request_id, wallet = request.app[SERVICES], request[REQUEST_ID], wallet_id(request)
     key = idempotency_key(request)
-    fingerprint = idempotency.fingerprint(request.method, request.path, raw)
+    fingerprint = idempotency.fingerprint(request.method, request.path, await request.read())
     now = services.clock.now()
 
     def run(connection: sa.Connection) -> tuple[int, bytes, bool]:
@@ -79,7 +77,10 @@ async def once(request: web.Request, raw: bytes, work: Callable[[sa.Connection, 
                 return stored.http_status, stored.answer, True
         try:
             with connection.begin_nested():
-                made = 200, success_body(work(connection, now), request_id, now)
+                done = work(connection, now)
+            if isinstance(done, Refusal):
+                raise done
+            made = 200, success_body(done, request_id, now)
         except Refusal as refusal:
             made = refusal.status, refusal_body(refusal, request_id, now)
         if key is not None:

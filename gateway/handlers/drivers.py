@@ -1,4 +1,4 @@
-"""Endpoints of drivers: register, list, get."""
+"""Endpoints of drivers: register, list, get, update, delete, and a driver's payouts."""
 
 import uuid
 from typing import Annotated, Any, Literal
@@ -6,40 +6,49 @@ from typing import Annotated, Any, Literal
 import msgspec
 import sqlalchemy as sa
 from aiohttp import web
+from msgspec import UNSET, UnsetType
 
-from gateway import query
-from gateway.decoding import decoded
+from gateway import shapes
 from gateway.envelope import page as shaped_page
 from gateway.handlers.common import Reference, once, success, wallet_id
-from gateway.state import SERVICES
+from gateway.operation import operation
+from gateway.query import Listing, wanted
+from gateway.state import SCENARIO, SERVICES
 from shared import broker
 from shared.clock import rfc3339
 from shared.drivers import edit, rows
 from shared.drivers import register as registering
 from shared.drivers.edit import unknown
 from shared.errors import Refusal
-from shared.ids import DRIVER, parse
+from shared.ids import DRIVER, PAYOUT, parse
+from shared.lists import Page
 from shared.models.drivers import DriverStatus
 from shared.payouts import reading
-from shared.payouts.rows import public
+from shared.payouts.rows import PayoutRow, public
+from shared.sandbox.scenarios import Scenario
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-Email = Annotated[str, msgspec.Meta(max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+\Z")]
-Phone = Annotated[str, msgspec.Meta(pattern=r"^\+[1-9][0-9]{6,14}\Z")]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, examples=["John Smith"])]
+Email = Annotated[
+    str, msgspec.Meta(max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+\Z", examples=["john@example.com"])
+]
+Phone = Annotated[str, msgspec.Meta(pattern=r"^\+[1-9][0-9]{6,14}\Z", examples=["+15551234567"])]
 
 
 class RegisterDriver(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /drivers`. `phone` is E.164, as in +15551234567."""
 
-    ovnDriverId: Reference
+    ovnDriverId: Annotated[Reference, msgspec.Meta(examples=["OVN-DRIVER-789"])]
     name: Name
     email: Email
     phone: Phone | None = None
 
 
-async def register(request: web.Request) -> web.Response:
-    """Registers a driver, `invited`; the provider is told by a worker."""
-    body, raw = await decoded(request, RegisterDriver)
+@operation(body=RegisterDriver, answer=shapes.Driver, refuses=("DRIVER_EXISTS",), once=True)
+async def register(request: web.Request, body: RegisterDriver) -> web.Response:
+    """Registers a driver.
+
+    He is `invited` at first; Paystream is told, and once it has verified him he is `active` and can be paid.
+    """
     services, wallet = request.app[SERVICES], wallet_id(request)
     added: list[rows.DriverRow] = []
 
@@ -51,7 +60,7 @@ async def register(request: web.Request) -> web.Response:
         added.append(row)
         return rows.public(row)
 
-    answer = await once(request, raw, work)
+    answer = await once(request, work)
     services.doorbell.ring(broker.REGISTER_DRIVERS, [row.id for row in added])
     return answer
 
@@ -65,13 +74,21 @@ def id_in(request: web.Request) -> uuid.UUID:
     return driver_id
 
 
+@operation(answer=shapes.Driver, refuses=("DRIVER_NOT_FOUND",))
 async def get(request: web.Request) -> web.Response:
-    """One driver."""
+    """Shows a driver."""
     wallet, driver_id = wallet_id(request), id_in(request)
     row = await request.app[SERVICES].read(lambda connection: rows.get(connection, wallet, driver_id))
     if row is None:
         raise unknown(request.match_info["id"])
-    return success(request, rows.public(row))
+    return success(request, shown(request, row))
+
+
+def shown(request: web.Request, row: rows.DriverRow) -> dict[str, Any]:
+    """The driver, or what the sandbox scenario makes of him."""
+    if request[SCENARIO] is Scenario.KYC_PENDING:
+        row = row._replace(status="pending", kyc_status="pending")
+    return rows.public(row)
 
 
 class UpdateDriver(msgspec.Struct, forbid_unknown_fields=True):
@@ -83,10 +100,13 @@ class UpdateDriver(msgspec.Struct, forbid_unknown_fields=True):
     status: Literal["active", "inactive"] | None = None
 
 
-async def update(request: web.Request) -> web.Response:
-    """Changes a driver."""
+@operation(body=UpdateDriver, answer=shapes.Driver, refuses=("DRIVER_NOT_FOUND",))
+async def update(request: web.Request, body: UpdateDriver) -> web.Response:
+    """Changes a driver.
+
+    What is left out stays. `status` switches him off, or on again.
+    """
     wallet, driver_id = wallet_id(request), id_in(request)
-    body, _ = await decoded(request, UpdateDriver)
     active = None if body.status is None else body.status == "active"
     changes = edit.Changes(body.name, body.email, body.phone, active)
     services = request.app[SERVICES]
@@ -95,8 +115,12 @@ async def update(request: web.Request) -> web.Response:
     return success(request, rows.public(row))
 
 
+@operation(answer=shapes.DeletedDriver, refuses=("DRIVER_NOT_FOUND", "DRIVER_HAS_OPEN_PAYOUTS"))
 async def delete(request: web.Request) -> web.Response:
-    """Deletes a driver who has no open payout."""
+    """Deletes a driver who has no open payout.
+
+    His payouts stay, and his `ovnDriverId` is free again.
+    """
     wallet, driver_id = wallet_id(request), id_in(request)
     services = request.app[SERVICES]
     now = services.clock.now()
@@ -104,29 +128,32 @@ async def delete(request: web.Request) -> web.Response:
     return success(request, {"id": request.match_info["id"], "status": "inactive", "deletedAt": rfc3339(now)})
 
 
-async def payouts(request: web.Request) -> web.Response:
-    """A page of a driver's payouts, newest first."""
-    query.only(request, "page", "pageSize")
-    wallet, driver_id, paging = wallet_id(request), id_in(request), query.paging(request)
+@operation(query=Listing, answer=shapes.Listed[shapes.Payout], refuses=("DRIVER_NOT_FOUND",))
+async def payouts(request: web.Request, listing: Listing) -> web.Response:
+    """Lists a driver's payouts, newest first."""
+    wallet, driver_id, part = wallet_id(request), id_in(request), wanted(listing, PAYOUT)
 
-    def read(connection: sa.Connection) -> reading.Page | None:
+    def read(connection: sa.Connection) -> Page[PayoutRow] | None:
         if rows.get(connection, wallet, driver_id) is None:
             return None
-        return reading.page(connection, wallet, number=paging.number, size=paging.size, driver_id=driver_id)
+        return reading.page(connection, wallet, part, driver_id=driver_id)
 
     found = await request.app[SERVICES].read(read)
     if found is None:
         raise unknown(request.match_info["id"])
-    items = [public(row) for row in found.rows]
-    return success(request, shaped_page(items, found.total, paging.number, paging.size))
+    return success(request, shaped_page([public(row) for row in found.rows], found, part))
 
 
-async def page(request: web.Request) -> web.Response:
-    """A page of drivers, newest first."""
-    query.only(request, "page", "pageSize", "status")
-    wallet, paging = wallet_id(request), query.paging(request)
-    status = query.choice(request, "status", DriverStatus)
-    found, total = await request.app[SERVICES].read(
-        lambda connection: rows.page(connection, wallet, number=paging.number, size=paging.size, status=status)
-    )
-    return success(request, shaped_page([rows.public(row) for row in found], total, paging.number, paging.size))
+class ListDrivers(Listing, kw_only=True):
+    """Which drivers."""
+
+    status: DriverStatus | UnsetType = UNSET
+
+
+@operation(query=ListDrivers, answer=shapes.Listed[shapes.Driver])
+async def page(request: web.Request, listing: ListDrivers) -> web.Response:
+    """Lists drivers, newest first."""
+    wallet, part = wallet_id(request), wanted(listing, DRIVER)
+    status = None if listing.status is UNSET else listing.status
+    found = await request.app[SERVICES].read(lambda connection: rows.page(connection, wallet, part, status=status))
+    return success(request, shaped_page([shown(request, row) for row in found.rows], found, part))

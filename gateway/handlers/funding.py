@@ -1,17 +1,22 @@
-"""Endpoints of the wallet's money: balance, top-up."""
+"""Endpoints of the wallet's money: balance, top-up, statement, projection."""
 
 import enum
-from typing import Any
+from datetime import date
+from typing import Annotated, Any
 
 import msgspec
+import sqlalchemy as sa
 from aiohttp import web
+from msgspec import UNSET, UnsetType
 
-from gateway import query
-from gateway.decoding import decoded
+from gateway import shapes
 from gateway.envelope import page as shaped_page
 from gateway.handlers.common import AmountCents, Description, once, success, wallet_id
+from gateway.operation import operation
+from gateway.query import Listing, wanted
 from gateway.state import CREDENTIAL, SERVICES
 from shared import broker, funding, ledger
+from shared.batches import reading
 from shared.clock import rfc3339
 from shared.ids import PAYOUT, TRANSACTION, show
 from shared.ledger import statement
@@ -32,9 +37,9 @@ class Topup(msgspec.Struct, forbid_unknown_fields=True):
     method: Method = Method.BANK_TRANSFER
 
 
+@operation(answer=shapes.Balance)
 async def balance(request: web.Request) -> web.Response:
-    """The wallet's balance."""
-    query.only(request)
+    """Shows the wallet's balance."""
     wallet = wallet_id(request)
     held = await request.app[SERVICES].read(lambda connection: ledger.balances(connection, wallet))
     return success(
@@ -48,9 +53,12 @@ async def balance(request: web.Request) -> web.Response:
     )
 
 
-async def topup(request: web.Request) -> web.Response:
-    """Asks for a top-up; it is pending until the provider has confirmed it."""
-    body, raw = await decoded(request, Topup)
+@operation(body=Topup, answer=shapes.Topup, once=True)
+async def topup(request: web.Request, body: Topup) -> web.Response:
+    """Tops the wallet up.
+
+    The money is pending until Paystream has confirmed it: days for a bank transfer, seconds for RTP.
+    """
     services, wallet = request.app[SERVICES], wallet_id(request)
     asked: list[funding.TopupRow] = []
 
@@ -69,20 +77,27 @@ async def topup(request: web.Request) -> web.Response:
             "createdAt": rfc3339(row.created_at),
         }
 
-    answer = await once(request, raw, work)
+    answer = await once(request, work)
     services.doorbell.ring(broker.REQUEST_TOPUPS, [row.id for row in asked])
     return answer
 
 
-async def transactions(request: web.Request) -> web.Response:
-    """A page of the wallet's statement, newest first; `balance` is what was available after each line."""
-    query.only(request, "page", "pageSize", "type")
-    wallet, paging = wallet_id(request), query.paging(request)
-    line_type = query.choice(request, "type", statement.LineType)
-    lines, total = await request.app[SERVICES].read(
-        lambda connection: statement.page(
-            connection, wallet, number=paging.number, size=paging.size, line_type=line_type
-        )
+class ListTransactions(Listing, kw_only=True):
+    """Which lines of the statement."""
+
+    type: statement.LineType | UnsetType = UNSET
+
+
+@operation(query=ListTransactions, answer=shapes.Listed[shapes.Transaction])
+async def transactions(request: web.Request, listing: ListTransactions) -> web.Response:
+    """Lists the wallet's statement, newest first.
+
+    `balance` is what was available after each line.
+    """
+    wallet, part = wallet_id(request), wanted(listing, TRANSACTION)
+    line_type = None if listing.type is UNSET else listing.type
+    found = await request.app[SERVICES].read(
+        lambda connection: statement.page(connection, wallet, part, line_type=line_type)
     )
     items = [
         {
@@ -95,6 +110,40 @@ async def transactions(request: web.Request) -> web.Response:
             "topupId": line.topup_id and show(TRANSACTION, line.topup_id),
             "createdAt": rfc3339(line.created_at),
         }
-        for line in lines
+        for line in found.rows
     ]
-    return success(request, shaped_page(items, total, paging.number, paging.size))
+    return success(request, shaped_page(items, found, part))
+
+
+class ProjectionQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """How far to look."""
+
+    days: Annotated[int, msgspec.Meta(ge=1, le=366, description="Days to look ahead, today included.")] = 30
+
+
+@operation(query=ProjectionQuery, answer=shapes.Projection)
+async def projection(request: web.Request, asked: ProjectionQuery) -> web.Response:
+    """Projects the balance: what scheduled batches will take out of it, day by day (UTC)."""
+    services, wallet = request.app[SERVICES], wallet_id(request)
+    today = services.clock.now().date()
+
+    def read(connection: sa.Connection) -> tuple[int, list[tuple[date, int]]]:
+        available = ledger.balances(connection, wallet).available_cents
+        return available, reading.outflow(connection, wallet, today, asked.days)
+
+    available, days = await services.read(read)
+    left, shortfall = available, None
+    for day, cents in days:
+        left -= cents
+        if left < 0 and shortfall is None:
+            shortfall = {"date": day.isoformat(), "amount": -left}
+    return success(
+        request,
+        {
+            "currentBalance": available,
+            "projectedBalance": left,
+            "projectedOutflow": available - left,
+            "dailyProjection": [{"date": day.isoformat(), "outflow": cents} for day, cents in days],
+            "shortfall": shortfall,
+        },
+    )

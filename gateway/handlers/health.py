@@ -5,8 +5,10 @@ import asyncio
 import sqlalchemy as sa
 from aiohttp import web
 
+from gateway import shapes
 from gateway.envelope import ApiError
 from gateway.handlers.common import success
+from gateway.operation import operation
 from gateway.state import SERVICES
 from shared.clock import rfc3339
 
@@ -14,8 +16,9 @@ VERSION = "1.0.0"
 DATABASE_SECONDS_MAX = 3.0
 
 
+@operation(answer=shapes.Health, query=None)
 async def health(request: web.Request) -> web.Response:
-    """200 while the database answers; 503 otherwise."""
+    """Says whether the gateway can serve: 200 while the database answers, 503 otherwise."""
     services = request.app[SERVICES]
     try:
         async with asyncio.timeout(DATABASE_SECONDS_MAX):

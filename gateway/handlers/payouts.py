@@ -1,17 +1,18 @@
-"""Endpoints of payouts: create, instant pay and its fee, list, get."""
+"""Endpoints of payouts: create, instant pay and its fee, list, get, cancel, retry."""
 
 import enum
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import msgspec
 import sqlalchemy as sa
 from aiohttp import web
+from msgspec import UNSET, UnsetType
 
-from gateway import query
-from gateway.decoding import decoded
+from gateway import shapes
+from gateway.envelope import ApiError
 from gateway.envelope import page as shaped_page
 from gateway.handlers.common import (
     AmountCents,
@@ -19,13 +20,14 @@ from gateway.handlers.common import (
     Reference,
     answer,
     idempotency_key,
-    no_body,
     once,
     success,
     wallet_id,
 )
+from gateway.operation import operation
 from gateway.payout_intake import PayoutRequest, only
-from gateway.state import REQUEST_ID, SERVICES
+from gateway.query import Listing, wanted
+from gateway.state import REQUEST_ID, SCENARIO, SERVICES
 from shared import broker, idempotency, prices
 from shared.clock import rfc3339
 from shared.errors import NotFound, Refusal
@@ -36,9 +38,21 @@ from shared.payouts import reading
 from shared.payouts import retry as retrying
 from shared.payouts.accept import Order
 from shared.payouts.edges import LIMIT_CENTS
-from shared.payouts.rows import PayoutRow, public
+from shared.payouts.rows import PayoutRow, duplicate_warning, public
 
-DriverReference = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+DriverReference = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1, max_length=100, description="The driver's id.", examples=["drv_01kg9r4e80fcq8h8j9v4z2m7xd"]
+    ),
+]
+LoadReference = Annotated[Reference, msgspec.Meta(description="Your id of the load.", examples=["L-12345"])]
+AllowDuplicate = Annotated[
+    bool, msgspec.Meta(description="Pay the driver for this load again; needs a duplicateReason.")
+]
+
+
+DuplicateReason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 
 
 class Urgency(enum.StrEnum):
@@ -56,7 +70,9 @@ class CreatePayout(msgspec.Struct, forbid_unknown_fields=True):
     amount: AmountCents
     urgency: Urgency = Urgency.STANDARD
     description: Description | None = None
-    loadId: Reference | None = None
+    loadId: LoadReference | None = None
+    allowDuplicate: AllowDuplicate = False
+    duplicateReason: DuplicateReason | None = None
 
 
 class CreateInstantPayout(msgspec.Struct, forbid_unknown_fields=True):
@@ -66,8 +82,13 @@ class CreateInstantPayout(msgspec.Struct, forbid_unknown_fields=True):
     amount: AmountCents
     requestedBy: Reference | None = None
     description: Description | None = None
-    loadId: Reference | None = None
+    loadId: LoadReference | None = None
+    allowDuplicate: AllowDuplicate = False
+    duplicateReason: DuplicateReason | None = None
 
+
+NO_DRIVER = uuid.UUID(int=0)
+"""Stands for text that can't be an id: nobody has it."""
 
 SETTLEMENT = "~30 seconds"
 """What the API says of the instant rail's speed."""
@@ -78,22 +99,52 @@ def instant_public(row: PayoutRow) -> dict[str, Any]:
     return public(row) | {"requestedBy": row.requested_by, "estimatedSettlement": SETTLEMENT}
 
 
-async def create(request: web.Request) -> web.Response:
-    """Accepts a payout."""
-    body, raw = await decoded(request, CreatePayout)
+REFUSES = (
+    "DRIVER_NOT_FOUND",
+    "INSUFFICIENT_FUNDS",
+    "KYC_PENDING",
+    "KYC_REJECTED",
+    "DRIVER_INACTIVE",
+    "DUPLICATE_PAYOUT",
+)
+"""Why a payout is not accepted."""
+
+
+@operation(body=CreatePayout, answer=shapes.Payout, refuses=REFUSES, once=True)
+async def create(request: web.Request, body: CreatePayout) -> web.Response:
+    """Creates a payout.
+
+    Its amount is reserved at once; the fee is taken out of it. A second payout for a driver's load is warned of, or
+    refused, by the wallet's policy.
+    """
     show = instant_public if body.urgency is Urgency.INSTANT else public
-    return await _accept(request, raw, order_of(request, body, body.urgency), show)
+    return await _accept(request, order_of(request, body, body.urgency), show)
 
 
-async def create_instant(request: web.Request) -> web.Response:
-    """Accepts an instant payout."""
-    body, raw = await decoded(request, CreateInstantPayout)
+@operation(body=CreateInstantPayout, answer=shapes.InstantPayout, refuses=REFUSES, once=True)
+async def create_instant(request: web.Request, body: CreateInstantPayout) -> web.Response:
+    """Pays a driver within seconds."""
     order = order_of(request, body, Urgency.INSTANT)._replace(requested_by=body.requestedBy)
-    return await _accept(request, raw, order, instant_public)
+    return await _accept(request, order, instant_public)
 
 
-def order_of(request: web.Request, body: CreatePayout | CreateInstantPayout, urgency: Urgency) -> Order:
+class PayoutFields(Protocol):
+    """What every way of asking for a payout names."""
+
+    driverId: str
+    amount: int
+    description: str | None
+    loadId: str | None
+    allowDuplicate: bool
+    duplicateReason: str | None
+
+
+def order_of(request: web.Request, body: PayoutFields, urgency: Urgency) -> Order:
     """The order that a body asks for, on the wallet of the request's key."""
+    if body.allowDuplicate and not body.duplicateReason:
+        raise ApiError(
+            400, "VALIDATION_ERROR", "duplicateReason is required with allowDuplicate", field="duplicateReason"
+        )
     return Order(
         id=new_id(),
         wallet_id=wallet_id(request),
@@ -103,17 +154,18 @@ def order_of(request: web.Request, body: CreatePayout | CreateInstantPayout, urg
         rail=Rail(urgency.value),
         description=body.description,
         load_id=body.loadId,
+        allow_duplicate=body.allowDuplicate,
+        duplicate_reason=body.duplicateReason,
+        scenario=request[SCENARIO],
     )
 
 
-async def _accept(
-    request: web.Request, raw: bytes, order: Order, shape: Callable[[PayoutRow], dict[str, Any]]
-) -> web.Response:
+async def _accept(request: web.Request, order: Order, shape: Callable[[PayoutRow], dict[str, Any]]) -> web.Response:
     asked = PayoutRequest(
         wallet_id=order.wallet_id,
         orders=[order],
         key=idempotency_key(request),
-        fingerprint=idempotency.fingerprint(request.method, request.path, raw),
+        fingerprint=idempotency.fingerprint(request.method, request.path, await request.read()),
         request_id=request[REQUEST_ID],
         shape=only(shape),
     )
@@ -121,10 +173,16 @@ async def _accept(
     return answer(got.status, got.body, replayed=got.replayed)
 
 
-async def instant_fee(request: web.Request) -> web.Response:
+class FeeQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """What to quote."""
+
+    amount: Annotated[int, msgspec.Meta(ge=1, le=LIMIT_CENTS[Rail.INSTANT], description="US cents.", examples=[50000])]
+
+
+@operation(query=FeeQuery, answer=shapes.InstantFee)
+async def instant_fee(request: web.Request, asked: FeeQuery) -> web.Response:
     """Quotes the fee of an instant payout: what a payout of that amount would be charged."""
-    query.only(request, "amount")
-    amount_cents = query.integer(request, "amount", default=None, most=LIMIT_CENTS[Rail.INSTANT])
+    amount_cents = asked.amount
     price_list = await request.app[SERVICES].read(prices.load)
     fee_cents = price_list.fee_cents(Rail.INSTANT, amount_cents)
     return success(
@@ -139,8 +197,9 @@ async def instant_fee(request: web.Request) -> web.Response:
     )
 
 
+@operation(answer=shapes.Payout, refuses=("PAYOUT_NOT_FOUND",))
 async def get(request: web.Request) -> web.Response:
-    """One payout."""
+    """Shows a payout."""
     wallet, text = wallet_id(request), request.match_info["id"]
     payout_id = parse(PAYOUT, text)
     row = None
@@ -151,9 +210,9 @@ async def get(request: web.Request) -> web.Response:
     return success(request, public(row))
 
 
+@operation(answer=shapes.CanceledPayout, refuses=("PAYOUT_NOT_FOUND", "PAYOUT_NOT_CANCELABLE"), once=True)
 async def cancel(request: web.Request) -> web.Response:
-    """Calls a payout off, if it is not submitted yet."""
-    raw = await no_body(request)
+    """Cancels a payout that is not submitted yet."""
     wallet, text = wallet_id(request), request.match_info["id"]
     payout_id = parse(PAYOUT, text)
 
@@ -161,23 +220,34 @@ async def cancel(request: web.Request) -> web.Response:
         row = _decided(text, payout_id, canceling.cancel(connection, wallet, [payout_id], now) if payout_id else {})
         return {"id": text, "status": row.status, "canceledAt": rfc3339(now), "amount": row.amount_cents}
 
-    return await once(request, raw, work)
+    return await once(request, work)
 
 
+@operation(
+    answer=shapes.RetriedPayout,
+    refuses=("PAYOUT_NOT_FOUND", "PAYOUT_NOT_RETRYABLE", "PAYOUT_HELD", *REFUSES[1:]),
+    once=True,
+)
 async def retry(request: web.Request) -> web.Response:
     """Queues a failed payout again: another attempt, whose money is reserved anew."""
-    raw = await no_body(request)
     services, wallet, text = request.app[SERVICES], wallet_id(request), request.match_info["id"]
     payout_id = parse(PAYOUT, text)
     queued: list[uuid.UUID] = []
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        answers = retrying.retry(connection, wallet, [payout_id], now, grace=services.grace) if payout_id else {}
+        answers = (
+            retrying.retry(connection, wallet, [payout_id], now, grace=services.grace, scenario=request[SCENARIO])
+            if payout_id
+            else {}
+        )
         row = _decided(text, payout_id, answers)
         queued.append(row.id)
-        return {"id": text, "status": row.status, "retriedAt": rfc3339(now), "attempt": row.attempt}
+        shown: dict[str, Any] = {"id": text, "status": row.status, "retriedAt": rfc3339(now), "attempt": row.attempt}
+        if row.duplicate_of is not None:
+            shown["warnings"] = [duplicate_warning(row.duplicate_of)]
+        return shown
 
-    response = await once(request, raw, work)
+    response = await once(request, work)
     services.doorbell.ring(broker.SUBMIT_PAYOUTS, queued)
     return response
 
@@ -189,19 +259,23 @@ def _decided(text: str, payout_id: uuid.UUID | None, answers: Mapping[uuid.UUID,
     return outcome
 
 
-async def page(request: web.Request) -> web.Response:
-    """A page of payouts, newest first. A filter by an unknown driver finds nothing."""
-    query.only(request, "page", "pageSize", "status", "driverId")
-    wallet, paging = wallet_id(request), query.paging(request)
-    status = query.choice(request, "status", PayoutStatus)
-    text = request.query.get("driverId")
-    driver_id = parse(DRIVER, text) if text is not None else None
-    if text is not None and driver_id is None:
-        return success(request, shaped_page([], 0, paging.number, paging.size))
+class ListPayouts(Listing, kw_only=True):
+    """Which payouts."""
+
+    status: PayoutStatus | UnsetType = UNSET
+    driverId: Annotated[str, msgspec.Meta(max_length=100)] | UnsetType = UNSET
+
+
+@operation(query=ListPayouts, answer=shapes.Listed[shapes.Payout])
+async def page(request: web.Request, listing: ListPayouts) -> web.Response:
+    """Lists payouts, newest first.
+
+    A filter by an unknown driver finds nothing.
+    """
+    wallet, part = wallet_id(request), wanted(listing, PAYOUT)
+    status = None if listing.status is UNSET else listing.status
+    driver_id = None if listing.driverId is UNSET else parse(DRIVER, listing.driverId) or NO_DRIVER
     found = await request.app[SERVICES].read(
-        lambda connection: reading.page(
-            connection, wallet, number=paging.number, size=paging.size, status=status, driver_id=driver_id
-        )
+        lambda connection: reading.page(connection, wallet, part, status=status, driver_id=driver_id)
     )
-    items = [public(row) for row in found.rows]
-    return success(request, shaped_page(items, found.total, paging.number, paging.size))
+    return success(request, shaped_page([public(row) for row in found.rows], found, part))

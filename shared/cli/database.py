@@ -14,8 +14,8 @@ from shared import keys, migrations
 from shared.clock import SystemClock
 from shared.db import DatabaseNotReady, engine_for, wait_until_ready
 from shared.ledger.reading import breaks
-from shared.models.organizations import Mode
-from shared.organizations import Opening, open_organization
+from shared.models.organizations import DuplicateLoads, Mode
+from shared.organizations import Opening, open_organization, set_policy
 from shared.settings import Settings, SettingsError, load
 
 BOOTSTRAP_VARIABLE = "OVNPAY_BOOTSTRAP"
@@ -84,3 +84,19 @@ def verify() -> None:
     if found:
         raise SystemExit(1)
     print(f"the ledger is right: {transfers} transfers, every account equals its own and each wallet sums to zero")
+
+
+def wallet(organization: str, mode: str, duplicate_loads: str | None) -> None:
+    """Shows a wallet's policy, after setting it where one is given."""
+    try:
+        chosen_mode = Mode(mode)
+        policy = None if duplicate_loads is None else DuplicateLoads(duplicate_loads)
+    except ValueError as error:
+        print(f"ovnpay wallet: {error}; say sandbox or production, and warn or refuse", file=sys.stderr)
+        raise SystemExit(2) from None
+    with _database() as (_, engine), engine.begin() as connection:
+        found = set_policy(connection, organization, chosen_mode, policy)
+    if found is None:
+        print(f"ovnpay wallet: there is no organization named {organization!r}", file=sys.stderr)
+        raise SystemExit(1)
+    print(f"{found.organization}, {found.mode}: duplicate loads {found.duplicate_loads}")

@@ -90,6 +90,21 @@ def verify() -> None:
     verify()
 
 
+@app.command()
+def wallet(
+    organization: Annotated[str, typer.Option(help="The organization's name.")],
+    mode: Annotated[str, typer.Option(help="sandbox or production.")] = "production",
+    duplicate_loads: Annotated[
+        str | None,
+        typer.Option(help="What happens to a second payout for a driver's load: warn or refuse. Left out: only shown."),
+    ] = None,
+) -> None:
+    """Show or set a wallet's policy: whether a driver can be paid twice for one load."""
+    from shared.cli.database import wallet
+
+    wallet(organization, mode, duplicate_loads)
+
+
 def main() -> None:
     """The entry point."""
     app(prog_name="ovnpay")

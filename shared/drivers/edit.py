@@ -56,19 +56,15 @@ def delete(connection: sa.Connection, wallet_id: uuid.UUID, driver_id: uuid.UUID
         NotFound: the wallet has no such driver.
         Conflict: a payout to him has not ended.
     """
-    found = connection.scalar(
-        sa.text("SELECT id FROM drivers WHERE id = :id AND wallet_id = :wallet_id AND deleted_at IS NULL FOR UPDATE"),
-        {"id": driver_id, "wallet_id": wallet_id},
-    )
-    if found is None:
-        raise unknown(show(DRIVER, driver_id))
     pending = connection.scalar(
         sa.text("""
-            SELECT count(*) FROM payouts
-            WHERE driver_id = :id AND status IN ('validated', 'queued', 'processing')
+            SELECT pending_payouts FROM drivers
+            WHERE id = :id AND wallet_id = :wallet_id AND deleted_at IS NULL FOR UPDATE
         """),
-        {"id": driver_id},
+        {"id": driver_id, "wallet_id": wallet_id},
     )
+    if pending is None:
+        raise unknown(show(DRIVER, driver_id))
     if pending:
         raise Conflict(
             f"This driver has {pending} payouts that have not ended; cancel them or wait",

@@ -52,7 +52,7 @@ def register(
     taken = [driver.ovn_driver_id for driver_id, driver in news if driver_id not in added]
     existing = _existing(connection, wallet_id, taken)
     return [
-        DriverRow(driver_id, *driver, "invited", "pending", None, now, 0, 0)
+        DriverRow(driver_id, *driver, "invited", "pending", None, None, now, 0, 0)
         if driver_id in added
         else Conflict(
             f"A driver with ovnDriverId {driver.ovn_driver_id} exists already",

@@ -1,7 +1,6 @@
 """Drivers as they are read, and as the API shows them."""
 
 import uuid
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ import sqlalchemy as sa
 
 from shared.clock import rfc3339
 from shared.ids import DRIVER, show
+from shared.lists import Page, Wanted, chosen
 
 
 class DriverRow(NamedTuple):
@@ -22,6 +22,7 @@ class DriverRow(NamedTuple):
     status: str
     kyc_status: str
     last_error: str | None
+    bank_account_last4: str | None
     created_at: datetime
     total_paid_cents: int
     """The net amounts of completed payouts: what the driver has received."""
@@ -41,6 +42,7 @@ def public(row: DriverRow) -> dict[str, Any]:
         "kycStatus": row.kyc_status,
         "totalPaid": row.total_paid_cents,
         "pendingPayouts": row.pending_payouts,
+        "bankAccountLast4": row.bank_account_last4,
         "createdAt": rfc3339(row.created_at),
     }
     if row.last_error is not None:
@@ -48,38 +50,31 @@ def public(row: DriverRow) -> dict[str, Any]:
     return shown
 
 
-_SELECT = """
-    SELECT id, ovn_driver_id, name, email, phone, drivers.status, kyc_status, last_error, created_at,
-           coalesce(paid.cents, 0), coalesce(paid.pending, 0)
-    FROM drivers LEFT JOIN LATERAL (
-        SELECT sum(amount_cents - fee_cents) FILTER (WHERE payouts.status = 'completed') AS cents,
-               count(*) FILTER (WHERE payouts.status IN ('validated', 'queued', 'processing')) AS pending
-        FROM payouts WHERE payouts.driver_id = drivers.id
-    ) AS paid ON true
-    WHERE wallet_id = :wallet_id AND deleted_at IS NULL
+_COLUMNS = """
+    id, ovn_driver_id, name, email, phone, status, kyc_status, last_error, bank_account_last4, created_at,
+    total_paid_cents, pending_payouts
 """
 
 
 def get(connection: sa.Connection, wallet_id: uuid.UUID, driver_id: uuid.UUID) -> DriverRow | None:
     """One driver of the wallet; None if it has none by that id."""
     row = connection.execute(
-        sa.text(f"{_SELECT} AND id = :id"), {"wallet_id": wallet_id, "id": driver_id}
+        sa.text(f"SELECT {_COLUMNS} FROM drivers WHERE id = :id AND wallet_id = :wallet_id AND deleted_at IS NULL"),
+        {"wallet_id": wallet_id, "id": driver_id},
     ).one_or_none()
-    return None if row is None else _row(row)
+    return None if row is None else DriverRow._make(row)
 
 
 def page(
-    connection: sa.Connection, wallet_id: uuid.UUID, *, number: int, size: int, status: str | None = None
-) -> tuple[list[DriverRow], int]:
-    """Page `number` (from 1) of the wallet's drivers, newest first, and how many there are in all."""
-    values = {"wallet_id": wallet_id, "status": status, "size": size, "skipped": (number - 1) * size}
-    chosen = "" if status is None else " AND drivers.status = :status"
-    total = connection.scalar(
-        sa.text(f"SELECT count(*) FROM drivers WHERE wallet_id = :wallet_id AND deleted_at IS NULL{chosen}"), values
+    connection: sa.Connection, wallet_id: uuid.UUID, wanted: Wanted, *, status: str | None = None
+) -> Page[DriverRow]:
+    """A part of the wallet's drivers, newest first."""
+    where, values = "wallet_id = :wallet_id AND deleted_at IS NULL", dict[str, Any](wallet_id=wallet_id)
+    if status is not None:
+        where, values["status"] = f"{where} AND status = :status", status
+    ids, more = chosen(connection, "drivers", where, values, wanted)
+    rows = connection.execute(
+        sa.text(f"SELECT {_COLUMNS} FROM drivers WHERE id = ANY(:ids) ORDER BY id DESC"), {"ids": ids}
     )
-    rows = connection.execute(sa.text(f"{_SELECT}{chosen} ORDER BY id DESC LIMIT :size OFFSET :skipped"), values)
-    return [_row(row) for row in rows], total or 0
-
-
-def _row(row: Sequence[Any]) -> DriverRow:
-    return DriverRow._make([*row[:9], int(row[9]), int(row[10])])
+    total = connection.scalar(sa.text(f"SELECT count(*) FROM drivers WHERE {where}"), values) or 0
+    return Page([DriverRow._make(row) for row in rows], total, more)

@@ -74,6 +74,11 @@ _POST = sa.text("""
         SELECT entry.*, :now FROM json_to_recordset(CAST(:entries AS json)) AS entry (
             id uuid, wallet_id uuid, from_account text, to_account text, amount_cents bigint, kind text,
             payout_id uuid, attempt int, topup_id uuid, available_after_cents bigint)
+        RETURNING wallet_id, kind
+    ), counted AS (
+        UPDATE list_counts SET count = list_counts.count + new.count
+        FROM (SELECT wallet_id, 'transfers:' || kind AS name, count(*) FROM posted GROUP BY wallet_id, kind) AS new
+        WHERE list_counts.wallet_id = new.wallet_id AND list_counts.name = new.name
     )
     UPDATE accounts SET balance_cents = accounts.balance_cents + change.cents
     FROM json_to_recordset(CAST(:changes AS json)) AS change (wallet_id uuid, kind text, cents bigint)

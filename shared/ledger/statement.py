@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
+from shared import counts
+from shared.lists import Page, Wanted
 from shared.models.ledger import TransferKind
 
 K = TransferKind
@@ -57,29 +59,37 @@ class Line(NamedTuple):
 
 
 def page(
-    connection: sa.Connection, wallet_id: uuid.UUID, *, number: int, size: int, line_type: LineType | None = None
-) -> tuple[list[Line], int]:
-    """Page `number` (from 1) of the wallet's statement, newest first, and how many lines there are in all."""
-    kinds = [KINDS[line_type]] if line_type else list(KINDS.values())
-    values = {
-        "wallet_id": wallet_id,
-        "kinds": [kind.value for kind in kinds],
-        "size": size,
-        "skipped": (number - 1) * size,
-    }
-    total = connection.scalar(
-        sa.text("SELECT count(*) FROM transfers WHERE wallet_id = :wallet_id AND kind = ANY(:kinds)"), values
+    connection: sa.Connection, wallet_id: uuid.UUID, wanted: Wanted, *, line_type: LineType | None = None
+) -> Page[Line]:
+    """A part of the wallet's statement, newest first. A cursor that is no line of this wallet finds nothing."""
+    kinds = [KINDS[line_type].value] if line_type else [kind.value for kind in KINDS.values()]
+    after = (
+        ""
+        if wanted.after is None
+        else (" AND position < (SELECT position FROM transfers WHERE id = :after AND wallet_id = :wallet_id)")
     )
     rows = connection.execute(
-        sa.text("""
-            SELECT transfers.id, transfers.kind, transfers.amount_cents, available_after_cents, transfers.payout_id,
-                   transfers.topup_id, coalesce(topups.description, payouts.description), transfers.created_at
-            FROM transfers
-            LEFT JOIN topups ON topups.id = transfers.topup_id
-            LEFT JOIN payouts ON payouts.id = transfers.payout_id
-            WHERE transfers.wallet_id = :wallet_id AND transfers.kind = ANY(:kinds)
-            ORDER BY transfers.position DESC LIMIT :size OFFSET :skipped
+        sa.text(f"""
+            SELECT chosen.id, chosen.kind, chosen.amount_cents, available_after_cents, chosen.payout_id,
+                   chosen.topup_id, coalesce(topups.description, payouts.description), chosen.created_at
+            FROM (
+                SELECT * FROM transfers WHERE wallet_id = :wallet_id AND kind = ANY(:kinds){after}
+                ORDER BY position DESC LIMIT :limit OFFSET :skipped
+            ) AS chosen
+            LEFT JOIN topups ON topups.id = chosen.topup_id
+            LEFT JOIN payouts ON payouts.id = chosen.payout_id
+            ORDER BY chosen.position DESC
         """),
-        values,
+        {
+            "wallet_id": wallet_id,
+            "kinds": kinds,
+            "limit": wanted.size + 1,
+            "skipped": wanted.skipped,
+            "after": wanted.after,
+        },
+    ).all()
+    return Page(
+        [Line._make(row) for row in rows[: wanted.size]],
+        counts.total(connection, wallet_id, *(f"transfers:{kind}" for kind in kinds)),
+        len(rows) > wanted.size,
     )
-    return [Line._make(row) for row in rows], total or 0

@@ -1,10 +1,11 @@
 """The tables, as a data dictionary: a sentence under every column says what it means and who sets it."""
 
 from shared.models.base import Base
+from shared.models.batches import Batch
 from shared.models.drivers import Driver
 from shared.models.events import CustomerEvent, IdempotencyKey, ProviderEvent
-from shared.models.ledger import Account, Price, Topup, Transfer
-from shared.models.organizations import ApiKey, Organization, User, Wallet
+from shared.models.ledger import Account, ListCount, Price, Topup, Transfer
+from shared.models.organizations import ApiKey, Organization, Session, User, Wallet
 from shared.models.payouts import Payout, PayoutTransition
 from shared.models.submissions import Submission, SubmissionItem
 
@@ -12,14 +13,17 @@ __all__ = [
     "Account",
     "ApiKey",
     "Base",
+    "Batch",
     "CustomerEvent",
     "Driver",
     "IdempotencyKey",
+    "ListCount",
     "Organization",
     "Payout",
     "PayoutTransition",
     "Price",
     "ProviderEvent",
+    "Session",
     "Submission",
     "SubmissionItem",
     "Topup",

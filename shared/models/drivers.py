@@ -50,7 +50,15 @@ class Driver(Leased, Base):
             postgresql_where=sa.text("deleted_at IS NULL"),
         ),
         sa.Index("ix_drivers_wallet_id_id", "wallet_id", sa.text("id DESC")),
+        sa.Index(
+            "ix_drivers_wallet_id_status_id",
+            "wallet_id",
+            "status",
+            sa.text("id DESC"),
+            postgresql_where=sa.text("deleted_at IS NULL"),
+        ),
         due_index("drivers"),
+        {"postgresql_with": {"fillfactor": "70"}},
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -70,6 +78,14 @@ class Driver(Leased, Base):
     """The provider's id (`rec_…`); set when the provider has answered the registration."""
     last_error: Mapped[str | None]
     """What the provider said last when it did not take the registration."""
+    bank_account_last4: Mapped[str | None]
+    """The end of the account number that the customer gave last; the rest is the provider's alone."""
+    payout_count: Mapped[int] = mapped_column(server_default="0")
+    """How many payouts name this driver; kept by `shared.payouts.tally`, as are the next two."""
+    pending_payouts: Mapped[int] = mapped_column(server_default="0")
+    """How many of them have not ended."""
+    total_paid_cents: Mapped[int] = mapped_column(server_default="0")
+    """The net amounts of the completed ones: what the driver has received."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     """When a person or the provider last changed the row."""

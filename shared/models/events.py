@@ -38,6 +38,19 @@ class ProviderEvent(Due, Base):
         due_index("provider_events"),
         sa.Index("ix_provider_events_payment_id", "payment_id"),
         sa.Index("ix_provider_events_payout_id", "payout_id"),
+        sa.Index(
+            "ix_provider_events_wallet_id_id",
+            "wallet_id",
+            sa.text("id DESC"),
+            postgresql_where=sa.text("wallet_id IS NOT NULL"),
+        ),
+        sa.Index(
+            "ix_provider_events_wallet_id_type_id",
+            "wallet_id",
+            "type",
+            sa.text("id DESC"),
+            postgresql_where=sa.text("wallet_id IS NOT NULL"),
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -47,6 +60,8 @@ class ProviderEvent(Due, Base):
     """Of the raw body: the same id with another body is no repeat but a contradiction."""
     type: Mapped[str]
     """As in `payment.completed`."""
+    wallet_id: Mapped[uuid.UUID | None]
+    """Whose payment it names, as soon as we know: who sees it in the webhook log."""
     payment_id: Mapped[str | None]
     """The provider's payment that it names, in the native shape."""
     payout_id: Mapped[uuid.UUID | None]
@@ -78,11 +93,11 @@ class CustomerEvent(Base):
     type: Mapped[str]
     """As in `payout.succeeded`."""
     payout_id: Mapped[uuid.UUID | None]
-    """The payout that it is about."""
+    """The payout that it is about; null for a batch."""
     sequence: Mapped[int] = mapped_column(sa.Integer)
-    """The payout's history row that it tells of: events of one payout are ordered by it."""
+    """The payout's history row that it tells of: events of one payout are ordered by it. 0 for a batch."""
     data: Mapped[dict[str, object]]
-    """The payout as the API would have shown it at that moment."""
+    """The payout, or the batch, as the API would have shown it at that moment."""
     created_at: Mapped[datetime]
 
 

@@ -82,6 +82,21 @@ class Account(Base):
     """Written by `shared.ledger` alone."""
 
 
+class ListCount(Base):
+    """How many rows a wallet's list has, kept so that no list has to count millions of them.
+
+    Written under the wallet's lock, in the transaction that adds the rows or moves them from one list to another.
+    """
+
+    __tablename__ = "list_counts"
+    __table_args__ = ({"postgresql_with": {"fillfactor": "20"}},)
+
+    wallet_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("wallets.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    """One of `shared.counts.NAMES`."""
+    count: Mapped[int] = mapped_column(server_default="0")
+
+
 class Transfer(Base):
     """A positive amount from one account to another. Never edited, never deleted: the database refuses both."""
 
@@ -90,6 +105,13 @@ class Transfer(Base):
         sa.CheckConstraint("amount_cents > 0 AND from_account <> to_account", name="amount"),
         one_of("kind", TransferKind),
         sa.Index("ix_transfers_wallet_id_position", "wallet_id", sa.text("position DESC")),
+        sa.Index(
+            "ix_transfers_rare_kinds",
+            "wallet_id",
+            "kind",
+            sa.text("position DESC"),
+            postgresql_where=sa.text("kind IN ('topup_settle', 'release', 'return')"),
+        ),
         sa.Index(
             "uq_transfers_payout_id_attempt_kind",
             "payout_id",

@@ -29,6 +29,26 @@ class Role(enum.StrEnum):
     VIEWER = "viewer"
 
 
+class DuplicateLoads(enum.StrEnum):
+    """What a wallet does with a payout whose driver and load have a live one already."""
+
+    WARN = "warn"
+    """It is made, and the answer warns."""
+
+    REFUSE = "refuse"
+    """409, unless the request allows it and says why."""
+
+
+class ApprovalStatus(enum.StrEnum):
+    """How far an API key has come."""
+
+    PENDING = "pending"
+    """A production key that waits for an admin; the key itself does not exist yet."""
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+
+
 class Organization(Base):
     """A carrier: the customer of OVN Pay."""
 
@@ -64,7 +84,17 @@ class Wallet(Base):
     """One organization's money in one mode. Every business row names its wallet."""
 
     __tablename__ = "wallets"
-    __table_args__ = (sa.UniqueConstraint("organization_id", "mode"), one_of("mode", Mode))
+    __table_args__ = (
+        one_of("mode", Mode),
+        one_of("duplicate_loads", DuplicateLoads),
+        sa.Index(
+            "uq_wallets_organization_id_mode",
+            "organization_id",
+            "mode",
+            unique=True,
+            postgresql_where=sa.text("retired_at IS NULL"),
+        ),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     organization_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("organizations.id"))
@@ -73,14 +103,22 @@ class Wallet(Base):
     """One of `Mode`; decides which of the provider's keys is used."""
     currency: Mapped[str] = mapped_column(server_default="USD")
     """ISO 4217 code of every amount in the wallet."""
+    duplicate_loads: Mapped[str] = mapped_column(server_default="warn")
+    """One of `DuplicateLoads`."""
     created_at: Mapped[datetime]
     """When it was opened."""
+    retired_at: Mapped[datetime | None]
+    """When a sandbox reset put another wallet in its place: what was under way ends in it, and nobody sees it."""
 
 
 class ApiKey(Base):
     """A credential of a wallet. The key itself is shown once and never stored."""
 
     __tablename__ = "api_keys"
+    __table_args__ = (
+        one_of("approval_status", ApprovalStatus),
+        sa.Index("ix_api_keys_created_by_id", "created_by", sa.text("id DESC")),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     wallet_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("wallets.id"), index=True)
@@ -93,9 +131,42 @@ class ApiKey(Base):
     """HMAC-SHA256 of the key under the installation's pepper; null until the key exists."""
     scopes: Mapped[list[str]]
     """What it may do, as in `payouts:write`."""
+    created_by: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("users.id"))
+    """The user who asked for it."""
+    approval_status: Mapped[str]
+    """One of `ApprovalStatus`; sandbox keys are approved from the start."""
+    approval_reason: Mapped[str | None]
+    """Why a production key is wanted, in its owner's words."""
+    decided_by: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("users.id"))
+    """The admin who approved or rejected a production key."""
+    decided_at: Mapped[datetime | None]
+    """When."""
+    rejection_reason: Mapped[str | None]
+    """Why it was rejected, in the admin's words."""
     created_at: Mapped[datetime]
-    """When it was made."""
+    """When it was asked for."""
     expires_at: Mapped[datetime | None]
     """From when on it is refused; null: never."""
+    last_used_at: Mapped[datetime | None]
+    """When it was last used, to the minute."""
     revoked_at: Mapped[datetime | None]
     """When it was withdrawn; a revoked key never comes back."""
+
+
+class Session(Base):
+    """A user's sign-in. The token itself is shown once and never stored."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("users.id"), index=True)
+    token_hash: Mapped[bytes] = mapped_column(unique=True)
+    """HMAC-SHA256 of the token under the installation's pepper."""
+    created_at: Mapped[datetime]
+    """When the user signed in."""
+    last_seen_at: Mapped[datetime]
+    """When the token was last used, to the minute; a session that is idle too long is over."""
+    expires_at: Mapped[datetime]
+    """When it is over in any case."""
+    revoked_at: Mapped[datetime | None]
+    """When the user signed out."""

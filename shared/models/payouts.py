@@ -66,6 +66,15 @@ class Payout(Base):
             postgresql_where=sa.text("next_action_at IS NOT NULL"),
         ),
         sa.Index("ix_payouts_held", "id", postgresql_where=sa.text("held_reason IS NOT NULL")),
+        sa.Index("ix_payouts_batch_id_id", "batch_id", "id", postgresql_where=sa.text("batch_id IS NOT NULL")),
+        sa.Index(
+            "ix_payouts_live_load",
+            "driver_id",
+            "load_id",
+            postgresql_where=sa.text(
+                "load_id IS NOT NULL AND status IN ('validated', 'queued', 'processing', 'completed')"
+            ),
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -75,6 +84,14 @@ class Payout(Base):
     """Who gets it."""
     load_id: Mapped[str | None]
     """The customer's id of the load that is paid for."""
+    batch_id: Mapped[uuid.UUID | None]
+    """The batch that it travels in; its money is reserved when the batch is released."""
+    duplicate_of: Mapped[uuid.UUID | None]
+    """The live payout for the same driver and load that was there when this one was accepted."""
+    duplicate_reason: Mapped[str | None]
+    """Why the customer wanted a second payout for the load, where the request said so."""
+    scenario: Mapped[str | None]
+    """What the sandbox plays with it; null in production, and where nothing special was asked for."""
     amount_cents: Mapped[int]
     """What the wallet pays."""
     fee_cents: Mapped[int]

@@ -6,7 +6,7 @@ that the answer truthfully says `processing`; a worker then sends it.
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -14,14 +14,16 @@ import sqlalchemy as sa
 
 from shared import customer_events, ledger, prices
 from shared.db import as_rows
-from shared.errors import InsufficientFunds, Invalid, NotFound, NotPayable, Refusal
-from shared.ids import DRIVER, show
+from shared.errors import Conflict, InsufficientFunds, Invalid, NotFound, NotPayable, Refusal
+from shared.ids import DRIVER, PAYOUT, show
 from shared.models.ledger import TransferKind
+from shared.models.organizations import DuplicateLoads
 from shared.models.payouts import PayoutStatus, Rail
 from shared.payouts.edges import LIMIT_CENTS
 from shared.payouts.rows import PayoutRow, public
 from shared.payouts.submit import prepare
 from shared.payouts.transition import Move, transition
+from shared.sandbox.scenarios import Scenario
 
 REASON: Final = "accepted"
 
@@ -41,6 +43,13 @@ class Order(NamedTuple):
     description: str | None = None
     load_id: str | None = None
     requested_by: str | None = None
+    batch_id: uuid.UUID | None = None
+    """The batch that it is handed in with: priced by its list, and reserved when the batch is released."""
+    allow_duplicate: bool = False
+    """Whether the driver may be paid for this load again, although the wallet's policy refuses that."""
+    duplicate_reason: str | None = None
+    scenario: Scenario = Scenario.SUCCESS
+    """What the sandbox is to play; always success in production."""
 
 
 class _Driver(NamedTuple):
@@ -49,6 +58,8 @@ class _Driver(NamedTuple):
     name: str
     status: str
     kyc_status: str
+    duplicate_loads: str
+    """The wallet's policy."""
 
 
 class Known(NamedTuple):
@@ -81,10 +92,11 @@ def accept(
     """
     left = dict(available)
     answers: list[PayoutRow | Refusal] = []
+    live = live_loads(connection, loads_of(orders))
     for order in orders:
         try:
-            row = _checked(order, known, now)
-            if row.amount_cents > left[order.wallet_id]:
+            row = checked(order, known, live, now)
+            if row.amount_cents > left[order.wallet_id] or order.scenario is Scenario.INSUFFICIENT_FUNDS:
                 raise InsufficientFunds(
                     "The wallet's available balance does not cover this payout",
                     available=left[order.wallet_id],
@@ -94,9 +106,19 @@ def accept(
             answers.append(refusal)
         else:
             left[order.wallet_id] -= row.amount_cents
+            note_live(live, row)
             answers.append(row)
     accepted = [answer for answer in answers if isinstance(answer, PayoutRow)]
-    _write(connection, accepted, available, now, due=now + grace)
+    write(connection, accepted, now, due=now + grace)
+    ledger.post(
+        connection,
+        [
+            ledger.Entry(row.wallet_id, TransferKind.RESERVE, row.amount_cents, payout_id=row.id, attempt=row.attempt)
+            for row in accepted
+        ],
+        now,
+        available,
+    )
     instant = [row.id for row in accepted if row.rail == Rail.INSTANT]
     if instant:
         sent_on = {row.id: row for row in _send_on(connection, instant, now)}
@@ -124,24 +146,70 @@ def not_payable(status: str, kyc_status: str) -> NotPayable | None:
 def _drivers(connection: sa.Connection, orders: Sequence[Order]) -> dict[tuple[uuid.UUID, uuid.UUID], _Driver]:
     ids = list({order.driver_id for order in orders if order.driver_id is not None})
     rows = connection.execute(
-        sa.text(
-            "SELECT id, wallet_id, name, status, kyc_status FROM drivers WHERE id = ANY(:ids) AND deleted_at IS NULL"
-        ),
+        sa.text("""
+            SELECT drivers.id, wallet_id, name, status, kyc_status, duplicate_loads
+            FROM drivers JOIN wallets ON wallets.id = wallet_id WHERE drivers.id = ANY(:ids) AND deleted_at IS NULL
+        """),
         {"ids": ids},
     )
     return {(row.wallet_id, row.id): _Driver(*row) for row in rows}
 
 
-def _checked(
-    order: Order,
-    known: Known,
-    now: datetime,
-) -> PayoutRow:
+Load = tuple[uuid.UUID, str]
+"""A driver and a load of his."""
+
+
+def loads_of(orders: Sequence[Order]) -> set[Load]:
+    """The loads that the orders would pay for."""
+    return {(order.driver_id, order.load_id) for order in orders if order.driver_id and order.load_id is not None}
+
+
+def live_loads(connection: sa.Connection, loads: Collection[Load]) -> dict[Load, uuid.UUID]:
+    """The first live payout (not failed, canceled or returned) of each of these loads.
+
+    The caller holds the wallets' lock, and so does whoever writes a payout: two requests at the same instant can't
+    both find a load free.
+    """
+    if not loads:
+        return {}
+    rows = connection.execute(
+        sa.text("""
+            SELECT DISTINCT ON (payouts.driver_id, payouts.load_id) payouts.driver_id, payouts.load_id, payouts.id
+            FROM json_to_recordset(CAST(:loads AS json)) AS asked (driver_id uuid, load_id text)
+            JOIN payouts ON payouts.driver_id = asked.driver_id AND payouts.load_id = asked.load_id
+            WHERE payouts.load_id IS NOT NULL
+                  AND payouts.status IN ('validated', 'queued', 'processing', 'completed')
+            ORDER BY payouts.driver_id, payouts.load_id, payouts.id
+        """),
+        {"loads": as_rows({"driver_id": driver_id, "load_id": load_id} for driver_id, load_id in loads)},
+    )
+    return {(row.driver_id, row.load_id): row.id for row in rows}
+
+
+def note_live(live: dict[Load, uuid.UUID], row: PayoutRow) -> None:
+    """Adds a payout that is about to be written: the next one for its load, in the same request, is a double."""
+    if row.load_id is not None:
+        live.setdefault((row.driver_id, row.load_id), row.id)
+
+
+def duplicate(payout_id: uuid.UUID, hint: str) -> Conflict:
+    """The refusal of a second payout for a driver's load, by the wallet's policy."""
+    first = show(PAYOUT, payout_id)
+    return Conflict(
+        f"{first} pays this driver for this load already; {hint}",
+        code="DUPLICATE_PAYOUT",
+        field="loadId",
+        payoutId=first,
+    )
+
+
+def checked(order: Order, known: Known, live: Mapping[Load, uuid.UUID], now: datetime) -> PayoutRow:
     """The payout that an order becomes, funds aside; raises a Refusal that says why not."""
     driver = known.drivers.get((order.wallet_id, order.driver_id)) if order.driver_id else None
     if driver is None:
         raise NotFound(f"No driver {order.driver_reference}", code="DRIVER_NOT_FOUND", field="driverId")
-    refusal = not_payable(driver.status, driver.kyc_status)
+    pending = order.scenario is Scenario.KYC_PENDING
+    refusal = not_payable(*(("pending", "pending") if pending else (driver.status, driver.kyc_status)))
     if refusal is not None:
         refusal.details["driverId"] = show(DRIVER, driver.id)
         raise refusal
@@ -150,9 +218,12 @@ def _checked(
         raise Invalid(
             f"amount must be at most {limit_cents} cents for {order.rail} payouts", field="amount", limit=limit_cents
         )
-    fee_cents = known.price_list.fee_cents(order.rail, order.amount_cents)
+    fee_cents = known.price_list.fee_cents(order.rail, order.amount_cents, in_batch=order.batch_id is not None)
     if fee_cents >= order.amount_cents:
         raise Invalid(f"amount must be more than the fee of {fee_cents} cents", field="amount", fee=fee_cents)
+    first = live.get((driver.id, order.load_id)) if order.load_id is not None else None
+    if first is not None and driver.duplicate_loads == DuplicateLoads.REFUSE and not order.allow_duplicate:
+        raise duplicate(first, "to pay again, send allowDuplicate with a duplicateReason")
     return PayoutRow(
         id=order.id,
         wallet_id=order.wallet_id,
@@ -165,6 +236,10 @@ def _checked(
         status=PayoutStatus.VALIDATED.value,
         description=order.description,
         requested_by=order.requested_by,
+        batch_id=order.batch_id,
+        duplicate_of=first,
+        duplicate_reason=order.duplicate_reason,
+        scenario=order.scenario.value if order.scenario.played_by_provider else None,
         sequence=1,
         attempt=1,
         submission_id=None,
@@ -179,26 +254,30 @@ def _checked(
 _INSERT = sa.text("""
     WITH made AS (
         INSERT INTO payouts (id, wallet_id, driver_id, load_id, amount_cents, fee_cents, rail, description,
-                             requested_by, status, reserved, sequence, attempt, requested_at, updated_at,
-                             next_action_at)
-        SELECT made.*, 'validated', true, 1, 1, :now, :now, :due
+                             requested_by, batch_id, duplicate_of, duplicate_reason, scenario, status, reserved,
+                             sequence, attempt, requested_at, updated_at, next_action_at)
+        SELECT made.*, 'validated', made.batch_id IS NULL, 1, 1, :now, :now, CAST(:due AS timestamptz)
         FROM json_to_recordset(CAST(:payouts AS json)) AS made (
             id uuid, wallet_id uuid, driver_id uuid, load_id text, amount_cents bigint, fee_cents bigint, rail text,
-            description text, requested_by text)
-        RETURNING id
+            description text, requested_by text, batch_id uuid, duplicate_of uuid, duplicate_reason text,
+            scenario text)
+        RETURNING id, wallet_id, driver_id
+    ), of_drivers AS (
+        UPDATE drivers SET payout_count = payout_count + new.count, pending_payouts = pending_payouts + new.count
+        FROM (SELECT driver_id, count(*) FROM made GROUP BY driver_id) AS new WHERE drivers.id = new.driver_id
+    ), counted AS (
+        UPDATE list_counts SET count = list_counts.count + new.count
+        FROM (SELECT wallet_id, count(*) FROM made GROUP BY wallet_id) AS new
+        WHERE list_counts.wallet_id = new.wallet_id AND name = 'payouts'
     )
     INSERT INTO payout_transitions (payout_id, sequence, from_status, to_status, attempt, reason, created_at)
     SELECT id, 1, NULL, 'validated', 1, :reason, :now FROM made
 """)
 
 
-def _write(
-    connection: sa.Connection,
-    rows: Sequence[PayoutRow],
-    available: Mapping[uuid.UUID, int],
-    now: datetime,
-    due: datetime,
-) -> None:
+def write(connection: sa.Connection, rows: Sequence[PayoutRow], now: datetime, due: datetime | None) -> None:
+    """Writes payouts as `validated`, with their first history row and their event. The caller holds the wallets'
+    lock, and reserves the money of those that travel alone; those in a batch have nothing reserved, and no `due`."""
     if not rows:
         return
     connection.execute(
@@ -209,15 +288,6 @@ def _write(
         connection,
         [customer_events.Event(row.wallet_id, "payout.created", row.id, row.sequence, public(row)) for row in rows],
         now,
-    )
-    ledger.post(
-        connection,
-        [
-            ledger.Entry(row.wallet_id, TransferKind.RESERVE, row.amount_cents, payout_id=row.id, attempt=row.attempt)
-            for row in rows
-        ],
-        now,
-        available,
     )
 
 

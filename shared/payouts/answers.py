@@ -138,11 +138,15 @@ def _accepted(
         """),
         {"id": held.id, "ids": sorted(matched), "due": now + poll_after},
     )
-    events = connection.scalars(
-        sa.text("SELECT id FROM provider_events WHERE payment_id = ANY(:payments) AND status = 'orphan'"),
-        {"payments": [payment.id for payment in matched.values()]},
+    # Their webhooks may have been faster than the answer.
+    early = connection.execute(
+        sa.text("""
+            UPDATE provider_events SET wallet_id = :wallet_id
+            WHERE payment_id = ANY(:payments) AND wallet_id IS NULL RETURNING id, status
+        """),
+        {"payments": [payment.id for payment in matched.values()], "wallet_id": held.wallet_id},
     )
-    return Recorded([], list(events))
+    return Recorded([], [row.id for row in early if row.status == "orphan"])
 
 
 def _match(

@@ -1,20 +1,15 @@
-"""Reading payouts: one, or a page of a wallet's."""
+"""Reading payouts: one, or a part of a wallet's."""
 
 import uuid
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
+from shared import counts
+from shared.lists import Page, Wanted, chosen
 from shared.payouts.rows import COLUMNS, PayoutRow
 
 _FROM = "(SELECT payouts.*, drivers.name AS driver_name FROM payouts JOIN drivers ON drivers.id = payouts.driver_id)"
-
-
-class Page(NamedTuple):
-    """A page of payouts, newest first."""
-
-    rows: list[PayoutRow]
-    total: int
 
 
 def get(connection: sa.Connection, wallet_id: uuid.UUID, payout_id: uuid.UUID) -> PayoutRow | None:
@@ -29,21 +24,36 @@ def get(connection: sa.Connection, wallet_id: uuid.UUID, payout_id: uuid.UUID) -
 def page(
     connection: sa.Connection,
     wallet_id: uuid.UUID,
+    wanted: Wanted,
     *,
-    number: int,
-    size: int,
     status: str | None = None,
     driver_id: uuid.UUID | None = None,
-) -> Page:
-    """Page `number` (from 1) of the wallet's payouts, newest first, filtered by status and driver."""
-    where, values = "wallet_id = :wallet_id", dict[str, Any](wallet_id=wallet_id)
+) -> Page[PayoutRow]:
+    """A part of the wallet's payouts, newest first, filtered by status and driver. An unknown driver has none."""
+    if driver_id is None:
+        where = "wallet_id = :wallet_id"
+    else:  # by the driver's index alone: he has one wallet, and it is checked once instead of for each payout
+        where = (
+            "driver_id = :driver_id AND EXISTS (SELECT FROM drivers WHERE id = :driver_id AND wallet_id = :wallet_id)"
+        )
+    values: dict[str, Any] = {"wallet_id": wallet_id, "driver_id": driver_id}
     if status is not None:
         where, values["status"] = f"{where} AND status = :status", status
-    if driver_id is not None:
-        where, values["driver_id"] = f"{where} AND driver_id = :driver_id", driver_id
-    total = connection.scalar(sa.text(f"SELECT count(*) FROM payouts WHERE {where}"), values) or 0
+    ids, more = chosen(connection, "payouts", where, values, wanted)
     rows = connection.execute(
-        sa.text(f"SELECT {COLUMNS} FROM {_FROM} AS found WHERE {where} ORDER BY id DESC LIMIT :size OFFSET :skipped"),
-        values | {"size": size, "skipped": (number - 1) * size},
+        sa.text(f"SELECT {COLUMNS} FROM {_FROM} AS found WHERE id = ANY(:ids) ORDER BY id DESC"), {"ids": ids}
     )
-    return Page([PayoutRow._make(row) for row in rows], total)
+    return Page([PayoutRow._make(row) for row in rows], _total(connection, where, values), more)
+
+
+def _total(connection: sa.Connection, where: str, values: dict[str, Any]) -> int:
+    """How many there are in all: from the kept counts, or counted where there can't be many."""
+    wallet_id, driver_id, status = values["wallet_id"], values["driver_id"], values.get("status")
+    if driver_id is None and status is None:
+        return counts.total(connection, wallet_id, counts.PAYOUTS)
+    if driver_id is None and status in counts.ENDED:
+        return counts.total(connection, wallet_id, f"payouts:{status}")
+    if status is None:
+        counted = "SELECT payout_count FROM drivers WHERE id = :driver_id AND wallet_id = :wallet_id"
+        return connection.scalar(sa.text(counted), values) or 0
+    return connection.scalar(sa.text(f"SELECT count(*) FROM payouts WHERE {where}"), values) or 0

@@ -1,18 +1,21 @@
 """Retrying: another attempt at a failed payout, because a person asked for it; the money is reserved again."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from shared import ledger
+from shared.db import as_rows
 from shared.errors import Conflict, InsufficientFunds, Refusal
+from shared.models.organizations import DuplicateLoads
 from shared.models.payouts import PayoutStatus
-from shared.payouts.accept import not_payable
+from shared.payouts.accept import duplicate, live_loads, not_payable
 from shared.payouts.cancel import locked_statuses, unknown
 from shared.payouts.rows import PayoutRow
 from shared.payouts.transition import Move, transition
+from shared.sandbox.scenarios import Scenario
 
 
 def retry(
@@ -22,8 +25,10 @@ def retry(
     now: datetime,
     *,
     grace: timedelta,
+    scenario: Scenario = Scenario.SUCCESS,
 ) -> dict[uuid.UUID, PayoutRow | Refusal]:
-    """Queues those of the wallet's failed payouts that can be paid and are covered; an answer for each.
+    """Queues those of the wallet's failed payouts that can be paid and are covered; an answer for each. One whose
+    load another payout pays for meanwhile is a double: warned of, or refused, by the wallet's policy.
 
     Funds go in the order asked. A payout about which the provider contradicted itself can't be retried: it may
     have been paid.
@@ -31,6 +36,9 @@ def retry(
     found = locked_statuses(connection, wallet_id, payout_ids)
     details = {row.id: row for row in _details(connection, list(found))}
     left = ledger.lock(connection, [wallet_id]).get(wallet_id, 0)
+    failed = [row for row in details.values() if found[row.id] == PayoutStatus.FAILED and row.load_id is not None]
+    live = live_loads(connection, {(row.driver_id, row.load_id) for row in failed})
+    doubles = {row.id: live[row.driver_id, row.load_id] for row in failed if (row.driver_id, row.load_id) in live}
     answers: dict[uuid.UUID, PayoutRow | Refusal] = {}
     moves = []
     for payout_id in dict.fromkeys(payout_ids):
@@ -50,22 +58,45 @@ def retry(
             )
         elif refusal := not_payable(row.driver_status, row.kyc_status):
             answers[payout_id] = refusal
-        elif row.amount_cents > left:
+        elif payout_id in doubles and row.duplicate_loads == DuplicateLoads.REFUSE:
+            answers[payout_id] = duplicate(doubles[payout_id], "this one was not retried")
+        elif row.amount_cents > left or scenario is Scenario.INSUFFICIENT_FUNDS:
             answers[payout_id] = InsufficientFunds(
                 "Insufficient funds", available=left, required=row.amount_cents, status=status
             )
         else:
             left -= row.amount_cents
+            doubles |= {
+                other.id: payout_id
+                for other in failed
+                if other.id not in (payout_id, *doubles)
+                and (other.driver_id, other.load_id) == (row.driver_id, row.load_id)
+            }
             moves.append(Move(payout_id, "retried by the customer", next_action_at=now + grace))
+    _note_doubles(connection, doubles)
     moved = transition(connection, moves, PayoutStatus.FAILED, PayoutStatus.QUEUED, now)
     return answers | {row.id: row for row in moved.rows}
+
+
+def _note_doubles(connection: sa.Connection, doubles: Mapping[uuid.UUID, uuid.UUID]) -> None:
+    if doubles:
+        connection.execute(
+            sa.text("""
+                UPDATE payouts SET duplicate_of = doubles.first
+                FROM json_to_recordset(CAST(:doubles AS json)) AS doubles (id uuid, first uuid)
+                WHERE payouts.id = doubles.id
+            """),
+            {"doubles": as_rows({"id": payout_id, "first": first} for payout_id, first in doubles.items())},
+        )
 
 
 def _details(connection: sa.Connection, payout_ids: Sequence[uuid.UUID]) -> Sequence[sa.Row[tuple[object, ...]]]:
     return connection.execute(
         sa.text("""
-            SELECT payouts.id, amount_cents, held_reason, drivers.status AS driver_status, kyc_status
-            FROM payouts JOIN drivers ON drivers.id = driver_id WHERE payouts.id = ANY(:ids)
+            SELECT payouts.id, amount_cents, held_reason, driver_id, load_id, duplicate_loads,
+                   drivers.status AS driver_status, kyc_status
+            FROM payouts JOIN drivers ON drivers.id = driver_id JOIN wallets ON wallets.id = payouts.wallet_id
+            WHERE payouts.id = ANY(:ids)
         """),
         {"ids": list(payout_ids)},
     ).all()

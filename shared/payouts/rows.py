@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from shared.clock import rfc3339
-from shared.ids import DRIVER, PAYOUT, show
+from shared.ids import BATCH, DRIVER, PAYOUT, show
 
 COLUMNS: Final = (
     "id, wallet_id, driver_id, driver_name, load_id, amount_cents, fee_cents, rail, status, description, "
-    "requested_by, sequence, attempt, submission_id, failure_code, failure_message, requested_at, completed_at, "
-    "canceled_at"
+    "requested_by, batch_id, duplicate_of, duplicate_reason, scenario, sequence, attempt, submission_id, failure_code, "
+    "failure_message, requested_at, completed_at, canceled_at"
 )
 """The columns of a `PayoutRow`, in its order."""
 
@@ -32,6 +32,10 @@ class PayoutRow(NamedTuple):
     status: str
     description: str | None
     requested_by: str | None
+    batch_id: uuid.UUID | None
+    duplicate_of: uuid.UUID | None
+    duplicate_reason: str | None
+    scenario: str | None
     sequence: int
     attempt: int
     submission_id: uuid.UUID | None
@@ -60,10 +64,13 @@ def public(row: PayoutRow) -> dict[str, Any]:
         "status": row.status,
         "rail": row.rail,
         "description": row.description,
+        "batchId": row.batch_id and show(BATCH, row.batch_id),
         "attempt": row.attempt,
         "requestedAt": rfc3339(row.requested_at),
         "completedAt": row.completed_at and rfc3339(row.completed_at),
     }
+    if row.duplicate_of is not None:
+        shown["warnings"] = [duplicate_warning(row.duplicate_of)]
     if row.canceled_at is not None:
         shown["canceledAt"] = rfc3339(row.canceled_at)
     if row.failure_code is not None:
@@ -73,3 +80,13 @@ def public(row: PayoutRow) -> dict[str, Any]:
             "retryable": row.status == "failed" and row.failure_code not in FINAL_FAILURES,
         }
     return shown
+
+
+def duplicate_warning(payout_id: uuid.UUID) -> dict[str, str]:
+    """The warning on a payout whose driver and load had a live one already."""
+    first = show(PAYOUT, payout_id)
+    return {
+        "code": "DUPLICATE_LOAD",
+        "message": f"{first} pays this driver for this load already",
+        "payoutId": first,
+    }

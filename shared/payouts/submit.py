@@ -21,6 +21,7 @@ from shared.models.submissions import SubmissionKind
 from shared.payouts.rows import PayoutRow
 from shared.payouts.transition import Move, transition
 from shared.paystream.wire import Call, submission_call
+from shared.sandbox.scenarios import SIMULATED, Scenario
 
 PAYMENTS_A_BATCH: Final = 1_000
 CENTS_A_BATCH: Final = 100_000_000
@@ -40,6 +41,8 @@ class Item(NamedTuple):
     net_cents: int
     recipient_id: str
     description: str | None
+    scenario: str | None = None
+    """What the provider's test mode is asked to play with it."""
 
 
 class Prepared(NamedTuple):
@@ -82,7 +85,8 @@ def prepare(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: dat
     rows = connection.execute(
         sa.text("""
             SELECT payouts.id, payouts.wallet_id, payouts.rail, payouts.attempt,
-                   payouts.amount_cents - payouts.fee_cents, drivers.recipient_id, payouts.description
+                   payouts.amount_cents - payouts.fee_cents, drivers.recipient_id, payouts.description,
+                   CASE payouts.attempt WHEN 1 THEN payouts.scenario END
             FROM payouts JOIN drivers ON drivers.id = payouts.driver_id
             WHERE payouts.id = ANY(:ids) AND payouts.status = 'queued' AND payouts.held_reason IS NULL
                   AND drivers.recipient_id IS NOT NULL
@@ -103,11 +107,12 @@ def prepare(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: dat
 
 
 def grouped(items: Iterable[Item]) -> list[list[Item]]:
-    """Splits payouts into what travels together: one wallet, one rail, within the provider's limits."""
+    """Splits payouts into what travels together: one wallet, one rail, within the provider's limits. One with a
+    scenario travels alone: a batch's payments have no metadata."""
     groups: list[list[Item]] = []
     standard: defaultdict[uuid.UUID, list[Item]] = defaultdict(list)
     for item in items:
-        if item.rail is Rail.STANDARD:
+        if item.rail is Rail.STANDARD and item.scenario is None:
             standard[item.wallet_id].append(item)
         else:
             groups.append([item])
@@ -170,13 +175,18 @@ def request_for(submission_id: uuid.UUID, group: Sequence[Item]) -> tuple[Submis
     """
     if len(group) == 1:
         [item] = group
+        played = {"simulate": SIMULATED[Scenario(item.scenario)]} if item.scenario else {}
         return SubmissionKind.PAYMENT, {
             "recipientId": item.recipient_id,
             "amount": item.net_cents,
             "currency": "usd",
             "rail": PROVIDER_RAILS[item.rail],
             "description": item.description or "Payout",
-            "metadata": {"payoutId": show(PAYOUT, item.payout_id), "submissionId": show(SUBMISSION, submission_id)},
+            "metadata": {
+                "payoutId": show(PAYOUT, item.payout_id),
+                "submissionId": show(SUBMISSION, submission_id),
+                **played,
+            },
         }
     payments = [
         {

@@ -1,6 +1,7 @@
 """The one transition function: a conditional update by a table of allowed edges.
 
-Each step writes its history row, its ledger transfers and its customer event in the same transaction.
+Each step writes its history row, its ledger transfers and its customer event in the same transaction, and is added
+up in the figures of its driver, its batch and its lists.
 Nothing else assigns a status.
 """
 
@@ -17,6 +18,7 @@ from shared.models.ledger import TransferKind
 from shared.models.payouts import PayoutStatus
 from shared.payouts.edges import EDGES, Effect
 from shared.payouts.rows import COLUMNS, PayoutRow, public
+from shared.payouts.tally import stepped
 
 
 class ForbiddenEdge(Exception):
@@ -107,6 +109,7 @@ def transition(
             now,
         )
     ledger.post(connection, entries(pairs, effect), now)
+    stepped(connection, rows, source, target, now)
     taken = {row.id for row in rows}
     return Moved(rows, [move.payout_id for move in moves if move.payout_id not in taken])
 

@@ -16,7 +16,21 @@ MAY_IMPORT = {
     "deploy/simulator": {"deploy.simulator"},
 }
 OURS = {"gateway", "workers", "scheduler", "shared", "deploy", "tests"}
-BASE = ("ledger", "models", "db", "settings", "ids", "clock", "errors", "log", "broker", "exposition", "migrations")
+BASE = (
+    "ledger",
+    "counts",
+    "lists",
+    "models",
+    "db",
+    "settings",
+    "ids",
+    "clock",
+    "errors",
+    "log",
+    "broker",
+    "exposition",
+    "migrations",
+)
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -1,0 +1,217 @@
+"""Endpoints of API keys: a developer's own, and for admins all of the organization's. They speak snake_case."""
+
+import uuid
+from typing import Annotated, Final, Literal
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET, UnsetType
+
+from gateway import shapes
+from gateway.envelope import page as shaped_page
+from gateway.handlers.common import flat, success
+from gateway.operation import operation
+from gateway.query import ShortListing, wanted
+from gateway.state import ACCOUNT, SERVICES, Services
+from shared.clock import rfc3339
+from shared.errors import Invalid
+from shared.ids import KEY, parse, show
+from shared.keys import SCOPES, life
+from shared.models.organizations import ApprovalStatus, Mode
+
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+Scope = Literal[
+    "drivers:read",
+    "drivers:write",
+    "payouts:read",
+    "payouts:write",
+    "batches:read",
+    "batches:write",
+    "balance:read",
+    "webhooks:manage",
+    "funding:write",
+    "analytics:read",
+]
+REVOKED: Final = "API key revoked successfully"
+
+
+class CreateKey(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /developer/keys`."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100, examples=["My Integration Key"])]
+    mode: Mode
+    scopes: Annotated[
+        list[Scope], msgspec.Meta(min_length=1, max_length=len(SCOPES), extra_json_schema={"uniqueItems": True})
+    ]
+    expires_in: Annotated[int, msgspec.Meta(ge=1, le=3650, description="Days.", examples=[90])] | None = None
+    approval_reason: Annotated[Reason, msgspec.Meta(description="Required for production keys.")] | None = None
+
+
+class RejectKey(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /admin/api-keys/:id/reject`."""
+
+    reason: Annotated[Reason, msgspec.Meta(examples=["Insufficient justification for production access"])]
+
+
+class ListKeys(ShortListing, kw_only=True):
+    """Which keys."""
+
+    mode: Mode | UnsetType = UNSET
+    status: ApprovalStatus | UnsetType = UNSET
+
+
+def _key_id(request: web.Request) -> uuid.UUID | None:
+    return parse(KEY, request.match_info["id"])
+
+
+def _made(request: web.Request, services: Services, made: life.Made) -> web.Response:
+    note = life.NOTE if made.text is not None else life.PENDING_NOTE
+    return flat(request, **life.shown(made.row, services.clock.now()), key=made.text, note=note)
+
+
+@operation(answer=shapes.ApiKeys, flat=True)
+async def mine(request: web.Request) -> web.Response:
+    """Lists the API keys that you asked for, newest first."""
+    services, account = request.app[SERVICES], request[ACCOUNT]
+    rows = await services.read(lambda connection: life.of_user(connection, account.id))
+    return _all(request, services, rows)
+
+
+def _all(request: web.Request, services: Services, rows: list[life.KeyRow]) -> web.Response:
+    now = services.clock.now()
+    shown = [life.shown(row, now) for row in rows]
+    return flat(request, keys=shown, total=len(shown), has_next_page=False)
+
+
+@operation(body=CreateKey, answer=shapes.NewApiKey, flat=True)
+async def create(request: web.Request, body: CreateKey) -> web.Response:
+    """Creates an API key.
+
+    A sandbox key can be used at once, and is shown once. A production key needs an `approval_reason` and waits for an
+    owner or admin.
+    """
+    if len(set(body.scopes)) != len(body.scopes):
+        raise Invalid("scopes names one twice", field="scopes")
+    if body.mode is Mode.PRODUCTION and body.approval_reason is None:
+        raise Invalid("approval_reason is required for a production key", field="approval_reason")
+    services, account, now = request.app[SERVICES], request[ACCOUNT], request.app[SERVICES].clock.now()
+    new = life.NewKey(body.name, body.mode, body.scopes, body.expires_in, body.approval_reason)
+    made = await services.write(
+        lambda connection: life.request(
+            connection, account.organization_id, account.id, new, services.settings.key_pepper, now
+        )
+    )
+    return _made(request, services, made)
+
+
+@operation(answer=shapes.ApiKey, flat=True, refuses=("KEY_NOT_FOUND",))
+async def get_mine(request: web.Request) -> web.Response:
+    """Shows one of your API keys."""
+    services, account, key_id = request.app[SERVICES], request[ACCOUNT], _key_id(request)
+    row = await services.read(
+        lambda connection: life.get(connection, account.organization_id, key_id, user_id=account.id)
+    )
+    return flat(request, **life.shown(row, services.clock.now()))
+
+
+@operation(answer=shapes.Message, flat=True, refuses=("KEY_NOT_FOUND", "KEY_REVOKED"))
+async def revoke_mine(request: web.Request) -> web.Response:
+    """Revokes one of your API keys, for good."""
+    account = request[ACCOUNT]
+    return await _revoke(request, account.id)
+
+
+async def _revoke(request: web.Request, user_id: uuid.UUID | None) -> web.Response:
+    services, account, key_id = request.app[SERVICES], request[ACCOUNT], _key_id(request)
+    now = services.clock.now()
+    await services.write(
+        lambda connection: life.revoke(connection, account.organization_id, key_id, now, user_id=user_id)
+    )
+    services.keyring.forget()
+    return flat(request, message=REVOKED)
+
+
+@operation(answer=shapes.NewApiKey, flat=True, refuses=("KEY_NOT_FOUND", "KEY_NOT_APPROVED", "KEY_REVOKED"))
+async def regenerate(request: web.Request) -> web.Response:
+    """Makes one of your API keys anew: the same id and scopes, another key; the old one is refused within 2 seconds."""
+    services, account, key_id = request.app[SERVICES], request[ACCOUNT], _key_id(request)
+    now = services.clock.now()
+    made = await services.write(
+        lambda connection: life.regenerate(
+            connection, account.organization_id, account.id, key_id, services.settings.key_pepper, now
+        )
+    )
+    services.keyring.forget()
+    return _made(request, services, made)
+
+
+@operation(answer=shapes.Scopes, flat=True)
+async def scopes(request: web.Request) -> web.Response:
+    """Lists what an API key can be allowed."""
+    return flat(request, scopes=list(SCOPES), descriptions=SCOPES)
+
+
+@operation(query=ListKeys, answer=shapes.Listed[shapes.ApiKey])
+async def page(request: web.Request, listing: ListKeys) -> web.Response:
+    """Lists the organization's API keys, newest first."""
+    services, account, part = request.app[SERVICES], request[ACCOUNT], wanted(listing, KEY)
+    mode = None if listing.mode is UNSET else listing.mode
+    status = None if listing.status is UNSET else listing.status
+    found = await services.read(
+        lambda connection: life.page(connection, account.organization_id, part, mode=mode, status=status)
+    )
+    now = services.clock.now()
+    return success(request, shaped_page([life.shown(row, now) for row in found.rows], found, part))
+
+
+@operation(answer=shapes.ApiKeys, flat=True)
+async def pending(request: web.Request) -> web.Response:
+    """Lists production keys that wait for approval, oldest first."""
+    services, account = request.app[SERVICES], request[ACCOUNT]
+    rows = await services.read(lambda connection: life.pending(connection, account.organization_id))
+    return _all(request, services, rows)
+
+
+@operation(answer=shapes.ApiKey, refuses=("KEY_NOT_FOUND",))
+async def get(request: web.Request) -> web.Response:
+    """Shows an API key of the organization."""
+    services, account, key_id = request.app[SERVICES], request[ACCOUNT], _key_id(request)
+    row = await services.read(lambda connection: life.get(connection, account.organization_id, key_id))
+    return success(request, life.shown(row, services.clock.now()))
+
+
+@operation(answer=shapes.NewApiKey, flat=True, refuses=("KEY_NOT_FOUND", "KEY_NOT_PENDING", "OWN_REQUEST"))
+async def approve(request: web.Request) -> web.Response:
+    """Approves a production key; it is shown this once."""
+    services, account, key_id = request.app[SERVICES], request[ACCOUNT], _key_id(request)
+    now = services.clock.now()
+    made = await services.write(
+        lambda connection: life.approve(
+            connection, account.organization_id, account.id, key_id, services.settings.key_pepper, now
+        )
+    )
+    return _made(request, services, made)
+
+
+@operation(body=RejectKey, answer=shapes.RejectedKey, flat=True, refuses=("KEY_NOT_FOUND", "KEY_NOT_PENDING"))
+async def reject(request: web.Request, body: RejectKey) -> web.Response:
+    """Rejects a production key."""
+    services, account, key_id = request.app[SERVICES], request[ACCOUNT], _key_id(request)
+    now = services.clock.now()
+    row = await services.write(
+        lambda connection: life.reject(connection, account.organization_id, account.id, key_id, body.reason, now)
+    )
+    return flat(
+        request,
+        id=show(KEY, row.id),
+        name=row.name,
+        approval_status=row.approval_status,
+        rejected_at=rfc3339(now),
+        rejection_reason=row.rejection_reason,
+    )
+
+
+@operation(answer=shapes.Message, flat=True, refuses=("KEY_NOT_FOUND", "KEY_REVOKED"))
+async def revoke(request: web.Request) -> web.Response:
+    """Revokes any API key of the organization, for good."""
+    return await _revoke(request, None)

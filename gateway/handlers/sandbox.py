@@ -1,0 +1,111 @@
+"""Endpoints of the sandbox: start it afresh, fill it, look into it. A production key is refused."""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from aiohttp import web
+
+from gateway import shapes
+from gateway.envelope import ApiError
+from gateway.handlers.common import flat, success, wallet_id
+from gateway.keyring import REMEMBERED_SECONDS
+from gateway.operation import operation
+from gateway.state import CREDENTIAL, SERVICES
+from shared import broker, ledger
+from shared.drivers import rows as drivers
+from shared.errors import Forbidden
+from shared.lists import Wanted
+from shared.models.organizations import Mode
+from shared.models.payouts import Rail
+from shared.payouts import reading
+from shared.payouts.rows import PayoutRow, public
+from shared.sandbox import seed as seeding
+from shared.sandbox.reset import reset as resetting
+
+SHOWN_MAX = 100
+VERIFICATION_SECONDS_MAX = 15.0
+LOOK_AGAIN_SECONDS = 0.1
+REFUSES = ("SANDBOX_ONLY",)
+
+
+def _sandbox_only(request: web.Request) -> None:
+    if request[CREDENTIAL].mode != Mode.SANDBOX:
+        raise Forbidden("This endpoint takes sandbox keys only", code="SANDBOX_ONLY")
+
+
+@operation(answer=shapes.Message, flat=True, refuses=REFUSES)
+async def reset(request: web.Request) -> web.Response:
+    """Clears the sandbox: no drivers, no payouts, the opening balance.
+
+    It answers once every gateway knows, which takes 2 seconds. What is under way ends unseen.
+    """
+    _sandbox_only(request)
+    services, organization_id = request.app[SERVICES], request[CREDENTIAL].organization_id
+    now = services.clock.now()
+    await services.write(lambda connection: resetting(connection, organization_id, now))
+    services.keyring.forget()
+    await asyncio.sleep(REMEMBERED_SECONDS)  # other gateways remember the old wallet for that long
+    return flat(request, message="Sandbox state reset successfully")
+
+
+@operation(answer=shapes.SandboxState, refuses=REFUSES)
+async def state(request: web.Request) -> web.Response:
+    """Shows what is in the sandbox: the newest 100 drivers and payouts, and the balance."""
+    _sandbox_only(request)
+    wallet, part = wallet_id(request), Wanted(SHOWN_MAX)
+
+    def read(connection: sa.Connection) -> dict[str, Any]:
+        known = drivers.page(connection, wallet, part)
+        payouts = reading.page(connection, wallet, part)
+        return {
+            "drivers": [drivers.public(row) for row in known.rows],
+            "payouts": [public(row) for row in payouts.rows],
+            "balance": ledger.balances(connection, wallet).available_cents,
+            "driverCount": known.total,
+            "payoutCount": payouts.total,
+        }
+
+    return success(request, await request.app[SERVICES].read(read))
+
+
+@operation(answer=shapes.SandboxSeeded, flat=True, refuses=(*REFUSES, "INSUFFICIENT_FUNDS", "KYC_PENDING"))
+async def seed(request: web.Request) -> web.Response:
+    """Fills the sandbox with five drivers and ten payouts; what is there already is left alone.
+
+    It answers once Paystream has verified the drivers, which takes a second or two.
+    """
+    _sandbox_only(request)
+    services, wallet = request.app[SERVICES], wallet_id(request)
+    now: datetime = services.clock.now()
+    added = await services.write(
+        lambda connection: seeding.register_drivers(connection, wallet, now, grace=services.grace)
+    )
+    services.doorbell.ring(broker.REGISTER_DRIVERS, added)
+    try:
+        async with asyncio.timeout(VERIFICATION_SECONDS_MAX):
+            while True:
+                known = await services.read(lambda connection: seeding.drivers(connection, wallet))
+                if known.waiting == 0:
+                    break
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+    except TimeoutError:
+        raise ApiError(
+            503,
+            "SERVICE_UNAVAILABLE",
+            "Paystream has not verified the drivers yet; repeat the request in a moment",
+            headers={"Retry-After": "5"},
+        ) from None
+    payouts = await services.write(
+        lambda connection: seeding.create_payouts(connection, wallet, known.ids, now, grace=services.grace)
+    )
+    _ring(services.doorbell, payouts)
+    counts = {"drivers": len(seeding.DRIVERS), "payouts": len(seeding.PAYOUTS)}
+    return flat(request, message="Sandbox seeded with test data", data=counts)
+
+
+def _ring(doorbell: broker.Doorbell, payouts: list[PayoutRow]) -> None:
+    instant = [row.submission_id for row in payouts if row.rail == Rail.INSTANT and row.submission_id]
+    doorbell.ring(broker.SEND_INSTANT_SUBMISSIONS, instant)
+    doorbell.ring(broker.QUEUE_PAYOUTS, [row.id for row in payouts if row.rail != Rail.INSTANT])

@@ -1,0 +1,74 @@
+"""Endpoints of webhooks: the one that hears Paystream (verified before it is parsed, stored, answered), and the log."""
+
+from typing import Annotated
+
+import msgspec
+import structlog
+from aiohttp import web
+from msgspec import UNSET, UnsetType
+from prometheus_client import Counter
+
+from gateway import shapes
+from gateway.decoding import body_of
+from gateway.envelope import ApiError
+from gateway.envelope import page as shaped_page
+from gateway.handlers.common import success, wallet_id
+from gateway.operation import operation
+from gateway.query import Listing, wanted
+from gateway.state import SERVICES
+from shared import provider_events
+from shared.ids import LOG
+from shared.paystream.signature import BadSignature, verify
+
+logger = structlog.get_logger(__name__)
+
+WEBHOOKS = Counter("ovnpay_provider_webhooks_total", "Webhooks of the provider by what became of them.", ["result"])
+
+
+@operation(answer=shapes.Message, query=None, raw_body=True, refuses=("INVALID_SIGNATURE",))
+async def receive(request: web.Request) -> web.Response:
+    """Hears Paystream.
+
+    The header `X-Signature` is verified before the body is read: `t={unix seconds},v1={hex HMAC-SHA256 of "{t}.{raw
+    body}"}`. A repeat gets the same answer and does nothing.
+    """
+    services = request.app[SERVICES]
+    settings = services.settings
+    body = await body_of(request)
+    secrets = (settings.paystream_webhook_secret, settings.paystream_webhook_secret_previous)
+    try:
+        verify(request.headers.get("X-Signature"), secrets, body, services.clock.now().timestamp())
+    except BadSignature as error:
+        WEBHOOKS.labels("forged").inc()
+        logger.warning("provider_webhook.refused", why=str(error), address=request.remote)
+        raise ApiError(401, "INVALID_SIGNATURE", str(error)) from None
+    try:
+        notice = provider_events.read(body)
+    except provider_events.Malformed as error:
+        WEBHOOKS.labels("malformed").inc()
+        raise ApiError(400, "VALIDATION_ERROR", str(error)) from None
+    await services.webhook_intake.submit(notice)
+    WEBHOOKS.labels("stored").inc()
+    return success(request, {"message": "Webhook processed"})
+
+
+class ListLogs(Listing, kw_only=True):
+    """Which webhooks."""
+
+    event: Annotated[str, msgspec.Meta(max_length=100, examples=["payout.completed"])] | UnsetType = UNSET
+
+
+@operation(query=ListLogs, answer=shapes.WebhookLogs)
+async def logs(request: web.Request, listing: ListLogs) -> web.Response:
+    """Lists Paystream's webhooks about the wallet's payouts, newest first.
+
+    `total` is counted to 10,000; `totalIsMinimum` says that there are more.
+    """
+    wallet, part = wallet_id(request), wanted(listing, LOG)
+    event = None if listing.event is UNSET else listing.event
+    found = await request.app[SERVICES].read(
+        lambda connection: provider_events.log(connection, wallet, part, event=event)
+    )
+    items = [provider_events.log_public(row) for row in found.rows]
+    counted_out = {"totalIsMinimum": found.total >= provider_events.COUNTED_MOST}
+    return success(request, shaped_page(items, found, part) | counted_out)

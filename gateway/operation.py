@@ -1,0 +1,90 @@
+"""Operations: what an endpoint takes and gives, declared once: by it requests are read, and documented."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from gateway.decoding import BODY_BYTES_MAX, decoded, no_body
+from gateway.query import Nothing, read
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One endpoint's declaration."""
+
+    summary: str
+    description: str
+    query: type | None
+    """The shape of its query parameters; None: they are not looked at."""
+    body: type | None
+    """The shape of its body."""
+    takes_body: bool
+    """Whether it takes a body at all; a raw one is not described further."""
+    answer: Any
+    """The shape of `data`, or with `flat` of what stands beside `success` and `meta`."""
+    flat: bool
+    refuses: tuple[str, ...]
+    """The codes that it refuses with, beyond those that all endpoints share."""
+    once: bool
+    """Whether it takes an Idempotency-Key."""
+
+
+_ATTRIBUTE: Final = "__operation__"
+
+
+def operation(
+    *,
+    answer: Any,
+    query: type[msgspec.Struct] | None = Nothing,
+    body: type[msgspec.Struct] | None = None,
+    raw_body: bool = False,
+    flat: bool = False,
+    refuses: tuple[str, ...] = (),
+    once: bool = False,
+    body_bytes_max: int = BODY_BYTES_MAX,
+) -> Callable[[Callable[..., Awaitable[web.StreamResponse]]], Handler]:
+    """Makes a handler of a function that is given the request and, where declared, its query or its body, read."""
+
+    def declare(function: Callable[..., Awaitable[web.StreamResponse]]) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            given: list[Any] = []
+            if query is not None:
+                asked = read(request, query)
+                if query is not Nothing:
+                    given.append(asked)
+            if body is not None:
+                given.append(await decoded(request, body, bytes_max=body_bytes_max))
+            elif not raw_body and request.method in ("POST", "PUT", "DELETE"):
+                await no_body(request)
+            return await function(request, *given)
+
+        text = inspect.getdoc(function) or ""
+        summary, _, rest = text.partition("\n")
+        made = Operation(
+            summary=summary.strip().removesuffix("."),
+            description=" ".join(rest.split()),
+            query=query,
+            body=body,
+            takes_body=body is not None or raw_body,
+            answer=answer,
+            flat=flat,
+            refuses=refuses,
+            once=once,
+        )
+        setattr(handle, _ATTRIBUTE, made)
+        handle.__doc__, handle.__name__, handle.__module__ = function.__doc__, function.__name__, function.__module__
+        return handle
+
+    return declare
+
+
+def operation_of(handler: Handler) -> Operation:
+    """A handler's declaration."""
+    made: Operation = getattr(handler, _ATTRIBUTE)
+    return made

@@ -1,0 +1,102 @@
+"""Handing in a batch: all of its payouts are written down, or none is. No money moves before its release."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+import sqlalchemy as sa
+
+from shared import ledger
+from shared.batches.rows import BatchRow
+from shared.errors import Refusal
+from shared.models.batches import BatchStatus
+from shared.models.payouts import Rail
+from shared.payouts import accept
+from shared.payouts.accept import Known, Order
+from shared.payouts.rows import PayoutRow
+
+REFUSALS_SHOWN: Final = 100
+"""How many of the items at fault an answer lists."""
+
+
+class NewBatch(NamedTuple):
+    """A batch to hand in."""
+
+    id: uuid.UUID
+    wallet_id: uuid.UUID
+    name: str
+    rail: Rail
+    scheduled_for: datetime | None
+    orders: Sequence[Order | Refusal]
+    """Its payouts, in order; a refusal where the item could not even be read."""
+
+
+class ItemsRefused(Refusal):
+    """Some of a batch's payouts can't be accepted, so none was; `details.items` says which and why."""
+
+    def __init__(self, refused: Sequence[tuple[int, Refusal]], count: int) -> None:
+        place, first = refused[0]
+        super().__init__(
+            f"{len(refused)} of {count} payouts can't be accepted; the first, payouts[{place}]: {first.message}",
+            code=first.code,
+            field=f"payouts[{place}]",
+            refused=len(refused),
+            items=[
+                {"index": index, "error": refusal.message, "code": refusal.code, "details": refusal.details}
+                for index, refusal in refused[:REFUSALS_SHOWN]
+            ],
+        )
+        self.status = first.status
+
+
+def create(connection: sa.Connection, batch: NewBatch, known: Known, now: datetime) -> tuple[BatchRow, list[PayoutRow]]:
+    """Writes the batch and its payouts down. `known` is what `accept.look_up` read for its orders.
+
+    Raises:
+        ItemsRefused: an item can't be accepted; nothing was written.
+    """
+    ledger.lock(connection, [batch.wallet_id])
+    rows: list[PayoutRow] = []
+    refused: list[tuple[int, Refusal]] = []
+    live = accept.live_loads(connection, accept.loads_of([order for order in batch.orders if isinstance(order, Order)]))
+    for index, order in enumerate(batch.orders):
+        try:
+            if isinstance(order, Refusal):
+                raise order
+            row = accept.checked(order, known, live, now)
+        except Refusal as refusal:
+            refused.append((index, refusal))
+        else:
+            accept.note_live(live, row)
+            rows.append(row)
+    if refused:
+        raise ItemsRefused(refused, len(batch.orders))
+    made = BatchRow(
+        id=batch.id,
+        wallet_id=batch.wallet_id,
+        name=batch.name,
+        rail=batch.rail.value,
+        status=BatchStatus.QUEUED.value,
+        payout_count=len(rows),
+        amount_cents=sum(row.amount_cents for row in rows),
+        fee_cents=sum(row.fee_cents for row in rows),
+        scheduled_for=batch.scheduled_for,
+        released_at=None,
+        completed_at=None,
+        canceled_at=None,
+        failure_code=None,
+        failure_message=None,
+        created_at=now,
+    )
+    connection.execute(
+        sa.text("""
+            INSERT INTO batches (id, wallet_id, name, rail, status, payout_count, amount_cents, fee_cents,
+                                 open_payouts, scheduled_for, created_at, next_action_at)
+            VALUES (:id, :wallet_id, :name, :rail, :status, :payout_count, :amount_cents, :fee_cents,
+                    :payout_count, :scheduled_for, :created_at, :scheduled_for)
+        """),
+        made._asdict(),
+    )
+    accept.write(connection, rows, now, due=None)
+    return made, rows

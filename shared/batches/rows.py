@@ -1,0 +1,77 @@
+"""A batch as it is read, and as the API and the customer's events show it."""
+
+import uuid
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from shared.clock import rfc3339
+from shared.ids import BATCH, show
+
+BATCH_COLUMNS: Final = ", ".join(
+    f"batches.{name}"
+    for name in (
+        "id",
+        "wallet_id",
+        "name",
+        "rail",
+        "status",
+        "payout_count",
+        "amount_cents",
+        "fee_cents",
+        "scheduled_for",
+        "released_at",
+        "completed_at",
+        "canceled_at",
+        "failure_code",
+        "failure_message",
+        "created_at",
+    )
+)
+"""The columns of a `BatchRow`, in its order."""
+
+
+class BatchRow(NamedTuple):
+    """A batch; see `shared.models.batches.Batch`."""
+
+    id: uuid.UUID
+    wallet_id: uuid.UUID
+    name: str
+    rail: str
+    status: str
+    payout_count: int
+    amount_cents: int
+    fee_cents: int
+    scheduled_for: datetime | None
+    released_at: datetime | None
+    completed_at: datetime | None
+    canceled_at: datetime | None
+    failure_code: str | None
+    failure_message: str | None
+    created_at: datetime
+
+
+def batch_public(row: BatchRow) -> dict[str, Any]:
+    """The batch in the API's shape (reference: Batches)."""
+    shown: dict[str, Any] = {
+        "id": show(BATCH, row.id),
+        "name": row.name,
+        "urgency": row.rail,
+        "payoutCount": row.payout_count,
+        "totalAmount": row.amount_cents,
+        "totalFees": row.fee_cents,
+        "netAmount": row.amount_cents - row.fee_cents,
+        "status": row.status,
+        "scheduledFor": _shown(row.scheduled_for),
+        "createdAt": rfc3339(row.created_at),
+        "releasedAt": _shown(row.released_at),
+        "completedAt": _shown(row.completed_at),
+    }
+    if row.canceled_at is not None:
+        shown["canceledAt"] = rfc3339(row.canceled_at)
+    if row.failure_code is not None:
+        shown["failure"] = {"code": row.failure_code, "message": row.failure_message}
+    return shown
+
+
+def _shown(moment: datetime | None) -> str | None:
+    return None if moment is None else rfc3339(moment)

@@ -1,0 +1,320 @@
+"""The life of an API key: asked for, approved or rejected (production keys), regenerated, revoked.
+
+The key itself leaves here once, when it is made; what is stored can't bring it back.
+"""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from shared.clock import rfc3339
+from shared.errors import Conflict, Forbidden, NotFound
+from shared.ids import KEY, new_id, show
+from shared.keys.tokens import KEY_PREFIXES, generate, hashed
+from shared.lists import Page, Wanted, chosen
+from shared.models.organizations import ApprovalStatus, Mode
+
+NOTE = "Save this key now. It will not be shown again."
+PENDING_NOTE = "A production key has to be approved by an owner or admin; the key is shown once, at approval."
+
+
+class KeyRow(NamedTuple):
+    """A key as its owner and admins see it; see `shared.models.organizations.ApiKey`."""
+
+    id: uuid.UUID
+    name: str
+    mode: str
+    prefix: str
+    scopes: list[str]
+    created_by: str
+    """The user's email, as is the next one's."""
+    decided_by: str | None
+    approval_status: str
+    approval_reason: str | None
+    rejection_reason: str | None
+    decided_at: datetime | None
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+    def usable(self, now: datetime) -> bool:
+        """Whether requests with it are answered."""
+        return (
+            self.approval_status == ApprovalStatus.APPROVED
+            and self.revoked_at is None
+            and (self.expires_at is None or self.expires_at > now)
+        )
+
+
+class NewKey(NamedTuple):
+    """A key that a user asks for."""
+
+    name: str
+    mode: Mode
+    scopes: Sequence[str]
+    expires_in_days: int | None
+    approval_reason: str | None
+
+
+class Made(NamedTuple):
+    """A key, and the text of it where it has just been made."""
+
+    row: KeyRow
+    text: str | None
+
+
+_SELECT = """
+    SELECT api_keys.id, api_keys.name, wallets.mode, prefix, scopes, creator.email, decider.email, approval_status,
+           approval_reason, rejection_reason, decided_at, api_keys.created_at, expires_at, last_used_at, revoked_at
+    FROM api_keys
+    JOIN wallets ON wallets.id = api_keys.wallet_id
+    JOIN users AS creator ON creator.id = api_keys.created_by
+    LEFT JOIN users AS decider ON decider.id = api_keys.decided_by
+"""
+
+
+def shown(row: KeyRow, now: datetime) -> dict[str, Any]:
+    """The key in the API's shape (reference: API Keys), in snake_case."""
+
+    def time(moment: datetime | None) -> str | None:
+        return None if moment is None else rfc3339(moment)
+
+    approved = row.approval_status == ApprovalStatus.APPROVED
+    return {
+        "id": show(KEY, row.id),
+        "name": row.name,
+        "mode": row.mode,
+        "prefix": row.prefix,
+        "scopes": row.scopes,
+        "created_by": row.created_by,
+        "approval_status": row.approval_status,
+        "approval_reason": row.approval_reason,
+        "approved_by": row.decided_by if approved else None,
+        "approved_at": time(row.decided_at) if approved else None,
+        "rejected_at": None if approved else time(row.decided_at),
+        "rejection_reason": row.rejection_reason,
+        "created_at": rfc3339(row.created_at),
+        "expires_at": time(row.expires_at),
+        "last_used_at": time(row.last_used_at),
+        "revoked_at": time(row.revoked_at),
+        "is_usable": row.usable(now),
+    }
+
+
+def of_user(connection: sa.Connection, user_id: uuid.UUID) -> list[KeyRow]:
+    """The keys that a user has asked for, newest first."""
+    rows = connection.execute(
+        sa.text(f"{_SELECT} WHERE created_by = :user_id ORDER BY api_keys.id DESC"), {"user_id": user_id}
+    )
+    return [KeyRow._make(row) for row in rows]
+
+
+def get(
+    connection: sa.Connection,
+    organization_id: uuid.UUID,
+    key_id: uuid.UUID | None,
+    *,
+    user_id: uuid.UUID | None = None,
+    lock: bool = False,
+) -> KeyRow:
+    """One key of the organization; with a user, one that he has asked for.
+
+    Raises:
+        NotFound: there is none by that id.
+    """
+    mine = " AND created_by = :user_id" if user_id is not None else ""
+    row = connection.execute(
+        sa.text(
+            f"{_SELECT} WHERE api_keys.id = :id AND wallets.organization_id = :organization_id{mine}"
+            + (" FOR UPDATE OF api_keys" if lock else "")
+        ),
+        {"id": key_id, "organization_id": organization_id, "user_id": user_id},
+    ).one_or_none()
+    if row is None:
+        raise NotFound("No such API key", code="KEY_NOT_FOUND")
+    return KeyRow._make(row)
+
+
+def pending(connection: sa.Connection, organization_id: uuid.UUID) -> list[KeyRow]:
+    """The organization's keys that wait for an admin, oldest first."""
+    rows = connection.execute(
+        sa.text(f"""
+            {_SELECT} WHERE wallets.organization_id = :organization_id AND approval_status = 'pending'
+                            AND revoked_at IS NULL ORDER BY api_keys.id LIMIT 1000
+        """),
+        {"organization_id": organization_id},
+    )
+    return [KeyRow._make(row) for row in rows]
+
+
+def page(
+    connection: sa.Connection,
+    organization_id: uuid.UUID,
+    wanted: Wanted,
+    *,
+    mode: Mode | None = None,
+    status: ApprovalStatus | None = None,
+) -> Page[KeyRow]:
+    """A part of the organization's keys, newest first."""
+    where = "wallet_id IN (SELECT wallets.id FROM wallets WHERE organization_id = :organization_id"
+    where += " AND mode = :mode)" if mode is not None else ")"
+    where += " AND approval_status = :status" if status is not None else ""
+    values: dict[str, Any] = {"organization_id": organization_id, "mode": mode, "status": status}
+    ids, more = chosen(connection, "api_keys", where, values, wanted)
+    rows = connection.execute(
+        sa.text(f"{_SELECT} WHERE api_keys.id = ANY(:ids) ORDER BY api_keys.id DESC"), {"ids": ids}
+    )
+    total = connection.scalar(sa.text(f"SELECT count(*) FROM api_keys WHERE {where}"), values) or 0
+    return Page([KeyRow._make(row) for row in rows], total, more)
+
+
+def request(
+    connection: sa.Connection,
+    organization_id: uuid.UUID,
+    user_id: uuid.UUID,
+    new: NewKey,
+    pepper: str,
+    now: datetime,
+) -> Made:
+    """Writes a key down: a sandbox key is made at once, a production key waits for an admin."""
+    sandbox = new.mode is Mode.SANDBOX
+    text = generate(new.mode) if sandbox else None
+    key_id = new_id()
+    connection.execute(
+        sa.text("""
+            INSERT INTO api_keys (id, wallet_id, created_by, name, prefix, key_hash, scopes, approval_status,
+                                  approval_reason, created_at, expires_at)
+            SELECT :id, wallets.id, :user_id, :name, :prefix, :key_hash, :scopes, :status, :reason, :now, :expires_at
+            FROM wallets WHERE organization_id = :organization_id AND mode = :mode AND retired_at IS NULL
+        """),
+        {
+            "id": key_id,
+            "organization_id": organization_id,
+            "mode": new.mode.value,
+            "user_id": user_id,
+            "name": new.name,
+            "prefix": KEY_PREFIXES[new.mode],
+            "key_hash": None if text is None else hashed(text, pepper),
+            "scopes": list(new.scopes),
+            "status": (ApprovalStatus.APPROVED if sandbox else ApprovalStatus.PENDING).value,
+            "reason": new.approval_reason,
+            "now": now,
+            "expires_at": None if new.expires_in_days is None else now + timedelta(days=new.expires_in_days),
+        },
+    )
+    return Made(get(connection, organization_id, key_id), text)
+
+
+def regenerate(
+    connection: sa.Connection,
+    organization_id: uuid.UUID,
+    user_id: uuid.UUID,
+    key_id: uuid.UUID | None,
+    pepper: str,
+    now: datetime,
+) -> Made:
+    """Gives a user's key another text; the old one is refused as soon as the gateways have forgotten it.
+
+    Raises:
+        NotFound: the user has no such key.
+        Conflict: it is not approved, or revoked.
+    """
+    row = get(connection, organization_id, key_id, user_id=user_id, lock=True)
+    if row.revoked_at is not None:
+        raise Conflict("This key was revoked; create another", code="KEY_REVOKED")
+    if row.approval_status != ApprovalStatus.APPROVED:
+        raise Conflict(f"This key is {row.approval_status}", code="KEY_NOT_APPROVED", status=row.approval_status)
+    text = generate(Mode(row.mode))
+    _change(connection, row.id, key_hash=hashed(text, pepper), last_used_at=None)
+    return Made(get(connection, organization_id, key_id), text)
+
+
+def revoke(
+    connection: sa.Connection,
+    organization_id: uuid.UUID,
+    key_id: uuid.UUID | None,
+    now: datetime,
+    *,
+    user_id: uuid.UUID | None = None,
+) -> KeyRow:
+    """Withdraws a key for good; with a user, one of his own.
+
+    Raises:
+        NotFound: there is no such key.
+        Conflict: it is revoked already.
+    """
+    row = get(connection, organization_id, key_id, user_id=user_id, lock=True)
+    if row.revoked_at is not None:
+        raise Conflict("This key was revoked already", code="KEY_REVOKED")
+    _change(connection, row.id, revoked_at=now)
+    return row._replace(revoked_at=now)
+
+
+def approve(
+    connection: sa.Connection,
+    organization_id: uuid.UUID,
+    admin_id: uuid.UUID,
+    key_id: uuid.UUID | None,
+    pepper: str,
+    now: datetime,
+) -> Made:
+    """Makes a pending production key. Nobody approves what they asked for themselves, while there is another who can.
+
+    Raises:
+        NotFound: there is no such key.
+        Conflict: it is not pending.
+        Forbidden: the admin asked for it, and another owner or admin could approve it.
+    """
+    row = _pending(connection, organization_id, key_id)
+    others = connection.scalar(
+        sa.text("""
+            SELECT count(*) FROM users JOIN api_keys ON api_keys.id = :id AND api_keys.created_by = :admin_id
+            WHERE organization_id = :organization_id AND role IN ('owner', 'admin') AND users.id <> :admin_id
+        """),
+        {"id": row.id, "admin_id": admin_id, "organization_id": organization_id},
+    )
+    if others:
+        raise Forbidden("You asked for this key; another owner or admin has to approve it", code="OWN_REQUEST")
+    text = generate(Mode(row.mode))
+    status = ApprovalStatus.APPROVED.value
+    _change(
+        connection,
+        row.id,
+        key_hash=hashed(text, pepper),
+        approval_status=status,
+        decided_by=admin_id,
+        decided_at=now,
+    )
+    return Made(get(connection, organization_id, key_id), text)
+
+
+def reject(
+    connection: sa.Connection,
+    organization_id: uuid.UUID,
+    admin_id: uuid.UUID,
+    key_id: uuid.UUID | None,
+    reason: str,
+    now: datetime,
+) -> KeyRow:
+    """Turns a pending production key down; raises as `approve` does."""
+    row = _pending(connection, organization_id, key_id)
+    status = ApprovalStatus.REJECTED.value
+    _change(connection, row.id, approval_status=status, rejection_reason=reason, decided_by=admin_id, decided_at=now)
+    return get(connection, organization_id, key_id)
+
+
+def _pending(connection: sa.Connection, organization_id: uuid.UUID, key_id: uuid.UUID | None) -> KeyRow:
+    row = get(connection, organization_id, key_id, lock=True)
+    if row.approval_status != ApprovalStatus.PENDING or row.revoked_at is not None:
+        status = "revoked" if row.revoked_at is not None else row.approval_status
+        raise Conflict(f"This key is {status}, not pending", code="KEY_NOT_PENDING", status=status)
+    return row
+
+
+def _change(connection: sa.Connection, key_id: uuid.UUID, **values: Any) -> None:
+    assigned = ", ".join(f"{name} = :{name}" for name in values)
+    connection.execute(sa.text(f"UPDATE api_keys SET {assigned} WHERE id = :id"), values | {"id": key_id})

@@ -1,0 +1,98 @@
+"""What payouts' steps add up to: their drivers' figures, their batches' progress, the lengths of lists.
+
+Kept in the transaction of each step, under the wallet's lock, so they are right at any moment and nothing is summed
+when somebody asks.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from shared import customer_events, ledger
+from shared.batches.rows import BATCH_COLUMNS, BatchRow, batch_public
+from shared.counts import ENDED
+from shared.db import as_rows
+from shared.models.batches import BatchStatus
+from shared.models.payouts import PayoutStatus
+from shared.payouts.rows import PayoutRow
+
+_PLACES = "json_to_recordset(CAST(:rows AS json)) AS taken (wallet_id uuid, driver_id uuid, batch_id uuid, net bigint)"
+
+_STEP = sa.text(f"""
+    WITH step AS (SELECT * FROM {_PLACES}), of_drivers AS (
+        UPDATE drivers SET pending_payouts = pending_payouts + :pending * made.count,
+                           total_paid_cents = total_paid_cents + :paid * made.net
+        FROM (SELECT driver_id, count(*), sum(net) AS net FROM step GROUP BY driver_id) AS made
+        WHERE drivers.id = made.driver_id
+    )
+    UPDATE list_counts
+    SET count = list_counts.count + CASE name WHEN 'payouts:' || :target THEN made.count ELSE -made.count END
+    FROM (SELECT wallet_id, count(*) FROM step GROUP BY wallet_id) AS made
+    WHERE list_counts.wallet_id = made.wallet_id AND name IN ('payouts:' || :source, 'payouts:' || :target)
+""")
+
+_BATCHES = sa.text(f"""
+    WITH step AS (SELECT * FROM {_PLACES}), made AS (
+        SELECT batch_id, count(*) FROM step WHERE batch_id IS NOT NULL GROUP BY batch_id
+    ), held AS (
+        SELECT batches.id, batches.status AS was, open_payouts + :pending * made.count AS open,
+               paid_payouts + :paid * made.count AS paid
+        FROM batches JOIN made ON made.batch_id = batches.id ORDER BY batches.id FOR UPDATE OF batches
+    ), becoming AS (
+        SELECT id, was, open, paid, CASE
+            WHEN was = 'processing' AND open = 0 AND paid > 0 THEN 'completed'
+            WHEN was = 'processing' AND open = 0 THEN 'failed'
+            WHEN was IN ('completed', 'failed') AND released AND open > 0 THEN 'processing'
+            WHEN NOT released AND open = 0 THEN 'canceled'
+            ELSE was END AS status
+        FROM (SELECT held.*, released_at IS NOT NULL AS released FROM held JOIN batches USING (id)) AS held
+    )
+    UPDATE batches SET open_payouts = open, paid_payouts = paid, status = becoming.status,
+        completed_at = CASE
+            WHEN becoming.status = was THEN completed_at
+            WHEN becoming.status IN ('completed', 'failed') THEN :now END,
+        canceled_at = CASE WHEN becoming.status = 'canceled' AND was <> 'canceled' THEN :now ELSE canceled_at END,
+        next_action_at = CASE WHEN becoming.status = 'canceled' THEN NULL ELSE next_action_at END
+    FROM becoming WHERE batches.id = becoming.id
+    RETURNING {BATCH_COLUMNS}, becoming.status <> was
+""")
+
+EVENTS = {BatchStatus.COMPLETED: "batch.completed", BatchStatus.FAILED: "batch.failed"}
+"""The customer events that tell of a batch's end."""
+
+
+def stepped(
+    connection: sa.Connection, rows: Sequence[PayoutRow], source: PayoutStatus, target: PayoutStatus, now: datetime
+) -> None:
+    """Adds up a step from or to an end; the others change no figure. `rows` are the payouts that took it."""
+    if not rows or not {source, target} & set(ENDED):
+        return
+    ledger.lock(connection, {row.wallet_id for row in rows})
+    values = {
+        "rows": as_rows(
+            {"wallet_id": row.wallet_id, "driver_id": row.driver_id, "batch_id": row.batch_id, "net": row.net_cents}
+            for row in rows
+        ),
+        "source": source.value,
+        "target": target.value,
+        "pending": (target not in ENDED) - (source not in ENDED),
+        "paid": (target is PayoutStatus.COMPLETED) - (source is PayoutStatus.COMPLETED),
+        "now": now,
+    }
+    connection.execute(_STEP, values)
+    if any(row.batch_id for row in rows):
+        moved = [BatchRow._make(row[:-1]) for row in connection.execute(_BATCHES, values) if row[-1]]
+        tell(connection, [row for row in moved if row.status in EVENTS], now)
+
+
+def tell(connection: sa.Connection, batches: Sequence[BatchRow], now: datetime, event: str | None = None) -> None:
+    """Writes the customer event of each batch: `event`, or that of its end."""
+    customer_events.write(
+        connection,
+        [
+            customer_events.Event(row.wallet_id, event or EVENTS[BatchStatus(row.status)], None, 0, batch_public(row))
+            for row in batches
+        ],
+        now,
+    )

@@ -1,0 +1,1 @@
+"""The sandbox: its scenarios, and starting it afresh, filling it, looking into it."""

@@ -1,0 +1,32 @@
+"""Starting the sandbox afresh: another wallet takes the place of the one there is.
+
+Nothing is deleted, for the books are append-only: what is under way ends in the old wallet, which no key opens now.
+"""
+
+import uuid
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from shared.batches.release import cancel_all
+from shared.models.organizations import DuplicateLoads, Mode
+from shared.organizations import open_wallet
+
+
+def reset(connection: sa.Connection, organization_id: uuid.UUID, now: datetime) -> uuid.UUID:
+    """Gives the organization a new sandbox wallet, with its opening balance and the old one's policy; its sandbox keys
+    open that one. Batches of the old one that wait are called off. Returns the new wallet's id."""
+    old = connection.execute(
+        sa.text("""
+            SELECT id, duplicate_loads FROM wallets
+            WHERE organization_id = :organization_id AND mode = 'sandbox' AND retired_at IS NULL FOR NO KEY UPDATE
+        """),
+        {"organization_id": organization_id},
+    ).one()
+    connection.execute(sa.text("UPDATE wallets SET retired_at = :now WHERE id = :id"), {"id": old.id, "now": now})
+    new_id = open_wallet(connection, organization_id, Mode.SANDBOX, now, DuplicateLoads(old.duplicate_loads))
+    connection.execute(
+        sa.text("UPDATE api_keys SET wallet_id = :new_id WHERE wallet_id = :id"), {"id": old.id, "new_id": new_id}
+    )
+    cancel_all(connection, old.id, now)
+    return new_id

@@ -1,0 +1,126 @@
+"""Filling the sandbox: five drivers and ten payouts, the same each time; what is there already is left alone."""
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+import sqlalchemy as sa
+
+from shared import ledger
+from shared.drivers.register import NewDriver, register
+from shared.errors import Refusal
+from shared.ids import DRIVER, new_id, show
+from shared.models.payouts import Rail
+from shared.payouts.accept import Order, accept, look_up
+from shared.payouts.rows import PayoutRow
+from shared.sandbox.scenarios import Scenario
+
+NAMES: Final = ("John Smith", "Jane Doe", "Maria Garcia", "Wei Chen", "Amara Okafor")
+
+DRIVERS: Final = tuple(
+    NewDriver(
+        ovn_driver_id=f"SEED-DRIVER-{number}",
+        name=name,
+        email=f"{name.lower().replace(' ', '.')}@drivers.example",
+        phone=f"+1555123456{number}",
+    )
+    for number, name in enumerate(NAMES, 1)
+)
+
+
+class SeedPayout(NamedTuple):
+    """One of the payouts."""
+
+    load_id: str
+    driver: int
+    """The place of its driver in `DRIVERS`."""
+    amount_cents: int
+    rail: Rail = Rail.STANDARD
+    scenario: Scenario = Scenario.SUCCESS
+
+
+PAYOUTS: Final = (
+    SeedPayout("SEED-LOAD-1", 0, 45_000),
+    SeedPayout("SEED-LOAD-2", 1, 50_000),
+    SeedPayout("SEED-LOAD-3", 2, 40_000),
+    SeedPayout("SEED-LOAD-4", 3, 120_000),
+    SeedPayout("SEED-LOAD-5", 4, 75_000, Rail.SAME_DAY),
+    SeedPayout("SEED-LOAD-6", 0, 30_000, Rail.INSTANT),
+    SeedPayout("SEED-LOAD-7", 1, 60_000, Rail.INSTANT),
+    SeedPayout("SEED-LOAD-8", 2, 98_500),
+    SeedPayout("SEED-LOAD-9", 3, 20_000, scenario=Scenario.PAYOUT_FAILED),
+    SeedPayout("SEED-LOAD-10", 4, 25_000, scenario=Scenario.RETURNED),
+)
+"""They come to 563,500 cents; one fails and one is returned, so that every end can be looked at."""
+
+
+class Seeded(NamedTuple):
+    """The drivers, by their place in `DRIVERS`."""
+
+    ids: dict[int, uuid.UUID]
+    waiting: int
+    """How many of them the provider has not verified yet."""
+
+
+def drivers(connection: sa.Connection, wallet_id: uuid.UUID) -> Seeded:
+    """How far the seed's drivers have come."""
+    rows = connection.execute(
+        sa.text("""
+            SELECT ovn_driver_id, id, status IN ('invited', 'pending') AND kyc_status = 'pending' AS waits FROM drivers
+            WHERE wallet_id = :wallet_id AND ovn_driver_id = ANY(:names) AND deleted_at IS NULL
+        """),
+        {"wallet_id": wallet_id, "names": [driver.ovn_driver_id for driver in DRIVERS]},
+    ).all()
+    places = {driver.ovn_driver_id: place for place, driver in enumerate(DRIVERS)}
+    return Seeded({places[row.ovn_driver_id]: row.id for row in rows}, sum(row.waits for row in rows))
+
+
+def register_drivers(
+    connection: sa.Connection, wallet_id: uuid.UUID, now: datetime, *, grace: timedelta
+) -> list[uuid.UUID]:
+    """Registers those of the seed's drivers that are missing. Returns their ids."""
+    answers = register(connection, wallet_id, DRIVERS, now, grace=grace)
+    return [answer.id for answer in answers if not isinstance(answer, Refusal)]
+
+
+def create_payouts(
+    connection: sa.Connection,
+    wallet_id: uuid.UUID,
+    driver_ids: Mapping[int, uuid.UUID],
+    now: datetime,
+    *,
+    grace: timedelta,
+) -> list[PayoutRow]:
+    """Accepts those of the seed's payouts that are missing; two requests at once can't both find one missing.
+
+    Raises:
+        Refusal: one of them can't be accepted, for instance because the wallet is empty. Nothing must be committed.
+    """
+    available = ledger.lock(connection, [wallet_id])
+    present = set(
+        connection.scalars(
+            sa.text("SELECT load_id FROM payouts WHERE driver_id = ANY(:drivers) AND load_id LIKE 'SEED-LOAD-%'"),
+            {"drivers": list(driver_ids.values())},
+        )
+    )
+    orders = [
+        Order(
+            id=new_id(),
+            wallet_id=wallet_id,
+            driver_id=driver_ids[payout.driver],
+            driver_reference=show(DRIVER, driver_ids[payout.driver]),
+            amount_cents=payout.amount_cents,
+            rail=payout.rail,
+            description=f"Payment for load #{payout.load_id}",
+            load_id=payout.load_id,
+            scenario=payout.scenario,
+        )
+        for payout in PAYOUTS
+        if payout.load_id not in present
+    ]
+    outcomes = accept(connection, orders, look_up(connection, orders), available, now, grace=grace)
+    for outcome in outcomes:
+        if isinstance(outcome, Refusal):
+            raise outcome
+    return [outcome for outcome in outcomes if isinstance(outcome, PayoutRow)]
