@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.handlers.batches import BatchPayout
+from gateway.handlers.bulk import BulkPayout
+from gateway.handlers.drivers import RegisterDriver
 from gateway.operation import Operation, operation_of
 from gateway.routes import ADMINS, API, ROUTES, Route
 from shared.sandbox.scenarios import Scenario
@@ -102,7 +103,7 @@ def document() -> dict[str, Any]:
     """The whole document."""
     routes = [route for route in ROUTES if route.path.startswith(API) or route.path == "/health"]
     operations = [operation_of(route.handler) for route in routes]
-    shapes: list[Any] = [Meta, Error, BatchPayout]
+    shapes: list[Any] = [Meta, Error, BulkPayout, RegisterDriver]
     shapes += [one.answer for one in operations]
     shapes += [one.body for one in operations if one.body is not None]
     found, components = msgspec.json.schema_components(shapes, ref_template=SCHEMAS + "{name}")
@@ -171,6 +172,8 @@ def _parameters(route: Route, one: Operation) -> Iterator[dict[str, Any]]:
         own = components[one.query.__name__]
         for name, schema in own.get("properties", {}).items():
             resolved = _portable(_resolved(schema, components))
+            if name == "cursor":
+                resolved["pattern"] = _cursor_pattern(one.answer)
             yield {
                 "name": name,
                 "in": "query",
@@ -195,9 +198,18 @@ def _parameters(route: Route, one: Operation) -> Iterator[dict[str, Any]]:
     yield {
         "name": "X-Request-Id",
         "in": "header",
-        "description": "A UUID by which the request can be found again in the logs.",
-        "schema": {"type": "string", "format": "uuid"},
+        "description": "A UUID by which the request can be found again in the logs; anything else is replaced by one.",
+        "schema": {"type": "string"},
     }
+
+
+def _cursor_pattern(answer: Any) -> str:
+    """What the cursors of a list look like: the ids of its items."""
+    [_], components = msgspec.json.schema_components([answer], ref_template="{name}")
+    [listed] = [schema for schema in components.values() if "nextCursor" in schema.get("properties", {})]
+    item = components[listed["properties"]["items"]["items"]["$ref"]]
+    pattern: str = item["properties"]["id"]["pattern"]
+    return pattern
 
 
 def _responses(route: Route, one: Operation, references: dict[int, Any], schemas: dict[str, Any]) -> dict[str, Any]:

@@ -101,6 +101,9 @@ async def _elsewhere(request: web.Request) -> NoReturn:
     """No endpoint has this path with this method: 405 where another method has, else 404."""
     allowed: set[str] = set()
     for resource in request.app.router.resources():
+        if resource.canonical == request.path:  # a path of its own, which an id can't be
+            allowed = (await resource.resolve(request))[1]
+            break
         if resource.canonical != ELSEWHERE:
             allowed |= (await resource.resolve(request))[1]
     if allowed:

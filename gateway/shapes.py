@@ -311,8 +311,8 @@ class WebhookLog(TypedDict):
     payoutId: PayoutId | None
 
 
-class WebhookLogs(Listed[WebhookLog]):
-    """Webhooks, newest first; `total` is counted to 10,000."""
+class ListedCapped(Listed[Item], Generic[Item]):
+    """A part of a long list, newest first; `total` is counted to 10,000."""
 
     totalIsMinimum: bool
 

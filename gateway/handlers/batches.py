@@ -13,16 +13,9 @@ from msgspec import UNSET, UnsetType
 from gateway import shapes
 from gateway.decoding import BATCH_BYTES_MAX
 from gateway.envelope import page as shaped_page
-from gateway.handlers.bulk import checked, ordered
-from gateway.handlers.common import AmountCents, Description, Time, once, success, wallet_id
-from gateway.handlers.payouts import (
-    REFUSES,
-    AllowDuplicate,
-    DriverReference,
-    DuplicateReason,
-    LoadReference,
-    Urgency,
-)
+from gateway.handlers.bulk import BulkPayout, checked, ordered
+from gateway.handlers.common import Time, once, success, wallet_id
+from gateway.handlers.payouts import REFUSES, Urgency
 from gateway.operation import operation
 from gateway.query import ShortListing, wanted
 from gateway.state import SCENARIO, SERVICES
@@ -46,17 +39,6 @@ AHEAD_DAYS_MAX: Final = 366
 WARNINGS_SHOWN: Final = 100
 
 
-class BatchPayout(msgspec.Struct, forbid_unknown_fields=True):
-    """One payout of a batch."""
-
-    driverId: DriverReference
-    amount: AmountCents
-    loadId: LoadReference | None = None
-    description: Description | None = None
-    allowDuplicate: AllowDuplicate = False
-    duplicateReason: DuplicateReason | None = None
-
-
 class CreateBatch(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /batches`. Without `scheduledFor` it waits until it is released."""
 
@@ -66,13 +48,11 @@ class CreateBatch(msgspec.Struct, forbid_unknown_fields=True):
         msgspec.Meta(
             min_length=1,
             max_length=ITEMS_MAX,
-            extra_json_schema={"items": {"$ref": "#/components/schemas/BatchPayout"}},
+            extra_json_schema={"items": {"$ref": "#/components/schemas/BulkPayout"}},
         ),
     ]
     urgency: Urgency = Urgency.STANDARD
-    scheduledFor: Annotated[Time, msgspec.Meta(description="When to release it; any offset, in the future.")] | None = (
-        None
-    )
+    scheduledFor: Time | None = None
 
 
 @operation(
@@ -104,7 +84,7 @@ async def create(request: web.Request, body: CreateBatch) -> web.Response:
 
 
 def _order(request: web.Request, content: Any, urgency: Urgency, batch_id: uuid.UUID) -> Order | Refusal:
-    item = checked(content, BatchPayout)
+    item = checked(content, BulkPayout)
     order = item if isinstance(item, Refusal) else ordered(request, item, urgency)
     return order if isinstance(order, Refusal) else order._replace(batch_id=batch_id)
 

@@ -13,9 +13,17 @@ from aiohttp import web
 from gateway import shapes
 from gateway.decoding import convert
 from gateway.envelope import ApiError
-from gateway.handlers.common import answer, idempotency_key, once, wallet_id
+from gateway.handlers.common import AmountCents, Description, answer, idempotency_key, once, wallet_id
 from gateway.handlers.drivers import RegisterDriver
-from gateway.handlers.payouts import CreatePayout, PayoutFields, Urgency, order_of
+from gateway.handlers.payouts import (
+    AllowDuplicate,
+    DriverReference,
+    DuplicateReason,
+    LoadReference,
+    PayoutFields,
+    Urgency,
+    order_of,
+)
 from gateway.operation import operation
 from gateway.payout_intake import Outcome, PayoutRequest
 from gateway.state import REQUEST_ID, SCENARIO, SERVICES
@@ -33,22 +41,37 @@ ITEMS_MAX: Final = 100
 Shape = TypeVar("Shape")
 
 
-def items_of(shape: type, *without: str) -> msgspec.Meta:
+def items_of(name: str) -> msgspec.Meta:
     """A list of items that are checked one by one: each may be wrong without spoiling the request."""
-    described = f"Each as in {shape.__name__}" + (f", without {', '.join(without)}" if without else "")
-    return msgspec.Meta(min_length=1, max_length=ITEMS_MAX, description=f"{described}; a wrong one gets its own error.")
+    return msgspec.Meta(
+        min_length=1,
+        max_length=ITEMS_MAX,
+        description="A wrong item gets its own error, and does not spoil its neighbours.",
+        extra_json_schema={"items": {"anyOf": [{"$ref": f"#/components/schemas/{name}"}, {}]}},
+    )
+
+
+class BulkPayout(msgspec.Struct, forbid_unknown_fields=True):
+    """One payout of a bulk request, or of a batch."""
+
+    driverId: DriverReference
+    amount: AmountCents
+    description: Description | None = None
+    loadId: LoadReference | None = None
+    allowDuplicate: AllowDuplicate = False
+    duplicateReason: DuplicateReason | None = None
 
 
 class BulkDrivers(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /drivers/bulk`; each item is one of `POST /drivers`."""
 
-    drivers: Annotated[list[Any], items_of(RegisterDriver)]
+    drivers: Annotated[list[Any], items_of("RegisterDriver")]
 
 
 class BulkPayouts(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /payouts/bulk`; each item is one of `POST /payouts`, but for the urgency."""
+    """The body of `POST /payouts/bulk`; the urgency is that of all."""
 
-    payouts: Annotated[list[Any], items_of(CreatePayout, "urgency")]
+    payouts: Annotated[list[Any], items_of("BulkPayout")]
     urgency: Urgency = Urgency.STANDARD
 
 
@@ -122,12 +145,8 @@ async def create_payouts(request: web.Request, body: BulkPayouts) -> web.Respons
 
     Funds go in the order of the request.
     """
-    items = [checked(content, CreatePayout) for content in body.payouts]
-    orders: list[Order | Invalid] = []
-    for content, item in zip(body.payouts, items, strict=True):
-        if isinstance(item, CreatePayout) and isinstance(content, dict) and "urgency" in content:
-            item = Invalid("urgency is set for the whole request, not for an item", field="urgency")
-        orders.append(item if isinstance(item, Invalid) else ordered(request, item, body.urgency))
+    items = [checked(content, BulkPayout) for content in body.payouts]
+    orders = [item if isinstance(item, Invalid) else ordered(request, item, body.urgency) for item in items]
 
     def shape(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         following = iter(outcomes)

@@ -18,7 +18,14 @@ from shared.idempotency import KEY_LENGTH_MAX, Reused, Stored
 AMOUNT_CENTS_MAX = 1_000_000_000_000
 
 AmountCents = Annotated[int, msgspec.Meta(gt=0, le=AMOUNT_CENTS_MAX, description="US cents.", examples=[45000])]
-Time = Annotated[str, msgspec.Meta(max_length=40, examples=["2026-01-31T17:00:00Z"])]
+Time = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=40,
+        description="RFC 3339 with Z or an offset, in the future, at most a year ahead.",
+        extra_json_schema={"format": "date-time"},
+    ),
+]
 Reference = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 Description = Annotated[str, msgspec.Meta(max_length=500, examples=["Payment for load #L-12345"])]
 

@@ -58,7 +58,7 @@ class ListLogs(Listing, kw_only=True):
     event: Annotated[str, msgspec.Meta(max_length=100, examples=["payout.completed"])] | UnsetType = UNSET
 
 
-@operation(query=ListLogs, answer=shapes.WebhookLogs)
+@operation(query=ListLogs, answer=shapes.ListedCapped[shapes.WebhookLog])
 async def logs(request: web.Request, listing: ListLogs) -> web.Response:
     """Lists Paystream's webhooks about the wallet's payouts, newest first.
 

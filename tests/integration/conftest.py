@@ -5,7 +5,7 @@ Every test works in wallets of its own, so nothing is rolled back and nothing is
 
 import itertools
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -15,17 +15,21 @@ import sqlalchemy as sa
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.valkey import EmbeddedValkey
 from shared import keys, ledger, migrations
+from shared.batches.create import NewBatch, create
+from shared.batches.release import Released, release
+from shared.batches.rows import BatchRow
 from shared.db import engine_for
 from shared.errors import Refusal
 from shared.ids import new_id
 from shared.ledger.reading import breaks
 from shared.models.organizations import Mode
-from shared.models.payouts import Rail
+from shared.models.payouts import PayoutStatus, Rail
 from shared.organizations import Opening, open_organization
 from shared.payouts import submit
 from shared.payouts.accept import Order, accept, look_up
 from shared.payouts.queue import queue
 from shared.payouts.rows import PayoutRow
+from shared.payouts.transition import Move, transition
 from shared.settings import Settings
 
 GRACE = timedelta(seconds=2)
@@ -207,6 +211,75 @@ class World:
         surplus = self.balances().available_cents - cents
         [row] = self.accept(self.order(self.driver(), surplus))
         assert isinstance(row, PayoutRow)
+
+    def batch(
+        self, *amounts_cents: int, scheduled_for: datetime | None = None, driver_ids: Sequence[uuid.UUID] = ()
+    ) -> tuple[BatchRow, list[uuid.UUID]]:
+        """A batch of payouts of these amounts, each to a driver of its own unless some are given."""
+        batch_id = new_id()
+        drivers = list(driver_ids) or [self.driver() for _ in amounts_cents]
+        orders = [
+            self.order(driver_id, cents)._replace(batch_id=batch_id)
+            for driver_id, cents in zip(drivers, amounts_cents, strict=True)
+        ]
+        new = NewBatch(batch_id, self.wallet_id, "Weekly", Rail.STANDARD, scheduled_for, orders)
+        with self.engine.begin() as connection:
+            row, payouts = create(connection, new, look_up(connection, orders), self.clock.now())
+        return row, [payout.id for payout in payouts]
+
+    def release(self, batch_id: uuid.UUID) -> Released | Refusal:
+        """Releases a batch."""
+        with self.engine.begin() as connection:
+            return release(connection, self.wallet_id, batch_id, self.clock.now(), grace=GRACE)
+
+    def batch_status(self, batch_id: uuid.UUID) -> str:
+        """A batch's status."""
+        [(status,)] = self.rows("SELECT status FROM batches WHERE id = :id", id=batch_id)
+        return str(status)
+
+    def end(self, payout_ids: Sequence[uuid.UUID], target: PayoutStatus) -> None:
+        """Takes payouts that are queued to an end, as the provider's word does."""
+        with self.engine.begin() as connection:
+            now = self.clock.now()
+            submit.prepare(connection, payout_ids, now, reason="test")
+            moves = [Move(payout_id, "test", failure_code="X", failure_message="x") for payout_id in payout_ids]
+            transition(connection, moves, PayoutStatus.PROCESSING, target, now)
+
+    def assert_figures_right(self) -> None:
+        """Counts everything that is kept counted: this wallet's and every other test's."""
+        assert (
+            self.rows("""
+            SELECT wallet_id, name, count, actual FROM list_counts LEFT JOIN LATERAL (
+                SELECT CASE
+                    WHEN name = 'payouts' THEN (SELECT count(*) FROM payouts WHERE payouts.wallet_id = kept.wallet_id)
+                    WHEN name LIKE 'payouts:%' THEN (SELECT count(*) FROM payouts
+                        WHERE payouts.wallet_id = kept.wallet_id AND 'payouts:' || status = name)
+                    ELSE (SELECT count(*) FROM transfers
+                        WHERE transfers.wallet_id = kept.wallet_id AND 'transfers:' || kind = name)
+                    END AS actual FROM (SELECT list_counts.wallet_id) AS kept
+            ) AS counted ON true WHERE count <> actual
+        """)
+            == []
+        )
+        assert (
+            self.rows("""
+            SELECT drivers.id FROM drivers LEFT JOIN LATERAL (
+                SELECT count(*) AS all, count(*) FILTER (WHERE status IN ('validated', 'queued', 'processing')) AS open,
+                       coalesce(sum(amount_cents - fee_cents) FILTER (WHERE status = 'completed'), 0) AS cents
+                FROM payouts WHERE driver_id = drivers.id
+            ) AS counted ON true WHERE (payout_count, pending_payouts, total_paid_cents) <> (counted.all, open, cents)
+        """)
+            == []
+        )
+        assert (
+            self.rows("""
+            SELECT batches.id FROM batches LEFT JOIN LATERAL (
+                SELECT count(*) AS all, count(*) FILTER (WHERE status IN ('validated', 'queued', 'processing')) AS open,
+                       count(*) FILTER (WHERE status = 'completed') AS paid FROM payouts WHERE batch_id = batches.id
+            ) AS counted ON true WHERE (payout_count, open_payouts, paid_payouts) <> (counted.all, open, paid)
+        """)
+            == []
+        )
 
     def assert_ledger_right(self) -> None:
         """Proves the whole ledger, this wallet's and every other test's."""

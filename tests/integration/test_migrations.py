@@ -40,6 +40,43 @@ def test_the_tables_are_those_of_the_models(empty: sa.Engine) -> None:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
 
 
+def test_an_older_database_is_brought_along_with_its_rows(empty: sa.Engine) -> None:
+    """The counters of 0002 are filled from what is there; keys get their creator."""
+    migrations.upgrade(empty, "0001")
+    with empty.begin() as connection:
+        connection.execute(
+            sa.text("""
+                INSERT INTO organizations (id, name, created_at) VALUES (gen_random_uuid(), 'Old', now());
+                INSERT INTO users (id, organization_id, email, password_hash, role, created_at)
+                SELECT gen_random_uuid(), id, 'owner@old.example', 'x', 'owner', now() FROM organizations;
+                INSERT INTO wallets (id, organization_id, mode, created_at)
+                SELECT gen_random_uuid(), id, 'sandbox', now() FROM organizations;
+                INSERT INTO api_keys (id, wallet_id, name, prefix, scopes, created_at)
+                SELECT gen_random_uuid(), id, 'Old key', 'ovnp_sbox_', '{}', now() FROM wallets;
+                INSERT INTO drivers (id, wallet_id, ovn_driver_id, name, email, status, kyc_status,
+                                     created_at, updated_at)
+                SELECT gen_random_uuid(), id, 'D', 'Dora', 'd@x.example', 'active', 'verified', now(), now()
+                FROM wallets;
+                INSERT INTO payouts (id, wallet_id, driver_id, amount_cents, fee_cents, rail, status, reserved,
+                                     sequence, attempt, requested_at, updated_at)
+                SELECT gen_random_uuid(), wallet_id, id, 1000, 250, 'standard', ended.status, false, 1, 1, now(), now()
+                FROM drivers, unnest(ARRAY['completed', 'completed', 'failed', 'queued']) AS ended (status);
+            """)
+        )
+    assert migrations.upgrade(empty) == ["0002"]
+    with empty.connect() as connection:
+        counts = connection.execute(sa.text("SELECT name, count FROM list_counts WHERE count > 0 ORDER BY name"))
+        assert [tuple(row) for row in counts] == [("payouts", 4), ("payouts:completed", 2), ("payouts:failed", 1)]
+        driver = connection.execute(
+            sa.text("SELECT payout_count, pending_payouts, total_paid_cents FROM drivers")
+        ).one()
+        assert tuple(driver) == (4, 1, 1500)
+        key = connection.execute(
+            sa.text("SELECT approval_status, email FROM api_keys JOIN users ON users.id = created_by")
+        ).one()
+        assert tuple(key) == ("approved", "owner@old.example")
+
+
 def test_head_is_the_newest_file() -> None:
     """The constant that services wait for is what the folder says."""
     script = migrations._script()

@@ -1,0 +1,211 @@
+"""API keys and sessions: a key's life, who may decide on it, and what is refused afterwards."""
+
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from typing import NamedTuple
+
+import pytest
+import sqlalchemy as sa
+
+from shared import keys, sessions
+from shared.errors import Conflict, Forbidden, NotFound
+from shared.ids import new_id
+from shared.keys import life
+from shared.models.organizations import Mode
+from tests.integration.conftest import World
+
+PEPPER = "a pepper for tests"
+
+
+class Office(NamedTuple):
+    """An organization's people, and what they do with keys."""
+
+    world: World
+    organization_id: uuid.UUID
+    owner_id: uuid.UUID
+
+    def hire(self, role: str) -> uuid.UUID:
+        """One person more."""
+        user_id = new_id()
+        self.world.execute(
+            """
+            INSERT INTO users (id, organization_id, email, password_hash, role, created_at)
+            VALUES (:id, :organization_id, :email, 'x', :role, :now)
+            """,
+            id=user_id,
+            organization_id=self.organization_id,
+            email=f"{user_id.hex}@carrier.example",
+            role=role,
+            now=self.world.clock.now(),
+        )
+        return user_id
+
+    def ask(self, mode: Mode, by: uuid.UUID | None = None, days: int | None = None) -> life.Made:
+        """Asks for a key."""
+        new = life.NewKey("ERP", mode, ["payouts:read"], days, "we need it")
+        return self.do(
+            lambda connection: life.request(
+                connection, self.organization_id, by or self.owner_id, new, PEPPER, self.world.clock.now()
+            )
+        )
+
+    def approve(self, made: life.Made, by: uuid.UUID | None = None) -> life.Made:
+        """Approves it."""
+        return self.do(
+            lambda connection: life.approve(
+                connection, self.organization_id, by or self.owner_id, made.row.id, PEPPER, self.world.clock.now()
+            )
+        )
+
+    def do(self, work: Callable[[sa.Connection], life.Made]) -> life.Made:
+        """In a transaction."""
+        with self.world.engine.begin() as connection:
+            return work(connection)
+
+    def opens(self, text: str | None) -> keys.Credential | None:
+        """What a key opens."""
+        assert text is not None
+        with self.world.engine.begin() as connection:
+            return keys.find(connection, keys.hashed(text, PEPPER), self.world.clock.now())
+
+
+@pytest.fixture
+def office(world: World) -> Office:
+    """The office of the world's organization."""
+    [(organization_id, owner_id)] = world.rows(
+        """
+        SELECT organization_id, users.id FROM users JOIN wallets USING (organization_id) WHERE wallets.id = :id
+        """,
+        id=world.wallet_id,
+    )
+    assert isinstance(organization_id, uuid.UUID)
+    assert isinstance(owner_id, uuid.UUID)
+    return Office(world, organization_id, owner_id)
+
+
+def test_a_sandbox_key_opens_its_wallet_at_once(office: Office) -> None:
+    """With its scopes, until it expires."""
+    made = office.ask(Mode.SANDBOX, days=1)
+    opened = office.opens(made.text)
+    assert opened is not None
+    assert (opened.wallet_id, opened.scopes) == (office.world.wallet_id, frozenset({"payouts:read"}))
+    office.world.clock.advance(days=1, seconds=1)
+    assert office.opens(made.text) is None
+
+
+def test_a_production_key_comes_into_being_when_it_is_approved(office: Office) -> None:
+    """The only owner may approve his own; a second approval is refused."""
+    asked = office.ask(Mode.PRODUCTION)
+    assert asked.text is None
+    assert not asked.row.usable(office.world.clock.now())
+    approved = office.approve(asked)
+    opened = office.opens(approved.text)
+    assert opened is not None
+    assert opened.mode == "production"
+    with pytest.raises(Conflict):
+        office.approve(asked)
+
+
+def test_nobody_approves_his_own_while_another_can(office: Office) -> None:
+    """The other one can."""
+    admin = office.hire("admin")
+    asked = office.ask(Mode.PRODUCTION)
+    with pytest.raises(Forbidden):
+        office.approve(asked)
+    assert office.opens(office.approve(asked, by=admin).text) is not None
+
+
+def test_a_rejected_key_never_works(office: Office) -> None:
+    """And can't be approved or regenerated afterwards."""
+    asked = office.ask(Mode.PRODUCTION)
+    now = office.world.clock.now()
+    with office.world.engine.begin() as connection:
+        row = life.reject(connection, office.organization_id, office.owner_id, asked.row.id, "no", now)
+        assert (row.approval_status, row.rejection_reason) == ("rejected", "no")
+    with pytest.raises(Conflict):
+        office.approve(asked)
+    with pytest.raises(Conflict), office.world.engine.begin() as connection:
+        life.regenerate(connection, office.organization_id, office.owner_id, asked.row.id, PEPPER, now)
+
+
+def test_a_regenerated_key_replaces_the_old_one(office: Office) -> None:
+    """Same id, another text."""
+    made = office.ask(Mode.SANDBOX)
+    with office.world.engine.begin() as connection:
+        anew = life.regenerate(
+            connection, office.organization_id, office.owner_id, made.row.id, PEPPER, office.world.clock.now()
+        )
+    assert anew.row.id == made.row.id
+    assert office.opens(made.text) is None
+    assert office.opens(anew.text) is not None
+
+
+def test_a_revoked_key_is_refused_for_good(office: Office) -> None:
+    """By its owner or an admin; only once."""
+    made = office.ask(Mode.SANDBOX)
+    with office.world.engine.begin() as connection:
+        life.revoke(connection, office.organization_id, made.row.id, office.world.clock.now(), user_id=office.owner_id)
+    assert office.opens(made.text) is None
+    with pytest.raises(Conflict), office.world.engine.begin() as connection:
+        life.revoke(connection, office.organization_id, made.row.id, office.world.clock.now())
+
+
+def test_keys_of_others_are_unknown(office: Office, engine: sa.Engine) -> None:
+    """Another user's to a developer, another organization's to an admin."""
+    made, now = office.ask(Mode.SANDBOX), office.world.clock.now()
+    with pytest.raises(NotFound), office.world.engine.begin() as connection:
+        life.revoke(connection, office.organization_id, made.row.id, now, user_id=office.hire("developer"))
+    with pytest.raises(NotFound), office.world.engine.begin() as connection:
+        life.revoke(connection, new_id(), made.row.id, now)
+
+
+def test_a_use_is_noted_to_the_minute(office: Office) -> None:
+    """Not written with every request."""
+    made = office.ask(Mode.SANDBOX)
+
+    def last_used() -> object:
+        [(moment,)] = office.world.rows("SELECT last_used_at FROM api_keys WHERE id = :id", id=made.row.id)
+        return moment
+
+    office.opens(made.text)
+    first = last_used()
+    assert first is not None
+    office.world.clock.advance(seconds=59)
+    office.opens(made.text)
+    assert last_used() == first
+    office.world.clock.advance(seconds=2)
+    office.opens(made.text)
+    assert last_used() == office.world.clock.now()
+
+
+def test_a_session_ends_when_idle_after_a_day_or_signed_out(office: Office) -> None:
+    """Its use keeps it open, to its end."""
+    world = office.world
+    with world.engine.begin() as connection:
+        [(email,)] = world.rows("SELECT email FROM users WHERE id = :id", id=office.owner_id)
+        found = sessions.find_account(connection, str(email).upper())
+        assert found is not None
+        account, password_hash = found
+        assert sessions.check_password(password_hash, "a password")
+        assert not sessions.check_password(password_hash, "another")
+        assert not sessions.check_password(None, "a password")
+        tokens = [
+            keys.hashed(sessions.start(connection, account, PEPPER, world.clock.now()).token, PEPPER) for _ in "ab"
+        ]
+    idle, used = tokens
+
+    def open_still(token: bytes) -> bool:
+        with world.engine.begin() as connection:
+            return sessions.find(connection, token, world.clock.now()) == account
+
+    for _ in range(23):
+        world.clock.advance(hours=1)
+        assert open_still(used)
+    assert not open_still(idle)
+    world.clock.advance(hours=1, seconds=1)
+    assert not open_still(used)
+    with world.engine.begin() as connection:
+        token = keys.hashed(sessions.start(connection, account, PEPPER, world.clock.now()).token, PEPPER)
+        sessions.end(connection, token, world.clock.now() + timedelta(seconds=1))
+    assert not open_still(token)

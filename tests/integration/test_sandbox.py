@@ -1,0 +1,80 @@
+"""The sandbox: started afresh while work is under way, filled the same way each time."""
+
+import uuid
+
+import sqlalchemy as sa
+
+from shared import keys
+from shared.lists import Wanted
+from shared.models.payouts import PayoutStatus
+from shared.organizations import SANDBOX_GRANT_CENTS
+from shared.payouts import reading
+from shared.payouts.queue import queue
+from shared.sandbox import seed
+from shared.sandbox.reset import reset
+from tests.integration.conftest import GRACE, World
+
+
+def wallet_of_key(world: World) -> uuid.UUID:
+    """The wallet that the organization's sandbox key opens."""
+    with world.engine.begin() as connection:
+        found = keys.find(connection, keys.hashed(world.sandbox_key, "a pepper for tests"), world.clock.now())
+    assert found is not None
+    return found.wallet_id
+
+
+def resets(world: World) -> uuid.UUID:
+    """Resets the sandbox."""
+    with world.engine.begin() as connection:
+        organization_id = connection.scalar(
+            sa.text("SELECT organization_id FROM wallets WHERE id = :id"), {"id": world.wallet_id}
+        )
+        return reset(connection, organization_id, world.clock.now())
+
+
+def test_a_reset_opens_another_wallet_and_work_under_way_ends_in_the_old_one(world: World) -> None:
+    """The key sees nothing of it; the books of both are right."""
+    world.execute("UPDATE wallets SET duplicate_loads = 'refuse' WHERE id = :id", id=world.wallet_id)
+    payout_ids = world.accepted(2)
+    new_id = resets(world)
+    assert wallet_of_key(world) == new_id != world.wallet_id
+    with world.engine.begin() as connection:
+        assert reading.page(connection, new_id, Wanted(10)).total == 0
+        queue(connection, payout_ids, world.clock.now(), grace=GRACE)
+    world.end(payout_ids, PayoutStatus.COMPLETED)
+    assert world.statuses(payout_ids) == ["completed"] * 2
+    held = world.rows("SELECT kind, balance_cents FROM accounts WHERE wallet_id = :id AND balance_cents > 0", id=new_id)
+    assert held == [("available", SANDBOX_GRANT_CENTS)]
+    assert world.rows("SELECT duplicate_loads FROM wallets WHERE id = :id", id=new_id) == [("refuse",)]
+    world.assert_ledger_right()
+    world.assert_figures_right()
+
+
+def test_a_second_reset_replaces_the_wallet_of_the_first(world: World) -> None:
+    """One is in use at any time."""
+    first, second = resets(world), resets(world)
+    assert wallet_of_key(world) == second != first
+    production = (
+        "SELECT retired_at FROM wallets WHERE mode = 'production' AND organization_id = "
+        "(SELECT organization_id FROM wallets WHERE id = :id)"
+    )
+    assert world.rows(production, id=first) == [(None,)]
+
+
+def test_a_seed_adds_what_is_missing_once(world: World) -> None:
+    """Five drivers, ten payouts, again and again."""
+    world.execute("UPDATE wallets SET duplicate_loads = 'refuse' WHERE id = :id", id=world.wallet_id)
+    for expected in (10, 0):
+        with world.engine.begin() as connection:
+            seed.register_drivers(connection, world.wallet_id, world.clock.now(), grace=GRACE)
+        world.execute(
+            "UPDATE drivers SET status = 'active', kyc_status = 'verified', recipient_id = ovn_driver_id || id "
+            "WHERE wallet_id = :id",
+            id=world.wallet_id,
+        )
+        with world.engine.begin() as connection:
+            known = seed.drivers(connection, world.wallet_id)
+            assert (len(known.ids), known.waiting) == (5, 0)
+            made = seed.create_payouts(connection, world.wallet_id, known.ids, world.clock.now(), grace=GRACE)
+        assert len(made) == expected
+    world.assert_figures_right()
