@@ -21,7 +21,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test lint types format lock clean
+.PHONY: help up down status test bench lint types format lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r a b; do printf '%-14s %s\n' "$$a" "$$b"; done
@@ -37,6 +37,9 @@ status: $(RUNTIME) ## show what runs, and whether it is ready
 
 test: $(DEV) ## run the tests (all but chaos and benchmarks, which take long)
 	@exec $(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/benchmarks $(ARGS)
+
+bench: $(DEV) ## run the benchmarks, which print tables (ARGS=-k… for one of them)
+	@exec $(BIN)/python -m pytest tests/benchmarks $(ARGS)
 
 lint: $(DEV) ## check style and format
 	@$(BIN)/ruff check .

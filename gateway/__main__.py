@@ -11,6 +11,7 @@ from aiohttp import web
 from prometheus_client import REGISTRY
 
 from gateway.app import create
+from gateway.server import Runner
 from shared import log
 from shared.exposition import Exposition
 from shared.settings import Settings, SettingsError, load
@@ -41,8 +42,12 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    runner = web.AppRunner(
-        create(settings), access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, shutdown_timeout=SHUTDOWN_SECONDS
+    runner = Runner(
+        create(settings),
+        access_log=None,
+        auto_decompress=False,  # a compressed body is refused, not opened
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        shutdown_timeout=SHUTDOWN_SECONDS,
     )
     await runner.setup()
     site = web.TCPSite(runner, settings.gateway_host, settings.gateway_port, backlog=1024)

@@ -20,6 +20,8 @@ BATCH_BYTES_MAX = 4 * 1024 * 1024
 LARGE_BYTES = 64 * 1024
 BODY_SECONDS_MAX = 10.0
 NUMBER_DIGITS_MAX = 4_000
+FIELD_LENGTH_MAX = 200
+"""How much of a field's name an error repeats."""
 
 Shape = TypeVar("Shape")
 
@@ -118,6 +120,7 @@ def convert(content: Any, shape: type[Shape], *, what: str = "a field of this re
             path, problem = f"{path}.{found[1]}".strip("."), f"is not {what}"
         else:
             problem = f"has a wrong value: {problem[:1].lower()}{problem[1:]}"
+        path = path[:FIELD_LENGTH_MAX]
         details: dict[str, Any] = {"field": path} if path else {}
         raise ApiError(400, "VALIDATION_ERROR", f"{path or 'The body'} {problem}", **details) from None
 

@@ -5,7 +5,7 @@ import time
 import uuid
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.typedefs import Handler
 from prometheus_client import Counter, Histogram
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -34,6 +34,7 @@ SECONDS = Histogram(
 REQUEST_ID_HEADER = "X-Request-Id"
 SCENARIO_HEADER = "X-Sandbox-Scenario"
 SLOW_SECONDS = 2.0
+VERSIONS = (HttpVersion10, HttpVersion11)
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 
@@ -56,6 +57,8 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
     """Turns whatever goes wrong into an error answer; a client can send nothing that becomes a 500."""
     request_id, clock = request[REQUEST_ID], request.app[SERVICES].clock
     try:
+        if request.version not in VERSIONS:
+            raise ApiError(400, "BAD_REQUEST", "This server speaks HTTP/1.1", headers={"Connection": "close"})
         return await handler(request)
     except Refusal as refusal:
         wait = refusal.retry_after_seconds

@@ -47,7 +47,12 @@ def read(request: web.Request, shape: type[Shape]) -> Shape:
     for name, value in given.items():
         if "\0" in value or "\0" in name or any(0xD800 <= ord(character) <= 0xDFFF for character in name + value):
             raise ApiError(400, "VALIDATION_ERROR", "A query parameter is not text", field=name[:100])
-    return convert(dict(given), shape, what="a query parameter of this endpoint", lax=True)
+    found = convert(dict(given), shape, what="a query parameter of this endpoint", lax=True)
+    for name, value in given.items():
+        number = getattr(found, name)
+        if isinstance(number, int) and str(number) != value:  # 1e3 and 1.0 are numbers, but not written as one is
+            raise ApiError(400, "VALIDATION_ERROR", f"{name} must be an integer in digits", field=name)
+    return found
 
 
 def wanted(listing: Listing, prefix: str) -> Wanted:

@@ -120,7 +120,8 @@ def store(connection: sa.Connection, notices: Sequence[Notice], now: datetime, *
                        CASE made.status WHEN 'ignored' THEN CAST(:now AS timestamptz) END
                 FROM (
                     SELECT notice.id, event_key, decode(body_sha256, 'base64'), type, notice.payment_id,
-                           notice.payout_id, notice.amount_cents, notice.failure_code, notice.failure_reason,
+                           coalesce(notice.payout_id, submission_items.payout_id), notice.amount_cents,
+                           notice.failure_code, notice.failure_reason,
                            decode(body, 'base64'), notice.status, outcome,
                            coalesce(submissions.wallet_id, payouts.wallet_id)
                     FROM json_to_recordset(CAST(:notices AS json)) AS notice (
@@ -225,7 +226,21 @@ def apply(connection: sa.Connection, event_ids: Sequence[uuid.UUID], now: dateti
             ),
         },
     )
+    _place_early(connection, [row.id for row in rows])
     return answers
+
+
+def _place_early(connection: sa.Connection, event_ids: Sequence[uuid.UUID]) -> None:
+    """Notices may come before the answer to our own call, and nobody knows then whose they are: whoever handles a later
+    event of the same payment says so."""
+    connection.execute(
+        sa.text("""
+            UPDATE provider_events AS early SET payout_id = payouts.id, wallet_id = payouts.wallet_id
+            FROM provider_events AS handled JOIN payouts ON payouts.id = handled.payout_id
+            WHERE handled.id = ANY(:ids) AND early.payment_id = handled.payment_id AND early.wallet_id IS NULL
+        """),
+        {"ids": list(event_ids)},
+    )
 
 
 COUNTED_MOST = 10_000

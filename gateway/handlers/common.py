@@ -52,7 +52,9 @@ def answer(status: int, body: bytes, *, replayed: bool) -> web.Response:
 
 def idempotency_key(request: web.Request) -> str | None:
     """The request's Idempotency-Key, if it has one."""
-    key = request.headers.get("Idempotency-Key")
+    key, *others = request.headers.getall("Idempotency-Key", [None])
+    if others:
+        raise ApiError(400, "VALIDATION_ERROR", "Idempotency-Key is there twice", field="Idempotency-Key")
     if key is not None and not (0 < len(key) <= KEY_LENGTH_MAX and key.isascii() and key.isprintable()):
         raise ApiError(
             400,

@@ -94,21 +94,26 @@ def shown(request: web.Request, row: rows.DriverRow) -> dict[str, Any]:
 class UpdateDriver(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `PUT /drivers/:id`; what is left out stays."""
 
-    name: Name | None = None
-    email: Email | None = None
-    phone: Phone | None = None
-    status: Literal["active", "inactive"] | None = None
+    name: Name | UnsetType = UNSET
+    email: Email | UnsetType = UNSET
+    phone: Phone | UnsetType | None = UNSET
+    status: Literal["active", "inactive"] | UnsetType = UNSET
 
 
 @operation(body=UpdateDriver, answer=shapes.Driver, refuses=("DRIVER_NOT_FOUND",))
 async def update(request: web.Request, body: UpdateDriver) -> web.Response:
     """Changes a driver.
 
-    What is left out stays. `status` switches him off, or on again.
+    What is left out stays; a phone that is null is taken away. `status` switches him off, or on again.
     """
     wallet, driver_id = wallet_id(request), id_in(request)
-    active = None if body.status is None else body.status == "active"
-    changes = edit.Changes(body.name, body.email, body.phone, active)
+    changes = edit.Changes(
+        name=None if body.name is UNSET else body.name,
+        email=None if body.email is UNSET else body.email,
+        phone=None if body.phone is UNSET else body.phone,
+        no_phone=body.phone is None,
+        active=None if body.status is UNSET else body.status == "active",
+    )
     services = request.app[SERVICES]
     now = services.clock.now()
     row = await services.write(lambda connection: edit.update(connection, wallet, driver_id, changes, now))

@@ -57,7 +57,7 @@ def get(connection: sa.Connection, wallet_id: uuid.UUID, batch_id: uuid.UUID) ->
     return Details(
         BatchRow._make(row),
         [PayoutRow._make(payout) for payout in payouts],
-        dict(counts),
+        {row[0]: row[1] for row in counts.all()},
     )
 
 

@@ -17,6 +17,8 @@ class Changes(NamedTuple):
     name: str | None = None
     email: str | None = None
     phone: str | None = None
+    no_phone: bool = False
+    """Whether the phone is taken away."""
     active: bool | None = None
 
 
@@ -32,7 +34,7 @@ def update(
     connection.execute(
         sa.text("""
             UPDATE drivers SET name = coalesce(:name, name), email = coalesce(:email, email),
-                phone = coalesce(:phone, phone), updated_at = :now,
+                phone = CASE WHEN :no_phone THEN NULL ELSE coalesce(:phone, phone) END, updated_at = :now,
                 status = CASE
                     WHEN CAST(:active AS boolean) IS NULL THEN status
                     WHEN NOT :active THEN 'inactive'

@@ -141,10 +141,15 @@ def _accepted(
     # Their webhooks may have been faster than the answer.
     early = connection.execute(
         sa.text("""
-            UPDATE provider_events SET wallet_id = :wallet_id
-            WHERE payment_id = ANY(:payments) AND wallet_id IS NULL RETURNING id, status
+            UPDATE provider_events SET wallet_id = :wallet_id, payout_id = matched.payout_id
+            FROM json_to_recordset(CAST(:matched AS json)) AS matched (payout_id uuid, payment_id text)
+            WHERE provider_events.payment_id = matched.payment_id AND wallet_id IS NULL
+            RETURNING provider_events.id, status
         """),
-        {"payments": [payment.id for payment in matched.values()], "wallet_id": held.wallet_id},
+        {
+            "wallet_id": held.wallet_id,
+            "matched": as_rows({"payout_id": one, "payment_id": payment.id} for one, payment in matched.items()),
+        },
     )
     return Recorded([], [row.id for row in early if row.status == "orphan"])
 

@@ -1,0 +1,53 @@
+"""Schemathesis against the gateway and its own OpenAPI document, with all of its checks.
+
+A short run by default; `SCHEMATHESIS_EXAMPLES=200 make test ARGS=-ktest_schemathesis` makes a long one.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.stack import Stack
+from tests.contract.organization import Organization
+
+HERE = Path(__file__).parent
+EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "6")
+
+
+@pytest.mark.timeout(900)
+def test_schemathesis_finds_nothing(
+    crowded_stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Given an API key of one organization, and the session of another's owner: so that no key that is revoked is ours
+    payer, administrator = Organization(crowded_stack), Organization(crowded_stack)
+    carrier = payer.sandbox()
+    carrier.fund(10_000_000)
+    # When every endpoint is called with what its schema allows, and with what it forbids
+    command = [
+        sys.executable,
+        "-m",
+        "schemathesis.cli",
+        "--config-file",
+        str(HERE / "schemathesis.toml"),
+        "run",
+        f"{crowded_stack['gateway']}/openapi.json",
+        "--max-examples",
+        EXAMPLES,
+    ]
+    environment = {
+        **os.environ,
+        "OVN_API_KEY": carrier.headers["Authorization"].removeprefix("Bearer "),
+        "OVN_SESSION": administrator.owner.token,
+        "SCHEMATHESIS_HOOKS": "tests.contract.schemathesis_hooks",
+        "PYTHONPATH": str(HERE.parents[1]),
+        "NO_COLOR": "1",
+    }
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    # Then none of its checks, nor ours, finds anything
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
+    closing = done.stdout[done.stdout.rindex("= SUMMARY =") :].splitlines()[1:]
+    with capsys.disabled():
+        print("\nSchemathesis:", *(line for line in closing if line.strip()), sep="\n  ")
