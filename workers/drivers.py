@@ -14,14 +14,15 @@ logger = structlog.get_logger(__name__)
 
 def register_drivers(context: Context, driver_ids: list[uuid.UUID]) -> None:
     """invited → pending → active, one step for each call."""
+    pepper = context.settings.key_pepper
     mine, others = context.split_off(driver_ids)
     context.doorbell.ring(broker.REGISTER_DRIVERS, others)
     with context.engine.begin() as connection:
         held = recipients.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
-    for place, outcome in context.paystream.call_each([driver.call() for driver in held]):
+    for place, outcome in context.paystream.call_each([driver.call(pepper) for driver in held]):
         try:
             with context.engine.begin() as connection:
-                recipients.record(connection, held[place], outcome, context.clock.now())
+                recipients.record(connection, held[place], outcome, context.clock.now(), pepper=pepper)
         except Exception:  # this driver's alone; his lease will run out
             logger.exception("driver.not_recorded", driver=show(DRIVER, held[place].id))
 

@@ -18,8 +18,9 @@ from shared import broker
 from shared.clock import rfc3339
 from shared.drivers import edit, rows
 from shared.drivers import register as registering
+from shared.drivers.details import BankAccount, Details, Identity, seal
 from shared.drivers.edit import unknown
-from shared.errors import Refusal
+from shared.errors import Invalid, Refusal
 from shared.ids import DRIVER, PAYOUT, parse
 from shared.lists import Page
 from shared.models.drivers import DriverStatus
@@ -98,6 +99,8 @@ class UpdateDriver(msgspec.Struct, forbid_unknown_fields=True):
     email: Email | UnsetType = UNSET
     phone: Phone | UnsetType | None = UNSET
     status: Literal["active", "inactive"] | UnsetType = UNSET
+    bankAccount: BankAccount | UnsetType = UNSET
+    identity: Identity | UnsetType = UNSET
 
 
 @operation(body=UpdateDriver, answer=shapes.Driver, refuses=("DRIVER_NOT_FOUND",))
@@ -105,6 +108,7 @@ async def update(request: web.Request, body: UpdateDriver) -> web.Response:
     """Changes a driver.
 
     What is left out stays; a phone that is null is taken away. `status` switches him off, or on again.
+    `bankAccount` and `identity` are passed on to Paystream and not kept: he is `pending` until it has verified them.
     """
     wallet, driver_id = wallet_id(request), id_in(request)
     changes = edit.Changes(
@@ -115,8 +119,17 @@ async def update(request: web.Request, body: UpdateDriver) -> web.Response:
         active=None if body.status is UNSET else body.status == "active",
     )
     services = request.app[SERVICES]
+    if body.bankAccount is not UNSET:
+        details = Details(body.bankAccount, None if body.identity is UNSET else body.identity)
+        changes = changes._replace(sealed_details=seal(details, services.settings.key_pepper))
+    elif body.identity is not UNSET:
+        raise Invalid("Paystream takes identity together with a bankAccount; send both", field="bankAccount")
     now = services.clock.now()
-    row = await services.write(lambda connection: edit.update(connection, wallet, driver_id, changes, now))
+    row = await services.write(
+        lambda connection: edit.update(connection, wallet, driver_id, changes, now, grace=services.grace)
+    )
+    if changes.sealed_details is not None:
+        services.doorbell.ring(broker.REGISTER_DRIVERS, [driver_id])
     return success(request, rows.public(row))
 
 

@@ -1,7 +1,7 @@
 """Editing drivers: the customer's changes, and a delete that keeps the books."""
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -20,13 +20,21 @@ class Changes(NamedTuple):
     no_phone: bool = False
     """Whether the phone is taken away."""
     active: bool | None = None
+    sealed_details: bytes | None = None
+    """Bank details and identity to pass on, as `shared.drivers.details.seal` made them."""
 
 
 def update(
-    connection: sa.Connection, wallet_id: uuid.UUID, driver_id: uuid.UUID, changes: Changes, now: datetime
+    connection: sa.Connection,
+    wallet_id: uuid.UUID,
+    driver_id: uuid.UUID,
+    changes: Changes,
+    now: datetime,
+    *,
+    grace: timedelta,
 ) -> DriverRow:
     """Changes a driver. One who is switched on again is what the provider's word makes him: active if verified,
-    else pending or invited.
+    else pending or invited. Bank details are passed on by a worker; `grace` is how long its doorbell has.
 
     Raises:
         NotFound: the wallet has no such driver.
@@ -40,10 +48,12 @@ def update(
                     WHEN NOT :active THEN 'inactive'
                     WHEN kyc_status = 'verified' THEN 'active'
                     WHEN recipient_id IS NOT NULL THEN 'pending'
-                    ELSE 'invited' END
+                    ELSE 'invited' END,
+                sealed_details = coalesce(:sealed_details, sealed_details),
+                next_action_at = CASE WHEN CAST(:sealed_details AS bytea) IS NULL THEN next_action_at ELSE :due END
             WHERE id = :id AND wallet_id = :wallet_id AND deleted_at IS NULL
         """),
-        {"id": driver_id, "wallet_id": wallet_id, "now": now, **changes._asdict()},
+        {"id": driver_id, "wallet_id": wallet_id, "now": now, "due": now + grace, **changes._asdict()},
     )
     row = get(connection, wallet_id, driver_id)
     if row is None:
@@ -75,7 +85,8 @@ def delete(connection: sa.Connection, wallet_id: uuid.UUID, driver_id: uuid.UUID
         )
     connection.execute(
         sa.text("""
-            UPDATE drivers SET status = 'inactive', deleted_at = :now, updated_at = :now, next_action_at = NULL
+            UPDATE drivers SET status = 'inactive', deleted_at = :now, updated_at = :now, next_action_at = NULL,
+                               sealed_details = NULL
             WHERE id = :id
         """),
         {"id": driver_id, "now": now},

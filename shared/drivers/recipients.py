@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 import structlog
 
+from shared.drivers.details import key_for, unseal
 from shared.ids import DRIVER, show
 from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown, backoff_seconds
 from shared.paystream.wire import (
@@ -15,6 +17,7 @@ from shared.paystream.wire import (
     PaymentMethod,
     Recipient,
     UnexpectedAnswer,
+    add_method_call,
     payment_methods_call,
     read,
     recipient_call,
@@ -37,12 +40,30 @@ class HeldDriver(NamedTuple):
     recipient_id: str | None
     attempts: int
     token: uuid.UUID
+    sealed_details: bytes | None
 
-    def call(self) -> Call:
-        """The next question to the provider: to take him on, or whether he is verified."""
+    def call(self, pepper: str) -> Call:
+        """The next question to the provider: to take him on, to take his bank details, or whether he is verified.
+
+        Bank details wait until he is taken on: what goes out under a key must not change, and a first attempt may have.
+        """
         if self.recipient_id is None:
             return recipient_call(self.mode, self.id, self.name, self.email)
-        return payment_methods_call(self.mode, self.recipient_id)
+        if self.sealed_details is None:
+            return payment_methods_call(self.mode, self.recipient_id)
+        details: dict[str, Any] = msgspec.to_builtins(unseal(self.sealed_details, pepper))
+        account = details["bankAccount"]
+        account["accountHolderName"] = account.get("accountHolderName") or self.name
+        return add_method_call(self.mode, self.recipient_id, details, key_for(self.id, self.sealed_details))
+
+    @property
+    def passes_details(self) -> bool:
+        """Whether the question passes bank details on."""
+        return self.recipient_id is not None and self.sealed_details is not None
+
+    def last4(self, pepper: str) -> str | None:
+        """The end of the account number that is passed on."""
+        return None if self.sealed_details is None else unseal(self.sealed_details, pepper).bank_account.last4
 
 
 def claim(connection: sa.Connection, driver_ids: Sequence[uuid.UUID], *, lease_seconds: float) -> list[HeldDriver]:
@@ -58,25 +79,28 @@ def claim(connection: sa.Connection, driver_ids: Sequence[uuid.UUID], *, lease_s
                 lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds),
                 next_action_at = clock_timestamp() + make_interval(secs => :lease_seconds)
             FROM free, wallets WHERE drivers.id = free.id AND wallets.id = drivers.wallet_id
-            RETURNING drivers.id, wallets.mode, name, email, recipient_id, attempts, lease_token
+            RETURNING drivers.id, wallets.mode, name, email, recipient_id, attempts, lease_token, sealed_details
         """),
         {"ids": list(driver_ids), "token": uuid.uuid4(), "lease_seconds": lease_seconds},
     )
     return [HeldDriver(*row) for row in rows]
 
 
-def record(connection: sa.Connection, held: HeldDriver, outcome: Outcome, now: datetime) -> None:
-    """Records what the provider said of a driver; nothing, if the lease is no longer ours."""
+def record(connection: sa.Connection, held: HeldDriver, outcome: Outcome, now: datetime, *, pepper: str) -> None:
+    """Records what the provider said of a driver; nothing, if the lease is no longer ours. Details that the customer
+    has replaced meanwhile stay, and are passed on next."""
     changes: dict[str, Any] = {"error": None, "attempts": held.attempts}
     if isinstance(outcome, Accepted):
         try:
             changes |= _progress(held, outcome.data, now)
+            if held.passes_details:
+                changes |= {"last4": held.last4(pepper), "passed_on": True}
         except UnexpectedAnswer as error:
             outcome = Unknown(str(error))
-    if isinstance(outcome, Rejected) and held.recipient_id is not None:
+    if isinstance(outcome, Rejected) and held.recipient_id is not None and not held.passes_details:
         outcome = Unknown(f"the question was refused: {outcome.code} {outcome.message}")
     if isinstance(outcome, Rejected):
-        changes |= {"error": f"{outcome.code}: {outcome.message}", "due": None}
+        changes |= {"error": f"{outcome.code}: {outcome.message}", "due": None, "passed_on": held.passes_details}
         logger.warning("driver.refused", driver=show(DRIVER, held.id), code=outcome.code)
     elif isinstance(outcome, Throttled):
         changes["due"] = now + timedelta(seconds=outcome.retry_after_seconds)
@@ -84,15 +108,18 @@ def record(connection: sa.Connection, held: HeldDriver, outcome: Outcome, now: d
         changes |= {"due": now + timedelta(seconds=backoff_seconds(held.attempts)), "error": outcome.reason}
     connection.execute(
         sa.text("""
-            UPDATE drivers SET lease_token = NULL, lease_expires_at = NULL, next_action_at = :due,
+            UPDATE drivers SET lease_token = NULL, lease_expires_at = NULL,
+                next_action_at = CASE WHEN sealed_details IS DISTINCT FROM :sealed THEN :now ELSE :due END,
+                sealed_details = CASE WHEN :passed_on AND sealed_details = :sealed THEN NULL ELSE sealed_details END,
+                bank_account_last4 = coalesce(:last4, bank_account_last4),
                 attempts = :attempts, last_error = :error, recipient_id = coalesce(recipient_id, :recipient_id),
                 status = CASE WHEN status = 'inactive' THEN status ELSE coalesce(:status, status) END,
                 kyc_status = coalesce(:kyc_status, kyc_status), updated_at = :now
             WHERE id = :id AND lease_token = :token
         """),
-        {"recipient_id": None, "status": None, "kyc_status": None}
+        {"recipient_id": None, "status": None, "kyc_status": None, "last4": None, "passed_on": False}
         | changes
-        | {"id": held.id, "token": held.token, "now": now},
+        | {"id": held.id, "token": held.token, "now": now, "sealed": held.sealed_details},
     )
 
 
@@ -101,11 +128,20 @@ def _progress(held: HeldDriver, data: object, now: datetime) -> dict[str, Any]:
     soon = now + timedelta(seconds=VERIFICATION_FIRST_SECONDS)
     if held.recipient_id is None:
         return {"recipient_id": read(data, Recipient).id, "status": "pending", "due": soon, "attempts": 0}
-    methods = {method.status for method in read(data, list[PaymentMethod])}
-    if "verified" in methods:
+    if held.passes_details:
+        # A new account has to be verified before he can be paid again.
+        state = read(data, PaymentMethod).status
+    else:
+        methods = read(data, list[PaymentMethod])
+        paid_by = [method for method in methods if method.is_default] or methods
+        states = {method.status for method in paid_by}
+        state = next((state for state in ("verified", "rejected") if state in states), "pending")
+    if state == "verified":
         return {"status": "active", "kyc_status": "verified", "due": None, "attempts": 0}
-    if "rejected" in methods:
+    if state == "rejected":
         return {"kyc_status": "rejected", "due": None, "attempts": 0}
+    if held.passes_details:
+        return {"status": "pending", "kyc_status": "pending", "due": soon, "attempts": 0}
     wait = backoff_seconds(
         held.attempts, first_seconds=VERIFICATION_FIRST_SECONDS, most_seconds=VERIFICATION_MOST_SECONDS
     )

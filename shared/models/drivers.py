@@ -79,7 +79,9 @@ class Driver(Leased, Base):
     last_error: Mapped[str | None]
     """What the provider said last when it did not take the registration."""
     bank_account_last4: Mapped[str | None]
-    """The end of the account number that the customer gave last; the rest is the provider's alone."""
+    """The end of the account number that the provider took last; the rest is the provider's alone."""
+    sealed_details: Mapped[bytes | None]
+    """Bank details and identity on their way to the provider, encrypted; null again once they are there."""
     payout_count: Mapped[int] = mapped_column(server_default="0")
     """How many payouts name this driver; kept by `shared.payouts.tally`, as are the next two."""
     pending_payouts: Mapped[int] = mapped_column(server_default="0")

@@ -61,6 +61,7 @@ class PaymentMethod(msgspec.Struct, rename="camel"):
 
     id: str
     status: str
+    is_default: bool = False
 
 
 class TopupAnswer(msgspec.Struct, rename="camel"):
@@ -117,6 +118,12 @@ def recipient_call(mode: str, driver_id: uuid.UUID, name: str, email: str) -> Ca
 def payment_methods_call(mode: str, recipient_id: str) -> Call:
     """Asks how far a recipient's verification has come."""
     return Call(mode, "GET", f"/recipients/{recipient_id}/payment-methods")
+
+
+def add_method_call(mode: str, recipient_id: str, details: dict[str, Any], key: str) -> Call:
+    """Gives a recipient the bank account by which it is paid from now on."""
+    body = {**details, "isDefault": True}
+    return Call(mode, "POST", f"/recipients/{recipient_id}/payment-methods", body, idempotency_key=key)
 
 
 def topup_call(mode: str, topup_id: uuid.UUID, amount_cents: int, method: str) -> Call:

@@ -5,6 +5,7 @@ import uuid
 import pytest
 
 from shared.drivers import recipients
+from shared.drivers.details import BankAccount, Details, seal
 from shared.drivers.edit import Changes, delete, update
 from shared.drivers.recipients import HeldDriver
 from shared.drivers.register import NewDriver, register
@@ -14,6 +15,8 @@ from shared.models.payouts import PayoutStatus as S
 from shared.payouts.transition import Move, transition
 from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
 from tests.integration.conftest import GRACE, World
+
+PEPPER = "a pepper for tests"
 
 
 def registered(world: World, *ovn_driver_ids: str) -> list[DriverRow | Conflict]:
@@ -35,7 +38,7 @@ def told(world: World, driver_id: uuid.UUID, outcome: Outcome) -> HeldDriver:
     with world.engine.begin() as connection:
         [held] = recipients.claim(connection, [driver_id], lease_seconds=60)
     with world.engine.begin() as connection:
-        recipients.record(connection, held, outcome, world.clock.now())
+        recipients.record(connection, held, outcome, world.clock.now(), pepper=PEPPER)
     return held
 
 
@@ -62,7 +65,7 @@ def test_a_driver_becomes_active_by_the_providers_word(world: World) -> None:
     driver_id = new_driver(world)
     assert state(world, driver_id) == ("invited", "pending", True)
     asked = told(world, driver_id, recipient())
-    assert asked.call().path == "/recipients"
+    assert asked.call(PEPPER).path == "/recipients"
     assert state(world, driver_id) == ("pending", "pending", True)
     told(world, driver_id, methods("pending"))
     assert state(world, driver_id) == ("pending", "pending", True)
@@ -85,7 +88,7 @@ def test_no_clear_answer_is_asked_again_with_the_same_key(world: World, outcome:
     first = told(world, driver_id, outcome)
     assert state(world, driver_id) == ("invited", "pending", True)
     again = told(world, driver_id, recipient())
-    assert first.call().idempotency_key == again.call().idempotency_key is not None
+    assert first.call(PEPPER).idempotency_key == again.call(PEPPER).idempotency_key is not None
 
 
 def test_a_refused_registration_says_why_and_a_refused_question_is_asked_again(world: World) -> None:
@@ -145,7 +148,7 @@ def test_a_driver_switched_off_and_on_is_what_the_provider_says(world: World) ->
     def changed(driver_id: uuid.UUID, **changes: object) -> DriverRow:
         with world.engine.begin() as connection:
             made = Changes(**changes)  # type: ignore[arg-type]
-            return update(connection, world.wallet_id, driver_id, made, world.clock.now())
+            return update(connection, world.wallet_id, driver_id, made, world.clock.now(), grace=GRACE)
 
     assert changed(verified, active=False, name="Jane Doe").status == "inactive"
     again = changed(verified, active=True)
@@ -172,3 +175,71 @@ def test_a_driver_shows_what_he_was_paid_and_what_is_on_its_way(world: World) ->
         with world.engine.begin() as connection:
             transition(connection, [Move(payout_id, "test")], source, target, world.clock.now())
         assert shown() == figures
+
+
+def give_account(world: World, driver_id: uuid.UUID, number: str) -> None:
+    """The customer gives a bank account."""
+    sealed = seal(Details(BankAccount(number, "021000021")), PEPPER)
+    with world.engine.begin() as connection:
+        changes = Changes(sealed_details=sealed)
+        update(connection, world.wallet_id, driver_id, changes, world.clock.now(), grace=GRACE)
+
+
+def kept(world: World, driver_id: uuid.UUID) -> tuple[object, ...]:
+    """The last four digits, and whether anything is still sealed."""
+    [row] = world.rows(
+        "SELECT bank_account_last4, sealed_details IS NOT NULL FROM drivers WHERE id = :id", id=driver_id
+    )
+    return row
+
+
+def test_a_bank_account_is_passed_on_and_not_kept(world: World) -> None:
+    """Given before the provider knows him, it waits; he can be paid again once it is verified."""
+    driver_id = new_driver(world)
+    give_account(world, driver_id, "000123456789")
+    assert told(world, driver_id, recipient()).call(PEPPER).body.get("bankAccount") is None
+    assert kept(world, driver_id) == (None, True)
+    passed = told(world, driver_id, Accepted({"id": "pm_1", "status": "pending"})).call(PEPPER)
+    assert passed.body["bankAccount"]["accountNumber"] == "000123456789"
+    assert passed.body["bankAccount"]["accountHolderName"] == "John Smith"
+    assert kept(world, driver_id) == ("6789", False)
+    assert state(world, driver_id) == ("pending", "pending", True)
+    told(world, driver_id, methods("verified"))
+    assert state(world, driver_id) == ("active", "verified", False)
+    row = world.rows("SELECT CAST(drivers AS text) FROM drivers WHERE id = :id", id=driver_id)
+    assert "000123456789" not in str(row)
+
+
+def test_an_unclear_answer_sends_the_same_account_under_the_same_key(world: World) -> None:
+    """One replaced meanwhile goes out next, under another."""
+    driver_id = new_driver(world)
+    told(world, driver_id, recipient())
+    give_account(world, driver_id, "000111111111")
+    first = told(world, driver_id, Unknown("no answer")).call(PEPPER)
+    assert kept(world, driver_id) == (None, True)
+    with world.engine.begin() as connection:
+        [held] = recipients.claim(connection, [driver_id], lease_seconds=60)
+    assert held.call(PEPPER) == first
+    give_account(world, driver_id, "000222222222")
+    with world.engine.begin() as connection:
+        answer = Accepted({"id": "pm_1", "status": "pending"})
+        recipients.record(connection, held, answer, world.clock.now(), pepper=PEPPER)
+    assert kept(world, driver_id) == ("1111", True)
+    second = told(world, driver_id, Accepted({"id": "pm_2", "status": "pending"})).call(PEPPER)
+    assert second.idempotency_key != first.idempotency_key
+    assert kept(world, driver_id) == ("2222", False)
+
+
+def test_a_refused_account_is_forgotten_and_said(world: World) -> None:
+    """He is paid as before."""
+    driver_id = new_driver(world)
+    told(world, driver_id, recipient())
+    told(world, driver_id, methods("verified"))
+    give_account(world, driver_id, "000123456789")
+    told(world, driver_id, Rejected("VALIDATION_ERROR", "no such routing number"))
+    assert kept(world, driver_id) == (None, False)
+    assert state(world, driver_id) == ("active", "verified", False)
+    with world.engine.connect() as connection:
+        row = get(connection, world.wallet_id, driver_id)
+    assert row is not None
+    assert row.last_error == "VALIDATION_ERROR: no such routing number"

@@ -129,6 +129,7 @@ def payouts_and_drivers() -> None:
     )
     op.create_index("ix_payouts_live_load", "payouts", ["driver_id", "load_id"], postgresql_where=sa.text(LIVE))
     op.add_column("drivers", sa.Column("bank_account_last4", sa.Text(), nullable=True))
+    op.add_column("drivers", sa.Column("sealed_details", sa.LargeBinary(), nullable=True))
     for name in ("payout_count", "pending_payouts", "total_paid_cents"):
         op.add_column("drivers", sa.Column(name, sa.BigInteger(), server_default="0", nullable=False))
     op.execute("ALTER TABLE drivers SET (fillfactor = 70)")

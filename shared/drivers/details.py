@@ -1,0 +1,76 @@
+"""Bank details and identity: passed on to the provider and not kept.
+
+Until a worker has passed them on they are sealed: encrypted under a key that is derived from the installation's pepper.
+"""
+
+import base64
+import hashlib
+import hmac
+import uuid
+from typing import Annotated, Final
+
+import msgspec
+from cryptography.fernet import Fernet
+
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class BankAccount(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """A US bank account."""
+
+    account_number: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4,17}\Z", examples=["000123456789"])]
+    routing_number: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{9}\Z", examples=["021000021"])]
+    account_holder_name: Text | None = None
+    """The driver's name where it is left out."""
+    account_holder_type: Annotated[str, msgspec.Meta(pattern=r"^(individual|business|company)\Z")] = "individual"
+    account_type: Annotated[str, msgspec.Meta(pattern=r"^(checking|savings)\Z")] = "checking"
+
+    @property
+    def last4(self) -> str:
+        """The end of the account number: all that is kept."""
+        return self.account_number[-4:]
+
+
+class Identity(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """Who the driver is, as the provider has to know."""
+
+    first_name: Text
+    last_name: Text
+    date_of_birth: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", examples=["1980-05-17"])]
+    address: Annotated[dict[str, str], msgspec.Meta(max_length=20)]
+    ssn_last4: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}\Z")] | None = None
+    tos_acceptance: Annotated[dict[str, str], msgspec.Meta(max_length=20)] | None = None
+
+
+class Details(msgspec.Struct, omit_defaults=True, rename="camel"):
+    """What is to be passed on; the provider takes an identity together with an account."""
+
+    bank_account: BankAccount
+    identity: Identity | None = None
+
+
+_PURPOSE: Final = b"ovnpay driver details"
+
+
+def _cipher(pepper: str) -> Fernet:
+    key = hmac.digest(pepper.encode(), _PURPOSE, hashlib.sha256)
+    return Fernet(base64.urlsafe_b64encode(key))
+
+
+def seal(details: Details, pepper: str) -> bytes:
+    """The details as they may be stored for a while."""
+    return _cipher(pepper).encrypt(msgspec.json.encode(details))
+
+
+def unseal(sealed: bytes, pepper: str) -> Details:
+    """The details again.
+
+    Raises:
+        cryptography.fernet.InvalidToken: they were sealed under another pepper.
+    """
+    return msgspec.json.decode(_cipher(pepper).decrypt(sealed), type=Details)
+
+
+def key_for(driver_id: uuid.UUID, sealed: bytes) -> str:
+    """The idempotency key under which sealed details are passed on: the same as long as they are."""
+    return f"details-{driver_id.hex}-{hashlib.sha256(sealed).hexdigest()[:32]}"

@@ -1,0 +1,49 @@
+"""A carrier gives its driver's bank account: Paystream has it, we keep four digits."""
+
+import json
+
+import psycopg
+
+from tests.acceptance.asking import call, until
+from tests.acceptance.customer import Customer
+from tests.acceptance.stack import Stack
+
+ACCOUNT = {"accountNumber": "000987654321", "routingNumber": "021000021", "accountType": "savings"}
+IDENTITY = {
+    "firstName": "Ada",
+    "lastName": "Driver",
+    "dateOfBirth": "1980-05-17",
+    "address": {"line1": "1 Main St", "city": "Omaha", "state": "NE"},
+}
+
+
+def test_a_bank_account_reaches_paystream_and_is_not_kept(stack: Stack, customer: Customer) -> None:
+    # Given a driver who can be paid
+    driver = customer.verified_driver("Ada Driver")
+    # When the carrier gives his account and identity
+    path = f"/api/v1/drivers/{driver['id']}"
+    body = b'{"bankAccount": %s, "identity": %s}' % (_json(ACCOUNT), _json(IDENTITY))
+    answer = call(customer.url, "PUT", path, body, customer.headers)
+    assert answer.status == 200, answer
+    # Then he is verified anew, shows the last four digits, and can be paid
+    until(lambda: customer.get(path).data["bankAccountLast4"] == "4321", "Paystream has the account")
+    customer.until_verified(driver["id"])
+    customer.until_payout(customer.pay(driver["id"], 45_000)["id"], "completed")
+    # And our database does not have the number
+    with psycopg.connect(stack["database_url"]) as database:
+        rows = database.execute("select drivers::text from drivers").fetchall()
+    assert not [row for row in rows if "987654321" in row[0]]
+
+
+def test_an_identity_alone_is_refused(customer: Customer) -> None:
+    # Given a driver
+    driver_id = customer.register()["id"]
+    # When his identity comes without an account
+    body = b'{"identity": %s}' % _json(IDENTITY)
+    answer = call(customer.url, "PUT", f"/api/v1/drivers/{driver_id}", body, customer.headers)
+    # Then the answer says what is missing
+    assert (answer.status, answer.error["details"]["field"]) == (400, "bankAccount")
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value).encode()
