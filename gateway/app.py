@@ -11,6 +11,7 @@ from gateway.decoding import BATCH_BYTES_MAX
 from gateway.keyring import Keyring
 from gateway.middleware import MIDDLEWARES
 from gateway.payout_intake import PayoutIntake
+from gateway.rate_limits import RateLimits
 from gateway.state import SERVICES, Services
 from gateway.webhook_intake import WebhookIntake
 from shared import migrations
@@ -48,12 +49,14 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
             key_thread=ThreadPoolExecutor(1, "keys"),
             password_thread=ThreadPoolExecutor(1, "passwords"),
             keyring=Keyring(settings.key_pepper, used),
+            rate_limits=RateLimits(settings),
             payout_intake=PayoutIntake(settings, intake_engine, doorbell, used),
             webhook_intake=WebhookIntake(settings, intake_engine, doorbell, used),
         )
         yield
         await made.payout_intake.close()
         await made.webhook_intake.close()
+        await made.rate_limits.close()
         made.threads.shutdown()
         made.key_thread.shutdown()
         made.password_thread.shutdown(cancel_futures=True)

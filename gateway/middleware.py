@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from gateway.envelope import ApiError, error_body, refusal_body, response
 from gateway.group_commit import Closing, Overloaded
 from gateway.routes import ACCESS, ELSEWHERE
-from gateway.state import ACCOUNT, CREDENTIAL, REQUEST_ID, SCENARIO, SERVICES, SESSION_TOKEN
+from gateway.state import ACCOUNT, CREDENTIAL, REQUEST_ID, SCENARIO, SERVICES, SESSION_TOKEN, TAKEN
 from shared import sessions
 from shared.errors import Refusal
 from shared.keys import Credential, hashed, well_formed_session
@@ -45,6 +45,8 @@ async def figures(request: web.Request, handler: Handler) -> web.StreamResponse:
     started = time.monotonic()
     answer = await handler(request)
     answer.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
+    taken = request.get(TAKEN) or request.app[SERVICES].rate_limits.untouched()
+    answer.headers.update(taken.headers())
     method = request.method if request.method in METHODS else "other"
     route = _route(request) or "unknown"
     REQUESTS.labels(method, route, str(answer.status)).inc()
@@ -107,6 +109,7 @@ async def _credential(request: web.Request, token: str, scope: str) -> Credentia
     credential = await services.keyring.find(token, services.read_key)
     if credential is None:
         raise _unauthorized("Send a valid API key in the header Authorization: Bearer ovnp_…")
+    await _count(request, f"key:{credential.key_id.hex}", credential.rate_limit_per_minute)
     if scope not in credential.scopes:
         raise ApiError(403, "FORBIDDEN", f"This API key lacks the scope {scope}", scope=scope)
     return credential
@@ -123,10 +126,23 @@ async def _account(request: web.Request, token: str, roles: frozenset[Role]) -> 
         raise _unauthorized(
             "Sign in with POST /api/v1/auth/login and send its token: Authorization: Bearer ovnp_sess_…"
         )
+    await _count(request, f"user:{account.id.hex}", None)
     if account.role not in roles:
         needed = " or ".join(sorted(roles))
         raise ApiError(403, "FORBIDDEN", f"This needs the role {needed}; yours is {account.role}", role=account.role)
     return account
+
+
+async def _count(request: web.Request, caller: str, per_minute: int | None) -> None:
+    """Counts the request against its caller's limit."""
+    request[TAKEN] = taken = await request.app[SERVICES].rate_limits.take(caller, per_minute)
+    if taken.retry_after_seconds is not None:
+        raise ApiError(
+            429,
+            "RATE_LIMITED",
+            f"More than {taken.limit} requests a minute; wait {taken.retry_after_seconds} s",
+            headers={"Retry-After": str(taken.retry_after_seconds)},
+        )
 
 
 def _unauthorized(message: str) -> ApiError:

@@ -57,6 +57,17 @@ CODES: Final = {
 }
 """Every code of an error, with its status."""
 
+HEADERS: Final[dict[str, Any]] = {
+    "X-Request-Id": {"description": "The request's id.", "schema": {"type": "string"}},
+    "X-RateLimit-Limit": {"description": "Requests a minute.", "schema": {"type": "integer"}},
+    "X-RateLimit-Remaining": {"description": "Requests that may come at once now.", "schema": {"type": "integer"}},
+    "X-RateLimit-Reset": {
+        "description": "When all of the burst is there again, in Unix seconds.",
+        "schema": {"type": "integer"},
+    },
+}
+"""Of every answer."""
+
 TAGS: Final = {
     "health": "Health",
     "drivers": "Drivers",
@@ -78,7 +89,8 @@ Pays freight drivers: payouts leave a prefunded wallet, each once. All amounts a
 `details`), and `meta` with the request's id.
 
 POSTs that say so take an `Idempotency-Key`: for 48 hours a repeat gets the first answer again, with
-`Idempotent-Replayed: true`. Lists are newest first, and are walked by `page` or, without limit, by `cursor`.
+`Idempotent-Replayed: true`; `GET /payouts?idempotencyKey=` says what came of one. Lists are newest first, and are
+walked by `page` or, without limit, by `cursor`.
 """
 
 
@@ -142,7 +154,7 @@ def _operation(route: Route, one: Operation, references: dict[int, Any], schemas
     if one.body is not None:
         schema = references[id(one.body)]
         made["requestBody"] = {
-            "required": True,
+            "required": not one.body_optional,
             "content": {"application/json": {"schema": schema, "example": example(schema, schemas)}},
         }
     elif one.takes_body:
@@ -225,7 +237,7 @@ def _responses(route: Route, one: Operation, references: dict[int, Any], schemas
             "required": ["success", "data", "meta"],
             "properties": {"success": beside["success"], "data": answer, "meta": beside["meta"]},
         }
-    headers = {"X-Request-Id": {"description": "The request's id.", "schema": {"type": "string"}}}
+    headers = dict(HEADERS)
     if one.once:
         headers["Idempotent-Replayed"] = {
             "description": "Where the answer was given before.",
@@ -247,9 +259,7 @@ def _refusals(route: Route, one: Operation) -> dict[int, list[str]]:
     """The codes that an endpoint can refuse with, by status."""
     codes = ["VALIDATION_ERROR", "BAD_REQUEST", "SERVICE_UNAVAILABLE", "INTERNAL_ERROR", *one.refuses]
     if route.access is not None:
-        codes += ["UNAUTHORIZED", "FORBIDDEN"]
-    if isinstance(route.access, str):
-        codes.append("RATE_LIMITED")
+        codes += ["UNAUTHORIZED", "FORBIDDEN", "RATE_LIMITED"]
     if route.method != "GET":
         codes += ["REQUEST_TIMEOUT", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"]
     if one.body is not None:
@@ -265,7 +275,7 @@ def _refusals(route: Route, one: Operation) -> dict[int, list[str]]:
 
 
 def _refusal(status: int, codes: Sequence[str]) -> dict[str, Any]:
-    headers: dict[str, Any] = {"X-Request-Id": {"description": "The request's id.", "schema": {"type": "string"}}}
+    headers = dict(HEADERS)
     if status in (429, 503):
         headers["Retry-After"] = {"description": "Seconds to wait.", "schema": {"type": "string"}}
     if status == 401:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from gateway.decoding import BODY_BYTES_MAX, decoded, no_body
+from gateway.decoding import BODY_BYTES_MAX, body_of, decoded, no_body
 from gateway.query import Nothing, read
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -24,6 +24,8 @@ class Operation:
     """The shape of its query parameters; None: they are not looked at."""
     body: type | None
     """The shape of its body."""
+    body_optional: bool
+    """Whether the body may be left out: its defaults hold then."""
     takes_body: bool
     """Whether it takes a body at all; a raw one is not described further."""
     answer: Any
@@ -43,6 +45,7 @@ def operation(
     answer: Any,
     query: type[msgspec.Struct] | None = Nothing,
     body: type[msgspec.Struct] | None = None,
+    body_optional: bool = False,
     raw_body: bool = False,
     flat: bool = False,
     refuses: tuple[str, ...] = (),
@@ -58,7 +61,9 @@ def operation(
                 asked = read(request, query)
                 if query is not Nothing:
                     given.append(asked)
-            if body is not None:
+            if body is not None and body_optional and not await body_of(request, body_bytes_max):
+                given.append(body())
+            elif body is not None:
                 given.append(await decoded(request, body, bytes_max=body_bytes_max))
             elif not raw_body and request.method in ("POST", "PUT", "DELETE"):
                 await no_body(request)
@@ -71,6 +76,7 @@ def operation(
             description=" ".join(rest.split()),
             query=query,
             body=body,
+            body_optional=body_optional,
             takes_body=body is not None or raw_body,
             answer=answer,
             flat=flat,

@@ -13,12 +13,14 @@ from aiohttp import web
 from gateway.group_commit import Overloaded
 from gateway.keyring import Keyring
 from gateway.payout_intake import PayoutIntake
+from gateway.rate_limits import RateLimits, Taken
 from gateway.webhook_intake import WebhookIntake
 from shared.broker import Doorbell
 from shared.clock import Clock
 from shared.keys import Credential
+from shared.passwords import check_password
 from shared.sandbox.scenarios import Scenario
-from shared.sessions import Account, check_password
+from shared.sessions import Account
 from shared.settings import Settings
 
 Result = TypeVar("Result")
@@ -38,6 +40,7 @@ class Services:
     key_engine: sa.Engine
     key_thread: ThreadPoolExecutor
     keyring: Keyring
+    rate_limits: RateLimits
     payout_intake: PayoutIntake
     webhook_intake: WebhookIntake
     password_thread: ThreadPoolExecutor
@@ -103,4 +106,5 @@ REQUEST_ID: Final = web.RequestKey("request_id", str)
 CREDENTIAL: Final = web.RequestKey("credential", Credential)
 SCENARIO: Final = web.RequestKey("scenario", Scenario)
 ACCOUNT: Final = web.RequestKey("account", Account)
+TAKEN: Final = web.RequestKey("rate_limit", Taken)
 SESSION_TOKEN: Final = web.RequestKey("session_token", str)

@@ -11,10 +11,12 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 
 from shared.db import as_rows
 from shared.errors import Conflict, NotPayable
+from shared.ids import BATCH, PAYOUT, parse
 
 LIFETIME: Final = timedelta(hours=48)
 KEY_LENGTH_MAX: Final = 255
@@ -76,6 +78,18 @@ def find(
         {"keys": as_rows({"wallet_id": wallet_id, "key": key} for wallet_id, key in keys), "now": now},
     )
     return {(row.wallet_id, row.key): Stored(*row) for row in rows}
+
+
+def payouts_made(connection: sa.Connection, wallet_id: uuid.UUID, key: str, now: datetime) -> list[uuid.UUID]:
+    """The ids of the payouts, or of the batch, that the request under this key has made; none, if it made none, was
+    never heard, or is longer ago than a key lives."""
+    stored = find(connection, [(wallet_id, key)], now).get((wallet_id, key))
+    if stored is None or stored.http_status != 200:
+        return []
+    data = msgspec.json.decode(stored.answer).get("data") or {}
+    shown = [data, *(result.get("item") or {} for result in data.get("results", ()))]
+    ids = [parse(prefix, str(one.get("id", ""))) for one in shown for prefix in (PAYOUT, BATCH)]
+    return [one for one in ids if one is not None]
 
 
 def lock(connection: sa.Connection, wallet_id: uuid.UUID, key: str) -> None:

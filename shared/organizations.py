@@ -5,9 +5,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 import sqlalchemy as sa
-from argon2 import PasswordHasher
 
-from shared import counts, funding, keys, ledger
+from shared import counts, funding, keys, ledger, users
 from shared.ids import new_id
 from shared.models.organizations import DuplicateLoads, Mode, Role
 
@@ -31,7 +30,8 @@ def open_organization(connection: sa.Connection, opening: Opening, pepper: str, 
     owner = sa.text("SELECT id, organization_id FROM users WHERE email = :email")
     found = connection.execute(owner, {"email": opening.owner_email.lower()}).one_or_none()
     if found is None:
-        _create(connection, opening, now)
+        opened = create(connection, opening.name, now)
+        users.add(connection, opened, opening.owner_email, opening.owner_password, Role.OWNER, now)
         found = connection.execute(owner, {"email": opening.owner_email.lower()}).one()
     owner_id, organization_id = found
     assert isinstance(organization_id, uuid.UUID)
@@ -47,28 +47,24 @@ def open_organization(connection: sa.Connection, opening: Opening, pepper: str, 
     return organization_id
 
 
-def _create(connection: sa.Connection, opening: Opening, now: datetime) -> None:
+def create(connection: sa.Connection, name: str, now: datetime) -> uuid.UUID:
+    """Opens an organization with its wallets, one a mode. Returns its id."""
     organization_id = new_id()
     connection.execute(
         sa.text("INSERT INTO organizations (id, name, created_at) VALUES (:id, :name, :now)"),
-        {"id": organization_id, "name": opening.name, "now": now},
-    )
-    connection.execute(
-        sa.text("""
-            INSERT INTO users (id, organization_id, email, password_hash, role, created_at)
-            VALUES (:id, :organization_id, :email, :password_hash, :role, :now)
-        """),
-        {
-            "id": new_id(),
-            "organization_id": organization_id,
-            "email": opening.owner_email.lower(),
-            "password_hash": PasswordHasher().hash(opening.owner_password),
-            "role": Role.OWNER.value,
-            "now": now,
-        },
+        {"id": organization_id, "name": name, "now": now},
     )
     for mode in Mode:
         open_wallet(connection, organization_id, mode, now)
+    return organization_id
+
+
+def by_name(connection: sa.Connection, name: str) -> uuid.UUID | None:
+    """The organization of that name; None if there is none."""
+    found: uuid.UUID | None = connection.scalar(
+        sa.text("SELECT id FROM organizations WHERE name = :name ORDER BY id"), {"name": name}
+    )
+    return found
 
 
 def open_wallet(
@@ -116,10 +112,14 @@ def set_policy(
         sa.text("""
             UPDATE wallets SET duplicate_loads = coalesce(:duplicate_loads, duplicate_loads)
             FROM organizations
-            WHERE organizations.id = wallets.organization_id AND organizations.name = :organization
+            WHERE organizations.id = wallets.organization_id AND organizations.id = :organization_id
                   AND mode = :mode AND retired_at IS NULL
             RETURNING organizations.name, mode, duplicate_loads
         """),
-        {"organization": organization, "mode": mode.value, "duplicate_loads": duplicate_loads},
+        {
+            "organization_id": by_name(connection, organization),
+            "mode": mode.value,
+            "duplicate_loads": duplicate_loads,
+        },
     ).one_or_none()
     return None if row is None else Policy._make(row)

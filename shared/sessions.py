@@ -1,15 +1,10 @@
-"""Sessions: a user signs in with email and password and gets a token; it ends when idle, after a day, or by sign-out.
-
-Checking a password takes long by design, so `check_password` is called outside of any transaction.
-"""
+"""Sessions: a user signs in and gets a token; it ends when idle, after a day, or by sign-out."""
 
 import uuid
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
-from argon2 import PasswordHasher
-from argon2.exceptions import VerificationError
 
 from shared.ids import new_id
 from shared.keys.tokens import generate_session, hashed
@@ -17,10 +12,6 @@ from shared.keys.tokens import generate_session, hashed
 LIFETIME: Final = timedelta(hours=24)
 IDLE_MOST: Final = timedelta(hours=2)
 SEEN_NOTED_EVERY: Final = timedelta(minutes=1)
-
-_HASHER: Final = PasswordHasher()
-_NOBODY: Final = _HASHER.hash("nobody has this password")
-"""Checked where there is no such user, so that the time taken does not tell."""
 
 
 class Account(NamedTuple):
@@ -53,14 +44,6 @@ def find_account(connection: sa.Connection, email: str) -> tuple[Account, str] |
         {"email": email.lower()},
     ).one_or_none()
     return None if row is None else (Account._make(row[:-1]), row[-1])
-
-
-def check_password(password_hash: str | None, password: str) -> bool:
-    """Whether the password is the right one. Takes tens of milliseconds, whether there is such a user or not."""
-    try:
-        return _HASHER.verify(password_hash or _NOBODY, password) and password_hash is not None
-    except VerificationError:
-        return False
 
 
 def start(connection: sa.Connection, account: Account, pepper: str, now: datetime) -> Started:

@@ -68,6 +68,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_pool_size: int = 8
     """Connections for each process at the most."""
 
+    rate_limit_per_minute: int = 100
+    """Requests a minute for each API key that has no limit of its own, and for each signed-in user; twice as many may
+    come at once."""
+
     intake_queue_size: int = 5000
     """Requests that may wait for the next group commit; one more is answered 503."""
 

@@ -1,6 +1,7 @@
 """Endpoints of API keys: a developer's own, and for admins all of the organization's. They speak snake_case."""
 
 import uuid
+from datetime import timedelta
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -51,6 +52,14 @@ class RejectKey(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /admin/api-keys/:id/reject`."""
 
     reason: Annotated[Reason, msgspec.Meta(examples=["Insufficient justification for production access"])]
+
+
+class RegenerateKey(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /developer/keys/:id/regenerate`."""
+
+    grace_period_hours: Annotated[
+        int, msgspec.Meta(ge=0, le=168, description="How long the old key works beside the new one.")
+    ] = 0
 
 
 class ListKeys(ShortListing, kw_only=True):
@@ -131,14 +140,29 @@ async def _revoke(request: web.Request, user_id: uuid.UUID | None) -> web.Respon
     return flat(request, message=REVOKED)
 
 
-@operation(answer=shapes.NewApiKey, flat=True, refuses=("KEY_NOT_FOUND", "KEY_NOT_APPROVED", "KEY_REVOKED"))
-async def regenerate(request: web.Request) -> web.Response:
-    """Makes one of your API keys anew: the same id and scopes, another key; the old one is refused within 2 seconds."""
+@operation(
+    body=RegenerateKey,
+    body_optional=True,
+    answer=shapes.NewApiKey,
+    flat=True,
+    refuses=("KEY_NOT_FOUND", "KEY_NOT_APPROVED", "KEY_REVOKED"),
+)
+async def regenerate(request: web.Request, body: RegenerateKey) -> web.Response:
+    """Makes one of your API keys anew: the same id and scopes, another key.
+
+    The old one works for `grace_period_hours` longer, none by default, and is refused within 2 seconds after that.
+    """
     services, account, key_id = request.app[SERVICES], request[ACCOUNT], _key_id(request)
     now = services.clock.now()
     made = await services.write(
         lambda connection: life.regenerate(
-            connection, account.organization_id, account.id, key_id, services.settings.key_pepper, now
+            connection,
+            account.organization_id,
+            account.id,
+            key_id,
+            services.settings.key_pepper,
+            now,
+            grace=timedelta(hours=body.grace_period_hours),
         )
     )
     services.keyring.forget()

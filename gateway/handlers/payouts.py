@@ -32,6 +32,7 @@ from shared import broker, idempotency, prices
 from shared.clock import rfc3339
 from shared.errors import NotFound, Refusal
 from shared.ids import DRIVER, PAYOUT, new_id, parse
+from shared.lists import Page
 from shared.models.payouts import PayoutStatus, Rail
 from shared.payouts import cancel as canceling
 from shared.payouts import reading
@@ -264,6 +265,17 @@ class ListPayouts(Listing, kw_only=True):
 
     status: PayoutStatus | UnsetType = UNSET
     driverId: Annotated[str, msgspec.Meta(max_length=100)] | UnsetType = UNSET
+    idempotencyKey: (
+        Annotated[
+            str,
+            msgspec.Meta(
+                min_length=1,
+                max_length=idempotency.KEY_LENGTH_MAX,
+                description="Only what a POST with this Idempotency-Key has made, within 48 hours: did it go through?",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 @operation(query=ListPayouts, answer=shapes.Listed[shapes.Payout])
@@ -275,7 +287,12 @@ async def page(request: web.Request, listing: ListPayouts) -> web.Response:
     wallet, part = wallet_id(request), wanted(listing, PAYOUT)
     status = None if listing.status is UNSET else listing.status
     driver_id = None if listing.driverId is UNSET else parse(DRIVER, listing.driverId) or NO_DRIVER
-    found = await request.app[SERVICES].read(
-        lambda connection: reading.page(connection, wallet, part, status=status, driver_id=driver_id)
-    )
+    key = None if listing.idempotencyKey is UNSET else listing.idempotencyKey
+    now = request.app[SERVICES].clock.now()
+
+    def read(connection: sa.Connection) -> Page[PayoutRow]:
+        ids = None if key is None else idempotency.payouts_made(connection, wallet, key, now)
+        return reading.page(connection, wallet, part, status=status, driver_id=driver_id, ids=ids)
+
+    found = await request.app[SERVICES].read(read)
     return success(request, shaped_page([public(row) for row in found.rows], found, part))

@@ -23,7 +23,7 @@ BOOTSTRAP_VARIABLE = "OVNPAY_BOOTSTRAP"
 
 
 @contextmanager
-def _database() -> Iterator[tuple[Settings, sa.Engine]]:
+def database() -> Iterator[tuple[Settings, sa.Engine]]:
     """The settings and an engine to a database that answers; a plain sentence and exit 2 otherwise."""
     try:
         settings = load()
@@ -40,7 +40,7 @@ def _database() -> Iterator[tuple[Settings, sa.Engine]]:
 
 def migrate() -> None:
     """Migrates and says what was done."""
-    with _database() as (_, engine):
+    with database() as (_, engine):
         applied = migrations.upgrade(engine)
     print(f"migrated: {', '.join(applied)}" if applied else f"nothing to do: at {migrations.HEAD}")
 
@@ -56,7 +56,7 @@ def bootstrap(*, as_json: bool) -> None:
         sandbox_key=kept.get("sandbox_key") or keys.generate(Mode.SANDBOX),
         production_key=kept.get("production_key") or keys.generate(Mode.PRODUCTION),
     )
-    with _database() as (settings, engine):
+    with database() as (settings, engine):
         migrations.upgrade(engine)
         with engine.begin() as connection:
             open_organization(connection, opening, settings.key_pepper, SystemClock().now())
@@ -74,7 +74,7 @@ def bootstrap(*, as_json: bool) -> None:
 
 def verify() -> None:
     """Proves the ledger."""
-    with _database() as (_, engine):
+    with database() as (_, engine):
         isolated = engine.execution_options(isolation_level="REPEATABLE READ")
         with isolated.connect() as connection, connection.begin():
             found = breaks(connection)
@@ -94,7 +94,7 @@ def wallet(organization: str, mode: str, duplicate_loads: str | None) -> None:
     except ValueError as error:
         print(f"ovnpay wallet: {error}; say sandbox or production, and warn or refuse", file=sys.stderr)
         raise SystemExit(2) from None
-    with _database() as (_, engine), engine.begin() as connection:
+    with database() as (_, engine), engine.begin() as connection:
         found = set_policy(connection, organization, chosen_mode, policy)
     if found is None:
         print(f"ovnpay wallet: there is no organization named {organization!r}", file=sys.stderr)

@@ -13,6 +13,9 @@ app = typer.Typer(
     help="OVN Pay: pay freight drivers once, on time, and see where each cent is.",
 )
 
+users = typer.Typer(no_args_is_help=True, help="Who may sign in: create, list, reset a password.")
+app.add_typer(users, name="users")
+
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -88,6 +91,35 @@ def verify() -> None:
     from shared.cli.database import verify
 
     verify()
+
+
+@users.command("create")
+def users_create(
+    email: Annotated[str, typer.Argument(help="What the user signs in with.")],
+    organization: Annotated[str, typer.Option(help="The organization's name.")],
+    role: Annotated[str, typer.Option(help="owner, admin, developer or viewer.")] = "owner",
+    new: Annotated[bool, typer.Option("--new", help="Open the organization first, with its two wallets.")] = False,
+) -> None:
+    """Create a user, and print the password: it is not shown again."""
+    from shared.cli.people import create
+
+    create(email, organization, role, new=new)
+
+
+@users.command("list")
+def users_list() -> None:
+    """List all users, by organization."""
+    from shared.cli.people import show
+
+    show()
+
+
+@users.command("reset-password")
+def users_reset_password(email: Annotated[str, typer.Argument(help="Whose.")]) -> None:
+    """Give a user another password, print it, and end all of his sessions."""
+    from shared.cli.people import reset_password
+
+    reset_password(email)
 
 
 @app.command()

@@ -37,6 +37,7 @@ class Credential(NamedTuple):
     currency: str
     scopes: frozenset[str]
     expires_at: datetime | None
+    rate_limit_per_minute: int | None
 
 
 def add(
@@ -75,18 +76,24 @@ def find(connection: sa.Connection, key_hash: bytes, now: datetime) -> Credentia
     row = connection.execute(
         sa.text("""
             SELECT api_keys.id, wallets.id, wallets.organization_id, wallets.mode, wallets.currency,
-                   api_keys.scopes, api_keys.expires_at, api_keys.last_used_at
-            FROM api_keys JOIN wallets ON wallets.id = api_keys.wallet_id
-            WHERE key_hash = :key_hash AND revoked_at IS NULL AND approval_status = 'approved'
-                  AND (expires_at IS NULL OR expires_at > :now)
+                   api_keys.scopes, least(api_keys.expires_at, replaced.valid_until), rate_limit_per_minute,
+                   api_keys.last_used_at
+            FROM (
+                SELECT id, CAST(NULL AS timestamptz) AS valid_until FROM api_keys WHERE key_hash = :key_hash
+                UNION ALL
+                SELECT id, previous_valid_until FROM api_keys
+                WHERE previous_key_hash = :key_hash AND previous_valid_until > :now
+            ) AS replaced
+            JOIN api_keys ON api_keys.id = replaced.id JOIN wallets ON wallets.id = api_keys.wallet_id
+            WHERE revoked_at IS NULL AND approval_status = 'approved' AND (expires_at IS NULL OR expires_at > :now)
         """),
         {"key_hash": key_hash, "now": now},
     ).one_or_none()
     if row is None:
         return None
-    key_id, wallet_id, organization_id, mode, currency, scopes, expires_at, last_used_at = row
+    key_id, wallet_id, organization_id, mode, currency, scopes, expires_at, rate_limit, last_used_at = row
     if last_used_at is None or last_used_at < now - USE_NOTED_EVERY:
         connection.execute(
             sa.text("UPDATE api_keys SET last_used_at = :now WHERE id = :id"), {"id": key_id, "now": now}
         )
-    return Credential(key_id, wallet_id, organization_id, mode, currency, frozenset(scopes), expires_at)
+    return Credential(key_id, wallet_id, organization_id, mode, currency, frozenset(scopes), expires_at, rate_limit)

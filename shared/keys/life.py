@@ -216,8 +216,11 @@ def regenerate(
     key_id: uuid.UUID | None,
     pepper: str,
     now: datetime,
+    *,
+    grace: timedelta = timedelta(0),
 ) -> Made:
-    """Gives a user's key another text; the old one is refused as soon as the gateways have forgotten it.
+    """Gives a user's key another text. The old one works for `grace` longer, then it is refused as soon as the gateways
+    have forgotten it.
 
     Raises:
         NotFound: the user has no such key.
@@ -229,7 +232,15 @@ def regenerate(
     if row.approval_status != ApprovalStatus.APPROVED:
         raise Conflict(f"This key is {row.approval_status}", code="KEY_NOT_APPROVED", status=row.approval_status)
     text = generate(Mode(row.mode))
-    _change(connection, row.id, key_hash=hashed(text, pepper), last_used_at=None)
+    connection.execute(
+        sa.text("""
+            UPDATE api_keys SET key_hash = :key_hash, last_used_at = NULL,
+                previous_key_hash = CASE WHEN :until > :now THEN key_hash END,
+                previous_valid_until = CASE WHEN :until > :now THEN CAST(:until AS timestamptz) END
+            WHERE id = :id
+        """),
+        {"id": row.id, "key_hash": hashed(text, pepper), "now": now, "until": now + grace},
+    )
     return Made(get(connection, organization_id, key_id), text)
 
 

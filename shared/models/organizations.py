@@ -149,6 +149,12 @@ class ApiKey(Base):
     """From when on it is refused; null: never."""
     last_used_at: Mapped[datetime | None]
     """When it was last used, to the minute."""
+    rate_limit_per_minute: Mapped[int | None] = mapped_column(sa.Integer)
+    """How many requests a minute it may send; null: as many as the installation allows."""
+    previous_key_hash: Mapped[bytes | None] = mapped_column(unique=True)
+    """Of the key that this one has replaced, while both work."""
+    previous_valid_until: Mapped[datetime | None]
+    """Until when the replaced one works."""
     revoked_at: Mapped[datetime | None]
     """When it was withdrawn; a revoked key never comes back."""
 

@@ -1,6 +1,7 @@
 """Reading payouts: one, or a part of a wallet's."""
 
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,8 +29,10 @@ def page(
     *,
     status: str | None = None,
     driver_id: uuid.UUID | None = None,
+    ids: Collection[uuid.UUID] | None = None,
 ) -> Page[PayoutRow]:
-    """A part of the wallet's payouts, newest first, filtered by status and driver. An unknown driver has none."""
+    """A part of the wallet's payouts, newest first, filtered by status and driver, and to certain ids (payouts, or
+    batches whose payouts are meant). An unknown driver has none."""
     if driver_id is None:
         where = "wallet_id = :wallet_id"
     else:  # by the driver's index alone: he has one wallet, and it is checked once instead of for each payout
@@ -39,9 +42,11 @@ def page(
     values: dict[str, Any] = {"wallet_id": wallet_id, "driver_id": driver_id}
     if status is not None:
         where, values["status"] = f"{where} AND status = :status", status
-    ids, more = chosen(connection, "payouts", where, values, wanted)
+    if ids is not None:
+        where, values["ids"] = f"{where} AND (id = ANY(:ids) OR batch_id = ANY(:ids))", list(ids)
+    found, more = chosen(connection, "payouts", where, values, wanted)
     rows = connection.execute(
-        sa.text(f"SELECT {COLUMNS} FROM {_FROM} AS found WHERE id = ANY(:ids) ORDER BY id DESC"), {"ids": ids}
+        sa.text(f"SELECT {COLUMNS} FROM {_FROM} AS found WHERE id = ANY(:ids) ORDER BY id DESC"), {"ids": found}
     )
     return Page([PayoutRow._make(row) for row in rows], _total(connection, where, values), more)
 
@@ -49,6 +54,8 @@ def page(
 def _total(connection: sa.Connection, where: str, values: dict[str, Any]) -> int:
     """How many there are in all: from the kept counts, or counted where there can't be many."""
     wallet_id, driver_id, status = values["wallet_id"], values["driver_id"], values.get("status")
+    if "ids" in values:
+        return connection.scalar(sa.text(f"SELECT count(*) FROM payouts WHERE {where}"), values) or 0
     if driver_id is None and status is None:
         return counts.total(connection, wallet_id, counts.PAYOUTS)
     if driver_id is None and status in counts.ENDED:

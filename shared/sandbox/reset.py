@@ -16,6 +16,11 @@ from shared.organizations import open_wallet
 def reset(connection: sa.Connection, organization_id: uuid.UUID, now: datetime) -> uuid.UUID:
     """Gives the organization a new sandbox wallet, with its opening balance and the old one's policy; its sandbox keys
     open that one. Batches of the old one that wait are called off. Returns the new wallet's id."""
+    # One reset at a time: the next one finds the wallet of the one before.
+    connection.execute(
+        sa.text("SELECT FROM organizations WHERE id = :organization_id FOR NO KEY UPDATE"),
+        {"organization_id": organization_id},
+    )
     old = connection.execute(
         sa.text("""
             SELECT id, duplicate_loads FROM wallets

@@ -1,10 +1,14 @@
-"""Who the contract's stories are about: a verified driver in each wallet."""
+"""Who the contract's stories are about, and at the end of a run, which samples of the reference they found served."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.acceptance.customer import Customer
+from tests.acceptance.stack import Stack, running_stack
+from tests.contract.conforming import CONFORMED, SAMPLES, endpoint
+from tests.contract.organization import Organization
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +21,76 @@ def driver_id(customer: Customer) -> str:
 def production_driver(production: Customer) -> Any:
     """A verified driver of the production wallet."""
     return production.verified_driver("Pedro Prod")
+
+
+@pytest.fixture(scope="session")
+def crowded_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """An OVN Pay with many organizations, whose wallets are cleared and left with open payouts.
+
+    None of that may happen to the wallets of `stack`, which all tests share. Here Paystream is in a hurry, and we with
+    it: what takes seconds takes a moment, and a call that it doesn't answer is given up after a second.
+    """
+    settings = {
+        "PAYSTREAM_SIM_ACH_TOPUP_SECONDS": "0.1",
+        "PAYSTREAM_SIM_VERIFY_SECONDS": "0.05",
+        "PAYSTREAM_SIM_LIVE_VERIFY_SECONDS": "0.05",
+        "PAYSTREAM_SIM_STANDARD_SECONDS": "0.1",
+        "PAYSTREAM_SIM_RETURN_SECONDS": "0.1",
+        "OVNPAY_PAYSTREAM_TIMEOUT_SECONDS": "1.0",
+        "OVNPAY_LEASE_SECONDS": "5",
+        "PAYSTREAM_SIM_FAULT_TIMEOUT_SECONDS": "2.0",
+    }
+    with running_stack(tmp_path_factory.mktemp("crowded"), **settings) as running:
+        yield running
+
+
+@pytest.fixture
+def organization(crowded_stack: Stack) -> Organization:
+    """A carrier of this test's own, without money."""
+    return Organization(crowded_stack)
+
+
+@pytest.fixture(scope="session")
+def carrier_organization(crowded_stack: Stack) -> Organization:
+    """The carrier whose sandbox `carrier` uses."""
+    return Organization(crowded_stack)
+
+
+@pytest.fixture(scope="session")
+def carrier(carrier_organization: Organization) -> Customer:
+    """A sandbox key of that carrier, with $100,000 in its wallet: here batches may stay queued, and payouts open."""
+    carrier = carrier_organization.sandbox()
+    carrier.fund(10_000_000)
+    return carrier
+
+
+@pytest.fixture(scope="session")
+def production_carrier(carrier_organization: Organization) -> Customer:
+    """A production key of that carrier, without money."""
+    return carrier_organization.production()
+
+
+@pytest.fixture(scope="session")
+def three_drivers(carrier: Customer) -> list[str]:
+    """Three verified drivers of `carrier`, the first of them the reference's John Smith."""
+    drivers = [carrier.register(name)["id"] for name in ("John Smith", "Jane Doe", "Ann Bonus")]
+    return [str(carrier.until_verified(driver_id)["id"]) for driver_id in drivers]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Each sample of the reference with the tests that found it served as it is shown; failed tests don't count."""
+    failed = {report.nodeid for report in terminalreporter.stats.get("failed", [])}
+    covered = {name: sorted(CONFORMED[name] - failed) for name in SAMPLES if CONFORMED[name] - failed}
+    if not covered:
+        return
+    rows = [("sample", "endpoint", "covered by")]
+    rows += [
+        (name, endpoint(name), ", ".join(test.rpartition("/")[2].replace("::", " ") for test in tests))
+        for name, tests in covered.items()
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    terminalreporter.section(f"{len(covered)} of the reference's {len(SAMPLES)} samples covered")
+    for name, heading, tests in rows:
+        terminalreporter.write_line(f"{name:{widths[0]}}  {heading:{widths[1]}}  {tests}")
+    if missing := [name for name in SAMPLES if name not in covered]:
+        terminalreporter.write_line(f"Not in this run: {', '.join(missing)}.")

@@ -1,16 +1,24 @@
 """Does an answer have the shape of the reference's sample? Names and types; identifiers by prefix; times by format."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
-IDENTIFIER = re.compile(r"^(drv|pay|txn)_[a-z0-9]+$")
+DATE = re.compile(r"^\d{4}-\d\d-\d\d$")
+IDENTIFIER = re.compile(r"^(drv|pay|batch|txn|log|key)_[a-z0-9]+$")
+API_KEY = re.compile(r"^(ovnp_sbox|ovnp_prod)_x{32}$")
 _NUMBERS = (int, float)
 
 
 def differences(answer: Any, sample: Any, at: str = "") -> list[str]:
-    """One line for everything of `sample` that `answer` lacks or has in another type. More fields are no difference."""
+    """One line for everything of `sample` that `answer` lacks or has in another type. More fields are no difference.
+
+    Where the sample shows null, or a list without items, it doesn't say of which type: anything, and any list, will do.
+    """
     match sample:
+        case None:
+            return []
         case dict():
             if not isinstance(answer, dict):
                 return [f"{at} is not an object: {answer!r}"]
@@ -22,10 +30,11 @@ def differences(answer: Any, sample: Any, at: str = "") -> list[str]:
                 for line in differences(answer[name], value, f"{at}.{name}")
             ]
         case list():
-            if not isinstance(answer, list) or not answer:
+            if not isinstance(answer, list) or (sample and not answer):
                 return [f"{at} is not a list with items: {answer!r}"]
+            pairs = _pairs(answer, sample)
             return [
-                line for index, item in enumerate(answer) for line in differences(item, sample[0], f"{at}[{index}]")
+                line for index, (item, shown) in enumerate(pairs) for line in differences(item, shown, f"{at}[{index}]")
             ]
         case bool():
             return [] if isinstance(answer, bool) else [f"{at} is not true or false: {answer!r}"]
@@ -40,28 +49,40 @@ def differences(answer: Any, sample: Any, at: str = "") -> list[str]:
     raise AssertionError(f"{at}: no sample has a {sample!r}")
 
 
+def _pairs(answer: list[Any], sample: list[Any]) -> Iterator[tuple[Any, Any]]:
+    """Each item with the one it is like: its own where the sample shows as many, else the sample's first."""
+    if len(answer) == len(sample):
+        yield from zip(answer, sample, strict=True)
+    elif sample:
+        yield from ((item, sample[0]) for item in answer)
+
+
 def _text_differences(answer: Any, sample: str, at: str) -> list[str]:
     if not isinstance(answer, str):
         return [f"{at} is no text: {answer!r}"]
     if TIME.match(sample) and not TIME.match(answer):
         return [f"{at} is no RFC 3339 time in UTC with Z: {answer!r}"]
+    if DATE.match(sample) and not DATE.match(answer):
+        return [f"{at} is no date: {answer!r}"]
     if (identifier := IDENTIFIER.match(sample)) and not re.match(rf"^{identifier[1]}_[a-z0-9]+$", answer):
         return [f"{at} is no {identifier[1]}_…: {answer!r}"]
+    if (key := API_KEY.match(sample)) and not re.match(rf"^{key[1]}_[A-Za-z0-9]{{32,}}$", answer):
+        return [f"{at} is no {key[1]}_…: {answer!r}"]
     return []
 
 
 def additions(answer: Any, sample: Any) -> set[str]:
-    """The names of the fields that `answer` has beyond `sample`, at any depth."""
-    if isinstance(sample, dict) and isinstance(answer, dict):
+    """The names of the fields that `answer` has beyond `sample`, at any depth; an empty sample tells no names."""
+    if isinstance(sample, dict) and isinstance(answer, dict) and sample:
         below = {name for key in sample if key in answer for name in additions(answer[key], sample[key])}
         return (answer.keys() - sample.keys()) | below
     if isinstance(sample, list) and isinstance(answer, list):
-        return {name for item in answer for name in additions(item, sample[0])}
+        return {name for item, shown in _pairs(answer, sample) for name in additions(item, shown)}
     return set()
 
 
 def at_path(value: Any, path: str) -> Any:
-    """`at_path({"data": {"page": 1}}, "data.page")` is 1."""
+    """`at_path({"data": {"items": [7]}}, "data.items.0")` is 7."""
     for name in path.split("."):
-        value = value[name]
+        value = value[int(name)] if isinstance(value, list) else value[name]
     return value

@@ -1,31 +1,19 @@
 """Cancel, retry and bulk over HTTP, drivers edited and deleted, the statement: shapes and rules of the reference."""
 
 import itertools
-import json
 import uuid
 from typing import Any
 
 import pytest
 
-from tests.acceptance.asking import Answer, call
 from tests.acceptance.customer import Customer
+from tests.contract.customers import change, failed_payout
 
 
 @pytest.fixture(scope="module")
 def dora_id(customer: Customer) -> str:
     """A driver of this module's own."""
     return str(customer.verified_driver("Dora Bulk")["id"])
-
-
-def change(customer: Customer, method: str, path: str, body: object = None) -> Answer:
-    """A PUT or DELETE."""
-    return call(customer.url, method, path, b"" if body is None else json.dumps(body).encode(), customer.headers)
-
-
-def failed(customer: Customer, driver_id: str) -> str:
-    """A payout that the bank rejects."""
-    payout = customer.pay(driver_id, 45_000, description="[simulate:fail:BANK_REJECTED]")
-    return str(customer.until_payout(payout["id"], "failed")["id"])
 
 
 def test_a_payout_canceled_before_it_is_submitted(customer: Customer, dora_id: str) -> None:
@@ -45,7 +33,7 @@ def test_a_payout_canceled_before_it_is_submitted(customer: Customer, dora_id: s
 
 def test_a_failed_payout_is_retried_and_no_other(customer: Customer, dora_id: str) -> None:
     """queued again, as attempt 2."""
-    payout_id = failed(customer, dora_id)
+    payout_id = failed_payout(customer, dora_id)
     answer = customer.post(f"/api/v1/payouts/{payout_id}/retry", {})
     assert (answer.data["id"], answer.data["status"], answer.data["attempt"]) == (payout_id, "queued", 2)
     assert answer.data["retriedAt"]
@@ -116,7 +104,7 @@ def test_none_or_more_than_a_hundred_are_refused_as_a_whole(
 
 def test_bulk_retry_and_cancel_answer_for_each_id(customer: Customer, dora_id: str) -> None:
     """As in the reference: one that can't be is an error with its status, its neighbours succeed."""
-    broken = failed(customer, dora_id)
+    broken = failed_payout(customer, dora_id)
     done = customer.pay(dora_id, 45_000)["id"]
     customer.until_payout(done, "completed")
     retried = customer.post("/api/v1/payouts/bulk/retry", {"payoutIds": [broken, done, "pay_xyz"]}).data

@@ -122,7 +122,8 @@ def reader(customer: Customer) -> Reader:
 
 @pytest.fixture(scope="module")
 def stranger(production: Customer) -> Reader:
-    """Another wallet."""
+    """Another wallet; an earlier test may have emptied it."""
+    production.fund(1_000_000)
     return _filled(production, 3)
 
 

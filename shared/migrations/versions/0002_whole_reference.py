@@ -44,6 +44,9 @@ def organizations() -> None:
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("rejection_reason", sa.Text(), nullable=True),
         sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("rate_limit_per_minute", sa.Integer(), nullable=True),
+        sa.Column("previous_key_hash", sa.LargeBinary(), nullable=True),
+        sa.Column("previous_valid_until", sa.DateTime(timezone=True), nullable=True),
     ):
         op.add_column("api_keys", column)
     op.execute("""
@@ -56,6 +59,7 @@ def organizations() -> None:
     op.create_check_constraint(
         op.f("ck_api_keys_approval_status"), "api_keys", "approval_status IN ('pending', 'approved', 'rejected')"
     )
+    op.create_unique_constraint(op.f("uq_api_keys_previous_key_hash"), "api_keys", ["previous_key_hash"])
     op.create_foreign_key(op.f("fk_api_keys_created_by"), "api_keys", "users", ["created_by"], ["id"])
     op.create_foreign_key(op.f("fk_api_keys_decided_by"), "api_keys", "users", ["decided_by"], ["id"])
     op.create_index("ix_api_keys_created_by_id", "api_keys", ["created_by", sa.text("id DESC")])

@@ -1,0 +1,107 @@
+"""Rate limits: so many requests a minute for each caller, twice as many at once, counted in Redis for all gateways.
+
+When Redis is away each gateway counts for itself: a payout is never refused because Redis is down.
+"""
+
+import asyncio
+import math
+import time
+from typing import Any, Final, NamedTuple
+
+import structlog
+from prometheus_client import Counter
+from redis.exceptions import RedisError
+from throttled.asyncio import MemoryStore, RedisStore, Throttled, rate_limiter
+from throttled.exceptions import BaseThrottledError
+
+from shared.settings import Settings
+
+logger = structlog.get_logger(__name__)
+
+REDIS_SECONDS_MAX: Final = 0.5
+REDIS_CONNECTIONS_MAX: Final = 16
+"""Connections of each gateway; who finds none free waits for one."""
+REST_SECONDS: Final = 1.0
+"""How long Redis is left alone after it did not answer."""
+CALLERS_REMEMBERED: Final = 10_000
+BURST: Final = 2
+"""How many minutes' requests may come at once."""
+
+LIMITED = Counter("ovnpay_rate_limited_total", "Requests refused because their caller sent too many.")
+LOCAL = Counter("ovnpay_rate_limit_local_total", "Requests counted by this gateway alone, for Redis was away.")
+
+
+class Taken(NamedTuple):
+    """What is left after a request."""
+
+    limit: int
+    """Requests a minute."""
+    remaining: int
+    """Requests that may come at once now."""
+    reset_at: int
+    """When all of the burst is there again, in Unix seconds."""
+    retry_after_seconds: int | None
+    """How long to wait; None: the request may pass."""
+
+    def headers(self) -> dict[str, str]:
+        """As every answer carries them."""
+        shown = {
+            "X-RateLimit-Limit": str(self.limit),
+            "X-RateLimit-Remaining": str(self.remaining),
+            "X-RateLimit-Reset": str(self.reset_at),
+        }
+        return shown if self.retry_after_seconds is None else {**shown, "Retry-After": str(self.retry_after_seconds)}
+
+
+class RateLimits:
+    """Counts requests (the generic cell rate algorithm, one round trip to Redis)."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.per_minute = settings.rate_limit_per_minute
+        options = {"SOCKET_TIMEOUT": REDIS_SECONDS_MAX, "SOCKET_CONNECT_TIMEOUT": REDIS_SECONDS_MAX}
+        self._redis = RedisStore(server=settings.redis_url, options=options)
+        self._memory = MemoryStore(options={"MAX_SIZE": CALLERS_REMEMBERED})
+        self._shared: dict[int, Throttled] = {}
+        self._local: dict[int, Throttled] = {}
+        self._rest_until = 0.0
+        self._free = asyncio.Semaphore(REDIS_CONNECTIONS_MAX)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        client: Any = self._redis._backend.get_client()
+        await client.connection_pool.disconnect()
+
+    def untouched(self) -> Taken:
+        """What a caller has who has not asked anything yet."""
+        return Taken(self.per_minute, self.per_minute * BURST, math.ceil(time.time()), None)
+
+    async def take(self, caller: str, per_minute: int | None = None) -> Taken:
+        """Counts one request of the caller."""
+        limit = per_minute or self.per_minute
+        result = await self._ask_redis(caller, limit)
+        if result is None:
+            LOCAL.inc()
+            result = await _throttled(self._local, limit, self._memory).limit(caller)
+        wait = max(math.ceil(result.state.retry_after), 1) if result.limited else None
+        if wait is not None:
+            LIMITED.inc()
+        return Taken(limit, result.state.remaining, math.ceil(time.time() + result.state.reset_after), wait)
+
+    async def _ask_redis(self, caller: str, limit: int) -> rate_limiter.RateLimitResult | None:
+        async with self._free:
+            if time.monotonic() < self._rest_until:
+                return None
+            try:
+                return await _throttled(self._shared, limit, self._redis).limit(caller)
+            except (RedisError, BaseThrottledError, OSError) as error:
+                if time.monotonic() >= self._rest_until:
+                    logger.warning("rate_limits.local", why=repr(error), cause=repr(error.__cause__))
+                self._rest_until = time.monotonic() + REST_SECONDS
+                return None
+
+
+def _throttled(known: dict[int, Throttled], limit: int, store: RedisStore | MemoryStore) -> Throttled:
+    if limit not in known:
+        quota = rate_limiter.per_min(limit, burst=limit * BURST)
+        known[limit] = Throttled(using="gcra", quota=quota, store=store, key_prefix="ovnpay:rate")
+    return known[limit]

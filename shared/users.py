@@ -1,0 +1,79 @@
+"""Users: who signs in for an organization, made and mended by whoever runs the installation."""
+
+import uuid
+from datetime import datetime
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from shared.errors import Conflict, NotFound
+from shared.ids import new_id
+from shared.models.organizations import Role
+from shared.passwords import hash_password
+
+
+class UserRow(NamedTuple):
+    """A user; see `shared.models.organizations.User`."""
+
+    email: str
+    role: str
+    organization: str
+    created_at: datetime
+
+
+def add(
+    connection: sa.Connection, organization_id: uuid.UUID, email: str, password: str, role: Role, now: datetime
+) -> uuid.UUID:
+    """Adds a user to an organization. Returns his id.
+
+    Raises:
+        Conflict: somebody has that email already.
+    """
+    user_id = new_id()
+    done = connection.execute(
+        sa.text("""
+            INSERT INTO users (id, organization_id, email, password_hash, role, created_at)
+            VALUES (:id, :organization_id, :email, :password_hash, :role, :now) ON CONFLICT (email) DO NOTHING
+        """),
+        {
+            "id": user_id,
+            "organization_id": organization_id,
+            "email": email.lower(),
+            "password_hash": hash_password(password),
+            "role": role.value,
+            "now": now,
+        },
+    )
+    if done.rowcount == 0:
+        raise Conflict(f"There is a user {email.lower()} already")
+    return user_id
+
+
+def every(connection: sa.Connection) -> list[UserRow]:
+    """All users of the installation, by organization."""
+    rows = connection.execute(
+        sa.text("""
+            SELECT email, role, organizations.name, users.created_at
+            FROM users JOIN organizations ON organizations.id = organization_id
+            ORDER BY organizations.name, users.id
+        """)
+    )
+    return [UserRow._make(row) for row in rows]
+
+
+def reset_password(connection: sa.Connection, email: str, password: str, now: datetime) -> None:
+    """Gives a user another password, and ends all of his sessions.
+
+    Raises:
+        NotFound: nobody has that email.
+    """
+    user_id = connection.scalar(
+        sa.text("UPDATE users SET password_hash = :password_hash WHERE email = :email RETURNING id"),
+        {"email": email.lower(), "password_hash": hash_password(password)},
+    )
+    if user_id is None:
+        raise NotFound(f"There is no user {email.lower()}")
+    connection.execute(
+        sa.text("UPDATE sessions SET revoked_at = :now WHERE user_id = :user_id AND revoked_at IS NULL"),
+        {"user_id": user_id, "now": now},
+    )

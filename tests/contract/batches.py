@@ -1,0 +1,49 @@
+"""The reference's batch, asked for by whoever needs one, and watched to its end."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.acceptance.asking import until
+from tests.acceptance.customer import Customer
+
+PATH = "/api/v1/batches"
+BATCH_ENDS = frozenset({"completed", "failed", "canceled"})
+AMOUNTS_CENTS = (45_000, 50_000, 40_000)
+# 0.5 % of each, at most 250
+FEES_CENTS = (225, 250, 200)
+
+
+def order(driver_ids: list[str], **more: object) -> dict[str, Any]:
+    """The reference's batch for these drivers. Each has a load and a description that no other payout has."""
+    mark = uuid.uuid4().hex[:12]
+    payouts = [
+        {"amount": cents, "driverId": driver_id, "loadId": f"L-{mark}-{number}", "description": f"Load #{mark}"}
+        for number, (cents, driver_id) in enumerate(zip(AMOUNTS_CENTS, driver_ids, strict=True))
+    ]
+    return {"name": f"Weekly Payouts {mark}", "urgency": "standard", "payouts": payouts, **more}
+
+
+def create(customer: Customer, driver_ids: list[str], **more: object) -> Any:
+    """Such a batch, queued."""
+    return customer.post(PATH, order(driver_ids, **more)).data
+
+
+def until_batch(customer: Customer, batch_id: str, status: str, seconds: float = 30) -> Any:
+    """The batch once it has `status`; fails at once if it ends in another way."""
+
+    def probe() -> Any:
+        batch = customer.get(f"{PATH}/{batch_id}").data
+        assert batch["status"] not in BATCH_ENDS - {status}, batch
+        return batch if batch["status"] == status else None
+
+    return until(probe, f"{batch_id} is {status}", seconds)
+
+
+def moment(days: float = 0, minutes: float = 0) -> str:
+    """So much later than now, to the second, as the reference writes times."""
+    return (datetime.now(UTC) + timedelta(days=days, minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def same_moment(first: str, second: str) -> bool:
+    return datetime.fromisoformat(first) == datetime.fromisoformat(second)

@@ -1,0 +1,74 @@
+"""Is an answer what the reference's sample shows? And which samples have been found so.
+
+samples.json holds them letter by letter, in the reference's order; `determined` are the values that the request, or the
+story before it, fixes. Where the reference shows no answer, `ours` says what our answer was made after. The Batches
+chapter stands twice in the page: the samples of its first copy are called "… (first)".
+"""
+
+import json
+import os
+import uuid
+from collections import defaultdict
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Any
+
+from tests.acceptance.asking import Answer
+from tests.contract.shape import TIME, additions, at_path, differences
+
+SAMPLES: dict[str, Any] = json.loads((Path(__file__).parent / "samples.json").read_text(encoding="utf-8"))
+CONFORMED: defaultdict[str, set[str]] = defaultdict(set)
+"""Sample → the tests of this run (their node ids) that found it served as it is shown."""
+
+# What we serve beyond a sample: from another sample of the same thing, from the request, or ours. Each is deliberate.
+ADDED_EVERYWHERE = {"meta", "hasNextPage", "nextCursor"}
+ADDED_TO_DRIVERS = {"email", "phone", "kycStatus", "totalPaid", "pendingPayouts", "createdAt", "bankAccountLast4"}
+ADDED_TO_PAYOUTS = {
+    "loadId", "driverName", "completedAt", "description", "requestedBy", "attempt", "canceledAt", "failure", "batchId",
+    "warnings",
+}  # fmt: skip
+ADDED_TO_TOPUPS = {"method", "description"}
+ADDED_TO_BATCHES = {
+    "urgency", "scheduledFor", "releasedAt", "processedAt", "completedAt", "canceledAt", "failure", "countsByStatus",
+    "payoutsTruncated", "warnings", "totalFees", "netAmount",
+}  # fmt: skip
+ADDED_TO_RESULTS = {"index", "code", "details"}
+ADDED_TO_KEYS = {
+    "name", "prefix", "scopes", "created_by", "approval_status", "approval_reason", "approved_by", "approved_at",
+    "rejected_at", "rejection_reason", "created_at", "expires_at", "last_used_at", "revoked_at", "is_usable", "total",
+    "has_next_page", "next_cursor",
+}  # fmt: skip
+
+
+def conforms(name: str, answer: Answer, added: AbstractSet[str] = frozenset()) -> Any:
+    """Assert that `answer` is what the sample `name` shows, in the envelope that the conventions add; its data.
+
+    The key endpoints have no `data`: theirs is the whole body.
+    """
+    sample = SAMPLES[name]
+    assert answer.status == sample.get("status", 200), answer
+    different = differences(answer.body, sample["response"])
+    assert different == [], f"{name}: {different}"
+    for path in sample["determined"]:
+        value, shown = at_path(answer.body, path), at_path(sample["response"], path)
+        assert value == shown, f"{name}: {path} is {value!r}, the sample shows {shown!r}"
+    undeclared = additions(answer.body, sample["response"]) - added - ADDED_EVERYWHERE
+    assert not undeclared, f"{name}: nobody has said why there is {undeclared}"
+    assert uuid.UUID(answer.body["meta"]["requestId"])
+    assert TIME.match(answer.body["meta"]["timestamp"]), answer.body["meta"]
+    CONFORMED[name].add(os.environ["PYTEST_CURRENT_TEST"].rpartition(" ")[0])
+    return answer.body.get("data", answer.body)
+
+
+def with_only(answer: Answer, listed_at: str, item_id: str) -> Answer:
+    """`answer` with one item in the list at that path: the rest of it belongs to other stories."""
+    body = json.loads(json.dumps(answer.body))
+    items = at_path(body, listed_at)
+    items[:] = [item for item in items if item["id"] == item_id]
+    assert len(items) == 1, f"{item_id} is not among {[item['id'] for item in at_path(answer.body, listed_at)]}"
+    return Answer(answer.status, answer.headers, body)
+
+
+def endpoint(name: str) -> str:
+    """The heading of a sample: `GET /api/v1/drivers`."""
+    return f"{SAMPLES[name]['method']} {SAMPLES[name]['path'].partition('?')[0]}"

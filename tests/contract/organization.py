@@ -1,0 +1,105 @@
+"""A carrier of the tests' own beside the stack's first one: its wallets may be cleared, its policy and people changed.
+
+Its rows are made by SQL, as `ovnpay bootstrap` makes the first organization's, but without money and keys: there is no
+sign-up. Everything else it does over the API.
+"""
+
+import uuid
+from typing import Any
+
+import psycopg
+
+from tests.acceptance.customer import Customer
+from tests.acceptance.stack import Stack
+
+# The conventions' scopes, and the one that topping up needs.
+ALL_SCOPES = (
+    "drivers:read", "drivers:write", "payouts:read", "payouts:write", "batches:read", "batches:write", "balance:read",
+    "webhooks:manage", "funding:write",
+)  # fmt: skip
+# A wallet has the accounts and counters that the first organization's have, each at nothing.
+_OPEN = """
+    with organization as (
+        insert into organizations (id, name, created_at) values (%(id)s, %(name)s, now()) returning id
+    ), wallet as (
+        insert into wallets (id, organization_id, mode, created_at)
+        select gen_random_uuid(), organization.id, mode, now()
+          from organization, unnest(array['sandbox', 'production']) mode
+        returning id
+    ), counter as (
+        insert into list_counts (wallet_id, name)
+        select wallet.id, name from wallet, (select distinct name from list_counts) counters
+    )
+    insert into accounts (wallet_id, kind)
+    select wallet.id, kind from wallet, (select distinct kind from accounts) kinds
+"""
+# Everybody has the password of the stack's owner.
+_ADD_USER = """
+    insert into users (id, organization_id, email, password_hash, role, created_at)
+    select gen_random_uuid(), %(organization)s, %(email)s, password_hash, %(role)s, now()
+      from users where email = %(like)s
+"""
+
+
+class Person(Customer):
+    """A user of an organization, signed in: for the developer and admin endpoints."""
+
+    def __init__(self, url: str, email: str, password: str) -> None:
+        signed_in = Customer(url, key="").post("/api/v1/auth/login", {"email": email, "password": password})
+        self.token = str(signed_in.data["token"])
+        self.email = email
+        super().__init__(url, self.token)
+
+
+class Organization:
+    """One carrier: two wallets, and an owner who is signed in."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self.id = uuid.uuid4()
+        self.name = f"Carrier {self.id.hex[:12]}"
+        self.execute(_OPEN, id=self.id, name=self.name)
+        self.owner = self.add("owner")
+
+    def add(self, role: str) -> Person:
+        """One person more, signed in."""
+        email = f"{role}-{uuid.uuid4().hex[:12]}@carrier.example"
+        first_owner = self._stack["owner"]
+        self.execute(_ADD_USER, organization=self.id, email=email, role=role, like=first_owner["email"])
+        return Person(self._stack["gateway"], email, first_owner["password"])
+
+    def sandbox(self, scopes: tuple[str, ...] = ALL_SCOPES) -> Customer:
+        """Somebody with a new sandbox key."""
+        return self._with_key(create_key(self.owner, "sandbox", scopes)["key"])
+
+    def production(self, scopes: tuple[str, ...] = ALL_SCOPES) -> Customer:
+        """Somebody with a new production key, which the owner has approved."""
+        key_id = create_key(self.owner, "production", scopes)["id"]
+        approved = self.owner.post(f"/api/v1/admin/api-keys/{key_id}/approve", {})
+        assert approved.status == 200, approved
+        return self._with_key(approved.body["key"])
+
+    def execute(self, statement: str, **parameters: Any) -> None:
+        """What only we can do, with our hands in the database."""
+        with psycopg.connect(self._stack["database_url"]) as connection:
+            connection.execute(statement, parameters)
+
+    def refuse_duplicate_loads(self) -> None:
+        """From now on, a second payout for a driver's load in the sandbox is refused."""
+        self.execute(
+            "update wallets set duplicate_loads = 'refuse' where organization_id = %(id)s and mode = 'sandbox'",
+            id=self.id,
+        )
+
+    def _with_key(self, key: str) -> Customer:
+        return Customer(self._stack["gateway"], key)
+
+
+def create_key(person: Customer, mode: str, scopes: tuple[str, ...] = ALL_SCOPES) -> Any:
+    """What the developer is told of the new key; a production key has to be approved yet."""
+    body: dict[str, object] = {"name": f"A {mode} key", "mode": mode, "scopes": scopes}
+    if mode == "production":
+        body["approval_reason"] = "Payouts from the tests' ERP"
+    answer = person.post("/api/v1/developer/keys", body)
+    assert answer.status == 200, answer
+    return answer.body

@@ -1,0 +1,276 @@
+"""The life of an API key: made by a developer, approved by somebody else, used within its scopes, revoked at once."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.acceptance.asking import Answer, until
+from tests.acceptance.customer import Customer
+from tests.contract.customers import change, with_key
+from tests.contract.organization import ALL_SCOPES, Organization, Person, create_key
+
+KEYS, ADMIN = "/api/v1/developer/keys", "/api/v1/admin/api-keys"
+UNKNOWN = "key_00000000000000000000000000"
+# What each scope opens, as far as its name tells it
+OPENED_BY = {
+    "drivers:read": "/api/v1/drivers",
+    "payouts:read": "/api/v1/payouts",
+    "batches:read": "/api/v1/batches",
+    "balance:read": "/api/v1/balance",
+    "webhooks:manage": "/api/v1/webhooks/logs",
+}
+REVOKED_SECONDS = 2
+
+
+@pytest.fixture
+def developer(organization: Organization) -> Person:
+    return organization.add("developer")
+
+
+def _until_refused(person: Customer, key: str) -> None:
+    until(
+        lambda: with_key(person, key).get("/api/v1/balance").status == 401,
+        "the key is refused",
+        seconds=REVOKED_SECONDS,
+    )
+
+
+def _key(person: Customer, key_id: str) -> Any:
+    answer = person.get(f"{KEYS}/{key_id}")
+    assert answer.status == 200, answer
+    return answer.body
+
+
+def _refused(answer: Answer, status: int, code: str) -> None:
+    assert (answer.status, answer.error["code"]) == (status, code), answer
+
+
+@pytest.mark.parametrize("scope", OPENED_BY)
+def test_sandbox_key_opens_its_scopes_at_once_and_nothing_else(carrier_organization: Organization, scope: str) -> None:
+    # When somebody makes a key with one scope
+    program = carrier_organization.sandbox((scope,))
+    # Then it opens what that scope is for, and nothing else
+    statuses = {path: program.get(path).status for path in OPENED_BY.values()}
+    assert statuses == {path: 200 if path == OPENED_BY[scope] else 403 for path in OPENED_BY.values()}
+    # and nothing that is written to
+    assert program.post("/api/v1/payouts", {"driverId": "drv_abc123", "amount": 45_000}).status == 403
+    assert program.post("/api/v1/drivers", {}).status == 403
+    assert program.post("/api/v1/batches", {}).status == 403
+
+
+def test_key_sees_the_wallet_of_its_mode(organization: Organization) -> None:
+    # Given a key of either mode
+    sandbox, production = organization.sandbox(), organization.production()
+    # When a driver is registered in the sandbox
+    driver_id = sandbox.register()["id"]
+    # Then production doesn't know him
+    assert sandbox.get(f"/api/v1/drivers/{driver_id}").status == 200
+    assert production.get(f"/api/v1/drivers/{driver_id}").status == 404
+
+
+def test_production_key_works_once_it_is_approved(organization: Organization, developer: Person) -> None:
+    # Given a production key that a developer asked for
+    created = create_key(developer, "production", ("balance:read",))
+    assert (created["key"], created["is_usable"]) == (None, False)
+    # When the owner approves it
+    approved = organization.owner.post(f"{ADMIN}/{created['id']}/approve", {}).body
+    # Then the answer has the key, and it works
+    assert with_key(developer, approved["key"]).get("/api/v1/balance").status == 200
+    assert with_key(developer, approved["key"]).get("/api/v1/drivers").status == 403
+    # and everybody sees that it is approved, since when and by whom, but nobody sees the key again
+    seen = organization.owner.get(f"{ADMIN}/{created['id']}").data
+    assert (seen["approval_status"], seen["approved_by"]) == ("approved", organization.owner.email)
+    assert seen["approved_at"] == approved["approved_at"]
+    assert (_key(developer, created["id"])["is_usable"], seen["is_usable"]) == (True, True)
+    for answer in (developer.get(KEYS), developer.get(f"{KEYS}/{created['id']}"), organization.owner.get(ADMIN)):
+        assert approved["key"] not in json.dumps(answer.body)
+    # and it is pending no more, nor can it be decided again
+    assert organization.owner.get(f"{ADMIN}/pending").body["keys"] == []
+    _refused(organization.owner.post(f"{ADMIN}/{created['id']}/approve", {}), 409, "KEY_NOT_PENDING")
+    _refused(organization.owner.post(f"{ADMIN}/{created['id']}/reject", {"reason": "No"}), 409, "KEY_NOT_PENDING")
+
+
+def test_rejected_key_never_works(organization: Organization, developer: Person) -> None:
+    # Given a production key that was asked for
+    key_id = create_key(developer, "production")["id"]
+    _refused(developer.post(f"{KEYS}/{key_id}/regenerate", {}), 409, "KEY_NOT_APPROVED")
+    # When it is rejected
+    answer = organization.owner.post(f"{ADMIN}/{key_id}/reject", {"reason": "Why production?"})
+    assert answer.status == 200, answer
+    # Then the developer sees why
+    seen = _key(developer, key_id)
+    assert (seen["approval_status"], seen["rejection_reason"], seen["is_usable"]) == (
+        "rejected",
+        "Why production?",
+        False,
+    )
+    assert seen["rejected_at"] == answer.body["rejected_at"]
+    # and that's that
+    assert organization.owner.get(f"{ADMIN}/pending").body["keys"] == []
+    _refused(organization.owner.post(f"{ADMIN}/{key_id}/approve", {}), 409, "KEY_NOT_PENDING")
+    _refused(developer.post(f"{KEYS}/{key_id}/regenerate", {}), 409, "KEY_NOT_APPROVED")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param({}, id="none"),
+        pytest.param({"reason": ""}, id="empty"),
+        pytest.param({"reason": "N" * 501}, id="501 letters"),
+        pytest.param({"reason": 7}, id="a number"),
+    ],
+)
+def test_rejection_needs_a_reason(carrier_organization: Organization, body: dict[str, object]) -> None:
+    owner = carrier_organization.owner
+    key_id = create_key(owner, "production")["id"]
+    answer = owner.post(f"{ADMIN}/{key_id}/reject", body)
+    assert (answer.status, answer.error["details"]["field"]) == (400, "reason")
+    assert _key(owner, key_id)["approval_status"] == "pending"
+
+
+@pytest.mark.parametrize("by_admin", [False, True], ids=["by its developer", "by the owner"])
+@pytest.mark.parametrize("mode", ["sandbox", "production"])
+def test_revoked_key_is_refused_within_two_seconds(
+    organization: Organization, developer: Person, mode: str, by_admin: bool
+) -> None:
+    # Given a key in use
+    created = create_key(developer, mode)
+    key = created["key"]
+    if mode == "production":
+        key = organization.owner.post(f"{ADMIN}/{created['id']}/approve", {}).body["key"]
+    assert with_key(developer, key).get("/api/v1/balance").status == 200
+    # When it is revoked
+    person, path = (organization.owner, ADMIN) if by_admin else (developer, KEYS)
+    assert change(person, "DELETE", f"{path}/{created['id']}").status == 200
+    # Then it is refused
+    _until_refused(developer, key)
+    # and stays in the list as what it is now
+    (listed,) = developer.get(KEYS).body["keys"]
+    assert listed["revoked_at"]
+    assert listed["is_usable"] is False
+    # and can be neither revoked nor regenerated
+    _refused(change(person, "DELETE", f"{path}/{created['id']}"), 409, "KEY_REVOKED")
+    _refused(developer.post(f"{KEYS}/{created['id']}/regenerate", {}), 409, "KEY_REVOKED")
+
+
+def test_regenerated_key_replaces_the_old_one(developer: Person) -> None:
+    # Given a key in use
+    created = create_key(developer, "sandbox")
+    assert with_key(developer, created["key"]).get("/api/v1/balance").status == 200
+    # When it is regenerated
+    answer = developer.post(f"{KEYS}/{created['id']}/regenerate", {})
+    # Then the new one works at once, under the same id, and the old one stops
+    assert with_key(developer, answer.body["key"]).get("/api/v1/balance").status == 200
+    _until_refused(developer, created["key"])
+    assert [key["id"] for key in developer.get(KEYS).body["keys"]] == [created["id"]]
+
+
+def test_expired_key_is_refused(organization: Organization) -> None:
+    # Given a key in use
+    created = create_key(organization.owner, "sandbox")
+    assert with_key(organization.owner, created["key"]).get("/api/v1/balance").status == 200
+    # When its time is over
+    organization.execute(
+        """
+        update api_keys set expires_at = now()
+         where wallet_id in (select id from wallets where organization_id = %(id)s)
+        """,
+        id=organization.id,
+    )
+    # Then it is refused, and says so of itself
+    _until_refused(organization.owner, created["key"])
+    assert _key(organization.owner, created["id"])["is_usable"] is False
+
+
+@pytest.mark.parametrize("role", ["developer", "viewer"])
+def test_admin_endpoints_are_for_owners_and_admins(organization: Organization, role: str) -> None:
+    # Given a key to decide about
+    key_id = create_key(organization.owner, "production")["id"]
+    # When somebody else tries to
+    person = organization.add(role)
+    answers = [
+        person.get(ADMIN),
+        person.get(f"{ADMIN}/pending"),
+        person.get(f"{ADMIN}/{key_id}"),
+        person.post(f"{ADMIN}/{key_id}/approve", {}),
+        person.post(f"{ADMIN}/{key_id}/reject", {"reason": "No"}),
+        change(person, "DELETE", f"{ADMIN}/{key_id}"),
+    ]
+    # Then he may not, and nothing happens
+    assert [answer.status for answer in answers] == [403] * 6
+    assert _key(organization.owner, key_id)["approval_status"] == "pending"
+
+
+def test_nobody_approves_his_own_request_where_somebody_else_could(organization: Organization) -> None:
+    # Given an owner and an admin, each with a request of his own
+    owner, admin = organization.owner, organization.add("admin")
+    owners, admins = (create_key(person, "production")["id"] for person in (owner, admin))
+    # When each approves his own, he may not
+    assert owner.post(f"{ADMIN}/{owners}/approve", {}).status == 403
+    assert admin.post(f"{ADMIN}/{admins}/approve", {}).status == 403
+    # When each approves the other's, he may
+    assert owner.post(f"{ADMIN}/{admins}/approve", {}).body["approved_by"] == owner.email
+    assert admin.post(f"{ADMIN}/{owners}/approve", {}).body["approved_by"] == admin.email
+
+
+def test_developers_see_their_own_keys_and_admins_all_of_the_organization(
+    carrier_organization: Organization, organization: Organization, developer: Person
+) -> None:
+    # Given keys of two developers, and of another organization
+    other = organization.add("developer")
+    first, second = create_key(developer, "sandbox")["id"], create_key(developer, "production")["id"]
+    others, strangers = create_key(other, "sandbox")["id"], create_key(carrier_organization.owner, "sandbox")["id"]
+    # When they are listed, then a developer sees his own, the newest first
+    assert [key["id"] for key in developer.get(KEYS).body["keys"]] == [second, first]
+    assert [key["id"] for key in other.get(KEYS).body["keys"]] == [others]
+    # and the owner those of his organization, by mode and status if he likes
+    owner = organization.owner
+    assert {item["id"] for item in owner.get(ADMIN).data["items"]} == {first, second, others}
+    assert {item["id"] for item in owner.get(ADMIN, mode="sandbox").data["items"]} == {first, others}
+    assert {item["id"] for item in owner.get(ADMIN, status="pending").data["items"]} == {second}
+    page = owner.get(ADMIN, pageSize=2, page=2).data
+    assert (len(page["items"]), page["total"], page["page"], page["hasNextPage"]) == (1, 3, 2, False)
+    assert owner.get(ADMIN).data["pageSize"] == 20
+    # and whoever is not concerned is told that there is no such key
+    for person, key_id in ((developer, others), (developer, strangers), (developer, UNKNOWN), (developer, "key_x")):
+        _refused(person.get(f"{KEYS}/{key_id}"), 404, "KEY_NOT_FOUND")
+        _refused(change(person, "DELETE", f"{KEYS}/{key_id}"), 404, "KEY_NOT_FOUND")
+        _refused(person.post(f"{KEYS}/{key_id}/regenerate", {}), 404, "KEY_NOT_FOUND")
+    for key_id in (strangers, UNKNOWN, "key_x"):
+        _refused(owner.get(f"{ADMIN}/{key_id}"), 404, "KEY_NOT_FOUND")
+        _refused(owner.post(f"{ADMIN}/{key_id}/approve", {}), 404, "KEY_NOT_FOUND")
+        _refused(owner.post(f"{ADMIN}/{key_id}/reject", {"reason": "No"}), 404, "KEY_NOT_FOUND")
+        _refused(change(owner, "DELETE", f"{ADMIN}/{key_id}"), 404, "KEY_NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    ("change_", "field"),
+    [
+        pytest.param({"name": ""}, "name", id="no name"),
+        pytest.param({"mode": "test"}, "mode", id="unknown mode"),
+        pytest.param({"scopes": []}, "scopes", id="no scopes"),
+        pytest.param({"scopes": ["everything"]}, "scopes", id="unknown scope"),
+        pytest.param({"scopes": ["drivers:read", "drivers:read"]}, "scopes", id="a scope twice"),
+        pytest.param({"scopes": "drivers:read"}, "scopes", id="scopes is a text"),
+        pytest.param({"expires_in": 0}, "expires_in", id="expires today"),
+        pytest.param({"expires_in": 3_651}, "expires_in", id="expires in more than ten years"),
+        pytest.param({"expires_in": "90"}, "expires_in", id="expires_in is a text"),
+        pytest.param({"mode": "production"}, "approval_reason", id="production without a reason"),
+        pytest.param({"mode": "production", "approval_reason": ""}, "approval_reason", id="production, reason empty"),
+        pytest.param({"admin": True}, "admin", id="unknown field"),
+    ],
+)
+def test_malformed_request_for_a_key_is_refused(
+    carrier_organization: Organization, change_: dict[str, object], field: str
+) -> None:
+    owner = carrier_organization.owner
+    before = owner.get(KEYS).body["total"]
+    answer = owner.post(KEYS, {"name": "A key", "mode": "sandbox", "scopes": list(ALL_SCOPES)} | change_)
+    assert (answer.status, answer.error["code"]) == (400, "VALIDATION_ERROR"), answer
+    assert answer.error["details"]["field"].partition("[")[0] == field
+    assert owner.get(KEYS).body["total"] == before
+
+
+def test_key_without_expires_in_does_not_expire(carrier_organization: Organization) -> None:
+    assert create_key(carrier_organization.owner, "sandbox")["expires_at"] is None

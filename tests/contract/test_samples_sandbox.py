@@ -1,0 +1,30 @@
+"""The samples of the sandbox utilities, in a sandbox of their own: one of them clears it."""
+
+from tests.acceptance.customer import Customer
+from tests.contract.conforming import SAMPLES, conforms
+from tests.contract.customers import in_scenario
+from tests.contract.organization import Organization
+
+
+def test_reset_sandbox_then_seed_it(organization: Organization) -> None:
+    sandbox = organization.sandbox()
+    conforms("reset sandbox", sandbox.post(SAMPLES["reset sandbox"]["path"], {}))
+    conforms("seed sandbox", sandbox.post(SAMPLES["seed sandbox"]["path"], {}))
+
+
+def test_sandbox_state(organization: Organization) -> None:
+    # Given a sandbox with a driver
+    sandbox = organization.sandbox()
+    driver_id = sandbox.register()["id"]
+    # When its state is looked at, then he is there. What the sample's dots stand for are drivers and payouts as listed.
+    data = conforms("sandbox state", sandbox.get(SAMPLES["sandbox state"]["path"]), {"driverCount", "payoutCount"})
+    assert [driver["id"] for driver in data["drivers"]] == [driver_id]
+    assert data["payouts"] == []
+
+
+def test_sandbox_scenario(carrier: Customer, three_drivers: list[str]) -> None:
+    sample = SAMPLES["sandbox scenario"]
+    (scenario,) = sample["headers"].values()
+    answer = in_scenario(carrier, scenario).post(sample["path"], sample["body"] | {"driverId": three_drivers[0]})
+    # The sample is in words, so its error's details are the conventions' and ours
+    conforms("sandbox scenario", answer)

@@ -1,0 +1,131 @@
+"""Webhook logs: what Paystream told us about a customer's payouts, as it came, for that customer alone."""
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.acceptance import notice
+from tests.acceptance.asking import until
+from tests.acceptance.customer import Customer
+from tests.acceptance.stack import Stack
+from tests.contract.organization import Organization
+
+LOGS = "/api/v1/webhooks/logs"
+
+
+@pytest.fixture(scope="module")
+def completed_id(customer: Customer, driver_id: str) -> str:
+    """The id of a completed payout, whose events are in the logs."""
+    payout_id = str(customer.pay(driver_id, 45_000)["id"])
+    customer.until_payout(payout_id, "completed")
+    _until_processed(customer, payout_id, "payout.completed")
+    return payout_id
+
+
+def _logs_of(customer: Customer, payout_id: str, **query: str) -> list[Any]:
+    return [item for item in customer.items(LOGS, **query) if item["payoutId"] == payout_id]
+
+
+def _until_processed(customer: Customer, payout_id: str, event: str) -> Any:
+    """The log of that event, once it is processed."""
+
+    def probe() -> Any:
+        logs = [log for log in _logs_of(customer, payout_id, event=event) if log["status"] != "pending"]
+        return logs[0] if logs else None
+
+    return until(probe, f"{event} of {payout_id} is processed")
+
+
+def test_events_of_a_completed_payout_are_logged(customer: Customer, completed_id: str) -> None:
+    # When the logs of a completed payout are looked at, from the first on
+    *_, completed = _logs_of(customer, completed_id, event="payout.completed")
+    # Then Paystream's payment.completed is there as payout.completed, processed, with its body as it came
+    assert completed["status"] == "success"
+    assert completed["receivedAt"] <= completed["processedAt"]
+    assert (completed["payload"]["type"], completed["payload"]["data"]["amount"]) == ("payment.completed", 44_750)
+    # and so is everything else that it told of this payment, each once, the newest first
+    payment_id = completed["payload"]["data"]["paymentId"]
+    logs = [log for log in customer.items(LOGS) if log["payload"]["data"].get("paymentId") == payment_id]
+    assert [log["event"] for log in logs] == ["payout.completed", "payout.processing", "payout.created"]
+    assert {log["payoutId"] for log in logs} == {completed_id}
+
+
+def test_logs_are_filtered_by_event(customer: Customer, driver_id: str) -> None:
+    # Given a payout that failed
+    payout_id = customer.pay(driver_id, 45_000, description="[simulate:fail:BANK_REJECTED]")["id"]
+    customer.until_payout(payout_id, "failed")
+    # When only failures are asked for
+    _until_processed(customer, payout_id, "payout.failed")
+    # Then there are only failures
+    assert {log["event"] for log in customer.items(LOGS, event="payout.failed")} == {"payout.failed"}
+    assert _logs_of(customer, payout_id, event="payout.completed") == []
+
+
+def test_notice_in_the_shape_of_the_reference_is_logged_as_it_came(
+    stack: Stack, customer: Customer, completed_id: str
+) -> None:
+    # When a notice in the reference's shape tells once more that a payout is completed
+    told = {
+        "event": "payout.completed",
+        "timestamp": "2026-02-08T10:00:00Z",
+        "data": {"payoutId": completed_id, "status": "completed", "amount": 45_000},
+        "signature": f"t=1234567890,v1={uuid.uuid4().hex}",
+    }
+    assert notice.send_signed(stack["gateway"], told, stack["webhook_secret"]).status == 200
+    # Then its log shows it whole
+    until(
+        lambda: told in [log["payload"] for log in _logs_of(customer, completed_id, event="payout.completed")],
+        "the notice is in the logs, word by word",
+    )
+
+
+def test_logs_are_the_customers_own(
+    stack: Stack, customer: Customer, completed_id: str, production: Customer, production_driver: Any
+) -> None:
+    # Given a completed payout in each wallet, and a notice about nobody's payment
+    production.fund(2_000)
+    live_id = production.pay(production_driver["id"], 2_000)["id"]
+    strange_id = f"evt_{uuid.uuid4().hex}"
+    strange = {
+        "id": strange_id,
+        "type": "payment.completed",
+        "data": {"paymentId": "pay_from_somewhere_else", "amount": 1, "status": "completed"},
+        "timestamp": "2026-02-08T10:00:00Z",
+    }
+    assert notice.send_signed(stack["gateway"], strange, stack["webhook_secret"]).status == 200
+    _until_processed(production, live_id, "payout.completed")
+    # When each looks at the logs
+    sandbox_logs, live_logs = list(customer.items(LOGS)), list(production.items(LOGS))
+    # Then nobody sees what is somebody else's
+    assert live_id not in [log["payoutId"] for log in sandbox_logs]
+    assert completed_id not in [log["payoutId"] for log in live_logs]
+    assert not {log["id"] for log in sandbox_logs} & {log["id"] for log in live_logs}
+    assert strange_id not in json.dumps(sandbox_logs + live_logs)
+
+
+def test_logs_of_another_carrier_are_not_shown(
+    carrier: Customer, three_drivers: list[str], organization: Organization
+) -> None:
+    # Given a carrier with logs
+    payout_id = carrier.pay(three_drivers[0], 45_000)["id"]
+    carrier.until_payout(payout_id, "completed")
+    _until_processed(carrier, payout_id, "payout.completed")
+    # When another one looks at the logs, also of an event that there was, then there are none
+    other = organization.sandbox()
+    assert (other.get(LOGS).data["items"], other.get(LOGS).data["total"]) == ([], 0)
+    assert other.get(LOGS, event="payout.completed").data["items"] == []
+
+
+def test_logs_come_page_after_page(customer: Customer, completed_id: str) -> None:
+    # When logs are listed
+    data = customer.get(LOGS).data
+    # Then there are 50 on a page
+    assert (data["page"], data["pageSize"]) == (1, 50)
+    assert data["hasNextPage"] is (data["total"] > 50)
+    assert len(data["items"]) == min(data["total"], 50)
+    first = customer.get(LOGS, pageSize=1).data
+    assert (len(first["items"]), first["hasNextPage"]) == (1, True)
+    for query in ({"pageSize": 101}, {"page": 0}):
+        assert customer.get(LOGS, **query).status == 400

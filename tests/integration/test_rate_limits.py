@@ -1,0 +1,55 @@
+"""Rate limits: exact over several gateways, and local while Redis is away."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from gateway.rate_limits import BURST, RateLimits, Taken
+from shared.ids import new_id
+from shared.settings import Settings
+
+
+@pytest.fixture
+def limited(settings: Settings) -> Settings:
+    """Sixty requests a minute."""
+    return msgspec.structs.replace(settings, rate_limit_per_minute=60)
+
+
+def hammer(settings: Settings, gateways: int, requests: int, per_minute: int | None = None) -> list[Taken]:
+    """So many requests of one new caller, at once, spread over the gateways."""
+
+    async def run() -> list[Taken]:
+        doors = [RateLimits(settings) for _ in range(gateways)]
+        caller = new_id().hex
+        asked = (doors[number % gateways].take(caller, per_minute) for number in range(requests))
+        taken = await asyncio.gather(*asked)
+        for door in doors:
+            await door.close()
+        return taken
+
+    return asyncio.run(run())
+
+
+def test_gateways_count_together(limited: Settings) -> None:
+    """Of 400 at once over four gateways the burst passes, and what a second or two refills."""
+    taken = hammer(limited, 4, 400)
+    passed = [one for one in taken if one.retry_after_seconds is None]
+    assert 60 * BURST <= len(passed) <= 60 * BURST + 5
+    assert {one.limit for one in taken} == {60}
+    assert min(one.remaining for one in taken) == 0
+    refused = [one for one in taken if one.retry_after_seconds is not None]
+    assert all(one.headers()["Retry-After"] == "1" for one in refused)
+
+
+def test_a_key_may_have_a_limit_of_its_own(limited: Settings) -> None:
+    """More, or less."""
+    taken = hammer(limited, 2, 50, per_minute=10)
+    assert 20 <= sum(one.retry_after_seconds is None for one in taken) <= 21
+
+
+def test_without_redis_each_gateway_counts_for_itself(limited: Settings) -> None:
+    """Nobody is refused because Redis is down, and nobody may do what he likes."""
+    nowhere = msgspec.structs.replace(limited, redis_url="redis://127.0.0.1:1/0")
+    taken = hammer(nowhere, 1, 200)
+    assert 60 * BURST <= sum(one.retry_after_seconds is None for one in taken) <= 60 * BURST + 5
