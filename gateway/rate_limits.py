@@ -27,6 +27,9 @@ CALLERS_REMEMBERED: Final = 10_000
 BURST: Final = 2
 """How many minutes' requests may come at once."""
 
+ACCOUNT_FAILURES: Final = 5
+"""Failed sign-ins a minute for each account; twice as many at once."""
+
 LIMITED = Counter("ovnpay_rate_limited_total", "Requests refused because their caller sent too many.")
 LOCAL = Counter("ovnpay_rate_limit_local_total", "Requests counted by this gateway alone, for Redis was away.")
 
@@ -58,11 +61,13 @@ class RateLimits:
 
     def __init__(self, settings: Settings) -> None:
         self.per_minute = settings.rate_limit_per_minute
+        self._address_failures = settings.sign_in_failures_per_minute
         options = {"SOCKET_TIMEOUT": REDIS_SECONDS_MAX, "SOCKET_CONNECT_TIMEOUT": REDIS_SECONDS_MAX}
         self._redis = RedisStore(server=settings.redis_url, options=options)
         self._memory = MemoryStore(options={"MAX_SIZE": CALLERS_REMEMBERED})
         self._shared: dict[int, Throttled] = {}
         self._local: dict[int, Throttled] = {}
+        self._failures: dict[int, Throttled] = {}
         self._rest_until = 0.0
         self._free = asyncio.Semaphore(REDIS_CONNECTIONS_MAX)
 
@@ -86,6 +91,26 @@ class RateLimits:
         if wait is not None:
             LIMITED.inc()
         return Taken(limit, result.state.remaining, math.ceil(time.time() + result.state.reset_after), wait)
+
+    async def failed_before(self, account: str, address: str) -> int | None:
+        """How many seconds to wait, where sign-ins to the account or from the address have failed too often; None: go
+        on. Each gateway counts for itself: an attacker gains little by knocking at another."""
+        waits = []
+        for throttled, name in self._sign_ins(account, address):
+            state = await throttled.peek(name)
+            if state.remaining < 1:
+                waits.append(max(math.ceil(state.retry_after), 1))
+        return max(waits, default=None)
+
+    async def failed(self, account: str, address: str) -> None:
+        """Counts a failed sign-in."""
+        for throttled, name in self._sign_ins(account, address):
+            await throttled.limit(name)
+
+    def _sign_ins(self, account: str, address: str) -> list[tuple[Throttled, str]]:
+        by_account = _throttled(self._failures, ACCOUNT_FAILURES, self._memory)
+        by_address = _throttled(self._failures, self._address_failures, self._memory)
+        return [(by_account, f"account:{account}"), (by_address, f"address:{address}")]
 
     async def _ask_redis(self, caller: str, limit: int) -> rate_limiter.RateLimitResult | None:
         async with self._free:

@@ -45,6 +45,9 @@ class Services:
     webhook_intake: WebhookIntake
     password_thread: ThreadPoolExecutor
     """Checks passwords, one at a time: each takes a core for tens of milliseconds."""
+    large: asyncio.Semaphore
+    """Held by changes of thousands of rows, which hold a wallet's lock for long: one at a time, so that others get
+    their turn between them, and threads stay free."""
     under_way: int = 0
     """Reads and changes that run or wait for a thread."""
 
@@ -75,10 +78,10 @@ class Services:
 
         return await self._threaded(run)
 
-    async def read_key(self, work: Callable[[sa.Connection], Credential | None]) -> Credential | None:
-        """Looks a key up, on a thread and a connection that other reads can't occupy."""
+    async def read_key(self, work: Callable[[sa.Connection], Result]) -> Result:
+        """Looks a key up, or asks for a sign of life, on a thread and a connection that other reads can't occupy."""
 
-        def run() -> Credential | None:
+        def run() -> Result:
             with self.key_engine.connect() as connection:
                 return work(connection)
 

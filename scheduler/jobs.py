@@ -7,7 +7,7 @@ import sqlalchemy as sa
 import structlog
 from prometheus_client import Counter, Gauge
 
-from shared import due, idempotency
+from shared import due, idempotency, sessions
 from shared.broker import Doorbell
 from shared.clock import Clock
 from shared.ledger.reading import breaks
@@ -90,7 +90,7 @@ class Jobs:
         LEDGER_PROVED.set_to_current_time()
 
     def forget_expired_keys(self) -> None:
-        """Deletes idempotency keys past their lifetime."""
+        """Deletes idempotency keys past their lifetime, and sessions that are long over."""
         forgotten = 0
         for _ in range(100):
             with self.engine.begin() as connection:
@@ -100,3 +100,5 @@ class Jobs:
                 break
         if forgotten:
             logger.info("idempotency_keys.forgotten", count=forgotten)
+        with self.engine.begin() as connection:
+            sessions.forget_over(connection, self.clock.now(), limit=10_000)

@@ -79,6 +79,7 @@ def read(body: bytes) -> Notice:
     """
     try:
         content = msgspec.json.decode(body, type=_Body)
+        msgspec.json.decode(body)  # what is in fields that we don't know has to be JSON, too
     except (ValueError, RecursionError) as error:  # DecodeError, UnicodeDecodeError
         raise Malformed(f"The body is not a Paystream event: {error}") from error
     kind = content.type or content.event
@@ -235,9 +236,15 @@ def _place_early(connection: sa.Connection, event_ids: Sequence[uuid.UUID]) -> N
     event of the same payment says so."""
     connection.execute(
         sa.text("""
-            UPDATE provider_events AS early SET payout_id = payouts.id, wallet_id = payouts.wallet_id
-            FROM provider_events AS handled JOIN payouts ON payouts.id = handled.payout_id
-            WHERE handled.id = ANY(:ids) AND early.payment_id = handled.payment_id AND early.wallet_id IS NULL
+            WITH early AS (
+                SELECT early.id, payouts.id AS payout_id, payouts.wallet_id
+                FROM provider_events AS handled
+                JOIN payouts ON payouts.id = handled.payout_id
+                JOIN provider_events AS early ON early.payment_id = handled.payment_id AND early.wallet_id IS NULL
+                WHERE handled.id = ANY(:ids) FOR UPDATE OF early SKIP LOCKED
+            )
+            UPDATE provider_events SET payout_id = early.payout_id, wallet_id = early.wallet_id
+            FROM early WHERE provider_events.id = early.id
         """),
         {"ids": list(event_ids)},
     )
@@ -294,10 +301,14 @@ def log(connection: sa.Connection, wallet_id: uuid.UUID, wanted: Wanted, *, even
 def log_public(row: LogRow) -> dict[str, Any]:
     """The webhook in the API's shape (reference: Webhook Logs). Paystream's payment is our payout."""
     subject, dot, state = row.type.partition(".")
+    try:
+        payload = msgspec.json.decode(row.body)
+    except (ValueError, RecursionError):
+        payload = {}
     return {
         "id": show(LOG, row.id),
         "event": f"payout.{state}" if dot and subject == "payment" else row.type,
-        "payload": msgspec.json.decode(row.body),
+        "payload": payload,
         "receivedAt": rfc3339(row.received_at),
         "processedAt": row.handled_at and rfc3339(row.handled_at),
         "status": LOG_STATUSES[row.status],

@@ -12,6 +12,8 @@ from shared.keys.tokens import generate_session, hashed
 LIFETIME: Final = timedelta(hours=24)
 IDLE_MOST: Final = timedelta(hours=2)
 SEEN_NOTED_EVERY: Final = timedelta(minutes=1)
+KEPT: Final = timedelta(days=30)
+"""How long after its end a session can still be looked at by us."""
 
 
 class Account(NamedTuple):
@@ -90,3 +92,12 @@ def end(connection: sa.Connection, token_hash: bytes, now: datetime) -> None:
         sa.text("UPDATE sessions SET revoked_at = :now WHERE token_hash = :token_hash AND revoked_at IS NULL"),
         {"token_hash": token_hash, "now": now},
     )
+
+
+def forget_over(connection: sa.Connection, now: datetime, *, limit: int) -> int:
+    """Deletes at most `limit` sessions that have been over for a month. Returns how many."""
+    done = connection.execute(
+        sa.text("DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < :before LIMIT :limit)"),
+        {"before": now - KEPT, "limit": limit},
+    )
+    return done.rowcount

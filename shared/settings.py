@@ -72,6 +72,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Requests a minute for each API key that has no limit of its own, and for each signed-in user; twice as many may
     come at once."""
 
+    sign_in_failures_per_minute: int = 30
+    """Failed sign-ins a minute for each address, twice as many at once; behind a proxy all come from one. An account
+    has five, whatever this says."""
+
     intake_queue_size: int = 5000
     """Requests that may wait for the next group commit; one more is answered 503."""
 

@@ -30,13 +30,22 @@ def user(account: Account) -> dict[str, Any]:
     return {"email": account.email, "role": account.role, "organization": account.organization}
 
 
-@operation(body=Login, answer=shapes.SessionStarted, refuses=("INVALID_CREDENTIALS",))
+@operation(body=Login, answer=shapes.SessionStarted, refuses=("INVALID_CREDENTIALS", "TOO_MANY_ATTEMPTS"))
 async def login(request: web.Request, body: Login) -> web.Response:
     """Signs a user in.
 
     The token opens the developer and admin endpoints; it ends after two idle hours, or a day.
     """
     services = request.app[SERVICES]
+    account_name, address = body.email.lower(), str(request.remote)
+    wait = await services.rate_limits.failed_before(account_name, address)
+    if wait is not None:
+        raise ApiError(
+            429,
+            "TOO_MANY_ATTEMPTS",
+            f"Too many failed sign-ins; wait {wait} s",
+            headers={"Retry-After": str(wait)},
+        )
     found = await services.read(lambda connection: sessions.find_account(connection, body.email))
     password_hash = None if found is None else found[1]
     try:
@@ -47,6 +56,7 @@ async def login(request: web.Request, body: Login) -> web.Response:
             503, "SERVICE_UNAVAILABLE", "Too many sign-ins at once; try again", headers={"Retry-After": "1"}
         ) from None
     if found is None or not right:
+        await services.rate_limits.failed(account_name, address)
         raise ApiError(401, "INVALID_CREDENTIALS", "The email or the password is wrong")
     account, now = found[0], services.clock.now()
     started = await services.write(

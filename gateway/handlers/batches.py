@@ -1,5 +1,6 @@
 """Endpoints of batches: create, list, get, release, run; and of those that are scheduled."""
 
+import asyncio
 import enum
 import uuid
 from datetime import datetime
@@ -66,7 +67,9 @@ async def create(request: web.Request, body: CreateBatch) -> web.Response:
     """
     services, wallet, batch_id = request.app[SERVICES], wallet_id(request), new_id()
     scheduled_for = moment(body.scheduledFor, services.clock.now()) if body.scheduledFor is not None else None
-    orders = [_order(request, content, body.urgency, batch_id) for content in body.payouts]
+    orders = await asyncio.to_thread(
+        lambda: [_order(request, content, body.urgency, batch_id) for content in body.payouts]
+    )
     new = NewBatch(batch_id, wallet, body.name, Rail(body.urgency.value), scheduled_for, orders)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
@@ -80,7 +83,8 @@ async def create(request: web.Request, body: CreateBatch) -> web.Response:
             ]
         return shown
 
-    return await once(request, work)
+    async with services.large:
+        return await once(request, work)
 
 
 def _order(request: web.Request, content: Any, urgency: Urgency, batch_id: uuid.UUID) -> Order | Refusal:
@@ -180,7 +184,8 @@ async def _release(request: web.Request) -> web.Response:
             "processedAt": released_at,
         }
 
-    answer = await once(request, work)
+    async with services.large:
+        answer = await once(request, work)
     services.doorbell.ring(broker.SUBMIT_PAYOUTS, set_out)
     return answer
 

@@ -30,7 +30,7 @@ from shared.sandbox.scenarios import Scenario
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, examples=["John Smith"])]
 Email = Annotated[
-    str, msgspec.Meta(max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+\Z", examples=["john@example.com"])
+    str, msgspec.Meta(max_length=254, pattern=r"^[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+\Z", examples=["john@example.com"])
 ]
 Phone = Annotated[str, msgspec.Meta(pattern=r"^\+[1-9][0-9]{6,14}\Z", examples=["+15551234567"])]
 

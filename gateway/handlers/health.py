@@ -22,7 +22,7 @@ async def health(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     try:
         async with asyncio.timeout(DATABASE_SECONDS_MAX):
-            await services.read(lambda connection: connection.scalar(sa.text("SELECT 1")))
+            await services.read_key(lambda connection: connection.scalar(sa.text("SELECT 1")))
     except (TimeoutError, sa.exc.SQLAlchemyError):
         raise ApiError(
             503, "SERVICE_UNAVAILABLE", "The database does not answer", headers={"Retry-After": "1"}

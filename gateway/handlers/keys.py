@@ -92,7 +92,7 @@ def _all(request: web.Request, services: Services, rows: list[life.KeyRow]) -> w
     return flat(request, keys=shown, total=len(shown), has_next_page=False)
 
 
-@operation(body=CreateKey, answer=shapes.NewApiKey, flat=True)
+@operation(body=CreateKey, answer=shapes.NewApiKey, flat=True, refuses=("TOO_MANY_KEYS",))
 async def create(request: web.Request, body: CreateKey) -> web.Response:
     """Creates an API key.
 

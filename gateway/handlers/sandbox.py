@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from gateway.keyring import REMEMBERED_SECONDS
 from gateway.operation import operation
 from gateway.state import CREDENTIAL, SERVICES
 from shared import broker, ledger
+from shared.batches import release
 from shared.drivers import rows as drivers
 from shared.errors import Forbidden
 from shared.lists import Wanted
@@ -44,8 +46,10 @@ async def reset(request: web.Request) -> web.Response:
     _sandbox_only(request)
     services, organization_id = request.app[SERVICES], request[CREDENTIAL].organization_id
     now = services.clock.now()
-    await services.write(lambda connection: resetting(connection, organization_id, now))
+    old_wallet = await services.write(lambda connection: resetting(connection, organization_id, now))
     services.keyring.forget()
+    for batch_id in await services.read(lambda connection: release.waiting(connection, old_wallet)):
+        await services.write(partial(release.cancel, wallet_id=old_wallet, batch_id=batch_id, now=now))
     await asyncio.sleep(REMEMBERED_SECONDS)  # other gateways remember the old wallet for that long
     return flat(request, message="Sandbox state reset successfully")
 
@@ -70,7 +74,11 @@ async def state(request: web.Request) -> web.Response:
     return success(request, await request.app[SERVICES].read(read))
 
 
-@operation(answer=shapes.SandboxSeeded, flat=True, refuses=(*REFUSES, "INSUFFICIENT_FUNDS", "KYC_PENDING"))
+@operation(
+    answer=shapes.SandboxSeeded,
+    flat=True,
+    refuses=(*REFUSES, "INSUFFICIENT_FUNDS", "KYC_PENDING", "KYC_REJECTED", "DRIVER_INACTIVE"),
+)
 async def seed(request: web.Request) -> web.Response:
     """Fills the sandbox with five drivers and ten payouts; what is there already is left alone.
 
@@ -87,7 +95,7 @@ async def seed(request: web.Request) -> web.Response:
         async with asyncio.timeout(VERIFICATION_SECONDS_MAX):
             while True:
                 known = await services.read(lambda connection: seeding.drivers(connection, wallet))
-                if known.waiting == 0:
+                if known.waiting == 0 and len(known.ids) == len(seeding.DRIVERS):
                     break
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
     except TimeoutError:

@@ -87,7 +87,11 @@ def stats(connection: sa.Connection, wallet_id: uuid.UUID) -> Stats:
     """The wallet's batches with a time: how many in each status, what is to come, and when."""
     rows = connection.execute(
         sa.text("""
-            SELECT status, count(*), sum(amount_cents), min(scheduled_for) FROM batches
+            SELECT status, count(*), sum(upcoming.cents), min(scheduled_for) FROM batches
+            LEFT JOIN LATERAL (
+                SELECT sum(payouts.amount_cents) AS cents FROM payouts
+                WHERE payouts.batch_id = batches.id AND payouts.status = 'validated' AND batches.status = 'queued'
+            ) AS upcoming ON true
             WHERE wallet_id = :wallet_id AND scheduled_for IS NOT NULL GROUP BY status
         """),
         {"wallet_id": wallet_id},
@@ -97,7 +101,7 @@ def stats(connection: sa.Connection, wallet_id: uuid.UUID) -> Stats:
     queued = found.get(BatchStatus.QUEUED)
     return Stats(
         {status.value: found[status][1] if status in found else 0 for status in shown},
-        int(queued[2]) if queued else 0,
+        int(queued[2] or 0) if queued else 0,
         queued[3] if queued else None,
     )
 

@@ -25,7 +25,8 @@ REASON: Final = "released with its batch"
 _WAITING = sa.text("""
     SELECT payouts.id, payouts.amount_cents, drivers.status, drivers.kyc_status
     FROM payouts JOIN drivers ON drivers.id = payouts.driver_id
-    WHERE payouts.batch_id = :id AND payouts.status = 'validated' AND NOT payouts.reserved
+    WHERE payouts.batch_id = :id AND payouts.wallet_id = :wallet_id
+          AND payouts.status = 'validated' AND NOT payouts.reserved
     ORDER BY payouts.id FOR UPDATE OF payouts
 """)
 
@@ -61,10 +62,11 @@ def release(
 ) -> Released | Refusal:
     """Releases a batch that waits, or that could not be released before. Again, it changes nothing.
 
-    A refusal for lack of money is written down: the batch is `failed` and says what is missing, nothing has moved,
-    and it can be released once the wallet is funded. Payouts whose driver can't be paid any more are canceled.
+    A refusal for lack of money is written down: the batch is `failed` and says what is missing, nothing has moved, and
+    it can be released once the wallet is funded. One whose time is still to come stays `queued`. Payouts whose driver
+    can't be paid any more are canceled.
     """
-    waiting = connection.execute(_WAITING, {"id": batch_id}).all()
+    held = connection.execute(_WAITING, {"id": batch_id, "wallet_id": wallet_id}).all()
     available = ledger.lock(connection, [wallet_id]).get(wallet_id, 0)
     batch = locked(connection, wallet_id, batch_id)
     if batch is None:
@@ -74,8 +76,9 @@ def release(
     if batch.status != BatchStatus.QUEUED and batch.failure_code is None:
         return Released(batch, [])
     moves, cancels, required = [], [], 0
-    for row in waiting:
-        refusal = not_payable(row.status, row.kyc_status)
+    for row in held:
+        pending = scenario is Scenario.KYC_PENDING
+        refusal = not_payable(*(("pending", "pending") if pending else (row.status, row.kyc_status)))
         if refusal is None:
             required += row.amount_cents
             moves.append(Move(row.id, REASON, next_action_at=now + grace))
@@ -107,17 +110,22 @@ def release_due(
     return None if wallet_id is None else release(connection, wallet_id, batch_id, now, grace=grace)
 
 
-def cancel_all(connection: sa.Connection, wallet_id: uuid.UUID, now: datetime) -> None:
-    """Calls off every batch of the wallet that is not released, with its payouts."""
-    ids = connection.scalars(
-        sa.text("""
-            SELECT payouts.id FROM payouts JOIN batches ON batches.id = payouts.batch_id
-            WHERE batches.wallet_id = :wallet_id AND released_at IS NULL AND batches.status IN ('queued', 'failed')
-                  AND payouts.status = 'validated'
-            ORDER BY payouts.id FOR UPDATE OF payouts
-        """),
-        {"wallet_id": wallet_id},
+def waiting(connection: sa.Connection, wallet_id: uuid.UUID) -> list[uuid.UUID]:
+    """The wallet's batches that are not released and can be."""
+    return list(
+        connection.scalars(
+            sa.text("""
+                SELECT id FROM batches
+                WHERE wallet_id = :wallet_id AND released_at IS NULL AND status IN ('queued', 'failed') ORDER BY id
+            """),
+            {"wallet_id": wallet_id},
+        )
     )
+
+
+def cancel(connection: sa.Connection, wallet_id: uuid.UUID, batch_id: uuid.UUID, now: datetime) -> None:
+    """Calls a batch off that is not released, with its payouts."""
+    ids = [row.id for row in connection.execute(_WAITING, {"id": batch_id, "wallet_id": wallet_id})]
     moves = [Move(payout_id, "canceled with its batch") for payout_id in ids]
     transition(connection, moves, PayoutStatus.VALIDATED, PayoutStatus.CANCELED, now)
 
@@ -141,6 +149,8 @@ def _not_covered(
 ) -> InsufficientFunds:
     message = "The wallet's available balance does not cover this batch"
     refusal = InsufficientFunds(message, available=available, required=required, missing=max(required - available, 0))
+    if batch.scheduled_for is not None and batch.scheduled_for > now:
+        return refusal  # asked for before its time: it stays queued, and is released then if the money is there
     sentence = f"{message}: {required} cents are needed, {available} are available"
     row = connection.execute(_NOT_COVERED, {"id": batch.id, "code": refusal.code, "message": sentence}).one()
     tell(connection, [BatchRow._make(row)], now, "batch.failed")

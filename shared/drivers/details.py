@@ -71,6 +71,7 @@ def unseal(sealed: bytes, pepper: str) -> Details:
     return msgspec.json.decode(_cipher(pepper).decrypt(sealed), type=Details)
 
 
-def key_for(driver_id: uuid.UUID, sealed: bytes) -> str:
-    """The idempotency key under which sealed details are passed on: the same as long as they are."""
-    return f"details-{driver_id.hex}-{hashlib.sha256(sealed).hexdigest()[:32]}"
+def key_for(driver_id: uuid.UUID, sealed: bytes, name: str) -> str:
+    """The idempotency key under which sealed details are passed on: the same as long as they, and the name that may
+    go with them, are."""
+    return f"details-{driver_id.hex}-{hashlib.sha256(sealed + name.encode()).hexdigest()[:32]}"

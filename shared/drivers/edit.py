@@ -34,7 +34,8 @@ def update(
     grace: timedelta,
 ) -> DriverRow:
     """Changes a driver. One who is switched on again is what the provider's word makes him: active if verified,
-    else pending or invited. Bank details are passed on by a worker; `grace` is how long its doorbell has.
+    else pending or invited. With new bank details he is not verified until the provider says so again; a worker passes
+    them on, and `grace` is how long its doorbell has.
 
     Raises:
         NotFound: the wallet has no such driver.
@@ -43,7 +44,10 @@ def update(
         sa.text("""
             UPDATE drivers SET name = coalesce(:name, name), email = coalesce(:email, email),
                 phone = CASE WHEN :no_phone THEN NULL ELSE coalesce(:phone, phone) END, updated_at = :now,
+                kyc_status = CASE WHEN CAST(:sealed_details AS bytea) IS NULL THEN kyc_status ELSE 'pending' END,
                 status = CASE
+                    WHEN CAST(:sealed_details AS bytea) IS NOT NULL AND status = 'active' AND :active IS NOT FALSE
+                    THEN 'pending'
                     WHEN CAST(:active AS boolean) IS NULL THEN status
                     WHEN NOT :active THEN 'inactive'
                     WHEN kyc_status = 'verified' THEN 'active'

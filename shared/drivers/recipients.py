@@ -54,7 +54,7 @@ class HeldDriver(NamedTuple):
         details: dict[str, Any] = msgspec.to_builtins(unseal(self.sealed_details, pepper))
         account = details["bankAccount"]
         account["accountHolderName"] = account.get("accountHolderName") or self.name
-        return add_method_call(self.mode, self.recipient_id, details, key_for(self.id, self.sealed_details))
+        return add_method_call(self.mode, self.recipient_id, details, key_for(self.id, self.sealed_details, self.name))
 
     @property
     def passes_details(self) -> bool:
@@ -93,6 +93,8 @@ def record(connection: sa.Connection, held: HeldDriver, outcome: Outcome, now: d
     if isinstance(outcome, Accepted):
         try:
             changes |= _progress(held, outcome.data, now)
+            # A refused account is still refused when those that he has are verified again.
+            changes["same_error"] = held.recipient_id is not None and not held.passes_details
             if held.passes_details:
                 changes |= {"last4": held.last4(pepper), "passed_on": True}
         except UnexpectedAnswer as error:
@@ -100,7 +102,13 @@ def record(connection: sa.Connection, held: HeldDriver, outcome: Outcome, now: d
     if isinstance(outcome, Rejected) and held.recipient_id is not None and not held.passes_details:
         outcome = Unknown(f"the question was refused: {outcome.code} {outcome.message}")
     if isinstance(outcome, Rejected):
-        changes |= {"error": f"{outcome.code}: {outcome.message}", "due": None, "passed_on": held.passes_details}
+        # A refused account leaves those that the provider has: it is asked about them.
+        asked_at = now + timedelta(seconds=VERIFICATION_FIRST_SECONDS) if held.passes_details else None
+        changes |= {
+            "error": f"{outcome.code}: {outcome.message}",
+            "due": asked_at,
+            "passed_on": held.passes_details,
+        }
         logger.warning("driver.refused", driver=show(DRIVER, held.id), code=outcome.code)
     elif isinstance(outcome, Throttled):
         changes["due"] = now + timedelta(seconds=outcome.retry_after_seconds)
@@ -112,12 +120,21 @@ def record(connection: sa.Connection, held: HeldDriver, outcome: Outcome, now: d
                 next_action_at = CASE WHEN sealed_details IS DISTINCT FROM :sealed THEN :now ELSE :due END,
                 sealed_details = CASE WHEN :passed_on AND sealed_details = :sealed THEN NULL ELSE sealed_details END,
                 bank_account_last4 = coalesce(:last4, bank_account_last4),
-                attempts = :attempts, last_error = :error, recipient_id = coalesce(recipient_id, :recipient_id),
+                attempts = :attempts,
+                last_error = CASE WHEN :same_error THEN last_error ELSE :error END,
+                recipient_id = coalesce(recipient_id, :recipient_id),
                 status = CASE WHEN status = 'inactive' THEN status ELSE coalesce(:status, status) END,
                 kyc_status = coalesce(:kyc_status, kyc_status), updated_at = :now
             WHERE id = :id AND lease_token = :token
         """),
-        {"recipient_id": None, "status": None, "kyc_status": None, "last4": None, "passed_on": False}
+        {
+            "recipient_id": None,
+            "status": None,
+            "kyc_status": None,
+            "last4": None,
+            "passed_on": False,
+            "same_error": False,
+        }
         | changes
         | {"id": held.id, "token": held.token, "now": now, "sealed": held.sealed_details},
     )

@@ -94,6 +94,10 @@ def find(connection: sa.Connection, key_hash: bytes, now: datetime) -> Credentia
     key_id, wallet_id, organization_id, mode, currency, scopes, expires_at, rate_limit, last_used_at = row
     if last_used_at is None or last_used_at < now - USE_NOTED_EVERY:
         connection.execute(
-            sa.text("UPDATE api_keys SET last_used_at = :now WHERE id = :id"), {"id": key_id, "now": now}
+            sa.text("""
+                UPDATE api_keys SET last_used_at = :now
+                WHERE id = (SELECT id FROM api_keys WHERE id = :id FOR NO KEY UPDATE SKIP LOCKED)
+            """),
+            {"id": key_id, "now": now},
         )
     return Credential(key_id, wallet_id, organization_id, mode, currency, frozenset(scopes), expires_at, rate_limit)

@@ -17,6 +17,10 @@ from shared.keys.tokens import KEY_PREFIXES, generate, hashed
 from shared.lists import Page, Wanted, chosen
 from shared.models.organizations import ApprovalStatus, Mode
 
+KEYS_MAX = 1_000
+"""Keys of one user that are not revoked."""
+LISTED_MAX = 2_000
+
 NOTE = "Save this key now. It will not be shown again."
 PENDING_NOTE = "A production key has to be approved by an owner or admin; the key is shown once, at approval."
 
@@ -108,7 +112,8 @@ def shown(row: KeyRow, now: datetime) -> dict[str, Any]:
 def of_user(connection: sa.Connection, user_id: uuid.UUID) -> list[KeyRow]:
     """The keys that a user has asked for, newest first."""
     rows = connection.execute(
-        sa.text(f"{_SELECT} WHERE created_by = :user_id ORDER BY api_keys.id DESC"), {"user_id": user_id}
+        sa.text(f"{_SELECT} WHERE created_by = :user_id ORDER BY api_keys.id DESC LIMIT :most"),
+        {"user_id": user_id, "most": LISTED_MAX},
     )
     return [KeyRow._make(row) for row in rows]
 
@@ -180,7 +185,22 @@ def request(
     pepper: str,
     now: datetime,
 ) -> Made:
-    """Writes a key down: a sandbox key is made at once, a production key waits for an admin."""
+    """Writes a key down: a sandbox key is made at once, a production key waits for an admin.
+
+    Raises:
+        Conflict: the user has as many as he may.
+    """
+    # A sandbox reset under way puts another wallet in place: wait for it.
+    connection.execute(
+        sa.text("SELECT FROM organizations WHERE id = :organization_id FOR SHARE"),
+        {"organization_id": organization_id},
+    )
+    usable = connection.scalar(
+        sa.text("SELECT count(*) FROM api_keys WHERE created_by = :user_id AND revoked_at IS NULL"),
+        {"user_id": user_id},
+    )
+    if usable is not None and usable >= KEYS_MAX:
+        raise Conflict(f"You have {KEYS_MAX} keys that are not revoked; revoke one first", code="TOO_MANY_KEYS")
     sandbox = new.mode is Mode.SANDBOX
     text = generate(new.mode) if sandbox else None
     key_id = new_id()

@@ -50,6 +50,7 @@ class Driver(Leased, Base):
             postgresql_where=sa.text("deleted_at IS NULL"),
         ),
         sa.Index("ix_drivers_wallet_id_id", "wallet_id", sa.text("id DESC")),
+        sa.Index("ix_drivers_wallet_id_ovn_driver_id", "wallet_id", "ovn_driver_id"),
         sa.Index(
             "ix_drivers_wallet_id_status_id",
             "wallet_id",

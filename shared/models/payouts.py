@@ -71,8 +71,10 @@ class Payout(Base):
             "ix_payouts_live_load",
             "driver_id",
             "load_id",
+            "id",
             postgresql_where=sa.text(
-                "load_id IS NOT NULL AND status IN ('validated', 'queued', 'processing', 'completed')"
+                "load_id IS NOT NULL "
+                "AND (status IN ('validated', 'queued', 'processing', 'completed') OR held_reason IS NOT NULL)"
             ),
         ),
     )

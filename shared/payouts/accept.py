@@ -92,6 +92,7 @@ def accept(
     """
     left = dict(available)
     answers: list[PayoutRow | Refusal] = []
+    known = _still(connection, orders, known)
     live = live_loads(connection, loads_of(orders))
     for order in orders:
         try:
@@ -155,6 +156,25 @@ def _drivers(connection: sa.Connection, orders: Sequence[Order]) -> dict[tuple[u
     return {(row.wallet_id, row.id): _Driver(*row) for row in rows}
 
 
+def _still(connection: sa.Connection, orders: Sequence[Order], known: Known) -> Known:
+    """The same, without drivers of instant payouts who have been deleted or switched off since it was read: those
+    payouts set out at once, while the others are looked at again when they are queued. A delete waits for us."""
+    ids = {order.driver_id for order in orders if order.rail is Rail.INSTANT and order.driver_id is not None}
+    if not ids:
+        return known
+    there = set(
+        connection.scalars(
+            sa.text("""
+                SELECT id FROM drivers WHERE id = ANY(:ids) AND deleted_at IS NULL
+                ORDER BY id FOR KEY SHARE
+            """),
+            {"ids": sorted(ids)},
+        )
+    )
+    gone = ids - there
+    return known._replace(drivers={key: driver for key, driver in known.drivers.items() if key[1] not in gone})
+
+
 Load = tuple[uuid.UUID, str]
 """A driver and a load of his."""
 
@@ -165,7 +185,8 @@ def loads_of(orders: Sequence[Order]) -> set[Load]:
 
 
 def live_loads(connection: sa.Connection, loads: Collection[Load]) -> dict[Load, uuid.UUID]:
-    """The first live payout (not failed, canceled or returned) of each of these loads.
+    """The first live payout of each of these loads: not failed, canceled or returned, or one about which the provider
+    contradicts itself. A driver who was deleted and registered again is the same one.
 
     The caller holds the wallets' lock, and so does whoever writes a payout: two requests at the same instant can't
     both find a load free.
@@ -174,12 +195,17 @@ def live_loads(connection: sa.Connection, loads: Collection[Load]) -> dict[Load,
         return {}
     rows = connection.execute(
         sa.text("""
-            SELECT DISTINCT ON (payouts.driver_id, payouts.load_id) payouts.driver_id, payouts.load_id, payouts.id
+            SELECT DISTINCT ON (asked.driver_id, asked.load_id) asked.driver_id, asked.load_id, first.id
             FROM json_to_recordset(CAST(:loads AS json)) AS asked (driver_id uuid, load_id text)
-            JOIN payouts ON payouts.driver_id = asked.driver_id AND payouts.load_id = asked.load_id
-            WHERE payouts.load_id IS NOT NULL
-                  AND payouts.status IN ('validated', 'queued', 'processing', 'completed')
-            ORDER BY payouts.driver_id, payouts.load_id, payouts.id
+            JOIN drivers AS named ON named.id = asked.driver_id
+            JOIN drivers AS same ON same.wallet_id = named.wallet_id AND same.ovn_driver_id = named.ovn_driver_id
+            JOIN LATERAL (
+                SELECT id FROM payouts
+                WHERE payouts.driver_id = same.id AND payouts.load_id = asked.load_id AND payouts.load_id IS NOT NULL
+                      AND (status IN ('validated', 'queued', 'processing', 'completed') OR held_reason IS NOT NULL)
+                ORDER BY payouts.id LIMIT 1
+            ) AS first ON true
+            ORDER BY asked.driver_id, asked.load_id, first.id
         """),
         {"loads": as_rows({"driver_id": driver_id, "load_id": load_id} for driver_id, load_id in loads)},
     )

@@ -141,9 +141,14 @@ def _accepted(
     # Their webhooks may have been faster than the answer.
     early = connection.execute(
         sa.text("""
-            UPDATE provider_events SET wallet_id = :wallet_id, payout_id = matched.payout_id
-            FROM json_to_recordset(CAST(:matched AS json)) AS matched (payout_id uuid, payment_id text)
-            WHERE provider_events.payment_id = matched.payment_id AND wallet_id IS NULL
+            WITH early AS (
+                SELECT provider_events.id, matched.payout_id
+                FROM json_to_recordset(CAST(:matched AS json)) AS matched (payout_id uuid, payment_id text)
+                JOIN provider_events USING (payment_id)
+                WHERE wallet_id IS NULL FOR UPDATE OF provider_events SKIP LOCKED
+            )
+            UPDATE provider_events SET wallet_id = :wallet_id, payout_id = early.payout_id
+            FROM early WHERE provider_events.id = early.id
             RETURNING provider_events.id, status
         """),
         {

@@ -10,6 +10,9 @@ from shared import counts
 from shared.lists import Page, Wanted, chosen
 from shared.payouts.rows import COLUMNS, PayoutRow
 
+COUNTED_MOST = 100_000
+"""How far payouts on their way are counted: what a payroll day has, and not millions."""
+
 _FROM = "(SELECT payouts.*, drivers.name AS driver_name FROM payouts JOIN drivers ON drivers.id = payouts.driver_id)"
 
 
@@ -63,4 +66,5 @@ def _total(connection: sa.Connection, where: str, values: dict[str, Any]) -> int
     if status is None:
         counted = "SELECT payout_count FROM drivers WHERE id = :driver_id AND wallet_id = :wallet_id"
         return connection.scalar(sa.text(counted), values) or 0
-    return connection.scalar(sa.text(f"SELECT count(*) FROM payouts WHERE {where}"), values) or 0
+    counted = f"SELECT count(*) FROM (SELECT FROM payouts WHERE {where} LIMIT :most) AS counted"
+    return connection.scalar(sa.text(counted), values | {"most": COUNTED_MOST}) or 0

@@ -56,7 +56,9 @@ def retry(
                 code="PAYOUT_HELD",
                 status=status,
             )
-        elif refusal := not_payable(row.driver_status, row.kyc_status):
+        elif refusal := not_payable(
+            *(("pending", "pending") if scenario is Scenario.KYC_PENDING else (row.driver_status, row.kyc_status))
+        ):
             answers[payout_id] = refusal
         elif payout_id in doubles and row.duplicate_loads == DuplicateLoads.REFUSE:
             answers[payout_id] = duplicate(doubles[payout_id], "this one was not retried")
@@ -73,7 +75,8 @@ def retry(
                 and (other.driver_id, other.load_id) == (row.driver_id, row.load_id)
             }
             moves.append(Move(payout_id, "retried by the customer", next_action_at=now + grace))
-    _note_doubles(connection, doubles)
+    retried = {move.payout_id for move in moves}
+    _note_doubles(connection, {payout_id: first for payout_id, first in doubles.items() if payout_id in retried})
     moved = transition(connection, moves, PayoutStatus.FAILED, PayoutStatus.QUEUED, now)
     return answers | {row.id: row for row in moved.rows}
 

@@ -8,14 +8,13 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from shared.batches.release import cancel_all
 from shared.models.organizations import DuplicateLoads, Mode
 from shared.organizations import open_wallet
 
 
 def reset(connection: sa.Connection, organization_id: uuid.UUID, now: datetime) -> uuid.UUID:
     """Gives the organization a new sandbox wallet, with its opening balance and the old one's policy; its sandbox keys
-    open that one. Batches of the old one that wait are called off. Returns the new wallet's id."""
+    open that one. Returns the old wallet's id: its batches that wait have to be called off."""
     # One reset at a time: the next one finds the wallet of the one before.
     connection.execute(
         sa.text("SELECT FROM organizations WHERE id = :organization_id FOR NO KEY UPDATE"),
@@ -29,9 +28,10 @@ def reset(connection: sa.Connection, organization_id: uuid.UUID, now: datetime) 
         {"organization_id": organization_id},
     ).one()
     connection.execute(sa.text("UPDATE wallets SET retired_at = :now WHERE id = :id"), {"id": old.id, "now": now})
-    new_id = open_wallet(connection, organization_id, Mode.SANDBOX, now, DuplicateLoads(old.duplicate_loads))
+    new_wallet_id = open_wallet(connection, organization_id, Mode.SANDBOX, now, DuplicateLoads(old.duplicate_loads))
     connection.execute(
-        sa.text("UPDATE api_keys SET wallet_id = :new_id WHERE wallet_id = :id"), {"id": old.id, "new_id": new_id}
+        sa.text("UPDATE api_keys SET wallet_id = :new_id WHERE wallet_id = :id"),
+        {"id": old.id, "new_id": new_wallet_id},
     )
-    cancel_all(connection, old.id, now)
-    return new_id
+    old_id: uuid.UUID = old.id
+    return old_id

@@ -18,9 +18,7 @@ EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "6")
 
 
 @pytest.mark.timeout(900)
-def test_schemathesis_finds_nothing(
-    crowded_stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_schemathesis_finds_nothing(crowded_stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # Given an API key of one organization, and the session of another's owner: so that no key that is revoked is ours
     payer, administrator = Organization(crowded_stack), Organization(crowded_stack)
     carrier = payer.sandbox()

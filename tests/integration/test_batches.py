@@ -4,10 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
+from shared.batches import release as releasing
 from shared.batches.create import ItemsRefused
-from shared.batches.release import Released, cancel_all, release_due
-from shared.errors import Conflict, InsufficientFunds
+from shared.batches.release import Released, release_due
+from shared.errors import Conflict, InsufficientFunds, NotFound
 from shared.models.payouts import PayoutStatus, Rail
 from shared.payouts.cancel import cancel
 from shared.payouts.queue import queue
@@ -78,6 +80,23 @@ def test_too_little_money_fails_the_batch_and_moves_nothing(world: World) -> Non
     assert world.batch_status(batch.id) == "processing"
     world.assert_ledger_right()
     world.assert_figures_right()
+
+
+def test_asked_for_before_its_time_it_stays_queued_where_money_is_missing(world: World) -> None:
+    """And is released at its time, funded or not."""
+    batch, _ = world.batch(45_000, scheduled_for=world.clock.now() + timedelta(hours=1))
+    world.leave_available(100)
+    assert isinstance(world.release(batch.id), InsufficientFunds)
+    assert world.batch_status(batch.id) == "queued"
+    assert world.rows("SELECT next_action_at IS NOT NULL FROM batches WHERE id = :id", id=batch.id) == [(True,)]
+
+
+def test_another_wallets_batch_is_unknown_and_not_locked(world: World, engine: sa.Engine) -> None:
+    """Its payouts can go on meanwhile."""
+    batch, _ = world.batch(45_000)
+    stranger = World(engine)
+    assert isinstance(stranger.release(batch.id), NotFound)
+    assert world.batch_status(batch.id) == "queued"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +191,8 @@ def test_a_sandbox_reset_calls_off_what_waits(world: World) -> None:
     released, _ = world.batch(45_000)
     world.release(released.id)
     with world.engine.begin() as connection:
-        cancel_all(connection, world.wallet_id, world.clock.now())
+        assert releasing.waiting(connection, world.wallet_id) == [waiting.id]
+        releasing.cancel(connection, world.wallet_id, waiting.id, world.clock.now())
     assert world.batch_status(waiting.id) == "canceled"
     assert world.batch_status(released.id) == "processing"
     world.assert_figures_right()

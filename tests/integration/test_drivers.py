@@ -231,13 +231,16 @@ def test_an_unclear_answer_sends_the_same_account_under_the_same_key(world: Worl
 
 
 def test_a_refused_account_is_forgotten_and_said(world: World) -> None:
-    """He is paid as before."""
+    """He is paid as before, once the provider has said that his old account still holds."""
     driver_id = new_driver(world)
     told(world, driver_id, recipient())
     told(world, driver_id, methods("verified"))
     give_account(world, driver_id, "000123456789")
+    assert state(world, driver_id) == ("pending", "pending", True)
     told(world, driver_id, Rejected("VALIDATION_ERROR", "no such routing number"))
     assert kept(world, driver_id) == (None, False)
+    assert state(world, driver_id) == ("pending", "pending", True)
+    told(world, driver_id, methods("verified"))
     assert state(world, driver_id) == ("active", "verified", False)
     with world.engine.connect() as connection:
         row = get(connection, world.wallet_id, driver_id)

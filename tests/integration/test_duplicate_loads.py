@@ -147,3 +147,31 @@ def test_of_two_failed_payouts_for_a_load_only_one_is_retried(refusing: World, d
     with refusing.engine.begin() as connection:
         answers = retry(connection, refusing.wallet_id, both, refusing.clock.now(), grace=GRACE)
     assert [isinstance(answers[payout_id], PayoutRow) for payout_id in both] == [True, False]
+
+
+def test_a_driver_registered_again_is_the_same_one(refusing: World, driver: uuid.UUID) -> None:
+    """Deleted in between: his load is paid."""
+    first = row(refusing.accept(for_load(refusing, driver))[0])
+    with refusing.engine.begin() as connection:
+        queue(connection, [first.id], refusing.clock.now(), grace=GRACE)
+    refusing.end([first.id], PayoutStatus.COMPLETED)
+    again = refusing.driver()
+    refusing.execute("UPDATE drivers SET deleted_at = now(), status = 'inactive' WHERE id = :id", id=driver)
+    refusing.execute(
+        "UPDATE drivers SET ovn_driver_id = (SELECT ovn_driver_id FROM drivers WHERE id = :old) WHERE id = :id",
+        old=driver,
+        id=again,
+    )
+    [answer] = refusing.accept(for_load(refusing, again))
+    assert isinstance(answer, Conflict)
+
+
+def test_a_failed_payout_that_may_have_been_paid_is_live(refusing: World, driver: uuid.UUID) -> None:
+    """Paystream contradicts itself: a person has to look before he is paid again."""
+    first = row(refusing.accept(for_load(refusing, driver))[0])
+    with refusing.engine.begin() as connection:
+        queue(connection, [first.id], refusing.clock.now(), grace=GRACE)
+    refusing.end([first.id], PayoutStatus.FAILED)
+    refusing.execute("UPDATE payouts SET held_reason = 'it says both' WHERE id = :id", id=first.id)
+    [answer] = refusing.accept(for_load(refusing, driver))
+    assert isinstance(answer, Conflict)
