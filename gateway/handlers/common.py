@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from gateway.envelope import ApiError, flat_body, refusal_body, response, success_body
-from gateway.state import CREDENTIAL, REQUEST_ID, SERVICES
+from gateway.state import ACCOUNT, CREDENTIAL, REQUEST_ID, SERVICES
 from shared import idempotency
 from shared.errors import Refusal
 from shared.idempotency import KEY_LENGTH_MAX, Reused, Stored
@@ -71,15 +71,38 @@ async def once(request: web.Request, work: Callable[[sa.Connection, datetime], A
     `work` may raise a Refusal: that is an answer too, and what it had changed is undone. It may also return one, and
     what it has changed stays.
     """
-    services, request_id, wallet = request.app[SERVICES], request[REQUEST_ID], wallet_id(request)
+    return await _once(request, wallet_id(request), work, success_body, lambda data: data)
+
+
+async def once_signed_in(
+    request: web.Request, work: Callable[[sa.Connection, datetime], dict[str, Any]]
+) -> web.Response:
+    """The same for a signed-in user, whose Idempotency-Keys are his own. The answer's fields stand beside `success`; a
+    `key` among them is shown once and not stored, so a repeat has null in its place."""
+
+    def keyless(fields: dict[str, Any]) -> dict[str, Any]:
+        return {**fields, "key": None} if "key" in fields else fields
+
+    return await _once(request, request[ACCOUNT].id, work, flat_body, keyless)
+
+
+async def _once(
+    request: web.Request,
+    scope: uuid.UUID,
+    work: Callable[[sa.Connection, datetime], Any],
+    encode: Callable[[Any, str, datetime], bytes],
+    kept: Callable[[Any], Any],
+) -> web.Response:
+    """Keys are unique within the scope; `kept` is what is remembered of an answer."""
+    services, request_id = request.app[SERVICES], request[REQUEST_ID]
     key = idempotency_key(request)
     fingerprint = idempotency.fingerprint(request.method, request.path, await request.read())
     now = services.clock.now()
 
     def run(connection: sa.Connection) -> tuple[int, bytes, bool]:
         if key is not None:
-            idempotency.lock(connection, wallet, key)
-            stored = idempotency.find(connection, [(wallet, key)], now).get((wallet, key))
+            idempotency.lock(connection, scope, key)
+            stored = idempotency.find(connection, [(scope, key)], now).get((scope, key))
             if stored is not None:
                 if stored.fingerprint != fingerprint:
                     raise Reused(key)
@@ -89,12 +112,14 @@ async def once(request: web.Request, work: Callable[[sa.Connection, datetime], A
                 done = work(connection, now)
             if isinstance(done, Refusal):
                 raise done
-            made = 200, success_body(done, request_id, now)
+            status, body = 200, encode(done, request_id, now)
+            remembered = encode(kept(done), request_id, now) if key is not None else b""
         except Refusal as refusal:
-            made = refusal.status, refusal_body(refusal, request_id, now)
+            status, body = refusal.status, refusal_body(refusal, request_id, now)
+            remembered = body
         if key is not None:
-            idempotency.store(connection, [Stored(wallet, key, fingerprint, *made)], now)
-        return *made, False
+            idempotency.store(connection, [Stored(scope, key, fingerprint, status, remembered)], now)
+        return status, body, False
 
     status, body, replayed = await services.write(run)
     return answer(status, body, replayed=replayed)

@@ -1,16 +1,17 @@
 """Endpoints of API keys: a developer's own, and for admins all of the organization's. They speak snake_case."""
 
 import uuid
-from datetime import timedelta
-from typing import Annotated, Final, Literal
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
+import sqlalchemy as sa
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from gateway import shapes
 from gateway.envelope import page as shaped_page
-from gateway.handlers.common import flat, success
+from gateway.handlers.common import flat, once_signed_in, success
 from gateway.operation import operation
 from gateway.query import ShortListing, wanted
 from gateway.state import ACCOUNT, SERVICES, Services
@@ -73,9 +74,9 @@ def _key_id(request: web.Request) -> uuid.UUID | None:
     return parse(KEY, request.match_info["id"])
 
 
-def _made(request: web.Request, services: Services, made: life.Made) -> web.Response:
+def _made(made: life.Made, now: datetime) -> dict[str, Any]:
     note = life.NOTE if made.text is not None else life.PENDING_NOTE
-    return flat(request, **life.shown(made.row, services.clock.now()), key=made.text, note=note)
+    return {**life.shown(made.row, now), "key": made.text, "note": note}
 
 
 @operation(answer=shapes.ApiKeys, flat=True)
@@ -92,7 +93,7 @@ def _all(request: web.Request, services: Services, rows: list[life.KeyRow]) -> w
     return flat(request, keys=shown, total=len(shown), has_next_page=False)
 
 
-@operation(body=CreateKey, answer=shapes.NewApiKey, flat=True, refuses=("TOO_MANY_KEYS",))
+@operation(body=CreateKey, answer=shapes.NewApiKey, flat=True, refuses=("TOO_MANY_KEYS",), once=True)
 async def create(request: web.Request, body: CreateKey) -> web.Response:
     """Creates an API key.
 
@@ -103,14 +104,13 @@ async def create(request: web.Request, body: CreateKey) -> web.Response:
         raise Invalid("scopes names one twice", field="scopes")
     if body.mode is Mode.PRODUCTION and body.approval_reason is None:
         raise Invalid("approval_reason is required for a production key", field="approval_reason")
-    services, account, now = request.app[SERVICES], request[ACCOUNT], request.app[SERVICES].clock.now()
+    account, pepper = request[ACCOUNT], request.app[SERVICES].settings.key_pepper
     new = life.NewKey(body.name, body.mode, body.scopes, body.expires_in, body.approval_reason)
-    made = await services.write(
-        lambda connection: life.request(
-            connection, account.organization_id, account.id, new, services.settings.key_pepper, now
-        )
-    )
-    return _made(request, services, made)
+
+    def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
+        return _made(life.request(connection, account.organization_id, account.id, new, pepper, now), now)
+
+    return await once_signed_in(request, work)
 
 
 @operation(answer=shapes.ApiKey, flat=True, refuses=("KEY_NOT_FOUND",))
@@ -146,6 +146,7 @@ async def _revoke(request: web.Request, user_id: uuid.UUID | None) -> web.Respon
     answer=shapes.NewApiKey,
     flat=True,
     refuses=("KEY_NOT_FOUND", "KEY_NOT_APPROVED", "KEY_REVOKED"),
+    once=True,
 )
 async def regenerate(request: web.Request, body: RegenerateKey) -> web.Response:
     """Makes one of your API keys anew: the same id and scopes, another key.
@@ -153,20 +154,15 @@ async def regenerate(request: web.Request, body: RegenerateKey) -> web.Response:
     The old one works for `grace_period_hours` longer, none by default, and is refused within 2 seconds after that.
     """
     services, account, key_id = request.app[SERVICES], request[ACCOUNT], _key_id(request)
-    now = services.clock.now()
-    made = await services.write(
-        lambda connection: life.regenerate(
-            connection,
-            account.organization_id,
-            account.id,
-            key_id,
-            services.settings.key_pepper,
-            now,
-            grace=timedelta(hours=body.grace_period_hours),
-        )
-    )
+    pepper, grace = services.settings.key_pepper, timedelta(hours=body.grace_period_hours)
+
+    def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
+        organization_id = account.organization_id
+        return _made(life.regenerate(connection, organization_id, account.id, key_id, pepper, now, grace=grace), now)
+
+    answer = await once_signed_in(request, work)
     services.keyring.forget()
-    return _made(request, services, made)
+    return answer
 
 
 @operation(answer=shapes.Scopes, flat=True)
@@ -204,35 +200,35 @@ async def get(request: web.Request) -> web.Response:
     return success(request, life.shown(row, services.clock.now()))
 
 
-@operation(answer=shapes.NewApiKey, flat=True, refuses=("KEY_NOT_FOUND", "KEY_NOT_PENDING", "OWN_REQUEST"))
+@operation(answer=shapes.NewApiKey, flat=True, refuses=("KEY_NOT_FOUND", "KEY_NOT_PENDING", "OWN_REQUEST"), once=True)
 async def approve(request: web.Request) -> web.Response:
     """Approves a production key; it is shown this once."""
-    services, account, key_id = request.app[SERVICES], request[ACCOUNT], _key_id(request)
-    now = services.clock.now()
-    made = await services.write(
-        lambda connection: life.approve(
-            connection, account.organization_id, account.id, key_id, services.settings.key_pepper, now
-        )
-    )
-    return _made(request, services, made)
+    account, key_id, pepper = request[ACCOUNT], _key_id(request), request.app[SERVICES].settings.key_pepper
+
+    def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
+        return _made(life.approve(connection, account.organization_id, account.id, key_id, pepper, now), now)
+
+    return await once_signed_in(request, work)
 
 
-@operation(body=RejectKey, answer=shapes.RejectedKey, flat=True, refuses=("KEY_NOT_FOUND", "KEY_NOT_PENDING"))
+@operation(
+    body=RejectKey, answer=shapes.RejectedKey, flat=True, refuses=("KEY_NOT_FOUND", "KEY_NOT_PENDING"), once=True
+)
 async def reject(request: web.Request, body: RejectKey) -> web.Response:
     """Rejects a production key."""
-    services, account, key_id = request.app[SERVICES], request[ACCOUNT], _key_id(request)
-    now = services.clock.now()
-    row = await services.write(
-        lambda connection: life.reject(connection, account.organization_id, account.id, key_id, body.reason, now)
-    )
-    return flat(
-        request,
-        id=show(KEY, row.id),
-        name=row.name,
-        approval_status=row.approval_status,
-        rejected_at=rfc3339(now),
-        rejection_reason=row.rejection_reason,
-    )
+    account, key_id = request[ACCOUNT], _key_id(request)
+
+    def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
+        row = life.reject(connection, account.organization_id, account.id, key_id, body.reason, now)
+        return {
+            "id": show(KEY, row.id),
+            "name": row.name,
+            "approval_status": row.approval_status,
+            "rejected_at": rfc3339(now),
+            "rejection_reason": row.rejection_reason,
+        }
+
+    return await once_signed_in(request, work)
 
 
 @operation(answer=shapes.Message, flat=True, refuses=("KEY_NOT_FOUND", "KEY_REVOKED"))

@@ -108,6 +108,7 @@ class IdempotencyKey(Base):
     __table_args__ = (sa.Index("ix_idempotency_keys_expires_at", "expires_at"),)
 
     wallet_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    """The wallet of the API key; or the user, for the endpoints of those who are signed in."""
     key: Mapped[str] = mapped_column(primary_key=True)
     """The customer's `Idempotency-Key`."""
     fingerprint: Mapped[bytes]

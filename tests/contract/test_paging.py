@@ -165,7 +165,9 @@ def test_pages_and_cursors_show_the_same(reader: Reader, listing: Listing) -> No
 def test_cursor_of_a_numbered_page_leads_to_the_next(reader: Reader, listing: Listing) -> None:
     def walk() -> tuple[Any, Any]:
         second = reader.ask(listing, page=2, pageSize=2).data
-        return reader.ask(listing, cursor=second["nextCursor"], pageSize=2).data, reader.pages(listing, 2)[2]
+        return reader.ask(listing, cursor=second["nextCursor"], pageSize=2).data, reader.ask(
+            listing, page=3, pageSize=2
+        ).data
 
     behind, third = unchanged(reader, listing, walk)
     assert behind["items"] == third["items"]
@@ -211,7 +213,7 @@ def test_walks_while_others_pay(reader: Reader, listing: Listing) -> None:
                 made.extend(reader.bulk(3))
 
     before = reader.everything(listing)
-    size = max(2, len(before) // 12)
+    size = min(100, max(2, len(before) // 12))
     with ThreadPoolExecutor(2) as pool:
         paying = [pool.submit(pay) for _ in range(2)]
         # When somebody walks over the list, twice

@@ -1,0 +1,81 @@
+"""`ovnpay users`: an operator opens an organization, its owner signs in, and gets another password."""
+
+import os
+import subprocess
+import sys
+import uuid
+
+from tests.acceptance.asking import Answer
+from tests.acceptance.customer import Customer
+from tests.acceptance.stack import Stack
+
+
+def _users(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OVNPAY_DATABASE_URL": stack["database_url"], "OVNPAY_REDIS_URL": stack["redis_url"]}
+    command = [sys.executable, "-m", "shared.cli", "users", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def _password(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("password")]
+    return line.split()[1]
+
+
+def _sign_in(stack: Stack, email: str, password: str) -> Answer:
+    return Customer(stack["gateway"], key="").post("/api/v1/auth/login", {"email": email, "password": password})
+
+
+def test_an_operator_opens_an_organization_and_resets_its_owners_password(stack: Stack) -> None:
+    # Given a new organization with its owner
+    name, email = f"Carrier {uuid.uuid4().hex[:8]}", f"{uuid.uuid4().hex[:8]}@carrier.example"
+    password = _password(_users(stack, "create", email, "--organization", name, "--new"))
+    # When he signs in
+    signed_in = _sign_in(stack, email, password).data
+    # Then he is its owner, has no keys yet, and can make one that opens an empty sandbox with play money
+    assert signed_in["user"] == {"email": email, "role": "owner", "organization": name}
+    owner = Customer(stack["gateway"], signed_in["token"])
+    assert owner.get("/api/v1/developer/keys").body["keys"] == []
+    body = {"name": "First", "mode": "sandbox", "scopes": ["balance:read", "payouts:read"]}
+    key = owner.post("/api/v1/developer/keys", body).body["key"]
+    assert Customer(stack["gateway"], key).get("/api/v1/payouts").data["total"] == 0
+    # And when his password is reset, his sessions are over and only the new one opens
+    another = _password(_users(stack, "reset-password", email))
+    assert owner.get("/api/v1/auth/me").status == 401
+    assert _sign_in(stack, email, password).status == 401
+    assert _sign_in(stack, email, another).status == 200
+    assert f"{name}  owner      {email}" in _users(stack, "list").stdout
+
+
+def test_mistakes_are_said(stack: Stack) -> None:
+    # Given nobody by that name
+    nobody = f"{uuid.uuid4().hex}@carrier.example"
+    # When an operator mistypes
+    unknown = _users(stack, "create", nobody, "--organization", "No such carrier")
+    role = _users(stack, "create", nobody, "--organization", "Demo Carrier", "--role", "king")
+    reset = _users(stack, "reset-password", nobody)
+    # Then each says what is wrong and what to do
+    assert (unknown.returncode, "--new opens it" in unknown.stderr) == (1, True)
+    assert (role.returncode, "owner, admin, developer, viewer" in role.stderr) == (2, True)
+    assert (reset.returncode, f"no user {nobody}" in reset.stderr) == (1, True)
+
+
+def test_sign_ins_that_fail_again_and_again_have_to_wait(stack: Stack) -> None:
+    # Given an account whose password somebody guesses
+    email = f"{uuid.uuid4().hex[:8]}@carrier.example"
+    # When he guesses on and on
+    answers = [_sign_in(stack, email, f"guess {number}") for number in range(15)]
+    # Then ten are answered, and the others have to wait
+    assert [answer.status for answer in answers[:10]] == [401] * 10
+    assert answers[-1].status == 429
+    assert int(answers[-1].headers["Retry-After"]) >= 1
+
+
+def test_every_answer_says_how_many_requests_are_left(stack: Stack, customer: Customer) -> None:
+    # Given answers of all kinds
+    answers = [customer.get(path) for path in ("/health", "/api/v1/balance", "/api/v1/nowhere", "/api/v1/payouts/x")]
+    answers.append(Customer(stack["gateway"], key="junk").get("/api/v1/balance"))
+    # Then each has the three headers
+    for answer in answers:
+        for name in ("Limit", "Remaining", "Reset"):
+            assert int(answer.headers[f"X-RateLimit-{name}"]) > 0, answer
