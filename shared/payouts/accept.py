@@ -159,7 +159,13 @@ def _drivers(connection: sa.Connection, orders: Sequence[Order]) -> dict[tuple[u
 def _still(connection: sa.Connection, orders: Sequence[Order], known: Known) -> Known:
     """The same, without drivers of instant payouts who have been deleted or switched off since it was read: those
     payouts set out at once, while the others are looked at again when they are queued. A delete waits for us."""
-    ids = {order.driver_id for order in orders if order.rail is Rail.INSTANT and order.driver_id is not None}
+    ids = {
+        order.driver_id
+        for order in orders
+        if order.rail is Rail.INSTANT
+        and order.driver_id is not None
+        and (order.wallet_id, order.driver_id) in known.drivers  # another wallet's driver is not even locked
+    }
     if not ids:
         return known
     there = set(

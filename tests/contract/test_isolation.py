@@ -1,0 +1,518 @@
+"""Isolation, proven: every route for everybody who is none of those whom it is for.
+
+Each route has a row here, written after the reference and not after the code: who it is for, and how to call it. A
+route without one fails, and so does a query parameter, or an id in a body, that its row does not know of. Then each
+route is called as it should be, with the owner's own ids, by every caller of `callers.CALLERS`:
+
+- whom nobody knows (any more) gets the same 401, to the letter;
+- whom we know but don't allow this gets 403, which says what he lacks;
+- who is somebody elsewhere is told what he would be told of ids that nobody has: 404, an item's error, an empty list.
+
+No answer has anything of the owner's in it, and after each call all of the owner's rows are what they were.
+"""
+
+import contextlib
+import json
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pytest
+
+from gateway.app import create
+from gateway.routes import ELSEWHERE, ROUTES
+from shared.settings import Settings
+from tests.acceptance import notice
+from tests.acceptance.customer import Customer
+from tests.acceptance.stack import Stack
+from tests.contract.callers import CALLERS, Caller, Carrier, Got, Rows, ask, nobodys
+from tests.contract.customers import at_once, with_key
+
+ANYBODY = frozenset({"owner", "admin", "developer", "viewer"})
+MAKERS = ANYBODY - {"viewer"}
+ADMINS = frozenset({"owner", "admin"})
+
+
+@dataclass(frozen=True)
+class Row:
+    """How to call a route. `{name}` stands for what a `Carrier` calls so, `{new}` for something new."""
+
+    access: str | frozenset[str] | None
+    """The scope, or the roles, or None: it asks for neither, for `open` says why."""
+    open: str = ""
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    unknown: str = ""
+    """The code of the 404 where an id in the path or the body is unknown."""
+    unknown_items: str = ""
+    """The same, where each item is told so and the answer is 200."""
+    filters: Mapping[str, str] = field(default_factory=dict)
+    """Query parameters by which others must not find it."""
+    cursor: str = ""
+    """An id that the owner gets as this list's cursor."""
+    shows: str = ""
+    """What the owner finds in the answer."""
+    sandbox_only: bool = False
+    mine: bool = False
+    """Whether it is about what the user himself has made, not about his organization's."""
+    signed: bool = False
+
+    @property
+    def kind(self) -> str:
+        """What a caller shows: `key` or `session`; where nothing is asked for, a key all the same."""
+        return "session" if isinstance(self.access, frozenset) else "key"
+
+
+HUNDRED = {"pageSize": "100"}
+PAYOUT = {"driverId": "{driver}", "amount": 45_000, "loadId": "L-12345"}
+DRIVER = {"ovnDriverId": "OVN-{new}", "name": "John Smith", "email": "{new}@drivers.example", "phone": "+15551234567"}
+ROWS: dict[tuple[str, str], Row] = {
+    ("GET", "/health"): Row(None, open="load balancers"),
+    ("GET", "/openapi.json"): Row(None, open="documentation"),
+    ("GET", "/docs"): Row(None, open="documentation"),
+    ("GET", "/docs/{file}"): Row(None, open="documentation", path={"file": "start.js"}),
+    ("GET", "/api/v1/drivers"): Row("drivers:read", query=HUNDRED, cursor="{driver}", shows="{driver}"),
+    ("POST", "/api/v1/drivers"): Row("drivers:write", body=DRIVER),
+    ("POST", "/api/v1/drivers/bulk"): Row("drivers:write", body={"drivers": [DRIVER]}),
+    ("GET", "/api/v1/drivers/{id}"): Row(
+        "drivers:read", path={"id": "{driver}"}, unknown="DRIVER_NOT_FOUND", shows="{driver}"
+    ),
+    ("PUT", "/api/v1/drivers/{id}"): Row(
+        "drivers:write", path={"id": "{driver}"}, body={"name": "Jane Doe"}, unknown="DRIVER_NOT_FOUND"
+    ),
+    ("DELETE", "/api/v1/drivers/{id}"): Row("drivers:write", path={"id": "{spare}"}, unknown="DRIVER_NOT_FOUND"),
+    ("GET", "/api/v1/drivers/{id}/payouts"): Row(
+        "drivers:read",
+        path={"id": "{driver}"},
+        query=HUNDRED,
+        cursor="{paid}",
+        unknown="DRIVER_NOT_FOUND",
+        shows="{paid}",
+    ),
+    ("GET", "/api/v1/payouts"): Row(
+        "payouts:read",
+        query=HUNDRED,
+        filters={"driverId": "{driver}", "idempotencyKey": "{idempotency_key}"},
+        cursor="{paid}",
+        shows="{paid}",
+    ),
+    ("POST", "/api/v1/payouts"): Row("payouts:write", body=PAYOUT, unknown="DRIVER_NOT_FOUND"),
+    ("POST", "/api/v1/payouts/instant"): Row("payouts:write", body=PAYOUT, unknown="DRIVER_NOT_FOUND"),
+    ("GET", "/api/v1/payouts/instant/fee"): Row("payouts:read", query={"amount": "50000"}),
+    ("POST", "/api/v1/payouts/bulk"): Row(
+        "payouts:write", body={"payouts": [PAYOUT, PAYOUT]}, unknown_items="DRIVER_NOT_FOUND"
+    ),
+    ("POST", "/api/v1/payouts/bulk/cancel"): Row(
+        "payouts:write", body={"payoutIds": ["{waiting}"]}, unknown_items="PAYOUT_NOT_FOUND"
+    ),
+    ("POST", "/api/v1/payouts/bulk/retry"): Row(
+        "payouts:write", body={"payoutIds": ["{failed}"]}, unknown_items="PAYOUT_NOT_FOUND"
+    ),
+    ("GET", "/api/v1/payouts/{id}"): Row(
+        "payouts:read", path={"id": "{paid}"}, unknown="PAYOUT_NOT_FOUND", shows="{paid}"
+    ),
+    ("POST", "/api/v1/payouts/{id}/cancel"): Row(
+        "payouts:write", path={"id": "{waiting_too}"}, unknown="PAYOUT_NOT_FOUND"
+    ),
+    ("POST", "/api/v1/payouts/{id}/retry"): Row(
+        "payouts:write", path={"id": "{failed_too}"}, unknown="PAYOUT_NOT_FOUND"
+    ),
+    ("GET", "/api/v1/batches"): Row("batches:read", query=HUNDRED, cursor="{batch}", shows="{batch}"),
+    ("POST", "/api/v1/batches"): Row(
+        "batches:write", body={"name": "Weekly Payouts", "payouts": [PAYOUT, PAYOUT]}, unknown="DRIVER_NOT_FOUND"
+    ),
+    ("GET", "/api/v1/batches/{id}"): Row(
+        "batches:read", path={"id": "{batch}"}, unknown="BATCH_NOT_FOUND", shows="{waiting}"
+    ),
+    ("POST", "/api/v1/batches/{id}/release"): Row("batches:write", path={"id": "{batch}"}, unknown="BATCH_NOT_FOUND"),
+    ("POST", "/api/v1/batches/{id}/run"): Row("batches:write", path={"id": "{scheduled}"}, unknown="BATCH_NOT_FOUND"),
+    ("GET", "/api/v1/scheduled-payouts"): Row(
+        "batches:read", query=HUNDRED, cursor="{scheduled}", shows="{scheduled}"
+    ),
+    ("GET", "/api/v1/scheduled-payouts/stats"): Row("batches:read"),
+    ("GET", "/api/v1/balance"): Row("balance:read"),
+    ("POST", "/api/v1/funding/topup"): Row("funding:write", body={"amount": 500_000, "method": "bank_transfer"}),
+    ("GET", "/api/v1/funding/transactions"): Row("balance:read", query=HUNDRED, cursor="{line}", shows="{paid}"),
+    ("GET", "/api/v1/funding/projection"): Row("balance:read"),
+    ("POST", "/api/v1/webhooks/paystream"): Row(
+        None, open="Paystream, which signs", body={"id": "evt_{new}", "type": "batch.completed"}, signed=True
+    ),
+    ("GET", "/api/v1/webhooks/logs"): Row("webhooks:manage", query=HUNDRED, cursor="{log}", shows="{log}"),
+    ("POST", "/api/v1/auth/login"): Row(
+        None, open="who signs in has no session yet", body={"email": "{email}", "password": "{password}"}
+    ),
+    ("POST", "/api/v1/auth/logout"): Row(ANYBODY),
+    ("GET", "/api/v1/auth/me"): Row(ANYBODY, shows="{email}"),
+    ("GET", "/api/v1/developer/keys"): Row(ANYBODY, shows="{key}"),
+    ("POST", "/api/v1/developer/keys"): Row(
+        MAKERS, body={"name": "Integration", "mode": "sandbox", "scopes": ["drivers:read"]}
+    ),
+    ("GET", "/api/v1/developer/keys/{id}"): Row(
+        ANYBODY, path={"id": "{key}"}, unknown="KEY_NOT_FOUND", shows="{key}", mine=True
+    ),
+    ("DELETE", "/api/v1/developer/keys/{id}"): Row(
+        MAKERS, path={"id": "{key_to_revoke}"}, unknown="KEY_NOT_FOUND", mine=True
+    ),
+    ("POST", "/api/v1/developer/keys/{id}/regenerate"): Row(
+        MAKERS, path={"id": "{key_to_regenerate}"}, unknown="KEY_NOT_FOUND", mine=True
+    ),
+    ("GET", "/api/v1/developer/scopes"): Row(ANYBODY),
+    ("GET", "/api/v1/admin/api-keys"): Row(ADMINS, query=HUNDRED, cursor="{key}", shows="{key}"),
+    ("GET", "/api/v1/admin/api-keys/pending"): Row(ADMINS, shows="{key_to_approve}"),
+    ("GET", "/api/v1/admin/api-keys/{id}"): Row(
+        ADMINS, path={"id": "{key}"}, unknown="KEY_NOT_FOUND", shows="{key}"
+    ),
+    ("POST", "/api/v1/admin/api-keys/{id}/approve"): Row(
+        ADMINS, path={"id": "{key_to_approve}"}, unknown="KEY_NOT_FOUND"
+    ),
+    ("POST", "/api/v1/admin/api-keys/{id}/reject"): Row(
+        ADMINS, path={"id": "{key_to_reject}"}, body={"reason": "Why?"}, unknown="KEY_NOT_FOUND"
+    ),
+    ("DELETE", "/api/v1/admin/api-keys/{id}"): Row(
+        ADMINS, path={"id": "{key_to_withdraw}"}, unknown="KEY_NOT_FOUND"
+    ),
+    ("POST", "/api/v1/sandbox/reset"): Row("payouts:write", sandbox_only=True),
+    ("GET", "/api/v1/sandbox/state"): Row("payouts:read", sandbox_only=True, shows="{paid}"),
+    ("POST", "/api/v1/sandbox/seed"): Row("payouts:write", sandbox_only=True),
+}  # fmt: skip
+ROUTE_NAMES = [(route.method, route.path) for route in ROUTES]
+# Query parameters that name nothing of anybody's, and fields in which the customer uses names of his own
+PLAIN = {"page", "pageSize", "cursor", "status", "type", "event", "mode", "amount", "days"}
+CUSTOMERS_OWN_NAMES = {"ovnDriverId", "loadId"}
+# What differs between answers that say the same
+OF_THE_MOMENT = {"date", "x-request-id", "content-length", "x-ratelimit-reset", "x-ratelimit-remaining"}
+
+
+def expected(row: Row, caller: Caller) -> str | None:
+    """What the caller is to be told; None: the route is for him, too, or he does not exist there."""
+    if row.access is None:
+        return "as everybody" if caller.key and caller.kind != "lacking" else None
+    if not (caller.session if row.kind == "session" else caller.key):
+        return None
+    if caller.kind == "colleague":
+        if caller.name not in row.access:
+            return "not allowed"
+        return "unknown" if row.mine else None
+    if caller.name == "other mode" and row.sandbox_only:
+        return "sandbox only"
+    return {"refused": "refused", "lacking": "not allowed", "stranger": "unknown"}[caller.kind]
+
+
+MATRIX = [
+    pytest.param(name, caller, what, id=f"{' '.join(name)} · {caller.name}")
+    for name in ROUTE_NAMES
+    for caller in CALLERS
+    if name in ROWS and (what := expected(ROWS[name], caller))
+]
+
+
+class Matrix:
+    """The owner, the other organization, a twin of the owner's whose calls are all right, and what was asked so far."""
+
+    def __init__(self, stack: Stack, connection: "psycopg.Connection[Any]") -> None:
+        self.url = str(stack["gateway"])
+        self.secret = str(stack["webhook_secret"])
+        self.other, self.owner, self.twin = Carrier(stack), Carrier(stack), Carrier(stack)
+        self.owner.open_production()
+        at_once(self.other.fill_sandbox, self.owner.fill_sandbox, self.twin.fill_sandbox)
+        self.owner.let_callers_in(self.other)
+        self.marks = self.owner.marks()
+        self.seen = self.owner.seen()
+        self.rows = Rows(connection, self.owner)
+        self.before = self.rows.now()
+        # What whoever has no key at all is told, where a key is asked for, and where a session is
+        self.nobody = {
+            "key": ask(self.url, "GET", "/api/v1/drivers"),
+            "session": ask(self.url, "GET", "/api/v1/auth/me"),
+        }
+        self.calls = 0
+        self.tried: set[tuple[str, ...]] = set()
+        self.passed: set[tuple[str, ...]] = set()
+
+    @contextlib.contextmanager
+    def cell(self, *name: str) -> Iterator[None]:
+        """One cell of the matrix: at its end the owner's rows are what they were."""
+        self.tried.add(name)
+        try:
+            yield
+        finally:  # what one cell has changed is not the next one's fault
+            before, self.before = self.before, self.rows.now()
+        changed = {table for table in before if before[table] != self.before[table]}
+        assert not changed, f"the owner's rows have changed in {changed}"
+        self.passed.add(name)
+
+    def call(self, name: tuple[str, str], caller: Caller, values: Mapping[str, str], **query: str) -> Got:
+        """The route called by the caller, with these for the row's names. Nothing of the owner's comes back."""
+        self.calls += 1
+        got = call(self.url, name, self.credentials(name, caller), values, self.secret, **query)
+        leaked = [mark for mark in self.marks if mark in got.text and mark not in got.sent]
+        assert not leaked, f"{leaked} came back: {got}"
+        return got
+
+    def credentials(self, name: tuple[str, str], caller: Caller) -> dict[str, str]:
+        """The header with which he calls this route."""
+        row = ROWS[name]
+        right = self.owner.token("right", row.kind)
+        if caller.name == "no key":
+            return {}
+        if name[1].endswith("/logout") and caller.kind == "stranger":
+            return {"Authorization": f"Bearer {self.other.sign_in().token}"}  # the one he has is needed again
+        made_up = {
+            "empty key": "Bearer",
+            "key without Bearer": right,
+            "key as Basic": f"Basic {right}",
+            "wrong form": "Bearer not-a-key",
+            "bad checksum": f"Bearer {nobodys(right)}",
+        }
+        if caller.name in made_up:
+            return {"Authorization": made_up[caller.name]}
+        kind, who = row.kind, caller.name
+        if caller.name == "session for key, key for session":
+            kind, who = ("key" if kind == "session" else "session"), "right"
+        elif caller.kind == "lacking":
+            who = f"without {row.access}"
+        return {"Authorization": f"Bearer {self.owner.token(who, kind)}"}
+
+
+def call(
+    url: str, name: tuple[str, str], headers: Mapping[str, str], values: Mapping[str, str], secret: str, **query: str
+) -> Got:
+    """The route called as its row says."""
+    row, (method, path) = ROWS[name], name
+    for parameter, value in row.path.items():
+        path = path.replace(f"{{{parameter}}}", filled(value, values))
+    body = None if row.body is None else json.loads(filled(json.dumps(row.body), values))
+    if row.signed:
+        headers = {**headers, "X-Signature": notice.signature(json.dumps(body).encode(), secret)}
+    return ask(url, method, path, body, headers, **row.query, **query)
+
+
+def filled(template: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        template = template.replace(f"{{{name}}}", value)
+    return template
+
+
+def values_of(carrier: Carrier, ids: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What rows name, as the carrier calls it; or with other ids."""
+    own = {"email": carrier.owner.email, "password": carrier.password, "new": uuid.uuid4().hex}
+    return {**(carrier.ids if ids is None else ids), **own}
+
+
+def unknown_ids(carrier: Carrier) -> dict[str, str]:
+    return {name: nobodys(own) for name, own in carrier.ids.items()}
+
+
+def said(got: Got, values: Mapping[str, str]) -> tuple[int, dict[str, str], str]:
+    """All that an answer says, with names for these values: the status, the headers, the body."""
+    headers = {name: value for name, value in got.headers.items() if name.lower() not in OF_THE_MOMENT}
+    text = json.dumps(got.body)
+    for name, value in values.items():
+        text = text.replace(value, f"{{{name}}}")
+    return got.status, headers, text
+
+
+@pytest.fixture(scope="module")
+def matrix(crowded_stack: Stack) -> Iterator[Matrix]:
+    with psycopg.connect(crowded_stack["database_url"], autocommit=True) as connection:
+        yield Matrix(crowded_stack, connection)
+
+
+def test_every_route_has_a_row_and_every_row_a_route() -> None:
+    assert set(ROWS) == set(ROUTE_NAMES)
+    assert len(ROUTE_NAMES) == len(set(ROUTE_NAMES))
+
+
+def test_rows_and_routes_agree_on_who_may() -> None:
+    assert {(route.method, route.path): route.access for route in ROUTES} == {
+        name: row.access for name, row in ROWS.items()
+    }
+    # and what is open to everybody has a reason
+    assert [name for name, row in ROWS.items() if (row.access is None) != bool(row.open)] == []
+
+
+def test_the_router_has_no_endpoint_beside_the_table() -> None:
+    # Given the application, not started
+    application = create(Settings(database_url="postgresql://localhost/none", redis_url="redis://localhost"))
+    # Then its router has the table's routes, and the one for all that isn't there
+    served = {(route.method, route.resource.canonical) for route in application.router.routes() if route.resource}
+    assert served == {*ROUTE_NAMES, ("*", ELSEWHERE)}
+
+
+def test_rows_know_every_parameter_and_every_id_in_a_body(crowded_stack: Stack) -> None:
+    # Given what the gateway says of itself
+    document = json.loads(ask(crowded_stack["gateway"], "GET", "/openapi.json").text)
+    undeclared = []
+    for (method, path), row in ROWS.items():
+        operation = document["paths"].get(path, {}).get(method.lower(), {})
+        assert operation or not path.startswith("/api/"), f"{method} {path} is not documented"
+        # Then each query parameter is one of the row's filters, or names nothing of anybody's
+        parameters = {each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"}
+        undeclared += [(path, name) for name in parameters - PLAIN - row.filters.keys()]
+        assert bool(row.cursor) == ("cursor" in parameters), f"{path} and its cursor"
+        # and each id in its body, and in its path, is one that the row has
+        names = {name for name in fields_of(operation.get("requestBody"), document) if re.search("[iI]ds?$", name)}
+        undeclared += [(path, name) for name in names - CUSTOMERS_OWN_NAMES if f'"{name}"' not in json.dumps(row.body)]
+        takes_ids = bool(names - CUSTOMERS_OWN_NAMES) or "{id}" in path
+        assert takes_ids == bool(row.unknown or row.unknown_items), f"{path} and its ids"
+    assert undeclared == []
+
+
+def fields_of(schema: Any, document: Any) -> Iterator[str]:
+    """The names of all fields that a part of the document describes."""
+    if isinstance(schema, list):
+        for one in schema:
+            yield from fields_of(one, document)
+    if not isinstance(schema, dict):
+        return
+    if "$ref" in schema:
+        yield from fields_of(document["components"]["schemas"][schema["$ref"].rpartition("/")[2]], document)
+    yield from schema.get("properties", ())
+    for value in schema.values():
+        yield from fields_of(value, document)
+
+
+@pytest.mark.parametrize(("name", "caller", "what"), MATRIX)
+def test_matrix(matrix: Matrix, name: tuple[str, str], caller: Caller, what: str) -> None:
+    row, owner = ROWS[name], matrix.owner
+    unknown = unknown_ids(owner)
+    with matrix.cell(*name, caller.name):
+        if what == "as everybody":
+            got = matrix.call(name, caller, values_of(matrix.other))
+            assert got.status == 200, got
+            return
+        got = matrix.call(name, caller, values_of(owner))
+        if what == "refused":
+            assert (got.status, got.body["error"]["code"]) == (401, "UNAUTHORIZED"), got
+            assert said(got, {}) == said(matrix.nobody[row.kind], {})
+            assert "WWW-Authenticate" in got.headers
+        elif what == "not allowed":
+            lacks = {"scope": row.access} if row.kind == "key" else {"role": caller.name}
+            error = got.body["error"]
+            assert (got.status, error["code"], error["details"]) == (403, "FORBIDDEN", lacks), got
+        elif what == "sandbox only":
+            assert (got.status, got.body["error"]["code"]) == (403, "SANDBOX_ONLY"), got
+        else:
+            is_unknown(row, got)
+            for parameter, value in row.filters.items():
+                finds_nothing(matrix, name, caller, parameter, value)
+            if row.cursor and not row.unknown:
+                theirs, nobodys_ = (
+                    matrix.call(name, caller, values_of(owner), cursor=filled(row.cursor, ids))
+                    for ids in (owner.ids, unknown)
+                )
+                assert theirs.status == 200
+                assert said(theirs, owner.ids) == said(nobodys_, unknown)
+        # Whatever he is told, it is what he is told of ids that nobody has
+        if row.unknown or row.unknown_items:
+            other = matrix.call(name, caller, values_of(owner, unknown))
+            assert said(got, owner.ids) == said(other, unknown)
+
+
+def is_unknown(row: Row, got: Got) -> None:
+    """Assert that the ids in a path or a body were unknown; what names none is answered for the caller's own wallet."""
+    if not row.unknown:
+        assert got.status == 200, got
+        results = got.body["data"]["results"] if row.unknown_items else []
+        assert [result.get("code") for result in results] == [row.unknown_items] * len(results), got
+        assert bool(results) == bool(row.unknown_items)
+        return
+    error = got.body["error"]
+    assert (got.status, error["code"]) == (404, row.unknown), got
+    items = error.get("details", {}).get("items", [])
+    assert {item["code"] for item in items} <= {row.unknown}, got
+
+
+def finds_nothing(matrix: Matrix, name: tuple[str, str], caller: Caller, parameter: str, value: str) -> None:
+    """Assert that filtering by something of the owner's finds as little as by what there isn't."""
+    owner, unknown = matrix.owner, unknown_ids(matrix.owner)
+    theirs, nobodys_ = (
+        matrix.call(name, caller, values_of(owner), **{parameter: filled(value, ids)}) for ids in (owner.ids, unknown)
+    )
+    data = theirs.body["data"]
+    assert (theirs.status, data["items"], data["total"], data["hasNextPage"]) == (200, [], 0, False)
+    assert said(theirs, owner.ids) == said(nobodys_, unknown)
+
+
+@pytest.mark.parametrize(
+    "caller", [caller for caller in CALLERS if caller.key and caller.kind != "lacking"], ids=lambda caller: caller.name
+)
+def test_no_key_stands_in_for_paystreams_signature(matrix: Matrix, caller: Caller) -> None:
+    # Given Paystream's endpoint, and a notice about a payout of the owner's
+    name = "POST", notice.PATH
+    body = {"event": "payout.failed", "data": {"payoutId": matrix.owner.ids["paid"], "amount": 45_000}}
+    with matrix.cell(*name, caller.name, "unsigned"):
+        # When it comes with a key instead of a signature
+        got = ask(matrix.url, *name, body, matrix.credentials(name, caller))
+        matrix.calls += 1
+        # Then it is refused, whosever key it is
+        assert (got.status, got.body["error"]["code"]) == (401, "INVALID_SIGNATURE")
+        assert said(got, {}) == said(ask(matrix.url, *name, body), {})
+
+
+@pytest.mark.parametrize("stranger", ["other organization", "other mode"])
+def test_names_that_the_owner_uses_are_free_in_another_wallet(matrix: Matrix, stranger: str) -> None:
+    # Given a stranger
+    customer = Customer(matrix.url, matrix.owner.token(stranger, "key"))
+    with matrix.cell("names", stranger):
+        # When he registers the very driver whom the owner has, under the very same Idempotency-Key
+        answer = customer.post(*matrix.owner.spare())
+        # Then it is another driver, and no repeat
+        assert answer.data["id"] != matrix.owner.ids["spare"]
+        assert "Idempotent-Replayed" not in answer.headers
+        # When he pays him for a load that the owner has paid for, under the same key
+        if stranger == "other organization":
+            driver_id = customer.until_verified(answer.data["id"])["id"]
+            answer = customer.post(*matrix.owner.payout(driver_id))
+            # Then it is another payout, and no double
+            assert answer.data["id"] != matrix.owner.ids["paid"]
+            assert "Idempotent-Replayed" not in answer.headers
+            assert not answer.data.get("warnings")
+            # When their owner asks for a key as the owner did, then it is his own
+            answer = with_key(customer, matrix.other.token("right", "session")).post(*matrix.owner.key())
+            assert answer.status == 200
+            assert answer.body["key"]
+            assert answer.body["id"] != matrix.owner.ids["key"]
+
+
+def test_nothing_of_the_owners_has_changed(matrix: Matrix, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = matrix.tried - matrix.passed
+    outcome = "all as expected" if not wrong else f"{len(wrong)} cells of {len(matrix.tried)} not as expected"
+    with capsys.disabled():
+        print(f"\n{len(ROUTES)} routes \N{MULTIPLICATION SIGN} {len(CALLERS)} callers: {matrix.calls} calls, {outcome}")
+    # When all of that is over, then the owner sees what he saw before
+    assert matrix.owner.seen() == matrix.seen
+    assert matrix.owner.marks() == matrix.marks
+
+
+def test_the_same_calls_are_answered_to_the_owner_until_his_sandbox_is_another(matrix: Matrix) -> None:
+    # Given another carrier like the owner, and its owner with the right key
+    carrier = matrix.twin
+
+    def called(name: tuple[str, str], **query: str) -> Got:
+        token = carrier.token("right", ROWS[name].kind)
+        if name[1].endswith("/logout"):
+            token = carrier.sign_in().token
+        headers = {"Authorization": f"Bearer {token}"} if ROWS[name].access else {}
+        return call(carrier.url, name, headers, values_of(carrier), matrix.secret, **query)
+
+    # When each route is called as its row says, first to look, then to change something
+    for name in sorted(ROWS, key=lambda name: (name[0] != "GET", name[1].endswith("/reset"))):
+        row, got = ROWS[name], called(name)
+        # Then it is answered, with what the row says is there
+        assert got.status == 200, got
+        assert filled(row.shows, values_of(carrier)) in got.text
+        if row.unknown_items:
+            assert got.body["data"]["failed"] == 0, got
+        for parameter, value in row.filters.items():
+            assert called(name, **{parameter: filled(value, carrier.ids)}).body["data"]["items"], f"{name} {parameter}"
+    # And after the reset, which came last, the same key knows nothing of what is in the wallet of before
+    for name, row in ROWS.items():
+        if row.kind == "key" and (row.unknown or row.unknown_items):
+            is_unknown(row, called(name))
+        for parameter, value in row.filters.items():
+            assert called(name, **{parameter: filled(value, carrier.ids)}).body["data"]["items"] == []
