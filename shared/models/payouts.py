@@ -59,6 +59,7 @@ class Payout(Base):
         sa.Index("ix_payouts_wallet_id_id", "wallet_id", sa.text("id DESC")),
         sa.Index("ix_payouts_wallet_id_status_id", "wallet_id", "status", sa.text("id DESC")),
         sa.Index("ix_payouts_driver_id_id", "driver_id", sa.text("id DESC")),
+        sa.Index("ix_payouts_driver_id_status_id", "driver_id", "status", sa.text("id DESC")),
         sa.Index(
             "ix_payouts_due",
             "status",

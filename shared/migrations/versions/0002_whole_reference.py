@@ -133,6 +133,7 @@ def payouts_and_drivers() -> None:
     op.create_index(
         "ix_payouts_batch_id_id", "payouts", ["batch_id", "id"], postgresql_where=sa.text("batch_id IS NOT NULL")
     )
+    op.create_index("ix_payouts_driver_id_status_id", "payouts", ["driver_id", "status", sa.text("id DESC")])
     op.create_index("ix_payouts_live_load", "payouts", ["driver_id", "load_id", "id"], postgresql_where=sa.text(LIVE))
     op.add_column("drivers", sa.Column("bank_account_last4", sa.Text(), nullable=True))
     op.add_column("drivers", sa.Column("sealed_details", sa.LargeBinary(), nullable=True))
