@@ -45,19 +45,17 @@ ROWS: list[Row] = []
 def table(request: pytest.FixtureRequest) -> Iterator[None]:
     """Prints what every case got, when all are done."""
     yield
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None or not ROWS:
-        return
-    reporter.ensure_newline()
-    reporter.write_line(f"{'bad input':80} {'status':>6} {'ms':>7}  code")
+    lines = [f"{'bad input':80} {'status':>6} {'ms':>7}  code"]
     for row in ROWS:
         mark = "  <-- " + "; ".join(row.problems)[:120] if row.problems else ""
-        reporter.write_line(f"{row.name[:80]:80} {row.status or '-':>6} {row.milliseconds:7.1f}  {row.code}{mark}")
+        lines.append(f"{row.name[:80]:80} {row.status or '-':>6} {row.milliseconds:7.1f}  {row.code}{mark}")
     fast = sorted(row.milliseconds for row in ROWS if row.milliseconds < 3_000)
     median = fast[len(fast) // 2] if fast else 0
     wrong = sum(bool(row.problems) for row in ROWS)
     speed = f"median {median:.1f} ms, slowest of the fast {max(fast, default=0):.0f} ms"
-    reporter.write_line(f"{len(ROWS)} cases, {wrong} answered wrongly; {speed}")
+    lines.append(f"{len(ROWS)} cases, {wrong} answered wrongly; {speed}")
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print("", *lines, sep="\n")
 
 
 @dataclass(frozen=True)
