@@ -36,6 +36,8 @@ def page(
 ) -> Page[PayoutRow]:
     """A part of the wallet's payouts, newest first, filtered by status and driver, and to certain ids (payouts, or
     batches whose payouts are meant). An unknown driver has none."""
+    if ids is not None and not ids:
+        return Page([], 0, more=False)
     if driver_id is None:
         where = "wallet_id = :wallet_id"
     else:  # by the driver's index alone: he has one wallet, and it is checked once instead of for each payout
@@ -57,14 +59,13 @@ def page(
 def _total(connection: sa.Connection, where: str, values: dict[str, Any]) -> int:
     """How many there are in all: from the kept counts, or counted where there can't be many."""
     wallet_id, driver_id, status = values["wallet_id"], values["driver_id"], values.get("status")
-    if "ids" in values:
-        return connection.scalar(sa.text(f"SELECT count(*) FROM payouts WHERE {where}"), values) or 0
-    if driver_id is None and status is None:
-        return counts.total(connection, wallet_id, counts.PAYOUTS)
-    if driver_id is None and status in counts.ENDED:
-        return counts.total(connection, wallet_id, f"payouts:{status}")
-    if status is None:
-        counted = "SELECT payout_count FROM drivers WHERE id = :driver_id AND wallet_id = :wallet_id"
-        return connection.scalar(sa.text(counted), values) or 0
+    if "ids" not in values:
+        if driver_id is None and status is None:
+            return counts.total(connection, wallet_id, counts.PAYOUTS)
+        if driver_id is None and status in counts.ENDED:
+            return counts.total(connection, wallet_id, f"payouts:{status}")
+        if status is None:
+            counted = "SELECT payout_count FROM drivers WHERE id = :driver_id AND wallet_id = :wallet_id"
+            return connection.scalar(sa.text(counted), values) or 0
     counted = f"SELECT count(*) FROM (SELECT FROM payouts WHERE {where} LIMIT :most) AS counted"
     return connection.scalar(sa.text(counted), values | {"most": COUNTED_MOST}) or 0

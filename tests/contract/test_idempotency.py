@@ -99,3 +99,25 @@ def test_refusal_is_the_answer_of_its_key_too(production: Customer, production_d
     assert again.headers["Idempotent-Replayed"] == "true"
     # and a new key is a new request
     production.until_payout(production.post("/api/v1/payouts", body, _key()).data["id"], "completed")
+
+
+def test_a_key_says_what_its_request_has_made(customer: Customer, driver_id: str) -> None:
+    # Given a payout, two in bulk, two in a batch, and a refusal, each under a key of its own
+    single, bulk, batch, refused, unheard = (uuid.uuid4().hex for _ in range(5))
+    items = [{"driverId": driver_id, "amount": cents} for cents in (45_000, 50_000)]
+    payout_id = customer.post("/api/v1/payouts", items[0], single).data["id"]
+    results = customer.post("/api/v1/payouts/bulk", {"payouts": items}, bulk).data["results"]
+    batch_id = customer.post("/api/v1/batches", {"name": "Asked for", "payouts": items}, batch).data["id"]
+    assert customer.post("/api/v1/payouts", {"driverId": "drv_nobody", "amount": 45_000}, refused).status == 404
+
+    def made(key: str) -> list[str]:
+        data = customer.get("/api/v1/payouts", idempotencyKey=key).data
+        assert data["total"] == len(data["items"])
+        return sorted(item["id"] for item in data["items"])
+
+    # When somebody whose answers were lost asks
+    # Then each key has what it made, and one that made nothing, or was never heard, has nothing
+    assert made(single) == [payout_id]
+    assert made(bulk) == sorted(result["item"]["id"] for result in results)
+    assert made(batch) == sorted(item["id"] for item in customer.get(f"/api/v1/batches/{batch_id}").data["payouts"])
+    assert (made(refused), made(unheard)) == ([], [])
