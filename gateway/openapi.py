@@ -245,13 +245,10 @@ def _responses(route: Route, one: Operation, references: dict[int, Any], schemas
             "description": "Where the answer was given before.",
             "schema": {"type": "string", "enum": ["true"]},
         }
-    made: dict[str, Any] = {
-        "200": {
-            "description": "Done.",
-            "headers": headers,
-            "content": {"application/json": {"schema": schema, "example": example(schema, schemas)}},
-        }
-    }
+    content: dict[str, Any] = {"application/json": {"schema": schema, "example": example(schema, schemas)}}
+    if one.csv:
+        content["text/csv"] = {"schema": {"type": "string"}}
+    made: dict[str, Any] = {"200": {"description": "Done.", "headers": headers, "content": content}}
     for status, codes in sorted(_refusals(route, one).items()):
         made[str(status)] = _refusal(status, codes)
     return made
