@@ -1,11 +1,11 @@
 """The intake of payouts: one transaction for all that arrive together, an answer of its own to each.
 
-In that transaction: the idempotency keys are looked up under the wallet's lock, the payouts are accepted, and the
-answers are stored under their keys.
+In that transaction: the idempotency keys are looked up under the wallet's lock, the payouts are accepted, the audit log
+says who asked for them, and the answers are stored under their keys.
 """
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -15,11 +15,14 @@ from sqlalchemy.exc import OperationalError
 
 from gateway.envelope import refusal_body, success_body
 from gateway.group_commit import GroupCommit
-from shared import broker, idempotency, ledger
+from shared import audit, broker, idempotency, ledger
+from shared.audit import Actor
 from shared.broker import Doorbell
 from shared.clock import Clock
 from shared.errors import Refusal
 from shared.idempotency import Reused, Stored
+from shared.ids import PAYOUT, show
+from shared.models.audit import Action
 from shared.models.payouts import Rail
 from shared.payouts.accept import Order, accept, look_up
 from shared.payouts.rows import PayoutRow
@@ -42,6 +45,7 @@ class PayoutRequest(NamedTuple):
     request_id: str
     shape: Callable[[Sequence[Outcome]], dict[str, Any]]
     """What the endpoint shows of the orders' outcomes; may raise one of them as the answer to the whole request."""
+    actor: Actor
 
 
 def only(show: Callable[[PayoutRow], dict[str, Any]]) -> Callable[[Sequence[Outcome]], dict[str, Any]]:
@@ -145,10 +149,9 @@ class PayoutIntake:
             orders = [order for place in fresh for order in requests[place].orders]
             outcomes = accept(connection, orders, known, available, now, grace=self._grace)
             following = iter(outcomes)
-            shaped = {
-                place: self._shaped(requests[place], [next(following) for _ in requests[place].orders], now)
-                for place in fresh
-            }
+            done = {place: [next(following) for _ in requests[place].orders] for place in fresh}
+            audit.record(connection, _entries((requests[place].actor, done[place]) for place in fresh), now)
+            shaped = {place: self._shaped(requests[place], done[place], now) for place in fresh}
             news = [
                 Stored(request.wallet_id, request.key, request.fingerprint, *shaped[place][:2])
                 for place in fresh
@@ -203,3 +206,15 @@ class PayoutIntake:
         instant = [row.submission_id for row in accepted if row.rail == Rail.INSTANT and row.submission_id]
         self._doorbell.ring(broker.SEND_INSTANT_SUBMISSIONS, instant)
         self._doorbell.ring(broker.QUEUE_PAYOUTS, [row.id for row in accepted if row.rail != Rail.INSTANT])
+
+
+def _entries(done: Iterable[tuple[Actor, Sequence[Outcome]]]) -> Iterator[audit.Entry]:
+    """What the audit log says of requests that have made payouts: an entry for each, however many it has made."""
+    for actor, outcomes in done:
+        rows = [outcome for outcome in outcomes if isinstance(outcome, PayoutRow)]
+        facts: dict[str, Any] = {"amount": sum(row.amount_cents for row in rows)}
+        if len(outcomes) == 1 and rows:
+            yield audit.Entry(actor, Action.PAYOUT_CREATE, show(PAYOUT, rows[0].id), after=facts)
+        elif rows:
+            facts |= {"count": len(rows), "ids": [show(PAYOUT, row.id) for row in rows]}
+            yield audit.Entry(actor, Action.PAYOUT_CREATE, None, after=facts)

@@ -4,7 +4,20 @@ from typing import Final, NamedTuple, NoReturn
 
 from aiohttp import web
 
-from gateway.handlers import auth, batches, bulk, documents, drivers, funding, health, keys, payouts, sandbox, webhooks
+from gateway.handlers import (
+    audit,
+    auth,
+    batches,
+    bulk,
+    documents,
+    drivers,
+    funding,
+    health,
+    keys,
+    payouts,
+    sandbox,
+    webhooks,
+)
 from gateway.operation import Handler
 from shared.models.organizations import Role
 
@@ -74,6 +87,7 @@ ROUTES: Final = (
     Route("POST", "/api/v1/admin/api-keys/{id}/approve", keys.approve, ADMINS),
     Route("POST", "/api/v1/admin/api-keys/{id}/reject", keys.reject, ADMINS),
     Route("DELETE", "/api/v1/admin/api-keys/{id}", keys.revoke, ADMINS),
+    Route("GET", "/api/v1/admin/audit", audit.page, ADMINS),
     Route("POST", "/api/v1/sandbox/reset", sandbox.reset, "payouts:write"),
     Route("GET", "/api/v1/sandbox/state", sandbox.state, "payouts:read"),
     Route("POST", "/api/v1/sandbox/seed", sandbox.seed, "payouts:write"),

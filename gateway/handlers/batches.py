@@ -15,12 +15,12 @@ from gateway import shapes
 from gateway.decoding import BATCH_BYTES_MAX
 from gateway.envelope import page as shaped_page
 from gateway.handlers.bulk import BulkPayout, checked, ordered
-from gateway.handlers.common import Time, once, success, wallet_id
+from gateway.handlers.common import Time, actor_of, once, success, time_in, wallet_id
 from gateway.handlers.payouts import REFUSES, Urgency
 from gateway.operation import operation
 from gateway.query import ShortListing, wanted
 from gateway.state import SCENARIO, SERVICES
-from shared import broker
+from shared import audit, broker
 from shared.batches import reading
 from shared.batches.create import NewBatch
 from shared.batches.create import create as creating
@@ -30,6 +30,7 @@ from shared.batches.rows import batch_public
 from shared.clock import rfc3339
 from shared.errors import Invalid, Refusal
 from shared.ids import BATCH, new_id, parse, show
+from shared.models.audit import Action
 from shared.models.batches import BatchStatus
 from shared.models.payouts import Rail
 from shared.payouts.accept import Order, look_up
@@ -66,6 +67,7 @@ async def create(request: web.Request, body: CreateBatch) -> web.Response:
     batch is released: at `scheduledFor`, or by `release` or `run`.
     """
     services, wallet, batch_id = request.app[SERVICES], wallet_id(request), new_id()
+    actor = actor_of(request)
     scheduled_for = moment(body.scheduledFor, services.clock.now()) if body.scheduledFor is not None else None
     orders = await asyncio.to_thread(
         lambda: [_order(request, content, body.urgency, batch_id) for content in body.payouts]
@@ -76,6 +78,8 @@ async def create(request: web.Request, body: CreateBatch) -> web.Response:
         known = look_up(connection, [order for order in orders if isinstance(order, Order)])
         batch, rows = creating(connection, new, known, now)
         shown = batch_public(batch)
+        facts = {name: shown[name] for name in ("urgency", "payoutCount", "totalAmount", "scheduledFor", "status")}
+        audit.record(connection, [audit.Entry(actor, Action.BATCH_CREATE, shown["id"], after=facts)], now)
         doubles = [(index, row.duplicate_of) for index, row in enumerate(rows) if row.duplicate_of is not None]
         if doubles:
             shown["warnings"] = [
@@ -99,15 +103,7 @@ def moment(text: str, now: datetime) -> datetime:
     Raises:
         Invalid: it is no RFC 3339 time with an offset, is past, or lies more than a year ahead.
     """
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise Invalid(
-            "scheduledFor must be an RFC 3339 time with Z or an offset, as in 2026-01-31T17:00:00Z",
-            field="scheduledFor",
-        )
+    found = time_in(text, "scheduledFor")
     if found <= now:
         raise Invalid("scheduledFor is past; leave it out and release the batch instead", field="scheduledFor")
     if (found - now).days >= AHEAD_DAYS_MAX:
@@ -169,10 +165,10 @@ async def run(request: web.Request) -> web.Response:
 
 async def _release(request: web.Request) -> web.Response:
     services, wallet, batch_id = request.app[SERVICES], wallet_id(request), _id_in(request)
-    set_out: list[uuid.UUID] = []
+    actor, set_out = actor_of(request), list[uuid.UUID]()
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | Refusal:
-        done = releasing(connection, wallet, batch_id, now, grace=services.grace, scenario=request[SCENARIO])
+        done = releasing(connection, wallet, batch_id, now, by=actor, grace=services.grace, scenario=request[SCENARIO])
         if isinstance(done, Refusal):
             return done
         set_out.extend(done.payout_ids)

@@ -9,10 +9,12 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared import ledger
+from shared import audit, ledger
+from shared.audit import Actor
 from shared.batches.rows import BATCH_COLUMNS, BatchRow
 from shared.errors import Conflict, InsufficientFunds, NotFound, Refusal
 from shared.ids import BATCH, show
+from shared.models.audit import Action
 from shared.models.batches import BatchStatus
 from shared.models.payouts import PayoutStatus
 from shared.payouts.accept import not_payable
@@ -57,10 +59,12 @@ def release(
     batch_id: uuid.UUID,
     now: datetime,
     *,
+    by: Actor,
     grace: timedelta,
     scenario: Scenario = Scenario.SUCCESS,
 ) -> Released | Refusal:
-    """Releases a batch that waits, or that could not be released before. Again, it changes nothing.
+    """Releases a batch that waits, or that could not be released before, and notes in the audit log by whom. Again, it
+    changes nothing.
 
     A refusal for lack of money is written down: the batch is `failed` and says what is missing, nothing has moved, and
     it can be released once the wallet is funded. One whose time is still to come stays `queued`. Payouts whose driver
@@ -86,9 +90,10 @@ def release(
             why = "the driver can't be paid"
             cancels.append(Move(row.id, why, failure_code=refusal.code, failure_message=refusal.message))
     if required > available or scenario is Scenario.INSUFFICIENT_FUNDS:
-        return _not_covered(connection, batch, available, required, now)
-    batch = BatchRow._make(connection.execute(_RELEASED, {"id": batch_id, "now": now}).one())
+        return _not_covered(connection, batch, available, required, now, by)
+    before, batch = batch, BatchRow._make(connection.execute(_RELEASED, {"id": batch_id, "now": now}).one())
     tell(connection, [batch], now, "batch.released")
+    _note(connection, by, before, batch, now)
     transition(connection, cancels, PayoutStatus.VALIDATED, PayoutStatus.CANCELED, now)
     moved = transition(connection, moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, now)
     if cancels:
@@ -100,14 +105,16 @@ def release_due(
     connection: sa.Connection, batch_id: uuid.UUID, now: datetime, *, grace: timedelta
 ) -> Released | Refusal | None:
     """Releases a batch whose time has come, by the database's clock; None if it has not, or is done already."""
-    wallet_id = connection.scalar(
+    found = connection.execute(
         sa.text("""
-            SELECT wallet_id FROM batches
-            WHERE id = :id AND status = 'queued' AND scheduled_for <= clock_timestamp()
+            SELECT organization_id, wallet_id FROM batches JOIN wallets ON wallets.id = wallet_id
+            WHERE batches.id = :id AND status = 'queued' AND scheduled_for <= clock_timestamp()
         """),
         {"id": batch_id},
-    )
-    return None if wallet_id is None else release(connection, wallet_id, batch_id, now, grace=grace)
+    ).one_or_none()
+    if found is None:
+        return None
+    return release(connection, found.wallet_id, batch_id, now, by=audit.system(*found), grace=grace)
 
 
 def waiting(connection: sa.Connection, wallet_id: uuid.UUID) -> list[uuid.UUID]:
@@ -145,13 +152,24 @@ def unknown(reference: str) -> NotFound:
 
 
 def _not_covered(
-    connection: sa.Connection, batch: BatchRow, available: int, required: int, now: datetime
+    connection: sa.Connection, batch: BatchRow, available: int, required: int, now: datetime, by: Actor
 ) -> InsufficientFunds:
     message = "The wallet's available balance does not cover this batch"
     refusal = InsufficientFunds(message, available=available, required=required, missing=max(required - available, 0))
     if batch.scheduled_for is not None and batch.scheduled_for > now:
         return refusal  # asked for before its time: it stays queued, and is released then if the money is there
     sentence = f"{message}: {required} cents are needed, {available} are available"
-    row = connection.execute(_NOT_COVERED, {"id": batch.id, "code": refusal.code, "message": sentence}).one()
-    tell(connection, [BatchRow._make(row)], now, "batch.failed")
+    values = {"id": batch.id, "code": refusal.code, "message": sentence}
+    failed = BatchRow._make(connection.execute(_NOT_COVERED, values).one())
+    tell(connection, [failed], now, "batch.failed")
+    _note(connection, by, batch, failed, now)
     return refusal
+
+
+def _note(connection: sa.Connection, by: Actor, before: BatchRow, after: BatchRow, now: datetime) -> None:
+    """Notes a release, or an attempt at one, in the audit log."""
+    was, is_ = audit.changed(
+        {"status": before.status, "failure": before.failure_code},
+        {"status": after.status, "failure": after.failure_code},
+    )
+    audit.record(connection, [audit.Entry(by, Action.BATCH_RELEASE, show(BATCH, after.id), was, is_)], now)

@@ -175,13 +175,20 @@ ROWS: dict[tuple[str, str], Row] = {
     ("DELETE", "/api/v1/admin/api-keys/{id}"): Row(
         ADMINS, path={"id": "{key_to_withdraw}"}, unknown="KEY_NOT_FOUND"
     ),
+    ("GET", "/api/v1/admin/audit"): Row(
+        ADMINS,
+        query=HUNDRED,
+        filters={"actor": "{right}", "object_id": "{paid}", "request_id": "{request}"},
+        cursor="{entry}",
+        shows="{paid}",
+    ),
     ("POST", "/api/v1/sandbox/reset"): Row("payouts:write", sandbox_only=True),
     ("GET", "/api/v1/sandbox/state"): Row("payouts:read", sandbox_only=True, shows="{paid}"),
     ("POST", "/api/v1/sandbox/seed"): Row("payouts:write", sandbox_only=True),
 }  # fmt: skip
 ROUTE_NAMES = [(route.method, route.path) for route in ROUTES]
 # Query parameters that name nothing of anybody's, and fields in which the customer uses names of his own
-PLAIN = {"page", "pageSize", "cursor", "status", "type", "event", "mode", "amount", "days"}
+PLAIN = {"page", "pageSize", "cursor", "status", "type", "event", "mode", "amount", "days", "action", "from", "to"}
 CUSTOMERS_OWN_NAMES = {"ovnDriverId", "loadId"}
 # What differs between answers that say the same
 OF_THE_MOMENT = {"date", "x-request-id", "content-length", "x-ratelimit-reset", "x-ratelimit-remaining"}

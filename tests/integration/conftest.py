@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.valkey import EmbeddedValkey
 from shared import keys, ledger, migrations
+from shared.audit import Actor
 from shared.batches.create import NewBatch, create
 from shared.batches.release import Released, release
 from shared.batches.rows import BatchRow
@@ -22,6 +23,7 @@ from shared.db import engine_for
 from shared.errors import Refusal
 from shared.ids import new_id
 from shared.ledger.reading import breaks
+from shared.models.audit import ActorKind
 from shared.models.organizations import Mode
 from shared.models.payouts import PayoutStatus, Rail
 from shared.organizations import Opening, open_organization
@@ -94,6 +96,7 @@ class World:
 
     engine: sa.Engine
     clock: HandClock = field(default_factory=HandClock)
+    organization_id: uuid.UUID = field(init=False)
     wallet_id: uuid.UUID = field(init=False)
     sandbox_key: str = field(init=False)
 
@@ -113,7 +116,12 @@ class World:
                 {"id": organization_id},
             )
         assert isinstance(wallet_id, uuid.UUID)
-        self.wallet_id = wallet_id
+        self.organization_id, self.wallet_id = organization_id, wallet_id
+
+    @property
+    def actor(self) -> Actor:
+        """A program with a key to the wallet, in a request of its own."""
+        return Actor(ActorKind.KEY, self.organization_id, self.wallet_id, None, new_id(), "192.0.2.7", uuid.uuid4())
 
     def driver(self, status: str = "active", kyc_status: str = "verified") -> uuid.UUID:
         """A driver, known to the provider."""
@@ -230,7 +238,7 @@ class World:
     def release(self, batch_id: uuid.UUID) -> Released | Refusal:
         """Releases a batch."""
         with self.engine.begin() as connection:
-            return release(connection, self.wallet_id, batch_id, self.clock.now(), grace=GRACE)
+            return release(connection, self.wallet_id, batch_id, self.clock.now(), by=self.actor, grace=GRACE)
 
     def batch_status(self, batch_id: uuid.UUID) -> str:
         """A batch's status."""

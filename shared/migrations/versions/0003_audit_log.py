@@ -41,7 +41,11 @@ def upgrade() -> None:
         "audit_entries",
         ["organization_id", "object_id", sa.text("id DESC")],
     )
-    for column, columns in (("request_id", ["request_id"]), ("key_id", ["key_id", "id"]), ("user_id", ["user_id", "id"])):
+    for column, columns in (
+        ("request_id", ["request_id"]),
+        ("key_id", ["key_id", "id"]),
+        ("user_id", ["user_id", "id"]),
+    ):
         op.create_index(
             f"ix_audit_entries_{'_'.join(columns)}",
             "audit_entries",
