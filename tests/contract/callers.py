@@ -272,7 +272,7 @@ class Rows:
         tables = {str(table): wallets for (table,) in connection.execute(named).fetchall()}
         tables["api_keys"] = f"wallet_id in (select id from wallets where {of})"
         tables["idempotency_keys"] += f" or wallet_id in (select id from users where {of})"  # a signed-in user's own
-        tables["audit_entries"] = of
+        tables["audit_entries"] = f"{of} and (wallet_id is null or {wallets})"
         tables |= {"wallets": of, "users": of, "sessions": f"user_id in (select id from users where {of})"}
         uses = ", ".join(f"'{name}'" for name in _USES)
         self._statement = " union all ".join(

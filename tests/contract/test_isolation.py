@@ -187,6 +187,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ("POST", "/api/v1/sandbox/seed"): Row("payouts:write", sandbox_only=True),
 }  # fmt: skip
 ROUTE_NAMES = [(route.method, route.path) for route in ROUTES]
+NOT_AUDITED = {("POST", "/api/v1/webhooks/paystream")}  # nobody of an organization's
 # Query parameters that name nothing of anybody's, and fields in which the customer uses names of his own
 PLAIN = {"page", "pageSize", "cursor", "status", "type", "event", "mode", "amount", "days", "action", "from", "to"}
 CUSTOMERS_OWN_NAMES = {"ovnDriverId", "loadId"}
@@ -229,6 +230,7 @@ class Matrix:
         self.owner.let_callers_in(self.other)
         self.marks = self.owner.marks()
         self.seen = self.owner.seen()
+        self.connection = connection
         self.rows = Rows(connection, self.owner)
         self.before = self.rows.now()
         # What whoever has no key at all is told, where a key is asked for, and where a session is
@@ -259,6 +261,11 @@ class Matrix:
         leaked = [mark for mark in self.marks if mark in got.text and mark not in got.sent]
         assert not leaked, f"{leaked} came back: {got}"
         return got
+
+    def is_audited(self, got: Got) -> bool:
+        """Whether the audit log knows of the request that got this."""
+        known = "select from audit_entries where request_id = %s"
+        return bool(self.connection.execute(known, [got.headers["X-Request-Id"]]).rowcount)
 
     def credentials(self, name: tuple[str, str], caller: Caller) -> dict[str, str]:
         """The header with which he calls this route."""
@@ -513,13 +520,15 @@ def test_the_same_calls_are_answered_to_the_owner_until_his_sandbox_is_another(m
         # Then it is answered, with what the row says is there
         assert got.status == 200, got
         assert filled(row.shows, values_of(carrier)) in got.text
+        # and whatever may change something has its entry in the audit log
+        assert matrix.is_audited(got) == (name[0] != "GET" and name not in NOT_AUDITED), f"{name} and the audit log"
         if row.unknown_items:
             assert got.body["data"]["failed"] == 0, got
         for parameter, value in row.filters.items():
             assert called(name, **{parameter: filled(value, carrier.ids)}).body["data"]["items"], f"{name} {parameter}"
     # And after the reset, which came last, the same key knows nothing of what is in the wallet of before
-    for name, row in ROWS.items():
-        if row.kind == "key" and (row.unknown or row.unknown_items):
+    for name, row in ((name, row) for name, row in ROWS.items() if row.kind == "key"):
+        if row.unknown or row.unknown_items:
             is_unknown(row, called(name))
         for parameter, value in row.filters.items():
             assert called(name, **{parameter: filled(value, carrier.ids)}).body["data"]["items"] == []
