@@ -140,6 +140,24 @@ def test_sign_ins_that_succeed_and_that_do_not(organization: Organization, crowd
     assert "no organization" in _command(crowded_stack, "No such carrier").stderr
 
 
+def test_the_log_comes_page_after_page(organization: Organization) -> None:
+    # Given a log of some entries
+    owner = organization.owner
+    for _ in range(4):
+        create_key(owner, "sandbox")
+    whole = owner.get(AUDIT).data
+    assert (whole["total"], whole["totalIsMinimum"], whole["hasNextPage"]) == (5, False, False)
+    # When it is read two at a time, by page and by cursor, then each entry comes once, the newest first
+    assert list(owner.items(AUDIT)) == whole["items"]
+    walked, cursor = [], {}
+    while cursor is not None:
+        data = owner.get(AUDIT, pageSize=2, **cursor).data
+        walked += data["items"]
+        cursor = {"cursor": data["nextCursor"]} if data["hasNextPage"] else None
+    assert walked == whole["items"]
+    assert [entry["id"] for entry in walked] == sorted((entry["id"] for entry in walked), reverse=True)
+
+
 def test_mistaken_filters_are_said(organization: Organization) -> None:
     owner = organization.owner
     mistakes = {"from": "yesterday", "to": "2026-01-31T00:00:00", "action": "key.borrow", "page": "0", "who": "me"}
