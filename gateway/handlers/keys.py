@@ -19,9 +19,9 @@ from shared import audit
 from shared.clock import rfc3339
 from shared.errors import Invalid
 from shared.ids import KEY, parse, show
-from shared.keys import SCOPES, life
+from shared.keys import SCOPES, SCOPES_OF, life
 from shared.models.audit import Action
-from shared.models.organizations import ApprovalStatus, Mode
+from shared.models.organizations import ApprovalStatus, Mode, Role
 
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 Scope = Literal[
@@ -111,7 +111,7 @@ def _all(request: web.Request, services: Services, rows: list[life.KeyRow]) -> w
     return flat(request, keys=shown, total=len(shown), has_next_page=False)
 
 
-@operation(body=CreateKey, answer=shapes.NewApiKey, flat=True, refuses=("TOO_MANY_KEYS",), once=True)
+@operation(body=CreateKey, answer=shapes.NewApiKey, flat=True, refuses=("SCOPE_NOT_YOURS", "TOO_MANY_KEYS"), once=True)
 async def create(request: web.Request, body: CreateKey) -> web.Response:
     """Creates an API key.
 
@@ -170,7 +170,7 @@ async def _revoke(request: web.Request, user_id: uuid.UUID | None) -> web.Respon
     body_optional=True,
     answer=shapes.NewApiKey,
     flat=True,
-    refuses=("KEY_NOT_FOUND", "KEY_NOT_APPROVED", "KEY_REVOKED"),
+    refuses=("KEY_NOT_FOUND", "KEY_NOT_APPROVED", "KEY_REVOKED", "SCOPE_NOT_YOURS"),
     once=True,
 )
 async def regenerate(request: web.Request, body: RegenerateKey) -> web.Response:
@@ -194,8 +194,10 @@ async def regenerate(request: web.Request, body: RegenerateKey) -> web.Response:
 
 @operation(answer=shapes.Scopes, flat=True)
 async def scopes(request: web.Request) -> web.Response:
-    """Lists what an API key can be allowed."""
-    return flat(request, scopes=list(SCOPES), descriptions=SCOPES)
+    """Lists what you can let an API key do: nobody grants what he lacks."""
+    yours = SCOPES_OF[Role(request[ACCOUNT].role)]
+    descriptions = {scope: what for scope, what in SCOPES.items() if scope in yours}
+    return flat(request, scopes=list(descriptions), descriptions=descriptions)
 
 
 @operation(query=ListKeys, answer=shapes.Listed[shapes.ApiKey])

@@ -16,6 +16,9 @@ app = typer.Typer(
 users = typer.Typer(no_args_is_help=True, help="Who may sign in: create, list, reset a password.")
 app.add_typer(users, name="users")
 
+keys = typer.Typer(no_args_is_help=True, help="API keys of all organizations: list, limit, revoke one that has leaked.")
+app.add_typer(keys, name="keys")
+
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -120,6 +123,38 @@ def users_reset_password(email: Annotated[str, typer.Argument(help="Whose.")]) -
     from shared.cli.people import reset_password
 
     reset_password(email)
+
+
+@keys.command("list")
+def keys_list(
+    organization: Annotated[str | None, typer.Option(help="The organization's name; left out: all.")] = None,
+) -> None:
+    """List the keys that are not revoked, with their limits and when they were last used."""
+    from shared.cli.api_keys import listed
+
+    listed(organization)
+
+
+@keys.command("limit")
+def keys_limit(
+    key_id: Annotated[str, typer.Argument(help="As in `key_…`.")],
+    per_minute: Annotated[
+        int | None,
+        typer.Option(min=1, max=1_000_000, help="Requests a minute; left out: as the installation's other keys."),
+    ] = None,
+) -> None:
+    """Give a key a rate limit of its own, or the installation's again; it holds within seconds."""
+    from shared.cli.api_keys import limit
+
+    limit(key_id, per_minute)
+
+
+@keys.command("revoke")
+def keys_revoke(key_id: Annotated[str, typer.Argument(help="As in `key_…`.")]) -> None:
+    """Revoke a key for good."""
+    from shared.cli.api_keys import revoke
+
+    revoke(key_id)
 
 
 @app.command()

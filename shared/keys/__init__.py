@@ -1,10 +1,11 @@
 """API keys: their form, the wallet behind one, and their life from request to revocation."""
 
-from shared.keys.credentials import SCOPES, Credential, add, find
+from shared.keys.credentials import SCOPES, SCOPES_OF, Credential, add, find
 from shared.keys.tokens import generate, generate_session, hashed, well_formed, well_formed_session
 
 __all__ = [
     "SCOPES",
+    "SCOPES_OF",
     "Credential",
     "add",
     "find",

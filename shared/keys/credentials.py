@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from shared.ids import new_id
 from shared.keys.tokens import hashed
+from shared.models.organizations import Role
 
 SCOPES: Final = {
     "drivers:read": "List and show drivers, and their payouts",
@@ -22,6 +23,14 @@ SCOPES: Final = {
     "analytics:read": "Read analytics",
 }
 """Everything that a key can be allowed, with what it is for."""
+
+SCOPES_OF: Final = {
+    Role.OWNER: frozenset(SCOPES),
+    Role.ADMIN: frozenset(SCOPES),
+    Role.DEVELOPER: frozenset(SCOPES) - {"funding:write"},
+    Role.VIEWER: frozenset(scope for scope in SCOPES if scope.endswith(":read")),
+}
+"""What a user of a role may let a key do: nobody grants what he lacks. A developer can't debit the company's bank."""
 
 USE_NOTED_EVERY: Final = timedelta(minutes=1)
 """A key's last use is known to this."""

@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from shared import audit
 from shared.clock import rfc3339
 from shared.errors import Conflict, Forbidden, NotFound
 from shared.ids import KEY, new_id, show
+from shared.keys.credentials import SCOPES_OF
 from shared.keys.tokens import KEY_PREFIXES, generate, hashed
 from shared.lists import Page, Wanted, chosen
-from shared.models.organizations import ApprovalStatus, Mode
+from shared.models.audit import Action
+from shared.models.organizations import ApprovalStatus, Mode, Role
 
 KEYS_MAX = 1_000
 """Keys of one user that are not revoked."""
@@ -188,8 +191,10 @@ def request(
     """Writes a key down: a sandbox key is made at once, a production key waits for an admin.
 
     Raises:
+        Forbidden: the user lacks one of the scopes himself.
         Conflict: the user has as many as he may.
     """
+    _check_grantable(connection, user_id, new.scopes)
     # A sandbox reset under way puts another wallet in place: wait for it.
     connection.execute(
         sa.text("SELECT FROM organizations WHERE id = :organization_id FOR SHARE"),
@@ -244,9 +249,11 @@ def regenerate(
 
     Raises:
         NotFound: the user has no such key.
+        Forbidden: the user lacks one of its scopes by now.
         Conflict: it is not approved, or revoked.
     """
     row = get(connection, organization_id, key_id, user_id=user_id, lock=True)
+    _check_grantable(connection, user_id, row.scopes)
     if row.revoked_at is not None:
         raise Conflict("This key was revoked; create another", code="KEY_REVOKED")
     if row.approval_status != ApprovalStatus.APPROVED:
@@ -336,6 +343,69 @@ def reject(
     status = ApprovalStatus.REJECTED.value
     _change(connection, row.id, approval_status=status, rejection_reason=reason, decided_by=admin_id, decided_at=now)
     return get(connection, organization_id, key_id)
+
+
+def of_installation(
+    connection: sa.Connection, organization_id: uuid.UUID | None
+) -> list[tuple[str, KeyRow, int | None]]:
+    """Every key that is not revoked, of one organization or of all: its organization's name, the key, and its own limit
+    of requests a minute."""
+    rows = connection.execute(
+        sa.text(f"""
+            SELECT organizations.name, rate_limit_per_minute, found.*
+            FROM ({_SELECT} WHERE revoked_at IS NULL) AS found (
+                id, name, mode, prefix, scopes, created_by, decided_by, approval_status, approval_reason,
+                rejection_reason, decided_at, created_at, expires_at, last_used_at, revoked_at)
+            JOIN api_keys USING (id) JOIN wallets ON wallets.id = api_keys.wallet_id
+            JOIN organizations ON organizations.id = wallets.organization_id
+            WHERE organizations.id = coalesce(CAST(:organization_id AS uuid), organizations.id)
+            ORDER BY organizations.name, found.id
+        """),
+        {"organization_id": organization_id},
+    )
+    return [(row[0], KeyRow._make(row[2:]), row[1]) for row in rows]
+
+
+def organization_of(connection: sa.Connection, key_id: uuid.UUID | None) -> uuid.UUID:
+    """Whose key it is; for commands on the installation, which see them all.
+
+    Raises:
+        NotFound: there is none by that id.
+    """
+    found: uuid.UUID | None = connection.scalar(
+        sa.text("SELECT organization_id FROM api_keys JOIN wallets ON wallets.id = wallet_id WHERE api_keys.id = :id"),
+        {"id": key_id},
+    )
+    if found is None:
+        raise NotFound("No such API key", code="KEY_NOT_FOUND")
+    return found
+
+
+def limit_rate(
+    connection: sa.Connection,
+    organization_id: uuid.UUID,
+    key_id: uuid.UUID | None,
+    per_minute: int | None,
+    now: datetime,
+) -> None:
+    """Gives a key a limit of its own, or the installation's again; gateways know within seconds.
+
+    Raises:
+        NotFound: there is no such key.
+    """
+    row = get(connection, organization_id, key_id, lock=True)
+    before = connection.scalar(sa.text("SELECT rate_limit_per_minute FROM api_keys WHERE id = :id"), {"id": row.id})
+    _change(connection, row.id, rate_limit_per_minute=per_minute)
+    was, is_ = {"rate_limit_per_minute": before}, {"rate_limit_per_minute": per_minute}
+    entry = audit.Entry(audit.operator(organization_id), Action.KEY_LIMIT, show(KEY, row.id), was, is_)
+    audit.record(connection, [entry], now)
+
+
+def _check_grantable(connection: sa.Connection, user_id: uuid.UUID, scopes: Sequence[str]) -> None:
+    role = connection.scalar(sa.text("SELECT role FROM users WHERE id = :id"), {"id": user_id})
+    lacking = sorted(set(scopes) - SCOPES_OF[Role(role)])
+    if lacking:
+        raise Forbidden(f"As {role} you can't grant the scope {lacking[0]}", code="SCOPE_NOT_YOURS", scope=lacking[0])
 
 
 def _pending(connection: sa.Connection, organization_id: uuid.UUID, key_id: uuid.UUID | None) -> KeyRow:

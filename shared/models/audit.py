@@ -50,6 +50,8 @@ class Action(enum.StrEnum):
     KEY_REJECT = "key.reject"
     KEY_REGENERATE = "key.regenerate"
     KEY_REVOKE = "key.revoke"
+    KEY_LIMIT = "key.limit"
+    """Its requests a minute."""
     SESSION_START = "session.start"
     SESSION_REFUSE = "session.refuse"
     """Somebody gave a wrong password for a user's email."""

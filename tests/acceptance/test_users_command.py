@@ -1,18 +1,22 @@
-"""`ovnpay users`: an operator opens an organization, its owner signs in, and gets another password."""
+"""`ovnpay users` and `ovnpay keys`: an operator lets an owner in; limits a key, and revokes it."""
 
 import os
 import subprocess
 import sys
 import uuid
 
-from tests.acceptance.asking import Answer
+from tests.acceptance.asking import Answer, until
 from tests.acceptance.customer import Customer
 from tests.acceptance.stack import Stack
 
 
 def _users(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return _ovnpay(stack, "users", *arguments)
+
+
+def _ovnpay(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"OVNPAY_DATABASE_URL": stack["database_url"], "OVNPAY_REDIS_URL": stack["redis_url"]}
-    command = [sys.executable, "-m", "shared.cli", "users", *arguments]
+    command = [sys.executable, "-m", "shared.cli", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
@@ -45,6 +49,36 @@ def test_an_operator_opens_an_organization_and_resets_its_owners_password(stack:
     assert _sign_in(stack, email, password).status == 401
     assert _sign_in(stack, email, another).status == 200
     assert f"{name}  owner      {email}" in _users(stack, "list").stdout
+
+
+def test_an_operator_limits_a_key_and_revokes_it(stack: Stack) -> None:
+    # Given a key that may ask as often as all others
+    owner = Customer(stack["gateway"], _sign_in(stack, **stack["owner"]).data["token"])
+    made = owner.post("/api/v1/developer/keys", {"name": "Busy", "mode": "sandbox", "scopes": ["balance:read"]}).body
+    customer = Customer(stack["gateway"], made["key"])
+    usual = customer.get("/api/v1/balance").headers["X-RateLimit-Limit"]
+    # When an operator limits it
+    assert _ovnpay(stack, "keys", "limit", made["id"], "--per-minute", "5").returncode == 0
+
+    def limit() -> str:
+        return str(customer.get("/api/v1/balance").headers["X-RateLimit-Limit"])
+
+    # Then it is told so within seconds, and refused after a burst of ten
+    until(lambda: limit() == "5", "the key's own limit holds", 5)
+    answers = [customer.get("/api/v1/balance") for _ in range(11)]
+    assert answers[-1].status == 429
+    assert f"{made['id']}  Demo Carrier  sandbox  approved  5/min" in _ovnpay(stack, "keys", "list").stdout
+    # and when it gets the usual limit again, it may ask as before
+    assert _ovnpay(stack, "keys", "limit", made["id"]).returncode == 0
+    until(lambda: limit() == usual, "the installation's limit holds", 5)
+    # When it is revoked, then it is refused everywhere
+    assert _ovnpay(stack, "keys", "revoke", made["id"]).returncode == 0
+    until(lambda: customer.get("/api/v1/balance").status == 401, "the key is refused", 5)
+    said = [entry["action"] for entry in owner.get("/api/v1/admin/audit", object_id=made["id"]).data["items"]]
+    assert said == ["key.revoke", "key.limit", "key.limit", "key.create"]
+    # and what is no key is said to be none
+    unknown = _ovnpay(stack, "keys", "revoke", "key_00000000000000000000000000")
+    assert (unknown.returncode, "No such API key" in unknown.stderr) == (1, True)
 
 
 def test_mistakes_are_said(stack: Stack) -> None:

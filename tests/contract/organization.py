@@ -17,6 +17,8 @@ ALL_SCOPES = (
     "drivers:read", "drivers:write", "payouts:read", "payouts:write", "batches:read", "batches:write", "balance:read",
     "webhooks:manage", "funding:write",
 )  # fmt: skip
+# A developer can't let a key debit the company's bank.
+DEVELOPERS_SCOPES = tuple(scope for scope in ALL_SCOPES if scope != "funding:write")
 # A wallet has the accounts and counters that the first organization's have, each at nothing.
 _OPEN = """
     with organization as (
@@ -95,7 +97,7 @@ class Organization:
         return Customer(self._stack["gateway"], key)
 
 
-def create_key(person: Customer, mode: str, scopes: tuple[str, ...] = ALL_SCOPES) -> Any:
+def create_key(person: Customer, mode: str, scopes: tuple[str, ...] = DEVELOPERS_SCOPES) -> Any:
     """What the developer is told of the new key; a production key has to be approved yet."""
     body: dict[str, object] = {"name": f"A {mode} key", "mode": mode, "scopes": scopes}
     if mode == "production":

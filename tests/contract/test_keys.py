@@ -214,6 +214,19 @@ def test_nobody_approves_his_own_request_where_somebody_else_could(organization:
     assert admin.post(f"{ADMIN}/{owners}/approve", {}).body["approved_by"] == admin.email
 
 
+def test_nobody_grants_a_scope_that_he_lacks(carrier_organization: Organization, developer: Person) -> None:
+    # Given a developer, who may not debit the company's bank
+    body = {"name": "Greedy", "mode": "sandbox", "scopes": ["payouts:read", "funding:write"]}
+    # When he asks for a key that may, then he is told which scope it is, and is offered the others
+    refused = developer.post(KEYS, body)
+    assert (refused.status, refused.error["code"]) == (403, "SCOPE_NOT_YOURS")
+    assert refused.error["details"] == {"scope": "funding:write"}
+    assert "funding:write" not in developer.get("/api/v1/developer/scopes").body["scopes"]
+    # and an owner gets it
+    assert carrier_organization.owner.post(KEYS, body).status == 200
+    assert "funding:write" in carrier_organization.owner.get("/api/v1/developer/scopes").body["scopes"]
+
+
 def test_developers_see_their_own_keys_and_admins_all_of_the_organization(
     carrier_organization: Organization, organization: Organization, developer: Person
 ) -> None:

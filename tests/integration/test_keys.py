@@ -85,6 +85,17 @@ def office(world: World) -> Office:
     return Office(world, organization_id, owner_id)
 
 
+def test_whoever_has_lost_a_scope_cannot_renew_a_key_that_has_it(office: Office) -> None:
+    """An owner who was made a viewer."""
+    owner_id = office.hire("owner")
+    new = life.NewKey("Bank", Mode.SANDBOX, ["funding:write"], None, None)
+    now = office.world.clock.now()
+    made = office.do(lambda connection: life.request(connection, office.organization_id, owner_id, new, PEPPER, now))
+    office.world.execute("UPDATE users SET role = 'viewer' WHERE id = :id", id=owner_id)
+    with pytest.raises(Forbidden, match="funding:write"), office.world.engine.begin() as connection:
+        life.regenerate(connection, office.organization_id, owner_id, made.row.id, PEPPER, now)
+
+
 def test_a_sandbox_key_opens_its_wallet_at_once(office: Office) -> None:
     """With its scopes, until it expires."""
     made = office.ask(Mode.SANDBOX, days=1)
