@@ -34,7 +34,9 @@ CODES: Final = {
     "PAYOUT_NOT_FOUND": 404,
     "METHOD_NOT_ALLOWED": 405,
     "REQUEST_TIMEOUT": 408,
+    "BATCH_NOT_CANCELABLE": 409,
     "BATCH_NOT_RELEASABLE": 409,
+    "BATCH_NOT_RESCHEDULABLE": 409,
     "DRIVER_EXISTS": 409,
     "DRIVER_HAS_OPEN_PAYOUTS": 409,
     "DUPLICATE_PAYOUT": 409,
@@ -245,13 +247,10 @@ def _responses(route: Route, one: Operation, references: dict[int, Any], schemas
             "description": "Where the answer was given before.",
             "schema": {"type": "string", "enum": ["true"]},
         }
-    made: dict[str, Any] = {
-        "200": {
-            "description": "Done.",
-            "headers": headers,
-            "content": {"application/json": {"schema": schema, "example": example(schema, schemas)}},
-        }
-    }
+    content: dict[str, Any] = {"application/json": {"schema": schema, "example": example(schema, schemas)}}
+    if one.csv:
+        content["text/csv"] = {"schema": {"type": "string"}}
+    made: dict[str, Any] = {"200": {"description": "Done.", "headers": headers, "content": content}}
     for status, codes in sorted(_refusals(route, one).items()):
         made[str(status)] = _refusal(status, codes)
     return made

@@ -35,6 +35,8 @@ class Operation:
     """The codes that it refuses with, beyond those that all endpoints share."""
     once: bool
     """Whether it takes an Idempotency-Key."""
+    csv: bool
+    """Whether it also answers as CSV, where its query says so."""
 
 
 _ATTRIBUTE: Final = "__operation__"
@@ -50,6 +52,7 @@ def operation(
     flat: bool = False,
     refuses: tuple[str, ...] = (),
     once: bool = False,
+    csv: bool = False,
     body_bytes_max: int = BODY_BYTES_MAX,
 ) -> Callable[[Callable[..., Awaitable[web.StreamResponse]]], Handler]:
     """Makes a handler of a function that is given the request and, where declared, its query or its body, read."""
@@ -82,6 +85,7 @@ def operation(
             flat=flat,
             refuses=refuses,
             once=once,
+            csv=csv,
         )
         setattr(handle, _ATTRIBUTE, made)
         handle.__doc__, handle.__name__, handle.__module__ = function.__doc__, function.__name__, function.__module__

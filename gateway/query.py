@@ -1,5 +1,6 @@
 """Query parameters: read into the shape that the endpoint declares; what is not known is refused, not ignored."""
 
+import enum
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -18,6 +19,13 @@ PAGE_SIZE_MAX: Final = 100
 PageNumber = Annotated[int, Meta(ge=1, le=10_000_000, description="Which page, from 1; not together with cursor.")]
 PageSize = Annotated[int, Meta(ge=1, le=PAGE_SIZE_MAX, description="Items a page.")]
 Cursor = Annotated[str, Meta(min_length=1, max_length=100, description="`nextCursor` of the answer before.")]
+
+
+class Format(enum.StrEnum):
+    """How an answer is written: `csv` gives the whole list as a file, without pages."""
+
+    JSON = "json"
+    CSV = "csv"
 
 
 class Nothing(msgspec.Struct, forbid_unknown_fields=True):

@@ -4,7 +4,20 @@ from typing import Final, NamedTuple, NoReturn
 
 from aiohttp import web
 
-from gateway.handlers import auth, batches, bulk, documents, drivers, funding, health, keys, payouts, sandbox, webhooks
+from gateway.handlers import (
+    auth,
+    batch_steps,
+    batches,
+    bulk,
+    documents,
+    drivers,
+    funding,
+    health,
+    keys,
+    payouts,
+    sandbox,
+    webhooks,
+)
 from gateway.operation import Handler
 from shared.models.organizations import Role
 
@@ -48,9 +61,14 @@ ROUTES: Final = (
     Route("POST", "/api/v1/payouts/{id}/retry", payouts.retry, "payouts:write"),
     Route("GET", "/api/v1/batches", batches.page, "batches:read"),
     Route("POST", "/api/v1/batches", batches.create, "batches:write"),
+    Route("POST", "/api/v1/batches/quote", batches.quote, "batches:write"),
     Route("GET", "/api/v1/batches/{id}", batches.get, "batches:read"),
-    Route("POST", "/api/v1/batches/{id}/release", batches.release, "batches:write"),
-    Route("POST", "/api/v1/batches/{id}/run", batches.run, "batches:write"),
+    Route("GET", "/api/v1/batches/{id}/payouts", batches.payouts, "batches:read"),
+    Route("POST", "/api/v1/batches/{id}/release", batch_steps.release, "batches:write"),
+    Route("POST", "/api/v1/batches/{id}/run", batch_steps.run, "batches:write"),
+    Route("POST", "/api/v1/batches/{id}/cancel", batch_steps.cancel, "batches:write"),
+    Route("POST", "/api/v1/batches/{id}/reschedule", batch_steps.reschedule, "batches:write"),
+    Route("POST", "/api/v1/batches/{id}/retry-failed", batch_steps.retry_failed, "batches:write"),
     Route("GET", "/api/v1/scheduled-payouts", batches.scheduled, "batches:read"),
     Route("GET", "/api/v1/scheduled-payouts/stats", batches.stats, "batches:read"),
     Route("GET", "/api/v1/balance", funding.balance, "balance:read"),

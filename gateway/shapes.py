@@ -212,6 +212,39 @@ class BatchDetails(Batch):
     payouts: list[Payout]
     payoutsTruncated: Annotated[bool, Meta(description="Whether there are more payouts than are shown here.")]
     countsByStatus: dict[str, int]
+    amountsByStatus: Annotated[
+        dict[str, int], Meta(description="What its payouts in each status cost the wallet, in cents.")
+    ]
+
+
+class BatchQuote(TypedDict):
+    """What a batch would come to; `availableAfter` below zero: its release would be refused now."""
+
+    payoutCount: Count
+    totalAmount: Annotated[int, Meta(examples=[135000])]
+    totalFees: Annotated[int, Meta(examples=[675])]
+    netAmount: Annotated[int, Meta(examples=[134325])]
+    available: Annotated[int, Meta(examples=[5000000])]
+    availableAfter: Annotated[int, Meta(examples=[4865000])]
+    warnings: NotRequired[list[Warned]]
+
+
+class CanceledBatch(TypedDict):
+    """A batch that was called off."""
+
+    id: BatchId
+    status: Literal["canceled"]
+    canceledAt: Time | None
+
+
+class RetriedBatch(TypedDict):
+    """What trying a batch's failed payouts again did."""
+
+    id: BatchId
+    status: BatchStatus
+    retried: Count
+    refused: Count
+    results: list[BulkResult]
 
 
 class ReleasedBatch(TypedDict):

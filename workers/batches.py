@@ -5,7 +5,7 @@ import uuid
 import structlog
 
 from shared import broker
-from shared.batches.release import release_due
+from shared.batches.release import portions, release_due
 from shared.errors import Refusal
 from shared.ids import BATCH, show
 from workers.context import Context
@@ -13,15 +13,22 @@ from workers.context import Context
 logger = structlog.get_logger(__name__)
 
 
+PAYOUTS_A_TRANSACTION = 10_000
+"""A wallet is locked for as long as these take; one batch may have as many."""
+
+
 def release_batches(context: Context, batch_ids: list[uuid.UUID]) -> None:
-    """queued → processing, its payouts with it; or failed, where the money is missing."""
-    for batch_id in batch_ids:
+    """queued → processing, their payouts with them; or failed, where the money is missing."""
+    with context.engine.begin() as connection:
+        groups = portions(connection, batch_ids, payouts_most=PAYOUTS_A_TRANSACTION)
+    for group in groups:
         with context.engine.begin() as connection:
-            done = release_due(connection, batch_id, context.clock.now(), grace=context.grace)
-        if isinstance(done, Refusal):
-            logger.warning("batch.not_released", batch=show(BATCH, batch_id), code=done.code, **done.details)
-        elif done is not None:
-            context.doorbell.ring(broker.SUBMIT_PAYOUTS, done.payout_ids)
+            done = release_due(connection, group, context.clock.now(), grace=context.grace)
+        for batch_id, outcome in done.items():
+            if isinstance(outcome, Refusal):
+                logger.warning("batch.not_released", batch=show(BATCH, batch_id), code=outcome.code, **outcome.details)
+            else:
+                context.doorbell.ring(broker.SUBMIT_PAYOUTS, outcome.payout_ids)
 
 
 ACTORS = {broker.RELEASE_BATCHES: release_batches}

@@ -1,8 +1,9 @@
-"""Endpoints of batches: create, list, get, release, run; and of those that are scheduled."""
+"""Endpoints of batches: quote, create, list, get, their payouts; and of those that are scheduled."""
 
 import asyncio
 import enum
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -18,22 +19,22 @@ from gateway.handlers.bulk import BulkPayout, checked, ordered
 from gateway.handlers.common import Time, once, success, wallet_id
 from gateway.handlers.payouts import REFUSES, Urgency
 from gateway.operation import operation
-from gateway.query import ShortListing, wanted
-from gateway.state import SCENARIO, SERVICES
-from shared import broker
+from gateway.query import Format, Listing, ShortListing, wanted
+from gateway.state import SERVICES
+from gateway.tabular import csv_answer
 from shared.batches import reading
-from shared.batches.create import NewBatch
+from shared.batches.create import NewBatch, Quote
 from shared.batches.create import create as creating
-from shared.batches.release import release as releasing
-from shared.batches.release import unknown
-from shared.batches.rows import batch_public
+from shared.batches.create import quote as quoting
+from shared.batches.rows import batch_public, unknown
 from shared.clock import rfc3339
 from shared.errors import Invalid, Refusal
-from shared.ids import BATCH, new_id, parse, show
+from shared.ids import BATCH, PAYOUT, new_id, parse, show
+from shared.lists import Wanted
 from shared.models.batches import BatchStatus
-from shared.models.payouts import Rail
+from shared.models.payouts import PayoutStatus, Rail
 from shared.payouts.accept import Order, look_up
-from shared.payouts.rows import duplicate_warning, public
+from shared.payouts.rows import PayoutRow, duplicate_warning, public
 
 ITEMS_MAX: Final = 10_000
 AHEAD_DAYS_MAX: Final = 366
@@ -54,43 +55,91 @@ class CreateBatch(msgspec.Struct, forbid_unknown_fields=True):
     ]
     urgency: Urgency = Urgency.STANDARD
     scheduledFor: Time | None = None
+    refuseDuplicates: Annotated[
+        bool,
+        msgspec.Meta(
+            description="Refuse a second live payout for a driver's load, whatever the wallet's policy; an item's own "
+            "allowDuplicate wins."
+        ),
+    ] = False
 
 
-@operation(
-    body=CreateBatch, answer=shapes.Batch, refuses=REFUSES[:1] + REFUSES[2:], once=True, body_bytes_max=BATCH_BYTES_MAX
-)
+CREATE_REFUSES: Final = REFUSES[:1] + REFUSES[2:]
+"""Why an item is not accepted: money is not asked about before the release."""
+
+
+@operation(body=CreateBatch, answer=shapes.BatchQuote, refuses=CREATE_REFUSES, body_bytes_max=BATCH_BYTES_MAX)
+async def quote(request: web.Request, body: CreateBatch) -> web.Response:
+    """Says what a batch would come to, and writes nothing.
+
+    It takes what `POST /batches` takes and refuses what that refuses, with every item at fault in `details.items`.
+    """
+    services = request.app[SERVICES]
+    new = await _asked(request, body)
+
+    def work(connection: sa.Connection) -> Quote:
+        return quoting(connection, new, look_up(connection, _orders(new)), services.clock.now())
+
+    async with services.large:
+        found = await services.read(work)
+    total, fees = sum(row.amount_cents for row in found.rows), sum(row.fee_cents for row in found.rows)
+    return success(
+        request,
+        {
+            "payoutCount": len(found.rows),
+            "totalAmount": total,
+            "totalFees": fees,
+            "netAmount": total - fees,
+            "available": found.available_cents,
+            "availableAfter": found.available_cents - total,
+            **_warnings(found.rows),
+        },
+    )
+
+
+@operation(body=CreateBatch, answer=shapes.Batch, refuses=CREATE_REFUSES, once=True, body_bytes_max=BATCH_BYTES_MAX)
 async def create(request: web.Request, body: CreateBatch) -> web.Response:
     """Creates a batch of up to 10,000 payouts.
 
     All of them are accepted, or none is: `details.items` says which can't be, and why. No money is reserved before the
     batch is released: at `scheduledFor`, or by `release` or `run`.
     """
-    services, wallet, batch_id = request.app[SERVICES], wallet_id(request), new_id()
-    scheduled_for = moment(body.scheduledFor, services.clock.now()) if body.scheduledFor is not None else None
-    orders = await asyncio.to_thread(
-        lambda: [_order(request, content, body.urgency, batch_id) for content in body.payouts]
-    )
-    new = NewBatch(batch_id, wallet, body.name, Rail(body.urgency.value), scheduled_for, orders)
+    new = await _asked(request, body)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        known = look_up(connection, [order for order in orders if isinstance(order, Order)])
-        batch, rows = creating(connection, new, known, now)
-        shown = batch_public(batch)
-        doubles = [(index, row.duplicate_of) for index, row in enumerate(rows) if row.duplicate_of is not None]
-        if doubles:
-            shown["warnings"] = [
-                {**duplicate_warning(first), "index": index} for index, first in doubles[:WARNINGS_SHOWN]
-            ]
-        return shown
+        batch, rows = creating(connection, new, look_up(connection, _orders(new)), now)
+        return batch_public(batch) | _warnings(rows)
 
-    async with services.large:
+    async with request.app[SERVICES].large:
         return await once(request, work)
 
 
-def _order(request: web.Request, content: Any, urgency: Urgency, batch_id: uuid.UUID) -> Order | Refusal:
-    item = checked(content, BulkPayout)
-    order = item if isinstance(item, Refusal) else ordered(request, item, urgency)
-    return order if isinstance(order, Refusal) else order._replace(batch_id=batch_id)
+async def _asked(request: web.Request, body: CreateBatch) -> NewBatch:
+    """The batch that a request asks for; thousands of items are read off the event loop."""
+    batch_id = new_id()
+    now = request.app[SERVICES].clock.now()
+    scheduled_for = moment(body.scheduledFor, now) if body.scheduledFor is not None else None
+
+    def order(content: Any) -> Order | Refusal:
+        item = checked(content, BulkPayout)
+        made = item if isinstance(item, Refusal) else ordered(request, item, body.urgency)
+        if isinstance(made, Refusal):
+            return made
+        return made._replace(batch_id=batch_id, refuse_duplicate=body.refuseDuplicates)
+
+    orders = await asyncio.to_thread(lambda: [order(content) for content in body.payouts])
+    return NewBatch(batch_id, wallet_id(request), body.name, Rail(body.urgency.value), scheduled_for, orders)
+
+
+def _orders(new: NewBatch) -> list[Order]:
+    return [order for order in new.orders if isinstance(order, Order)]
+
+
+def _warnings(rows: Sequence[PayoutRow]) -> dict[str, Any]:
+    """The doubles among a batch's payouts, as the answer shows them; nothing where there are none."""
+    doubles = [(index, row.duplicate_of) for index, row in enumerate(rows) if row.duplicate_of is not None]
+    shown = [{**duplicate_warning(first), "index": index} for index, first in doubles[:WARNINGS_SHOWN]]
+    return {"warnings": shown} if shown else {}
 
 
 def moment(text: str, now: datetime) -> datetime:
@@ -132,11 +181,11 @@ async def page(request: web.Request, listing: ListBatches) -> web.Response:
 
 @operation(answer=shapes.BatchDetails, refuses=("BATCH_NOT_FOUND",))
 async def get(request: web.Request) -> web.Response:
-    """Shows a batch with its payouts, at most 1,000 of them."""
-    wallet, batch_id = wallet_id(request), _id_in(request)
+    """Shows a batch with its payouts, at most 1,000 of them; `/batches/{id}/payouts` has them all."""
+    wallet, batch_id = wallet_id(request), id_in(request)
     found = await request.app[SERVICES].read(lambda connection: reading.get(connection, wallet, batch_id))
     if found is None:
-        raise unknown(request.match_info["id"])
+        raise unknown(batch_id)
     return success(
         request,
         batch_public(found.batch)
@@ -144,53 +193,76 @@ async def get(request: web.Request) -> web.Response:
             "payouts": [public(row) for row in found.payouts],
             "payoutsTruncated": found.batch.payout_count > len(found.payouts),
             "countsByStatus": found.by_status,
+            "amountsByStatus": found.cents_by_status,
         },
     )
 
 
-RELEASE_REFUSES: Final = ("BATCH_NOT_FOUND", "BATCH_NOT_RELEASABLE", "INSUFFICIENT_FUNDS")
+class ListBatchPayouts(Listing, kw_only=True):
+    """Which of a batch's payouts."""
+
+    pageSize: Annotated[int, msgspec.Meta(ge=1, le=reading.PAYOUTS_SHOWN, description="Items a page.")] = 100
+    status: PayoutStatus | UnsetType = UNSET
+    format: Format = Format.JSON
 
 
-@operation(answer=shapes.ReleasedBatch, refuses=RELEASE_REFUSES, once=True)
-async def release(request: web.Request) -> web.Response:
-    """Releases a batch: its money is reserved, all or nothing, and its payouts set out.
+@operation(query=ListBatchPayouts, answer=shapes.Listed[shapes.Payout], refuses=("BATCH_NOT_FOUND",), csv=True)
+async def payouts(request: web.Request, listing: ListBatchPayouts) -> web.Response:
+    """Lists a batch's payouts in the order in which they were handed in.
 
-    Released before, it answers with its present state. Where the money does not reach, the batch is `failed`, nothing
-    has moved, and it can be released again.
+    With `format=csv` it is the batch's results: all of them, as a file.
     """
-    return await _release(request)
+    wallet, batch_id, part = wallet_id(request), id_in(request), wanted(listing, PAYOUT)
+    status = None if listing.status is UNSET else listing.status
+    if listing.format is Format.CSV:
+        part = Wanted(ITEMS_MAX)
+    found = await request.app[SERVICES].read(
+        lambda connection: reading.payouts(connection, wallet, batch_id, part, status=status)
+    )
+    if found is None:
+        raise unknown(batch_id)
+    if listing.format is Format.CSV:
+        return csv_answer(f"{show(BATCH, batch_id)}.csv", RESULT_COLUMNS, map(_result, found.rows))
+    return success(request, shaped_page([public(row) for row in found.rows], found, part))
 
 
-@operation(answer=shapes.ReleasedBatch, refuses=RELEASE_REFUSES, once=True)
-async def run(request: web.Request) -> web.Response:
-    """Processes a scheduled batch now, whatever its time; otherwise as release."""
-    return await _release(request)
+RESULT_COLUMNS: Final = (
+    "payoutId",
+    "driverId",
+    "driverName",
+    "loadId",
+    "description",
+    "amount",
+    "fee",
+    "netAmount",
+    "status",
+    "rail",
+    "requestedAt",
+    "completedAt",
+    "failureCode",
+    "failureMessage",
+)
+"""Of a batch's results; amounts in cents."""
 
 
-async def _release(request: web.Request) -> web.Response:
-    services, wallet, batch_id = request.app[SERVICES], wallet_id(request), _id_in(request)
-    set_out: list[uuid.UUID] = []
-
-    def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | Refusal:
-        done = releasing(connection, wallet, batch_id, now, grace=services.grace, scenario=request[SCENARIO])
-        if isinstance(done, Refusal):
-            return done
-        set_out.extend(done.payout_ids)
-        released_at = done.batch.released_at and rfc3339(done.batch.released_at)
-        return {
-            "id": show(BATCH, batch_id),
-            "status": done.batch.status,
-            "releasedAt": released_at,
-            "processedAt": released_at,
-        }
-
-    async with services.large:
-        answer = await once(request, work)
-    services.doorbell.ring(broker.SUBMIT_PAYOUTS, set_out)
-    return answer
+def _result(row: PayoutRow) -> list[Any]:
+    shown = public(row)
+    failure = shown.get("failure", {})
+    cells = {
+        **shown,
+        "payoutId": shown["id"],
+        "failureCode": failure.get("code"),
+        "failureMessage": failure.get("message"),
+    }
+    return [cells[name] for name in RESULT_COLUMNS]
 
 
-def _id_in(request: web.Request) -> uuid.UUID:
+def id_in(request: web.Request) -> uuid.UUID:
+    """The batch that the path names.
+
+    Raises:
+        NotFound: nothing can have that id.
+    """
     text = request.match_info["id"]
     batch_id = parse(BATCH, text)
     if batch_id is None:

@@ -15,7 +15,7 @@ from gateway.keyring import REMEMBERED_SECONDS
 from gateway.operation import operation
 from gateway.state import CREDENTIAL, SERVICES
 from shared import broker, ledger
-from shared.batches import release
+from shared.batches import change
 from shared.drivers import rows as drivers
 from shared.errors import Forbidden
 from shared.lists import Wanted
@@ -48,8 +48,8 @@ async def reset(request: web.Request) -> web.Response:
     now = services.clock.now()
     old_wallet = await services.write(lambda connection: resetting(connection, organization_id, now))
     services.keyring.forget()
-    for batch_id in await services.read(lambda connection: release.waiting(connection, old_wallet)):
-        await services.write(partial(release.cancel, wallet_id=old_wallet, batch_id=batch_id, now=now))
+    for waiting in await services.read(lambda connection: change.changeable(connection, old_wallet)):
+        await services.write(partial(change.cancel, asked=[waiting], now=now))
     await asyncio.sleep(REMEMBERED_SECONDS)  # other gateways remember the old wallet for that long
     return flat(request, message="Sandbox state reset successfully")
 

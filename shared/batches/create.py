@@ -1,4 +1,7 @@
-"""Handing in a batch: all of its payouts are written down, or none is. No money moves before its release."""
+"""Handing in a batch: all of its payouts are written down, or none is. No money moves before its release.
+
+`quote` says beforehand what `create` would say, and writes nothing.
+"""
 
 import uuid
 from collections.abc import Sequence
@@ -17,7 +20,7 @@ from shared.payouts.accept import Known, Order
 from shared.payouts.rows import PayoutRow
 
 REFUSALS_SHOWN: Final = 100
-"""How many of the items at fault an answer lists."""
+"""How many of the items at fault the answer to `create` lists; a quote lists all."""
 
 
 class NewBatch(NamedTuple):
@@ -35,7 +38,7 @@ class NewBatch(NamedTuple):
 class ItemsRefused(Refusal):
     """Some of a batch's payouts can't be accepted, so none was; `details.items` says which and why."""
 
-    def __init__(self, refused: Sequence[tuple[int, Refusal]], count: int) -> None:
+    def __init__(self, refused: Sequence[tuple[int, Refusal]], count: int, *, shown: int = REFUSALS_SHOWN) -> None:
         place, first = refused[0]
         super().__init__(
             f"{len(refused)} of {count} payouts can't be accepted; the first, payouts[{place}]: {first.message}",
@@ -44,10 +47,29 @@ class ItemsRefused(Refusal):
             refused=len(refused),
             items=[
                 {"index": index, "error": refusal.message, "code": refusal.code, "details": refusal.details}
-                for index, refusal in refused[:REFUSALS_SHOWN]
+                for index, refusal in refused[:shown]
             ],
         )
         self.status = first.status
+
+
+class Quote(NamedTuple):
+    """What a batch would come to."""
+
+    rows: list[PayoutRow]
+    """Its payouts as they would be written."""
+    available_cents: int
+    """What the wallet could pay now."""
+
+
+def quote(connection: sa.Connection, batch: NewBatch, known: Known, now: datetime) -> Quote:
+    """What `create` would write, at this moment. Locks nothing, so others may be first.
+
+    Raises:
+        ItemsRefused: an item could not be accepted; every one is named.
+    """
+    rows = _checked(connection, batch, known, now, refusals_shown=len(batch.orders))
+    return Quote(rows, ledger.balances(connection, batch.wallet_id).available_cents)
 
 
 def create(connection: sa.Connection, batch: NewBatch, known: Known, now: datetime) -> tuple[BatchRow, list[PayoutRow]]:
@@ -57,21 +79,7 @@ def create(connection: sa.Connection, batch: NewBatch, known: Known, now: dateti
         ItemsRefused: an item can't be accepted; nothing was written.
     """
     ledger.lock(connection, [batch.wallet_id])
-    rows: list[PayoutRow] = []
-    refused: list[tuple[int, Refusal]] = []
-    live = accept.live_loads(connection, accept.loads_of([order for order in batch.orders if isinstance(order, Order)]))
-    for index, order in enumerate(batch.orders):
-        try:
-            if isinstance(order, Refusal):
-                raise order
-            row = accept.checked(order, known, live, now)
-        except Refusal as refusal:
-            refused.append((index, refusal))
-        else:
-            accept.note_live(live, row)
-            rows.append(row)
-    if refused:
-        raise ItemsRefused(refused, len(batch.orders))
+    rows = _checked(connection, batch, known, now, refusals_shown=REFUSALS_SHOWN)
     made = BatchRow(
         id=batch.id,
         wallet_id=batch.wallet_id,
@@ -100,3 +108,25 @@ def create(connection: sa.Connection, batch: NewBatch, known: Known, now: dateti
     )
     accept.write(connection, rows, now, due=None)
     return made, rows
+
+
+def _checked(
+    connection: sa.Connection, batch: NewBatch, known: Known, now: datetime, *, refusals_shown: int
+) -> list[PayoutRow]:
+    """The payouts that the orders become, all of them or an `ItemsRefused`."""
+    rows: list[PayoutRow] = []
+    refused: list[tuple[int, Refusal]] = []
+    live = accept.live_loads(connection, accept.loads_of([order for order in batch.orders if isinstance(order, Order)]))
+    for index, order in enumerate(batch.orders):
+        try:
+            if isinstance(order, Refusal):
+                raise order
+            row = accept.checked(order, known, live, now)
+        except Refusal as refusal:
+            refused.append((index, refusal))
+        else:
+            accept.note_live(live, row)
+            rows.append(row)
+    if refused:
+        raise ItemsRefused(refused, len(batch.orders), shown=refusals_shown)
+    return rows

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from shared.batches.rows import BATCH_COLUMNS, BatchRow
 from shared.lists import Page, Wanted, chosen
 from shared.models.batches import BatchStatus
+from shared.models.payouts import PayoutStatus
 from shared.payouts.rows import COLUMNS, PayoutRow
 
 PAYOUTS_SHOWN: Final = 1_000
@@ -20,8 +21,10 @@ class Details(NamedTuple):
 
     batch: BatchRow
     payouts: list[PayoutRow]
-    """At most `PAYOUTS_SHOWN`."""
+    """The first of them, at most `PAYOUTS_SHOWN`."""
     by_status: dict[str, int]
+    cents_by_status: dict[str, int]
+    """What its payouts in each status cost the wallet."""
 
 
 class Stats(NamedTuple):
@@ -41,24 +44,51 @@ def get(connection: sa.Connection, wallet_id: uuid.UUID, batch_id: uuid.UUID) ->
     ).one_or_none()
     if row is None:
         return None
-    payouts = connection.execute(
+    first = payouts(connection, wallet_id, batch_id, Wanted(PAYOUTS_SHOWN))
+    counts = connection.execute(
+        sa.text("SELECT status, count(*), sum(amount_cents) FROM payouts WHERE batch_id = :id GROUP BY status"),
+        {"id": batch_id},
+    ).all()
+    return Details(
+        BatchRow._make(row),
+        list(first.rows) if first else [],
+        {row[0]: row[1] for row in counts},
+        {row[0]: int(row[2]) for row in counts},
+    )
+
+
+def payouts(
+    connection: sa.Connection,
+    wallet_id: uuid.UUID,
+    batch_id: uuid.UUID,
+    wanted: Wanted,
+    *,
+    status: PayoutStatus | None = None,
+) -> Page[PayoutRow] | None:
+    """A part of a batch's payouts, in the order in which they were handed in; None if the wallet has no such batch."""
+    count = connection.scalar(
+        sa.text("SELECT payout_count FROM batches WHERE id = :id AND wallet_id = :wallet_id"),
+        {"id": batch_id, "wallet_id": wallet_id},
+    )
+    if count is None:
+        return None
+    where, values = "payouts.batch_id = :id", dict[str, Any](id=batch_id)
+    if status is not None:
+        where, values["status"] = f"{where} AND payouts.status = :status", status.value
+        count = connection.scalar(sa.text(f"SELECT count(*) FROM payouts WHERE {where}"), values) or 0
+    if wanted.after is not None:
+        where, values["after"] = f"{where} AND payouts.id > :after", wanted.after
+    rows = connection.execute(
         sa.text(f"""
             SELECT {COLUMNS} FROM (
                 SELECT payouts.*, drivers.name AS driver_name
                 FROM payouts JOIN drivers ON drivers.id = payouts.driver_id
-                WHERE payouts.batch_id = :id ORDER BY payouts.id LIMIT :limit
+                WHERE {where} ORDER BY payouts.id LIMIT :limit OFFSET :skipped
             ) AS found ORDER BY id
         """),
-        {"id": batch_id, "limit": PAYOUTS_SHOWN},
-    )
-    counts = connection.execute(
-        sa.text("SELECT status, count(*) FROM payouts WHERE batch_id = :id GROUP BY status"), {"id": batch_id}
-    )
-    return Details(
-        BatchRow._make(row),
-        [PayoutRow._make(payout) for payout in payouts],
-        {row[0]: row[1] for row in counts.all()},
-    )
+        values | {"limit": wanted.size + 1, "skipped": wanted.skipped},
+    ).all()
+    return Page([PayoutRow._make(row) for row in rows[: wanted.size]], count, len(rows) > wanted.size)
 
 
 def page(

@@ -1,18 +1,20 @@
-"""Releasing a batch: its money is reserved, all or nothing, and its payouts set out.
+"""Releasing batches: the money of each is reserved, all or nothing, and its payouts set out.
 
-Lock order as everywhere: payouts, then the wallet, then the batch. Whoever comes second finds it released.
+Lock order as everywhere: payouts, then the wallets, then the batches. Whoever comes second finds them released.
 """
 
 import uuid
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from shared import ledger
-from shared.batches.rows import BATCH_COLUMNS, BatchRow
-from shared.errors import Conflict, InsufficientFunds, NotFound, Refusal
-from shared.ids import BATCH, show
+from shared.batches.rows import BATCH_COLUMNS, BatchRow, locked, unknown
+from shared.db import as_rows
+from shared.errors import Conflict, InsufficientFunds, Refusal
 from shared.models.batches import BatchStatus
 from shared.models.payouts import PayoutStatus
 from shared.payouts.accept import not_payable
@@ -21,29 +23,40 @@ from shared.payouts.transition import Move, transition
 from shared.sandbox.scenarios import Scenario
 
 REASON: Final = "released with its batch"
+NOT_COVERED: Final = "The wallet's available balance does not cover this batch"
 
 _WAITING = sa.text("""
-    SELECT payouts.id, payouts.amount_cents, drivers.status, drivers.kyc_status
-    FROM payouts JOIN drivers ON drivers.id = payouts.driver_id
-    WHERE payouts.batch_id = :id AND payouts.wallet_id = :wallet_id
-          AND payouts.status = 'validated' AND NOT payouts.reserved
+    SELECT payouts.id, payouts.batch_id, payouts.amount_cents, drivers.status, drivers.kyc_status
+    FROM json_to_recordset(CAST(:asked AS json)) AS asked (id uuid, wallet_id uuid)
+    JOIN payouts ON payouts.batch_id = asked.id AND payouts.wallet_id = asked.wallet_id
+    JOIN drivers ON drivers.id = payouts.driver_id
+    WHERE payouts.status = 'validated' AND NOT payouts.reserved
     ORDER BY payouts.id FOR UPDATE OF payouts
 """)
 
 _RELEASED = sa.text(f"""
     UPDATE batches SET status = 'processing', released_at = :now, next_action_at = NULL,
                        failure_code = NULL, failure_message = NULL
-    WHERE id = :id RETURNING {BATCH_COLUMNS}
+    WHERE id = ANY(:ids) RETURNING {BATCH_COLUMNS}
 """)
 
 _NOT_COVERED = sa.text(f"""
-    UPDATE batches SET status = 'failed', next_action_at = NULL, failure_code = :code, failure_message = :message
-    WHERE id = :id RETURNING {BATCH_COLUMNS}
+    UPDATE batches SET status = 'failed', next_action_at = NULL, failure_code = missing.code,
+                       failure_message = missing.message
+    FROM json_to_recordset(CAST(:missing AS json)) AS missing (id uuid, code text, message text)
+    WHERE batches.id = missing.id RETURNING {BATCH_COLUMNS}
 """)
 
 
+class Asked(NamedTuple):
+    """A batch to act on, in the wallet that asks."""
+
+    id: uuid.UUID
+    wallet_id: uuid.UUID
+
+
 class Released(NamedTuple):
-    """What a release did."""
+    """What a release did to one batch."""
 
     batch: BatchRow
     """As it is now; unchanged where it had been released before."""
@@ -51,107 +64,141 @@ class Released(NamedTuple):
     """Payouts to ring for."""
 
 
+class _Plan(NamedTuple):
+    """What is to be written."""
+
+    batches: list[uuid.UUID]
+    moves: list[Move]
+    cancels: list[Move]
+    missing: list[dict[str, Any]]
+
+
 def release(
     connection: sa.Connection,
-    wallet_id: uuid.UUID,
-    batch_id: uuid.UUID,
+    asked: Sequence[Asked],
     now: datetime,
     *,
     grace: timedelta,
     scenario: Scenario = Scenario.SUCCESS,
-) -> Released | Refusal:
-    """Releases a batch that waits, or that could not be released before. Again, it changes nothing.
+) -> dict[uuid.UUID, Released | Refusal]:
+    """Releases those of the batches that wait, or that could not be released before; an answer for each. Again, it
+    changes nothing. Funds go in the order asked.
 
-    A refusal for lack of money is written down: the batch is `failed` and says what is missing, nothing has moved, and
-    it can be released once the wallet is funded. One whose time is still to come stays `queued`. Payouts whose driver
-    can't be paid any more are canceled.
+    A refusal for lack of money is written down: the batch is `failed` and says what is missing, nothing of it has
+    moved, and it can be released once the wallet is funded. One whose time is still to come stays `queued`. Payouts
+    whose driver can't be paid any more are canceled.
     """
-    held = connection.execute(_WAITING, {"id": batch_id, "wallet_id": wallet_id}).all()
-    available = ledger.lock(connection, [wallet_id]).get(wallet_id, 0)
-    batch = locked(connection, wallet_id, batch_id)
-    if batch is None:
-        return unknown(show(BATCH, batch_id))
-    if batch.status == BatchStatus.CANCELED:
-        return Conflict("This batch was canceled", code="BATCH_NOT_RELEASABLE", status=batch.status)
-    if batch.status != BatchStatus.QUEUED and batch.failure_code is None:
-        return Released(batch, [])
+    values = {"asked": as_rows(one._asdict() for one in asked)}
+    waiting: defaultdict[uuid.UUID, list[Any]] = defaultdict(list)
+    for row in connection.execute(_WAITING, values):
+        waiting[row.batch_id].append(row)
+    left = ledger.lock(connection, {one.wallet_id for one in asked})
+    batches = locked(connection, asked)
+    answers: dict[uuid.UUID, Released | Refusal] = {}
+    plan = _Plan([], [], [], [])
+    for one in asked:
+        batch = batches.get(one.id)
+        if batch is None:
+            answers[one.id] = unknown(one.id)
+        elif batch.status == BatchStatus.CANCELED:
+            code = "BATCH_NOT_RELEASABLE"
+            answers[one.id] = Conflict("This batch was canceled", code=code, status=batch.status)
+        elif batch.status != BatchStatus.QUEUED and batch.failure_code is None:
+            answers[one.id] = Released(batch, [])
+        else:
+            moves, cancels, required = _steps(waiting[one.id], now + grace, scenario)
+            if required <= left[one.wallet_id] and scenario is not Scenario.INSUFFICIENT_FUNDS:
+                left[one.wallet_id] -= required
+                plan.batches.append(one.id)
+                plan.moves.extend(moves)
+                plan.cancels.extend(cancels)
+            else:
+                answers[one.id] = _not_covered(batch, left[one.wallet_id], required, now, plan)
+    return answers | _written(connection, plan, waiting, batches, now)
+
+
+def release_due(
+    connection: sa.Connection, batch_ids: Sequence[uuid.UUID], now: datetime, *, grace: timedelta
+) -> dict[uuid.UUID, Released | Refusal]:
+    """Releases those of the batches whose time has come, by the database's clock, in the order of their times; the
+    others are not in the answer."""
+    due = connection.execute(
+        sa.text("""
+            SELECT id, wallet_id FROM batches
+            WHERE id = ANY(:ids) AND status = 'queued' AND scheduled_for <= clock_timestamp()
+            ORDER BY scheduled_for, id
+        """),
+        {"ids": list(batch_ids)},
+    ).all()
+    return release(connection, [Asked(*row) for row in due], now, grace=grace) if due else {}
+
+
+def portions(connection: sa.Connection, batch_ids: Sequence[uuid.UUID], *, payouts_most: int) -> list[list[uuid.UUID]]:
+    """The batches in groups of at most that many payouts, or of one batch: a transaction for each, so that a wallet is
+    not locked for longer than its largest batch takes."""
+    rows = connection.execute(
+        sa.text("SELECT id, payout_count FROM batches WHERE id = ANY(:ids) ORDER BY scheduled_for, id"),
+        {"ids": list(batch_ids)},
+    )
+    groups: list[list[uuid.UUID]] = []
+    size = payouts_most
+    for row in rows:
+        size += row.payout_count
+        if size > payouts_most or not groups:
+            groups.append([])
+            size = row.payout_count
+        groups[-1].append(row.id)
+    return groups
+
+
+def _steps(rows: Sequence[Any], due: datetime, scenario: Scenario) -> tuple[list[Move], list[Move], int]:
+    """The payouts that set out, those that are canceled instead, and what the first ones cost in cents."""
     moves, cancels, required = [], [], 0
-    for row in held:
+    for row in rows:
         pending = scenario is Scenario.KYC_PENDING
         refusal = not_payable(*(("pending", "pending") if pending else (row.status, row.kyc_status)))
         if refusal is None:
             required += row.amount_cents
-            moves.append(Move(row.id, REASON, next_action_at=now + grace))
+            moves.append(Move(row.id, REASON, next_action_at=due))
         else:
             why = "the driver can't be paid"
             cancels.append(Move(row.id, why, failure_code=refusal.code, failure_message=refusal.message))
-    if required > available or scenario is Scenario.INSUFFICIENT_FUNDS:
-        return _not_covered(connection, batch, available, required, now)
-    batch = BatchRow._make(connection.execute(_RELEASED, {"id": batch_id, "now": now}).one())
-    tell(connection, [batch], now, "batch.released")
-    transition(connection, cancels, PayoutStatus.VALIDATED, PayoutStatus.CANCELED, now)
-    moved = transition(connection, moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, now)
-    if cancels:
-        batch = locked(connection, wallet_id, batch_id) or batch
-    return Released(batch, [row.id for row in moved.rows])
+    return moves, cancels, required
 
 
-def release_due(
-    connection: sa.Connection, batch_id: uuid.UUID, now: datetime, *, grace: timedelta
-) -> Released | Refusal | None:
-    """Releases a batch whose time has come, by the database's clock; None if it has not, or is done already."""
-    wallet_id = connection.scalar(
-        sa.text("""
-            SELECT wallet_id FROM batches
-            WHERE id = :id AND status = 'queued' AND scheduled_for <= clock_timestamp()
-        """),
-        {"id": batch_id},
+def _not_covered(batch: BatchRow, available: int, required: int, now: datetime, plan: _Plan) -> InsufficientFunds:
+    refusal = InsufficientFunds(
+        NOT_COVERED, available=available, required=required, missing=max(required - available, 0)
     )
-    return None if wallet_id is None else release(connection, wallet_id, batch_id, now, grace=grace)
-
-
-def waiting(connection: sa.Connection, wallet_id: uuid.UUID) -> list[uuid.UUID]:
-    """The wallet's batches that are not released and can be."""
-    return list(
-        connection.scalars(
-            sa.text("""
-                SELECT id FROM batches
-                WHERE wallet_id = :wallet_id AND released_at IS NULL AND status IN ('queued', 'failed') ORDER BY id
-            """),
-            {"wallet_id": wallet_id},
-        )
-    )
-
-
-def cancel(connection: sa.Connection, wallet_id: uuid.UUID, batch_id: uuid.UUID, now: datetime) -> None:
-    """Calls a batch off that is not released, with its payouts."""
-    ids = [row.id for row in connection.execute(_WAITING, {"id": batch_id, "wallet_id": wallet_id})]
-    moves = [Move(payout_id, "canceled with its batch") for payout_id in ids]
-    transition(connection, moves, PayoutStatus.VALIDATED, PayoutStatus.CANCELED, now)
-
-
-def locked(connection: sa.Connection, wallet_id: uuid.UUID, batch_id: uuid.UUID) -> BatchRow | None:
-    """The wallet's batch, locked; None if it has none by that id."""
-    row = connection.execute(
-        sa.text(f"SELECT {BATCH_COLUMNS} FROM batches WHERE id = :id AND wallet_id = :wallet_id FOR UPDATE"),
-        {"id": batch_id, "wallet_id": wallet_id},
-    ).one_or_none()
-    return None if row is None else BatchRow._make(row)
-
-
-def unknown(reference: str) -> NotFound:
-    """The refusal for a batch that this wallet does not have."""
-    return NotFound(f"No batch {reference[:100]}", code="BATCH_NOT_FOUND")
-
-
-def _not_covered(
-    connection: sa.Connection, batch: BatchRow, available: int, required: int, now: datetime
-) -> InsufficientFunds:
-    message = "The wallet's available balance does not cover this batch"
-    refusal = InsufficientFunds(message, available=available, required=required, missing=max(required - available, 0))
-    if batch.scheduled_for is not None and batch.scheduled_for > now:
-        return refusal  # asked for before its time: it stays queued, and is released then if the money is there
-    sentence = f"{message}: {required} cents are needed, {available} are available"
-    row = connection.execute(_NOT_COVERED, {"id": batch.id, "code": refusal.code, "message": sentence}).one()
-    tell(connection, [BatchRow._make(row)], now, "batch.failed")
+    if batch.scheduled_for is None or batch.scheduled_for <= now:
+        sentence = f"{NOT_COVERED}: {required} cents are needed, {available} are available"
+        plan.missing.append({"id": batch.id, "code": refusal.code, "message": sentence})
+    # Else it was asked for before its time: it stays queued, and is released then if the money is there.
     return refusal
+
+
+def _written(
+    connection: sa.Connection,
+    plan: _Plan,
+    waiting: dict[uuid.UUID, list[Any]],
+    batches: dict[uuid.UUID, BatchRow],
+    now: datetime,
+) -> dict[uuid.UUID, Released]:
+    """Writes the plan down; an answer for each batch that was released."""
+    if plan.missing:
+        rows = connection.execute(_NOT_COVERED, {"missing": as_rows(plan.missing)})
+        tell(connection, [BatchRow._make(row) for row in rows], now, "batch.failed")
+    if not plan.batches:
+        return {}
+    released = {row.id: BatchRow._make(row) for row in connection.execute(_RELEASED, {"ids": plan.batches, "now": now})}
+    tell(connection, [released[batch_id] for batch_id in plan.batches], now, "batch.released")
+    transition(connection, plan.cancels, PayoutStatus.VALIDATED, PayoutStatus.CANCELED, now)
+    moved = {
+        row.id for row in transition(connection, plan.moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, now).rows
+    }
+    if plan.cancels:  # a batch all of whose payouts were canceled has ended
+        released = locked(connection, [Asked(row.id, row.wallet_id) for row in released.values()])
+    return {
+        batch_id: Released(released[batch_id], [row.id for row in waiting[batch_id] if row.id in moved])
+        for batch_id in plan.batches
+    }

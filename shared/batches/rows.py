@@ -1,10 +1,15 @@
-"""A batch as it is read, and as the API and the customer's events show it."""
+"""A batch as it is read, locked, and as the API and the customer's events show it."""
 
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+import sqlalchemy as sa
+
 from shared.clock import rfc3339
+from shared.db import as_rows
+from shared.errors import NotFound
 from shared.ids import BATCH, show
 
 BATCH_COLUMNS: Final = ", ".join(
@@ -75,3 +80,23 @@ def batch_public(row: BatchRow) -> dict[str, Any]:
 
 def _shown(moment: datetime | None) -> str | None:
     return None if moment is None else rfc3339(moment)
+
+
+def locked(connection: sa.Connection, asked: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> dict[uuid.UUID, BatchRow]:
+    """Those of the batches, each named with its wallet, that there are; locked, in the common order."""
+    rows = connection.execute(
+        sa.text(f"""
+            SELECT {BATCH_COLUMNS}
+            FROM json_to_recordset(CAST(:asked AS json)) AS asked (id uuid, wallet_id uuid)
+            JOIN batches ON batches.id = asked.id AND batches.wallet_id = asked.wallet_id
+            ORDER BY batches.id FOR UPDATE OF batches
+        """),
+        {"asked": as_rows({"id": batch_id, "wallet_id": wallet_id} for batch_id, wallet_id in asked)},
+    )
+    return {row.id: BatchRow._make(row) for row in rows}
+
+
+def unknown(reference: uuid.UUID | str) -> NotFound:
+    """The refusal for a batch that this wallet does not have."""
+    text = reference[:100] if isinstance(reference, str) else show(BATCH, reference)
+    return NotFound(f"No batch {text}", code="BATCH_NOT_FOUND")

@@ -48,6 +48,8 @@ class Order(NamedTuple):
     allow_duplicate: bool = False
     """Whether the driver may be paid for this load again, although the wallet's policy refuses that."""
     duplicate_reason: str | None = None
+    refuse_duplicate: bool = False
+    """Whether a second live payout for the load is refused although the wallet's policy would only warn."""
     scenario: Scenario = Scenario.SUCCESS
     """What the sandbox is to play; always success in production."""
 
@@ -254,7 +256,8 @@ def checked(order: Order, known: Known, live: Mapping[Load, uuid.UUID], now: dat
     if fee_cents >= order.amount_cents:
         raise Invalid(f"amount must be more than the fee of {fee_cents} cents", field="amount", fee=fee_cents)
     first = live.get((driver.id, order.load_id)) if order.load_id is not None else None
-    if first is not None and driver.duplicate_loads == DuplicateLoads.REFUSE and not order.allow_duplicate:
+    refused = order.refuse_duplicate or driver.duplicate_loads == DuplicateLoads.REFUSE
+    if first is not None and refused and not order.allow_duplicate:
         raise duplicate(first, "to pay again, send allowDuplicate with a duplicateReason")
     return PayoutRow(
         id=order.id,

@@ -19,6 +19,7 @@ class Answer:
     status: int
     headers: http.client.HTTPMessage
     body: Any
+    """Read, where it is JSON; as it came, where it is a file."""
 
     @property
     def data(self) -> Any:
@@ -46,6 +47,8 @@ def call(
             connection.request(method, path, body, dict(headers or {}))
         response = connection.getresponse()
         text = response.read()
+        if response.headers.get_content_type() == "text/csv":
+            return Answer(response.status, response.headers, text.decode())
         return Answer(response.status, response.headers, json.loads(text) if text else None)
     finally:
         connection.close()

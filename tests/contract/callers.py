@@ -125,6 +125,8 @@ class Carrier:
         waiting = [payout["id"] for payout in self.sandbox.get(f"{batches.PATH}/{batch_id}").data["payouts"]]
         self.ids |= {"paid": paid, "failed": failed[0], "failed_too": failed[1]}
         self.ids |= {"batch": batch_id, "scheduled": scheduled["id"], "waiting": waiting[0], "waiting_too": waiting[1]}
+        for name in ("batch_to_cancel", "batch_to_reschedule"):
+            self.ids[name] = batches.create(self.sandbox, [driver_id] * 3, scheduledFor=batches.moment(days=300))["id"]
         self.sandbox.until_payout(paid, "completed")
         for payout_id in failed:
             self.sandbox.until_payout(payout_id, "failed")

@@ -130,6 +130,29 @@ ROWS: dict[tuple[str, str], Row] = {
     ),
     ("POST", "/api/v1/batches/{id}/release"): Row("batches:write", path={"id": "{batch}"}, unknown="BATCH_NOT_FOUND"),
     ("POST", "/api/v1/batches/{id}/run"): Row("batches:write", path={"id": "{scheduled}"}, unknown="BATCH_NOT_FOUND"),
+    ("POST", "/api/v1/batches/quote"): Row(
+        "batches:write", body={"name": "Weekly Payouts", "payouts": [PAYOUT, PAYOUT]}, unknown="DRIVER_NOT_FOUND"
+    ),
+    ("GET", "/api/v1/batches/{id}/payouts"): Row(
+        "batches:read",
+        path={"id": "{batch}"},
+        query=HUNDRED,
+        cursor="{waiting}",
+        unknown="BATCH_NOT_FOUND",
+        shows="{waiting}",
+    ),
+    ("POST", "/api/v1/batches/{id}/cancel"): Row(
+        "batches:write", path={"id": "{batch_to_cancel}"}, unknown="BATCH_NOT_FOUND"
+    ),
+    ("POST", "/api/v1/batches/{id}/reschedule"): Row(
+        "batches:write",
+        path={"id": "{batch_to_reschedule}"},
+        body={"scheduledFor": None},
+        unknown="BATCH_NOT_FOUND",
+    ),
+    ("POST", "/api/v1/batches/{id}/retry-failed"): Row(
+        "batches:write", path={"id": "{batch}"}, unknown="BATCH_NOT_FOUND"
+    ),
     ("GET", "/api/v1/scheduled-payouts"): Row(
         "batches:read", query=HUNDRED, cursor="{scheduled}", shows="{scheduled}"
     ),
@@ -181,7 +204,7 @@ ROWS: dict[tuple[str, str], Row] = {
 }  # fmt: skip
 ROUTE_NAMES = [(route.method, route.path) for route in ROUTES]
 # Query parameters that name nothing of anybody's, and fields in which the customer uses names of his own
-PLAIN = {"page", "pageSize", "cursor", "status", "type", "event", "mode", "amount", "days"}
+PLAIN = {"page", "pageSize", "cursor", "status", "type", "event", "mode", "amount", "days", "format"}
 CUSTOMERS_OWN_NAMES = {"ovnDriverId", "loadId"}
 # What differs between answers that say the same
 OF_THE_MOMENT = {"date", "x-request-id", "content-length", "x-ratelimit-reset", "x-ratelimit-remaining"}

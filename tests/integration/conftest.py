@@ -16,7 +16,7 @@ from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.valkey import EmbeddedValkey
 from shared import keys, ledger, migrations
 from shared.batches.create import NewBatch, create
-from shared.batches.release import Released, release
+from shared.batches.release import Asked, Released, release
 from shared.batches.rows import BatchRow
 from shared.db import engine_for
 from shared.errors import Refusal
@@ -230,7 +230,8 @@ class World:
     def release(self, batch_id: uuid.UUID) -> Released | Refusal:
         """Releases a batch."""
         with self.engine.begin() as connection:
-            return release(connection, self.wallet_id, batch_id, self.clock.now(), grace=GRACE)
+            asked = [Asked(batch_id, self.wallet_id)]
+            return release(connection, asked, self.clock.now(), grace=GRACE)[batch_id]
 
     def batch_status(self, batch_id: uuid.UUID) -> str:
         """A batch's status."""

@@ -1,14 +1,15 @@
 """Batches: handed in without money, released once and whole, done with their last payout."""
 
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
-from shared.batches import release as releasing
+from shared.batches import change
 from shared.batches.create import ItemsRefused
-from shared.batches.release import Released, release_due
+from shared.batches.release import Asked, Released, portions, release, release_due
 from shared.errors import Conflict, InsufficientFunds, NotFound
 from shared.models.payouts import PayoutStatus, Rail
 from shared.payouts.cancel import cancel
@@ -165,10 +166,137 @@ def test_it_is_released_when_its_time_has_come_and_not_before(world: World) -> N
     soon, _ = world.batch(45_000, scheduled_for=world.clock.now() + timedelta(hours=1))
     due, _ = world.batch(45_000, scheduled_for=world.clock.now() - timedelta(seconds=1))
     world.clock.advance(days=1)
+    ids = [soon.id, due.id]
     with world.engine.begin() as connection:
-        assert release_due(connection, soon.id, world.clock.now(), grace=GRACE) is None
-        assert isinstance(release_due(connection, due.id, world.clock.now(), grace=GRACE), Released)
-        assert release_due(connection, due.id, world.clock.now(), grace=GRACE) is None
+        assert list(release_due(connection, ids, world.clock.now(), grace=GRACE)) == [due.id]
+        assert release_due(connection, ids, world.clock.now(), grace=GRACE) == {}
+    assert (world.batch_status(soon.id), world.batch_status(due.id)) == ("queued", "processing")
+
+
+def test_batches_released_together_take_their_money_in_order(world: World) -> None:
+    """Of three, the wallet covers the first and the third: the second alone fails, and says what was left."""
+    first, _ = world.batch(40_000)
+    second, _ = world.batch(50_000)
+    third, _ = world.batch(5_000, 5_000)
+    world.leave_available(80_000)
+    with world.engine.begin() as connection:
+        asked = [Asked(one.id, world.wallet_id) for one in (first, second, third)]
+        done = release(connection, asked, world.clock.now(), grace=GRACE)
+    assert isinstance(done[first.id], Released)
+    refused = done[second.id]
+    assert isinstance(refused, InsufficientFunds)
+    assert refused.details == {"available": 40_000, "required": 50_000, "missing": 10_000}
+    assert isinstance(done[third.id], Released)
+    assert [world.batch_status(one.id) for one in (first, second, third)] == ["processing", "failed", "processing"]
+    assert world.balances().available_cents == 30_000
+    world.assert_ledger_right()
+    world.assert_figures_right()
+
+
+def test_batches_of_two_wallets_are_released_together_and_never_mixed(world: World, engine: sa.Engine) -> None:
+    """One statement for both; a batch asked for in the other's name is unknown."""
+    stranger = World(engine)
+    mine, _ = world.batch(40_000)
+    theirs, _ = stranger.batch(50_000)
+    with engine.begin() as connection:
+        wrong = [Asked(mine.id, stranger.wallet_id)]
+        assert isinstance(release(connection, wrong, world.clock.now(), grace=GRACE)[mine.id], NotFound)
+    with engine.begin() as connection:
+        asked = [Asked(mine.id, world.wallet_id), Asked(theirs.id, stranger.wallet_id)]
+        release(connection, asked, world.clock.now(), grace=GRACE)
+    assert (world.balances().in_transit_cents, stranger.balances().in_transit_cents) == (40_000, 50_000)
+    world.assert_ledger_right()
+
+
+def test_a_transaction_releases_at_most_so_many_payouts(world: World) -> None:
+    """In the order of their times; a batch that is larger goes alone."""
+    hour = world.clock.now() + timedelta(hours=1)
+    small = [world.batch(1_000, 1_000, scheduled_for=hour + timedelta(seconds=n))[0].id for n in range(3)]
+    large = world.batch(*[1_000] * 6, scheduled_for=hour + timedelta(minutes=1))[0].id
+    with world.engine.connect() as connection:
+        groups = portions(connection, [large, *reversed(small)], payouts_most=4)
+    assert groups == [small[:2], small[2:], [large]]
+
+
+def test_a_canceled_batch_takes_its_payouts_with_it(world: World) -> None:
+    """And can't be released, canceled or rescheduled any more."""
+    batch, payout_ids = world.batch(45_000, 50_000)
+    asked = [Asked(batch.id, world.wallet_id)]
+    with world.engine.begin() as connection:
+        done = change.cancel(connection, asked, world.clock.now())[batch.id]
+    assert not isinstance(done, Exception)
+    assert (done.status, done.canceled_at) == ("canceled", world.clock.now())
+    assert world.statuses(payout_ids) == ["canceled"] * 2
+    with world.engine.begin() as connection:
+        again = change.cancel(connection, asked, world.clock.now())[batch.id]
+        moved = change.reschedule(connection, world.wallet_id, batch.id, None)
+    assert isinstance(again, Conflict)
+    assert again.code == "BATCH_NOT_CANCELABLE"
+    assert isinstance(moved, Conflict)
+    assert moved.code == "BATCH_NOT_RESCHEDULABLE"
+    assert isinstance(world.release(batch.id), Conflict)
+    world.assert_figures_right()
+
+
+def test_release_and_cancel_at_once_do_one_of_the_two(world: World) -> None:
+    """Whoever locks the payouts first decides; never half of each."""
+    for _ in range(10):
+        batch, payout_ids = world.batch(*[1_000] * 5)
+
+        def call_off(batch_id: uuid.UUID = batch.id) -> None:
+            with world.engine.begin() as connection:
+                change.cancel(connection, [Asked(batch_id, world.wallet_id)], world.clock.now())
+
+        with ThreadPoolExecutor(2) as pool:
+            tasks = [pool.submit(world.release, batch.id), pool.submit(call_off)]
+            for task in tasks:
+                task.result()
+        assert set(world.statuses(payout_ids)) in ({"queued"}, {"canceled"})
+        assert world.batch_status(batch.id) in ("processing", "canceled")
+    world.assert_ledger_right()
+    world.assert_figures_right()
+
+
+def test_a_batch_gets_another_time_or_none(world: World) -> None:
+    """Due when it says so now; a batch that lacked money waits again."""
+    batch, _ = world.batch(45_000, scheduled_for=world.clock.now() + timedelta(hours=1))
+    later = world.clock.now() + timedelta(hours=2)
+    with world.engine.begin() as connection:
+        moved = change.reschedule(connection, world.wallet_id, batch.id, later)
+    assert not isinstance(moved, Exception)
+    assert moved.scheduled_for == later
+    due = "SELECT next_action_at FROM batches WHERE id = :id"
+    assert world.rows(due, id=batch.id) == [(later,)]
+    with world.engine.begin() as connection:
+        change.reschedule(connection, world.wallet_id, batch.id, None)
+    assert world.rows(due, id=batch.id) == [(None,)]
+    world.leave_available(100)
+    assert isinstance(world.release(batch.id), InsufficientFunds)
+    assert world.batch_status(batch.id) == "failed"
+    with world.engine.begin() as connection:
+        moved = change.reschedule(connection, world.wallet_id, batch.id, later)
+    assert not isinstance(moved, Exception)
+    assert (moved.status, moved.failure_code) == ("queued", None)
+
+
+def test_what_failed_in_a_batch_is_tried_again_as_far_as_money_goes(world: World) -> None:
+    """In the order of the file; what was paid is left alone."""
+    batch, (first, second, third) = world.batch(10_000, 20_000, 30_000)
+    world.release(batch.id)
+    world.end([first], PayoutStatus.COMPLETED)
+    world.end([second, third], PayoutStatus.FAILED)
+    world.leave_available(40_000)
+    with world.engine.begin() as connection:
+        done = change.retry_failed(connection, world.wallet_id, batch.id, world.clock.now(), grace=GRACE)
+    assert isinstance(done, change.Retried)
+    assert list(done.answers) == [second, third]
+    assert isinstance(done.answers[third], InsufficientFunds)
+    assert done.batch.status == "processing"
+    assert world.statuses([first, second, third]) == ["completed", "queued", "failed"]
+    world.end([second], PayoutStatus.COMPLETED)
+    assert world.batch_status(batch.id) == "completed"
+    world.assert_ledger_right()
+    world.assert_figures_right()
 
 
 def test_one_bad_payout_refuses_the_whole_batch(world: World) -> None:
@@ -191,8 +319,8 @@ def test_a_sandbox_reset_calls_off_what_waits(world: World) -> None:
     released, _ = world.batch(45_000)
     world.release(released.id)
     with world.engine.begin() as connection:
-        assert releasing.waiting(connection, world.wallet_id) == [waiting.id]
-        releasing.cancel(connection, world.wallet_id, waiting.id, world.clock.now())
+        assert change.changeable(connection, world.wallet_id) == [Asked(waiting.id, world.wallet_id)]
+        change.cancel(connection, change.changeable(connection, world.wallet_id), world.clock.now())
     assert world.batch_status(waiting.id) == "canceled"
     assert world.batch_status(released.id) == "processing"
     world.assert_figures_right()

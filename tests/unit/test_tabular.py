@@ -1,0 +1,32 @@
+"""CSV: what a customer wrote can't become a formula in a clerk's spreadsheet, and numbers stay numbers."""
+
+import csv
+import io
+
+import pytest
+
+from gateway.tabular import cell, csv_body
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\n@x", "|calc", "%0A=1", '=HYPERLINK("//x")']
+)
+def test_a_text_that_looks_like_a_formula_is_disarmed(text: str) -> None:
+    """OWASP's list of first characters, also behind white space."""
+    assert cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize(("value", "shown"), [(-5, "-5"), (None, ""), ("plain", "plain"), ("a=b", "a=b"), (0, "0")])
+def test_everything_else_stays_as_it_is(value: object, shown: str) -> None:
+    """Negative numbers of ours are no formulas."""
+    assert cell(value) == shown
+
+
+def test_quotes_commas_and_line_breaks_come_back() -> None:
+    """What a CSV reader reads is what was written."""
+    body = csv_body(["name", "amount"], [['He said "go", twice', 1], ["two\nlines", 2]])
+    assert list(csv.reader(io.StringIO(body.decode(), newline=""))) == [
+        ["name", "amount"],
+        ['He said "go", twice', "1"],
+        ["two\nlines", "2"],
+    ]
