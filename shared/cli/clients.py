@@ -10,15 +10,25 @@ if TYPE_CHECKING:
 
 PANEL: Final = "Clients of the API (need a URL and a key)"
 
-EXITS: Final = """
-Exit codes: 0 all paid, or scheduled, or held, as asked; 1 a payout failed, or the API refused something; 2 nothing was
-handed in: the command or the file is wrong, or the answer was no; 3 the API can't be reached or its answer was lost, and
-it is safe to run the command again; 130 interrupted, which stops the command and not the payments.
-"""
-ACCESS: Final = """
-The API and the key: --url and --key, else OVNPAY_API_URL and OVNPAY_API_KEY (or OVNPAY_API_KEY_FILE with the path of a
-file), else the stack that `ovnpay up` runs in this folder.
-"""
+EXITS: Final = (
+    "Exit codes: 0 all paid, or scheduled, or held, as asked; 1 a payout failed, or the API refused something; "
+    "2 nothing was handed in: the command or the file is wrong, or the answer was no; 3 the API can't be reached or "
+    "its answer was lost, and it is safe to run the command again; 130 interrupted, which stops the command and not "
+    "the payments.\n\n"
+)
+ACCESS: Final = (
+    "The API and the key: --url and --key, else OVNPAY_API_URL and OVNPAY_API_KEY (or OVNPAY_API_KEY_FILE with the "
+    "path of a file), else the stack that `ovnpay up` runs in this folder."
+)
+PAY: Final = (
+    "Pay everybody in a file, once.\n\n"
+    "Columns, in any order and any spelling of case, spaces and underscores: the driver (driver, driverId or "
+    "ovnDriverId: OVN Pay's id or your own), the amount (amount in dollars, or amount_cents), and if you like loadId, "
+    "description and urgency.\n\n"
+    "Every row is checked first; with one error nothing is sent. The same content handed in again, under whatever "
+    "name, pays nobody twice and follows the first: for 48 hours by the content, after that by its loads, which are "
+    "paid once unless --allow-duplicates. What became of each row is written to FILE.results.csv."
+)
 
 Url = Annotated[str | None, typer.Option("--url", help="Where the API is; else OVNPAY_API_URL.", show_default=False)]
 Key = Annotated[
@@ -33,23 +43,29 @@ BatchId = Annotated[str, typer.Argument(help="The batch's id, batch_….", metav
 At = Annotated[
     str | None,
     typer.Option(
-        "--at", help='When: "Friday 17:00", "tomorrow 9am", "17:00", "2026-11-27 17:00", or ISO 8601.', show_default=False
+        "--at",
+        help='When: "Friday 17:00", "tomorrow 9am", "17:00", "2026-11-27 17:00", or ISO 8601.',
+        show_default=False,
     ),
 ]
 Zone = Annotated[
     str | None,
-    typer.Option("--timezone", help="Whose clock --at means, as America/Chicago; else this machine's.", show_default=False),
+    typer.Option(
+        "--timezone", help="Whose clock --at means, as America/Chicago; else this machine's.", show_default=False
+    ),
 ]
 
 payouts = typer.Typer(no_args_is_help=True, help="Single payouts: list, show, cancel, retry.", epilog=EXITS + ACCESS)
 batches = typer.Typer(
-    no_args_is_help=True, help="Batches: list, show, release, move, call off, retry, follow, results.", epilog=EXITS + ACCESS
+    no_args_is_help=True,
+    help="Batches: list, show, release, move, call off, retry, follow, results.",
+    epilog=EXITS + ACCESS,
 )
 
 
 def add_to(app: typer.Typer) -> None:
     """Adds the commands to the table of contents."""
-    app.command("pay", rich_help_panel=PANEL, epilog=EXITS + ACCESS)(pay)
+    app.command("pay", help=PAY, rich_help_panel=PANEL, epilog=EXITS + ACCESS)(pay)
     app.add_typer(payouts, name="payouts", rich_help_panel=PANEL)
     app.add_typer(batches, name="batches", rich_help_panel=PANEL)
     app.command("balance", rich_help_panel=PANEL, epilog=EXITS + ACCESS)(balance)
@@ -58,7 +74,8 @@ def add_to(app: typer.Typer) -> None:
 def pay(
     file: Annotated[Path, typer.Argument(help="The settlement, as CSV.", metavar="FILE.csv", show_default=False)],
     urgency: Annotated[
-        str | None, typer.Option("--urgency", help="standard, same_day or instant. [default: standard]", show_default=False)
+        str | None,
+        typer.Option("--urgency", help="standard (where left out), same_day or instant.", show_default=False),
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="The batch's name; else the file's and the date.", show_default=False)
@@ -72,7 +89,9 @@ def pay(
     allow_duplicates: Annotated[
         bool, typer.Option("--allow-duplicates", help="Pay loads that are paid already; needs --reason.")
     ] = False,
-    reason: Annotated[str | None, typer.Option("--reason", help="Why loads are paid again.", show_default=False)] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Why loads are paid again.", show_default=False)
+    ] = None,
     results: Annotated[
         Path | None, typer.Option("--results", help="Where results go; else beside FILE.csv.", show_default=False)
     ] = None,
@@ -80,15 +99,7 @@ def pay(
     key: Key = None,
     json: Json = False,
 ) -> None:
-    """Pay everybody in a file, once.
-
-    Columns, in any order and spelling of case, spaces and underscores: the driver (driver, driverId or ovnDriverId: OVN
-    Pay's id or your own), the amount (amount in dollars, or amount_cents), and if you like loadId, description, urgency.
-
-    Every row is checked first; with one error nothing is sent. The same content handed in again, under whatever name,
-    pays nobody twice and follows the first: for 48 hours by the content, after that by its loads, which are paid once
-    unless --allow-duplicates. What became of each row is written to FILE.results.csv.
-    """
+    """Runs `ovnpay pay`."""
     from shared.cli.client import pay
     from shared.cli.client.cells import URGENCIES
 
@@ -110,7 +121,9 @@ def balance(url: Url = None, key: Key = None, json: Json = False) -> None:
 @payouts.command("list")
 def payouts_list(
     status: Status = None,
-    driver: Annotated[str | None, typer.Option("--driver", help="Only this driver's, drv_….", show_default=False)] = None,
+    driver: Annotated[
+        str | None, typer.Option("--driver", help="Only this driver's, drv_….", show_default=False)
+    ] = None,
     limit: Limit = 50,
     url: Url = None,
     key: Key = None,
@@ -215,7 +228,9 @@ def batches_retry_failed(batch_id: BatchId, url: Url = None, key: Key = None, js
 @batches.command("results")
 def batches_results(
     batch_id: BatchId,
-    results: Annotated[Path | None, typer.Option("--results", help="A file to write; else stdout.", show_default=False)] = None,
+    results: Annotated[
+        Path | None, typer.Option("--results", help="A file to write; else stdout.", show_default=False)
+    ] = None,
     url: Url = None,
     key: Key = None,
     json: Json = False,

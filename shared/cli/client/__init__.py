@@ -1,1 +1,1 @@
-"""`ovnpay` as a client: what a payroll clerk types. It knows the public API and a key, and nothing of the installation."""
+"""`ovnpay` as a client of the public API: what a payroll clerk types. It knows a URL and a key, and no database."""

@@ -50,6 +50,11 @@ def here(text: str) -> str:
     return described(datetime.fromisoformat(text).astimezone())
 
 
+def short(text: str) -> str:
+    """A time of the API by this machine's clock, for a table: 2026-11-27 17:00."""
+    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M}"
+
+
 def _zone(name: str | None) -> tzinfo | None:
     """The named zone; None is this machine's, whose rules `astimezone` knows."""
     if name is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from shared.cli.client import at as times
 from shared.cli.client import results, summary
 from shared.cli.client.api import Api, Json
-from shared.cli.client.at import here
+from shared.cli.client.at import here, short
 from shared.cli.client.errors import Exit, Misused, Unreachable
 from shared.cli.client.follow import follow, held
 from shared.cli.client.output import Output, amount
@@ -39,8 +39,8 @@ def _row(batch: Json) -> list[str]:
         f"{batch['payoutCount']:,}",
         amount(batch, "totalAmount"),
         amount(batch, "totalFees"),
-        here(batch["createdAt"]),
-        here(batch["scheduledFor"]) if batch["scheduledFor"] else "",
+        short(batch["createdAt"]),
+        short(batch["scheduledFor"]) if batch["scheduledFor"] else "",
         batch["name"],
     ]
 

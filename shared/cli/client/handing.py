@@ -1,4 +1,4 @@
-"""Handing a file in, once: the batches that it becomes, the keys that recognize it, and what to do with one that is there.
+"""Handing a file in, once: the batches that it becomes, the keys that recognize them, what is left to do with each.
 
 The key is made from what would be paid: who (the carrier's id of the driver), how much, for which load, with which
 words, how fast. Not from the file's name, its encoding, the order of its rows, the batch's name or its time: the same

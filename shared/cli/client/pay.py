@@ -182,9 +182,9 @@ class Payday:
                 return Next.REST
             case Next.DIFFERS:
                 self._out.say(
-                    f"{batch['id']} is scheduled for {times.here(batch['scheduledFor'])} by an earlier run, which is not "
-                    f"what was asked for now; nothing was changed. `ovnpay batches release {batch['id']}` pays it now, "
-                    f"`ovnpay batches reschedule {batch['id']} --at …` gives it another time"
+                    f"{batch['id']} is scheduled for {times.here(batch['scheduledFor'])} by an earlier run, which is "
+                    f"not what was asked for now; nothing was changed. `ovnpay batches release {batch['id']}` pays it "
+                    f"now, `ovnpay batches reschedule {batch['id']} --at …` gives it another time"
                 )
         return step
 
@@ -200,7 +200,9 @@ class Payday:
     def _rest(self, steps: Sequence[Next]) -> str:
         if Next.FOLLOW in steps:
             return "released"
-        return "held: it is paid once it is released" if self._wish.at is None else f"scheduled: {plan.when(self._wish)}"
+        return (
+            "held: it is paid once it is released" if self._wish.at is None else f"scheduled: {plan.when(self._wish)}"
+        )
 
     async def _write_results(self, read: settlement.Settlement, parts: Sequence[Part]) -> list[Json]:
         payouts = [payout for batch_id in self._batch_ids async for payout in self._api.payouts_of(batch_id)]

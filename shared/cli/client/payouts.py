@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.cli.client.api import Api, Json
-from shared.cli.client.at import here
+from shared.cli.client.at import here, short
 from shared.cli.client.cells import money
 from shared.cli.client.errors import Exit, Refused
 from shared.cli.client.output import Output, amount
@@ -37,7 +37,7 @@ def row(payout: Json) -> list[str]:
         payout["driverName"],
         payout["loadId"] or "",
         payout["rail"],
-        here(payout["requestedAt"]),
+        short(payout["requestedAt"]),
         payout["batchId"] or "",
     ]
 

@@ -13,6 +13,9 @@ from shared.cli.client.output import Output
 from shared.cli.client.settlement import Settlement
 from shared.cli.client.table import Problem
 
+WARNINGS_SHOWN: Final = 100
+"""How many the API lists."""
+DUPLICATE: Final = "DUPLICATE_PAYOUT"
 COLUMN_OF_FIELD: Final = {"driverId": "driver", "loadId": "load", "description": "description"}
 
 
@@ -109,7 +112,8 @@ async def make(api: Api, settlement: Settlement, parts: Sequence[Part], wish: Wi
             continue
         doubles = sum(one.get("code") == "DUPLICATE_LOAD" for one in quote.get("warnings") or ())
         if doubles:
-            notes.append(f"{doubles:,} rows pay a load that is being paid already, as --allow-duplicates allows")
+            least = "at least " if doubles >= WARNINGS_SHOWN else ""
+            notes.append(f"{least}{doubles:,} rows pay a load that is paid already, as --allow-duplicates allows")
         step = Next.REST if wish.hold or wish.at is not None else Next.RELEASE
         planned.append(Planned(part, content, None, found.free, quote, step))
     if problems:
@@ -129,9 +133,9 @@ def show(plan: Plan, wish: Wish, api: Api, out: Output, *, name: str) -> None:
             ("urgency", ", ".join(f"{one.part.urgency} ({len(one.part.items):,})" for one in plan.planned)),
             ("amount", money(plan.sum("totalAmount"))),
             ("fees", f"{money(plan.sum('totalFees'))}, out of the amount; the drivers receive {_net(plan)}"),
-            ("available", money(plan.available_cents)),
-            ("afterwards", money(plan.after_cents)),
-            ("when", when(wish)),
+            ("available", money(plan.available_cents) if plan.waits else None),
+            ("afterwards", money(plan.after_cents) if plan.waits else None),
+            ("when", when(wish) if plan.waits else None),
         ]
     )
     for note in plan.notes:
@@ -152,7 +156,9 @@ def when(wish: Wish) -> str:
 
 def already(batch: Json) -> str:
     """What is said of a file that was handed in before."""
-    waits = "" if batch["status"] != "queued" or not batch.get("scheduledFor") else f" for {here(batch['scheduledFor'])}"
+    waits = (
+        "" if batch["status"] != "queued" or not batch.get("scheduledFor") else f" for {here(batch['scheduledFor'])}"
+    )
     return (
         f"this file was already handed in as {batch['id']} on {here(batch['createdAt'])}, "
         f"status {batch['status']}{waits}; nothing is paid again"
@@ -188,12 +194,15 @@ def _problem(item: dict[str, Any], part: Part, columns: dict[str, str]) -> Probl
     index = item.get("index")
     known = isinstance(index, int) and 0 <= index < len(part.items)
     line = part.items[index].row.line if known and index is not None else None
-    return Problem(line, column, f"{item.get('error', 'refused')} ({item.get('code', 'REFUSED')})")
+    code, message = str(item.get("code", "REFUSED")), str(item.get("error", "refused"))
+    if code == DUPLICATE and isinstance(details.get("payoutId"), str):
+        message = f"{details['payoutId']} pays this driver for this load already"
+    return Problem(line, column, f"{message} ({code})")
 
 
 async def _hint(api: Api, refused: Sequence[Json], parts: Sequence[Part]) -> str:
     """What to do about loads that are paid already; where that is every row, the file was most likely handed in."""
-    doubles = [item for item in refused if item.get("code") == "DUPLICATE_PAYOUT"]
+    doubles = [item for item in refused if item.get("code") == DUPLICATE]
     if not doubles:
         return ""
     hint = "; --allow-duplicates --reason TEXT pays a load again"

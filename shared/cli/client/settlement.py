@@ -61,7 +61,9 @@ def understand(table: Table, urgency: str | None) -> Settlement:
     if table.header and not table.records and not problems:
         problems.append(Problem(None, "", "has a header and no rows"))
     if len(table.records) > ROWS_MAX:
-        problems.append(Problem(None, "", f"has {len(table.records):,} rows; split it: at most {ROWS_MAX:,} go at once"))
+        problems.append(
+            Problem(None, "", f"has {len(table.records):,} rows; split it: at most {ROWS_MAX:,} go at once")
+        )
     rows: list[Row] = []
     if "driver" in places and {"dollars", "cents"} & places.keys():
         rows = [_row(record, table.header, places, urgency or "standard", problems) for record in table.records]
@@ -82,13 +84,17 @@ def _places(header: list[str]) -> tuple[dict[str, int], list[Problem], list[str]
         if meaning is None:
             unknown.append(cells.plain(header[place]) or f"column {place + 1}, which has no name")
         elif meaning in places:
-            problems.append(Problem(1, header[place], f"says the same as the column {header[places[meaning]]!r}; keep one"))
+            problems.append(
+                Problem(1, header[place], f"says the same as the column {header[places[meaning]]!r}; keep one")
+            )
         else:
             places[meaning] = place
     if "driver" not in places:
         problems.append(Problem(1, "", "no column for the driver: driver, driverId or ovnDriverId"))
     if {"dollars", "cents"} <= places.keys():
-        problems.append(Problem(1, header[places["cents"]], f"and {header[places['dollars']]!r} are both there; keep one"))
+        problems.append(
+            Problem(1, header[places["cents"]], f"and {header[places['dollars']]!r} are both there; keep one")
+        )
     elif not {"dollars", "cents"} & places.keys():
         problems.append(Problem(1, "", "no column for the amount: amount (dollars) or amount_cents"))
     return places, problems, unknown

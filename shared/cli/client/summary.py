@@ -52,7 +52,7 @@ def show(summary: Json, out: Output) -> None:
         ]
     )
     for failure in summary["failures"]:
-        out.line(f"  {failure['count']:,} × {failure['code']}: {failure['message']}", style="red")
+        out.line(f"  {failure['count']:,} times {failure['code']}: {failure['message']}", style="red")
 
 
 def _sum(payouts: Iterable[Json], name: str) -> int:

@@ -1,4 +1,4 @@
-"""A CSV file taken apart: encoding, delimiter, header, records with their lines. What the cells mean is not known here."""
+"""A CSV file taken apart: encoding, delimiter, header, records. What the cells mean is not its affair."""
 
 import csv
 import io
