@@ -140,7 +140,7 @@ class Transport:
         except (aiohttp.ClientError, OSError) as error:
             raise _Lost(f"the connection broke ({type(error).__name__})") from None
         answer = _decoded(raw)
-        if answer is not None:
+        if answer is not None and "success" in answer:
             self._answered = True
         replayed = response.headers.get("Idempotent-Replayed") == "true"
         if response.status == 200 and answer is not None and answer.get("success") is True:
