@@ -20,8 +20,9 @@ from shared.clock import Clock, SystemClock
 from shared.db import engine_for, wait_until_ready
 from shared.settings import Settings
 
-INTAKE_CONNECTIONS = 2
-"""Connections that the intakes' threads need; one more looks keys up, the rest serve reads and other changes."""
+INTAKE_CONNECTIONS = 3
+"""Connections that the intakes' threads need: payouts in two lanes, and webhooks. One more looks keys up, the rest
+serve reads and other changes."""
 
 
 def create(settings: Settings, clock: Clock | None = None) -> web.Application:

@@ -2,13 +2,19 @@
 
 One thread, one flush at a time, no timer: an idle gateway flushes a single request at once, a busy one flushes
 hundreds in one transaction. Each request gets an answer of its own.
+
+A flush may put an item off (`LATER`) because what it needs is held by somebody else: it then waits its turn in the
+group commit behind this one, on another thread, and so does whatever comes for the same line meanwhile. Nobody else
+waits with them.
 """
 
 import asyncio
+import enum
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import Final, Generic, Literal, TypeVar
 
 import structlog
 from prometheus_client import Histogram
@@ -27,6 +33,16 @@ GROUP_SIZE = Histogram(
 FLUSH_SECONDS = Histogram("ovnpay_intake_flush_duration_seconds", "How long a group commit took.", ["intake"])
 
 
+class Later(enum.Enum):
+    """The type of `LATER`."""
+
+    LATER = "later"
+
+
+LATER: Final = Later.LATER
+"""A flush's word for an item that has to wait for somebody who is not of this group."""
+
+
 class Overloaded(Exception):
     """More requests wait for a group commit than may."""
 
@@ -41,21 +57,28 @@ class GroupCommit(Generic[Item, Answer]):
     def __init__(
         self,
         name: str,
-        flush: Callable[[Sequence[Item]], Sequence[Answer]],
+        flush: Callable[[Sequence[Item]], Sequence[Answer | Literal[Later.LATER]]],
         *,
         queue_size: int,
         group_size: int,
         weigh: Callable[[Item], int] = lambda item: 1,
+        line: Callable[[Item], Hashable] = lambda item: None,
+        behind: "GroupCommit[Item, Answer] | None" = None,
     ) -> None:
         """`flush` answers each of its items, in order; when it raises, every item of the group gets the exception.
 
-        A group is as many items as weigh at most `group_size` together, and one at the least.
+        A group is as many items as weigh at most `group_size` together, and one at the least. Items of one `line` that
+        are put off keep their order; `behind` is where they go, and its flush puts nothing off.
         """
         self._name = name
         self._flush = flush
         self._queue_size = queue_size
         self._group_size = group_size
         self._weigh = weigh
+        self._line = line
+        self._behind = behind
+        self._lines: Counter[Hashable] = Counter()
+        """The lines of those who wait or are being flushed."""
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-intake")
         self._flushing: asyncio.Task[None] | None = None
@@ -70,12 +93,12 @@ class GroupCommit(Generic[Item, Answer]):
         """
         if self._closing:
             raise Closing
+        if self._behind is not None and self._behind._lines[self._line(item)]:
+            return await self._behind.submit(item)
         if len(self._waiting) >= self._queue_size:
             raise Overloaded
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, answer))
-        if self._flushing is None:
-            self._flushing = asyncio.create_task(self._run())
+        self._take(item, answer)
         # A client that hangs up does not take its request out of the group.
         return await asyncio.shield(answer)
 
@@ -85,6 +108,14 @@ class GroupCommit(Generic[Item, Answer]):
         if self._flushing is not None:
             await self._flushing
         self._thread.shutdown()
+        if self._behind is not None:
+            await self._behind.close()
+
+    def _take(self, item: Item, answer: "asyncio.Future[Answer]") -> None:
+        self._waiting.append((item, answer))
+        self._lines[self._line(item)] += 1
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._run())
 
     def _count(self) -> int:
         """How many of those who wait form the next group."""
@@ -109,9 +140,15 @@ class GroupCommit(Generic[Item, Answer]):
                         future.set_exception(error)
                         future.exception()  # seen, even if its client has hung up
             else:
-                for (_, future), answer in zip(group, answers, strict=True):
-                    if not future.done():
+                for (item, future), answer in zip(group, answers, strict=True):
+                    if answer is LATER:
+                        assert self._behind is not None
+                        self._behind._take(item, future)
+                    elif not future.done():
                         future.set_result(answer)
+            for item, _ in group:
+                self._lines[self._line(item)] -= 1
+            self._lines = +self._lines  # forget those that are empty
             GROUP_SIZE.labels(self._name).observe(len(group))
             FLUSH_SECONDS.labels(self._name).observe(time.monotonic() - started)
         self._flushing = None

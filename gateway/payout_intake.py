@@ -2,19 +2,23 @@
 
 In that transaction: the idempotency keys are looked up under the wallet's lock, the payouts are accepted, and the
 answers are stored under their keys.
+
+A wallet that somebody else holds, for as long as a batch of 10,000 takes perhaps, is not waited for here: its requests
+go to a second lane, which waits, and the payouts of everybody else go on.
 """
 
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import OperationalError
 
 from gateway.envelope import refusal_body, success_body
-from gateway.group_commit import GroupCommit
+from gateway.group_commit import LATER, GroupCommit, Later
 from shared import broker, idempotency, ledger
 from shared.broker import Doorbell
 from shared.clock import Clock
@@ -64,6 +68,9 @@ class Answer(NamedTuple):
     replayed: bool = False
 
 
+Answered = Answer | Literal[Later.LATER]
+
+
 class PayoutIntake:
     """Accepts payouts by group commit."""
 
@@ -72,13 +79,15 @@ class PayoutIntake:
         self._doorbell = doorbell
         self._clock = clock
         self._grace = timedelta(seconds=settings.doorbell_grace_seconds)
-        self._group_commit: GroupCommit[PayoutRequest, Answer] = GroupCommit(
-            "payouts",
-            self.flush,
+        lane = partial(
+            GroupCommit[PayoutRequest, Answer],
             queue_size=settings.intake_queue_size,
             group_size=settings.intake_group_size,
             weigh=lambda request: len(request.orders),
+            line=lambda request: request.wallet_id,
         )
+        patient = lane("payouts_of_held_wallets", self.flush)
+        self._group_commit = lane("payouts", partial(self.flush, skip_held=True), behind=patient)
 
     async def submit(self, request: PayoutRequest) -> Answer:
         """Waits for the request's answer; raises as `GroupCommit.submit` does."""
@@ -88,8 +97,8 @@ class PayoutIntake:
         """Answers everybody who waits, then stops."""
         await self._group_commit.close()
 
-    def flush(self, requests: Sequence[PayoutRequest]) -> list[Answer]:
-        """Answers a group in one transaction.
+    def flush(self, requests: Sequence[PayoutRequest], *, skip_held: bool = False) -> list[Answered]:
+        """Answers a group in one transaction; with `skip_held`, those whose wallet somebody else holds later.
 
         A connection lost at any point, COMMIT included, is tried once more: the second transaction first takes
         the wallet's lock, which the first one, should it still be at work, holds; then it looks whether the
@@ -99,9 +108,9 @@ class PayoutIntake:
             sqlalchemy.exc.OperationalError: the database is away; what became of the group is not known, and
                 a repeat with the same key finds out.
         """
-        made: list[Answer] = []
+        made: list[Answered] = []
         try:
-            answers, accepted = self._transaction(requests, made)
+            answers, accepted = self._transaction(requests, made, skip_held=skip_held)
         except OperationalError as error:
             logger.warning("intake.again", requests=len(requests), why=str(error.orig).strip())
             answers, accepted = self._transaction(requests, list(made), look=True)
@@ -116,7 +125,7 @@ class PayoutIntake:
         self._ring(accepted)
         return answers
 
-    def _half(self, requests: Sequence[PayoutRequest]) -> list[Answer]:
+    def _half(self, requests: Sequence[PayoutRequest]) -> list[Answered]:
         """Half of a group that could not be flushed as a whole: nobody fails for a neighbour's sake."""
         try:
             return self.flush(requests)
@@ -129,19 +138,19 @@ class PayoutIntake:
             return [Answer(500, refusal_body(failed, request.request_id, now)) for request in requests]
 
     def _transaction(
-        self, requests: Sequence[PayoutRequest], made: list[Answer], *, look: bool = False
-    ) -> tuple[list[Answer], list[PayoutRow]]:
+        self, requests: Sequence[PayoutRequest], made: list[Answered], *, look: bool = False, skip_held: bool = False
+    ) -> tuple[list[Answered], list[PayoutRow]]:
         """One attempt at the group. `made` gets the answers before the commit; with `look`, it holds those of an
         attempt whose fate is not known."""
         now = self._clock.now()
         with self._engine.begin() as connection:
             known = look_up(connection, [order for request in requests for order in request.orders])
-            available = ledger.lock(connection, {request.wallet_id for request in requests})
+            available = ledger.lock(connection, {request.wallet_id for request in requests}, skip_held=skip_held)
             if look and made and self._landed(connection, requests):
                 return made, []
             keys = {(request.wallet_id, request.key) for request in requests if request.key is not None}
             stored = idempotency.find(connection, keys, now)
-            fresh = self._fresh(requests, stored)
+            fresh = [place for place in self._fresh(requests, stored) if requests[place].wallet_id in available]
             orders = [order for place in fresh for order in requests[place].orders]
             outcomes = accept(connection, orders, known, available, now, grace=self._grace)
             following = iter(outcomes)
@@ -157,7 +166,10 @@ class PayoutIntake:
             idempotency.store(connection, news, now)
             stored |= {(new.wallet_id, new.key): new for new in news}
             made[:] = [
-                shaped.get(place) or self._repeated(request, stored, now) for place, request in enumerate(requests)
+                LATER
+                if request.wallet_id not in available
+                else shaped.get(place) or self._repeated(request, stored, now)
+                for place, request in enumerate(requests)
             ]
         return made, [outcome for outcome in outcomes if isinstance(outcome, PayoutRow)]
 

@@ -52,15 +52,19 @@ def open_accounts(connection: sa.Connection, wallet_id: uuid.UUID) -> None:
     )
 
 
-def lock(connection: sa.Connection, wallet_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, int]:
+def lock(
+    connection: sa.Connection, wallet_ids: Collection[uuid.UUID], *, skip_held: bool = False
+) -> dict[uuid.UUID, int]:
     """Locks the wallets' `available` accounts until the end of the transaction.
 
-    Returns the available balance of each, in cents. Whoever spends or serializes on a wallet takes this lock.
+    Returns the available balance of each, in cents. Whoever spends or serializes on a wallet takes this lock. With
+    `skip_held`, those that somebody else holds are left out instead of waited for.
     """
     rows = connection.execute(
         sa.text(
             "SELECT wallet_id, balance_cents FROM accounts "
             "WHERE wallet_id = ANY(:wallet_ids) AND kind = 'available' ORDER BY wallet_id FOR UPDATE"
+            + (" SKIP LOCKED" if skip_held else "")
         ),
         {"wallet_ids": sorted(set(wallet_ids))},
     )

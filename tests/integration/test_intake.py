@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from gateway.group_commit import Closing, GroupCommit, Overloaded
 from gateway.payout_intake import Answer, PayoutIntake, PayoutRequest, only
-from shared import idempotency
+from shared import idempotency, ledger
 from shared.broker import Doorbell
 from shared.db import engine_for
 from shared.payouts.accept import Order
@@ -185,6 +185,42 @@ def test_requests_that_arrive_during_a_flush_form_the_next_one() -> None:
     assert answers[:6] == [0, 10, 20, 30, 40, 50]
     assert isinstance(answers[6], Overloaded)
     assert groups == [[0], [1, 2, 3], [4, 5]]
+
+
+def test_a_wallet_that_is_held_keeps_nobody_elses_payout_waiting(
+    world: World, intake: PayoutIntake, engine: sa.Engine
+) -> None:
+    """Given a wallet locked by a large batch: another wallet's payouts are accepted meanwhile; its own wait, keep
+    their order, and are answered once it is free, even by a gateway that is closing."""
+    neighbour = World(engine)
+    mine, theirs = world.driver(), neighbour.driver()
+    world.leave_available(45_000)
+    done: list[str] = []
+
+    async def submit(name: str, order: Order) -> Answer:
+        answer = await intake.submit(request(order))
+        done.append(name)
+        return answer
+
+    async def story() -> list[Answer]:
+        with engine.begin() as holder:
+            ledger.lock(holder, [world.wallet_id])
+            waiting = [asyncio.create_task(submit(f"held {n}", world.order(mine))) for n in range(2)]
+            together = [asyncio.create_task(submit(f"free {n}", neighbour.order(theirs))) for n in range(2)]
+            await asyncio.gather(*together)
+            waiting.append(asyncio.create_task(submit("held 2", world.order(mine))))
+            await submit("free 2", neighbour.order(theirs))
+            assert not any(task.done() for task in waiting)
+            closing = asyncio.create_task(intake.close())
+        answers = await asyncio.gather(*waiting)
+        await closing
+        return answers
+
+    answers = asyncio.run(story())
+    assert done == ["free 0", "free 1", "free 2", "held 0", "held 1", "held 2"]
+    # The money reached for one: the first that came
+    assert [answer.status for answer in answers] == [200, 400, 400]
+    world.assert_ledger_right()
 
 
 def test_requests_with_one_request_id_get_answers_of_their_own(world: World, intake: PayoutIntake) -> None:
