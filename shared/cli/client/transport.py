@@ -17,10 +17,11 @@ from shared.cli.client.errors import Refused, Unreachable
 
 PAUSES_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
 """Between one try and the next where no answer came."""
-FIRST_TRIES: Final = 3
+FIRST_TRIES: Final = 2
 """How often a server is tried that has never answered: most likely its URL is wrong."""
 LIMITED_SECONDS_MAX: Final = 600.0
 """How long one request waits for the rate limit, in all."""
+SAY_EVERY_SECONDS: Final = 15.0
 TIMEOUT: Final = aiohttp.ClientTimeout(total=90, sock_connect=10)
 USER_AGENT: Final = "ovnpay-cli"
 
@@ -57,6 +58,8 @@ class Transport:
         self._sleep = sleep
         self._session: aiohttp.ClientSession | None = None
         self._answered = False
+        self._limited_seconds = 0.0
+        self._said_at_seconds = 0.0
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -95,11 +98,18 @@ class Transport:
                     waited_seconds += pause_seconds
                     if waited_seconds > LIMITED_SECONDS_MAX:
                         raise Unreachable(f"The rate limit did not let {method} {path} through; try later") from None
-                    self._say(f"rate limit: waiting {pause_seconds:.0f} s")
+                    self._waited(pause_seconds)
                 else:
                     pause_seconds = self._pause(failed, lost, method)
                     lost += 1
                 await self._sleep(pause_seconds)
+
+    def _waited(self, pause_seconds: float) -> None:
+        """Says that the rate limit is waited for: at first, and then now and again."""
+        if self._limited_seconds >= self._said_at_seconds:
+            self._say(f"the rate limit is reached: waiting {pause_seconds:.0f} s, and again where needed")
+            self._said_at_seconds = self._limited_seconds + SAY_EVERY_SECONDS
+        self._limited_seconds += pause_seconds
 
     def _pause(self, failed: _Lost, lost: int, method: str) -> float:
         tries_max = len(PAUSES_SECONDS) if self._answered else FIRST_TRIES
