@@ -289,7 +289,7 @@ def test_without_the_money_nothing_moves_and_the_same_command_goes_on_after_a_to
     assert clerk.batches() == before
     # and one that waits for its release says the same, and moves nothing either
     assert clerk.pay(path, "--hold")[0] == 0
-    assert "is handed in and waits" in clerk.pay(path)[1]["error"]["message"]
+    assert "is handed in and waits as batch_" in clerk.pay(path)[1]["error"]["message"]
     assert clerk.customer.available_cents() == before_cents
     # When the money is there
     top_up(clerk.customer, 5_000)

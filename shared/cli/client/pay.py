@@ -62,12 +62,11 @@ class Payday:
 
     def __init__(self, options: Options, api: Api, out: Output) -> None:
         self._options, self._api, self._out = options, api, out
-        self._now = datetime.now(UTC)
-        self._wish = wished(options, self._now)
+        self._wish = wished(options, datetime.now(UTC))
         self._results = options.results or results.beside(options.file)
         self._sending = False
         self._batch_ids: list[str] = []
-        self._released = False
+        self._released: list[str] = []
         self._document: Json = {"file": str(options.file)}
 
     def run(self, runner: asyncio.Runner) -> int:
@@ -76,18 +75,24 @@ class Payday:
             results.check_place(self._results, self._options.file)
             read, made = runner.run(self._prepare())
             if not self._agreed(made):
+                self._out.say("nothing was handed in")
                 return self._end(Exit.DONE if self._options.dry_run else Exit.NOT_SENT, "nothing was handed in")
             return runner.run(self._carry_out(read, made))
-        except KeyboardInterrupt:
-            raise Interrupted(self._left_behind("interrupted")) from None
+        except (KeyboardInterrupt, typer.Abort):
+            return self._fail(Interrupted(self._left_behind("interrupted")))
         except Unreachable as error:
-            raise Unreachable(self._left_behind(str(error))) from None
+            return self._fail(Unreachable(self._left_behind(str(error))))
         except (BadFile, RowsRefused) as bad:
             for problem in bad.problems:
                 self._out.line(problem.shown(str(self._options.file)))
-            self._out.say(str(bad))
-            self._document |= {"error": bad.public(), "problems": [_public(problem) for problem in bad.problems]}
-            return self._end(bad.exit_code)
+            self._document["problems"] = [_public(problem) for problem in bad.problems]
+            return self._fail(bad)
+        except Stop as stop:
+            if self._released:
+                self._out.say(f"released, and going on: {' '.join(self._released)}")
+            elif self._batch_ids:
+                self._out.say(f"handed in and not released: {' '.join(self._batch_ids)}")
+            return self._fail(stop)
 
     async def _prepare(self) -> tuple[settlement.Settlement, Plan]:
         """Reads and checks the file, and makes the plan. Nothing is written anywhere."""
@@ -106,8 +111,6 @@ class Payday:
             raise BadFile(sorted(problems, key=lambda problem: problem.line or 0))
         parts = handing.parts(read.rows, drivers)
         made = await plan.make(self._api, read, parts, self._wish)
-        if self._wish.at is not None and made.waits:
-            times.check(self._wish.at, self._now)
         return read, made
 
     def _agreed(self, made: Plan) -> bool:
@@ -117,8 +120,8 @@ class Payday:
         self._document["plan"] = made.public()
         if made.missing_cents:
             there = [one.batch["id"] for one in made.planned if one.batch is not None]
-            state = f"{', '.join(there)} is handed in and waits" if there else "nothing was handed in"
-            raise self._short(made.available_cents, made.available_cents + made.missing_cents, state)
+            state = f"It is handed in and waits as {', '.join(there)}" if there else "Nothing was handed in"
+            raise _short(made.available_cents, made.available_cents + made.missing_cents, state)
         if options.dry_run or not made.waits:
             return not options.dry_run
         if options.yes:
@@ -146,18 +149,15 @@ class Payday:
             elif not done.before:
                 self._out.say(f"handed in as {done.batch['id']}")
         steps = [await self._take_step(one) for one in handed]
-        self._document |= {
-            "batchIds": self._batch_ids,
-            "alreadyHandedIn": all(one.before for one in handed),
-        }
+        self._document["alreadyHandedIn"] = all(one.before for one in handed)
         watch = " ".join(("ovnpay batches follow", *self._batch_ids))
         if Next.DIFFERS in steps:
             return self._end(Exit.FAILED)
+        self._released = self._batch_ids if all(step is Next.FOLLOW for step in steps) else self._released
         if Next.FOLLOW not in steps or not self._options.follow:
             self._out.line(f"{self._rest(steps)}; watch it: {watch}")
             await self._write_results(read, [one.part for one in made.planned])
             return self._end(Exit.DONE, "released" if Next.FOLLOW in steps else "waiting")
-        self._released = True
         state = await follow(self._api, self._batch_ids, self._out)
         payouts = await self._write_results(read, [one.part for one in made.planned])
         return self._sum_up(payouts, state.batches)
@@ -175,7 +175,8 @@ class Payday:
                         raise
                     details = refused.details
                     available, required = int(details.get("available", 0)), int(details.get("required", 0))
-                    raise self._short(available, required, f"{batch['id']} is handed in and waits") from None
+                    raise _short(available, required, f"It is handed in and waits as {batch['id']}") from None
+                self._released.append(batch["id"])
                 return Next.FOLLOW
             case Next.RESCHEDULE:
                 await self._api.reschedule(batch["id"], wish.at)
@@ -187,15 +188,6 @@ class Payday:
                     f"now, `ovnpay batches reschedule {batch['id']} --at …` gives it another time"
                 )
         return step
-
-    def _short(self, available_cents: int, required_cents: int, state: str) -> Stop:
-        stop = Stop(
-            f"{money(required_cents - available_cents)} is missing: {money(required_cents)} is needed, "
-            f"{money(available_cents)} is available. No money moved; {state}. Top up, and run the same command again: "
-            "it goes on from here"
-        )
-        stop.code = "INSUFFICIENT_FUNDS"
-        return stop
 
     def _rest(self, steps: Sequence[Next]) -> str:
         if Next.FOLLOW in steps:
@@ -232,18 +224,35 @@ class Payday:
 
     def _left_behind(self, what: str) -> str:
         """What is true after the command stops early."""
-        if self._released:
-            watch = " ".join(self._batch_ids)
+        if self._released and len(self._released) == len(self._batch_ids):
+            watch = " ".join(self._released)
             return f"{what}; the payouts go on without us. To watch them again: ovnpay batches follow {watch}"
         if self._sending:
             return f"{what} while handing in or releasing, which may have happened or not; {SAFE}"
         return f"{what}; nothing was handed in"
 
+    def _fail(self, stop: Stop) -> int:
+        self._out.say(str(stop))
+        self._document["error"] = stop.public()
+        return self._end(stop.exit_code)
+
     def _end(self, code: Exit, outcome: str | None = None) -> int:
         if outcome is not None:
             self._document["outcome"] = outcome
+        if self._batch_ids:
+            self._document["batchIds"] = self._batch_ids
         self._out.document({**self._document, "exitCode": int(code)})
         return code
+
+
+def _short(available_cents: int, required_cents: int, state: str) -> Stop:
+    stop = Stop(
+        f"{money(required_cents - available_cents)} is missing: {money(required_cents)} is needed, "
+        f"{money(available_cents)} is available. {state}, and no money of it moved. "
+        "Top up, and run the same command again: it goes on from here"
+    )
+    stop.code = "INSUFFICIENT_FUNDS"
+    return stop
 
 
 def wished(options: Options, now: datetime) -> Wish:

@@ -1,11 +1,12 @@
 """The plan of a payday: what is there already, what would be handed in, what it costs; nothing is written yet."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from shared.cli.client import handing
 from shared.cli.client.api import Api, Json
-from shared.cli.client.at import described, here
+from shared.cli.client.at import check, described, here
 from shared.cli.client.cells import money
 from shared.cli.client.errors import Refused, Stop
 from shared.cli.client.handing import Next, Part, Wish
@@ -13,8 +14,6 @@ from shared.cli.client.output import Output
 from shared.cli.client.settlement import Settlement
 from shared.cli.client.table import Problem
 
-WARNINGS_SHOWN: Final = 100
-"""How many the API lists."""
 DUPLICATE: Final = "DUPLICATE_PAYOUT"
 COLUMN_OF_FIELD: Final = {"driverId": "driver", "loadId": "load", "description": "description"}
 
@@ -93,14 +92,17 @@ async def make(api: Api, settlement: Settlement, parts: Sequence[Part], wish: Wi
     planned: list[Planned] = []
     problems: list[Problem] = []
     refused: list[Json] = []
-    notes = _notes(settlement, parts)
+    notes, doubles = _notes(settlement, parts), 0
     for part in parts:
         found = await handing.look_up(api, part)
         content = handing.body(part, wish, of_several=len(parts) > 1)
         if found.batch is not None:
             step = handing.next_step(found.batch, wish)
+            if step is Next.RESCHEDULE:
+                _check_time(wish)
             planned.append(Planned(part, content, found.batch, [], found.batch, step))
             continue
+        _check_time(wish)
         try:
             quote = await api.quote(content)
         except Refused as no:
@@ -110,12 +112,11 @@ async def make(api: Api, settlement: Settlement, parts: Sequence[Part], wish: Wi
             refused += items
             problems += [_problem(item, part, settlement.columns) for item in items]
             continue
-        doubles = sum(one.get("code") == "DUPLICATE_LOAD" for one in quote.get("warnings") or ())
-        if doubles:
-            least = "at least " if doubles >= WARNINGS_SHOWN else ""
-            notes.append(f"{least}{doubles:,} rows pay a load that is paid already, as --allow-duplicates allows")
+        doubles += sum(one.get("code") == "DUPLICATE_LOAD" for one in quote.get("warnings") or ())
         step = Next.REST if wish.hold or wish.at is not None else Next.RELEASE
         planned.append(Planned(part, content, None, found.free, quote, step))
+    if doubles:
+        notes.append(f"at least {doubles:,} rows pay a load that is paid already, as --allow-duplicates allows")
     if problems:
         raise RowsRefused(sorted(problems, key=lambda one: one.line or 0), await _hint(api, refused, parts))
     balance = await api.balance()
@@ -159,10 +160,17 @@ def already(batch: Json) -> str:
     waits = (
         "" if batch["status"] != "queued" or not batch.get("scheduledFor") else f" for {here(batch['scheduledFor'])}"
     )
+    released = batch.get("releasedAt") is not None
     return (
         f"this file was already handed in as {batch['id']} on {here(batch['createdAt'])}, "
-        f"status {batch['status']}{waits}; nothing is paid again"
+        f"status {batch['status']}{waits}; {'nothing is paid again' if released else 'it is not handed in twice'}"
     )
+
+
+def _check_time(wish: Wish) -> None:
+    """Only where the time is still needed: the same command, later, follows what it has scheduled."""
+    if wish.at is not None:
+        check(wish.at, datetime.now(UTC))
 
 
 def _net(plan: Plan) -> str:
