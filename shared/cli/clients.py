@@ -102,10 +102,11 @@ def pay(
     """Runs `ovnpay pay`."""
     from shared.cli.client import pay
     from shared.cli.client.cells import URGENCIES
+    from shared.cli.client.options import Options
 
     if urgency is not None and urgency not in URGENCIES:
         raise typer.BadParameter(f"say one of {', '.join(URGENCIES)}", param_hint="--urgency")
-    options = pay.Options(
+    options = Options(
         file, urgency, name, at, timezone, hold, dry_run, yes, not no_follow, allow_duplicates, reason, results
     )
     raise typer.Exit(pay.pay(options, _access(url, key, json)))

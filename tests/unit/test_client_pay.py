@@ -3,15 +3,17 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.cli.client.connection import Connection
-from shared.cli.client.errors import Exit, Refused, Unreachable
+from shared.cli.client.errors import Exit, Misused, Refused, Unreachable
+from shared.cli.client.options import Options, wished
 from shared.cli.client.output import Output
-from shared.cli.client.pay import Options, Payday
+from shared.cli.client.pay import Payday
 from shared.cli.client.transport import Answer
 
 COSTS = {"payoutCount": 1, "totalAmount": 10_000, "totalFees": 50, "netAmount": 9_950}
@@ -89,3 +91,31 @@ def test_an_interruption_while_watching_says_that_the_payouts_go_on(
     assert (code, api.done) == (Exit.INTERRUPTED, ["create", "release"])
     assert document["error"]["code"] == "INTERRUPTED"
     assert "the payouts go on without us. To watch them again: ovnpay batches follow batch_1" in said
+
+
+def wish(**given: Any) -> Any:
+    """What these options ask for on a Tuesday."""
+    blank = Options(Path("payday.csv"), None, None, None, None, False, False, True, True, False, None, None)
+    return wished(blank._replace(**given), datetime(2026, 11, 24, 15, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"at": "Friday 17:00", "hold": True}, "give one of them"),
+        ({"allow_duplicates": True}, "needs --reason"),
+        ({"reason": "lost"}, "is for it alone"),
+        ({"allow_duplicates": True, "reason": " "}, "must say something"),
+        ({"timezone": "UTC"}, "is for --at"),
+        ({"name": "a\x1b[31m"}, "printable"),
+        ({"name": "n" * 200}, "shorter"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(given: dict[str, Any], why: str) -> None:
+    with pytest.raises(Misused, match=why):
+        wish(**given)
+
+
+def test_a_batch_is_named_for_the_file_and_the_day_where_no_name_is_given() -> None:
+    assert wish().name == "payday 2026-11-24"
+    assert wish(name="Week 48").name == "Week 48"

@@ -4,8 +4,6 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import NamedTuple
 
 import typer
 
@@ -15,31 +13,14 @@ from shared.cli.client.api import Api, Json
 from shared.cli.client.cells import money
 from shared.cli.client.errors import Exit, Misused, Refused, Stop, Unreachable
 from shared.cli.client.follow import follow, over
-from shared.cli.client.handing import Handed, Item, Next, Part, Wish
+from shared.cli.client.handing import Handed, Item, Next, Part
+from shared.cli.client.options import Options, wished
 from shared.cli.client.output import Output
 from shared.cli.client.plan import Plan, RowsRefused
 from shared.cli.client.running import Access, Interrupted, command
 from shared.cli.client.table import Problem
 
-REASON_LENGTH_MAX = 500
 SAFE = "running the same command again is safe: it pays once"
-
-
-class Options(NamedTuple):
-    """What the command was given."""
-
-    file: Path
-    urgency: str | None
-    name: str | None
-    at: str | None
-    timezone: str | None
-    hold: bool
-    dry_run: bool
-    yes: bool
-    follow: bool
-    allow_duplicates: bool
-    reason: str | None
-    results: Path | None
 
 
 class BadFile(Misused):
@@ -253,27 +234,6 @@ def _short(available_cents: int, required_cents: int, state: str) -> Stop:
     )
     stop.code = "INSUFFICIENT_FUNDS"
     return stop
-
-
-def wished(options: Options, now: datetime) -> Wish:
-    """What the options ask for.
-
-    Raises:
-        Misused: they contradict each other, or can't be read.
-    """
-    if options.at is not None and options.hold:
-        raise Misused("--at schedules and --hold does not; give one of them")
-    if options.allow_duplicates != (options.reason is not None):
-        raise Misused("--allow-duplicates needs --reason TEXT, and --reason is for it alone")
-    if options.reason is not None and not 0 < len(options.reason.strip()) <= REASON_LENGTH_MAX:
-        raise Misused(f"--reason must say something, in at most {REASON_LENGTH_MAX} characters")
-    if options.timezone is not None and options.at is None:
-        raise Misused("--timezone is for --at")
-    name = (options.name or f"{options.file.stem} {now.astimezone():%Y-%m-%d}").strip()
-    if not 0 < len(name) <= handing.NAME_LENGTH_MAX - len(" (same_day)") or not name.isprintable():
-        raise Misused("--name must be printable, and shorter than 190 characters")
-    at = None if options.at is None else times.moment(options.at, now, options.timezone)
-    return Wish(name, at, options.hold, options.reason and options.reason.strip())
 
 
 def _public(problem: Problem) -> Json:
