@@ -6,6 +6,8 @@ When Redis is away each gateway counts for itself: a payout is never refused bec
 import asyncio
 import math
 import time
+from collections.abc import Awaitable, Callable
+from operator import methodcaller
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -14,6 +16,7 @@ from redis.exceptions import RedisError
 from throttled.asyncio import MemoryStore, RedisStore, Throttled, rate_limiter
 from throttled.exceptions import BaseThrottledError
 
+from shared.keys import hashed
 from shared.settings import Settings
 
 logger = structlog.get_logger(__name__)
@@ -67,7 +70,7 @@ class RateLimits:
         self._memory = MemoryStore(options={"MAX_SIZE": CALLERS_REMEMBERED})
         self._shared: dict[int, Throttled] = {}
         self._local: dict[int, Throttled] = {}
-        self._failures: dict[int, Throttled] = {}
+        self._pepper = settings.key_pepper
         self._rest_until = 0.0
         self._free = asyncio.Semaphore(REDIS_CONNECTIONS_MAX)
 
@@ -83,46 +86,44 @@ class RateLimits:
     async def take(self, caller: str, per_minute: int | None = None) -> Taken:
         """Counts one request of the caller."""
         limit = per_minute or self.per_minute
-        result = await self._ask_redis(caller, limit)
-        if result is None:
-            LOCAL.inc()
-            result = await _throttled(self._local, limit, self._memory).limit(caller)
+        result: rate_limiter.RateLimitResult = await self._ask(limit, methodcaller("limit", caller))
         wait = max(math.ceil(result.state.retry_after), 1) if result.limited else None
         if wait is not None:
             LIMITED.inc()
         return Taken(limit, result.state.remaining, math.ceil(time.time() + result.state.reset_after), wait)
 
     async def failed_before(self, account: str, address: str) -> int | None:
-        """How many seconds to wait, where sign-ins to the account or from the address have failed too often; None: go
-        on. Each gateway counts for itself: an attacker gains little by knocking at another."""
+        """How many seconds to wait, where sign-ins to the account or from the address have failed too often, at any
+        gateway; None: go on."""
         waits = []
-        for throttled, name in self._sign_ins(account, address):
-            state = await throttled.peek(name)
+        for limit, name in self._sign_ins(account, address):
+            state = await self._ask(limit, methodcaller("peek", name))
             if state.remaining < 1:
                 waits.append(max(math.ceil(state.retry_after), 1))
         return max(waits, default=None)
 
     async def failed(self, account: str, address: str) -> None:
         """Counts a failed sign-in."""
-        for throttled, name in self._sign_ins(account, address):
-            await throttled.limit(name)
+        for limit, name in self._sign_ins(account, address):
+            await self._ask(limit, methodcaller("limit", name))
 
-    def _sign_ins(self, account: str, address: str) -> list[tuple[Throttled, str]]:
-        by_account = _throttled(self._failures, ACCOUNT_FAILURES, self._memory)
-        by_address = _throttled(self._failures, self._address_failures, self._memory)
-        return [(by_account, f"account:{account}"), (by_address, f"address:{address}")]
+    def _sign_ins(self, account: str, address: str) -> list[tuple[int, str]]:
+        """The limits of a sign-in; Redis learns neither who it is nor where from."""
+        named = ((ACCOUNT_FAILURES, f"account:{account}"), (self._address_failures, f"address:{address}"))
+        return [(limit, f"sign-in:{hashed(name, self._pepper).hex()}") for limit, name in named]
 
-    async def _ask_redis(self, caller: str, limit: int) -> rate_limiter.RateLimitResult | None:
+    async def _ask(self, limit: int, question: Callable[[Throttled], Awaitable[Any]]) -> Any:
+        """Asks Redis, for all gateways; or this gateway's own memory, while Redis is away."""
         async with self._free:
-            if time.monotonic() < self._rest_until:
-                return None
-            try:
-                return await _throttled(self._shared, limit, self._redis).limit(caller)
-            except (RedisError, BaseThrottledError, OSError) as error:
-                if time.monotonic() >= self._rest_until:
-                    logger.warning("rate_limits.local", why=repr(error), cause=repr(error.__cause__))
-                self._rest_until = time.monotonic() + REST_SECONDS
-                return None
+            if time.monotonic() >= self._rest_until:
+                try:
+                    return await question(_throttled(self._shared, limit, self._redis))
+                except (RedisError, BaseThrottledError, OSError) as error:
+                    if time.monotonic() >= self._rest_until:
+                        logger.warning("rate_limits.local", why=repr(error), cause=repr(error.__cause__))
+                    self._rest_until = time.monotonic() + REST_SECONDS
+        LOCAL.inc()
+        return await question(_throttled(self._local, limit, self._memory))
 
 
 def _throttled(known: dict[int, Throttled], limit: int, store: RedisStore | MemoryStore) -> Throttled:

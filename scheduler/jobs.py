@@ -43,22 +43,30 @@ class Jobs:
     rows_a_claim = 500
     claims_a_tick = 20
     again_seconds = 10.0
+    batches_again_seconds = 3.0
 
     def tick(self) -> None:
         """Rings the bell for every due row, at most 10,000 of a kind; the next tick, a second later, goes on."""
-        for kind in due.KINDS:
-            if self.doorbell.waiting(kind.bell.queue) > self.messages_waiting_max:
-                continue
-            for _ in range(self.claims_a_tick):
-                with self.engine.begin() as connection:
-                    ids = due.claim(connection, kind, limit=self.rows_a_claim, again_seconds=self.again_seconds)
-                if ids:
-                    self.doorbell.ring(kind.bell, ids)
-                    RUNG.labels(kind.name).inc(len(ids))
-                if len(ids) < self.rows_a_claim:
-                    break
+        for kind in due.OTHERS:
+            self._ring_for(kind, self.again_seconds)
         self.ticked_at = time.monotonic()
         LAST_TICK.set_to_current_time()
+
+    def release_batches(self) -> None:
+        """The same for batches whose time has come."""
+        self._ring_for(due.BATCHES, self.batches_again_seconds)
+
+    def _ring_for(self, kind: due.Kind, again_seconds: float) -> None:
+        if self.doorbell.waiting(kind.bell.queue) > self.messages_waiting_max:
+            return
+        for _ in range(self.claims_a_tick):
+            with self.engine.begin() as connection:
+                ids = due.claim(connection, kind, limit=self.rows_a_claim, again_seconds=again_seconds)
+            if ids:
+                self.doorbell.ring(kind.bell, ids)
+                RUNG.labels(kind.name).inc(len(ids))
+            if len(ids) < self.rows_a_claim:
+                break
 
     def measure(self) -> None:
         """Sets the gauges that are read from the database."""

@@ -200,7 +200,7 @@ def record(connection: sa.Connection, held: HeldTopup, outcome: Outcome | None, 
     if isinstance(outcome, Rejected) and held.provider_id is None:
         _fail(connection, held, f"{outcome.code}: {outcome.message}", now)
         return
-    changes: dict[str, Any] = {"provider_id": None, "error": None, "attempts": held.attempts}
+    changes: dict[str, Any] = {"provider_id": None, "error": None, "attempts": held.attempts, "unsent": False}
     first_seconds = SETTLEMENT_FIRST_SECONDS.get(held.method, 1.0)
     wait_seconds = backoff_seconds(held.attempts, first_seconds=first_seconds, most_seconds=SETTLEMENT_MOST_SECONDS)
     if isinstance(outcome, Accepted):
@@ -218,11 +218,14 @@ def record(connection: sa.Connection, held: HeldTopup, outcome: Outcome | None, 
             changes["error"] = str(error)
     elif isinstance(outcome, Throttled):
         wait_seconds = outcome.retry_after_seconds
+        changes["unsent"] = held.attempts == 1 and held.provider_id is None
     else:
         changes["error"] = outcome.reason if isinstance(outcome, Unknown) else f"{outcome.code}: {outcome.message}"
     connection.execute(
         sa.text("""
-            UPDATE topups SET lease_token = NULL, lease_expires_at = NULL, attempts = :attempts, last_error = :error,
+            UPDATE topups SET lease_token = NULL, lease_expires_at = NULL, last_error = :error,
+                attempts = CASE WHEN :unsent THEN 0 ELSE :attempts END,
+                first_sent_at = CASE WHEN :unsent THEN NULL ELSE first_sent_at END,
                 next_action_at = :due, provider_id = coalesce(provider_id, :provider_id) WHERE id = :id
         """),
         changes | {"id": held.id, "due": now + timedelta(seconds=wait_seconds)},

@@ -50,6 +50,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     paystream_concurrency: int = 16
     """Calls to the provider at the same time, for each worker process; as many again for instant payouts."""
 
+    paystream_requests_per_hour: int = 1000
+    """Calls that the provider takes in any hour with one key; all processes together make no more. 0: no limit."""
+
+    paystream_instant_reserve: int = 200
+    """How many of them are kept for instant payouts."""
+
+    paystream_funding_per_minute: int = 5
+    """Top-ups that the provider takes in any minute. 0: no limit."""
+
     paystream_key_lifetime_seconds: float = 24 * 3600.0
     """How long the provider remembers an idempotency key; past it a submission is looked up, never re-sent."""
 

@@ -11,6 +11,7 @@ from shared.broker import Doorbell
 from shared.clock import Clock, SystemClock
 from shared.db import engine_for
 from shared.models.payouts import Rail
+from shared.paystream.budget import Budget
 from shared.paystream.client import Paystream
 from shared.settings import Settings
 
@@ -56,11 +57,12 @@ _current: Context | None = None
 def open_context(settings: Settings, clock: Clock | None = None) -> Context:
     """Makes this process's context."""
     global _current
+    engine = engine_for(settings, "workers")
     _current = Context(
         settings=settings,
-        engine=engine_for(settings, "workers"),
+        engine=engine,
         doorbell=Doorbell(settings),
-        paystream=Paystream(settings),
+        paystream=Paystream(settings, Budget(settings, engine)),
         clock=clock or SystemClock(),
     )
     return _current

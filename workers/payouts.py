@@ -4,6 +4,7 @@ import uuid
 
 from shared import broker
 from shared.payouts import poll, submit
+from shared.payouts.departures import departing
 from shared.payouts.queue import queue
 from workers.context import Context
 from workers.submissions import send_held
@@ -17,9 +18,12 @@ def queue_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
 
 
 def submit_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
-    """queued → processing, and on to the provider. The submissions are committed, and held by us, before any call."""
+    """queued → processing, and on to the provider, with what else of their wallets waits. The submissions are
+    committed, and held by us, before any call."""
+    budget = context.paystream.budget
     with context.engine.begin() as connection:
-        prepared = submit.prepare(connection, payout_ids, context.clock.now(), reason="submitted")
+        leaving = departing(connection, payout_ids, lambda mode: budget.pace_seconds(connection, mode))
+        prepared = submit.prepare(connection, leaving, context.clock.now(), reason="submitted")
         mine, others = context.split_off(prepared.submission_ids)
         held = submit.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
     context.doorbell.ring(broker.SEND_SUBMISSIONS, others)

@@ -7,6 +7,7 @@ from shared.models.events import CustomerEvent, IdempotencyKey, ProviderEvent
 from shared.models.ledger import Account, ListCount, Price, Topup, Transfer
 from shared.models.organizations import ApiKey, Organization, Session, User, Wallet
 from shared.models.payouts import Payout, PayoutTransition
+from shared.models.provider import ProviderCalls, ProviderLimit
 from shared.models.submissions import Submission, SubmissionItem
 
 __all__ = [
@@ -22,7 +23,9 @@ __all__ = [
     "Payout",
     "PayoutTransition",
     "Price",
+    "ProviderCalls",
     "ProviderEvent",
+    "ProviderLimit",
     "Session",
     "Submission",
     "SubmissionItem",

@@ -105,6 +105,8 @@ class Wallet(Base):
     """ISO 4217 code of every amount in the wallet."""
     duplicate_loads: Mapped[str] = mapped_column(server_default="warn")
     """One of `DuplicateLoads`."""
+    departed_at: Mapped[datetime | None]
+    """When its standard payouts last left for the provider together, while the provider's limit makes them wait."""
     created_at: Mapped[datetime]
     """When it was opened."""
     retired_at: Mapped[datetime | None]

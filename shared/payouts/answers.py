@@ -47,7 +47,9 @@ def record(
     if isinstance(outcome, Rejected):
         return _rejected(connection, held, outcome, now)
     if isinstance(outcome, Throttled):
-        status, message, wait_seconds = "prepared", "rate limited", outcome.retry_after_seconds
+        # What was not even tried before counts as never sent: its key's lifetime has not begun.
+        status, message, wait_seconds = None, "rate limited", outcome.retry_after_seconds
+        _forget_sending(connection, held)
     else:
         assert isinstance(outcome, Unknown)
         status, message, wait_seconds = "unknown", outcome.reason, backoff_seconds(held.attempts)
@@ -75,18 +77,19 @@ def _name(held: Held) -> str:
 def _close(
     connection: sa.Connection,
     held: Held,
-    status: str,
+    status: str | None,
     *,
     next_action_at: datetime | None,
     error: tuple[str, str] = ("", ""),
     provider_id: str | None = None,
     answered_at: datetime | None = None,
 ) -> bool:
-    """Ends the lease with a status; False if it was not ours any more."""
+    """Ends the lease with a status, or as it was; False if it was not ours any more."""
     done = connection.execute(
         sa.text("""
-            UPDATE submissions SET status = :status, next_action_at = :next_action_at, provider_id = :provider_id,
-                answered_at = :answered_at, error_code = nullif(:code, ''), error_message = nullif(:message, ''),
+            UPDATE submissions SET status = coalesce(:status, status), next_action_at = :next_action_at,
+                provider_id = :provider_id, answered_at = :answered_at,
+                error_code = nullif(:code, ''), error_message = nullif(:message, ''),
                 lease_token = NULL, lease_expires_at = NULL
             WHERE id = :id AND lease_token = :token AND status IN ('prepared', 'unknown')
         """),
@@ -104,6 +107,16 @@ def _close(
     if done.rowcount == 0:
         logger.warning("submission.fenced", submission=_name(held), status=status)
     return done.rowcount == 1
+
+
+def _forget_sending(connection: sa.Connection, held: Held) -> None:
+    connection.execute(
+        sa.text("""
+            UPDATE submissions SET first_sent_at = NULL, attempts = 0
+            WHERE id = :id AND lease_token = :token AND attempts = 1
+        """),
+        {"id": held.id, "token": held.token},
+    )
 
 
 def _accepted(

@@ -1,6 +1,7 @@
 """The provider's HTTP client: one bounded asyncio section in a thread of its own, called from synchronous workers.
 
-Each call comes back as an `Outcome`; nothing is raised for what the provider or the network does.
+Each call comes back as an `Outcome`; nothing is raised for what the provider or the network does. Before it is made,
+the budget is asked whether the provider takes another one.
 """
 
 import asyncio
@@ -15,7 +16,8 @@ import msgspec
 from prometheus_client import Counter, Histogram
 
 from shared.models.organizations import Mode
-from shared.paystream.outcomes import Outcome, Unknown, judge
+from shared.paystream.budget import Budget, Limit
+from shared.paystream.outcomes import Outcome, Throttled, Unknown, judge
 from shared.paystream.wire import Call
 from shared.settings import Settings
 
@@ -27,7 +29,8 @@ BODY_BYTES_MAX = 16 * 1024 * 1024
 class Paystream:
     """The client. One for a process; close it at the end."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, budget: Budget) -> None:
+        self.budget = budget
         self._base = settings.paystream_url.rstrip("/") + "/api/v1"
         self._keys = {
             Mode.SANDBOX.value: settings.paystream_test_key,
@@ -52,12 +55,31 @@ class Paystream:
 
     def call_each(self, calls: Sequence[Call]) -> Iterator[tuple[int, Outcome]]:
         """The same, but yields each outcome, with its call's place, as soon as it is there: a slow answer keeps
-        no other from being recorded."""
+        no other from being recorded. Those for which there is no room come first, unsent."""
         done: queue.SimpleQueue[tuple[int, Outcome]] = queue.SimpleQueue()
+        refused = self._without_room(calls)
         for place, call in enumerate(calls):
-            asyncio.run_coroutine_threadsafe(self._deliver(place, call, done), self._loop)
-        for _ in calls:
-            yield done.get()
+            if place not in refused:
+                asyncio.run_coroutine_threadsafe(self._deliver(place, call, done), self._loop)
+        yield from refused.items()
+        for _ in range(len(calls) - len(refused)):
+            place, outcome = done.get()
+            if isinstance(outcome, Throttled):
+                self.budget.pause(calls[place], outcome.retry_after_seconds)
+            yield place, outcome
+
+    def _without_room(self, calls: Sequence[Call]) -> dict[int, Outcome]:
+        """The calls that the provider would not take now, by their places; room is taken for the others."""
+        alike: dict[tuple[tuple[Limit, ...], bool], list[int]] = {}
+        for place, call in enumerate(calls):
+            alike.setdefault((tuple(self.budget.limits(call)), call.urgent), []).append(place)
+        refused: dict[int, Outcome] = {}
+        for places in alike.values():
+            taken = self.budget.take(calls[places[0]], len(places))
+            for place in places[taken.granted :]:
+                refused[place] = Throttled(taken.wait_seconds)
+                CALLS.labels(_endpoint(calls[place]), "no_room").inc()
+        return refused
 
     def close(self) -> None:
         """Closes the connections."""
@@ -92,7 +114,7 @@ class Paystream:
         done.put((place, outcome))
 
     async def _one(self, call: Call) -> Outcome:
-        endpoint = f"{call.method} /{call.path.split('/')[1]}"
+        endpoint = _endpoint(call)
         async with self._urgent_slots if call.urgent else self._slots:
             started = time.monotonic()
             if call.not_after is not None and started > call.not_after:
@@ -127,6 +149,10 @@ class Paystream:
             return Unknown(f"no answer within {self._timeout_seconds:g} s")
         except (aiohttp.ClientError, OSError) as error:
             return Unknown(f"{type(error).__name__}: {error}")
+
+
+def _endpoint(call: Call) -> str:
+    return f"{call.method} /{call.path.split('/')[1]}"
 
 
 def _decoded(raw: bytes) -> Any:

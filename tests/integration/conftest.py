@@ -61,6 +61,8 @@ def settings(postgres: EmbeddedPostgres, valkey: EmbeddedValkey) -> Settings:
         paystream_test_key="psk_test_x",
         paystream_live_key="psk_live_x",
         paystream_webhook_secret="a secret for tests",
+        paystream_requests_per_hour=0,
+        paystream_funding_per_minute=0,
     )
 
 

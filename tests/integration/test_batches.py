@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from shared import due
 from shared.batches import change
 from shared.batches.create import ItemsRefused
 from shared.batches.release import Asked, Released, portions, release, release_due
@@ -164,13 +165,36 @@ def test_a_batch_whose_payouts_are_all_canceled_is_canceled(world: World) -> Non
 def test_it_is_released_when_its_time_has_come_and_not_before(world: World) -> None:
     """By the database's clock, whatever ours says."""
     soon, _ = world.batch(45_000, scheduled_for=world.clock.now() + timedelta(hours=1))
-    due, _ = world.batch(45_000, scheduled_for=world.clock.now() - timedelta(seconds=1))
+    now_due, _ = world.batch(45_000, scheduled_for=world.clock.now() - timedelta(seconds=1))
     world.clock.advance(days=1)
-    ids = [soon.id, due.id]
+    ids = [soon.id, now_due.id]
     with world.engine.begin() as connection:
-        assert list(release_due(connection, ids, world.clock.now(), grace=GRACE)) == [due.id]
+        assert list(release_due(connection, ids, world.clock.now(), grace=GRACE)) == [now_due.id]
         assert release_due(connection, ids, world.clock.now(), grace=GRACE) == {}
-    assert (world.batch_status(soon.id), world.batch_status(due.id)) == ("queued", "processing")
+    assert (world.batch_status(soon.id), world.batch_status(now_due.id)) == ("queued", "processing")
+
+
+def test_after_ten_minutes_without_a_scheduler_each_batch_is_released_once(world: World) -> None:
+    """Three schedulers come back at the same instant, and a worker of each hears of every batch."""
+    long_due = world.clock.now() - timedelta(minutes=10)
+    batches = [world.batch(1_000, 2_000, scheduled_for=long_due + timedelta(seconds=n)) for n in range(12)]
+    ids = [batch.id for batch, _ in batches]
+
+    def scheduler(_: int) -> tuple[list[uuid.UUID], list[uuid.UUID]]:
+        with world.engine.begin() as connection:
+            claimed = due.claim(connection, due.BATCHES, limit=500, again_seconds=10)
+        with world.engine.begin() as connection:
+            done = release_due(connection, ids, world.clock.now(), grace=GRACE)
+        return claimed, [one for got in done.values() if isinstance(got, Released) for one in got.payout_ids]
+
+    with ThreadPoolExecutor(3) as pool:
+        done = list(pool.map(scheduler, range(3)))
+    claimed = [one for got, _ in done for one in got if one in ids]
+    assert sorted(claimed) == sorted(ids)
+    assert sorted(one for _, got in done for one in got) == sorted(one for _, payouts in batches for one in payouts)
+    assert {world.batch_status(batch_id) for batch_id in ids} == {"processing"}
+    assert [name for name in events(world) if name == "batch.released"] == ["batch.released"] * 12
+    world.assert_ledger_right()
 
 
 def test_batches_released_together_take_their_money_in_order(world: World) -> None:

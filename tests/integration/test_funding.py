@@ -11,7 +11,9 @@ import pytest
 
 from shared import funding
 from shared.clock import rfc3339
+from shared.db import engine_for
 from shared.funding import HeldTopup
+from shared.paystream.budget import Budget
 from shared.paystream.client import Paystream
 from shared.paystream.outcomes import Accepted, Rejected, Unknown
 from shared.settings import Settings
@@ -60,9 +62,12 @@ def crediting(settings: Settings, credits: list[dict[str, Any]]) -> Iterator[Pay
         return answer(credits[start : start + 2], nextCursor=str(start + 2) if more else None)
 
     with provider(answering) as (url, _):
-        client = Paystream(msgspec.structs.replace(settings, paystream_url=url))
+        chosen = msgspec.structs.replace(settings, paystream_url=url)
+        engine = engine_for(chosen, "calls", pool_size=1)
+        client = Paystream(chosen, Budget(chosen, engine))
         yield client
         client.close()
+        engine.dispose()
 
 
 def credit(world: World, reference: str, amount_cents: int = 500_000, minutes_ago: int = 0) -> dict[str, Any]:

@@ -9,14 +9,17 @@ from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from shared.broker import Doorbell
 from shared.clock import SystemClock
+from shared.db import engine_for
 from shared.ids import SUBMISSION, show
 from shared.models.payouts import Rail
 from shared.models.submissions import SubmissionKind
 from shared.payouts import lookup, submit
 from shared.payouts.submit import Held
+from shared.paystream.budget import Budget
 from shared.paystream.client import Paystream
 from shared.paystream.outcomes import Accepted, Rejected, Throttled, Unknown
 from shared.paystream.wire import Call
@@ -31,11 +34,14 @@ from workers.submissions import send_held
 def paystream(settings: Settings, answering: Answering, **changes: Any) -> Iterator[tuple[Paystream, list[Asked]]]:
     """A client of a provider that answers as it is told."""
     with provider(answering) as (url, asked):
-        client = Paystream(msgspec.structs.replace(settings, paystream_url=url, **changes))
+        chosen = msgspec.structs.replace(settings, paystream_url=url, **changes)
+        engine = engine_for(chosen, "calls", pool_size=2)
+        client = Paystream(chosen, Budget(chosen, engine))
         try:
             yield client, asked
         finally:
             client.close()
+            engine.dispose()
 
 
 GET = Call("sandbox", "GET", "/payments/pay_1")
@@ -70,9 +76,9 @@ def test_words_that_the_database_cannot_hold_are_cleaned(settings: Settings) -> 
         assert client.call(GET) == Rejected("BADCODE", "ab")
 
 
-def test_nobody_there_is_unknown_and_a_call_after_its_lease_is_not_made(settings: Settings) -> None:
+def test_nobody_there_is_unknown_and_a_call_after_its_lease_is_not_made(settings: Settings, engine: sa.Engine) -> None:
     """Unknown both, and the second never reaches the provider."""
-    client = Paystream(msgspec.structs.replace(settings, paystream_url="http://127.0.0.1:9"))
+    client = Paystream(settings, Budget(settings, engine))
     assert isinstance(client.call(GET), Unknown)
     client.close()
     with paystream(settings, lambda _: answer({})) as (client, asked):

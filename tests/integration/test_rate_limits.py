@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from gateway.rate_limits import BURST, RateLimits, Taken
+from gateway.rate_limits import ACCOUNT_FAILURES, BURST, RateLimits, Taken
 from shared.ids import new_id
 from shared.settings import Settings
 
@@ -53,3 +53,36 @@ def test_without_redis_each_gateway_counts_for_itself(limited: Settings) -> None
     nowhere = msgspec.structs.replace(limited, redis_url="redis://127.0.0.1:1/0")
     taken = hammer(nowhere, 1, 200)
     assert 60 * BURST <= sum(one.retry_after_seconds is None for one in taken) <= 60 * BURST + 5
+
+
+def sign_ins(settings: Settings, gateways: int) -> tuple[int, list[int | None]]:
+    """How many failed sign-ins to one account pass over so many gateways, and what each says then."""
+
+    async def run() -> tuple[int, list[int | None]]:
+        doors = [RateLimits(settings) for _ in range(gateways)]
+        account = f"{new_id().hex}@carrier.example"
+        tried = 0
+        while await doors[tried % gateways].failed_before(account, f"10.0.0.{tried}") is None and tried < 100:
+            await doors[tried % gateways].failed(account, f"10.0.0.{tried}")
+            tried += 1
+        waits = [await door.failed_before(account, "10.0.1.1") for door in doors]
+        assert await doors[0].failed_before("somebody else", "10.0.1.2") is None
+        for door in doors:
+            await door.close()
+        return tried, waits
+
+    return asyncio.run(run())
+
+
+def test_failed_sign_ins_are_counted_by_all_gateways_together(limited: Settings) -> None:
+    """Ten at once, wherever they knock; then all doors stay shut for that account, and open for others."""
+    tried, waits = sign_ins(limited, 3)
+    assert tried == ACCOUNT_FAILURES * BURST
+    assert all(wait is not None and 0 < wait <= 12 for wait in waits)
+
+
+def test_failed_sign_ins_are_counted_without_redis_too(limited: Settings) -> None:
+    """By each gateway for itself."""
+    tried, waits = sign_ins(msgspec.structs.replace(limited, redis_url="redis://127.0.0.1:1/0"), 1)
+    assert tried == ACCOUNT_FAILURES * BURST
+    assert waits[0] is not None

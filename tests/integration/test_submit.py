@@ -103,7 +103,8 @@ def test_an_unknown_outcome_is_asked_again_with_the_same_key_and_fails_nobody(
     assert world.statuses([payout_id]) == ["processing"]
     assert world.transfers(payout_id) == [("reserve", 45_000)]
     [again] = claimed(world, [held.id])
-    assert (again.id, again.request, again.attempts) == (held.id, held.request, held.attempts + 1)
+    attempts = 1 if isinstance(outcome, Throttled) else 2  # what was throttled was not tried
+    assert (again.id, again.request, again.attempts) == (held.id, held.request, attempts)
 
 
 def test_a_definite_rejection_fails_the_payout_and_frees_the_money(world: World) -> None:

@@ -1,0 +1,30 @@
+"""The provider's limits, kept by all processes together; standard payouts depart together.
+
+Revision ID: 0003
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Two small tables and a column; processes of the old code run on beside them."""
+    op.create_table(
+        "provider_limits",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("paused_until", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_provider_limits")),
+    )
+    op.create_table(
+        "provider_calls",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("began_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("calls", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", "began_at", name=op.f("pk_provider_calls")),
+    )
+    op.add_column("wallets", sa.Column("departed_at", sa.DateTime(timezone=True), nullable=True))

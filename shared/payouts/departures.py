@@ -1,0 +1,68 @@
+"""Departures: which queued payouts go to the provider now, and which wait for others to travel with.
+
+Standard payouts of a wallet travel together, up to a thousand in a call, and the provider takes a thousand calls an
+hour. While there is room for more they leave at once, with whatever else of their wallet waits; where it gets tight
+they leave one behind the other by a pace. Other rails don't wait.
+"""
+
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import sqlalchemy as sa
+
+TOGETHER_MOST: Final = 2_000
+"""How many leave in one transaction."""
+
+TOGETHER_MOST_PACED: Final = 10_000
+"""The same where the next ones have to wait."""
+
+_ASKED = sa.text("""
+    SELECT payouts.id, payouts.wallet_id, wallets.mode, rail = 'standard' AND scenario IS NULL AS shares
+    FROM payouts JOIN wallets ON wallets.id = payouts.wallet_id
+    WHERE payouts.id = ANY(:ids) AND payouts.status = 'queued'
+""")
+
+_LEAVE = sa.text("""
+    UPDATE wallets SET departed_at = clock_timestamp() WHERE id IN (
+        SELECT id FROM wallets
+        WHERE id = ANY(:wallets)
+              AND coalesce(departed_at, '-infinity') <= clock_timestamp() - make_interval(secs => :pace)
+        ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    ) RETURNING id
+""")
+
+_PUT_OFF = sa.text("""
+    UPDATE payouts SET next_action_at = greatest(
+        clock_timestamp(), wallets.departed_at + make_interval(secs => :pace)
+    )
+    FROM wallets WHERE payouts.id = ANY(:ids) AND payouts.status = 'queued' AND wallets.id = payouts.wallet_id
+""")
+
+_TOGETHER = sa.text("""
+    SELECT id FROM payouts
+    WHERE wallet_id = ANY(:wallets) AND status = 'queued' AND rail = 'standard' AND scenario IS NULL
+          AND held_reason IS NULL
+    ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
+""")
+
+
+def departing(
+    connection: sa.Connection, payout_ids: Sequence[uuid.UUID], pace_seconds: Callable[[str], float]
+) -> list[uuid.UUID]:
+    """Those of the payouts that leave now, with all that leave with them; the others are due again when their wallet's
+    turn comes. `pace_seconds` says for a mode how long its wallets' departures are apart."""
+    asked = connection.execute(_ASKED, {"ids": list(payout_ids)}).all()
+    leaving = [row.id for row in asked if not row.shares]
+    for mode in sorted({row.mode for row in asked if row.shares}):
+        sharing = [row for row in asked if row.shares and row.mode == mode]
+        wallets = sorted({row.wallet_id for row in sharing})
+        pace, most = pace_seconds(mode), TOGETHER_MOST
+        if pace > 0:
+            most = TOGETHER_MOST_PACED
+            wallets = list(connection.scalars(_LEAVE, {"wallets": wallets, "pace": pace}))
+            staying = [row.id for row in sharing if row.wallet_id not in wallets]
+            connection.execute(_PUT_OFF, {"ids": staying, "pace": pace})
+        if wallets:
+            leaving += connection.scalars(_TOGETHER, {"wallets": wallets, "most": most})
+    return leaving

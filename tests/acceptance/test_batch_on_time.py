@@ -1,0 +1,75 @@
+"""A batch goes out at its time, once, whoever was down or is killed meanwhile."""
+
+import os
+import signal
+import time
+from typing import Any
+
+import psycopg
+
+from tests.acceptance import ledger
+from tests.acceptance.asking import until
+from tests.acceptance.customer import Customer
+from tests.acceptance.provider import Provider
+from tests.acceptance.stack import Stack, descendants_of
+
+PATH = "/api/v1/batches"
+PAYOUTS = 4_000
+AMOUNT_CENTS = 1_000
+FEE_CENTS = 5
+
+
+def test_release_of_thousands_is_killed_half_way(
+    impatient_stack: Stack, impatient_customer: Customer, impatient_driver_id: str, paystream: Provider
+) -> None:
+    # Given a batch of thousands, due in a moment
+    impatient_customer.fund(PAYOUTS * AMOUNT_CENTS)
+    before_cents = impatient_customer.available_cents()
+    payout = {"driverId": impatient_driver_id, "amount": AMOUNT_CENTS, "description": "<half-way>"}
+    batch = impatient_customer.post(PATH, {"name": "Half-way", "payouts": [payout] * PAYOUTS}).data
+    due = {"scheduledFor": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))}
+    assert impatient_customer.post(f"{PATH}/{batch['id']}/reschedule", due).status == 200
+    calls_before = _batches_made(paystream)
+    # When the workers are killed while one of them releases it
+    with psycopg.connect(impatient_stack["database_url"], autocommit=True) as database:
+        until(lambda: _is_being_released(database), "it is being released", 30, pause_seconds=0.002)
+        _kill_workers(impatient_stack)
+        assert _status(database, batch) == "queued", "nothing of a half-done release is seen"
+        # Then the next tick finishes it, and everybody is paid once
+        until(lambda: _status(database, batch) == "completed", "the batch completes", 90, pause_seconds=0.5)
+    shown = impatient_customer.get(f"{PATH}/{batch['id']}").data
+    assert shown["countsByStatus"] == {"completed": PAYOUTS}
+    assert before_cents - impatient_customer.available_cents() == PAYOUTS * AMOUNT_CENTS
+    paid = paystream.payments_described("<half-way>")
+    assert len(paid) == PAYOUTS
+    assert {payment["amount"] for payment in paid} == {AMOUNT_CENTS - FEE_CENTS}
+    assert len({payment["description"].partition(" ")[0] for payment in paid}) == PAYOUTS
+    # with a thousand in each call
+    assert _batches_made(paystream) - calls_before == PAYOUTS // 1_000
+    ledger.prove(impatient_stack["database_url"])
+
+
+def _is_being_released(database: "psycopg.Connection[Any]") -> bool:
+    """Whether a worker's transaction is past its first steps: it writes the payouts' new statuses."""
+    row = database.execute("""
+        SELECT count(*) FROM pg_stat_activity
+        WHERE application_name = 'ovnpay-workers' AND state = 'active' AND query LIKE '%WITH move AS%'
+    """).fetchone()
+    return row is not None and row[0] > 0
+
+
+def _kill_workers(stack: Stack) -> None:
+    master = until(lambda: stack.pid("workers"), "workers run")
+    for pid in [*descendants_of(master), master]:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _status(database: "psycopg.Connection[Any]", batch: Any) -> str:
+    row = database.execute("SELECT status FROM batches WHERE id = %s", [ledger.uuid_of(batch["id"])]).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def _batches_made(paystream: Provider) -> int:
+    """How many batches Paystream has taken."""
+    return sum(paystream.stats()["calls"].get("POST /batches", {}).values())
