@@ -59,6 +59,7 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
         await made.payout_intake.close()
         await made.webhook_intake.close()
         await made.rate_limits.close()
+        await asyncio.gather(*made.beside)
         made.threads.shutdown()
         made.key_thread.shutdown()
         made.password_thread.shutdown(cancel_futures=True)

@@ -83,7 +83,7 @@ TAGS: Final = {
     "webhooks": "Webhooks",
     "auth": "Sessions",
     "developer": "API keys (developer)",
-    "admin": "API keys (admin)",
+    "admin": "For admins",
     "sandbox": "Sandbox",
 }
 

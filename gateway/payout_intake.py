@@ -1,14 +1,14 @@
 """The intake of payouts: one transaction for all that arrive together, an answer of its own to each.
 
-In that transaction: the idempotency keys are looked up under the wallet's lock, the payouts are accepted, and the
-answers are stored under their keys.
+In that transaction: the idempotency keys are looked up under the wallet's lock, the payouts are accepted, the audit log
+says who asked for them, and the answers are stored under their keys.
 
 A wallet that somebody else holds, for as long as a batch of 10,000 takes perhaps, is not waited for here: its requests
 go to a second lane, which waits, and the payouts of everybody else go on.
 """
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -19,11 +19,14 @@ from sqlalchemy.exc import OperationalError
 
 from gateway.envelope import refusal_body, success_body
 from gateway.group_commit import LATER, GroupCommit, Later
-from shared import broker, idempotency, ledger
+from shared import audit, broker, idempotency, ledger
+from shared.audit import Actor
 from shared.broker import Doorbell
 from shared.clock import Clock
 from shared.errors import Refusal
 from shared.idempotency import Reused, Stored
+from shared.ids import PAYOUT, show
+from shared.models.audit import Action
 from shared.models.payouts import Rail
 from shared.payouts.accept import Order, accept, look_up
 from shared.payouts.rows import PayoutRow
@@ -46,6 +49,7 @@ class PayoutRequest(NamedTuple):
     request_id: str
     shape: Callable[[Sequence[Outcome]], dict[str, Any]]
     """What the endpoint shows of the orders' outcomes; may raise one of them as the answer to the whole request."""
+    actor: Actor
 
 
 def only(show: Callable[[PayoutRow], dict[str, Any]]) -> Callable[[Sequence[Outcome]], dict[str, Any]]:
@@ -154,10 +158,9 @@ class PayoutIntake:
             orders = [order for place in fresh for order in requests[place].orders]
             outcomes = accept(connection, orders, known, available, now, grace=self._grace)
             following = iter(outcomes)
-            shaped = {
-                place: self._shaped(requests[place], [next(following) for _ in requests[place].orders], now)
-                for place in fresh
-            }
+            done = {place: [next(following) for _ in requests[place].orders] for place in fresh}
+            audit.record(connection, _entries((requests[place].actor, done[place]) for place in fresh), now)
+            shaped = {place: self._shaped(requests[place], done[place], now) for place in fresh}
             news = [
                 Stored(request.wallet_id, request.key, request.fingerprint, *shaped[place][:2])
                 for place in fresh
@@ -215,3 +218,15 @@ class PayoutIntake:
         instant = [row.submission_id for row in accepted if row.rail == Rail.INSTANT and row.submission_id]
         self._doorbell.ring(broker.SEND_INSTANT_SUBMISSIONS, instant)
         self._doorbell.ring(broker.QUEUE_PAYOUTS, [row.id for row in accepted if row.rail != Rail.INSTANT])
+
+
+def _entries(done: Iterable[tuple[Actor, Sequence[Outcome]]]) -> Iterator[audit.Entry]:
+    """What the audit log says of requests that have made payouts: an entry for each, however many it has made."""
+    for actor, outcomes in done:
+        rows = [outcome for outcome in outcomes if isinstance(outcome, PayoutRow)]
+        facts: dict[str, Any] = {"amount": sum(row.amount_cents for row in rows)}
+        if len(outcomes) == 1 and rows:
+            yield audit.Entry(actor, Action.PAYOUT_CREATE, show(PAYOUT, rows[0].id), after=facts)
+        elif rows:
+            facts |= {"count": len(rows), "ids": [show(PAYOUT, row.id) for row in rows]}
+            yield audit.Entry(actor, Action.PAYOUT_CREATE, None, after=facts)

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple, NoReturn
 from aiohttp import web
 
 from gateway.handlers import (
+    audit,
     auth,
     batch_steps,
     batches,
@@ -92,6 +93,7 @@ ROUTES: Final = (
     Route("POST", "/api/v1/admin/api-keys/{id}/approve", keys.approve, ADMINS),
     Route("POST", "/api/v1/admin/api-keys/{id}/reject", keys.reject, ADMINS),
     Route("DELETE", "/api/v1/admin/api-keys/{id}", keys.revoke, ADMINS),
+    Route("GET", "/api/v1/admin/audit", audit.page, ADMINS),
     Route("POST", "/api/v1/sandbox/reset", sandbox.reset, "payouts:write"),
     Route("GET", "/api/v1/sandbox/state", sandbox.state, "payouts:read"),
     Route("POST", "/api/v1/sandbox/seed", sandbox.seed, "payouts:write"),

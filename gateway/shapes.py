@@ -7,6 +7,7 @@ from typing import Annotated, Any, Generic, Literal, NotRequired, TypedDict, Typ
 
 from msgspec import Meta
 
+from shared.models.audit import Action, ActorKind
 from shared.models.batches import BatchStatus
 from shared.models.drivers import DriverStatus, KycStatus
 from shared.models.organizations import ApprovalStatus, Mode, Role
@@ -31,6 +32,7 @@ PayoutId = Annotated[str, Meta(examples=["pay_01kg9r4e81ey1t5m0q6c3w8nab"], patt
 BatchId = Annotated[str, Meta(examples=["batch_01kg9r4e82f7k9p2r4t6v8xbcd"], pattern=f"^batch_{_SUFFIX}")]
 TransactionId = Annotated[str, Meta(examples=["txn_01kg9r4e83ghj2k3m4n5p6q7rs"], pattern=f"^txn_{_SUFFIX}")]
 KeyId = Annotated[str, Meta(examples=["key_01kg9r4e84t5v6w7x8y9z0abcd"], pattern=f"^key_{_SUFFIX}")]
+AuditId = Annotated[str, Meta(examples=["aud_01kg9r4e86fghj2k3m4n5p6qrs"], pattern=f"^aud_{_SUFFIX}")]
 LogId = Annotated[str, Meta(examples=["log_01kg9r4e85efghj2k3m4n5p6qr"], pattern=f"^log_{_SUFFIX}")]
 DriverName = Annotated[str, Meta(examples=["John Smith"])]
 OvnDriverId = Annotated[str, Meta(examples=["OVN-DRIVER-789"])]
@@ -416,6 +418,24 @@ class RejectedKey(TypedDict):
     id: KeyId
     approval_status: Literal["rejected"]
     rejected_at: Time
+
+
+class AuditEntry(TypedDict):
+    """Something done: by whom, from where, by which request, to which object, and what changed."""
+
+    id: AuditId
+    at: Time
+    action: Action
+    actor_kind: ActorKind
+    user: Annotated[str, Meta(description="The user's email.", examples=["owner@demo-carrier.example"])] | None
+    key_id: KeyId | None
+    address: Annotated[str, Meta(examples=["203.0.113.7"])] | None
+    request_id: Annotated[str, Meta(examples=["0b9c5c6e-8d0f-4a43-9a7b-2f1f6f3a9e11"])] | None
+    mode: Mode | None
+    object_kind: Annotated[str, Meta(examples=["payout"])]
+    object_id: Annotated[str, Meta(examples=["pay_01kg9r4e81ey1t5m0q6c3w8nab"])] | None
+    before: Annotated[dict[str, Any], Meta(examples=[{"status": "queued"}])] | None
+    after: Annotated[dict[str, Any], Meta(examples=[{"status": "canceled"}])] | None
 
 
 class SandboxState(TypedDict):

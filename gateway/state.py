@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, TypeVar
 
 import sqlalchemy as sa
+import structlog
 from aiohttp import web
 
 from gateway.group_commit import Overloaded
@@ -22,6 +23,8 @@ from shared.passwords import check_password
 from shared.sandbox.scenarios import Scenario
 from shared.sessions import Account
 from shared.settings import Settings
+
+logger = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 
@@ -50,6 +53,8 @@ class Services:
     their turn between them, and threads stay free."""
     under_way: int = 0
     """Reads and changes that run or wait for a thread."""
+    beside: set[asyncio.Task[None]] = field(default_factory=set)
+    """Changes that no request waits for; they are finished before the process ends."""
 
     @property
     def grace(self) -> timedelta:
@@ -77,6 +82,19 @@ class Services:
                 return work(connection)
 
         return await self._threaded(run)
+
+    def write_beside(self, work: Callable[[sa.Connection], None]) -> None:
+        """Runs a change that no request waits for; should it fail, the log says so."""
+
+        async def run() -> None:
+            try:
+                await self.write(work)
+            except Exception:
+                logger.exception("write_beside.failed")
+
+        task = asyncio.get_running_loop().create_task(run())
+        self.beside.add(task)
+        task.add_done_callback(self.beside.discard)
 
     async def read_key(self, work: Callable[[sa.Connection], Result]) -> Result:
         """Looks a key up, or asks for a sign of life, on a thread and a connection that other reads can't occupy."""

@@ -13,6 +13,10 @@ SUBMISSION: Final = "sub"
 BATCH: Final = "batch"
 KEY: Final = "key"
 LOG: Final = "log"
+AUDIT: Final = "aud"
+USER: Final = "user"
+WALLET: Final = "wallet"
+ORGANIZATION: Final = "org"
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)}

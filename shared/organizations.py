@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from shared import counts, funding, keys, ledger, users
-from shared.ids import new_id
+from shared import audit, counts, funding, keys, ledger, users
+from shared.ids import KEY, ORGANIZATION, WALLET, new_id, show
+from shared.models.audit import Action
 from shared.models.organizations import DuplicateLoads, Mode, Role
 
 SANDBOX_GRANT_CENTS = 100_000_00
@@ -40,10 +41,11 @@ def open_organization(connection: sa.Connection, opening: Opening, pepper: str, 
         {"id": organization_id},
     )
     wallets = {row.mode: row.id for row in rows}
-    keys.add(connection, wallets[Mode.SANDBOX], owner_id, opening.sandbox_key, pepper, "First sandbox key", now)
-    keys.add(
-        connection, wallets[Mode.PRODUCTION], owner_id, opening.production_key, pepper, "First production key", now
-    )
+    for mode, text in ((Mode.SANDBOX, opening.sandbox_key), (Mode.PRODUCTION, opening.production_key)):
+        key_id = keys.add(connection, wallets[mode], owner_id, text, pepper, f"First {mode} key", now)
+        if key_id is not None:
+            actor, facts = audit.operator(organization_id, wallets[mode]), {"mode": mode, "scopes": list(keys.SCOPES)}
+            audit.record(connection, [audit.Entry(actor, Action.KEY_CREATE, show(KEY, key_id), after=facts)], now)
     return organization_id
 
 
@@ -56,6 +58,10 @@ def create(connection: sa.Connection, name: str, now: datetime) -> uuid.UUID:
     )
     for mode in Mode:
         open_wallet(connection, organization_id, mode, now)
+    entry = audit.Entry(
+        audit.operator(organization_id), Action.ORGANIZATION_CREATE, show(ORGANIZATION, organization_id)
+    )
+    audit.record(connection, [entry], now)
     return organization_id
 
 
@@ -105,21 +111,28 @@ class Policy(NamedTuple):
 
 
 def set_policy(
-    connection: sa.Connection, organization: str, mode: Mode, duplicate_loads: DuplicateLoads | None
+    connection: sa.Connection, organization: str, mode: Mode, duplicate_loads: DuplicateLoads | None, now: datetime
 ) -> Policy | None:
     """Sets, or only reads, the policy of an organization's wallet; None if there is no organization of that name."""
-    row = connection.execute(
+    found = connection.execute(
         sa.text("""
-            UPDATE wallets SET duplicate_loads = coalesce(:duplicate_loads, duplicate_loads)
-            FROM organizations
-            WHERE organizations.id = wallets.organization_id AND organizations.id = :organization_id
-                  AND mode = :mode AND retired_at IS NULL
-            RETURNING organizations.name, mode, duplicate_loads
+            SELECT wallets.id, organization_id, organizations.name, duplicate_loads
+            FROM wallets JOIN organizations ON organizations.id = organization_id
+            WHERE organizations.id = :organization_id AND mode = :mode AND retired_at IS NULL
+            FOR NO KEY UPDATE OF wallets
         """),
-        {
-            "organization_id": by_name(connection, organization),
-            "mode": mode.value,
-            "duplicate_loads": duplicate_loads,
-        },
+        {"organization_id": by_name(connection, organization), "mode": mode.value},
     ).one_or_none()
-    return None if row is None else Policy._make(row)
+    if found is None:
+        return None
+    if duplicate_loads is None:
+        return Policy(found.name, mode.value, found.duplicate_loads)
+    connection.execute(
+        sa.text("UPDATE wallets SET duplicate_loads = :duplicate_loads WHERE id = :id"),
+        {"id": found.id, "duplicate_loads": duplicate_loads.value},
+    )
+    before, after = {"duplicate_loads": found.duplicate_loads}, {"duplicate_loads": duplicate_loads.value}
+    actor = audit.operator(found.organization_id, found.id)
+    entry = audit.Entry(actor, Action.WALLET_UPDATE, show(WALLET, found.id), *audit.changed(before, after))
+    audit.record(connection, [entry], now)
+    return Policy(found.name, mode.value, duplicate_loads.value)

@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from shared import audit
 from shared.errors import Conflict, NotFound
-from shared.ids import new_id
+from shared.ids import USER, new_id, show
+from shared.models.audit import Action
 from shared.models.organizations import Role
 from shared.passwords import hash_password
 
@@ -46,6 +48,9 @@ def add(
     )
     if done.rowcount == 0:
         raise Conflict(f"There is a user {email.lower()} already")
+    actor = audit.operator(organization_id)
+    entry = audit.Entry(actor, Action.USER_CREATE, show(USER, user_id), after={"role": role.value})
+    audit.record(connection, [entry], now)
     return user_id
 
 
@@ -67,13 +72,16 @@ def reset_password(connection: sa.Connection, email: str, password: str, now: da
     Raises:
         NotFound: nobody has that email.
     """
-    user_id = connection.scalar(
-        sa.text("UPDATE users SET password_hash = :password_hash WHERE email = :email RETURNING id"),
+    found = connection.execute(
+        sa.text("UPDATE users SET password_hash = :password_hash WHERE email = :email RETURNING id, organization_id"),
         {"email": email.lower(), "password_hash": hash_password(password)},
-    )
-    if user_id is None:
+    ).one_or_none()
+    if found is None:
         raise NotFound(f"There is no user {email.lower()}")
+    user_id, organization_id = found
     connection.execute(
         sa.text("UPDATE sessions SET revoked_at = :now WHERE user_id = :user_id AND revoked_at IS NULL"),
         {"user_id": user_id, "now": now},
     )
+    entry = audit.Entry(audit.operator(organization_id), Action.USER_RESET_PASSWORD, show(USER, user_id))
+    audit.record(connection, [entry], now)

@@ -4,16 +4,22 @@ import asyncio
 from typing import Annotated, Any
 
 import msgspec
+import sqlalchemy as sa
+import structlog
 from aiohttp import web
 
 from gateway import shapes
 from gateway.envelope import ApiError
-from gateway.handlers.common import success
+from gateway.handlers.common import actor_of, success
 from gateway.operation import operation
-from gateway.state import ACCOUNT, SERVICES, SESSION_TOKEN
-from shared import keys, sessions
+from gateway.state import ACCOUNT, REQUEST_ID, SERVICES, SESSION_TOKEN
+from shared import audit, keys, sessions
 from shared.clock import rfc3339
-from shared.sessions import Account
+from shared.ids import USER, show
+from shared.models.audit import Action
+from shared.sessions import Account, Started
+
+logger = structlog.get_logger(__name__)
 
 PASSWORD_SECONDS_MAX = 5.0
 
@@ -57,12 +63,27 @@ async def login(request: web.Request, body: Login) -> web.Response:
         ) from None
     if found is None or not right:
         await services.rate_limits.failed(account_name, address)
+        logger.warning("sign_in.refused", request_id=request[REQUEST_ID], address=address)
+        if found is not None:
+            _note_refused(request, found[0])
         raise ApiError(401, "INVALID_CREDENTIALS", "The email or the password is wrong")
     account, now = found[0], services.clock.now()
-    started = await services.write(
-        lambda connection: sessions.start(connection, account, services.settings.key_pepper, now)
-    )
+    actor = actor_of(request, account)
+
+    def work(connection: sa.Connection) -> Started:
+        audit.record(connection, [audit.Entry(actor, Action.SESSION_START, show(USER, account.id))], now)
+        return sessions.start(connection, account, services.settings.key_pepper, now)
+
+    started = await services.write(work)
     return success(request, {"token": started.token, "expiresAt": rfc3339(started.expires_at), "user": user(account)})
+
+
+def _note_refused(request: web.Request, account: Account) -> None:
+    """Notes a refused sign-in without its answer waiting: that must take as long for emails that nobody has."""
+    services = request.app[SERVICES]
+    now, nobody = services.clock.now(), actor_of(request, account)._replace(user_id=None)
+    entry = audit.Entry(nobody, Action.SESSION_REFUSE, show(USER, account.id))
+    services.write_beside(lambda connection: audit.record(connection, [entry], now))
 
 
 @operation(answer=shapes.Message)
@@ -70,7 +91,13 @@ async def logout(request: web.Request) -> web.Response:
     """Signs the user out: the token is refused from now on."""
     services = request.app[SERVICES]
     token_hash, now = keys.hashed(request[SESSION_TOKEN], services.settings.key_pepper), services.clock.now()
-    await services.write(lambda connection: sessions.end(connection, token_hash, now))
+    actor, user_id = actor_of(request), request[ACCOUNT].id
+
+    def work(connection: sa.Connection) -> None:
+        sessions.end(connection, token_hash, now)
+        audit.record(connection, [audit.Entry(actor, Action.SESSION_END, show(USER, user_id))], now)
+
+    await services.write(work)
     return success(request, {"message": "Signed out"})
 
 

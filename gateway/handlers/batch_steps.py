@@ -11,17 +11,18 @@ from aiohttp import web
 from gateway import shapes
 from gateway.handlers.batches import id_in, moment
 from gateway.handlers.bulk import results
-from gateway.handlers.common import Time, once, wallet_id
+from gateway.handlers.common import Time, actor_of, once, wallet_id
 from gateway.operation import operation
 from gateway.state import SCENARIO, SERVICES
-from shared import broker
+from shared import audit, broker
 from shared.batches import change
 from shared.batches.release import Asked
 from shared.batches.release import release as releasing
-from shared.batches.rows import BatchRow, batch_public
+from shared.batches.rows import batch_public
 from shared.clock import rfc3339
 from shared.errors import Refusal
 from shared.ids import BATCH, PAYOUT, show
+from shared.models.audit import Action
 
 REFUSED_SHOWN: Final = 100
 """How many of the payouts that could not be retried an answer lists."""
@@ -51,7 +52,9 @@ async def _release(request: web.Request) -> web.Response:
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | Refusal:
         asked = [Asked(batch_id, wallet)]
-        done = releasing(connection, asked, now, grace=services.grace, scenario=request[SCENARIO])[batch_id]
+        done = releasing(
+            connection, asked, now, by={wallet: actor_of(request)}, grace=services.grace, scenario=request[SCENARIO]
+        )[batch_id]
         if isinstance(done, Refusal):
             return done
         set_out.extend(done.payout_ids)
@@ -78,11 +81,23 @@ async def cancel(request: web.Request) -> web.Response:
         done = change.cancel(connection, [Asked(batch_id, wallet)], now)[batch_id]
         if isinstance(done, Refusal):
             return done
+        _note(request, connection, Action.BATCH_CANCEL, batch_id, {"status": done.status}, now)
         canceled_at = done.canceled_at and rfc3339(done.canceled_at)
         return {"id": show(BATCH, batch_id), "status": done.status, "canceledAt": canceled_at}
 
     async with request.app[SERVICES].large:
         return await once(request, work)
+
+
+def _note(
+    request: web.Request,
+    connection: sa.Connection,
+    action: Action,
+    batch_id: uuid.UUID,
+    after: dict[str, Any],
+    now: datetime,
+) -> None:
+    audit.record(connection, [audit.Entry(actor_of(request), action, show(BATCH, batch_id), after=after)], now)
 
 
 class RescheduleBatch(msgspec.Struct, forbid_unknown_fields=True):
@@ -107,7 +122,12 @@ async def reschedule(request: web.Request, body: RescheduleBatch) -> web.Respons
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | Refusal:
         done = change.reschedule(connection, wallet, batch_id, asked)
-        return batch_public(done) if isinstance(done, BatchRow) else done
+        if isinstance(done, Refusal):
+            return done
+        shown = batch_public(done)
+        facts = {"scheduledFor": shown["scheduledFor"], "status": done.status}
+        _note(request, connection, Action.BATCH_RESCHEDULE, batch_id, facts, now)
+        return shown
 
     return await once(request, work)
 
@@ -130,6 +150,8 @@ async def retry_failed(request: web.Request) -> web.Response:
             for payout_id, outcome in done.answers.items()
             if isinstance(outcome, Refusal)
         ]
+        facts = {"retried": len(done.answers) - len(refused), "refused": len(refused)}
+        _note(request, connection, Action.BATCH_RETRY, batch_id, facts, now)
         queued.extend(one for one, outcome in done.answers.items() if not isinstance(outcome, Refusal))
         return {
             "id": show(BATCH, batch_id),

@@ -16,12 +16,13 @@ from gateway import shapes
 from gateway.decoding import BATCH_BYTES_MAX
 from gateway.envelope import page as shaped_page
 from gateway.handlers.bulk import BulkPayout, checked, ordered
-from gateway.handlers.common import Time, once, success, wallet_id
+from gateway.handlers.common import Time, actor_of, once, success, time_in, wallet_id
 from gateway.handlers.payouts import REFUSES, Urgency
 from gateway.operation import operation
 from gateway.query import Format, Listing, ShortListing, wanted
 from gateway.state import SERVICES
 from gateway.tabular import csv_answer
+from shared import audit
 from shared.batches import reading
 from shared.batches.create import NewBatch, Quote
 from shared.batches.create import create as creating
@@ -31,6 +32,7 @@ from shared.clock import rfc3339
 from shared.errors import Invalid, Refusal
 from shared.ids import BATCH, PAYOUT, new_id, parse, show
 from shared.lists import Wanted
+from shared.models.audit import Action
 from shared.models.batches import BatchStatus
 from shared.models.payouts import PayoutStatus, Rail
 from shared.payouts.accept import Order, look_up
@@ -104,11 +106,14 @@ async def create(request: web.Request, body: CreateBatch) -> web.Response:
     All of them are accepted, or none is: `details.items` says which can't be, and why. No money is reserved before the
     batch is released: at `scheduledFor`, or by `release` or `run`.
     """
-    new = await _asked(request, body)
+    new, actor = await _asked(request, body), actor_of(request)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
         batch, rows = creating(connection, new, look_up(connection, _orders(new)), now)
-        return batch_public(batch) | _warnings(rows)
+        shown = batch_public(batch)
+        facts = {name: shown[name] for name in ("urgency", "payoutCount", "totalAmount", "scheduledFor", "status")}
+        audit.record(connection, [audit.Entry(actor, Action.BATCH_CREATE, shown["id"], after=facts)], now)
+        return shown | _warnings(rows)
 
     async with request.app[SERVICES].large:
         return await once(request, work)
@@ -148,15 +153,7 @@ def moment(text: str, now: datetime) -> datetime:
     Raises:
         Invalid: it is no RFC 3339 time with an offset, is past, or lies more than a year ahead.
     """
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise Invalid(
-            "scheduledFor must be an RFC 3339 time with Z or an offset, as in 2026-01-31T17:00:00Z",
-            field="scheduledFor",
-        )
+    found = time_in(text, "scheduledFor")
     if found <= now:
         raise Invalid("scheduledFor is past; leave it out and release the batch instead", field="scheduledFor")
     if (found - now).days >= AHEAD_DAYS_MAX:

@@ -13,8 +13,8 @@ from aiohttp import web
 from gateway import shapes
 from gateway.decoding import convert
 from gateway.envelope import ApiError
-from gateway.handlers.common import AmountCents, Description, answer, idempotency_key, once, wallet_id
-from gateway.handlers.drivers import RegisterDriver
+from gateway.handlers.common import AmountCents, Description, actor_of, answer, idempotency_key, once, wallet_id
+from gateway.handlers.drivers import RegisterDriver, registrations
 from gateway.handlers.payouts import (
     AllowDuplicate,
     DriverReference,
@@ -22,15 +22,17 @@ from gateway.handlers.payouts import (
     LoadReference,
     PayoutFields,
     Urgency,
+    note_steps,
     order_of,
 )
 from gateway.operation import operation
 from gateway.payout_intake import Outcome, PayoutRequest
 from gateway.state import REQUEST_ID, SCENARIO, SERVICES
-from shared import broker, idempotency
+from shared import audit, broker, idempotency
 from shared.drivers.register import NewDriver, register
 from shared.errors import Invalid, NotFound, Refusal
 from shared.ids import DRIVER, PAYOUT, parse, show
+from shared.models.audit import Action
 from shared.payouts.accept import Order
 from shared.payouts.cancel import cancel
 from shared.payouts.retry import retry
@@ -119,10 +121,12 @@ async def register_drivers(request: web.Request, body: BulkDrivers) -> web.Respo
         for item in items
         if isinstance(item, RegisterDriver)
     ]
-    added: list[uuid.UUID] = []
+    actor, added = actor_of(request), list[uuid.UUID]()
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
-        registered = iter(register(connection, wallet, news, now, grace=services.grace))
+        answers = register(connection, wallet, news, now, grace=services.grace)
+        audit.record(connection, registrations(actor, answers), now)
+        registered = iter(answers)
         shown: list[tuple[dict[str, Any], Refusal | None]] = []
         for content, item in zip(body.drivers, items, strict=True):
             outcome = item if isinstance(item, Invalid) else next(registered)
@@ -166,6 +170,7 @@ async def create_payouts(request: web.Request, body: BulkPayouts) -> web.Respons
         fingerprint=idempotency.fingerprint(request.method, request.path, await request.read()),
         request_id=request[REQUEST_ID],
         shape=shape,
+        actor=actor_of(request),
     )
     got = await request.app[SERVICES].payout_intake.submit(asked)
     return answer(got.status, got.body, replayed=got.replayed)
@@ -196,10 +201,15 @@ def brief(row: PayoutRow) -> dict[str, Any]:
 @operation(body=BulkIds, answer=shapes.BulkResults, once=True)
 async def cancel_payouts(request: web.Request, body: BulkIds) -> web.Response:
     """Cancels up to 100 payouts that are not submitted yet, each with a result of its own."""
-    wallet = wallet_id(request)
+    wallet, actor = wallet_id(request), actor_of(request)
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
-        return by_id(body.payoutIds, lambda ids: cancel(connection, wallet, ids, now))
+        def act(ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Outcome]:
+            answers = cancel(connection, wallet, ids, now)
+            note_steps(connection, actor, Action.PAYOUT_CANCEL, answers.values(), now)
+            return answers
+
+        return by_id(body.payoutIds, act)
 
     return await once(request, work)
 
@@ -207,12 +217,13 @@ async def cancel_payouts(request: web.Request, body: BulkIds) -> web.Response:
 @operation(body=BulkIds, answer=shapes.BulkResults, once=True)
 async def retry_payouts(request: web.Request, body: BulkIds) -> web.Response:
     """Queues up to 100 failed payouts again, each with a result of its own."""
-    services, wallet = request.app[SERVICES], wallet_id(request)
+    services, wallet, actor = request.app[SERVICES], wallet_id(request), actor_of(request)
     queued: list[uuid.UUID] = []
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
         def act(ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Outcome]:
             answers = retry(connection, wallet, ids, now, grace=services.grace, scenario=request[SCENARIO])
+            note_steps(connection, actor, Action.PAYOUT_RETRY, answers.values(), now)
             queued.extend(payout_id for payout_id, outcome in answers.items() if isinstance(outcome, PayoutRow))
             return answers
 

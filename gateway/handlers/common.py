@@ -12,8 +12,11 @@ from aiohttp import web
 from gateway.envelope import ApiError, flat_body, refusal_body, response, success_body
 from gateway.state import ACCOUNT, CREDENTIAL, REQUEST_ID, SERVICES
 from shared import idempotency
-from shared.errors import Refusal
+from shared.audit import Actor
+from shared.errors import Invalid, Refusal
 from shared.idempotency import KEY_LENGTH_MAX, Reused, Stored
+from shared.models.audit import ActorKind
+from shared.sessions import Account
 
 AMOUNT_CENTS_MAX = 1_000_000_000_000
 
@@ -33,6 +36,32 @@ Description = Annotated[str, msgspec.Meta(max_length=500, examples=["Payment for
 def wallet_id(request: web.Request) -> uuid.UUID:
     """The wallet that the request's key opens."""
     return request[CREDENTIAL].wallet_id
+
+
+def actor_of(request: web.Request, account: Account | None = None) -> Actor:
+    """Who the audit log says has made the request: the key's program, or the user: who is signed in, or `account`."""
+    address, request_id = request.remote, uuid.UUID(request[REQUEST_ID])
+    credential, user = request.get(CREDENTIAL), account or request.get(ACCOUNT)
+    if credential is not None:
+        organization_id, wallet, key_id = credential.organization_id, credential.wallet_id, credential.key_id
+        return Actor(ActorKind.KEY, organization_id, wallet, None, key_id, address, request_id)
+    assert user is not None, "who may call this route is known by a key or a session"
+    return Actor(ActorKind.USER, user.organization_id, None, user.id, None, address, request_id)
+
+
+def time_in(text: str, field: str) -> datetime:
+    """The time that a field gives.
+
+    Raises:
+        Invalid: it is no RFC 3339 time with an offset.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise Invalid(f"{field} must be an RFC 3339 time with Z or an offset, as in 2026-01-31T17:00:00Z", field=field)
+    return found
 
 
 def success(request: web.Request, data: Any) -> web.Response:

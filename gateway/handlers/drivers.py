@@ -1,7 +1,8 @@
 """Endpoints of drivers: register, list, get, update, delete, and a driver's payouts."""
 
 import uuid
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -10,19 +11,20 @@ from msgspec import UNSET, UnsetType
 
 from gateway import shapes
 from gateway.envelope import page as shaped_page
-from gateway.handlers.common import Reference, once, success, wallet_id
+from gateway.handlers.common import Reference, actor_of, once, success, wallet_id
 from gateway.operation import operation
 from gateway.query import Listing, wanted
 from gateway.state import SCENARIO, SERVICES
-from shared import broker
+from shared import audit, broker
 from shared.clock import rfc3339
 from shared.drivers import edit, rows
 from shared.drivers import register as registering
 from shared.drivers.details import BankAccount, Details, Identity, seal
 from shared.drivers.edit import unknown
 from shared.errors import Invalid, Refusal
-from shared.ids import DRIVER, PAYOUT, parse
+from shared.ids import DRIVER, PAYOUT, parse, show
 from shared.lists import Page
+from shared.models.audit import Action
 from shared.models.drivers import DriverStatus
 from shared.payouts import reading
 from shared.payouts.rows import PayoutRow, public
@@ -50,7 +52,7 @@ async def register(request: web.Request, body: RegisterDriver) -> web.Response:
 
     He is `invited` at first; Paystream is told, and once it has verified him he is `active` and can be paid.
     """
-    services, wallet = request.app[SERVICES], wallet_id(request)
+    services, wallet, actor = request.app[SERVICES], wallet_id(request), actor_of(request)
     added: list[rows.DriverRow] = []
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
@@ -58,12 +60,27 @@ async def register(request: web.Request, body: RegisterDriver) -> web.Response:
         [row] = registering.register(connection, wallet, [new], now, grace=services.grace)
         if isinstance(row, Refusal):
             raise row
+        audit.record(connection, registrations(actor, [row]), now)
         added.append(row)
         return rows.public(row)
 
     answer = await once(request, work)
     services.doorbell.ring(broker.REGISTER_DRIVERS, [row.id for row in added])
     return answer
+
+
+def registrations(actor: audit.Actor, answers: Iterable[rows.DriverRow | Refusal]) -> list[audit.Entry]:
+    """What the audit log says of drivers who were registered."""
+    return [
+        audit.Entry(
+            actor,
+            Action.DRIVER_CREATE,
+            show(DRIVER, row.id),
+            after={"ovnDriverId": row.ovn_driver_id, "status": row.status},
+        )
+        for row in answers
+        if not isinstance(row, Refusal)
+    ]
 
 
 def id_in(request: web.Request) -> uuid.UUID:
@@ -124,13 +141,34 @@ async def update(request: web.Request, body: UpdateDriver) -> web.Response:
         changes = changes._replace(sealed_details=seal(details, services.settings.key_pepper))
     elif body.identity is not UNSET:
         raise Invalid("Paystream takes identity together with a bankAccount; send both", field="bankAccount")
-    now = services.clock.now()
-    row = await services.write(
-        lambda connection: edit.update(connection, wallet, driver_id, changes, now, grace=services.grace)
-    )
+    now, actor = services.clock.now(), actor_of(request)
+
+    def work(connection: sa.Connection) -> rows.DriverRow:
+        before = rows.get(connection, wallet, driver_id, lock=True)
+        row = edit.update(connection, wallet, driver_id, changes, now, grace=services.grace)
+        if before is not None:
+            was, is_ = changed(before, row, changes)
+            audit.record(connection, [audit.Entry(actor, Action.DRIVER_UPDATE, show(DRIVER, row.id), was, is_)], now)
+        return row
+
+    row = await services.write(work)
     if changes.sealed_details is not None:
         services.doorbell.ring(broker.REGISTER_DRIVERS, [driver_id])
     return success(request, rows.public(row))
+
+
+PERSONAL: Final = frozenset({"name", "email", "phone"})
+
+
+def changed(
+    before: rows.DriverRow, after: rows.DriverRow, changes: edit.Changes
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the audit log says of a driver's change: which of his personal data it is, and not what that was or is."""
+    names = PERSONAL | {"status", "kycStatus"}
+    was, is_ = (rows.public(row) for row in (before, after))
+    differing = audit.changed({name: was[name] for name in names}, {name: is_[name] for name in names})
+    was, is_ = (audit.masked(fields, PERSONAL) for fields in differing)
+    return was, is_ if changes.sealed_details is None else {**is_, "bankAccount": audit.MASKED}
 
 
 @operation(answer=shapes.DeletedDriver, refuses=("DRIVER_NOT_FOUND", "DRIVER_HAS_OPEN_PAYOUTS"))
@@ -140,9 +178,15 @@ async def delete(request: web.Request) -> web.Response:
     His payouts stay, and his `ovnDriverId` is free again.
     """
     wallet, driver_id = wallet_id(request), id_in(request)
-    services = request.app[SERVICES]
+    services, actor = request.app[SERVICES], actor_of(request)
     now = services.clock.now()
-    await services.write(lambda connection: edit.delete(connection, wallet, driver_id, now))
+
+    def work(connection: sa.Connection) -> None:
+        was = {"status": edit.delete(connection, wallet, driver_id, now)}
+        entry = audit.Entry(actor, Action.DRIVER_DELETE, show(DRIVER, driver_id), was, {"status": "inactive"})
+        audit.record(connection, [entry], now)
+
+    await services.write(work)
     return success(request, {"id": request.match_info["id"], "status": "inactive", "deletedAt": rfc3339(now)})
 
 

@@ -11,15 +11,16 @@ from msgspec import UNSET, UnsetType
 
 from gateway import shapes
 from gateway.envelope import page as shaped_page
-from gateway.handlers.common import AmountCents, Description, once, success, wallet_id
+from gateway.handlers.common import AmountCents, Description, actor_of, once, success, wallet_id
 from gateway.operation import operation
 from gateway.query import Listing, wanted
 from gateway.state import CREDENTIAL, SERVICES
-from shared import broker, funding, ledger
+from shared import audit, broker, funding, ledger
 from shared.batches import reading
 from shared.clock import rfc3339
 from shared.ids import PAYOUT, TRANSACTION, show
 from shared.ledger import statement
+from shared.models.audit import Action
 
 
 class Method(enum.StrEnum):
@@ -59,13 +60,16 @@ async def topup(request: web.Request, body: Topup) -> web.Response:
 
     The money is pending until Paystream has confirmed it: days for a bank transfer, seconds for RTP.
     """
-    services, wallet = request.app[SERVICES], wallet_id(request)
+    services, wallet, actor = request.app[SERVICES], wallet_id(request), actor_of(request)
     asked: list[funding.TopupRow] = []
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
         row = funding.request(
             connection, wallet, body.amount, body.method.value, body.description, now, grace=services.grace
         )
+        facts = {"amount": row.amount_cents, "method": body.method.value}
+        entry = audit.Entry(actor, Action.TOPUP_CREATE, show(TRANSACTION, row.id), after=facts)
+        audit.record(connection, [entry], now)
         asked.append(row)
         return {
             "transactionId": show(TRANSACTION, row.id),

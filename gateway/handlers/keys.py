@@ -11,14 +11,16 @@ from msgspec import UNSET, UnsetType
 
 from gateway import shapes
 from gateway.envelope import page as shaped_page
-from gateway.handlers.common import flat, once_signed_in, success
+from gateway.handlers.common import actor_of, flat, once_signed_in, success
 from gateway.operation import operation
 from gateway.query import ShortListing, wanted
 from gateway.state import ACCOUNT, SERVICES, Services
+from shared import audit
 from shared.clock import rfc3339
 from shared.errors import Invalid
 from shared.ids import KEY, parse, show
 from shared.keys import SCOPES, life
+from shared.models.audit import Action
 from shared.models.organizations import ApprovalStatus, Mode
 
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
@@ -79,6 +81,22 @@ def _made(made: life.Made, now: datetime) -> dict[str, Any]:
     return {**life.shown(made.row, now), "key": made.text, "note": note}
 
 
+def _note(
+    connection: sa.Connection,
+    request: web.Request,
+    action: Action,
+    row: life.KeyRow,
+    now: datetime,
+    after: dict[str, Any],
+    before: dict[str, Any] | None = None,
+) -> None:
+    entry = audit.Entry(actor_of(request), action, show(KEY, row.id), before, after)
+    audit.record(connection, [entry], now)
+
+
+PENDING: Final = {"approval_status": ApprovalStatus.PENDING}
+
+
 @operation(answer=shapes.ApiKeys, flat=True)
 async def mine(request: web.Request) -> web.Response:
     """Lists the API keys that you asked for, newest first."""
@@ -108,7 +126,11 @@ async def create(request: web.Request, body: CreateKey) -> web.Response:
     new = life.NewKey(body.name, body.mode, body.scopes, body.expires_in, body.approval_reason)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        return _made(life.request(connection, account.organization_id, account.id, new, pepper, now), now)
+        made = life.request(connection, account.organization_id, account.id, new, pepper, now)
+        shown = _made(made, now)
+        facts = {name: shown[name] for name in ("name", "mode", "scopes", "approval_status", "expires_at")}
+        _note(connection, request, Action.KEY_CREATE, made.row, now, facts)
+        return shown
 
     return await once_signed_in(request, work)
 
@@ -133,9 +155,12 @@ async def revoke_mine(request: web.Request) -> web.Response:
 async def _revoke(request: web.Request, user_id: uuid.UUID | None) -> web.Response:
     services, account, key_id = request.app[SERVICES], request[ACCOUNT], _key_id(request)
     now = services.clock.now()
-    await services.write(
-        lambda connection: life.revoke(connection, account.organization_id, key_id, now, user_id=user_id)
-    )
+
+    def work(connection: sa.Connection) -> None:
+        row = life.revoke(connection, account.organization_id, key_id, now, user_id=user_id)
+        _note(connection, request, Action.KEY_REVOKE, row, now, {"revoked_at": rfc3339(now)}, {"revoked_at": None})
+
+    await services.write(work)
     services.keyring.forget()
     return flat(request, message=REVOKED)
 
@@ -157,8 +182,10 @@ async def regenerate(request: web.Request, body: RegenerateKey) -> web.Response:
     pepper, grace = services.settings.key_pepper, timedelta(hours=body.grace_period_hours)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        organization_id = account.organization_id
-        return _made(life.regenerate(connection, organization_id, account.id, key_id, pepper, now, grace=grace), now)
+        made = life.regenerate(connection, account.organization_id, account.id, key_id, pepper, now, grace=grace)
+        facts = {"grace_period_hours": body.grace_period_hours}
+        _note(connection, request, Action.KEY_REGENERATE, made.row, now, facts)
+        return _made(made, now)
 
     answer = await once_signed_in(request, work)
     services.keyring.forget()
@@ -206,7 +233,10 @@ async def approve(request: web.Request) -> web.Response:
     account, key_id, pepper = request[ACCOUNT], _key_id(request), request.app[SERVICES].settings.key_pepper
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        return _made(life.approve(connection, account.organization_id, account.id, key_id, pepper, now), now)
+        made = life.approve(connection, account.organization_id, account.id, key_id, pepper, now)
+        decided = {"approval_status": made.row.approval_status}
+        _note(connection, request, Action.KEY_APPROVE, made.row, now, decided, PENDING)
+        return _made(made, now)
 
     return await once_signed_in(request, work)
 
@@ -220,6 +250,8 @@ async def reject(request: web.Request, body: RejectKey) -> web.Response:
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
         row = life.reject(connection, account.organization_id, account.id, key_id, body.reason, now)
+        decided = {"approval_status": row.approval_status}
+        _note(connection, request, Action.KEY_REJECT, row, now, decided, PENDING)
         return {
             "id": show(KEY, row.id),
             "name": row.name,

@@ -2,7 +2,7 @@
 
 import enum
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Protocol
 
@@ -18,6 +18,7 @@ from gateway.handlers.common import (
     AmountCents,
     Description,
     Reference,
+    actor_of,
     answer,
     idempotency_key,
     once,
@@ -28,11 +29,12 @@ from gateway.operation import operation
 from gateway.payout_intake import PayoutRequest, only
 from gateway.query import Listing, wanted
 from gateway.state import REQUEST_ID, SCENARIO, SERVICES
-from shared import broker, idempotency, prices
+from shared import audit, broker, idempotency, prices
 from shared.clock import rfc3339
 from shared.errors import NotFound, Refusal
-from shared.ids import DRIVER, PAYOUT, new_id, parse
+from shared.ids import DRIVER, PAYOUT, new_id, parse, show
 from shared.lists import Page
+from shared.models.audit import Action
 from shared.models.payouts import PayoutStatus, Rail
 from shared.payouts import cancel as canceling
 from shared.payouts import reading
@@ -118,8 +120,8 @@ async def create(request: web.Request, body: CreatePayout) -> web.Response:
     Its amount is reserved at once; the fee is taken out of it. A second payout for a driver's load is warned of, or
     refused, by the wallet's policy.
     """
-    show = instant_public if body.urgency is Urgency.INSTANT else public
-    return await _accept(request, order_of(request, body, body.urgency), show)
+    shape = instant_public if body.urgency is Urgency.INSTANT else public
+    return await _accept(request, order_of(request, body, body.urgency), shape)
 
 
 @operation(body=CreateInstantPayout, answer=shapes.InstantPayout, refuses=REFUSES, once=True)
@@ -169,6 +171,7 @@ async def _accept(request: web.Request, order: Order, shape: Callable[[PayoutRow
         fingerprint=idempotency.fingerprint(request.method, request.path, await request.read()),
         request_id=request[REQUEST_ID],
         shape=only(shape),
+        actor=actor_of(request),
     )
     got = await request.app[SERVICES].payout_intake.submit(asked)
     return answer(got.status, got.body, replayed=got.replayed)
@@ -214,11 +217,12 @@ async def get(request: web.Request) -> web.Response:
 @operation(answer=shapes.CanceledPayout, refuses=("PAYOUT_NOT_FOUND", "PAYOUT_NOT_CANCELABLE"), once=True)
 async def cancel(request: web.Request) -> web.Response:
     """Cancels a payout that is not submitted yet."""
-    wallet, text = wallet_id(request), request.match_info["id"]
+    wallet, actor, text = wallet_id(request), actor_of(request), request.match_info["id"]
     payout_id = parse(PAYOUT, text)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
         row = _decided(text, payout_id, canceling.cancel(connection, wallet, [payout_id], now) if payout_id else {})
+        note_steps(connection, actor, Action.PAYOUT_CANCEL, [row], now)
         return {"id": text, "status": row.status, "canceledAt": rfc3339(now), "amount": row.amount_cents}
 
     return await once(request, work)
@@ -232,7 +236,7 @@ async def cancel(request: web.Request) -> web.Response:
 async def retry(request: web.Request) -> web.Response:
     """Queues a failed payout again: another attempt, whose money is reserved anew."""
     services, wallet, text = request.app[SERVICES], wallet_id(request), request.match_info["id"]
-    payout_id = parse(PAYOUT, text)
+    payout_id, actor = parse(PAYOUT, text), actor_of(request)
     queued: list[uuid.UUID] = []
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
@@ -242,6 +246,7 @@ async def retry(request: web.Request) -> web.Response:
             else {}
         )
         row = _decided(text, payout_id, answers)
+        note_steps(connection, actor, Action.PAYOUT_RETRY, [row], now)
         queued.append(row.id)
         shown: dict[str, Any] = {"id": text, "status": row.status, "retriedAt": rfc3339(now), "attempt": row.attempt}
         if row.duplicate_of is not None:
@@ -251,6 +256,22 @@ async def retry(request: web.Request) -> web.Response:
     response = await once(request, work)
     services.doorbell.ring(broker.SUBMIT_PAYOUTS, queued)
     return response
+
+
+def note_steps(
+    connection: sa.Connection, actor: audit.Actor, action: Action, stepped: Iterable[PayoutRow | Refusal], now: datetime
+) -> None:
+    """Notes in the audit log that payouts were taken a step further, those of them that were."""
+    rows = [row for row in stepped if isinstance(row, PayoutRow)]
+    before = reading.came_from(connection, rows)
+    audit.record(
+        connection,
+        [
+            audit.Entry(actor, action, show(PAYOUT, row.id), {"status": before[row.id]}, {"status": row.status})
+            for row in rows
+        ],
+        now,
+    )
 
 
 def _decided(text: str, payout_id: uuid.UUID | None, answers: Mapping[uuid.UUID, PayoutRow | Refusal]) -> PayoutRow:

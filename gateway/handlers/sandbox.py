@@ -1,6 +1,7 @@
 """Endpoints of the sandbox: start it afresh, fill it, look into it. A production key is refused."""
 
 import asyncio
+import uuid
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -10,15 +11,17 @@ from aiohttp import web
 
 from gateway import shapes
 from gateway.envelope import ApiError
-from gateway.handlers.common import flat, success, wallet_id
+from gateway.handlers.common import actor_of, flat, success, wallet_id
 from gateway.keyring import REMEMBERED_SECONDS
 from gateway.operation import operation
 from gateway.state import CREDENTIAL, SERVICES
-from shared import broker, ledger
+from shared import audit, broker, ledger
 from shared.batches import change
 from shared.drivers import rows as drivers
 from shared.errors import Forbidden
+from shared.ids import DRIVER, PAYOUT, WALLET, show
 from shared.lists import Wanted
+from shared.models.audit import Action
 from shared.models.organizations import Mode
 from shared.models.payouts import Rail
 from shared.payouts import reading
@@ -45,8 +48,15 @@ async def reset(request: web.Request) -> web.Response:
     """
     _sandbox_only(request)
     services, organization_id = request.app[SERVICES], request[CREDENTIAL].organization_id
-    now = services.clock.now()
-    old_wallet = await services.write(lambda connection: resetting(connection, organization_id, now))
+    now, actor = services.clock.now(), actor_of(request)
+
+    def work(connection: sa.Connection) -> uuid.UUID:
+        old_wallet = resetting(connection, organization_id, now)
+        entry = audit.Entry(actor, Action.SANDBOX_RESET, show(WALLET, old_wallet))
+        audit.record(connection, [entry], now)
+        return old_wallet
+
+    old_wallet = await services.write(work)
     services.keyring.forget()
     for waiting in await services.read(lambda connection: change.changeable(connection, old_wallet)):
         await services.write(partial(change.cancel, asked=[waiting], now=now))
@@ -87,9 +97,18 @@ async def seed(request: web.Request) -> web.Response:
     _sandbox_only(request)
     services, wallet = request.app[SERVICES], wallet_id(request)
     now: datetime = services.clock.now()
-    added = await services.write(
-        lambda connection: seeding.register_drivers(connection, wallet, now, grace=services.grace)
-    )
+    actor = actor_of(request)
+
+    def note(connection: sa.Connection, ids: list[str]) -> None:
+        entry = audit.Entry(actor, Action.SANDBOX_SEED, None, after={"count": len(ids), "ids": ids})
+        audit.record(connection, [entry] if ids else [], now)
+
+    def register(connection: sa.Connection) -> list[uuid.UUID]:
+        ids = seeding.register_drivers(connection, wallet, now, grace=services.grace)
+        note(connection, [show(DRIVER, driver_id) for driver_id in ids])
+        return ids
+
+    added = await services.write(register)
     services.doorbell.ring(broker.REGISTER_DRIVERS, added)
     try:
         async with asyncio.timeout(VERIFICATION_SECONDS_MAX):
@@ -105,9 +124,13 @@ async def seed(request: web.Request) -> web.Response:
             "Paystream has not verified the drivers yet; repeat the request in a moment",
             headers={"Retry-After": "5"},
         ) from None
-    payouts = await services.write(
-        lambda connection: seeding.create_payouts(connection, wallet, known.ids, now, grace=services.grace)
-    )
+
+    def create(connection: sa.Connection) -> list[PayoutRow]:
+        rows = seeding.create_payouts(connection, wallet, known.ids, now, grace=services.grace)
+        note(connection, [show(PAYOUT, row.id) for row in rows])
+        return rows
+
+    payouts = await services.write(create)
     _ring(services.doorbell, payouts)
     counts = {"drivers": len(seeding.DRIVERS), "payouts": len(seeding.PAYOUTS)}
     return flat(request, message="Sandbox seeded with test data", data=counts)

@@ -5,16 +5,19 @@ Lock order as everywhere: payouts, then the wallets, then the batches. Whoever c
 
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared import ledger
+from shared import audit, ledger
+from shared.audit import Actor
 from shared.batches.rows import BATCH_COLUMNS, BatchRow, locked, unknown
 from shared.db import as_rows
 from shared.errors import Conflict, InsufficientFunds, Refusal
+from shared.ids import BATCH, show
+from shared.models.audit import Action
 from shared.models.batches import BatchStatus
 from shared.models.payouts import PayoutStatus
 from shared.payouts.accept import not_payable
@@ -78,11 +81,12 @@ def release(
     asked: Sequence[Asked],
     now: datetime,
     *,
+    by: Mapping[uuid.UUID, Actor],
     grace: timedelta,
     scenario: Scenario = Scenario.SUCCESS,
 ) -> dict[uuid.UUID, Released | Refusal]:
     """Releases those of the batches that wait, or that could not be released before; an answer for each. Again, it
-    changes nothing. Funds go in the order asked.
+    changes nothing. Funds go in the order asked. `by` says for each wallet whom the audit log names.
 
     A refusal for lack of money is written down: the batch is `failed` and says what is missing, nothing of it has
     moved, and it can be released once the wallet is funded. One whose time is still to come stays `queued`. Payouts
@@ -114,7 +118,7 @@ def release(
                 plan.cancels.extend(cancels)
             else:
                 answers[one.id] = _not_covered(batch, left[one.wallet_id], required, now, plan)
-    return answers | _written(connection, plan, waiting, batches, now)
+    return answers | _written(connection, plan, waiting, batches, by, now)
 
 
 def release_due(
@@ -124,13 +128,16 @@ def release_due(
     others are not in the answer."""
     due = connection.execute(
         sa.text("""
-            SELECT id, wallet_id FROM batches
-            WHERE id = ANY(:ids) AND status = 'queued' AND scheduled_for <= clock_timestamp()
-            ORDER BY scheduled_for, id
+            SELECT batches.id, wallet_id, organization_id FROM batches JOIN wallets ON wallets.id = wallet_id
+            WHERE batches.id = ANY(:ids) AND status = 'queued' AND scheduled_for <= clock_timestamp()
+            ORDER BY scheduled_for, batches.id
         """),
         {"ids": list(batch_ids)},
     ).all()
-    return release(connection, [Asked(*row) for row in due], now, grace=grace) if due else {}
+    if not due:
+        return {}
+    by = {row.wallet_id: audit.system(row.organization_id, row.wallet_id) for row in due}
+    return release(connection, [Asked(row.id, row.wallet_id) for row in due], now, by=by, grace=grace)
 
 
 def portions(connection: sa.Connection, batch_ids: Sequence[uuid.UUID], *, payouts_most: int) -> list[list[uuid.UUID]]:
@@ -182,16 +189,19 @@ def _written(
     plan: _Plan,
     waiting: dict[uuid.UUID, list[Any]],
     batches: dict[uuid.UUID, BatchRow],
+    by: Mapping[uuid.UUID, Actor],
     now: datetime,
 ) -> dict[uuid.UUID, Released]:
     """Writes the plan down; an answer for each batch that was released."""
     if plan.missing:
-        rows = connection.execute(_NOT_COVERED, {"missing": as_rows(plan.missing)})
-        tell(connection, [BatchRow._make(row) for row in rows], now, "batch.failed")
+        failed = [BatchRow._make(row) for row in connection.execute(_NOT_COVERED, {"missing": as_rows(plan.missing)})]
+        tell(connection, failed, now, "batch.failed")
+        audit.record(connection, [_entry(by, batches[row.id], row) for row in failed], now)
     if not plan.batches:
         return {}
     released = {row.id: BatchRow._make(row) for row in connection.execute(_RELEASED, {"ids": plan.batches, "now": now})}
     tell(connection, [released[batch_id] for batch_id in plan.batches], now, "batch.released")
+    audit.record(connection, [_entry(by, batches[row.id], row) for row in released.values()], now)
     transition(connection, plan.cancels, PayoutStatus.VALIDATED, PayoutStatus.CANCELED, now)
     moved = {
         row.id for row in transition(connection, plan.moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, now).rows
@@ -202,3 +212,12 @@ def _written(
         batch_id: Released(released[batch_id], [row.id for row in waiting[batch_id] if row.id in moved])
         for batch_id in plan.batches
     }
+
+
+def _entry(by: Mapping[uuid.UUID, Actor], before: BatchRow, after: BatchRow) -> audit.Entry:
+    """What the audit log says of a release, or of an attempt at one."""
+    was, is_ = audit.changed(
+        {"status": before.status, "failure": before.failure_code},
+        {"status": after.status, "failure": after.failure_code},
+    )
+    return audit.Entry(by[after.wallet_id], Action.BATCH_RELEASE, show(BATCH, after.id), was, is_)

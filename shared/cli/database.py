@@ -95,7 +95,7 @@ def wallet(organization: str, mode: str, duplicate_loads: str | None) -> None:
         print(f"ovnpay wallet: {error}; say sandbox or production, and warn or refuse", file=sys.stderr)
         raise SystemExit(2) from None
     with database() as (_, engine), engine.begin() as connection:
-        found = set_policy(connection, organization, chosen_mode, policy)
+        found = set_policy(connection, organization, chosen_mode, policy, SystemClock().now())
     if found is None:
         print(f"ovnpay wallet: there is no organization named {organization!r}", file=sys.stderr)
         raise SystemExit(1)

@@ -142,6 +142,20 @@ def wallet(
     wallet(organization, mode, duplicate_loads)
 
 
+@app.command()
+def audit(
+    organization: Annotated[str, typer.Option(help="The organization's name.")],
+    since: Annotated[
+        str | None, typer.Option(help="From when on, as in 2026-01-31 or 2026-01-31T17:00:00Z. Left out: the last day.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print each entry as one JSON line.")] = False,
+) -> None:
+    """Show an organization's audit log, newest first: who did what to which object."""
+    from shared.cli.audit import show
+
+    show(organization, since, as_json=json)
+
+
 def main() -> None:
     """The entry point."""
     app(prog_name="ovnpay")

@@ -65,27 +65,28 @@ def update(
     return row
 
 
-def delete(connection: sa.Connection, wallet_id: uuid.UUID, driver_id: uuid.UUID, now: datetime) -> None:
+def delete(connection: sa.Connection, wallet_id: uuid.UUID, driver_id: uuid.UUID, now: datetime) -> str:
     """Deletes a driver for the customer; the row stays for the payouts that name it, and his `ovnDriverId` is free.
+    Returns the status that he had.
 
     Raises:
         NotFound: the wallet has no such driver.
         Conflict: a payout to him has not ended.
     """
-    pending = connection.scalar(
+    found = connection.execute(
         sa.text("""
-            SELECT pending_payouts FROM drivers
+            SELECT pending_payouts, status FROM drivers
             WHERE id = :id AND wallet_id = :wallet_id AND deleted_at IS NULL FOR UPDATE
         """),
         {"id": driver_id, "wallet_id": wallet_id},
-    )
-    if pending is None:
+    ).one_or_none()
+    if found is None:
         raise unknown(show(DRIVER, driver_id))
-    if pending:
+    if found.pending_payouts:
         raise Conflict(
-            f"This driver has {pending} payouts that have not ended; cancel them or wait",
+            f"This driver has {found.pending_payouts} payouts that have not ended; cancel them or wait",
             code="DRIVER_HAS_OPEN_PAYOUTS",
-            pendingPayouts=pending,
+            pendingPayouts=found.pending_payouts,
         )
     connection.execute(
         sa.text("""
@@ -95,6 +96,8 @@ def delete(connection: sa.Connection, wallet_id: uuid.UUID, driver_id: uuid.UUID
         """),
         {"id": driver_id, "now": now},
     )
+    status: str = found.status
+    return status
 
 
 def unknown(reference: str) -> NotFound:

@@ -56,10 +56,15 @@ _COLUMNS = """
 """
 
 
-def get(connection: sa.Connection, wallet_id: uuid.UUID, driver_id: uuid.UUID) -> DriverRow | None:
-    """One driver of the wallet; None if it has none by that id."""
+def get(
+    connection: sa.Connection, wallet_id: uuid.UUID, driver_id: uuid.UUID, *, lock: bool = False
+) -> DriverRow | None:
+    """One driver of the wallet, locked for a change if asked for; None if it has none by that id."""
     row = connection.execute(
-        sa.text(f"SELECT {_COLUMNS} FROM drivers WHERE id = :id AND wallet_id = :wallet_id AND deleted_at IS NULL"),
+        sa.text(
+            f"SELECT {_COLUMNS} FROM drivers WHERE id = :id AND wallet_id = :wallet_id AND deleted_at IS NULL"
+            + (" FOR NO KEY UPDATE" if lock else "")
+        ),
         {"wallet_id": wallet_id, "id": driver_id},
     ).one_or_none()
     return None if row is None else DriverRow._make(row)

@@ -48,15 +48,15 @@ def add(
     pepper: str,
     name: str,
     now: datetime,
-) -> None:
-    """Stores a key that is approved and may do everything, for the wallet of a new organization; the same key again
-    changes nothing."""
-    connection.execute(
+) -> uuid.UUID | None:
+    """Stores a key that is approved and may do everything, for the wallet of a new organization. Returns its id; None
+    where the same key is there already: then nothing has changed."""
+    added: uuid.UUID | None = connection.scalar(
         sa.text("""
             INSERT INTO api_keys (id, wallet_id, created_by, name, prefix, key_hash, scopes, approval_status,
                                   created_at)
             VALUES (:id, :wallet_id, :user_id, :name, :prefix, :key_hash, :scopes, 'approved', :now)
-            ON CONFLICT (key_hash) DO NOTHING
+            ON CONFLICT (key_hash) DO NOTHING RETURNING id
         """),
         {
             "id": new_id(),
@@ -69,6 +69,7 @@ def add(
             "now": now,
         },
     )
+    return added
 
 
 def find(connection: sa.Connection, key_hash: bytes, now: datetime) -> Credential | None:

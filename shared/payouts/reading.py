@@ -1,12 +1,13 @@
 """Reading payouts: one, or a part of a wallet's."""
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import sqlalchemy as sa
 
 from shared import counts
+from shared.db import as_rows
 from shared.lists import Page, Wanted, chosen
 from shared.payouts.rows import COLUMNS, PayoutRow
 
@@ -23,6 +24,20 @@ def get(connection: sa.Connection, wallet_id: uuid.UUID, payout_id: uuid.UUID) -
         {"wallet_id": wallet_id, "id": payout_id},
     ).one_or_none()
     return None if row is None else PayoutRow._make(row)
+
+
+def came_from(connection: sa.Connection, rows: Iterable[PayoutRow]) -> dict[uuid.UUID, str]:
+    """What each of these payouts was before its last step, by its history."""
+    steps = as_rows({"payout_id": row.id, "sequence": row.sequence} for row in rows)
+    found = connection.execute(
+        sa.text("""
+            SELECT payout_id, from_status FROM payout_transitions
+            JOIN json_to_recordset(CAST(:steps AS json)) AS step (payout_id uuid, sequence int)
+            USING (payout_id, sequence)
+        """),
+        {"steps": steps},
+    )
+    return {row.payout_id: row.from_status for row in found}
 
 
 def page(

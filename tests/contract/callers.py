@@ -22,11 +22,11 @@ from tests.contract import batches
 from tests.contract.customers import fund_and_register
 from tests.contract.organization import ALL_SCOPES, Organization, Person
 
-KEYS, ADMIN = "/api/v1/developer/keys", "/api/v1/admin/api-keys"
+KEYS, ADMIN, AUDIT = "/api/v1/developer/keys", "/api/v1/admin/api-keys", "/api/v1/admin/audit"
 LISTS = (
     "/api/v1/drivers", "/api/v1/payouts", "/api/v1/batches", "/api/v1/funding/transactions", "/api/v1/webhooks/logs",
 )  # fmt: skip
-_IDS = re.compile(r"\b(?:drv|pay|batch|txn|key|log)_[0-9a-z]{26}\b")
+_IDS = re.compile(r"\b(?:drv|pay|batch|txn|key|log|aud)_[0-9a-z]{26}\b")
 # Notes of a use, not of a change
 _USES = ("last_used_at", "last_seen_at")
 _NOTHING_IS_DUE = """
@@ -138,6 +138,8 @@ class Carrier:
             self.ids[name] = self._ask_for_key("production", name)["id"]
         until(self._nothing_is_due, "nothing moves any more")
         self.ids["log"] = self.sandbox.get("/api/v1/webhooks/logs").data["items"][0]["id"]
+        entry = self.owner.get(AUDIT, object_id=paid).data["items"][0]
+        self.ids["entry"], self.ids["request"] = entry["id"], entry["request_id"]
         self.ids["line"] = self.sandbox.get("/api/v1/funding/transactions").data["items"][0]["id"]
 
     def spare(self) -> tuple[str, dict[str, str], str]:
@@ -272,6 +274,7 @@ class Rows:
         tables = {str(table): wallets for (table,) in connection.execute(named).fetchall()}
         tables["api_keys"] = f"wallet_id in (select id from wallets where {of})"
         tables["idempotency_keys"] += f" or wallet_id in (select id from users where {of})"  # a signed-in user's own
+        tables["audit_entries"] = f"{of} and (wallet_id is null or {wallets})"
         tables |= {"wallets": of, "users": of, "sessions": f"user_id in (select id from users where {of})"}
         uses = ", ".join(f"'{name}'" for name in _USES)
         self._statement = " union all ".join(

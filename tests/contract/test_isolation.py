@@ -198,13 +198,35 @@ ROWS: dict[tuple[str, str], Row] = {
     ("DELETE", "/api/v1/admin/api-keys/{id}"): Row(
         ADMINS, path={"id": "{key_to_withdraw}"}, unknown="KEY_NOT_FOUND"
     ),
+    ("GET", "/api/v1/admin/audit"): Row(
+        ADMINS,
+        query=HUNDRED,
+        filters={"actor": "{right}", "object_id": "{paid}", "request_id": "{request}"},
+        cursor="{entry}",
+        shows="{paid}",
+    ),
     ("POST", "/api/v1/sandbox/reset"): Row("payouts:write", sandbox_only=True),
     ("GET", "/api/v1/sandbox/state"): Row("payouts:read", sandbox_only=True, shows="{paid}"),
     ("POST", "/api/v1/sandbox/seed"): Row("payouts:write", sandbox_only=True),
 }  # fmt: skip
 ROUTE_NAMES = [(route.method, route.path) for route in ROUTES]
+NOT_AUDITED = {("POST", "/api/v1/webhooks/paystream")}  # nobody of an organization's
 # Query parameters that name nothing of anybody's, and fields in which the customer uses names of his own
-PLAIN = {"page", "pageSize", "cursor", "status", "type", "event", "mode", "amount", "days", "format"}
+PLAIN = {
+    "page",
+    "pageSize",
+    "cursor",
+    "status",
+    "type",
+    "event",
+    "mode",
+    "amount",
+    "days",
+    "format",
+    "action",
+    "from",
+    "to",
+}
 CUSTOMERS_OWN_NAMES = {"ovnDriverId", "loadId"}
 # What differs between answers that say the same
 OF_THE_MOMENT = {"date", "x-request-id", "content-length", "x-ratelimit-reset", "x-ratelimit-remaining"}
@@ -245,6 +267,7 @@ class Matrix:
         self.owner.let_callers_in(self.other)
         self.marks = self.owner.marks()
         self.seen = self.owner.seen()
+        self.connection = connection
         self.rows = Rows(connection, self.owner)
         self.before = self.rows.now()
         # What whoever has no key at all is told, where a key is asked for, and where a session is
@@ -275,6 +298,11 @@ class Matrix:
         leaked = [mark for mark in self.marks if mark in got.text and mark not in got.sent]
         assert not leaked, f"{leaked} came back: {got}"
         return got
+
+    def is_audited(self, got: Got) -> bool:
+        """Whether the audit log knows of the request that got this."""
+        known = "select from audit_entries where request_id = %s"
+        return bool(self.connection.execute(known, [got.headers["X-Request-Id"]]).rowcount)
 
     def credentials(self, name: tuple[str, str], caller: Caller) -> dict[str, str]:
         """The header with which he calls this route."""
@@ -529,13 +557,15 @@ def test_the_same_calls_are_answered_to_the_owner_until_his_sandbox_is_another(m
         # Then it is answered, with what the row says is there
         assert got.status == 200, got
         assert filled(row.shows, values_of(carrier)) in got.text
+        # and whatever may change something has its entry in the audit log
+        assert matrix.is_audited(got) == (name[0] != "GET" and name not in NOT_AUDITED), f"{name} and the audit log"
         if row.unknown_items:
             assert got.body["data"]["failed"] == 0, got
         for parameter, value in row.filters.items():
             assert called(name, **{parameter: filled(value, carrier.ids)}).body["data"]["items"], f"{name} {parameter}"
     # And after the reset, which came last, the same key knows nothing of what is in the wallet of before
-    for name, row in ROWS.items():
-        if row.kind == "key" and (row.unknown or row.unknown_items):
+    for name, row in ((name, row) for name, row in ROWS.items() if row.kind == "key"):
+        if row.unknown or row.unknown_items:
             is_unknown(row, called(name))
         for parameter, value in row.filters.items():
             assert called(name, **{parameter: filled(value, carrier.ids)}).body["data"]["items"] == []

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.valkey import EmbeddedValkey
 from shared import keys, ledger, migrations
+from shared.audit import Actor
 from shared.batches.create import NewBatch, create
 from shared.batches.release import Asked, Released, release
 from shared.batches.rows import BatchRow
@@ -22,6 +23,7 @@ from shared.db import engine_for
 from shared.errors import Refusal
 from shared.ids import new_id
 from shared.ledger.reading import breaks
+from shared.models.audit import ActorKind
 from shared.models.organizations import Mode
 from shared.models.payouts import PayoutStatus, Rail
 from shared.organizations import Opening, open_organization
@@ -96,6 +98,7 @@ class World:
 
     engine: sa.Engine
     clock: HandClock = field(default_factory=HandClock)
+    organization_id: uuid.UUID = field(init=False)
     wallet_id: uuid.UUID = field(init=False)
     sandbox_key: str = field(init=False)
 
@@ -115,7 +118,12 @@ class World:
                 {"id": organization_id},
             )
         assert isinstance(wallet_id, uuid.UUID)
-        self.wallet_id = wallet_id
+        self.organization_id, self.wallet_id = organization_id, wallet_id
+
+    @property
+    def actor(self) -> Actor:
+        """A program with a key to the wallet, in a request of its own."""
+        return Actor(ActorKind.KEY, self.organization_id, self.wallet_id, None, new_id(), "192.0.2.7", uuid.uuid4())
 
     def driver(self, status: str = "active", kyc_status: str = "verified") -> uuid.UUID:
         """A driver, known to the provider."""
@@ -233,7 +241,8 @@ class World:
         """Releases a batch."""
         with self.engine.begin() as connection:
             asked = [Asked(batch_id, self.wallet_id)]
-            return release(connection, asked, self.clock.now(), grace=GRACE)[batch_id]
+            by = {self.wallet_id: self.actor}
+            return release(connection, asked, self.clock.now(), by=by, grace=GRACE)[batch_id]
 
     def batch_status(self, batch_id: uuid.UUID) -> str:
         """A batch's status."""

@@ -205,7 +205,7 @@ def test_batches_released_together_take_their_money_in_order(world: World) -> No
     world.leave_available(80_000)
     with world.engine.begin() as connection:
         asked = [Asked(one.id, world.wallet_id) for one in (first, second, third)]
-        done = release(connection, asked, world.clock.now(), grace=GRACE)
+        done = release(connection, asked, world.clock.now(), by={world.wallet_id: world.actor}, grace=GRACE)
     assert isinstance(done[first.id], Released)
     refused = done[second.id]
     assert isinstance(refused, InsufficientFunds)
@@ -222,12 +222,13 @@ def test_batches_of_two_wallets_are_released_together_and_never_mixed(world: Wor
     stranger = World(engine)
     mine, _ = world.batch(40_000)
     theirs, _ = stranger.batch(50_000)
+    by = {one.wallet_id: one.actor for one in (world, stranger)}
     with engine.begin() as connection:
         wrong = [Asked(mine.id, stranger.wallet_id)]
-        assert isinstance(release(connection, wrong, world.clock.now(), grace=GRACE)[mine.id], NotFound)
+        assert isinstance(release(connection, wrong, world.clock.now(), by=by, grace=GRACE)[mine.id], NotFound)
     with engine.begin() as connection:
         asked = [Asked(mine.id, world.wallet_id), Asked(theirs.id, stranger.wallet_id)]
-        release(connection, asked, world.clock.now(), grace=GRACE)
+        release(connection, asked, world.clock.now(), by=by, grace=GRACE)
     assert (world.balances().in_transit_cents, stranger.balances().in_transit_cents) == (40_000, 50_000)
     world.assert_ledger_right()
 

@@ -14,12 +14,17 @@ from sqlalchemy.exc import OperationalError
 from gateway.group_commit import Closing, GroupCommit, Overloaded
 from gateway.payout_intake import Answer, PayoutIntake, PayoutRequest, only
 from shared import idempotency, ledger
+from shared.audit import Actor
 from shared.broker import Doorbell
 from shared.db import engine_for
+from shared.models.audit import ActorKind
 from shared.payouts.accept import Order
 from shared.payouts.rows import public
 from shared.settings import Settings
 from tests.integration.conftest import World
+
+NOBODYS = uuid.uuid4()
+"""Whose audit log it is in does not matter here."""
 
 
 @pytest.fixture
@@ -38,7 +43,8 @@ def intake(settings: Settings, world: World, doorbell: Doorbell) -> PayoutIntake
 
 def request(order: Order, key: str | None = None, body: bytes = b"{}") -> PayoutRequest:
     """A request as the handler makes it."""
-    return PayoutRequest(order.wallet_id, [order], key, body, str(uuid.uuid4()), only(public))
+    actor = Actor(ActorKind.KEY, NOBODYS, order.wallet_id)
+    return PayoutRequest(order.wallet_id, [order], key, body, str(uuid.uuid4()), only(public), actor)
 
 
 def data(answer: Answer) -> dict[str, Any]:

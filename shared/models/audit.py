@@ -1,0 +1,122 @@
+"""The audit log: who did what to which object."""
+
+import enum
+import uuid
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.models.base import Base, one_of
+
+
+class ActorKind(enum.StrEnum):
+    """Who can do something."""
+
+    USER = "user"
+    """A person who is signed in; or who tried to sign in, and then nobody is named."""
+
+    KEY = "key"
+    """A program, by its API key."""
+
+    OPERATOR = "operator"
+    """Whoever runs the installation, by a command on it."""
+
+    SYSTEM = "system"
+    """Ourselves, because the time had come."""
+
+
+class Action(enum.StrEnum):
+    """Everything that is audited."""
+
+    PAYOUT_CREATE = "payout.create"
+    """Payouts were asked for, one or in bulk: an entry for each request, not for each payout."""
+    PAYOUT_CANCEL = "payout.cancel"
+    PAYOUT_RETRY = "payout.retry"
+    BATCH_CREATE = "batch.create"
+    BATCH_RELEASE = "batch.release"
+    """By a person or a key before its time, or by us at its time."""
+    BATCH_CANCEL = "batch.cancel"
+    BATCH_RESCHEDULE = "batch.reschedule"
+    BATCH_RETRY = "batch.retry"
+    """Those of its payouts that had failed."""
+    DRIVER_CREATE = "driver.create"
+    DRIVER_UPDATE = "driver.update"
+    DRIVER_DELETE = "driver.delete"
+    TOPUP_CREATE = "topup.create"
+    KEY_CREATE = "key.create"
+    """A sandbox key was made, or a production key asked for."""
+    KEY_APPROVE = "key.approve"
+    KEY_REJECT = "key.reject"
+    KEY_REGENERATE = "key.regenerate"
+    KEY_REVOKE = "key.revoke"
+    SESSION_START = "session.start"
+    SESSION_REFUSE = "session.refuse"
+    """Somebody gave a wrong password for a user's email."""
+    SESSION_END = "session.end"
+    USER_CREATE = "user.create"
+    USER_RESET_PASSWORD = "user.reset_password"  # noqa: S105 an action's name
+    ORGANIZATION_CREATE = "organization.create"
+    WALLET_UPDATE = "wallet.update"
+    """The wallet's policy."""
+    SANDBOX_RESET = "sandbox.reset"
+    SANDBOX_SEED = "sandbox.seed"
+
+    @property
+    def object_kind(self) -> str:
+        """What it is done to."""
+        noun = self.value.partition(".")[0]
+        return {"session": "user", "sandbox": "wallet"}.get(noun, noun)
+
+
+HOT = Action.PAYOUT_CREATE
+"""The action of nearly all entries: indexes for the others leave it out."""
+
+
+class AuditEntry(Base):
+    """One action, written in the transaction that did it, and never changed. It has no secrets and no personal data: of
+    a driver's name, email, phone and bank account it says that they changed, not what they were or are."""
+
+    __tablename__ = "audit_entries"
+    __table_args__ = (
+        one_of("actor_kind", ActorKind),
+        sa.Index("ix_audit_entries_organization_id_object_id_id", "organization_id", "object_id", sa.text("id DESC")),
+        sa.Index("ix_audit_entries_request_id", "request_id", postgresql_where=sa.text("request_id IS NOT NULL")),
+        sa.Index("ix_audit_entries_key_id_id", "key_id", "id", postgresql_where=sa.text("key_id IS NOT NULL")),
+        sa.Index("ix_audit_entries_user_id_id", "user_id", "id", postgresql_where=sa.text("user_id IS NOT NULL")),
+        sa.Index(
+            "ix_audit_entries_organization_id_action_id",
+            "organization_id",
+            "action",
+            sa.text("id DESC"),
+            postgresql_where=sa.text(f"action <> '{HOT.value}'"),
+        ),
+    )
+
+    organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    """Whose log it is in; first in the key, which so is the index of a log from its newest entry on."""
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    wallet_id: Mapped[uuid.UUID | None]
+    """The wallet that it was done in; null for what has none, as users and sessions."""
+    at: Mapped[datetime]
+    """When."""
+    actor_kind: Mapped[str]
+    """One of `ActorKind`."""
+    user_id: Mapped[uuid.UUID | None]
+    """The user who did it."""
+    key_id: Mapped[uuid.UUID | None]
+    """The API key with which it was done."""
+    address: Mapped[str | None]
+    """The address that the request came from; for an operator his login and machine, as in `root@host`."""
+    request_id: Mapped[uuid.UUID | None]
+    """The request that did it: `meta.requestId` of its answer."""
+    action: Mapped[str]
+    """One of `Action`; no check holds it to them, so that one more needs no migration."""
+    object_kind: Mapped[str]
+    """What it was done to, as in `payout`."""
+    object_id: Mapped[str | None]
+    """Its id as the API shows it, as in `pay_…`; null where there are several, whose ids are in `after`."""
+    before: Mapped[dict[str, object] | None]
+    """The fields that it changed, as they were."""
+    after: Mapped[dict[str, object] | None]
+    """The same fields as they are now."""

@@ -1,0 +1,231 @@
+"""The audit log: an entry is there if what it tells of is, it stays as it is, and it says nothing personal."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from gateway.payout_intake import PayoutIntake, PayoutRequest
+from shared import audit
+from shared.audit import Actor, Entry, EntryRow, Filters
+from shared.batches.release import release_due
+from shared.errors import Refusal
+from shared.ids import BATCH, PAYOUT, USER, WALLET, new_id, show
+from shared.lists import Wanted
+from shared.models.audit import Action
+from shared.models.organizations import DuplicateLoads, Mode, Role
+from shared.organizations import set_policy
+from shared.payouts.accept import Order
+from shared.payouts.rows import PayoutRow, public
+from shared.users import add, reset_password
+from tests.integration.conftest import GRACE, World
+from tests.integration.test_intake import data, doorbell, intake, request
+
+__all__ = ["doorbell", "intake"]  # the fixtures
+
+
+def log(world: World, filters: Filters | None = None) -> list[EntryRow]:
+    """The organization's log, newest first."""
+    with world.engine.connect() as connection:
+        return list(audit.page(connection, world.organization_id, Wanted(100), filters).rows)
+
+
+def record(world: World, *entries: Entry) -> None:
+    """Records entries in a transaction of their own."""
+    with world.engine.begin() as connection:
+        audit.record(connection, entries, world.clock.now())
+
+
+def asked(world: World, *orders: Order, key: str | None = None) -> PayoutRequest:
+    """A request of a program in this world, for one payout or several."""
+
+    def several(outcomes: object) -> dict[str, object]:
+        assert isinstance(outcomes, list)
+        return {"results": [public(row) for row in outcomes if isinstance(row, PayoutRow)]}
+
+    one = request(orders[0], key)._replace(actor=world.actor)
+    return one if len(orders) == 1 else one._replace(orders=orders, shape=several)
+
+
+def test_an_intake_says_who_asked_for_what_with_one_statement(world: World, intake: PayoutIntake) -> None:
+    """A payout, several in bulk, a refused one, and a repeat: an entry for each request that made something."""
+    driver_id = world.driver()
+    single = asked(world, world.order(driver_id, 4_500), key="single")
+    bulk = asked(world, *(world.order(driver_id, 1_000) for _ in range(3)))
+    refused = asked(world, world.order(driver_id, 999_999_999))
+    repeat = single._replace(orders=[world.order(driver_id, 4_500)], actor=world.actor)
+    statements: list[str] = []
+
+    def listen(connection: object, cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    sa.event.listen(world.engine, "before_cursor_execute", listen)
+    try:
+        answers = intake.flush([single, bulk, refused, repeat])
+    finally:
+        sa.event.remove(world.engine, "before_cursor_execute", listen)
+    assert [(answer.status, answer.replayed) for answer in answers] == [
+        (200, False), (200, False), (400, False), (200, True),
+    ]  # fmt: skip
+    assert sum("INSERT INTO audit_entries" in statement for statement in statements) == 1
+    of_bulk, of_single = log(world, Filters(action=Action.PAYOUT_CREATE))
+    payout_id = data(answers[0])["id"]
+    assert (of_single.object_id, of_single.after) == (payout_id, {"amount": 4_500})
+    assert (of_single.key_id, of_single.request_id) == (single.actor.key_id, single.actor.request_id)
+    assert (of_single.address, of_single.mode, of_single.actor_kind) == ("192.0.2.7", "sandbox", "key")
+    ids = [row["id"] for row in data(answers[1])["results"]]
+    assert (of_bulk.object_id, of_bulk.after) == (None, {"amount": 3_000, "count": 3, "ids": ids})
+    # And each of several is found by its own id, as one alone is
+    assert [row.id for row in log(world, Filters(object_id=ids[2]))] == [of_bulk.id]
+    assert [row.id for row in log(world, Filters(object_id=payout_id))] == [of_single.id]
+    assert log(world, Filters(object_id=show(PAYOUT, new_id()))) == []
+    # And a repeat in another flush leaves none
+    [again] = intake.flush([repeat])
+    assert again.replayed
+    assert len(log(world, Filters(action=Action.PAYOUT_CREATE))) == 2
+
+
+def test_an_entry_goes_with_what_it_tells_of(world: World) -> None:
+    """A transaction that is rolled back leaves neither."""
+    email = f"{uuid.uuid4().hex}@carrier.example"
+    connection = world.engine.connect()
+    with connection.begin() as transaction:
+        add(connection, world.organization_id, email, "a password", Role.VIEWER, world.clock.now())
+        transaction.rollback()
+    connection.close()
+    assert [row for row in log(world, Filters(action=Action.USER_CREATE)) if row.after == {"role": "viewer"}] == []
+    assert world.rows("SELECT id FROM users WHERE email = :email", email=email) == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE audit_entries SET address = 'elsewhere'", "DELETE FROM audit_entries", "TRUNCATE audit_entries"],
+)
+def test_entries_are_never_changed(world: World, statement: str) -> None:
+    """Whoever tries is told."""
+    before = log(world)
+    assert before
+    with pytest.raises(sa.exc.DBAPIError, match="append-only"):
+        world.execute(statement)
+    assert log(world) == before
+
+
+def test_operators_are_audited(world: World) -> None:
+    """The opening, a user, his password and a wallet's policy: what changed, and no secret."""
+    email, now = f"{uuid.uuid4().hex}@carrier.example", world.clock.now()
+    [(organization,)] = world.rows("SELECT name FROM organizations WHERE id = :id", id=world.organization_id)
+    opened = {(row.action, row.actor_kind) for row in log(world)}
+    assert opened == {(action, "operator") for action in ("organization.create", "user.create", "key.create")}
+    # When a user is added, and gets another password, and the sandbox's policy is set, then looked at
+    with world.engine.begin() as connection:
+        user_id = add(connection, world.organization_id, email, "secret 1", Role.ADMIN, now)
+        reset_password(connection, email, "secret 2", now)
+    world.execute(
+        "UPDATE organizations SET name = :name WHERE id = :id",
+        name=f"{organization} {user_id}",
+        id=world.organization_id,
+    )
+    for policy in (DuplicateLoads.REFUSE, None):
+        with world.engine.begin() as connection:
+            set_policy(connection, f"{organization} {user_id}", Mode.SANDBOX, policy, now)
+    # Then each change has its entry
+    wallet, reset, added, *_ = log(world)
+    assert (wallet.action, wallet.object_id) == ("wallet.update", show(WALLET, world.wallet_id))
+    assert (wallet.before, wallet.after) == ({"duplicate_loads": "warn"}, {"duplicate_loads": "refuse"})
+    assert (reset.action, reset.object_id) == ("user.reset_password", show(USER, user_id))
+    assert (added.action, added.object_id, added.after) == ("user.create", show(USER, user_id), {"role": "admin"})
+    assert "@" in str(added.address)
+    assert "secret" not in str(log(world))
+    assert email not in str(log(world))
+
+
+def test_a_release_says_by_whom_and_a_failed_attempt_too(world: World) -> None:
+    """Before its time by a program, at its time by us; again, it changes nothing and says nothing."""
+    batch, _ = world.batch(45_000)
+    for _ in range(2):
+        world.release(batch.id)
+    [entry] = log(world, Filters(object_id=show(BATCH, batch.id)))
+    assert (entry.actor_kind, entry.before, entry.after) == ("key", {"status": "queued"}, {"status": "processing"})
+    world.leave_available(1)
+    due, _ = world.batch(45_000, scheduled_for=world.clock.now() - timedelta(seconds=1))
+    with world.engine.begin() as connection:
+        done = release_due(connection, [due.id], world.clock.now(), grace=GRACE)
+    assert isinstance(done[due.id], Refusal)
+    [entry] = log(world, Filters(object_id=show(BATCH, due.id)))
+    assert (entry.actor_kind, entry.mode) == ("system", "sandbox")
+    assert entry.after == {"status": "failed", "failure": "INSUFFICIENT_FUNDS"}
+
+
+def test_filters_find_their_own(world: World) -> None:
+    """By time, by key, by request; and never another organization's."""
+    actor, other = world.actor, World(world.engine)
+    then = world.clock.now()
+    record(world, Entry(actor, Action.PAYOUT_CANCEL, "pay_1"), Entry(world.actor, Action.PAYOUT_RETRY, "pay_1"))
+    world.clock.advance(minutes=5)
+    record(world, Entry(actor._replace(request_id=None), Action.SANDBOX_SEED, "wallet_1"))
+    found = {
+        "key": Filters(key_id=actor.key_id),
+        "request": Filters(request_id=actor.request_id),
+        "object": Filters(object_id="pay_1"),
+        "action": Filters(action=Action.PAYOUT_RETRY),
+        "from": Filters(since=then + timedelta(minutes=5)),
+        "to": Filters(since=then, until=then + timedelta(microseconds=1), key_id=actor.key_id),
+        "nobody": Filters(email="nobody@carrier.example"),
+    }
+    actions = {name: [row.action for row in log(world, filters)] for name, filters in found.items()}
+    assert actions == {
+        "key": ["sandbox.seed", "payout.cancel"],
+        "request": ["payout.cancel"],
+        "object": ["payout.retry", "payout.cancel"],
+        "action": ["payout.retry"],
+        "from": ["sandbox.seed"],
+        "to": ["payout.cancel"],
+        "nobody": [],
+    }
+    assert all(log(other, filters) == [] for filters in found.values())
+    # And times that no clock shows find all or nothing
+    far = datetime(9999, 12, 31, tzinfo=UTC)
+    early = datetime(1, 1, 1, tzinfo=UTC)
+    assert (log(world, Filters(since=early, until=far)), log(world, Filters(since=far))) == (log(world), [])
+
+
+def test_every_filter_has_its_index(world: World) -> None:
+    """Given twenty thousand payouts of one key, no filter reads through them."""
+    indexes = {
+        "pk_audit_entries": [Filters(), Filters(since=datetime.now(UTC))],
+        "object_id_id": [Filters(object_id=show(prefix, new_id())) for prefix in (BATCH, PAYOUT)],
+        "request_id": [Filters(request_id=new_id())],
+        "key_id_id": [Filters(key_id=new_id())],
+        "user_id_id": [Filters(email="a@b.example")],
+        "action_id": [Filters(action=Action.KEY_APPROVE)],
+    }
+    with world.engine.connect() as connection, connection.begin() as transaction:
+        connection.execute(
+            sa.text("""
+                INSERT INTO audit_entries (organization_id, id, at, actor_kind, key_id, request_id, action, object_kind,
+                                           object_id)
+                SELECT :organization_id, gen_random_uuid(), now(), 'key', :key_id, gen_random_uuid(), 'payout.create',
+                       'payout', 'pay_' || number FROM generate_series(1, 20000) AS number
+            """),
+            {"organization_id": world.organization_id, "key_id": new_id()},
+        )
+        connection.execute(sa.text("ANALYZE audit_entries"))
+        for index, filters in ((index, filters) for index, several in indexes.items() for filters in several):
+            where, values = audit._where(world.organization_id, filters)
+            explained = f"EXPLAIN SELECT id FROM audit_entries WHERE {where} ORDER BY id DESC LIMIT 51"
+            plan = "\n".join(connection.scalars(sa.text(explained), values))
+            assert index in plan, plan
+            assert "Seq Scan on audit_entries" not in plan, plan
+        transaction.rollback()
+
+
+def test_nobody_is_named_where_a_container_has_no_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine alone, then."""
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 10001")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    actor: Actor = audit.operator(new_id())
+    assert str(actor.address).startswith("?@")
