@@ -142,7 +142,7 @@ def wallet(
     wallet(organization, mode, duplicate_loads)
 
 
-@app.command()
+@app.command(rich_help_panel=INSTALLATION)
 def audit(
     organization: Annotated[str, typer.Option(help="The organization's name.")],
     since: Annotated[
