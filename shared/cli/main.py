@@ -6,6 +6,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from shared.cli import clients
+
+INSTALLATION = "The installation (needs its database or its processes)"
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -14,10 +18,11 @@ app = typer.Typer(
 )
 
 users = typer.Typer(no_args_is_help=True, help="Who may sign in: create, list, reset a password.")
-app.add_typer(users, name="users")
+clients.add_to(app)
+app.add_typer(users, name="users", rich_help_panel=INSTALLATION)
 
 keys = typer.Typer(no_args_is_help=True, help="API keys of all organizations: list, limit, revoke one that has leaked.")
-app.add_typer(keys, name="keys")
+app.add_typer(keys, name="keys", rich_help_panel=INSTALLATION)
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -28,49 +33,49 @@ def _hand_over(module: str, *arguments: str) -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
 
 
-@app.command(context_settings=PASS_ON)
+@app.command(context_settings=PASS_ON, rich_help_panel=INSTALLATION)
 def up(context: typer.Context) -> None:
     """Start the whole system on this machine: databases, provider simulator and all services."""
     _hand_over("deploy.local", "up", *context.args)
 
 
-@app.command(context_settings=PASS_ON)
+@app.command(context_settings=PASS_ON, rich_help_panel=INSTALLATION)
 def down(context: typer.Context) -> None:
     """Stop the system that `up` started."""
     _hand_over("deploy.local", "down", *context.args)
 
 
-@app.command(context_settings=PASS_ON)
+@app.command(context_settings=PASS_ON, rich_help_panel=INSTALLATION)
 def status(context: typer.Context) -> None:
     """Show what runs, where, and how much memory it takes."""
     _hand_over("deploy.local", "status", *context.args)
 
 
-@app.command(context_settings=PASS_ON)
+@app.command(context_settings=PASS_ON, rich_help_panel=INSTALLATION)
 def simulator(context: typer.Context) -> None:
     """Run the Paystream simulator alone."""
     _hand_over("deploy.simulator", *context.args)
 
 
-@app.command(context_settings=PASS_ON)
+@app.command(context_settings=PASS_ON, rich_help_panel=INSTALLATION)
 def gateway(context: typer.Context) -> None:
     """Run the HTTP gateway."""
     _hand_over("gateway", *context.args)
 
 
-@app.command(context_settings=PASS_ON)
+@app.command(context_settings=PASS_ON, rich_help_panel=INSTALLATION)
 def workers(context: typer.Context) -> None:
     """Run worker processes."""
     _hand_over("workers", *context.args)
 
 
-@app.command(context_settings=PASS_ON)
+@app.command(context_settings=PASS_ON, rich_help_panel=INSTALLATION)
 def scheduler(context: typer.Context) -> None:
     """Run the scheduler."""
     _hand_over("scheduler", *context.args)
 
 
-@app.command()
+@app.command(rich_help_panel=INSTALLATION)
 def migrate() -> None:
     """Bring the database's tables to this version of the code."""
     from shared.cli.database import migrate
@@ -78,7 +83,7 @@ def migrate() -> None:
     migrate()
 
 
-@app.command()
+@app.command(rich_help_panel=INSTALLATION)
 def bootstrap(
     json: Annotated[bool, typer.Option("--json", help="Print the credentials as one JSON line.")] = False,
 ) -> None:
@@ -88,7 +93,7 @@ def bootstrap(
     bootstrap(as_json=json)
 
 
-@app.command()
+@app.command(rich_help_panel=INSTALLATION)
 def verify() -> None:
     """Prove the ledger: exit 1 and a plain explanation if any wallet breaks one of its laws."""
     from shared.cli.database import verify
@@ -157,7 +162,7 @@ def keys_revoke(key_id: Annotated[str, typer.Argument(help="As in `key_…`.")])
     revoke(key_id)
 
 
-@app.command()
+@app.command(rich_help_panel=INSTALLATION)
 def wallet(
     organization: Annotated[str, typer.Option(help="The organization's name.")],
     mode: Annotated[str, typer.Option(help="sandbox or production.")] = "production",
@@ -172,7 +177,7 @@ def wallet(
     wallet(organization, mode, duplicate_loads)
 
 
-@app.command()
+@app.command(rich_help_panel=INSTALLATION)
 def audit(
     organization: Annotated[str, typer.Option(help="The organization's name.")],
     since: Annotated[

@@ -61,11 +61,12 @@ def transfers_of(database_url: str, payout_id: str) -> list[tuple[str, str, int]
 
 
 def balances_of(database_url: str, mode: str) -> dict[str, int]:
-    """The account balances in cents of the wallet of `mode` (the tests' stack has one organization)."""
+    """The account balances in cents of the first organization's wallet of `mode`."""
     with _reader(database_url) as connection:
         return dict(
             connection.execute(
-                "select kind, balance_cents from accounts join wallets on wallets.id = wallet_id where mode = %s",
+                "select kind, balance_cents from accounts join wallets on wallets.id = wallet_id where mode = %s"
+                " and organization_id = (select id from organizations order by created_at limit 1)",
                 [mode],
             ).fetchall()
         )

@@ -72,6 +72,22 @@ def test_the_base_of_shared_knows_nothing_of_the_domain() -> None:
     assert wrong == []
 
 
+def test_the_client_knows_the_public_api_alone() -> None:
+    """`ovnpay pay` and its neighbours could run on a clerk's machine: nothing of ours, no database, no broker."""
+    client = ROOT / "shared" / "cli" / "client"
+    files = [*client.rglob("*.py"), ROOT / "shared" / "cli" / "clients.py"]
+    foreign = {"sqlalchemy", "psycopg", "alembic", "redis", "dramatiq", "msgspec"}
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in files
+        for module in imports(path)
+        if (module.partition(".")[0] in OURS and not (module + ".").startswith("shared.cli.client."))
+        or module.partition(".")[0] in foreign
+    ]
+    assert len(files) > 10
+    assert wrong == []
+
+
 def test_every_module_says_in_its_first_line_what_it_answers() -> None:
     """A docstring, in every file of the product."""
     silent = [

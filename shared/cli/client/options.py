@@ -1,0 +1,50 @@
+"""What `ovnpay pay` was asked: its options, and the wish that they make."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from shared.cli.client import at as times
+from shared.cli.client import handing
+from shared.cli.client.errors import Misused
+from shared.cli.client.handing import Wish
+
+REASON_LENGTH_MAX: Final = 500
+
+
+class Options(NamedTuple):
+    """What the command was given."""
+
+    file: Path
+    urgency: str | None
+    name: str | None
+    at: str | None
+    timezone: str | None
+    hold: bool
+    dry_run: bool
+    yes: bool
+    follow: bool
+    allow_duplicates: bool
+    reason: str | None
+    results: Path | None
+
+
+def wished(options: Options, now: datetime) -> Wish:
+    """What the options ask for.
+
+    Raises:
+        Misused: they contradict each other, or can't be read.
+    """
+    if options.at is not None and options.hold:
+        raise Misused("--at schedules and --hold does not; give one of them")
+    if options.allow_duplicates != (options.reason is not None):
+        raise Misused("--allow-duplicates needs --reason TEXT, and --reason is for it alone")
+    if options.reason is not None and not 0 < len(options.reason.strip()) <= REASON_LENGTH_MAX:
+        raise Misused(f"--reason must say something, in at most {REASON_LENGTH_MAX} characters")
+    if options.timezone is not None and options.at is None:
+        raise Misused("--timezone is for --at")
+    name = (options.name or f"{options.file.stem} {now.astimezone():%Y-%m-%d}").strip()
+    if not 0 < len(name) <= handing.NAME_LENGTH_MAX - len(" (same_day)") or not name.isprintable():
+        raise Misused("--name must be printable, and shorter than 190 characters")
+    at = None if options.at is None else times.moment(options.at, now, options.timezone)
+    return Wish(name, at, options.hold, options.reason and options.reason.strip())

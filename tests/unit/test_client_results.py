@@ -1,0 +1,63 @@
+"""Results stand beside the input, match it row by row, and are safe to open in a spreadsheet."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.cli.client import results, settlement, table
+from shared.cli.client.errors import Misused
+from shared.cli.client.handing import Item
+from shared.cli.client.roster import Driver
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1 extra", "-2+3", "@SUM(A1)", "\tx", "\rx", "=HYPERLINK(1)", "--5", "-"])
+def test_a_cell_that_a_spreadsheet_would_compute_is_text(cell: str) -> None:
+    assert results.safe(cell) == f"'{cell}"
+
+
+@pytest.mark.parametrize("cell", ["-5", "+15551234567", "-1.50", "1.5", "", "Driver", "L-1", "'=1"])
+def test_numbers_and_other_texts_stay_as_they_are(cell: str) -> None:
+    assert results.safe(cell) == cell
+
+
+def payout(number: int, amount: int, load: str | None, **more: Any) -> dict[str, Any]:
+    shown = {"id": f"pay_{number}", "driverId": "drv_1", "amount": amount, "fee": 25, "netAmount": amount - 25}
+    return shown | {"loadId": load, "description": None, "status": "completed"} | more
+
+
+def test_rows_find_their_payouts_in_whatever_order_they_were_handed_in() -> None:
+    read = settlement.understand(
+        table.parse(b"driver;amount;load;note\nOVN-1;1,000.00;=L;+n\nOVN-1;2.00;;\nOVN-1;2.00;;\nOVN-1;3.00;;\n"), None
+    )
+    driver = Driver("drv_1", "OVN-1", "John", "active", "verified")
+    failure = {"code": "BANK_REJECTED", "message": "@closed", "retryable": False}
+    payouts = [payout(3, 200, None), payout(2, 200, None, status="failed", failure=failure), payout(1, 100_000, "=L")]
+    rows = results.of_rows(read.table, [Item(row, driver) for row in read.rows], payouts)
+    text = results.text(rows, read.table.delimiter)
+    assert list(csv.reader(io.StringIO(text), delimiter=";")) == [
+        ["driver", "amount", "load", "note", *results.COLUMNS],
+        ["OVN-1", "1,000.00", "'=L", "'+n", "pay_1", "completed", "0.25", "999.75", "", ""],
+        ["OVN-1", "2.00", "", "", "pay_3", "completed", "0.25", "1.75", "", ""],
+        ["OVN-1", "2.00", "", "", "pay_2", "failed", "0.25", "1.75", "BANK_REJECTED", "'@closed"],
+        ["OVN-1", "3.00", "", "", "", "unknown", "", "", "", ""],
+    ]
+
+
+def test_results_replace_older_ones_in_one_step(tmp_path: Path) -> None:
+    place = results.beside(tmp_path / "payday.csv")
+    assert place == tmp_path / "payday.results.csv"
+    place.write_text("old")
+    results.write(place, "new")
+    assert place.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_results_never_replace_the_input_and_have_a_place_before_anything_is_sent(tmp_path: Path) -> None:
+    source = tmp_path / "payday.csv"
+    results.check_place(results.beside(source), source)
+    for bad in (source, tmp_path, tmp_path / "nowhere" / "r.csv"):
+        with pytest.raises(Misused):
+            results.check_place(bad, source)

@@ -1,0 +1,111 @@
+"""`--at` means one moment; a time that the clocks skip or show twice, or that has passed, is refused."""
+
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from shared.cli.client import at
+from shared.cli.client.errors import Misused
+
+CHICAGO = "America/Chicago"
+TUESDAY = datetime(2026, 11, 24, 15, 0, tzinfo=UTC)  # 09:00 in Chicago
+
+
+def utc(text: str, now: datetime = TUESDAY, zone: str | None = CHICAGO) -> str:
+    """The moment in UTC, after the check that it is to come."""
+    found = at.moment(text, now, zone)
+    at.check(found, now)
+    return found.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Friday 17:00", "2026-11-27 23:00"),
+        ("fri 5pm", "2026-11-27 23:00"),
+        ("  friday   5:00 PM ", "2026-11-27 23:00"),
+        ("Tuesday 17:00", "2026-11-24 23:00"),
+        ("17:00", "2026-11-24 23:00"),
+        ("today 12pm", "2026-11-24 18:00"),
+        ("tomorrow 9am", "2026-11-25 15:00"),
+        ("tomorrow 12am", "2026-11-25 06:00"),
+        ("2026-11-27 17:00", "2026-11-27 23:00"),
+        ("2026-11-27T17:00:00", "2026-11-27 23:00"),
+        ("2026-11-27T17:00:00-05:00", "2026-11-27 22:00"),
+        ("2026-11-27T17:00:00Z", "2026-11-27 17:00"),
+    ],
+)
+def test_a_time_is_understood_as_people_say_it(text: str, expected: str) -> None:
+    assert utc(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("Tuesday 08:00", "has passed"),  # and not moved by a week
+        ("08:59", "has passed"),
+        ("2026-11-20 17:00", "has passed"),
+        ("2028-01-01 17:00", "days ahead"),
+        ("Friday", "can't be read"),
+        ("Friday 17", "no time of day"),
+        ("Friday 25:00", "does not exist"),
+        ("Friday 13pm", "not on the clock"),
+        ("Freitag 17:00", "names no day"),
+        ("2026-02-30 17:00", "names no day"),
+        ("soon", "can't be read"),
+    ],
+)
+def test_a_time_that_is_none_is_refused(text: str, why: str) -> None:
+    with pytest.raises(Misused, match=why):
+        utc(text)
+
+
+def test_the_offset_is_the_one_of_the_day_that_is_meant() -> None:
+    """On Friday the clocks in Chicago are still on summer time, on the Monday after they are not."""
+    before_the_change = datetime(2026, 10, 29, 15, 0, tzinfo=UTC)
+    assert utc("Friday 17:00", before_the_change) == "2026-10-30 22:00"
+    assert utc("Monday 17:00", before_the_change) == "2026-11-02 23:00"
+
+
+def test_a_time_that_the_clocks_skip_or_show_twice_is_refused() -> None:
+    with pytest.raises(Misused, match=r"there is no 02:30 on 2026-03-08"):
+        utc("2026-03-08 02:30", datetime(2026, 3, 1, tzinfo=UTC))
+    with pytest.raises(Misused, match=r"twice .* say 2026-11-01T01:30:00-05:00 or 2026-11-01T01:30:00-06:00"):
+        utc("2026-11-01 01:30", datetime(2026, 10, 30, tzinfo=UTC))
+    assert utc("2026-11-01T01:30:00-06:00", datetime(2026, 10, 30, tzinfo=UTC)) == "2026-11-01 07:30"
+
+
+@pytest.fixture
+def machine_in_chicago(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This machine's clock is Chicago's."""
+    before = os.environ.get("TZ")
+    monkeypatch.setenv("TZ", CHICAGO)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    assert os.environ.get("TZ") == before
+    time.tzset()
+
+
+@pytest.mark.usefixtures("machine_in_chicago")
+def test_without_a_zone_it_is_this_machines_with_its_changes() -> None:
+    assert utc("Friday 17:00", zone=None) == "2026-11-27 23:00"
+    assert utc("Friday 17:00", datetime(2026, 10, 29, 15, 0, tzinfo=UTC), zone=None) == "2026-10-30 22:00"
+    with pytest.raises(Misused, match="there is no 02:30"):
+        utc("2026-03-08 02:30", datetime(2026, 3, 1, tzinfo=UTC), zone=None)
+    with pytest.raises(Misused, match="is there twice"):
+        utc("2026-11-01 01:30", datetime(2026, 10, 30, tzinfo=UTC), zone=None)
+
+
+def test_the_moment_is_echoed_with_offset_and_utc() -> None:
+    assert at.described(at.moment("Friday 17:00", TUESDAY, CHICAGO)) == "Friday 2026-11-27 17:00 -06:00 (23:00 UTC)"
+    late = at.described(at.moment("Friday 19:00", TUESDAY, CHICAGO))
+    assert late == "Friday 2026-11-27 19:00 -06:00 (2026-11-28 01:00 UTC)"
+
+
+def test_a_zone_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(Misused, match="no time zone 'Chicago'"):
+        at.moment("Friday 17:00", TUESDAY, "Chicago")
