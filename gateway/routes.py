@@ -4,7 +4,20 @@ from typing import Final, NamedTuple, NoReturn
 
 from aiohttp import web
 
-from gateway.handlers import auth, batches, bulk, documents, drivers, funding, health, keys, payouts, sandbox, webhooks
+from gateway.handlers import (
+    auth,
+    batches,
+    bulk,
+    documents,
+    drivers,
+    funding,
+    health,
+    keys,
+    payouts,
+    sandbox,
+    timeline,
+    webhooks,
+)
 from gateway.operation import Handler
 from shared.models.organizations import Role
 
@@ -44,6 +57,7 @@ ROUTES: Final = (
     Route("POST", "/api/v1/payouts/bulk/cancel", bulk.cancel_payouts, "payouts:write"),
     Route("POST", "/api/v1/payouts/bulk/retry", bulk.retry_payouts, "payouts:write"),
     Route("GET", "/api/v1/payouts/{id}", payouts.get, "payouts:read"),
+    Route("GET", "/api/v1/payouts/{id}/timeline", timeline.get, "payouts:read"),
     Route("POST", "/api/v1/payouts/{id}/cancel", payouts.cancel, "payouts:write"),
     Route("POST", "/api/v1/payouts/{id}/retry", payouts.retry, "payouts:write"),
     Route("GET", "/api/v1/batches", batches.page, "batches:read"),

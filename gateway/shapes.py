@@ -159,6 +159,52 @@ class RetriedPayout(TypedDict):
     warnings: NotRequired[list[Warned]]
 
 
+class TimelineEvent(TypedDict):
+    """One thing that happened to a payout."""
+
+    at: Time
+    kind: Literal[
+        "transition",
+        "submission",
+        "provider_answer",
+        "provider_webhook",
+        "customer_event",
+        "transfer",
+        "poll",
+        "batch",
+        "warning",
+        "hold",
+    ]
+    title: Annotated[str, Meta(description="One sentence.", examples=["Accepted: $450.00 to John Smith"])]
+    details: Annotated[dict[str, Any], Meta(description="By kind: ids, amounts in cents, codes.")]
+
+
+class Arrival(TypedDict):
+    """When the driver has the money, by the rail; business days are Monday to Friday, holidays come on top."""
+
+    speed: Annotated[str, Meta(examples=["2-4 business days"])]
+    by: Time
+
+
+class Next(TypedDict):
+    """What is expected next of a payout."""
+
+    kind: Literal["batch_release", "queueing", "submission", "provider_webhook", "return", "customer", "person"]
+    expected: Annotated[str, Meta(description="One sentence.", examples=["It goes to Paystream"])]
+    by: Annotated[Time, Meta(description="At the latest, or until when; null: nobody knows.")] | None
+    estimatedArrival: Arrival | None
+
+
+class Timeline(TypedDict):
+    """What happened to a payout, oldest first, in all attempts, and what is expected next."""
+
+    payoutId: PayoutId
+    status: PayoutStatus
+    events: list[TimelineEvent]
+    truncated: Annotated[bool, Meta(description="Whether there are older events than are shown here.")]
+    next: Next | None
+
+
 class BulkResult(TypedDict):
     """What became of one item."""
 

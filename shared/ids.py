@@ -13,6 +13,7 @@ SUBMISSION: Final = "sub"
 BATCH: Final = "batch"
 KEY: Final = "key"
 LOG: Final = "log"
+EVENT: Final = "evt"
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)}
