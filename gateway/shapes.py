@@ -293,11 +293,26 @@ class Transaction(TypedDict):
     createdAt: Time
 
 
+class ListedBetween(Listed[Item], Generic[Item]):
+    """A part of a list, newest first; `total` is counted to 100,000 where `from` or `to` is given."""
+
+    totalIsMinimum: NotRequired[bool]
+
+
 class DayOutflow(TypedDict):
-    """What leaves the wallet on a day (UTC)."""
+    """What leaves the wallet on a day (UTC), and what else may arrive then."""
 
     date: Annotated[str, Meta(examples=["2026-02-08"], pattern=r"^\d{4}-\d\d-\d\d$")]
     outflow: Annotated[int, Meta(examples=[250000])]
+    pendingTopups: Annotated[int, Meta(description="Not counted on.", examples=[0], ge=0)]
+    settling: Annotated[int, Meta(description="Reaches drivers; left the balance before.", examples=[0], ge=0)]
+
+
+class Waiting(TypedDict):
+    """How many, and how much money in cents."""
+
+    count: Count
+    amount: Annotated[int, Meta(examples=[135000], ge=0)]
 
 
 class Shortfall(TypedDict):
@@ -315,6 +330,9 @@ class Projection(TypedDict):
     projectedOutflow: Annotated[int, Meta(examples=[1500000])]
     dailyProjection: list[DayOutflow]
     shortfall: Shortfall | None
+    openPayouts: Annotated[Waiting, Meta(description="In transit: no longer in the balance, not with the driver yet.")]
+    pendingTopups: Annotated[Waiting, Meta(description="Topped up, not confirmed by Paystream yet.")]
+    unscheduled: Annotated[Waiting, Meta(description="Batches that wait for somebody to release them.")]
 
 
 class Topup(TypedDict):

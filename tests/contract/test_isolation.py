@@ -184,7 +184,7 @@ ROWS: dict[tuple[str, str], Row] = {
 }  # fmt: skip
 ROUTE_NAMES = [(route.method, route.path) for route in ROUTES]
 # Query parameters that name nothing of anybody's, and fields in which the customer uses names of his own
-PLAIN = {"page", "pageSize", "cursor", "status", "type", "event", "mode", "amount", "days"}
+PLAIN = {"page", "pageSize", "cursor", "status", "type", "event", "mode", "amount", "days", "from", "to", "format"}
 CUSTOMERS_OWN_NAMES = {"ovnDriverId", "loadId"}
 # What differs between answers that say the same
 OF_THE_MOMENT = {"date", "x-request-id", "content-length", "x-ratelimit-reset", "x-ratelimit-remaining"}

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from shared.models.payouts import PayoutStatus, Rail
 from shared.payouts import answers, poll
+from shared.payouts.arrival import arrival, business_days_later
 from shared.payouts.retry import retry
 from shared.payouts.settle import Report, settle
 from shared.payouts.timeline import EVENTS_MOST, Timeline, timeline
-from shared.payouts.timeline.days import arrival, business_days_later
 from shared.paystream.outcomes import Accepted, Rejected, Throttled, Unknown
 from tests.integration.conftest import GRACE, World
 

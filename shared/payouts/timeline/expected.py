@@ -6,9 +6,9 @@ from typing import NamedTuple
 from shared.models.batches import BatchStatus
 from shared.models.payouts import PayoutStatus, Rail
 from shared.models.submissions import SubmissionStatus
+from shared.payouts.arrival import RETURN_BUSINESS_DAYS, Arrival, arrival, business_days_later
 from shared.payouts.rows import FINAL_FAILURES
 from shared.payouts.timeline import words
-from shared.payouts.timeline.days import RETURN_BUSINESS_DAYS, Arrival, arrival, business_days_later
 from shared.payouts.timeline.record import Record
 
 S = PayoutStatus

@@ -1,4 +1,7 @@
-"""When money may be expected by, on each rail: business days are Monday to Friday in UTC; bank holidays come on top."""
+"""Arrival: when a driver may expect his money by, on each rail.
+
+Business days are Monday to Friday, in UTC; bank holidays come on top.
+"""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
