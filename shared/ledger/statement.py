@@ -116,19 +116,20 @@ def page(connection: sa.Connection, wallet_id: uuid.UUID, wanted: Wanted, asked:
         if wanted.after is None
         else (" AND position < (SELECT position FROM transfers WHERE id = :after AND wallet_id = :wallet_id)")
     )
-    values = {"wallet_id": wallet_id, "since": asked.since, "until": asked.until}
+    values = _values(wallet_id, asked)
+    where = asked.where()
+    if asked.dated:
+        total, first, last = _counted(connection, asked, values, COUNTED_MOST)
+        if total < COUNTED_MOST:  # or the newest lines would be walked through until those of an old day come
+            where, values = f"{where} AND position BETWEEN :first AND :last", values | {"first": first, "last": last}
+    else:
+        total = counts.total(connection, wallet_id, *(f"transfers:{kind}" for kind in asked.kinds))
     lines = _lines(
         connection,
-        f"SELECT position FROM transfers WHERE {asked.where()}{after} "
-        "ORDER BY position DESC LIMIT :limit OFFSET :skipped",
+        f"SELECT position FROM transfers WHERE {where}{after} ORDER BY position DESC LIMIT :limit OFFSET :skipped",
         "DESC",
         values | {"limit": wanted.size + 1, "skipped": wanted.skipped, "after": wanted.after},
     )
-    if asked.dated:
-        counted = f"SELECT count(*) FROM (SELECT FROM transfers WHERE {asked.where()} LIMIT :most) AS counted"
-        total = connection.scalar(sa.text(counted), values | {"most": COUNTED_MOST}) or 0
-    else:
-        total = counts.total(connection, wallet_id, *(f"transfers:{kind}" for kind in asked.kinds))
     return Page([line for _, line in lines[: wanted.size]], total, len(lines) > wanted.size)
 
 
@@ -140,21 +141,31 @@ def export(connection: sa.Connection, wallet_id: uuid.UUID, asked: Filter) -> It
         Invalid: there are more than `EXPORTED_MOST`.
         Broken: a balance does not follow from the one before it.
     """
-    values = {"wallet_id": wallet_id, "since": asked.since, "until": asked.until}
-    found = connection.execute(
-        sa.text(f"""
-            SELECT count(*), min(position), max(position)
-            FROM (SELECT position FROM transfers WHERE {asked.where()} LIMIT :most) AS found
-        """),
-        values | {"most": EXPORTED_MOST + 1},
-    ).one()
-    if found[0] > EXPORTED_MOST:
+    values = _values(wallet_id, asked)
+    count, first, last = _counted(connection, asked, values, EXPORTED_MOST + 1)
+    if count > EXPORTED_MOST:
         raise Invalid(
             f"The statement has more than {EXPORTED_MOST} lines there; ask for a shorter time with from and to",
             field="from",
         )
-    lines = _in_order(connection, asked, values, found[1] or 0, found[2] or 0)
+    lines = _in_order(connection, asked, values, first, last)
     return lines if asked.line_type is not None else _following(lines)
+
+
+def _values(wallet_id: uuid.UUID, asked: Filter) -> dict[str, Any]:
+    return {"wallet_id": wallet_id, "since": asked.since, "until": asked.until}
+
+
+def _counted(connection: sa.Connection, asked: Filter, values: dict[str, Any], most: int) -> tuple[int, int, int]:
+    """How many lines there are, counted to `most`, and where the first and the last of those counted are."""
+    row = connection.execute(
+        sa.text(f"""
+            SELECT count(*), coalesce(min(position), 0), coalesce(max(position), 0)
+            FROM (SELECT position FROM transfers WHERE {asked.where()} LIMIT :most) AS found
+        """),
+        values | {"most": most},
+    ).one()
+    return row[0], row[1], row[2]
 
 
 def _in_order(
