@@ -1,10 +1,5 @@
-"""Telling: what is recorded of a payout becomes events, in the order in which one led to the other.
+"""Telling: what is recorded of a payout becomes events, each with its sentence and its place in the order."""
 
-Events are in the order of their times. What one transaction did has one time, and there the order is that of cause and
-effect: the history row that it belongs to (`step`), then the place within that (`Place`).
-"""
-
-import enum
 import uuid
 from collections.abc import Iterator
 from datetime import datetime
@@ -14,27 +9,15 @@ import sqlalchemy as sa
 
 from shared.clock import rfc3339
 from shared.ids import BATCH, EVENT, LOG, PAYOUT, SUBMISSION, TRANSACTION, show
-from shared.models.ledger import TransferKind
-from shared.models.payouts import PayoutStatus
 from shared.models.submissions import SubmissionKind
-from shared.payouts.edges import EDGES
 from shared.payouts.rows import duplicate_warning
 from shared.payouts.timeline import words
 from shared.payouts.timeline.expected import Expected, expected
+from shared.payouts.timeline.order import Event, Place, Placed, in_order, step_before, step_of_transfer
 from shared.payouts.timeline.record import Record, Row, read
 
 EVENTS_MOST: Final = 1_000
 """How many events a timeline shows: the newest."""
-
-
-class Event(NamedTuple):
-    """One thing that happened."""
-
-    at: datetime
-    kind: str
-    title: str
-    """One sentence."""
-    details: dict[str, Any]
 
 
 class Timeline(NamedTuple):
@@ -48,28 +31,12 @@ class Timeline(NamedTuple):
     next: Expected | None
 
 
-class Place(enum.IntEnum):
-    """The order of what belongs to one step."""
-
-    BEFORE = 0
-    STEP = 1
-    TRANSFER = 2
-    TOLD = 3
-    SENT = 4
-    ANSWER = 5
-    AFTER = 6
-
-
-Placed = tuple[datetime, int, Place, Event]
-
-
 def timeline(connection: sa.Connection, wallet_id: uuid.UUID, payout_id: uuid.UUID, now: datetime) -> Timeline | None:
     """The timeline of a payout of the wallet; None if it has none by that id."""
     record = read(connection, wallet_id, payout_id, EVENTS_MOST + 1)
     if record is None:
         return None
-    placed = sorted(_all(record), key=lambda one: one[:3])
-    events = [event for *_, event in placed]
+    events = in_order(record, _all(record))
     return Timeline(record.payout["status"], events[-EVENTS_MOST:], len(events) > EVENTS_MOST, expected(record, now))
 
 
@@ -112,34 +79,13 @@ def _transfers(record: Record) -> Iterator[Placed]:
             "attempt": row["attempt"],
         }
         event = Event(row["created_at"], "transfer", words.transfer(row), details)
-        yield event.at, _step_of_transfer(record, row), Place.TRANSFER, event
-
-
-def _step_of_transfer(record: Record, transfer: Row) -> int:
-    """The step that moved the money: an instant payout takes several at one time."""
-    kind = TransferKind(transfer["kind"])
-    steps = [
-        row["sequence"]
-        for row in record.transitions
-        if row["created_at"] == transfer["created_at"]
-        and (kind is TransferKind.RESERVE if row["from_status"] is None else kind in _moved_by(row))
-    ]
-    return min(steps, default=_step_before(record, transfer["created_at"]))
-
-
-def _moved_by(row: Row) -> tuple[TransferKind, ...]:
-    return EDGES[PayoutStatus(row["from_status"]), PayoutStatus(row["to_status"])].transfers
-
-
-def _step_before(record: Record, moment: datetime) -> int:
-    """The last step taken before then."""
-    return max((row["sequence"] for row in record.transitions if row["created_at"] < moment), default=0)
+        yield event.at, step_of_transfer(record, row), Place.TRANSFER, event
 
 
 def _submission(record: Record, row: Row) -> Iterator[Placed]:
     """A request to Paystream: written down, sent, answered."""
     taken = [one for one in record.transitions if (one["to_status"], one["attempt"]) == ("processing", row["attempt"])]
-    step = taken[0]["sequence"] if taken else _step_before(record, row["created_at"])
+    step = taken[0]["sequence"] if taken else step_before(record, row["created_at"])
     # A batch that Paystream refused is split: the payout's next submission comes behind the refusal of the one before.
     first = not taken or row["created_at"] == taken[0]["created_at"]
     name = {"submissionId": show(SUBMISSION, row["id"]), "attempt": row["attempt"]}
@@ -202,7 +148,7 @@ def _webhooks(record: Record) -> Iterator[Placed]:
         if row["failure_code"] is not None:
             details["failure"] = {"code": row["failure_code"], "message": row["failure_reason"]}
         event = Event(row["received_at"], "provider_webhook", words.webhook(row), details)
-        yield event.at, _step_before(record, event.at), Place.AFTER, event
+        yield event.at, step_before(record, event.at), Place.AFTER, event
 
 
 def _customer_events(record: Record) -> Iterator[Placed]:
@@ -221,7 +167,7 @@ def _batch(record: Record, batch: Row) -> Iterator[Placed]:
     yield handed_in.at, 1, Place.BEFORE, handed_in
     if batch["released_at"] is not None:
         released = Event(batch["released_at"], "batch", "Its batch was released", details)
-        yield released.at, _step_before(record, released.at) + 1, Place.BEFORE, released
+        yield released.at, step_before(record, released.at) + 1, Place.BEFORE, released
 
 
 def _notes(record: Record) -> Iterator[Placed]:
@@ -241,7 +187,7 @@ def _notes(record: Record) -> Iterator[Placed]:
         times = payout["polls"]
         title = f"Paystream asked how it stands{f', {times} times so far in this state' if times > 1 else ''}"
         polled = Event(payout["polled_at"], "poll", title, {"times": times} if times else {})
-        yield polled.at, _step_before(record, polled.at), Place.AFTER, polled
+        yield polled.at, step_before(record, polled.at), Place.AFTER, polled
     if payout["held_at"] is not None:
         held = Event(payout["held_at"], "hold", f"Held: {payout['held_reason']}", {"reason": payout["held_reason"]})
-        yield held.at, _step_before(record, held.at), Place.AFTER, held
+        yield held.at, step_before(record, held.at), Place.AFTER, held
