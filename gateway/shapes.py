@@ -163,17 +163,20 @@ class TimelineEvent(TypedDict):
     """One thing that happened to a payout."""
 
     at: Time
-    kind: Literal[
-        "transition",
-        "submission",
-        "provider_answer",
-        "provider_webhook",
-        "customer_event",
-        "transfer",
-        "poll",
-        "batch",
-        "warning",
-        "hold",
+    kind: Annotated[
+        Literal[
+            "transition",
+            "submission",
+            "provider_answer",
+            "provider_webhook",
+            "customer_event",
+            "transfer",
+            "poll",
+            "batch",
+            "warning",
+            "hold",
+        ],
+        Meta(examples=["transition"]),
     ]
     title: Annotated[str, Meta(description="One sentence.", examples=["Accepted: $450.00 to John Smith"])]
     details: Annotated[dict[str, Any], Meta(description="By kind: ids, amounts in cents, codes.")]
@@ -189,7 +192,10 @@ class Arrival(TypedDict):
 class Next(TypedDict):
     """What is expected next of a payout."""
 
-    kind: Literal["batch_release", "queueing", "submission", "provider_webhook", "return", "customer", "person"]
+    kind: Annotated[
+        Literal["batch_release", "queueing", "submission", "provider_webhook", "return", "customer", "person"],
+        Meta(examples=["submission"]),
+    ]
     expected: Annotated[str, Meta(description="One sentence.", examples=["It goes to Paystream"])]
     by: Annotated[Time, Meta(description="At the latest, or until when; null: nobody knows.")] | None
     estimatedArrival: Arrival | None
