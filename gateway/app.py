@@ -49,6 +49,7 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
             key_engine=key_engine,
             key_thread=ThreadPoolExecutor(1, "keys"),
             large=asyncio.Semaphore(1),
+            exports=asyncio.Semaphore(1),
             password_thread=ThreadPoolExecutor(1, "passwords"),
             keyring=Keyring(settings.key_pepper, used),
             rate_limits=RateLimits(settings),

@@ -1,6 +1,8 @@
 """Query parameters: read into the shape that the endpoint declares; what is not known is refused, not ignored."""
 
 import enum
+import re
+from datetime import UTC, datetime
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -19,6 +21,18 @@ PAGE_SIZE_MAX: Final = 100
 PageNumber = Annotated[int, Meta(ge=1, le=10_000_000, description="Which page, from 1; not together with cursor.")]
 PageSize = Annotated[int, Meta(ge=1, le=PAGE_SIZE_MAX, description="Items a page.")]
 Cursor = Annotated[str, Meta(min_length=1, max_length=100, description="`nextCursor` of the answer before.")]
+
+
+_DAY_OR_TIME: Final = r"^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d))?$"
+DayOrTime = Annotated[
+    str,
+    Meta(
+        max_length=40,
+        description="A day (UTC, from its beginning), as in 2026-01-31, or an RFC 3339 time with Z or an offset.",
+        examples=["2026-01-31"],
+        extra_json_schema={"pattern": _DAY_OR_TIME},
+    ),
+]
 
 
 class Format(enum.StrEnum):
@@ -58,7 +72,7 @@ def read(request: web.Request, shape: type[Shape]) -> Shape:
     found = convert(dict(given), shape, what="a query parameter of this endpoint", lax=True)
     attributes = {field.encode_name: field.name for field in msgspec.structs.fields(found)}
     for name, value in given.items():
-        number = getattr(found, attributes[name])
+        number = getattr(found, attributes[name], None)
         if isinstance(number, int) and str(number) != value:  # 1e3 and 1.0 are numbers, but not written as one is
             raise ApiError(400, "VALIDATION_ERROR", f"{name} must be an integer in digits", field=name)
     return found
@@ -74,3 +88,23 @@ def wanted(listing: Listing, prefix: str) -> Wanted:
     if after is None:
         raise ApiError(400, "VALIDATION_ERROR", "cursor is not one that this list has given", field="cursor")
     return Wanted(listing.pageSize, None, after)
+
+
+def span(since: str | UnsetType, until: str | UnsetType) -> tuple[datetime | None, datetime | None]:
+    """The times that the parameters `from` and `to` name: from the first on, and before the second."""
+    first = None if since is UNSET else _moment(since, "from")
+    last = None if until is UNSET else _moment(until, "to")
+    if first is not None and last is not None and first >= last:
+        raise ApiError(400, "VALIDATION_ERROR", "to must be later than from; it is not included itself", field="to")
+    return first, last
+
+
+def _moment(text: str, name: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text) if re.match(_DAY_OR_TIME, text, re.ASCII) else None
+        if found is not None:
+            return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    message = f"{name} must be a day, as in 2026-01-31, or an RFC 3339 time with Z or an offset (+ is written %2B)"
+    raise ApiError(400, "VALIDATION_ERROR", message, field=name)

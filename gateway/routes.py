@@ -17,6 +17,7 @@ from gateway.handlers import (
     keys,
     payouts,
     sandbox,
+    timeline,
     webhooks,
 )
 from gateway.operation import Handler
@@ -58,6 +59,7 @@ ROUTES: Final = (
     Route("POST", "/api/v1/payouts/bulk/cancel", bulk.cancel_payouts, "payouts:write"),
     Route("POST", "/api/v1/payouts/bulk/retry", bulk.retry_payouts, "payouts:write"),
     Route("GET", "/api/v1/payouts/{id}", payouts.get, "payouts:read"),
+    Route("GET", "/api/v1/payouts/{id}/timeline", timeline.get, "payouts:read"),
     Route("POST", "/api/v1/payouts/{id}/cancel", payouts.cancel, "payouts:write"),
     Route("POST", "/api/v1/payouts/{id}/retry", payouts.retry, "payouts:write"),
     Route("GET", "/api/v1/batches", batches.page, "batches:read"),

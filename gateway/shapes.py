@@ -161,6 +161,58 @@ class RetriedPayout(TypedDict):
     warnings: NotRequired[list[Warned]]
 
 
+class TimelineEvent(TypedDict):
+    """One thing that happened to a payout."""
+
+    at: Time
+    kind: Annotated[
+        Literal[
+            "transition",
+            "submission",
+            "provider_answer",
+            "provider_webhook",
+            "customer_event",
+            "transfer",
+            "poll",
+            "batch",
+            "warning",
+            "hold",
+        ],
+        Meta(examples=["transition"]),
+    ]
+    title: Annotated[str, Meta(description="One sentence.", examples=["Accepted: $450.00 to John Smith"])]
+    details: Annotated[dict[str, Any], Meta(description="By kind: ids, amounts in cents, codes.")]
+
+
+class Arrival(TypedDict):
+    """When the driver has the money, by the rail; business days are Monday to Friday, holidays come on top."""
+
+    speed: Annotated[str, Meta(examples=["2-4 business days"])]
+    by: Time
+
+
+class Next(TypedDict):
+    """What is expected next of a payout."""
+
+    kind: Annotated[
+        Literal["batch_release", "queueing", "submission", "provider_webhook", "return", "customer", "person"],
+        Meta(examples=["submission"]),
+    ]
+    expected: Annotated[str, Meta(description="One sentence.", examples=["It goes to Paystream"])]
+    by: Annotated[Time, Meta(description="At the latest, or until when; null: nobody knows.")] | None
+    estimatedArrival: Arrival | None
+
+
+class Timeline(TypedDict):
+    """What happened to a payout, oldest first, in all attempts, and what is expected next."""
+
+    payoutId: PayoutId
+    status: PayoutStatus
+    events: list[TimelineEvent]
+    truncated: Annotated[bool, Meta(description="Whether there are older events than are shown here.")]
+    next: Next | None
+
+
 class BulkResult(TypedDict):
     """What became of one item."""
 
@@ -282,11 +334,26 @@ class Transaction(TypedDict):
     createdAt: Time
 
 
+class ListedBetween(Listed[Item], Generic[Item]):
+    """A part of a list, newest first; `total` is counted to 100,000 where `from` or `to` is given."""
+
+    totalIsMinimum: NotRequired[bool]
+
+
 class DayOutflow(TypedDict):
-    """What leaves the wallet on a day (UTC)."""
+    """What leaves the wallet on a day (UTC), and what else may arrive then."""
 
     date: Annotated[str, Meta(examples=["2026-02-08"], pattern=r"^\d{4}-\d\d-\d\d$")]
     outflow: Annotated[int, Meta(examples=[250000])]
+    pendingTopups: Annotated[int, Meta(description="Not counted on.", examples=[0], ge=0)]
+    settling: Annotated[int, Meta(description="Reaches drivers; left the balance before.", examples=[0], ge=0)]
+
+
+class Waiting(TypedDict):
+    """How many, and how much money in cents."""
+
+    count: Count
+    amount: Annotated[int, Meta(examples=[135000], ge=0)]
 
 
 class Shortfall(TypedDict):
@@ -304,6 +371,9 @@ class Projection(TypedDict):
     projectedOutflow: Annotated[int, Meta(examples=[1500000])]
     dailyProjection: list[DayOutflow]
     shortfall: Shortfall | None
+    openPayouts: Annotated[Waiting, Meta(description="In transit: no longer in the balance, not with the driver yet.")]
+    pendingTopups: Annotated[Waiting, Meta(description="Topped up, not confirmed by Paystream yet.")]
+    unscheduled: Annotated[Waiting, Meta(description="Batches that wait for somebody to release them.")]
 
 
 class Topup(TypedDict):

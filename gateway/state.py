@@ -51,6 +51,8 @@ class Services:
     large: asyncio.Semaphore
     """Held by changes of thousands of rows, which hold a wallet's lock for long: one at a time, so that others get
     their turn between them, and threads stay free."""
+    exports: asyncio.Semaphore
+    """Held while a file of many rows is made: one at a time, so that no more of them is in memory."""
     under_way: int = 0
     """Reads and changes that run or wait for a thread."""
     beside: set[asyncio.Task[None]] = field(default_factory=set)
@@ -70,6 +72,16 @@ class Services:
 
         def run() -> Result:
             with self.reading_engine.connect() as connection:
+                return work(connection)
+
+        return await self._threaded(run)
+
+    async def read_at_one_moment(self, work: Callable[[sa.Connection], Result]) -> Result:
+        """Runs several reads that see the same moment; raises as `read` does."""
+
+        def run() -> Result:
+            engine = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with engine.begin() as connection:
                 return work(connection)
 
         return await self._threaded(run)

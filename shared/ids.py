@@ -17,6 +17,7 @@ AUDIT: Final = "aud"
 USER: Final = "user"
 WALLET: Final = "wallet"
 ORGANIZATION: Final = "org"
+EVENT: Final = "evt"
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)}

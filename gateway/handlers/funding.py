@@ -1,8 +1,8 @@
 """Endpoints of the wallet's money: balance, top-up, statement, projection."""
 
 import enum
-from datetime import date
-from typing import Annotated, Any
+from decimal import Decimal
+from typing import Annotated, Any, Final
 
 import msgspec
 import sqlalchemy as sa
@@ -10,17 +10,19 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from gateway import shapes
+from gateway.envelope import ApiError
 from gateway.envelope import page as shaped_page
 from gateway.handlers.common import AmountCents, Description, actor_of, once, success, wallet_id
 from gateway.operation import operation
-from gateway.query import Listing, wanted
+from gateway.query import DayOrTime, Format, Listing, span, wanted
 from gateway.state import CREDENTIAL, SERVICES
+from gateway.tabular import csv_body, csv_file
 from shared import audit, broker, funding, ledger
-from shared.batches import reading
 from shared.clock import rfc3339
 from shared.ids import PAYOUT, TRANSACTION, show
 from shared.ledger import statement
 from shared.models.audit import Action
+from shared.projection import Waiting, project
 
 
 class Method(enum.StrEnum):
@@ -90,19 +92,25 @@ class ListTransactions(Listing, kw_only=True):
     """Which lines of the statement."""
 
     type: statement.LineType | UnsetType = UNSET
+    since: DayOrTime | UnsetType = msgspec.field(name="from", default=UNSET)
+    until: DayOrTime | UnsetType = msgspec.field(name="to", default=UNSET)
+    format: Format = Format.JSON
 
 
-@operation(query=ListTransactions, answer=shapes.Listed[shapes.Transaction])
+@operation(query=ListTransactions, answer=shapes.ListedBetween[shapes.Transaction], csv=True)
 async def transactions(request: web.Request, listing: ListTransactions) -> web.Response:
     """Lists the wallet's statement, newest first.
 
-    `balance` is what was available after each line.
+    `balance` is what was available after each line. From `from` on and before `to`, `total` is counted to 100,000 and
+    `totalIsMinimum` says whether there are more. With `format=csv` all of it comes as a file, oldest first, up to
+    100,000 lines; beyond that, ask for a shorter time.
     """
+    since, until = span(listing.since, listing.until)
+    asked = statement.Filter(None if listing.type is UNSET else listing.type, since, until)
+    if listing.format is Format.CSV:
+        return await _exported(request, listing, asked)
     wallet, part = wallet_id(request), wanted(listing, TRANSACTION)
-    line_type = None if listing.type is UNSET else listing.type
-    found = await request.app[SERVICES].read(
-        lambda connection: statement.page(connection, wallet, part, line_type=line_type)
-    )
+    found = await request.app[SERVICES].read(lambda connection: statement.page(connection, wallet, part, asked))
     items = [
         {
             "id": show(TRANSACTION, line.id),
@@ -116,7 +124,45 @@ async def transactions(request: web.Request, listing: ListTransactions) -> web.R
         }
         for line in found.rows
     ]
-    return success(request, shaped_page(items, found, part))
+    shown = shaped_page(items, found, part)
+    if asked.dated:
+        shown["totalIsMinimum"] = found.total >= statement.COUNTED_MOST
+    return success(request, shown)
+
+
+COLUMNS: Final = (
+    "createdAt", "type", "amount", "balance", "changeUsd", "balanceUsd", "description", "payoutId", "topupId", "id",
+)  # fmt: skip
+"""Of the statement as a file: cents as in the API, and the same in dollars, with the sign of the change."""
+
+
+async def _exported(request: web.Request, listing: ListTransactions, asked: statement.Filter) -> web.Response:
+    for name, value in (("page", listing.page), ("cursor", listing.cursor)):
+        if value is not UNSET:
+            raise ApiError(400, "VALIDATION_ERROR", f"A file is not made of pages: leave {name} out", field=name)
+    services, wallet = request.app[SERVICES], wallet_id(request)
+
+    def read(connection: sa.Connection) -> bytes:
+        return csv_body(COLUMNS, map(_cells, statement.export(connection, wallet, asked)))
+
+    async with services.exports:
+        body = await services.read_at_one_moment(read)
+    return csv_file("statement.csv", body)
+
+
+def _cells(line: statement.Line) -> tuple[Any, ...]:
+    return (
+        rfc3339(line.created_at),
+        line.type.value,
+        line.amount_cents,
+        line.available_after_cents,
+        Decimal(line.change_cents).scaleb(-2),
+        Decimal(line.available_after_cents).scaleb(-2),
+        line.description,
+        line.payout_id and show(PAYOUT, line.payout_id),
+        line.topup_id and show(TRANSACTION, line.topup_id),
+        show(TRANSACTION, line.id),
+    )
 
 
 class ProjectionQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -127,27 +173,38 @@ class ProjectionQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 @operation(query=ProjectionQuery, answer=shapes.Projection)
 async def projection(request: web.Request, asked: ProjectionQuery) -> web.Response:
-    """Projects the balance: what scheduled batches will take out of it, day by day (UTC)."""
+    """Projects the balance: what scheduled batches will take out of it, day by day (UTC).
+
+    `shortfall` is the first day on which what is available now will not cover them. Pending top-ups are shown on the
+    day on which they may be there, and are not counted on. What has left `available` already is in `openPayouts`;
+    batches that wait for somebody to release them, on no day, are in `unscheduled`.
+    """
     services, wallet = request.app[SERVICES], wallet_id(request)
-    today = services.clock.now().date()
-
-    def read(connection: sa.Connection) -> tuple[int, list[tuple[date, int]]]:
-        available = ledger.balances(connection, wallet).available_cents
-        return available, reading.outflow(connection, wallet, today, asked.days)
-
-    available, days = await services.read(read)
-    left, shortfall = available, None
-    for day, cents in days:
-        left -= cents
-        if left < 0 and shortfall is None:
-            shortfall = {"date": day.isoformat(), "amount": -left}
+    now = services.clock.now()
+    found = await services.read_at_one_moment(lambda connection: project(connection, wallet, now, asked.days))
+    shortfall = found.shortfall
     return success(
         request,
         {
-            "currentBalance": available,
-            "projectedBalance": left,
-            "projectedOutflow": available - left,
-            "dailyProjection": [{"date": day.isoformat(), "outflow": cents} for day, cents in days],
-            "shortfall": shortfall,
+            "currentBalance": found.available_cents,
+            "projectedBalance": found.available_cents - found.outflow_cents,
+            "projectedOutflow": found.outflow_cents,
+            "dailyProjection": [
+                {
+                    "date": day.date.isoformat(),
+                    "outflow": day.outflow_cents,
+                    "pendingTopups": day.topups_cents,
+                    "settling": day.settling_cents,
+                }
+                for day in found.days
+            ],
+            "shortfall": shortfall and {"date": shortfall.date.isoformat(), "amount": shortfall.missing_cents},
+            "openPayouts": _counted(found.open_payouts),
+            "pendingTopups": _counted(found.pending_topups),
+            "unscheduled": _counted(found.unscheduled),
         },
     )
+
+
+def _counted(waiting: Waiting) -> dict[str, int]:
+    return {"count": waiting.number, "amount": waiting.amount_cents}

@@ -86,7 +86,10 @@ class CustomerEvent(Base):
     """What happened, as the customer is told: a snapshot written in the transaction that made it true."""
 
     __tablename__ = "customer_events"
-    __table_args__ = (sa.Index("ix_customer_events_wallet_id_id", "wallet_id", sa.text("id DESC")),)
+    __table_args__ = (
+        sa.Index("ix_customer_events_wallet_id_id", "wallet_id", sa.text("id DESC")),
+        sa.Index("ix_customer_events_payout_id", "payout_id", postgresql_where=sa.text("payout_id IS NOT NULL")),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     wallet_id: Mapped[uuid.UUID]

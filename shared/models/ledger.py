@@ -113,6 +113,13 @@ class Transfer(Base):
             postgresql_where=sa.text("kind IN ('topup_settle', 'release', 'return')"),
         ),
         sa.Index(
+            "ix_transfers_statement",
+            "wallet_id",
+            "created_at",
+            postgresql_include=["position", "kind"],
+            postgresql_where=sa.text("kind IN ('topup_settle', 'reserve', 'release', 'return')"),
+        ),
+        sa.Index(
             "uq_transfers_payout_id_attempt_kind",
             "payout_id",
             "attempt",

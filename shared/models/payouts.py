@@ -121,8 +121,12 @@ class Payout(Base):
     """The same as a sentence."""
     held_reason: Mapped[str | None]
     """Set when what the provider says contradicts our record: nothing moves until a person has looked."""
+    held_at: Mapped[datetime | None]
+    """When that was."""
     polls: Mapped[int] = mapped_column(sa.Integer, server_default="0")
     """How often the provider was asked about this attempt; drives the backoff of asking again."""
+    polled_at: Mapped[datetime | None]
+    """When the provider was last asked about it, whichever the attempt."""
     requested_at: Mapped[datetime]
     """When it was accepted."""
     updated_at: Mapped[datetime]

@@ -5,6 +5,7 @@ import uuid
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.models.base import Base, Leased, due_index, one_of
@@ -69,6 +70,9 @@ class Submission(Leased, Base):
     error_code: Mapped[str | None]
     error_message: Mapped[str | None]
     """What the provider, or the network, said last."""
+    unclear_answers: Mapped[list[dict[str, object]] | None] = mapped_column(pg.JSONB())
+    """What came back before that and decided nothing, oldest first, at most the newest 50: `at`, the `status` it left,
+    and the `message`; null: nothing did."""
     created_at: Mapped[datetime]
 
 
@@ -90,6 +94,7 @@ class SubmissionItem(Base):
             unique=True,
             postgresql_where=sa.text("provider_payment_id IS NOT NULL"),
         ),
+        sa.Index("ix_submission_items_payout_id_dissolved", "payout_id", postgresql_where=sa.text("dissolved")),
     )
 
     submission_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)

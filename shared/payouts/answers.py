@@ -6,11 +6,12 @@ Only the holder of the lease may record; whoever woke up late changes nothing.
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 import structlog
 
+from shared.clock import rfc3339
 from shared.db import as_rows
 from shared.ids import PAYOUT, SUBMISSION, new_id, show
 from shared.models.payouts import PayoutStatus, Rail
@@ -22,6 +23,9 @@ from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Un
 from shared.paystream.wire import Batch, Payment, UnexpectedAnswer, read
 
 logger = structlog.get_logger(__name__)
+
+UNCLEAR_ANSWERS_KEPT: Final = 50
+"""How many answers that decided nothing a submission remembers."""
 
 
 class Recorded(NamedTuple):
@@ -53,7 +57,8 @@ def record(
     else:
         assert isinstance(outcome, Unknown)
         status, message, wait_seconds = "unknown", outcome.reason, backoff_seconds(held.attempts)
-    taken = _close(connection, held, status, next_action_at=now + timedelta(seconds=wait_seconds), error=("", message))
+    due = now + timedelta(seconds=wait_seconds)
+    taken = _close(connection, held, status, next_action_at=due, error=("", message), unclear_at=now)
     if taken:
         logger.warning("submission.again", submission=_name(held), status=status, why=message, in_seconds=wait_seconds)
     return Recorded([], [])
@@ -66,7 +71,8 @@ def payments_in(kind: SubmissionKind, data: object) -> list[Payment]:
 
 def give_up(connection: sa.Connection, held: Held, now: datetime) -> None:
     """The key's lifetime is over and the provider does not find the payments: from here a person decides."""
-    if _close(connection, held, "unresolved", next_action_at=None, error=("", "not found after the key's lifetime")):
+    error = ("", "not found after the key's lifetime")
+    if _close(connection, held, "unresolved", next_action_at=None, error=error, unclear_at=now):
         logger.error("submission.unresolved", submission=_name(held), hint="ask Paystream whether it was paid")
 
 
@@ -83,13 +89,21 @@ def _close(
     error: tuple[str, str] = ("", ""),
     provider_id: str | None = None,
     answered_at: datetime | None = None,
+    unclear_at: datetime | None = None,
 ) -> bool:
-    """Ends the lease with a status, or as it was; False if it was not ours any more."""
+    """Ends the lease with a status, or as it was; False if it was not ours any more. An answer that decides nothing has
+    `unclear_at` instead of `answered_at`, and is kept beside the others of its kind."""
+    unclear = {"at": rfc3339(unclear_at), "status": status or "throttled", "message": error[1]} if unclear_at else None
     done = connection.execute(
         sa.text("""
             UPDATE submissions SET status = coalesce(:status, status), next_action_at = :next_action_at,
                 provider_id = :provider_id, answered_at = :answered_at,
                 error_code = nullif(:code, ''), error_message = nullif(:message, ''),
+                unclear_answers = CASE
+                    WHEN CAST(:unclear AS jsonb) IS NULL THEN unclear_answers
+                    WHEN jsonb_array_length(unclear_answers) >= :kept
+                        THEN (unclear_answers - 0) || CAST(:unclear AS jsonb)
+                    ELSE coalesce(unclear_answers, '[]') || CAST(:unclear AS jsonb) END,
                 lease_token = NULL, lease_expires_at = NULL
             WHERE id = :id AND lease_token = :token AND status IN ('prepared', 'unknown')
         """),
@@ -102,6 +116,8 @@ def _close(
             "answered_at": answered_at,
             "code": error[0],
             "message": error[1],
+            "unclear": as_rows([unclear]) if unclear else None,
+            "kept": UNCLEAR_ANSWERS_KEPT,
         },
     )
     if done.rowcount == 0:

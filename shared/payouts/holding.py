@@ -16,7 +16,7 @@ def hold(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], reason: str
     """Stops payouts where they are: no money moves, nothing is sent or asked for them any more."""
     held = connection.scalars(
         sa.text("""
-            UPDATE payouts SET held_reason = :reason, next_action_at = NULL, updated_at = :now
+            UPDATE payouts SET held_reason = :reason, held_at = :now, next_action_at = NULL, updated_at = :now
             WHERE id = ANY(:ids) AND held_reason IS NULL RETURNING id
         """),
         {"ids": sorted(payout_ids), "reason": reason, "now": now},

@@ -54,14 +54,15 @@ def due(
     ]
     connection.execute(
         sa.text("""
-            UPDATE payouts SET polls = polls + 1, next_action_at = asked.due
+            UPDATE payouts SET polls = polls + 1, polled_at = :now, next_action_at = asked.due
             FROM json_to_recordset(CAST(:asked AS json)) AS asked (id uuid, due timestamptz)
             WHERE payouts.id = asked.id
         """),
         {
+            "now": now,
             "asked": as_rows(
                 {"id": row.id, "due": now + timedelta(seconds=wait)} for row, wait in zip(rows, waits, strict=True)
-            )
+            ),
         },
     )
     return [Question(row.id, row.mode, row.provider_payment_id) for row in rows]

@@ -15,6 +15,8 @@ FIELDS = frozenset(
         "X-Sandbox-Scenario",
         "cursor",
         "bankAccount",
+        "from",
+        "to",
     }
 )
 CODES = frozenset(

@@ -115,6 +115,9 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/api/v1/payouts/{id}"): Row(
         "payouts:read", path={"id": "{paid}"}, unknown="PAYOUT_NOT_FOUND", shows="{paid}"
     ),
+    ("GET", "/api/v1/payouts/{id}/timeline"): Row(
+        "payouts:read", path={"id": "{paid}"}, unknown="PAYOUT_NOT_FOUND", shows="{paid}"
+    ),
     ("POST", "/api/v1/payouts/{id}/cancel"): Row(
         "payouts:write", path={"id": "{waiting_too}"}, unknown="PAYOUT_NOT_FOUND"
     ),

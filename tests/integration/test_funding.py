@@ -144,3 +144,28 @@ def test_who_lost_the_lease_credits_nothing(world: World) -> None:
     assert status(world, topup_id) == "pending"
     record(world, current, Accepted({"id": "top_1", "amount": 500_000}))
     assert world.rows("SELECT provider_id FROM topups WHERE id = :id", id=topup_id) == [("top_1",)]
+
+
+@pytest.mark.parametrize(("method", "wait_seconds"), [("rtp", 0.3), ("bank_transfer", 2.0)])
+def test_each_method_is_looked_after_at_its_own_pace_and_credited_once(
+    world: World, settings: Settings, method: str, wait_seconds: float
+) -> None:
+    """Seconds or days: pending until the provider shows the credit, however often it is shown."""
+    with world.engine.begin() as connection:
+        topup_id = funding.request(
+            connection, world.wallet_id, 500_000, method, "Weekly funding", world.clock.now(), grace=GRACE
+        ).id
+    record(world, held(world, topup_id), Accepted({"id": f"top_{method}", "amount": 500_000}))
+    due = world.rows("SELECT status, next_action_at FROM topups WHERE id = :id", id=topup_id)
+    assert due == [("pending", world.clock.now() + timedelta(seconds=wait_seconds))]
+    assert world.balances()[:3] == (10_000_000, 0, 500_000)
+    with crediting(settings, [credit(world, f"top_{method}")]) as client:
+        topup = held(world, topup_id)
+        for _ in range(2):
+            record(world, topup, funding.ask(client, topup))
+        with world.engine.begin() as connection:
+            assert funding.claim(connection, [topup_id], lease_seconds=60, key_lifetime_seconds=LIFETIME_SECONDS) == []
+    assert world.balances()[:3] == (10_500_000, 0, 0)
+    kinds = world.rows("SELECT kind FROM transfers WHERE topup_id = :id ORDER BY position", id=topup_id)
+    assert kinds == [("topup",), ("topup_settle",)]
+    world.assert_ledger_right()

@@ -37,10 +37,12 @@ def test_every_reference_resolves() -> None:
 
 
 def test_every_code_in_the_code_has_its_status_here() -> None:
-    """Found as the text of a refusal's or an error's code."""
+    """Found as the text of a refusal's or an error's code; the API's clients have codes of their own."""
     used: set[str] = set()
     for folder in ("gateway", "shared"):
         for path in (ROOT / folder).rglob("*.py"):
+            if ROOT / "shared/cli" in path.parents:
+                continue
             text = path.read_text(encoding="utf-8")
             used |= set(re.findall(r'\bcode(?:: \w+)? ?= ?"([A-Z][A-Z_]+)"', text))
             used |= set(re.findall(r'ApiError\(\s*\d+,\s*"([A-Z_]+)"', text))

@@ -1,0 +1,53 @@
+"""The endpoint that tells a payout's whole story."""
+
+from typing import Any
+
+from aiohttp import web
+
+from gateway import shapes
+from gateway.handlers.common import success, wallet_id
+from gateway.operation import operation
+from gateway.state import SERVICES
+from shared.clock import rfc3339
+from shared.errors import NotFound
+from shared.ids import PAYOUT, parse
+from shared.payouts.timeline import Expected, timeline
+
+
+@operation(answer=shapes.Timeline, refuses=("PAYOUT_NOT_FOUND",))
+async def get(request: web.Request) -> web.Response:
+    """Tells what happened to a payout, in order, and what is expected next.
+
+    All attempts: every step, request to Paystream, answer, webhook in and event out, and every movement of money. At
+    most the newest 1,000 events; `truncated` says that there are older ones.
+    """
+    wallet, text, now = wallet_id(request), request.match_info["id"], request.app[SERVICES].clock.now()
+    payout_id = parse(PAYOUT, text)
+    found = None
+    if payout_id is not None:
+        found = await request.app[SERVICES].read(lambda connection: timeline(connection, wallet, payout_id, now))
+    if found is None:
+        raise NotFound(f"No payout {text[:100]}", code="PAYOUT_NOT_FOUND")
+    return success(
+        request,
+        {
+            "payoutId": text,
+            "status": found.status,
+            "events": [
+                {"at": rfc3339(event.at), "kind": event.kind, "title": event.title, "details": event.details}
+                for event in found.events
+            ],
+            "truncated": found.truncated,
+            "next": found.next and _next(found.next),
+        },
+    )
+
+
+def _next(expected: Expected) -> dict[str, Any]:
+    arrival = expected.arrival
+    return {
+        "kind": expected.kind,
+        "expected": expected.sentence,
+        "by": expected.by and rfc3339(expected.by),
+        "estimatedArrival": arrival and {"speed": arrival.speed, "by": rfc3339(arrival.by)},
+    }

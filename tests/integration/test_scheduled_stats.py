@@ -1,0 +1,79 @@
+"""The counts of scheduled batches, read while batches are made, released, called off and completed by many."""
+
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from shared.batches import reading, release
+from shared.batches.release import Released
+from shared.models.payouts import PayoutStatus
+from tests.integration.conftest import World
+
+WORKERS, ROUNDS = 8, 9
+SCHEDULED = "wallet_id = :id AND scheduled_for IS NOT NULL"
+
+
+def test_every_reading_is_right_while_batches_move(world: World) -> None:
+    """Between what was committed before it and what had begun after it; and each a moment that there was."""
+    begun: Counter[str] = Counter()
+    done: Counter[str] = Counter()
+    counting = threading.Lock()
+    stop = threading.Event()
+    drivers = [world.driver() for _ in range(WORKERS)]
+
+    def note(counter: Counter[str], what: str) -> None:
+        with counting:
+            counter[what] += 1
+
+    def moves(worker: int) -> None:
+        for number in range(ROUNDS):
+            note(begun, "made")
+            later = world.clock.now() + timedelta(days=1 + number)
+            batch, payout_ids = world.batch(1_000, 2_000, scheduled_for=later, driver_ids=[drivers[worker]] * 2)
+            note(done, "made")
+            if number % 3 == 0:
+                note(begun, "canceled")
+                with world.engine.begin() as connection:
+                    release.cancel(connection, world.wallet_id, batch.id, world.clock.now())
+                note(done, "canceled")
+            elif number % 3 == 1:
+                assert isinstance(world.release(batch.id), Released)
+                world.end(payout_ids, PayoutStatus.COMPLETED if worker % 2 else PayoutStatus.FAILED)
+
+    def reads() -> int:
+        count = 0
+        while not stop.is_set():
+            with counting:  # what is surely there, but for what may be called off until we have read
+                made_before, canceled_before = done["made"], done["canceled"]
+            with world.engine.connect() as connection:
+                found = reading.stats(connection, world.wallet_id)
+            with counting:
+                made_after, canceled_after = begun["made"], begun["canceled"]
+            total = sum(found.by_status.values())
+            assert made_before - canceled_after <= total <= made_after - canceled_before, found
+            # Each of those that wait costs what its two payouts do.
+            assert found.upcoming_cents == found.by_status["queued"] * 3_000
+            assert (found.next_scheduled is None) == (found.by_status["queued"] == 0)
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(WORKERS + 1) as pool:
+        reader = pool.submit(reads)
+        try:
+            for worker in [pool.submit(moves, worker) for worker in range(WORKERS)]:
+                worker.result()
+        finally:
+            stop.set()
+        assert reader.result() > 5
+    # At the end it is what a recount says
+    with world.engine.connect() as connection:
+        found = reading.stats(connection, world.wallet_id)
+    counted = dict(
+        world.rows(f"SELECT status, count(*) FROM batches WHERE {SCHEDULED} GROUP BY status", id=world.wallet_id)
+    )
+    assert counted.pop("canceled") == WORKERS * ROUNDS // 3
+    assert counted == {status: number for status, number in found.by_status.items() if number}
+    assert found.by_status == {"queued": 24, "processing": 0, "completed": 12, "failed": 12}
+    world.assert_figures_right()
+    world.assert_ledger_right()

@@ -1,0 +1,85 @@
+"""The statement: filtered by type and time, its balances following each other, and whole in a file."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.errors import Invalid
+from shared.ledger import statement
+from shared.ledger.statement import Broken, Filter, Line, LineType
+from shared.lists import Page, Wanted
+from shared.models.payouts import PayoutStatus
+from tests.integration.conftest import World
+
+
+def page(world: World, asked: Filter, size: int = 100) -> Page[Line]:
+    """The first page."""
+    with world.engine.connect() as connection:
+        return statement.page(connection, world.wallet_id, Wanted(size), asked)
+
+
+def export(world: World, asked: Filter = statement.EVERY_LINE) -> list[Line]:
+    """All lines, as a file has them."""
+    with world.engine.connect() as connection:
+        return list(statement.export(connection, world.wallet_id, asked))
+
+
+def three_days(world: World) -> datetime:
+    """Money on three days: the opening balance, a payout that fails, and two that are reserved."""
+    first = world.clock.moment = datetime(2026, 2, 1, 12, tzinfo=UTC)
+    payout_ids = world.queued(1)
+    world.clock.advance(days=1)
+    world.end(payout_ids, PayoutStatus.FAILED)
+    world.clock.advance(days=1)
+    world.accepted(2)
+    return first
+
+
+def test_lines_of_a_time_begin_with_it_and_end_before_its_end(world: World) -> None:
+    """Half-open, in either shape; the total is that of the time."""
+    first = three_days(world)
+    lines = [line for line in export(world) if line.created_at < first + timedelta(days=5)]
+    assert [line.type for line in lines] == [LineType.DEBIT, LineType.RELEASE, LineType.DEBIT, LineType.DEBIT]
+    day = timedelta(days=1)
+    for since, until, expected in (
+        (first, first + day, lines[:1]),
+        (first, first + day + timedelta(microseconds=1), lines[:2]),
+        (first + timedelta(microseconds=1), first + 2 * day, lines[1:2]),
+        (first + 2 * day, first + 3 * day, lines[2:]),
+        (None, first + day, lines[:1]),
+        (first + 3 * day, first + 4 * day, []),
+    ):
+        asked = Filter(since=since, until=until)
+        found = page(world, asked)
+        assert (list(found.rows), found.total) == (expected[::-1], len(expected))
+        assert export(world, asked) == expected
+    debits = page(world, Filter(LineType.DEBIT, first, first + 3 * day), size=2)
+    assert (list(debits.rows), debits.total, debits.more) == (lines[:1:-1], 3, True)
+
+
+def test_a_file_is_read_in_parts_and_has_each_line_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the size of the parts; its order is that of the list, turned round."""
+    world.accepted(7)
+    monkeypatch.setattr(statement, "_READ_AT_ONCE", 3)
+    lines = export(world)
+    assert lines[::-1] == list(page(world, statement.EVERY_LINE).rows)
+    assert len(lines) == 8
+
+
+def test_too_many_lines_for_one_file_are_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the way out in the sentence."""
+    world.accepted(3)
+    monkeypatch.setattr(statement, "EXPORTED_MOST", 3)
+    with pytest.raises(Invalid, match="from and to"):
+        export(world)
+    assert len(export(world, Filter(LineType.DEBIT))) == 3
+
+
+def test_a_statement_whose_balances_do_not_follow_is_not_given_out(world: World) -> None:
+    """Nobody shall reconcile by it."""
+    world.accepted(2)
+    with world.engine.connect() as connection:
+        lines = list(statement.export(connection, world.wallet_id, statement.EVERY_LINE))
+        wrong = lines[1]._replace(available_after_cents=lines[1].available_after_cents + 1)
+        with pytest.raises(Broken):
+            list(statement._following([lines[0], wrong, lines[2]]))
