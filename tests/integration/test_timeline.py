@@ -86,7 +86,7 @@ def test_unclear_answers_are_all_told_and_no_host_is_named(world: World) -> None
     assert "psk_live" not in str(found)
     assert [line for line in story(found) if line.startswith("provider_answer")] == [
         "provider_answer unknown",
-        "provider_answer prepared",
+        "provider_answer throttled",
         "provider_answer unknown",
         "provider_answer accepted",
     ]
