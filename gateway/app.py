@@ -18,6 +18,7 @@ from shared import migrations
 from shared.broker import Doorbell
 from shared.clock import Clock, SystemClock
 from shared.db import engine_for, wait_until_ready
+from shared.migrations.grants import warn_of_power
 from shared.settings import Settings
 
 INTAKE_CONNECTIONS = 2
@@ -35,6 +36,7 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
         reading_engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         intake_engine = engine_for(settings, "gateway-intake", pool_size=INTAKE_CONNECTIONS)
         await asyncio.to_thread(wait_until_ready, engine, revision=migrations.HEAD)
+        await asyncio.to_thread(warn_of_power, engine, settings)
         key_engine = engine_for(settings, "gateway-keys", pool_size=1, isolation_level="AUTOCOMMIT")
         used = clock or SystemClock()
         doorbell = Doorbell(settings)

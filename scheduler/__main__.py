@@ -24,6 +24,7 @@ from shared.broker import Doorbell
 from shared.clock import SystemClock
 from shared.db import engine_for, wait_until_ready
 from shared.exposition import Exposition
+from shared.migrations.grants import warn_of_power
 from shared.settings import Settings, SettingsError, load
 
 logger = structlog.get_logger(__name__)
@@ -53,6 +54,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     """Runs the timetable until `stopping` is set; ends the jobs under way first."""
     engine = engine_for(settings, "scheduler", pool_size=3)
     wait_until_ready(engine, revision=migrations.HEAD)
+    warn_of_power(engine, settings)
     jobs = Jobs(settings, engine, Doorbell(settings), SystemClock())
     scheduler = BackgroundScheduler(
         timezone=UTC,

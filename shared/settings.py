@@ -24,7 +24,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`development` or `production`; production refuses the defaults of the secrets below."""
 
     database_url: str
-    """PostgreSQL 15 or later, as `postgresql://user:password@host:port/name`."""
+    """PostgreSQL 15 or later, as `postgresql://user:password@host:port/name`. The user is a login in the group
+    `ovnpay_service`, which can add to the ledger but not change it, see `shared/migrations/grants.py`."""
+
+    migration_database_url: str = ""
+    """The same database as the owner of its tables, for `ovnpay migrate` and `ovnpay bootstrap` alone; left out:
+    `database_url`, and then the services own the tables too."""
 
     redis_url: str
     """Redis or Valkey for the doorbells, as `redis://host:port/0`. Losing what it holds costs latency only."""

@@ -11,7 +11,10 @@ from tests.acceptance.stack import Stack
 
 
 def _users(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"OVNPAY_DATABASE_URL": stack["database_url"], "OVNPAY_REDIS_URL": stack["redis_url"]}
+    environment = os.environ | {
+        "OVNPAY_DATABASE_URL": stack["service_database_url"],
+        "OVNPAY_REDIS_URL": stack["redis_url"],
+    }
     command = [sys.executable, "-m", "shared.cli", "users", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
