@@ -47,8 +47,8 @@ async def figures(request: web.Request, handler: Handler) -> web.StreamResponse:
     answer.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
     taken = request.get(TAKEN) or request.app[SERVICES].rate_limits.untouched()
     answer.headers.update(taken.headers())
-    answer.headers["X-Content-Type-Options"] = "nosniff"
-    answer.headers.setdefault("Cache-Control", "no-store")
+    for name, value in request.app[SERVICES].headers.items():
+        answer.headers.setdefault(name, value)
     method = request.method if request.method in METHODS else "other"
     route = _route(request) or "unknown"
     REQUESTS.labels(method, route, str(answer.status)).inc()

@@ -1,7 +1,7 @@
 """What handlers find in the application and the request: every key, with its type, in this file."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -48,6 +48,8 @@ class Services:
     large: asyncio.Semaphore
     """Held by changes of thousands of rows, which hold a wallet's lock for long: one at a time, so that others get
     their turn between them, and threads stay free."""
+    headers: Mapping[str, str]
+    """What every answer carries."""
     under_way: int = 0
     """Reads and changes that run or wait for a thread."""
 

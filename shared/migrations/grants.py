@@ -9,12 +9,7 @@ people and reports. Both are groups without a login; operators make logins and g
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
-import structlog
 from sqlalchemy.exc import IntegrityError, ProgrammingError
-
-from shared.settings import Settings
-
-logger = structlog.get_logger(__name__)
 
 SERVICE: Final = "ovnpay_service"
 READER: Final = "ovnpay_reader"
@@ -120,24 +115,6 @@ def changeable(connection: sa.Connection) -> list[str]:
             {"tables": list(APPEND_ONLY)},
         )
     )
-
-
-def warn_of_power(engine: sa.Engine, settings: Settings) -> None:
-    """Says in the log of a service in production that its role could change the ledger.
-
-    A warning and no refusal: the triggers still refuse the change, and a fleet that a grant keeps from starting pays
-    nobody.
-    """
-    if settings.environment != "production":
-        return
-    with engine.connect() as connection:
-        tables = changeable(connection)
-    if tables:
-        logger.warning(
-            "database.role_too_powerful",
-            can_change=tables,
-            hint=f"give OVNPAY_DATABASE_URL a login in {SERVICE}, and `ovnpay migrate` OVNPAY_MIGRATION_DATABASE_URL",
-        )
 
 
 def _of_the_schema(connection: sa.Connection) -> list[str]:

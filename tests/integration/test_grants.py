@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from deploy.local.postgres import EmbeddedPostgres
-from shared import migrations
+from shared import migrations, startup
 from shared.cli.database import migrate
 from shared.db import engine_for
 from shared.ledger.reading import breaks
@@ -22,6 +22,7 @@ from shared.models import Base
 from shared.settings import Settings
 from tests.integration.conftest import World
 
+SECRET = "f3a1c97be2d04586" * 2
 SECRET_WORDS = ("hash", "secret", "sealed", "password", "pepper", "token_")
 NO_SECRETS = {"submissions.lease_token", "drivers.lease_token", "topups.lease_token", "provider_events.body_sha256"}
 
@@ -200,15 +201,18 @@ def test_a_service_that_could_change_the_ledger_says_so_in_production(
     production = msgspec.structs.replace(
         settings,
         environment="production",
-        key_pepper="k" * 40,
-        paystream_webhook_secret="w" * 40,
+        redis_url=f"redis://:{SECRET}@127.0.0.1:9/0",
+        key_pepper=SECRET,
+        paystream_webhook_secret=SECRET,
+        paystream_test_key=f"psk_test_{SECRET}",
+        paystream_live_key=f"psk_live_{SECRET}",
     )
     with capture_logs() as logs:
-        grants.warn_of_power(service, production)
-        grants.warn_of_power(engine, settings)
+        startup.ready(service, production)
+        startup.ready(engine, settings)
     assert logs == []
     with capture_logs() as logs:
-        grants.warn_of_power(engine, production)
+        startup.ready(engine, production)
     assert [(line["event"], line["can_change"]) for line in logs] == [
         ("database.role_too_powerful", sorted(grants.APPEND_ONLY))
     ]

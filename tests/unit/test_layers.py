@@ -23,6 +23,7 @@ BASE = (
     "models",
     "db",
     "settings",
+    "production",
     "ids",
     "clock",
     "errors",
