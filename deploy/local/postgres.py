@@ -37,6 +37,7 @@ _SETTINGS = {
     "lc_messages": "C",
     "log_line_prefix": "%m [%p] ",
     "log_checkpoints": "off",
+    "log_error_verbosity": "terse",  # or the log has the whole row that a constraint refused
     "log_min_duration_statement": "-1",
 }
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from shared import ledger
 from shared.batches.rows import BATCH_COLUMNS, BatchRow
 from shared.errors import Conflict, InsufficientFunds, NotFound, Refusal
-from shared.ids import BATCH, show
+from shared.ids import BATCH, named, show
 from shared.models.batches import BatchStatus
 from shared.models.payouts import PayoutStatus
 from shared.payouts.accept import not_payable
@@ -141,7 +141,7 @@ def locked(connection: sa.Connection, wallet_id: uuid.UUID, batch_id: uuid.UUID)
 
 def unknown(reference: str) -> NotFound:
     """The refusal for a batch that this wallet does not have."""
-    return NotFound(f"No batch {reference[:100]}", code="BATCH_NOT_FOUND")
+    return NotFound(f"No batch {named(BATCH, reference)}", code="BATCH_NOT_FOUND")
 
 
 def _not_covered(

@@ -50,10 +50,11 @@ def record(
         status, message, wait_seconds = "prepared", "rate limited", outcome.retry_after_seconds
     else:
         assert isinstance(outcome, Unknown)
-        status, message, wait_seconds = "unknown", outcome.reason, backoff_seconds(held.attempts)
+        status, message, wait_seconds = "unknown", outcome.explanation, backoff_seconds(held.attempts)
     taken = _close(connection, held, status, next_action_at=now + timedelta(seconds=wait_seconds), error=("", message))
     if taken:
-        logger.warning("submission.again", submission=_name(held), status=status, why=message, in_seconds=wait_seconds)
+        why = outcome.reason if isinstance(outcome, Unknown) else message
+        logger.warning("submission.again", submission=_name(held), status=status, why=why, in_seconds=wait_seconds)
     return Recorded([], [])
 
 

@@ -68,5 +68,6 @@ def test_no_service_starts_with_a_secret_that_is_none(stack: Stack) -> None:
     }
     ended = {name: (process.communicate(timeout=30)[0], process.returncode) for name, process in started.items()}
     # Then each says the same in one line, and how to make a real one
-    sentence = "OVNPAY_KEY_PEPPER is a placeholder and no secret, which production refuses; make one with `openssl rand -hex 32`"
+    why = "is a placeholder and no secret, which production refuses"
+    sentence = f"OVNPAY_KEY_PEPPER {why}; make one with `openssl rand -hex 32`"
     assert ended == {name: (f"ovnpay {name}: {sentence}\n", 2) for name in SERVICES}

@@ -24,6 +24,7 @@ BASE = (
     "db",
     "settings",
     "production",
+    "masking",
     "ids",
     "clock",
     "errors",
