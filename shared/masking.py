@@ -13,7 +13,7 @@ _SECRETS: Final = re.compile(
     r"|(?P<email>)\b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+",
     re.IGNORECASE,
 )
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_\[\]-]{0,63}")
 MASK: Final = "…"
 
 
