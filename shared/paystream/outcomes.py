@@ -69,7 +69,7 @@ def judge(status: int, body: Any, retry_after: str | None) -> Outcome:
         return Accepted(content["data"], cursor if isinstance(cursor, str) else None)
     error = content.get("error")
     error = error if isinstance(error, dict) else {}
-    code = str(error.get("code") or "")
+    code = _text(error.get("code"))
     code = code if _CODE.fullmatch(code) else f"HTTP_{status}"
     message = _text(error.get("message")) or f"Paystream answered {status}"
     if status == 429:
