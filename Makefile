@@ -21,7 +21,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test bench lint types format lock clean
+.PHONY: help up down status test bench lint types audit format lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r a b; do printf '%-14s %s\n' "$$a" "$$b"; done
@@ -47,6 +47,9 @@ lint: $(DEV) ## check style and format
 
 types: $(DEV) ## check types
 	@$(BIN)/mypy
+
+audit: $(DEV) ## audit the dependencies: pins, yanked releases, known vulnerabilities (ARGS=--strict)
+	@$(BIN)/python .ci/audit $(ARGS)
 
 format: $(DEV) ## format the code, and mend what can be mended
 	@$(BIN)/ruff format .

@@ -11,6 +11,7 @@ from aiohttp import web
 from prometheus_client import REGISTRY
 
 from gateway.app import create
+from gateway.headers import for_environment
 from gateway.server import Runner
 from shared import log
 from shared.exposition import Exposition
@@ -44,6 +45,7 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stopping.set)
     runner = Runner(
         create(settings),
+        headers=for_environment(settings.environment),
         access_log=None,
         auto_decompress=False,  # a compressed body is refused, not opened
         keepalive_timeout=KEEPALIVE_SECONDS,

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
 
-from gateway import routes
+from gateway import headers, routes
 from gateway.decoding import BATCH_BYTES_MAX
 from gateway.keyring import Keyring
 from gateway.middleware import MIDDLEWARES
@@ -14,10 +14,10 @@ from gateway.payout_intake import PayoutIntake
 from gateway.rate_limits import RateLimits
 from gateway.state import SERVICES, Services
 from gateway.webhook_intake import WebhookIntake
-from shared import migrations
+from shared import startup
 from shared.broker import Doorbell
 from shared.clock import Clock, SystemClock
-from shared.db import engine_for, wait_until_ready
+from shared.db import engine_for
 from shared.settings import Settings
 
 INTAKE_CONNECTIONS = 3
@@ -35,12 +35,13 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
         engine = engine_for(settings, "gateway", pool_size=readers)
         reading_engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         intake_engine = engine_for(settings, "gateway-intake", pool_size=INTAKE_CONNECTIONS)
-        await asyncio.to_thread(wait_until_ready, engine, revision=migrations.HEAD)
+        await asyncio.to_thread(startup.ready, engine, settings)
         key_engine = engine_for(settings, "gateway-keys", pool_size=1, isolation_level="AUTOCOMMIT")
         used = clock or SystemClock()
         doorbell = Doorbell(settings)
         application[SERVICES] = made = Services(
             settings=settings,
+            headers=headers.for_environment(settings.environment),
             engine=engine,
             doorbell=doorbell,
             clock=used,

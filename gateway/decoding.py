@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.envelope import ApiError
+from shared.masking import name_shown
 
 BODY_BYTES_MAX = 1024 * 1024
 BATCH_BYTES_MAX = 4 * 1024 * 1024
@@ -117,7 +118,9 @@ def convert(content: Any, shape: type[Shape], *, what: str = "a field of this re
         if found := _MISSING.search(problem):
             path, problem = f"{path}.{found[1]}".strip("."), "is required"
         elif found := _UNKNOWN.search(problem):
-            path, problem = f"{path}.{found[1]}".strip("."), f"is not {what}"
+            path, problem = f"{path}.{name_shown(found[1])}".strip("."), f"is not {what}"
+        elif problem.startswith(("Invalid enum value", "Invalid value")):
+            problem = "has a wrong value: it is none of those that this field can have"
         else:
             problem = f"has a wrong value: {problem[:1].lower()}{problem[1:]}"
         path = path[:FIELD_LENGTH_MAX]
@@ -136,7 +139,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         seen: set[str] = set()
         repeated = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise _Refused(f"the field {repeated[:100]!r} is there twice")
+        raise _Refused(f"the field {name_shown(repeated)!r} is there twice")
     return found
 
 
@@ -177,7 +180,7 @@ def _check_texts(content: Any, path: str) -> None:
     elif isinstance(content, dict):
         for name, value in content.items():
             _check_texts(name, path)
-            _check_texts(value, f"{path}.{name}".strip("."))
+            _check_texts(value, f"{path}.{name_shown(name)}".strip("."))
     elif isinstance(content, list):
         for place, value in enumerate(content):
             _check_texts(value, f"{path}[{place}]")

@@ -47,8 +47,8 @@ async def figures(request: web.Request, handler: Handler) -> web.StreamResponse:
     answer.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
     taken = request.get(TAKEN) or request.app[SERVICES].rate_limits.untouched()
     answer.headers.update(taken.headers())
-    answer.headers["X-Content-Type-Options"] = "nosniff"
-    answer.headers.setdefault("Cache-Control", "no-store")
+    for name, value in request.app[SERVICES].headers.items():
+        answer.headers.setdefault(name, value)
     method = request.method if request.method in METHODS else "other"
     route = _route(request) or "unknown"
     REQUESTS.labels(method, route, str(answer.status)).inc()
@@ -71,7 +71,7 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
     except ApiError as error:
         failed = error
     except (Overloaded, Closing, OperationalError, InterfaceError, PoolTimeoutError) as unavailable:
-        logger.warning("request.unavailable", request_id=request_id, path=request.path, why=repr(unavailable))
+        logger.warning("request.unavailable", request_id=request_id, route=_route(request), why=repr(unavailable))
         failed = ApiError(
             503,
             "SERVICE_UNAVAILABLE",
@@ -82,7 +82,7 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
     except web.HTTPException as error:
         failed = _http_error(request, error)
     except Exception:
-        logger.exception("request.failed", request_id=request_id, method=request.method, path=request.path)
+        logger.exception("request.failed", request_id=request_id, method=request.method, route=_route(request))
         failed = ApiError(500, "INTERNAL_ERROR", "An internal error; its cause is in our logs under the request id")
     body = error_body(failed.code, failed.message, failed.details, request_id, clock.now())
     return response(body, failed.status, failed.headers)
@@ -186,10 +186,10 @@ def _route(request: web.Request) -> str | None:
 
 def _http_error(request: web.Request, error: web.HTTPException) -> ApiError:
     if isinstance(error, web.HTTPNotFound):
-        return ApiError(404, "NOT_FOUND", f"There is no {request.path[:200]} in this API")
+        return ApiError(404, "NOT_FOUND", "There is no such path in this API; /openapi.json has them all")
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
-        return ApiError(405, "METHOD_NOT_ALLOWED", f"{request.path[:200]} takes {allowed}", headers={"Allow": allowed})
+        return ApiError(405, "METHOD_NOT_ALLOWED", f"This path takes {allowed}", headers={"Allow": allowed})
     if error.status < 500:
         return ApiError(error.status, "BAD_REQUEST", error.reason)
     return ApiError(500, "INTERNAL_ERROR", "An internal error")

@@ -13,6 +13,7 @@ from gateway.decoding import convert
 from gateway.envelope import ApiError
 from shared.ids import parse
 from shared.lists import Wanted
+from shared.masking import name_shown
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
@@ -65,10 +66,10 @@ def read(request: web.Request, shape: type[Shape]) -> Shape:
     given = request.query
     if len(given) != len(set(given)):
         name = next(name for name in given if len(given.getall(name)) > 1)
-        raise ApiError(400, "VALIDATION_ERROR", f"{name[:100]} is there twice", field=name[:100])
+        raise ApiError(400, "VALIDATION_ERROR", f"{name_shown(name)} is there twice", field=name_shown(name))
     for name, value in given.items():
         if "\0" in value or "\0" in name or any(0xD800 <= ord(character) <= 0xDFFF for character in name + value):
-            raise ApiError(400, "VALIDATION_ERROR", "A query parameter is not text", field=name[:100])
+            raise ApiError(400, "VALIDATION_ERROR", "A query parameter is not text", field=name_shown(name))
     found = convert(dict(given), shape, what="a query parameter of this endpoint", lax=True)
     attributes = {field.encode_name: field.name for field in msgspec.structs.fields(found)}
     for name, value in given.items():

@@ -4,6 +4,7 @@ aiohttp answers such a request itself, in plain text, with the bytes it did not 
 """
 
 import uuid
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -63,13 +64,17 @@ class Handler(RequestHandler):
             if isinstance(exc, LineTooLong):
                 sentence = f"The first line and each header may have at most {LINE_BYTES_MAX} bytes"
         body = error_body(code, sentence, {}, request_id, SystemClock().now())
-        answer = response(body, status, {"X-Request-Id": request_id})
+        headers = self._manager.headers if isinstance(self._manager, Server) else {}
+        answer = response(body, status, {**headers, "X-Request-Id": request_id})
         answer.force_close()
         return answer
 
 
 class Server(web.Server):
     """The listener: makes a `Handler` for each connection."""
+
+    headers: Mapping[str, str] = {}
+    """What its own answers carry too."""
 
     def __call__(self) -> Handler:
         """A new connection's handler."""
@@ -79,7 +84,14 @@ class Server(web.Server):
 class Runner(web.AppRunner):
     """Runs the application on a `Server`."""
 
+    def __init__(self, application: web.Application, *, headers: Mapping[str, str], **options: Any) -> None:
+        """`headers` are what every answer carries, those to what can't be read among them."""
+        super().__init__(application, **options)
+        self._headers = headers
+
     async def _make_server(self) -> Server:
         made = await super()._make_server()
         options: dict[str, Any] = made._kwargs
-        return Server(made.request_handler, request_factory=made.request_factory, loop=made._loop, **options)
+        server = Server(made.request_handler, request_factory=made.request_factory, loop=made._loop, **options)
+        server.headers = self._headers
+        return server

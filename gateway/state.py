@@ -1,7 +1,7 @@
 """What handlers find in the application and the request: every key, with its type, in this file."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -53,6 +53,8 @@ class Services:
     their turn between them, and threads stay free."""
     exports: asyncio.Semaphore
     """Held while a file of many rows is made: one at a time, so that no more of them is in memory."""
+    headers: Mapping[str, str]
+    """What every answer carries."""
     under_way: int = 0
     """Reads and changes that run or wait for a thread."""
     beside: set[asyncio.Task[None]] = field(default_factory=set)

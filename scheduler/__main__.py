@@ -19,10 +19,10 @@ from prometheus_client import REGISTRY
 
 from scheduler.jobs import Jobs
 from scheduler.timetable import TIMETABLE
-from shared import log, migrations
+from shared import log, startup
 from shared.broker import Doorbell
 from shared.clock import SystemClock
-from shared.db import engine_for, wait_until_ready
+from shared.db import engine_for
 from shared.exposition import Exposition
 from shared.settings import Settings, SettingsError, load
 
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run(settings: Settings, stopping: threading.Event) -> None:
     """Runs the timetable until `stopping` is set; ends the jobs under way first."""
     engine = engine_for(settings, "scheduler", pool_size=3)
-    wait_until_ready(engine, revision=migrations.HEAD)
+    startup.ready(engine, settings)
     jobs = Jobs(settings, engine, Doorbell(settings), SystemClock())
     scheduler = BackgroundScheduler(
         timezone=UTC,

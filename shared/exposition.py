@@ -16,6 +16,9 @@ class Exposition:
         """`healthy` says what is wrong, or None; `registry` is asked anew for each scrape."""
 
         class Handler(BaseHTTPRequestHandler):
+            def version_string(self) -> str:
+                return "OVN Pay"
+
             def do_GET(self) -> None:
                 if self.path.partition("?")[0] == "/metrics":
                     self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry()))

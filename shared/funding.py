@@ -198,7 +198,7 @@ def record(connection: sa.Connection, held: HeldTopup, outcome: Outcome | None, 
         _give_up(connection, held)
         return
     if isinstance(outcome, Rejected) and held.provider_id is None:
-        _fail(connection, held, f"{outcome.code}: {outcome.message}", now)
+        _fail(connection, held, outcome, now)
         return
     changes: dict[str, Any] = {"provider_id": None, "error": None, "attempts": held.attempts, "unsent": False}
     first_seconds = SETTLEMENT_FIRST_SECONDS.get(held.method, 1.0)
@@ -220,7 +220,7 @@ def record(connection: sa.Connection, held: HeldTopup, outcome: Outcome | None, 
         wait_seconds = outcome.retry_after_seconds
         changes["unsent"] = held.attempts == 1 and held.provider_id is None
     else:
-        changes["error"] = outcome.reason if isinstance(outcome, Unknown) else f"{outcome.code}: {outcome.message}"
+        changes["error"] = outcome.explanation if isinstance(outcome, Unknown) else f"{outcome.code}: {outcome.message}"
     connection.execute(
         sa.text("""
             UPDATE topups SET lease_token = NULL, lease_expires_at = NULL, last_error = :error,
@@ -243,14 +243,14 @@ def _give_up(connection: sa.Connection, held: HeldTopup) -> None:
     logger.error("topup.unresolved", topup=show(TRANSACTION, held.id), hint="ask Paystream whether it was made")
 
 
-def _fail(connection: sa.Connection, held: HeldTopup, why: str, now: datetime) -> None:
+def _fail(connection: sa.Connection, held: HeldTopup, outcome: Rejected, now: datetime) -> None:
     connection.execute(
         sa.text("""
             UPDATE topups SET status = 'failed', next_action_at = NULL, last_error = :why,
                 lease_token = NULL, lease_expires_at = NULL WHERE id = :id
         """),
-        {"id": held.id, "why": why},
+        {"id": held.id, "why": f"{outcome.code}: {outcome.message}"},
     )
     entry = ledger.Entry(held.wallet_id, TransferKind.TOPUP_FAIL, held.amount_cents, topup_id=held.id)
     ledger.post(connection, [entry], now)
-    logger.warning("topup.refused", topup=show(TRANSACTION, held.id), why=why)
+    logger.warning("topup.refused", topup=show(TRANSACTION, held.id), code=outcome.code)

@@ -37,6 +37,11 @@ def show(prefix: str, value: uuid.UUID) -> str:
     return f"{prefix}_" + "".join([pairs[(number >> shift) & 0x3FF] for shift in range(120, -1, -10)])
 
 
+def named(prefix: str, text: str) -> str:
+    """An id as an error may repeat it: what can't be one may be anything, a key in the wrong place too."""
+    return text if parse(prefix, text) is not None else "with such an id"
+
+
 def parse(prefix: str, text: str) -> uuid.UUID | None:
     """The id behind its public form; None for whatever cannot be one of ours (to a caller: unknown)."""
     head, separator, suffix = text.rpartition("_")

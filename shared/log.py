@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 
+from shared.masking import masked
 from shared.settings import Settings
 
 
@@ -18,10 +19,12 @@ def configure(settings: Settings, service: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    # Not the default traceback of a terminal: that one shows every local variable, keys and bodies among them.
+    pretty = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    renderer = pretty if console else structlog.processors.JSONRenderer()
     final = [structlog.processors.format_exc_info] if not console else []
     structlog.configure(
-        processors=[*shared, *final, renderer],
+        processors=[*shared, *final, renderer, _mask],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
@@ -29,7 +32,7 @@ def configure(settings: Settings, service: str) -> None:
     structlog.contextvars.bind_contextvars(service=service)
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *final, renderer],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *final, renderer, _mask],
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
@@ -38,3 +41,8 @@ def configure(settings: Settings, service: str) -> None:
     root.setLevel(level)
     for noisy in ("apscheduler", "alembic.runtime", "aiohttp.access"):
         logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
+
+
+def _mask(logger: Any, method: str, line: Any) -> str:
+    """The finished line without what looks like a secret."""
+    return masked(line)

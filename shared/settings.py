@@ -7,24 +7,40 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 
+from shared.production import refusals
+
 PREFIX = "OVNPAY_"
+URL_SCHEMES = {
+    "database_url": ("postgresql", "postgres", "postgresql+psycopg"),
+    "migration_database_url": ("postgresql", "postgres", "postgresql+psycopg"),
+    "redis_url": ("redis", "rediss", "unix"),
+    "paystream_url": ("https", "http"),
+}
 
 
 class SettingsError(Exception):
-    """A setting is missing or can't be read; the message says which and what it should look like."""
+    """A setting is missing, can't be read, or won't do; the message says which and what it should look like, and never
+    what it is: it may be a secret, or one that was put in the wrong place."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What an operator can set. Durations end in their unit."""
 
     environment: str = "development"
-    """`development` or `production`; production refuses the defaults of the secrets below."""
+    """`development` or `production`; production refuses secrets that are unset, short or well known, see
+    `shared/production.py`."""
 
     database_url: str
-    """PostgreSQL 15 or later, as `postgresql://user:password@host:port/name`."""
+    """PostgreSQL 15 or later, as `postgresql://user:password@host:port/name`. The user is a login in the group
+    `ovnpay_service`, which can add to the ledger but not change it, see `shared/migrations/grants.py`."""
+
+    migration_database_url: str = ""
+    """The same database as the owner of its tables, for `ovnpay migrate` and `ovnpay bootstrap` alone; left out:
+    `database_url`, and then the services own the tables too."""
 
     redis_url: str
     """Redis or Valkey for the doorbells, as `redis://host:port/0`. Losing what it holds costs latency only."""
@@ -119,10 +135,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.environment not in ("development", "production"):
             raise SettingsError("OVNPAY_ENVIRONMENT must be development or production")
+        for name, schemes in URL_SCHEMES.items():
+            if value := getattr(self, name):
+                _check_url(f"{PREFIX}{name.upper()}", value, schemes)
+        for name, other in (("paystream_test_key", "psk_live_"), ("paystream_live_key", "psk_test_")):
+            if getattr(self, name).startswith(other):
+                raise SettingsError(f"{PREFIX}{name.upper()} begins with {other}: it is the other mode's key")
         if self.environment == "production":
-            for name in ("key_pepper", "paystream_webhook_secret"):
-                if len(getattr(self, name)) < 32:
-                    raise SettingsError(f"{PREFIX}{name.upper()} must have at least 32 characters in production")
+            for refusal in refusals(self):
+                raise SettingsError(refusal)
+
+
+def _check_url(variable: str, value: str, schemes: tuple[str, ...]) -> None:
+    """Refuses what would be taken apart wrongly, and then be shown in an error: half a password as a host or a port."""
+    try:
+        address = urlsplit(value)
+        _ = address.port  # a ValueError where it is no number
+        readable = address.scheme in schemes and address.netloc.count("@") < 2
+    except ValueError:
+        readable = False
+    if not readable:
+        raise SettingsError(
+            f"{variable} should be {schemes[0]}://user:password@host:port/name; it can't be read as that "
+            "(in a password, write @ as %40, : as %3A, / as %2F, # as %23, ? as %3F)"
+        )
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
@@ -139,14 +175,17 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         if text is None and (path := environ.get(f"{variable}_FILE")):
             try:
                 text = Path(path).read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise SettingsError(f"{variable}_FILE names {path}, which can't be read: {error}") from error
+            except (OSError, UnicodeDecodeError) as error:
+                # Somebody may have put the secret where the file's name belongs.
+                named = path if path.startswith(("/", "./", "../", "~")) else "something that looks like no path"
+                why = error.strerror if isinstance(error, OSError) else "it is not text"
+                raise SettingsError(f"{variable}_FILE names {named}, which can't be read: {why}") from None
         if text is None:
             continue
         try:
             values[name] = msgspec.convert(text, kind, strict=False)
-        except msgspec.ValidationError as error:
-            raise SettingsError(f"{variable} should be {kind.__name__}, not {text!r}") from error
+        except msgspec.ValidationError:
+            raise SettingsError(f"{variable} should be {kind.__name__}, and what it is set to is not") from None
     for name in ("database_url", "redis_url"):
         if name not in values:
             raise SettingsError(f"{PREFIX}{name.upper()} is not set; `ovnpay up` sets it for a local system")

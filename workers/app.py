@@ -5,9 +5,8 @@ from collections.abc import Callable
 
 import dramatiq
 
-from shared import log, migrations
+from shared import log, startup
 from shared.broker import Bell, DoorbellBroker, broker_for
-from shared.db import wait_until_ready
 from shared.settings import Settings, load
 from workers.context import Context, current, open_context
 
@@ -20,7 +19,7 @@ def setup(settings: Settings | None = None) -> DoorbellBroker:
     log.configure(settings, "workers")
     broker = broker_for(settings, MessageMetrics())
     context = open_context(settings)
-    wait_until_ready(context.engine, revision=migrations.HEAD)
+    startup.ready(context.engine, settings)
     register_actors()
     return broker
 

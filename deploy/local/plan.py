@@ -42,6 +42,7 @@ PlanMaker = Callable[[Home, Mapping[str, str]], Plan]
 def make_plan(home: Home, environ: Mapping[str, str]) -> Plan:
     """The real system. Raises PortError or EmbeddedServerError when it can't be had as the environment asks."""
     database_url, redis_url = _given(environ, "OVNPAY_DATABASE_URL"), _given(environ, "OVNPAY_REDIS_URL")
+    owner_url = _given(environ, "OVNPAY_MIGRATION_DATABASE_URL")
     paystream_url = _given(environ, "OVNPAY_PAYSTREAM_URL")
     host = environ.get("OVNPAY_GATEWAY_HOST") or "127.0.0.1"
     not_ours = {"postgres": database_url, "valkey": redis_url, "paystream": paystream_url}
@@ -53,7 +54,7 @@ def make_plan(home: Home, environ: Mapping[str, str]) -> Plan:
         postgres = EmbeddedPostgres(home.path / "postgres", numbers["postgres"], log_path=home.log_path("postgres"))
         if not postgres.working_dir.exists():
             notes.append("the first start here sets up PostgreSQL, which takes a second")
-        database_url = postgres.url
+        database_url, owner_url = postgres.service_url, postgres.url
     if not redis_url:
         valkey = EmbeddedValkey(home.path / "valkey", numbers["valkey"], log_path=home.log_path("valkey"))
         redis_url = valkey.url
@@ -62,14 +63,16 @@ def make_plan(home: Home, environ: Mapping[str, str]) -> Plan:
     addresses = {
         "OVNPAY_GATEWAY_HOST": host,
         "OVNPAY_DATABASE_URL": database_url,
+        "OVNPAY_MIGRATION_DATABASE_URL": "",  # for the job that migrates alone
         "OVNPAY_REDIS_URL": redis_url,
         "OVNPAY_PAYSTREAM_URL": paystream_url or f"http://127.0.0.1:{numbers['paystream']}",
         **{port.variable: str(numbers[port.name]) for port in wanted},
     }
     environment = {**_with_secrets(secrets, environ), **addresses, MARK_VARIABLE: str(home.path)}
-    description = _describe(home, environment, gateway_url, numbers)
+    description = _describe(home, environment, owner_url, gateway_url, numbers)
     services = [server_service(server) for server in (postgres, valkey) if server]
-    services.append(_bootstrap(home, environment, description, secrets.get("credentials")))
+    as_owner = {**environment, "OVNPAY_MIGRATION_DATABASE_URL": owner_url}
+    services.append(_bootstrap(home, as_owner, description, secrets.get("credentials")))
     if not paystream_url:
         services.append(_paystream(home, environment, gateway_url))
     for name in ("workers", "scheduler"):
@@ -126,14 +129,15 @@ def _with_secrets(secrets: Mapping[str, Any], environ: Mapping[str, str]) -> dic
 
 
 def _describe(
-    home: Home, environment: Mapping[str, str], gateway_url: str, numbers: Mapping[str, int]
+    home: Home, environment: Mapping[str, str], owner_url: str, gateway_url: str, numbers: Mapping[str, int]
 ) -> dict[str, Any]:
     host = _reachable(environment["OVNPAY_GATEWAY_HOST"])
     names = ("gateway", "workers", "scheduler")
     return {
         "gateway": gateway_url,
         "paystream": environment["OVNPAY_PAYSTREAM_URL"],
-        "database_url": environment["OVNPAY_DATABASE_URL"],
+        "database_url": owner_url or environment["OVNPAY_DATABASE_URL"],
+        "service_database_url": environment["OVNPAY_DATABASE_URL"],
         "redis_url": environment["OVNPAY_REDIS_URL"],
         "metrics": {name: f"http://{host}:{numbers[f'{name} metrics']}/metrics" for name in names},
         "webhook_secret": environment["OVNPAY_PAYSTREAM_WEBHOOK_SECRET"],

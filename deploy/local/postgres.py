@@ -37,10 +37,11 @@ _SETTINGS = {
     "lc_messages": "C",
     "log_line_prefix": "%m [%p] ",
     "log_checkpoints": "off",
+    "log_error_verbosity": "terse",  # or the log has the whole row that a constraint refused
     "log_min_duration_statement": "-1",
 }
 
-# The role may do what the owner of a database in production may, and what tests and a developer need besides:
+# The owner may do what the owner of a database in production may, and what tests and a developer need besides:
 # databases of their own, statistics, checkpoints, ending another session.
 _FIRST_SQL = f"""\
 CREATE EXTENSION pg_stat_statements;
@@ -48,12 +49,23 @@ CREATE ROLE {_DATABASE} LOGIN CREATEDB PASSWORD '{{password}}' IN ROLE pg_monito
 CREATE DATABASE {_DATABASE} OWNER {_DATABASE};
 """
 
+# The groups that migrations give their privileges to, which the owner may not make; and the services' own login.
+_SERVICE_LOGIN = f"{_DATABASE}_app"
+_MAKE_ROLE = "DO $$ BEGIN IF to_regrole('{role}') IS NULL THEN CREATE ROLE {role}; END IF; END $$;\n"
+_ROLES_SQL = f"""\
+{"".join(_MAKE_ROLE.format(role=role) for role in (f"{_DATABASE}_service", f"{_DATABASE}_reader", _SERVICE_LOGIN))}\
+ALTER ROLE {_SERVICE_LOGIN} LOGIN PASSWORD '{{password}}';
+GRANT {_DATABASE}_service TO {_SERVICE_LOGIN};
+"""
+_ROLES_FILE = "ovnpay_roles_made"
+
 
 class EmbeddedPostgres(EmbeddedServer):
-    """One PostgreSQL server on 127.0.0.1 with the database and role `ovnpay`, UTF-8, byte order collation.
+    """One PostgreSQL server on 127.0.0.1 with the database `ovnpay`, its owner `ovnpay` and the services' login
+    `ovnpay_app`, UTF-8, byte order collation.
 
     `settings` are lines of postgresql.conf that win over ours (tests that need no durability: `fsync` off). The
-    password is made at the first start and kept, readable by the owner only, in the data folder.
+    passwords are made at the first start and kept, readable by the owner only, in the data folder.
     """
 
     name = "postgres"
@@ -73,8 +85,13 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def url(self) -> str:
-        """The application's URL: database and role `ovnpay`, no superuser."""
+        """The URL of the database's owner, who migrates; no superuser."""
         return f"postgresql://{_DATABASE}:{self._password()}@127.0.0.1:{self.port}/{_DATABASE}"
+
+    @property
+    def service_url(self) -> str:
+        """The services' URL: what `ovnpay_service` may."""
+        return f"postgresql://{_SERVICE_LOGIN}:{self._password('service_password')}@127.0.0.1:{self.port}/{_DATABASE}"
 
     @property
     def admin_url(self) -> str:
@@ -102,6 +119,8 @@ class EmbeddedPostgres(EmbeddedServer):
         if not (self.working_dir / "PG_VERSION").exists():
             self._create_cluster()
         self._remove_stale_pid_file()
+        if not (self.working_dir / _ROLES_FILE).exists():
+            self._make_roles()
         lines = [f"{name} = {_quoted(value)}" for name, value in {**self._settings, "port": str(self.port)}.items()]
         configuration = "\n".join(["# Written by OVN Pay at each start; changes here are lost.", *lines, ""])
         self._write_for_server(self.working_dir / "postgresql.conf", configuration)
@@ -118,14 +137,26 @@ class EmbeddedPostgres(EmbeddedServer):
         options = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         options += ["--username=postgres", "--auth=scram-sha-256", "--pwfile=/dev/stdin"]
         self._run("initdb", "-D", str(unfinished), "--no-sync", "--no-instructions", *options, text=self._password())
-        # fsync waits until everything is there: one pass over the files instead of one a file as it is made.
-        single_user = ["--single", "-F", "-j", "-D", str(unfinished)]
-        settings = ["-c", "shared_preload_libraries=pg_stat_statements", "-c", "log_checkpoints=off"]
-        # In template1, so that every database made later has the extension too; -j ends a statement by an empty line.
-        sql = _FIRST_SQL.format(password=self._password()).replace("\n", "\n\n")
-        self._run("postgres", *single_user, *settings, "template1", text=sql)
+        # -F: fsync waits until everything is there, one pass over the files instead of one a file as it is made.
+        # In template1, so that every database made later has the extension too.
+        self._run_sql(unfinished, _FIRST_SQL.format(password=self._password()) + self._roles_sql(), "-F")
         self._run("initdb", "-D", str(unfinished), "--sync-only")
+        self._write_for_server(unfinished / _ROLES_FILE, "")
         unfinished.rename(self.working_dir)
+
+    def _make_roles(self) -> None:
+        """Makes the roles in a cluster that was made before there were any."""
+        self._run_sql(self.working_dir, self._roles_sql())
+        self._write_for_server(self.working_dir / _ROLES_FILE, "")
+
+    def _roles_sql(self) -> str:
+        return _ROLES_SQL.format(password=self._password("service_password"))
+
+    def _run_sql(self, cluster: Path, sql: str, *options: str) -> None:
+        """Runs statements, one a line, in template1 of a server that nobody else uses."""
+        settings = ["-c", "shared_preload_libraries=pg_stat_statements", "-c", "log_checkpoints=off"]
+        command = ["postgres", "--single", *options, "-j", "-D", str(cluster), *settings, "template1"]
+        self._run(*command, text=sql.replace("\n", "\n\n"))  # -j ends a statement by an empty line
 
     def _remove_stale_pid_file(self) -> None:
         """Forget the pid of a killed server.
@@ -168,8 +199,8 @@ class EmbeddedPostgres(EmbeddedServer):
         nobody = pwd.getpwnam("nobody")
         return launch.User(nobody.pw_uid, nobody.pw_gid)
 
-    def _password(self) -> str:
-        path = self.data_dir / "password"
+    def _password(self, name: str = "password") -> str:
+        path = self.data_dir / name
         if not path.exists():
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -26,9 +26,9 @@ class Terminal:
         """A line of progress, with the seconds since the start."""
         self.line(f"{self.elapsed_seconds():5.1f} s  {text}", style)
 
-    def line(self, text: str = "", style: str = "") -> None:
-        """A line as it is."""
-        if self._log:
+    def line(self, text: str = "", style: str = "", *, is_logged: bool = True) -> None:
+        """A line as it is; one with a key in it is not logged."""
+        if self._log and is_logged:
             with contextlib.suppress(OSError):
                 self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n".encode())
         code = _STYLES.get(style) if self._coloured else None

@@ -144,9 +144,9 @@ def _say_addresses(stack: Mapping[str, Any], home: Home, terminal: Terminal) -> 
     terminal.line(f"  described    {home.stack_file}")
     terminal.line(f"  logs         {home.logs}")
     if key := stack.get("sandbox_key"):
-        terminal.line(f"  sandbox key  {key}", "strong")
+        terminal.line(f"  sandbox key  {key}", "strong", is_logged=False)
         terminal.line()
         terminal.line("Try it (README has the three commands that pay a first driver):")
         terminal.line()
-        terminal.line(f"  curl -s -H 'Authorization: Bearer {key}' {stack['gateway']}/api/v1/balance")
+        terminal.line(f"  curl -s -H 'Authorization: Bearer {key}' {stack['gateway']}/api/v1/balance", is_logged=False)
     terminal.line()

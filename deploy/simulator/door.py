@@ -125,11 +125,12 @@ class Door:
         payments = body.subjects() if body is not None else []
         once_key = f"{mode} {key or fingerprint.hex()}"
         faults = self._faults.of_call(_fault_endpoint(route), mode, payments, once_key) if mistake is None else []
+        repeated = f" You sent: {content.decode(errors='replace')}" if argument_of(faults, "repeat") is not None else ""
         for fault in faults:
             if name_of(fault) in BEFORE_PROCESSING:
-                return await self._fault_before(name_of(fault), request)
+                return await self._fault_before(name_of(fault), request, repeated)
         call = Call(mode, key, request.match_info, request.query, body)
-        answer = self._run(route, call, mistake or _rejection(faults, payments))
+        answer = self._run(route, call, mistake or _rejection(faults, payments, repeated))
         if key is not None and answer.status < 500:
             self._record.keep_answer(mode, key, fingerprint, answer.status, answer.body)
         await self._record.committed()
@@ -160,11 +161,11 @@ class Door:
         await self._record.committed()
         return Answer(status, body, {"Idempotent-Replayed": "true"})
 
-    async def _fault_before(self, name: str, request: web.Request) -> Answer | None:
+    async def _fault_before(self, name: str, request: web.Request, repeated: str) -> Answer | None:
         if name == "rate_limited":
             raise too_many("Too many requests with this key.", 1)
         if name == "error_500":
-            raise PaystreamError(500, "INTERNAL_ERROR", "Something went wrong.")
+            raise PaystreamError(500, "INTERNAL_ERROR", f"Something went wrong.{repeated}")
         await self._hold(request, self._options.fault_timeout_seconds)
         return None
 
@@ -208,11 +209,11 @@ def _fault_endpoint(route: Route) -> str:
     return "reads" if route.method == "GET" else route.endpoint
 
 
-def _rejection(faults: list[str], payments: list[Any]) -> PaystreamError | None:
+def _rejection(faults: list[str], payments: list[Any], repeated: str) -> PaystreamError | None:
     code = argument_of(faults, "reject")
     if code is None:
         return None
     if code == "INSUFFICIENT_BALANCE":
         required_cents = sum(payment.amount for payment in payments)
         return rejected(code, "The available balance does not cover this.", available=0, required=required_cents)
-    return rejected(code, "Paystream rejects this payment.")
+    return rejected(code, f"Paystream rejects this payment.{repeated}")

@@ -24,6 +24,7 @@ OF_A_CALL = {
     "error_500": None,
     "timeout_before_accept": None,
     "reject": "code",
+    "repeat": None,
     "error_500_after_accept": None,
     "timeout_after_accept": None,
     "slow": "seconds",

@@ -31,7 +31,7 @@ from gateway.state import REQUEST_ID, SCENARIO, SERVICES
 from shared import audit, broker, idempotency
 from shared.drivers.register import NewDriver, register
 from shared.errors import Invalid, NotFound, Refusal
-from shared.ids import DRIVER, PAYOUT, parse, show
+from shared.ids import DRIVER, PAYOUT, named, parse, show
 from shared.models.audit import Action
 from shared.payouts.accept import Order
 from shared.payouts.cancel import cancel
@@ -240,7 +240,9 @@ def by_id(texts: Sequence[str], act: Callable[[Sequence[uuid.UUID]], Mapping[uui
     answers = act(list(dict.fromkeys(payout_id for payout_id in ids if payout_id is not None)))
     shown: list[tuple[dict[str, Any], Refusal | None]] = []
     for text, payout_id in zip(texts, ids, strict=True):
-        outcome = answers[payout_id] if payout_id else NotFound(f"No payout {text[:100]}", code="PAYOUT_NOT_FOUND")
+        outcome = (
+            answers[payout_id] if payout_id else NotFound(f"No payout {named(PAYOUT, text)}", code="PAYOUT_NOT_FOUND")
+        )
         if isinstance(outcome, Refusal):
             status = outcome.details.get("status")
             shown.append(({"id": text, **({"status": status} if status else {})}, outcome))

@@ -32,7 +32,7 @@ PAGE: Final = """<!doctype html>
 START: Final = """SwaggerUIBundle({url: "openapi.json", dom_id: "#page", docExpansion: "list", deepLinking: true,
   persistAuthorization: true, displayRequestDuration: true, tryItOutEnabled: true, validatorUrl: null});
 """
-POLICY: Final = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+POLICY: Final = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 
 
 @cache

@@ -32,7 +32,7 @@ from gateway.state import REQUEST_ID, SCENARIO, SERVICES
 from shared import audit, broker, idempotency, prices
 from shared.clock import rfc3339
 from shared.errors import NotFound, Refusal
-from shared.ids import DRIVER, PAYOUT, new_id, parse, show
+from shared.ids import DRIVER, PAYOUT, named, new_id, parse, show
 from shared.lists import Page
 from shared.models.audit import Action
 from shared.models.payouts import PayoutStatus, Rail
@@ -210,7 +210,7 @@ async def get(request: web.Request) -> web.Response:
     if payout_id is not None:
         row = await request.app[SERVICES].read(lambda connection: reading.get(connection, wallet, payout_id))
     if row is None:
-        raise NotFound(f"No payout {text[:100]}", code="PAYOUT_NOT_FOUND")
+        raise NotFound(f"No payout {named(PAYOUT, text)}", code="PAYOUT_NOT_FOUND")
     return success(request, public(row))
 
 
@@ -275,7 +275,7 @@ def note_steps(
 
 
 def _decided(text: str, payout_id: uuid.UUID | None, answers: Mapping[uuid.UUID, PayoutRow | Refusal]) -> PayoutRow:
-    outcome = answers[payout_id] if payout_id else NotFound(f"No payout {text[:100]}", code="PAYOUT_NOT_FOUND")
+    outcome = answers[payout_id] if payout_id else NotFound(f"No payout {named(PAYOUT, text)}", code="PAYOUT_NOT_FOUND")
     if isinstance(outcome, Refusal):
         raise outcome
     return outcome

@@ -10,7 +10,7 @@ from gateway.operation import operation
 from gateway.state import SERVICES
 from shared.clock import rfc3339
 from shared.errors import NotFound
-from shared.ids import PAYOUT, parse
+from shared.ids import PAYOUT, named, parse
 from shared.payouts.timeline import Expected, timeline
 
 
@@ -27,7 +27,7 @@ async def get(request: web.Request) -> web.Response:
     if payout_id is not None:
         found = await request.app[SERVICES].read(lambda connection: timeline(connection, wallet, payout_id, now))
     if found is None:
-        raise NotFound(f"No payout {text[:100]}", code="PAYOUT_NOT_FOUND")
+        raise NotFound(f"No payout {named(PAYOUT, text)}", code="PAYOUT_NOT_FOUND")
     return success(
         request,
         {

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from shared.clock import rfc3339
 from shared.db import as_rows
 from shared.errors import NotFound
-from shared.ids import BATCH, show
+from shared.ids import BATCH, named, show
 
 BATCH_COLUMNS: Final = ", ".join(
     f"batches.{name}"
@@ -98,5 +98,5 @@ def locked(connection: sa.Connection, asked: Iterable[tuple[uuid.UUID, uuid.UUID
 
 def unknown(reference: uuid.UUID | str) -> NotFound:
     """The refusal for a batch that this wallet does not have."""
-    text = reference[:100] if isinstance(reference, str) else show(BATCH, reference)
+    text = named(BATCH, reference) if isinstance(reference, str) else show(BATCH, reference)
     return NotFound(f"No batch {text}", code="BATCH_NOT_FOUND")

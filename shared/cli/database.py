@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 
 from shared import keys, migrations
 from shared.clock import SystemClock
 from shared.db import DatabaseNotReady, engine_for, wait_until_ready
 from shared.ledger.reading import breaks
+from shared.migrations import grants
 from shared.models.organizations import DuplicateLoads, Mode
 from shared.organizations import Opening, open_organization, set_policy
 from shared.settings import Settings, SettingsError, load
@@ -38,10 +40,45 @@ def database() -> Iterator[tuple[Settings, sa.Engine]]:
         raise SystemExit(2) from None
 
 
+def _migrate() -> list[str]:
+    """Migrates as the owner; says on stderr what keeps the services from being somebody else. Returns what was done."""
+    try:
+        settings = load()
+        engine = engine_for(settings, "migrate", pool_size=1, url=settings.migration_database_url)
+        try:
+            wait_until_ready(engine, revision=None)
+            applied, missing = migrations.upgrade_with_grants(engine)
+        finally:
+            engine.dispose()
+        if missing:
+            print(f"ovnpay migrate: {missing}", file=sys.stderr)
+    except (SettingsError, DatabaseNotReady) as error:
+        print(f"ovnpay: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except sa.exc.ProgrammingError as error:
+        if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+            raise
+        print(
+            f"ovnpay migrate: {str(error.orig).strip()}: only the role that owns the tables can migrate; "
+            "set OVNPAY_MIGRATION_DATABASE_URL to its URL",
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from None
+    return applied
+
+
 def migrate() -> None:
     """Migrates and says what was done."""
-    with database() as (_, engine):
-        applied = migrations.upgrade(engine)
+    applied = _migrate()
+    with database() as (_, engine), engine.connect() as connection:
+        changeable = grants.changeable(connection)
+    if changeable:
+        print(
+            "ovnpay migrate: the services run as a role that can change the ledger, for OVNPAY_DATABASE_URL names the "
+            f"tables' owner or a superuser; give them a login in {grants.SERVICE}, and this command the owner by "
+            "OVNPAY_MIGRATION_DATABASE_URL",
+            file=sys.stderr,
+        )
     print(f"migrated: {', '.join(applied)}" if applied else f"nothing to do: at {migrations.HEAD}")
 
 
@@ -56,10 +93,9 @@ def bootstrap(*, as_json: bool) -> None:
         sandbox_key=kept.get("sandbox_key") or keys.generate(Mode.SANDBOX),
         production_key=kept.get("production_key") or keys.generate(Mode.PRODUCTION),
     )
-    with database() as (settings, engine):
-        migrations.upgrade(engine)
-        with engine.begin() as connection:
-            open_organization(connection, opening, settings.key_pepper, SystemClock().now())
+    _migrate()
+    with database() as (settings, engine), engine.begin() as connection:
+        open_organization(connection, opening, settings.key_pepper, SystemClock().now())
     credentials = {
         "sandbox_key": opening.sandbox_key,
         "production_key": opening.production_key,

@@ -12,6 +12,8 @@ from typing import Annotated, Final
 import msgspec
 from cryptography.fernet import Fernet
 
+from shared.masking import MASK
+
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
@@ -48,7 +50,21 @@ class Details(msgspec.Struct, omit_defaults=True, rename="camel"):
     bank_account: BankAccount
     identity: Identity | None = None
 
+    def taken_out_of(self, text: str) -> str:
+        """A text without any of the details: the provider's refusal may repeat them, and is kept and shown."""
+        account, identity = self.bank_account, self.identity
+        values = [account.account_number, account.routing_number, account.account_holder_name or ""]
+        if identity is not None:
+            values += [identity.first_name, identity.last_name, identity.date_of_birth, identity.ssn_last4 or ""]
+            values += [*identity.address.values(), *(identity.tos_acceptance or {}).values()]
+        for value in sorted(filter(None, values), key=len, reverse=True):
+            if len(value) >= DETAIL_LENGTH_MIN:
+                text = text.replace(value, MASK)
+        return text
 
+
+DETAIL_LENGTH_MIN: Final = 4
+"""Shorter ones, as the name of a state, are parts of common words."""
 _PURPOSE: Final = b"ovnpay driver details"
 
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from shared.drivers.rows import DriverRow, get
 from shared.errors import Conflict, NotFound
-from shared.ids import DRIVER, show
+from shared.ids import DRIVER, named, show
 
 
 class Changes(NamedTuple):
@@ -102,4 +102,4 @@ def delete(connection: sa.Connection, wallet_id: uuid.UUID, driver_id: uuid.UUID
 
 def unknown(reference: str) -> NotFound:
     """The refusal for a driver that this wallet does not have."""
-    return NotFound(f"No driver {reference[:100]}", code="DRIVER_NOT_FOUND")
+    return NotFound(f"No driver {named(DRIVER, reference)}", code="DRIVER_NOT_FOUND")

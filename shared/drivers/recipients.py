@@ -100,7 +100,7 @@ def record(connection: sa.Connection, held: HeldDriver, outcome: Outcome, now: d
         except UnexpectedAnswer as error:
             outcome = Unknown(str(error))
     if isinstance(outcome, Rejected) and held.recipient_id is not None and not held.passes_details:
-        outcome = Unknown(f"the question was refused: {outcome.code} {outcome.message}")
+        outcome = Unknown(f"the question was refused: {outcome.code}", outcome.message)
     if isinstance(outcome, Rejected):
         # A refused account leaves those that the provider has: it is asked about them.
         asked_at = now + timedelta(seconds=VERIFICATION_FIRST_SECONDS) if held.passes_details else None
@@ -113,7 +113,9 @@ def record(connection: sa.Connection, held: HeldDriver, outcome: Outcome, now: d
     elif isinstance(outcome, Throttled):
         changes["due"] = now + timedelta(seconds=outcome.retry_after_seconds)
     elif isinstance(outcome, Unknown):
-        changes |= {"due": now + timedelta(seconds=backoff_seconds(held.attempts)), "error": outcome.reason}
+        changes |= {"due": now + timedelta(seconds=backoff_seconds(held.attempts)), "error": outcome.explanation}
+    if changes["error"] is not None and held.sealed_details is not None:
+        changes["error"] = unseal(held.sealed_details, pepper).taken_out_of(changes["error"])
     connection.execute(
         sa.text("""
             UPDATE drivers SET lease_token = NULL, lease_expires_at = NULL,

@@ -3,10 +3,14 @@
 Every migration runs with a lock timeout, so that it gives up rather than queue up the whole service behind it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import sqlalchemy as sa
+
+from shared.migrations import grants
 
 HERE = Path(__file__).parent
 LOCK_TIMEOUT = "4s"
@@ -36,14 +40,32 @@ def current(connection: sa.Connection) -> str | None:
 
 
 def upgrade(engine: sa.Engine, revision: str = HEAD) -> list[str]:
-    """Brings the database to `revision`, in one transaction. Returns the revisions applied, in order.
+    """Brings the database to `revision`, and the roles to what `grants` says, in one transaction. Returns the
+    revisions applied, in order.
 
     Raises:
         sqlalchemy.exc.OperationalError: a lock was not free in time; nothing was changed, try again.
     """
-    with engine.connect() as connection:
-        if current(connection) == revision:
-            return []
+    return upgrade_with_grants(engine, revision)[0]
+
+
+def upgrade_with_grants(engine: sa.Engine, revision: str = HEAD) -> tuple[list[str], str | None]:
+    """The same; also returns what a person has to do before the roles can be told apart, None: nothing."""
+    with _transaction(engine) as connection:
+        applied = [] if current(connection) == revision else _upgrade(connection, revision)
+        return applied, grants.apply(connection)
+
+
+@contextmanager
+def _transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+        connection.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
+        yield connection
+
+
+def _upgrade(connection: sa.Connection, revision: str) -> list[str]:
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
@@ -51,17 +73,13 @@ def upgrade(engine: sa.Engine, revision: str = HEAD) -> list[str]:
     script = _script()
     assert isinstance(script, ScriptDirectory)
     applied: list[str] = []
-    with engine.begin() as connection:
-        connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
-        connection.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'"))
-        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
 
-        def steps(heads: tuple[str, ...], context: MigrationContext) -> list[object]:
-            found = script._upgrade_revs(revision, heads)  # type: ignore[arg-type]
-            applied.extend(step.revision.revision for step in found)
-            return list(found)
+    def steps(heads: tuple[str, ...], context: MigrationContext) -> list[object]:
+        found = script._upgrade_revs(revision, heads)  # type: ignore[arg-type]
+        applied.extend(step.revision.revision for step in found)
+        return list(found)
 
-        context = MigrationContext.configure(connection, opts={"fn": steps})
-        with Operations.context(context):
-            context.run_migrations()
+    context = MigrationContext.configure(connection, opts={"fn": steps})
+    with Operations.context(context):
+        context.run_migrations()
     return applied

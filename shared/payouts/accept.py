@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from shared import customer_events, ledger, prices
 from shared.db import as_rows
 from shared.errors import Conflict, InsufficientFunds, Invalid, NotFound, NotPayable, Refusal
-from shared.ids import DRIVER, PAYOUT, show
+from shared.ids import DRIVER, PAYOUT, named, show
 from shared.models.ledger import TransferKind
 from shared.models.organizations import DuplicateLoads
 from shared.models.payouts import PayoutStatus, Rail
@@ -241,7 +241,7 @@ def checked(order: Order, known: Known, live: Mapping[Load, uuid.UUID], now: dat
     """The payout that an order becomes, funds aside; raises a Refusal that says why not."""
     driver = known.drivers.get((order.wallet_id, order.driver_id)) if order.driver_id else None
     if driver is None:
-        raise NotFound(f"No driver {order.driver_reference}", code="DRIVER_NOT_FOUND", field="driverId")
+        raise NotFound(f"No driver {named(DRIVER, order.driver_reference)}", code="DRIVER_NOT_FOUND", field="driverId")
     pending = order.scenario is Scenario.KYC_PENDING
     refusal = not_payable(*(("pending", "pending") if pending else (driver.status, driver.kyc_status)))
     if refusal is not None:

@@ -56,11 +56,12 @@ def record(
         _forget_sending(connection, held)
     else:
         assert isinstance(outcome, Unknown)
-        status, message, wait_seconds = "unknown", outcome.reason, backoff_seconds(held.attempts)
+        status, message, wait_seconds = "unknown", outcome.explanation, backoff_seconds(held.attempts)
     due = now + timedelta(seconds=wait_seconds)
     taken = _close(connection, held, status, next_action_at=due, error=("", message), unclear_at=now)
     if taken:
-        logger.warning("submission.again", submission=_name(held), status=status, why=message, in_seconds=wait_seconds)
+        why = outcome.reason if isinstance(outcome, Unknown) else message
+        logger.warning("submission.again", submission=_name(held), status=status, why=why, in_seconds=wait_seconds)
     return Recorded([], [])
 
 

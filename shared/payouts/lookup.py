@@ -74,5 +74,5 @@ def _older(page: list[Any], since: datetime) -> bool:
 
 def _answered(outcome: Outcome) -> Outcome:
     if isinstance(outcome, Rejected):
-        return Unknown(f"the question was refused: {outcome.code} {outcome.message}")
+        return Unknown(f"the question was refused: {outcome.code}", outcome.message)
     return outcome

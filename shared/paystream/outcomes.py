@@ -5,6 +5,7 @@ calling something failed is what must be certain.
 """
 
 import math
+import re
 from typing import Any, Final, NamedTuple
 
 
@@ -33,6 +34,14 @@ class Unknown(NamedTuple):
     """It may have been done: ask again with the same key, or look it up; never a new key, never "failed"."""
 
     reason: str
+    """In our words, with the provider's code at most: it may be logged."""
+    said: str = ""
+    """The provider's words, which may repeat what it was sent: for the row, never for a log."""
+
+    @property
+    def explanation(self) -> str:
+        """Both, as a row keeps it."""
+        return f"{self.reason}: {self.said}" if self.said else self.reason
 
 
 Outcome = Accepted | Rejected | Throttled | Unknown
@@ -44,6 +53,7 @@ Not among them, so asked again with the same key: 401 and 403 (our credentials a
 409 (another call with the key is under way), 425, every 5xx, and whatever we do not know.
 """
 
+_CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 RETRY_AFTER_DEFAULT_SECONDS: Final = 5.0
 RETRY_AFTER_MAX_SECONDS: Final = 3600.0
 
@@ -59,13 +69,14 @@ def judge(status: int, body: Any, retry_after: str | None) -> Outcome:
         return Accepted(content["data"], cursor if isinstance(cursor, str) else None)
     error = content.get("error")
     error = error if isinstance(error, dict) else {}
-    code = _text(error.get("code")) or f"HTTP_{status}"
+    code = _text(error.get("code"))
+    code = code if _CODE.fullmatch(code) else f"HTTP_{status}"
     message = _text(error.get("message")) or f"Paystream answered {status}"
     if status == 429:
         return Throttled(_seconds(retry_after))
     if status in DEFINITE_REJECTIONS and error.get("code"):
         return Rejected(code, message)
-    return Unknown(f"{status} {code}: {message}")
+    return Unknown(f"{status} {code}", message)
 
 
 def _text(value: Any) -> str:

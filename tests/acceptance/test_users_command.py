@@ -15,7 +15,10 @@ def _users(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def _ovnpay(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"OVNPAY_DATABASE_URL": stack["database_url"], "OVNPAY_REDIS_URL": stack["redis_url"]}
+    environment = os.environ | {
+        "OVNPAY_DATABASE_URL": stack["service_database_url"],
+        "OVNPAY_REDIS_URL": stack["redis_url"],
+    }
     command = [sys.executable, "-m", "shared.cli", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 

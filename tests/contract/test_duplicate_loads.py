@@ -366,7 +366,7 @@ def test_policy_is_set_on_the_command_line(crowded_stack: Stack, organization: O
 def _settings(stack: Stack) -> dict[str, str]:
     """What every command of ours wants to be told; of it, this one needs the database."""
     return {
-        "OVNPAY_DATABASE_URL": stack["database_url"],
+        "OVNPAY_DATABASE_URL": stack["service_database_url"],
         "OVNPAY_REDIS_URL": stack["redis_url"],
         "OVNPAY_PAYSTREAM_URL": stack["paystream"],
         "OVNPAY_PAYSTREAM_TEST_KEY": stack["paystream_keys"]["test"],

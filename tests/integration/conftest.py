@@ -77,6 +77,21 @@ def engine(settings: Settings) -> Iterator[sa.Engine]:
     engine.dispose()
 
 
+@pytest.fixture
+def empty(settings: Settings, postgres: EmbeddedPostgres) -> Iterator[sa.Engine]:
+    """An engine on a new, empty database."""
+    url = sa.make_url(postgres.url)
+    server = engine_for(settings, "tests", isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.execute(sa.text("DROP DATABASE IF EXISTS empty WITH (FORCE)"))
+        connection.execute(sa.text("CREATE DATABASE empty"))
+    server.dispose()
+    renamed = url.set(database="empty").render_as_string(hide_password=False)
+    engine = engine_for(settings, "tests", url=renamed)
+    yield engine
+    engine.dispose()
+
+
 class HandClock:
     """A clock that is set by hand."""
 

@@ -246,3 +246,18 @@ def test_a_refused_account_is_forgotten_and_said(world: World) -> None:
         row = get(connection, world.wallet_id, driver_id)
     assert row is not None
     assert row.last_error == "VALIDATION_ERROR: no such routing number"
+
+
+def test_a_refusal_that_repeats_the_account_is_kept_without_it(world: World) -> None:
+    """The provider's words are shown to the customer and stay in a row: the number must not be in them."""
+    # Given a driver whose account is on its way
+    driver_id = world.driver()
+    account = BankAccount("000987654321", "021000021", account_holder_name="Ada Driver")
+    sealed = seal(Details(account), PEPPER)
+    on_its_way = "UPDATE drivers SET sealed_details = :sealed, next_action_at = now() WHERE id = :id"
+    world.execute(on_its_way, id=driver_id, sealed=sealed)
+    # When the provider refuses it, and says it all again
+    told(world, driver_id, Rejected("BAD_ACCOUNT", "000987654321 at 021000021 is not Ada Driver's"))
+    # Then the row has the refusal, and none of the details
+    [(error,)] = world.rows("SELECT last_error FROM drivers WHERE id = :id", id=driver_id)
+    assert error == "BAD_ACCOUNT: … at … is not …'s"

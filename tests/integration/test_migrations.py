@@ -1,36 +1,17 @@
 """Migrations: they make exactly the tables that the models describe, once."""
 
 import inspect
-from collections.abc import Iterator
 
-import msgspec
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from deploy.local.postgres import EmbeddedPostgres
 from shared import migrations
-from shared.db import DatabaseNotReady, engine_for, wait_until_ready
+from shared.db import DatabaseNotReady, wait_until_ready
 from shared.models import Base
-from shared.settings import Settings
 
 REVISIONS = sorted(path.name[:4] for path in (migrations.HERE / "versions").glob("[0-9]*.py"))
-
-
-@pytest.fixture
-def empty(settings: Settings, postgres: EmbeddedPostgres) -> Iterator[sa.Engine]:
-    """An engine on a new, empty database."""
-    url = sa.make_url(postgres.url)
-    server = engine_for(settings, "tests", isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.execute(sa.text("DROP DATABASE IF EXISTS empty WITH (FORCE)"))
-        connection.execute(sa.text("CREATE DATABASE empty"))
-    server.dispose()
-    renamed = url.set(database="empty").render_as_string(hide_password=False)
-    engine = engine_for(msgspec.structs.replace(settings, database_url=renamed), "tests")
-    yield engine
-    engine.dispose()
 
 
 def test_the_tables_are_those_of_the_models(empty: sa.Engine) -> None:

@@ -23,6 +23,8 @@ BASE = (
     "models",
     "db",
     "settings",
+    "production",
+    "masking",
     "ids",
     "clock",
     "errors",

@@ -126,3 +126,27 @@ def test_the_home_is_the_projects_from_any_folder_in_it(tmp_path: Path, monkeypa
 
     assert Home.find({}).path == tmp_path.resolve() / ".ovnpay"
     assert Home.find({"OVNPAY_HOME": str(tmp_path / "other")}).path == tmp_path.resolve() / "other"
+
+
+def test_only_the_job_that_migrates_is_the_databases_owner(home: Home) -> None:
+    plan = make_plan(home, _ANY_PORTS)
+    environments = {service.name: service.environment for service in plan.services}
+
+    assert environments["bootstrap"]["OVNPAY_MIGRATION_DATABASE_URL"].startswith("postgresql://ovnpay:")
+    assert plan.description["database_url"] == environments["bootstrap"]["OVNPAY_MIGRATION_DATABASE_URL"]
+    for name in ("bootstrap", "gateway", "workers", "scheduler"):
+        assert environments[name]["OVNPAY_DATABASE_URL"] == plan.description["service_database_url"]
+        assert environments[name]["OVNPAY_DATABASE_URL"].startswith("postgresql://ovnpay_app:")
+    owners = json.dumps(environments["bootstrap"]["OVNPAY_MIGRATION_DATABASE_URL"])
+    assert [name for name, given in environments.items() if owners in json.dumps(dict(given))] == ["bootstrap"]
+
+
+def test_given_servers_may_have_an_owner_too(home: Home) -> None:
+    given = {"OVNPAY_DATABASE_URL": "postgresql://app@elsewhere/pay", "OVNPAY_REDIS_URL": "redis://elsewhere/0"}
+    owner = {"OVNPAY_MIGRATION_DATABASE_URL": "postgresql://owner@elsewhere/pay"}
+
+    services = planned(home, **given, **owner)
+
+    assert services["bootstrap"].environment["OVNPAY_MIGRATION_DATABASE_URL"] == "postgresql://owner@elsewhere/pay"
+    assert services["gateway"].environment["OVNPAY_MIGRATION_DATABASE_URL"] == ""
+    assert planned(home, **given)["bootstrap"].environment["OVNPAY_MIGRATION_DATABASE_URL"] == ""

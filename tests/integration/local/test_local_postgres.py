@@ -176,3 +176,19 @@ def test_a_root_that_can_not_change_the_user_says_what_to_do(tmp_path: Path, mon
 
     with pytest.raises(EmbeddedServerError, match="run as an ordinary user, or set OVNPAY_DATABASE_URL"):
         EmbeddedPostgres(tmp_path / "postgres").start()
+
+
+def test_the_services_have_a_login_of_their_own_in_an_older_folder_too(postgres_dir: Path) -> None:
+    # Given a folder of before there were roles
+    with EmbeddedPostgres(postgres_dir) as postgres:
+        execute(postgres.admin_url, "DROP ROLE ovnpay_app, ovnpay_service, ovnpay_reader")
+    (postgres_dir / "cluster" / "ovnpay_roles_made").unlink()
+    (postgres_dir / "service_password").unlink(missing_ok=True)
+
+    for _ in range(2):
+        with EmbeddedPostgres(postgres_dir) as postgres:
+            who = "SELECT current_user::text, pg_has_role('ovnpay_service', 'USAGE'), pg_has_role('ovnpay', 'MEMBER')"
+            assert query(postgres.service_url, who) == ("ovnpay_app", True, False)
+            assert query(postgres.url, "SELECT current_user::text") == ("ovnpay",)
+        # ... nor does it matter that the start was interrupted before it could note that
+        (postgres_dir / "cluster" / "ovnpay_roles_made").unlink()

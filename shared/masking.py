@@ -1,0 +1,27 @@
+"""What looks like a secret, and how it is shown where it must not be: the second line of defence of every log.
+
+The first is that nothing secret is given to a logger. This one is for what libraries and strangers say.
+"""
+
+import re
+from typing import Final
+
+_SECRETS: Final = re.compile(
+    r"(?P<key>\b(?:ovnp_(?:sbox|prod|sess)|psk_(?:test|live)|whsec)_)[0-9A-Za-z_-]{6,}"
+    r"|(?P<scheme>\b(?:Bearer|Basic)\s+)[^\s'\"\\,;]{6,}"
+    r"|(?P<url>\b[a-z][a-z0-9+]{0,20}://[^\s:/@'\"]{0,64}:)[^\s/@'\"]+(?=@)"
+    r"|(?P<email>)\b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+",
+    re.IGNORECASE,
+)
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_\[\]-]{0,63}")
+MASK: Final = "…"
+
+
+def masked(text: str) -> str:
+    """The text without API keys, tokens, provider keys, passwords in URLs, and email addresses."""
+    return _SECRETS.sub(lambda found: "".join(part or "" for part in found.groups()) + MASK, text)
+
+
+def name_shown(text: str) -> str:
+    """A field's name as an error may repeat it: as it is where it can be one, and is no key put in the wrong place."""
+    return text if _NAME.fullmatch(text) and masked(text) == text else MASK

@@ -1,0 +1,158 @@
+"""The canary: marked secrets go through every route and every failure, and nothing that stays has any of them.
+
+Keys, passwords and bank details are in no log, metric, Redis key or message, and no error; what a driver told us is in
+no log either, and shown by the routes that are there to show it. The table of what was looked for where is printed.
+"""
+
+import itertools
+import os
+import re
+import signal
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from gateway.routes import ROUTES
+from tests.acceptance.asking import until
+from tests.acceptance.provider import Provider
+from tests.acceptance.stack import Stack
+from tests.contract.canary import table
+from tests.contract.canary_carrier import Canary
+
+WRITES = r"POST /api/v1/(drivers|payouts|payouts/instant|batches|funding/topup|auth/login|developer/keys|webhooks/\w+)"
+
+
+@contextmanager
+def broken_database(stack: Stack) -> Iterator[None]:
+    """While this lasts no row can be written, and each refusal of the database shows the whole row."""
+    with psycopg.connect(stack["database_url"], autocommit=True) as owner:
+        tables = [
+            str(name)
+            for (name,) in owner.execute("select tablename from pg_tables where tableowner = current_user").fetchall()
+        ]
+        try:
+            for name in tables:  # each in a transaction of its own, for the services hold some of them
+                owner.execute(f"alter table {name} add constraint canary check (false) not valid")
+            yield
+        finally:
+            for name in tables:
+                owner.execute(f"alter table {name} drop constraint if exists canary")
+
+
+@contextmanager
+def silent_redis(stack: Stack) -> Iterator[None]:
+    """While this lasts Redis does not answer."""
+    pid = stack.pid("valkey")
+    assert pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _files(folder: Path) -> Iterator[bytes]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield path.read_bytes()
+
+
+def _database(stack: Stack) -> Iterator[bytes]:
+    with psycopg.connect(stack["database_url"]) as owner:
+        names = owner.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()
+        for (name,) in names:
+            for (row,) in owner.execute(f"select {name}::text from {name}"):
+                yield str(row).encode()
+
+
+def _metrics(stack: Stack) -> Iterator[bytes]:
+    for url in stack["metrics"].values():
+        with urllib.request.urlopen(url) as answer:
+            yield answer.read()
+
+
+@pytest.fixture(scope="module")
+def canary(crowded_stack: Stack) -> Canary:
+    """Everything done, well and badly."""
+    canary = Canary(crowded_stack)
+    canary.everything_done_once()
+    right = list(canary.pushing.sent)
+    canary.the_provider_fails(Provider(crowded_stack["paystream"]))
+    with silent_redis(crowded_stack):
+        canary.pushing.ask("POST /api/v1/drivers", canary.new_driver(), token=canary.key)
+    before = len(canary.pushing.heard)
+    with broken_database(crowded_stack):
+        for route, piece in right:
+            canary.pushing.raw(route, piece, route.partition(" ")[0])
+        until(lambda: "canary" in (crowded_stack.home / "logs" / "workers.log").read_text(), "workers stumble over it")
+    canary.refused_by_the_database = canary.pushing.heard[before:]
+    canary.mistakes_beyond_form()
+    canary.pushing.sweep({"key": canary.key, "session": canary.owner.token})
+    canary.what_can_be_done_once()
+    return canary
+
+
+def test_every_secret_went_everywhere(canary: Canary) -> None:
+    """The routes by their successes and their errors; no secret was left out; the database really failed."""
+    named = {f"{route.method} {route.path}" for route in ROUTES}
+    successes = {heard.route for heard in canary.pushing.heard if 0 < heard.status < 400}
+    errors = {heard.route for heard in canary.pushing.heard if heard.status >= 400}
+    assert named - successes == set()
+    assert named - errors - {"GET /health", "GET /openapi.json", "GET /docs", "GET /docs/{file}"} == set()
+    assert [one.name for one in canary.pushing.secrets if one.pushed and canary.pushing.times[one.name] < 1000] == []
+    failed = {heard.route for heard in canary.refused_by_the_database if heard.status >= 500}
+    assert failed >= {route for route, _ in canary.pushing.sent if re.fullmatch(WRITES, route)}, failed
+    assert not [heard for heard in canary.pushing.heard if heard.status == 0 and "hung up" not in heard.route]
+
+
+def test_none_of_it_stays_anywhere(canary: Canary, request: pytest.FixtureRequest) -> None:
+    """Nothing is found, in any form of any secret."""
+    home = canary.stack.home
+    places: dict[str, list[bytes]] = {
+        "logs": list(_files(home / "logs")),
+        "metrics": list(_metrics(canary.stack)),
+        "Redis": list(_files(home / "valkey")),
+        "errors": list(canary.pushing.answers(errors=True)),
+    }
+    found = canary.pushing.found(places)
+    places |= {"successes": [], "database": list(_database(canary.stack))}
+    for secret in canary.pushing.secrets:
+        others = list(canary.pushing.answers(errors=False, of=secret))
+        places["successes"] = max(places["successes"], others, key=len)
+        looked = {"successes": others} | ({} if secret.kept else {"database": places["database"]})
+        for (name, place), count in canary.pushing.found(looked).items():
+            if name == secret.name:
+                found[name, place] = count
+    rows: list[tuple[object, ...]] = [("secret", "sent", *places)]
+    rows += [
+        (
+            secret.name,
+            canary.pushing.times[secret.name],
+            *(found.get((secret.name, place), "shown") for place in places),
+        )
+        for secret in canary.pushing.secrets
+    ]
+    rows.append(("bytes searched", "", *(sum(map(len, texts)) for texts in places.values())))
+    lines = table(rows, lambda at: 32 if at == 0 else 11)
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        print("", f"{len(canary.pushing.heard)} requests to {len(ROUTES)} routes", *lines, sep="\n")
+    assert all(sum(map(len, texts)) > 1000 for texts in places.values())
+    assert {at: count for at, count in found.items() if count} == {}, _where(canary, places)
+
+
+def _where(canary: Canary, places: dict[str, list[bytes]]) -> str:
+    """The first lines in which something was found."""
+    hits = []
+    for place, texts in places.items():
+        for secret in canary.pushing.secrets:
+            if place == "successes":
+                texts = list(canary.pushing.answers(errors=False, of=secret))
+            lines = itertools.chain.from_iterable(text.splitlines() for text in texts)
+            hit = next((line for line in lines for form in secret.forms() if form in line), None)
+            if hit is not None and not (place == "database" and secret.kept):
+                hits.append(f"{place}: {secret.name}: {hit[:300]!r}")
+    return "\n".join(hits)

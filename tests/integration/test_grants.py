@@ -1,0 +1,260 @@
+"""The three roles: the services can't change the ledger, readers can't write or see hashes, and both can do their work.
+
+Everything here asks the real database as the role in question; that the services can do all of theirs is proven by the
+running systems of the other suites, whose services use the same login.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+import psycopg
+import pytest
+import sqlalchemy as sa
+from structlog.testing import capture_logs
+
+from deploy.local.postgres import EmbeddedPostgres
+from shared import migrations, startup
+from shared.cli.database import migrate
+from shared.db import engine_for
+from shared.ledger.reading import breaks
+from shared.migrations import grants
+from shared.models import Base
+from shared.settings import Settings
+from tests.integration.conftest import World
+
+SECRET = "f3a1c97be2d04586" * 2
+SECRET_WORDS = ("hash", "secret", "sealed", "password", "pepper", "token_")
+NO_SECRETS = {"submissions.lease_token", "drivers.lease_token", "topups.lease_token", "provider_events.body_sha256"}
+
+
+@pytest.fixture
+def service(settings: Settings, postgres: EmbeddedPostgres, engine: sa.Engine) -> Iterator[sa.Engine]:
+    """The database as the services see it."""
+    made = engine_for(settings, "tests", url=postgres.service_url)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def reader(settings: Settings, postgres: EmbeddedPostgres, engine: sa.Engine) -> Iterator[sa.Engine]:
+    """The database as somebody in the readers' group sees it."""
+    with psycopg.connect(postgres.admin_url, autocommit=True) as admin:
+        admin.execute("DROP ROLE IF EXISTS a_reader")
+        admin.execute("CREATE ROLE a_reader LOGIN PASSWORD 'x' IN ROLE ovnpay_reader")
+    url = sa.make_url(postgres.url).set(username="a_reader", password="x")
+    made = engine_for(settings, "tests", url=url.render_as_string(hide_password=False))
+    yield made
+    made.dispose()
+
+
+def refused(engine: sa.Engine, statement: str) -> bool:
+    """Whether the role may not do that; any other reason to fail is raised."""
+    with engine.connect() as connection:
+        try:
+            connection.execute(sa.text(statement))
+        except sa.exc.ProgrammingError as error:
+            if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+                raise
+            return True
+        finally:
+            connection.rollback()
+    return False
+
+
+def test_every_table_has_its_grants(engine: sa.Engine) -> None:
+    """The table of grants, the models and the database speak of the same tables."""
+    assert set(grants.TABLES) == {*Base.metadata.tables, "alembic_version"}
+    with engine.connect() as connection:
+        assert set(grants.TABLES) == set(sa.inspect(connection).get_table_names())
+
+
+def test_what_is_append_only_by_trigger_is_so_by_grant(engine: sa.Engine) -> None:
+    """A migration that declares a table append-only has to say so in the table of grants too, and the other way."""
+    with engine.connect() as connection:
+        by_trigger = connection.scalars(
+            sa.text("SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgfoid = 'refuse_change'::regproc")
+        )
+        assert {"transfers", "payout_transitions", "customer_events"} <= set(grants.APPEND_ONLY)
+        assert set(by_trigger) == set(grants.APPEND_ONLY)
+
+
+def test_the_database_has_exactly_these_grants(engine: sa.Engine) -> None:
+    """Nothing is left of earlier grants, and nobody else has any."""
+    with engine.connect() as connection:
+        found = connection.execute(
+            sa.text("""
+                SELECT relname, coalesce(pg_roles.rolname, 'everybody'), privilege_type
+                FROM pg_class, aclexplode(relacl) LEFT JOIN pg_roles ON pg_roles.oid = grantee
+                WHERE relnamespace = 'public'::regnamespace AND relname = ANY(:tables) AND grantee <> relowner
+            """),
+            {"tables": list(grants.TABLES)},
+        )
+        wanted = {
+            (table, grants.SERVICE, privilege) for table, grant in grants.TABLES.items() for privilege in grant.service
+        } | {(table, grants.READER, "SELECT") for table, grant in grants.TABLES.items() if not grant.hidden}
+        assert {tuple(row) for row in found} == wanted
+
+
+@pytest.mark.parametrize("table", grants.APPEND_ONLY)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE {table} SET {column} = {column} WHERE false",
+        "DELETE FROM {table} WHERE false",
+        "TRUNCATE {table}",
+        "ALTER TABLE {table} DISABLE TRIGGER ALL",
+        "DROP TRIGGER append_only ON {table}",
+        "DROP TABLE {table}",
+        "ALTER TABLE {table} ADD COLUMN x int",
+    ],
+)
+def test_the_services_can_not_change_the_ledger(service: sa.Engine, table: str, statement: str) -> None:
+    """Not by a statement, and not by taking the trigger away that would refuse it."""
+    column = next(iter(Base.metadata.tables[table].columns)).name
+    assert refused(service, statement.format(table=table, column=column))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE theirs (id int)",
+        "CREATE FUNCTION theirs() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE SCHEMA theirs",
+        "CREATE ROLE theirs",
+        "CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        "ALTER FUNCTION refuse_change() OWNER TO ovnpay_app",
+        "CREATE TRIGGER theirs BEFORE INSERT ON transfers EXECUTE FUNCTION refuse_change()",
+        "SET session_replication_role = replica",  # would switch triggers off
+        "SET ROLE ovnpay",
+        "UPDATE prices SET flat_cents = 0",
+        "UPDATE alembic_version SET version_num = '0001'",
+        "TRUNCATE sessions",
+        "DELETE FROM payouts",
+    ],
+)
+def test_the_services_can_not_help_themselves_to_more(service: sa.Engine, statement: str) -> None:
+    """No tables, functions or roles of their own, no prices, no mass deletion."""
+    assert refused(service, statement)
+
+
+def test_readers_see_everything_but_what_opens_something(reader: sa.Engine, world: World) -> None:
+    """The ledger can be proven by a reader; hashes and sealed details can't be read, nor anything written."""
+    with reader.connect() as connection:
+        assert isinstance(breaks(connection), list)
+        for table, grant in grants.TABLES.items():
+            seen = [
+                column
+                for (column,) in connection.execute(
+                    sa.text("""
+                        SELECT attname FROM pg_attribute WHERE attrelid = CAST(:table AS regclass) AND attnum > 0
+                               AND has_column_privilege(attrelid, attnum, 'SELECT')
+                    """),
+                    {"table": table},
+                )
+            ]
+            connection.execute(sa.text(f"SELECT {', '.join(seen)} FROM {table} LIMIT 1"))
+            if table in Base.metadata.tables:
+                assert {*seen, *grant.hidden} == set(Base.metadata.tables[table].columns.keys())
+            secret = {name for name in seen if any(word in name for word in SECRET_WORDS)}
+            assert {f"{table}.{name}" for name in secret} <= NO_SECRETS
+    for table, grant in grants.TABLES.items():
+        for column in grant.hidden:
+            assert refused(reader, f"SELECT {column} FROM {table}")
+        if grant.hidden:
+            assert refused(reader, f"SELECT * FROM {table}")
+        assert refused(reader, f"DELETE FROM {table}")
+        assert refused(reader, f"INSERT INTO {table} DEFAULT VALUES")
+    assert refused(reader, "UPDATE payouts SET held_reason = NULL")
+    assert refused(reader, "CREATE TABLE theirs (id int)")
+
+
+def test_grants_are_mended_by_the_next_migration(engine: sa.Engine) -> None:
+    """Whatever somebody gave by hand is taken back."""
+    with engine.begin() as connection:
+        connection.execute(sa.text("GRANT ALL ON transfers TO ovnpay_service, ovnpay_reader, PUBLIC"))
+    assert migrations.upgrade_with_grants(engine) == ([], None)
+    test_the_database_has_exactly_these_grants(engine)
+
+
+def test_where_roles_are_missing_and_can_not_be_made_a_sentence_says_what_to_type(
+    postgres: EmbeddedPostgres, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tables are migrated all the same; who may create roles makes them by himself."""
+    monkeypatch.setattr(grants, "SERVICE", "ovnpay_service_to_come")
+    with engine.begin() as connection:
+        assert grants.apply(connection) == grants.ROLES_MISSING
+        assert connection.scalar(sa.text("SELECT 1")) == 1
+    # As one who may
+    with psycopg.connect(postgres.admin_url, autocommit=True) as admin:
+        admin.execute("ALTER ROLE ovnpay CREATEROLE")
+        try:
+            with engine.connect() as connection:
+                assert grants.apply(connection) is None
+                connection.rollback()
+        finally:
+            admin.execute("ALTER ROLE ovnpay NOCREATEROLE")
+
+
+def test_a_service_that_could_change_the_ledger_says_so_in_production(
+    settings: Settings, engine: sa.Engine, service: sa.Engine
+) -> None:
+    """The owner is told; the services' role is not."""
+    production = msgspec.structs.replace(
+        settings,
+        environment="production",
+        redis_url=f"redis://:{SECRET}@127.0.0.1:9/0",
+        key_pepper=SECRET,
+        paystream_webhook_secret=SECRET,
+        paystream_test_key=f"psk_test_{SECRET}",
+        paystream_live_key=f"psk_live_{SECRET}",
+    )
+    with capture_logs() as logs:
+        startup.ready(service, production)
+        startup.ready(engine, settings)
+    assert logs == []
+    with capture_logs() as logs:
+        startup.ready(engine, production)
+    assert [(line["event"], line["can_change"]) for line in logs] == [
+        ("database.role_too_powerful", sorted(grants.APPEND_ONLY))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("service_url", "owner_url", "says"),
+    [
+        ("service_url", "url", ""),
+        ("url", "", "the services run as a role that can change the ledger"),
+        ("service_url", "", "this role does not own the tables"),
+    ],
+)
+def test_migrate_says_who_the_services_are(
+    postgres: EmbeddedPostgres,
+    engine: sa.Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    service_url: str,
+    owner_url: str,
+    says: str,
+) -> None:
+    """With both URLs all is well; with the owner's alone it works and warns; with the services' alone it has
+    nothing to do."""
+    monkeypatch.setenv("OVNPAY_DATABASE_URL", getattr(postgres, service_url))
+    monkeypatch.setenv("OVNPAY_MIGRATION_DATABASE_URL", getattr(postgres, owner_url) if owner_url else "")
+    monkeypatch.setenv("OVNPAY_REDIS_URL", "redis://127.0.0.1:9")
+    migrate()
+    printed = capsys.readouterr()
+    assert printed.out == f"nothing to do: at {migrations.HEAD}\n"
+    assert (says in printed.err) if says else (printed.err == "")
+
+
+def test_the_services_login_can_not_migrate(
+    postgres: EmbeddedPostgres, empty: sa.Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A sentence that says whose URL is needed, and nothing is changed."""
+    monkeypatch.setenv("OVNPAY_DATABASE_URL", postgres.service_url.removesuffix("ovnpay") + str(empty.url.database))
+    monkeypatch.setenv("OVNPAY_REDIS_URL", "redis://127.0.0.1:9")
+    with pytest.raises(SystemExit):
+        migrate()
+    assert "only the role that owns the tables can migrate" in capsys.readouterr().err
+    with empty.connect() as connection:
+        assert sa.inspect(connection).get_table_names() == []
