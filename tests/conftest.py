@@ -1,11 +1,13 @@
 """The running systems that acceptance and contract tests share, and their logs beside each failure."""
 
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 
 from tests.acceptance.customer import Customer
 from tests.acceptance.stack import Stack, running_stack
+from tests.told import TOLD, everything
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +31,27 @@ def production(stack: Stack) -> Customer:
     production = Customer(stack["gateway"], stack["production_key"])
     production.fund(700_000)
     return production
+
+
+OF_OTHERS: list[list[str]] = []
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of several hands over what its tests have to tell."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["told"] = TOLD
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Takes that over."""
+    OF_OTHERS.append(getattr(node, "workeroutput", {}).get("told", []))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints it."""
+    for line in everything(OF_OTHERS):
+        terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -22,6 +22,7 @@ from tests.acceptance.crowd import Posted, post_all
 from tests.acceptance.customer import Customer
 from tests.acceptance.provider import RAILS, Provider
 from tests.acceptance.stack import Stack, running_stack
+from tests.told import tell
 
 SETTLEMENT = Path(__file__).resolve().parents[1] / "data" / "settlement.csv"
 CLIENTS = 20
@@ -37,18 +38,16 @@ def twice_rung_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack
         yield running
 
 
-def test_thousand_payouts_are_each_paid_once(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_thousand_payouts_are_each_paid_once(stack: Stack) -> None:
     figures = _settle_the_week(stack)
-    with capsys.disabled():
-        print(f"\n1,000 payouts: {figures}")
+    tell(f"1,000 payouts: {figures}")
 
 
 def test_thousand_payouts_are_each_paid_once_though_every_message_comes_twice(
-    twice_rung_stack: Stack, capsys: pytest.CaptureFixture[str]
+    twice_rung_stack: Stack,
 ) -> None:
     figures = _settle_the_week(twice_rung_stack)
-    with capsys.disabled():
-        print(f"\n1,000 payouts, every message twice: {figures}")
+    tell(f"1,000 payouts, every message twice: {figures}")
 
 
 def _settle_the_week(stack: Stack) -> str:

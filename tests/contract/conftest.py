@@ -77,6 +77,19 @@ def three_drivers(carrier: Customer) -> list[str]:
     return [str(carrier.until_verified(driver_id)["id"]) for driver_id in drivers]
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of several hands over which samples it found."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["conformed"] = {name: sorted(tests) for name, tests in CONFORMED.items()}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Takes that over."""
+    for name, tests in getattr(node, "workeroutput", {}).get("conformed", {}).items():
+        CONFORMED[name] |= set(tests)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Each sample of the reference with the tests that found it served as it is shown; failed tests don't count."""
     failed = {report.nodeid for report in terminalreporter.stats.get("failed", [])}

@@ -22,6 +22,7 @@ from tests.acceptance.stack import Stack
 from tests.contract.bad_input import FAST, SLOW, Case
 from tests.contract.raw_http import RawAnswer, exchange
 from tests.contract.shape import TIME
+from tests.told import tell
 
 _LONGEST_ANSWER_BYTES = 16_384
 _MEMORY_GROWTH_BYTES = 200_000_000
@@ -42,8 +43,8 @@ ROWS: list[Row] = []
 
 
 @pytest.fixture(scope="module", autouse=True)
-def table(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Prints what every case got, when all are done."""
+def table() -> Iterator[None]:
+    """Tells what every case got, when all are done."""
     yield
     lines = [f"{'bad input':80} {'status':>6} {'ms':>7}  code"]
     for row in ROWS:
@@ -54,8 +55,7 @@ def table(request: pytest.FixtureRequest) -> Iterator[None]:
     wrong = sum(bool(row.problems) for row in ROWS)
     speed = f"median {median:.1f} ms, slowest of the fast {max(fast, default=0):.0f} ms"
     lines.append(f"{len(ROWS)} cases, {wrong} answered wrongly; {speed}")
-    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print("", *lines, sep="\n")
+    tell(*lines)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from tests.acceptance.provider import Provider
 from tests.acceptance.stack import Stack
 from tests.contract.canary import table
 from tests.contract.canary_carrier import Canary
+from tests.told import tell
 
 WRITES = r"POST /api/v1/(drivers|payouts|payouts/instant|batches|funding/topup|auth/login|developer/keys|webhooks/\w+)"
 
@@ -138,8 +139,7 @@ def test_none_of_it_stays_anywhere(canary: Canary, request: pytest.FixtureReques
     ]
     rows.append(("bytes searched", "", *(sum(map(len, texts)) for texts in places.values())))
     lines = table(rows, lambda at: 32 if at == 0 else 11)
-    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print("", f"{len(canary.pushing.heard)} requests to {len(ROUTES)} routes", *lines, sep="\n")
+    tell(f"{len(canary.pushing.heard)} requests to {len(ROUTES)} routes", *lines)
     assert all(sum(map(len, texts)) > 1000 for texts in places.values())
     assert {at: count for at, count in found.items() if count} == {}, _where(canary, places)
 

@@ -30,6 +30,7 @@ from tests.acceptance.customer import Customer
 from tests.acceptance.stack import Stack
 from tests.contract.callers import CALLERS, Caller, Carrier, Got, Rows, ask, nobodys
 from tests.contract.customers import at_once, with_key
+from tests.told import tell
 
 ANYBODY = frozenset({"owner", "admin", "developer", "viewer"})
 MAKERS = ANYBODY - {"viewer"}
@@ -536,11 +537,10 @@ def test_names_that_the_owner_uses_are_free_in_another_wallet(matrix: Matrix, st
             assert answer.body["id"] != matrix.owner.ids["key"]
 
 
-def test_nothing_of_the_owners_has_changed(matrix: Matrix, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_of_the_owners_has_changed(matrix: Matrix) -> None:
     wrong = matrix.tried - matrix.passed
     outcome = "all as expected" if not wrong else f"{len(wrong)} cells of {len(matrix.tried)} not as expected"
-    with capsys.disabled():
-        print(f"\n{len(ROUTES)} routes \N{MULTIPLICATION SIGN} {len(CALLERS)} callers: {matrix.calls} calls, {outcome}")
+    tell(f"{len(ROUTES)} routes \N{MULTIPLICATION SIGN} {len(CALLERS)} callers: {matrix.calls} calls, {outcome}")
     # When all of that is over, then the owner sees what he saw before
     assert matrix.owner.seen() == matrix.seen
     assert matrix.owner.marks() == matrix.marks

@@ -12,13 +12,14 @@ import pytest
 
 from tests.acceptance.stack import Stack
 from tests.contract.organization import Organization
+from tests.told import tell
 
 HERE = Path(__file__).parent
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "6")
 
 
 @pytest.mark.timeout(900)
-def test_schemathesis_finds_nothing(crowded_stack: Stack, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_schemathesis_finds_nothing(crowded_stack: Stack, tmp_path: Path) -> None:
     # Given an API key of one organization, and the session of another's owner: so that no key that is revoked is ours
     payer, administrator = Organization(crowded_stack), Organization(crowded_stack)
     carrier = payer.sandbox()
@@ -47,5 +48,4 @@ def test_schemathesis_finds_nothing(crowded_stack: Stack, tmp_path: Path, capsys
     # Then none of its checks, nor ours, finds anything
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
     closing = done.stdout[done.stdout.rindex("= SUMMARY =") :].splitlines()[1:]
-    with capsys.disabled():
-        print("\nSchemathesis:", *(line for line in closing if line.strip()), sep="\n  ")
+    tell("Schemathesis:", *(f"  {line}" for line in closing if line.strip()))

@@ -13,14 +13,14 @@ from shared.masking import masked, name_shown
 from shared.models.organizations import Mode
 from shared.settings import Settings
 
-KEY = generate(Mode.PRODUCTION)
+KEY, TOKEN = generate(Mode.PRODUCTION), generate_session()
 
 
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        (f"key {KEY}!", "key ovnp_prod_…!"),
-        (generate_session(), "ovnp_sess_…"),
+        pytest.param(f"key {KEY}!", "key ovnp_prod_…!", id="key"),
+        pytest.param(TOKEN, "ovnp_sess_…", id="token"),
         ("psk_live_0123456789abcdef and whsec_0123456789abcdef", "psk_live_… and whsec_…"),
         ("Authorization: Bearer abc.def-ghi", "Authorization: Bearer …"),
         ('{"a": "Bearer abcdefgh"}', '{"a": "Bearer …"}'),
@@ -38,7 +38,9 @@ def test_secrets_are_masked_and_the_rest_is_left(text: str, shown: str) -> None:
     assert masked(text) == shown
 
 
-@pytest.mark.parametrize(("name", "shown"), [("amount", "amount"), ("a b", "…"), (KEY, "…"), ("x" * 65, "…")])
+@pytest.mark.parametrize(
+    ("name", "shown"), [("amount", "amount"), ("a b", "…"), pytest.param(KEY, "…", id="key"), ("x" * 65, "…")]
+)
 def test_a_name_is_shown_where_it_can_be_one(name: str, shown: str) -> None:
     assert name_shown(name) == shown
 
