@@ -35,8 +35,8 @@ down: $(RUNTIME) ## stop the system
 status: $(RUNTIME) ## show what runs, and whether it is ready
 	@exec $(BIN)/ovnpay status $(ARGS)
 
-test: $(DEV) ## run the tests (all but chaos and benchmarks, which take long)
-	@exec $(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/benchmarks $(ARGS)
+test: $(DEV) ## run the tests, two files at a time (all but chaos and benchmarks, which take long)
+	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/chaos --ignore=tests/benchmarks $(ARGS)
 
 bench: $(DEV) ## run the benchmarks, which print tables (ARGS=-k… for one of them)
 	@exec $(BIN)/python -m pytest tests/benchmarks $(ARGS)

@@ -234,9 +234,9 @@ def test_a_scheduled_file_waits_can_be_moved_and_called_off(clerk: Clerk) -> Non
 
 
 def test_ctrl_c_stops_watching_and_not_paying(clerk: Clerk, stack: Stack) -> None:
-    # Given a payday whose payments take their time
+    # Given a payday whose end is not heard of for a while
     path = clerk.file((0, "1.00", load(), ""))
-    with Provider(stack["paystream"]).misbehaving("slow:3"):
+    with Provider(stack["paystream"]).webhooks_held_back():
         command, environment = clerk.command("pay", path, "--yes")
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None

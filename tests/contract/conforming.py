@@ -30,7 +30,7 @@ ADDED_TO_PAYOUTS = {
 ADDED_TO_TOPUPS = {"method", "description"}
 ADDED_TO_BATCHES = {
     "urgency", "scheduledFor", "releasedAt", "processedAt", "completedAt", "canceledAt", "failure", "countsByStatus",
-    "payoutsTruncated", "warnings", "totalFees", "netAmount",
+    "amountsByStatus", "payoutsTruncated", "warnings", "totalFees", "netAmount",
 }  # fmt: skip
 ADDED_TO_RESULTS = {"index", "code", "details"}
 ADDED_TO_KEYS = {

@@ -5,8 +5,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from shared.batches import reading, release
-from shared.batches.release import Released
+from shared.batches import change, reading
+from shared.batches.release import Asked, Released
 from shared.models.payouts import PayoutStatus
 from tests.integration.conftest import World
 
@@ -35,7 +35,7 @@ def test_every_reading_is_right_while_batches_move(world: World) -> None:
             if number % 3 == 0:
                 note(begun, "canceled")
                 with world.engine.begin() as connection:
-                    release.cancel(connection, world.wallet_id, batch.id, world.clock.now())
+                    change.cancel(connection, [Asked(batch.id, world.wallet_id)], world.clock.now())
                 note(done, "canceled")
             elif number % 3 == 1:
                 assert isinstance(world.release(batch.id), Released)
