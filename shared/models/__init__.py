@@ -1,5 +1,6 @@
 """The tables, as a data dictionary: a sentence under every column says what it means and who sets it."""
 
+from shared.models.analytics import AnalyticsDriver, AnalyticsFailure, AnalyticsFold, AnalyticsTotal
 from shared.models.base import Base
 from shared.models.batches import Batch
 from shared.models.drivers import Driver
@@ -11,6 +12,10 @@ from shared.models.submissions import Submission, SubmissionItem
 
 __all__ = [
     "Account",
+    "AnalyticsDriver",
+    "AnalyticsFailure",
+    "AnalyticsFold",
+    "AnalyticsTotal",
     "ApiKey",
     "Base",
     "Batch",

@@ -33,7 +33,7 @@ def empty(settings: Settings, postgres: EmbeddedPostgres) -> Iterator[sa.Engine]
 
 def test_the_tables_are_those_of_the_models(empty: sa.Engine) -> None:
     """From an empty database to head; a second time there is nothing to do."""
-    assert migrations.upgrade(empty) == ["0001", "0002"]
+    assert migrations.upgrade(empty) == ["0001", "0002", "0003"]
     assert migrations.upgrade(empty) == []
     with empty.connect() as connection:
         assert migrations.current(connection) == migrations.HEAD
@@ -63,7 +63,7 @@ def test_an_older_database_is_brought_along_with_its_rows(empty: sa.Engine) -> N
                 FROM drivers, unnest(ARRAY['completed', 'completed', 'failed', 'queued']) AS ended (status);
             """)
         )
-    assert migrations.upgrade(empty) == ["0002"]
+    assert migrations.upgrade(empty) == ["0002", "0003"]
     with empty.connect() as connection:
         counts = connection.execute(sa.text("SELECT name, count FROM list_counts WHERE count > 0 ORDER BY name"))
         assert [tuple(row) for row in counts] == [("payouts", 4), ("payouts:completed", 2), ("payouts:failed", 1)]
