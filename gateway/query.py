@@ -12,7 +12,7 @@ from gateway.envelope import ApiError
 from shared.ids import parse
 from shared.lists import Wanted
 
-Shape = TypeVar("Shape")
+Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 PAGE_SIZE_MAX: Final = 100
 
@@ -56,8 +56,9 @@ def read(request: web.Request, shape: type[Shape]) -> Shape:
         if "\0" in value or "\0" in name or any(0xD800 <= ord(character) <= 0xDFFF for character in name + value):
             raise ApiError(400, "VALIDATION_ERROR", "A query parameter is not text", field=name[:100])
     found = convert(dict(given), shape, what="a query parameter of this endpoint", lax=True)
+    attributes = {field.encode_name: field.name for field in msgspec.structs.fields(shape)}
     for name, value in given.items():
-        number = getattr(found, name)
+        number = getattr(found, attributes[name])
         if isinstance(number, int) and str(number) != value:  # 1e3 and 1.0 are numbers, but not written as one is
             raise ApiError(400, "VALIDATION_ERROR", f"{name} must be an integer in digits", field=name)
     return found

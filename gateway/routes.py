@@ -4,7 +4,20 @@ from typing import Final, NamedTuple, NoReturn
 
 from aiohttp import web
 
-from gateway.handlers import auth, batches, bulk, documents, drivers, funding, health, keys, payouts, sandbox, webhooks
+from gateway.handlers import (
+    analytics,
+    auth,
+    batches,
+    bulk,
+    documents,
+    drivers,
+    funding,
+    health,
+    keys,
+    payouts,
+    sandbox,
+    webhooks,
+)
 from gateway.operation import Handler
 from shared.models.organizations import Role
 
@@ -57,6 +70,11 @@ ROUTES: Final = (
     Route("POST", "/api/v1/funding/topup", funding.topup, "funding:write"),
     Route("GET", "/api/v1/funding/transactions", funding.transactions, "balance:read"),
     Route("GET", "/api/v1/funding/projection", funding.projection, "balance:read"),
+    Route("GET", "/api/v1/analytics/summary", analytics.summary, "analytics:read"),
+    Route("GET", "/api/v1/analytics/timeseries", analytics.timeseries, "analytics:read"),
+    Route("GET", "/api/v1/analytics/drivers", analytics.drivers, "analytics:read"),
+    Route("GET", "/api/v1/analytics/rails", analytics.rails, "analytics:read"),
+    Route("GET", "/api/v1/analytics/failures", analytics.failures, "analytics:read"),
     Route("POST", "/api/v1/webhooks/paystream", webhooks.receive, None),
     Route("GET", "/api/v1/webhooks/logs", webhooks.logs, "webhooks:manage"),
     Route("POST", "/api/v1/auth/login", auth.login, None),

@@ -69,6 +69,15 @@ class Services:
 
         return await self._threaded(run)
 
+    async def read_at_once(self, work: Callable[[sa.Connection], Result]) -> Result:
+        """Runs a read of several statements that see one moment; raises as `read` does."""
+
+        def run() -> Result:
+            with self.engine.execution_options(isolation_level="REPEATABLE READ").connect() as connection:
+                return work(connection)
+
+        return await self._threaded(run)
+
     async def write(self, work: Callable[[sa.Connection], Result]) -> Result:
         """Runs a change off the event loop, in one transaction; raises as `read` does."""
 

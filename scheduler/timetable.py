@@ -17,6 +17,7 @@ class Entry(NamedTuple):
 TIMETABLE = (
     Entry("tick", Jobs.tick, 1.0),
     Entry("measure", Jobs.measure, 5.0),
+    Entry("fold_analytics", Jobs.fold_analytics, 2.0),
     Entry("prove_ledger", Jobs.prove_ledger, 300.0),
     Entry("forget_expired_keys", Jobs.forget_expired_keys, 600.0),
 )

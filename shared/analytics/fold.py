@@ -20,9 +20,12 @@ def behind(connection: sa.Connection) -> list[uuid.UUID]:
         connection.scalars(
             sa.text("""
                 SELECT wallets.id FROM wallets LEFT JOIN analytics_folds ON wallet_id = wallets.id
-                WHERE EXISTS (SELECT FROM transfers
-                              WHERE transfers.wallet_id = wallets.id AND transfers.position > coalesce(
-                                  analytics_folds.position, 0))
+                JOIN LATERAL (  -- one look into the index for each wallet, however many transfers there are
+                    SELECT FROM transfers
+                    WHERE transfers.wallet_id = wallets.id AND transfers.position > coalesce(
+                        analytics_folds.position, 0)
+                    LIMIT 1
+                ) AS unfolded ON true
                 ORDER BY wallets.id
             """)
         )

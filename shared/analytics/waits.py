@@ -22,8 +22,8 @@ MERGED: Final = "(part >> 32 << 32) + CAST(sum(part & 4294967295) AS bigint)"
 
 def wait_sql(seconds: str) -> str:
     """One wait as an element of a packed array, as SQL; null where it is."""
-    above = f"greatest({seconds}, {SHORTEST_SECONDS}) / {SHORTEST_SECONDS}"
-    return f"(CAST(floor(ln({above}) / ln(CAST({WIDTH} AS float8))) AS bigint) << 32) + 1"
+    number = f"floor(ln({seconds} / {SHORTEST_SECONDS}) / ln(CAST({WIDTH} AS float8)))"
+    return f"CASE WHEN {seconds} < {SHORTEST_SECONDS} THEN 1 ELSE (CAST({number} AS bigint) << 32) + 1 END"
 
 
 def merged_sql(packed: str) -> str:

@@ -14,6 +14,13 @@ CALENDAR: Final = (Grain.DAY, Grain.MONTH, Grain.YEAR)
 """The grains that are the local calendar's."""
 
 
+def time_zone(connection: sa.Connection, organization_id: uuid.UUID) -> str:
+    """The organization's zone."""
+    return str(
+        connection.scalar(sa.text("SELECT time_zone FROM organizations WHERE id = :id"), {"id": organization_id})
+    )
+
+
 def set_time_zone(connection: sa.Connection, organization_id: uuid.UUID, time_zone: str) -> None:
     """Sets the organization's zone, and makes its days, months and years again from its quarters of an hour.
 

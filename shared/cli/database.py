@@ -10,9 +10,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared import keys, migrations
+from shared import keys, migrations, organizations
+from shared.analytics import zones
 from shared.clock import SystemClock
 from shared.db import DatabaseNotReady, engine_for, wait_until_ready
+from shared.errors import Invalid
 from shared.ledger.reading import breaks
 from shared.models.organizations import DuplicateLoads, Mode
 from shared.organizations import Opening, open_organization, set_policy
@@ -100,3 +102,22 @@ def wallet(organization: str, mode: str, duplicate_loads: str | None) -> None:
         print(f"ovnpay wallet: there is no organization named {organization!r}", file=sys.stderr)
         raise SystemExit(1)
     print(f"{found.organization}, {found.mode}: duplicate loads {found.duplicate_loads}")
+
+
+def organization(name: str, time_zone: str | None) -> None:
+    """Shows an organization's time zone, after setting it where one is given."""
+    with database() as (_, engine), engine.begin() as connection:
+        # Counting years of days anew, under locks that a folding scheduler may hold for a while, takes its time.
+        connection.execute(sa.text("SET LOCAL statement_timeout = '30min'; SET LOCAL lock_timeout = '60s'"))
+        organization_id = organizations.by_name(connection, name)
+        if organization_id is None:
+            print(f"ovnpay organization: there is no organization named {name!r}", file=sys.stderr)
+            raise SystemExit(1)
+        try:
+            if time_zone is not None:
+                zones.set_time_zone(connection, organization_id, time_zone)
+        except Invalid as refusal:
+            print(f"ovnpay organization: {refusal.message}", file=sys.stderr)
+            raise SystemExit(2) from None
+        shown = zones.time_zone(connection, organization_id)
+    print(f"{name}: time zone {shown}")

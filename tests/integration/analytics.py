@@ -132,7 +132,7 @@ class Story:
         steps = self.world.rows(
             """
             SELECT payout_id, payout_transitions.attempt, to_status, payout_transitions.failure_code
-            FROM payout_transitions JOIN payouts ON id = payout_id WHERE wallet_id = :id ORDER BY payout_id, sequence
+            FROM payout_transitions JOIN payouts ON id = payout_id WHERE wallet_id = :id
             """,
             id=self.world.wallet_id,
         )
@@ -150,7 +150,7 @@ class Story:
         now = self.world.clock.now()
         whole = (now - BEGIN).total_seconds()
         yield date(2026, 1, 1), date(2027, 6, 1)
-        for length in (0.05, 0.3, 0.8) * 3:
+        for length in (0.05, 0.3, 0.8):
             first = BEGIN + timedelta(seconds=whole * self.random.random() * (1 - length))
             last = first + timedelta(seconds=whole * length)
             yield first, last
