@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from shared.analytics import ranges, ranking, reading
+from shared.analytics import proof, ranges, ranking, reading
 from shared.analytics.ranges import Span
 from shared.analytics.reading import Interval
 from shared.analytics.waits import ERROR_MOST
@@ -79,6 +79,19 @@ def assert_agrees(story: Story, first: date | datetime, last: date | datetime) -
     assert {(each.outcome, each.code): list(each[2:]) for each in failures} == reckoned.failures()
 
 
+def proved(world: World) -> None:
+    """Assert that the proof finds nothing, and that it would."""
+    wallet = {"id": world.wallet_id}
+    for table, column in (("totals", "fee_cents"), ("drivers", "net_cents"), ("failures", "cents")):
+        with world.engine.connect() as connection:
+            assert proof.breaks(connection) == []
+            connection.execute(
+                sa.text(f"UPDATE analytics_{table} SET {column} = {column} + 1 WHERE wallet_id = :id"), wallet
+            )
+            assert {broken.wallet_id for broken in proof.breaks(connection)} == {world.wallet_id}
+            connection.rollback()
+
+
 def plain(totals: Totals) -> dict[str, Any]:
     """Without how the waits are packed."""
     return asdict(totals) | {"waits": (totals.p50_seconds, totals.p95_seconds)}
@@ -102,6 +115,7 @@ def test_any_range_agrees_with_the_ledger_whatever_is_folded(world: World, seed:
         pass
     for first, last in story.moments():
         assert_agrees(story, first, last)
+    proved(world)
     world.assert_ledger_right()
 
 
@@ -157,6 +171,7 @@ def test_another_zone_counts_the_days_anew(world: World) -> None:
         pass
     story.go_on(20)
     story.set_time_zone("Asia/Kathmandu")
+    proved(world)
     assert_agrees(story, date(2026, 1, 1), date(2027, 6, 1))
     for first, last in story.moments():
         assert_agrees(story, first, last)
