@@ -46,7 +46,8 @@ class Jobs:
     rows_a_claim = 500
     claims_a_tick = 20
     again_seconds = 10.0
-    transfers_a_fold = 5_000
+    transfers_a_fold = 20_000
+    """About a second's work, where so many wait: a driver's month is written once for all of them."""
     folding_seconds = 20.0
     """How long one round of folding goes on at the most; the next one, seconds later, goes on from there."""
 

@@ -65,13 +65,10 @@ def series(
 
 def buckets(span: Span, interval: Interval) -> list[date]:
     """The first days of the times of a series."""
-    shortest = {Interval.DAY: 1, Interval.WEEK: 7, Interval.MONTH: 28}[interval]
-    if (span.last_day - span.first_day).days // shortest > BUCKETS_MOST * 2:
-        raise _too_many(interval)
-    start, starts = _begin(span.first_day, interval), []
+    start, starts = begin_of(span.first_day, interval), []
     while start <= span.last_day:
         starts.append(start)
-        start = _begin(start + timedelta(days={"day": 1, "week": 7, "month": 31}[interval]), interval)
+        start = begin_of(start + timedelta(days={"day": 1, "week": 7, "month": 31}[interval]), interval)
     if len(starts) > BUCKETS_MOST:
         raise _too_many(interval)
     return starts
@@ -85,7 +82,8 @@ def _too_many(interval: Interval) -> Invalid:
     )
 
 
-def _begin(day: date, interval: Interval) -> date:
+def begin_of(day: date, interval: Interval) -> date:
+    """The first day of the time of a series that a day is in."""
     if interval is Interval.MONTH:
         return day.replace(day=1)
     return day - timedelta(days=day.weekday()) if interval is Interval.WEEK else day

@@ -60,7 +60,7 @@ def assert_agrees(story: Story, first: date | datetime, last: date | datetime) -
     for interval in (Interval.WEEK, Interval.MONTH):
         starts: dict[date, list[Totals]] = {}
         for day, totals in series[Interval.DAY].items():
-            starts.setdefault(reading._begin(day, interval), []).append(totals)
+            starts.setdefault(reading.begin_of(day, interval), []).append(totals)
         apart = {start: together(totals) for start, totals in starts.items()}
         assert {start: plain(one) for start, one in series[interval].items()} == {
             start: plain(one) for start, one in apart.items()
