@@ -12,7 +12,9 @@ QUARTER: Final = "date_bin('15 minutes', {moment} AT TIME ZONE 'UTC', timestamp 
 LOCAL: Final = "({quarter} AT TIME ZONE 'UTC' AT TIME ZONE :zone)"
 """Where a quarter begins by the clock in the organization's zone. A moment counts to the day its quarter began on."""
 
-_WAIT = wait_sql("CAST(extract(epoch FROM slice.created_at - reserved.created_at) AS float8)")
+_WAIT: Final = wait_sql("CAST(extract(epoch FROM waited) AS float8)")
+_BEGUN: Final = """(SELECT begun.created_at FROM transfers AS begun
+    WHERE begun.payout_id = slice.payout_id AND begun.attempt = 1 AND begun.kind = 'reserve')"""
 
 
 def facts(*slices: str) -> str:
@@ -30,7 +32,7 @@ def facts(*slices: str) -> str:
     quarter = QUARTER.format(moment="slice.created_at")
     return f"""
         slice AS MATERIALIZED ({chosen}),
-        fact AS MATERIALIZED (
+        read AS MATERIALIZED (
             SELECT slice.position, {quarter} AS quarter, {LOCAL.format(quarter=quarter)} AS local,
                    payouts.rail, payouts.driver_id, slice.amount_cents AS cents,
                    CASE slice.kind
@@ -39,21 +41,22 @@ def facts(*slices: str) -> str:
                        WHEN 'fee' THEN 'fee'
                        WHEN 'release' THEN coalesce(step.to_status, 'failed')
                        WHEN 'return' THEN 'returned' END AS what,
-                   {_WAIT} AS wait,
+                   -- looked up for those alone that need it, which a join would do for all
+                   CASE slice.kind WHEN 'settle' THEN slice.created_at - {_BEGUN} END AS waited,
                    coalesce(step.failure_code, CASE WHEN payouts.attempt = step.attempt THEN payouts.failure_code END)
                        AS code
             FROM slice JOIN payouts ON payouts.id = slice.payout_id
-            LEFT JOIN transfers AS reserved ON slice.kind = 'settle' AND reserved.payout_id = slice.payout_id
-                 AND reserved.attempt = 1 AND reserved.kind = 'reserve'
             LEFT JOIN LATERAL (
                 SELECT to_status, attempt, failure_code FROM payout_transitions AS taken
-                WHERE taken.payout_id = slice.payout_id AND CASE slice.kind
-                    WHEN 'release' THEN taken.attempt = slice.attempt AND taken.to_status IN ('failed', 'canceled')
-                    WHEN 'return' THEN taken.to_status = 'returned'
-                    WHEN 'settle' THEN taken.attempt = slice.attempt - 1 AND taken.to_status = 'failed' END
+                WHERE taken.payout_id = slice.payout_id
+                      AND (slice.kind IN ('release', 'return') OR (slice.kind = 'settle' AND slice.attempt > 1))
+                      AND CASE slice.kind
+                          WHEN 'release' THEN attempt = slice.attempt AND to_status IN ('failed', 'canceled')
+                          WHEN 'settle' THEN attempt = slice.attempt - 1 AND to_status = 'failed'
+                          ELSE to_status = 'returned' END
                 ORDER BY sequence DESC LIMIT 1
-            ) AS step ON slice.kind IN ('release', 'return') OR (slice.kind = 'settle' AND slice.attempt > 1)
-        )
+            ) AS step ON true
+        ), fact AS (SELECT read.*, {_WAIT} AS wait FROM read)
     """
 
 

@@ -27,15 +27,24 @@ class Source(NamedTuple):
     key: Mapping[str, str]
     """Its own key's columns, and how each is read from facts."""
     sums: Mapping[str, str]
+    transfers: str
+    """The transfers that it is made of,"""
     facts: str
-    """The facts that it is made of."""
+    """and the facts among what they say."""
     waits: bool = True
 
 
-BY_RAIL: Final = Source("analytics_totals", {"rail": "rail"}, TOTALS, "true")
-BY_DRIVER: Final = Source("analytics_drivers", {"driver_id": "driver_id"}, ENDED, ENDS)
+BY_RAIL: Final = Source("analytics_totals", {"rail": "rail"}, TOTALS, "payout_id IS NOT NULL", "true")
+BY_DRIVER: Final = Source(
+    "analytics_drivers", {"driver_id": "driver_id"}, ENDED, "kind IN ('settle', 'fee', 'release', 'return')", ENDS
+)
 BY_FAILURE: Final = Source(
-    "analytics_failures", {"rail": "rail", "outcome": OUTCOME, "code": REASON}, FAILURES, FAILED, waits=False
+    "analytics_failures",
+    {"rail": "rail", "outcome": OUTCOME, "code": REASON},
+    FAILURES,
+    "(kind IN ('release', 'return') OR (kind = 'settle' AND attempt > 1))",
+    FAILED,
+    waits=False,
 )
 
 
@@ -51,11 +60,12 @@ def found(source: Source, where: Place, span: Span, only: str = "true") -> tuple
         "starts_at": span.starts_at,
         "ends_at": span.ends_at,
     }
-    slices = ["position > :position AND created_at >= :starts_at AND created_at < :ends_at"]
+    slices = [f"{source.transfers} AND position > :position AND created_at >= :starts_at AND created_at < :ends_at"]
     for number, part in enumerate(span.parts):
-        quarter = f"FROM analytics_totals WHERE wallet_id = :wallet_id AND grain = 'quarter' AND starts = :part{number}"
+        folded = f"FROM analytics_totals WHERE wallet_id = :wallet_id AND grain = 'quarter' AND starts = :part{number}"
         slices.append(
-            f"position BETWEEN (SELECT min(first_position) {quarter}) AND (SELECT max(last_position) {quarter}) "
+            f"{source.transfers} AND position BETWEEN (SELECT min(first_position) {folded}) "
+            f"AND (SELECT max(last_position) {folded}) "
             f"AND created_at >= :part{number}_from AND created_at < :part{number}_to"
         )
         values |= {f"part{number}": part.quarter, f"part{number}_from": part.starts_at}

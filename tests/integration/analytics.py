@@ -150,13 +150,18 @@ class Story:
         now = self.world.clock.now()
         whole = (now - BEGIN).total_seconds()
         yield date(2026, 1, 1), date(2027, 6, 1)
-        for length in (0.05, 0.3, 0.8):
+        for kind in ("times", "days", "both"):
+            length = self.random.choice([0.02, 0.2, 0.8])
             first = BEGIN + timedelta(seconds=whole * self.random.random() * (1 - length))
             last = first + timedelta(seconds=whole * length)
-            yield first, last
-            days = first.astimezone(self.zone).date(), last.astimezone(self.zone).date() + timedelta(days=1)
-            yield days
-            yield days[0], last + timedelta(days=1)
+            day = first.astimezone(self.zone).date()
+            if kind == "times":
+                yield first, last
+            else:
+                yield (
+                    day,
+                    last + timedelta(days=1) if kind == "both" else day + timedelta(days=self.random.randint(1, 9)),
+                )
 
 
 @dataclass(frozen=True)
