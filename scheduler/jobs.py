@@ -46,10 +46,11 @@ class Jobs:
     rows_a_claim = 500
     claims_a_tick = 20
     again_seconds = 10.0
-    transfers_a_fold = 20_000
-    """About a second's work, where so many wait: a driver's month is written once for all of them."""
-    folding_seconds = 20.0
-    """How long one round of folding goes on at the most; the next one, seconds later, goes on from there."""
+    transfers_a_fold = 10_000
+    """About half a second's work, where so many wait: a driver's month is written once for all of them."""
+    folding_seconds = 1.0
+    """How long a round of folding begins another fold; the next round goes on from there, and leaves the database to
+    the payouts in between."""
 
     def tick(self) -> None:
         """Rings the bell for every due row, at most 10,000 of a kind; the next tick, a second later, goes on."""

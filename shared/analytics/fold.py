@@ -92,7 +92,7 @@ _FOLD: Final = sa.text(f"""
     WITH {facts("position > :position ORDER BY position LIMIT :limit")},
     spread AS MATERIALIZED (
         SELECT fact.*, grain, starts FROM fact CROSS JOIN LATERAL (VALUES
-            ('quarter', quarter), ('day', date_trunc('day', local)),
+            ('quarter', quarter), ('day', date_trunc('day', local)), ('week', date_trunc('week', local)),
             ('month', date_trunc('month', local)), ('year', date_trunc('year', local))) AS span (grain, starts)
     ), of_totals AS (
         {_into("analytics_totals", ["rail"], TOTALS, "spread", waits=(WAITS, JOINED_WAITS), **POSITIONS)}

@@ -40,7 +40,7 @@ _DIFFERING: Final = sa.text(f"""
         UNION ALL SELECT wallet_id, grain, 'failures: returned', returned FROM failures
     ), due (wallet_id, grain, source, cents) AS (
         SELECT ledger.wallet_id, grain, source, cents FROM ledger
-        CROSS JOIN unnest(ARRAY['quarter', 'day', 'month', 'year']) AS grain
+        CROSS JOIN unnest(ARRAY['quarter', 'day', 'week', 'month', 'year']) AS grain
         LEFT JOIN totals USING (wallet_id, grain)
         CROSS JOIN LATERAL (VALUES
             {", ".join(f"('totals: {name}', ledger.{name})" for name in _NAMES)},

@@ -12,6 +12,9 @@ from shared.analytics.ranges import Place, Span
 from shared.analytics.sources import BY_DRIVER, found
 from shared.analytics.words import Ended, figures
 
+FEW: Final = 1_000
+"""Up to so many drivers are looked up one by one."""
+
 
 class DriverFigures(NamedTuple):
     """What a driver was paid."""
@@ -44,42 +47,39 @@ _BY: Final = {
 def drivers(
     connection: sa.Connection, where: Place, span: Span, *, sort: Sort, limit: int, skipped: int = 0
 ) -> tuple[list[DriverFigures], int]:
-    """A part of the ranking of drivers for whom anything ended in the range, and how many they are."""
-    rows, values = found(BY_DRIVER._replace(waits=False), where, span)
+    """A part of the ranking of drivers for whom anything ended in the range, and how many they are.
+
+    All are ranked by one figure, in the fewest sums; the others are read for those alone that are shown.
+    """
+    rows, values = found(BY_DRIVER._replace(waits=False), where, span, fewest=True)
     ranked = connection.execute(
         sa.text(f"""
-            {rows}, summed AS ({added_up("found", ["driver_id"], ENDED, waits=False)}),
-            ranked AS (
-                SELECT summed.*, count(*) OVER () AS of, {_BY[sort]} AS rank FROM summed
-                ORDER BY rank DESC, driver_id LIMIT :limit OFFSET :skipped
-            )
-            SELECT ranked.*, CAST('{{}}' AS bigint[]) AS waits, ovn_driver_id, name
-            FROM ranked JOIN drivers ON drivers.id = driver_id ORDER BY rank DESC, driver_id
+            {rows}
+            SELECT driver_id, sum({_BY[sort]}) AS rank, count(*) OVER () AS total FROM found GROUP BY driver_id
+            HAVING sum(paid_count + failed_count + returned_count) > 0
+            ORDER BY rank DESC, driver_id LIMIT :limit OFFSET :skipped
         """),
         values | {"limit": limit, "skipped": skipped},
     ).all()
-    waits = _waits(connection, where, span, [row.driver_id for row in ranked])
-    made = [
-        DriverFigures(
-            row.driver_id, row.ovn_driver_id, row.name, figures(Ended, row, tuple(waits.get(row.driver_id, ())))
-        )
-        for row in ranked
-    ]
-    if ranked or not skipped:
-        return made, ranked[0].of if ranked else 0
-    return [], drivers(connection, where, span, sort=sort, limit=1)[1]
+    if not ranked:
+        return [], drivers(connection, where, span, sort=sort, limit=1)[1] if skipped else 0
+    shown = _shown(connection, where, span, [row.driver_id for row in ranked])
+    return [shown[row.driver_id] for row in ranked], ranked[0].total
 
 
-def _waits(
+def _shown(
     connection: sa.Connection, where: Place, span: Span, driver_ids: Sequence[uuid.UUID]
-) -> dict[uuid.UUID, list[int]]:
-    """How long the payouts of these drivers took."""
-    rows, values = found(BY_DRIVER, where, span, "driver_id = ANY(:driver_ids)")
+) -> dict[uuid.UUID, DriverFigures]:
+    """The figures of these drivers."""
+    few = len(driver_ids) <= FEW
+    rows, values = found(BY_DRIVER, where, span, "driver_id = ANY(:driver_ids)" if few else "true")
     made = connection.execute(
         sa.text(f"""
-            {rows} SELECT driver_id, array_agg(part) FROM found CROSS JOIN LATERAL unnest(waits) AS part
-            GROUP BY driver_id
+            {rows}, made AS ({added_up("found", ["driver_id"], ENDED)})
+            SELECT made.*, ovn_driver_id, name FROM made JOIN drivers ON drivers.id = driver_id
         """),
-        values | {"driver_ids": driver_ids},
+        values | ({"driver_ids": driver_ids} if few else {}),
     )
-    return {row[0]: row[1] for row in made}
+    return {
+        row.driver_id: DriverFigures(row.driver_id, row.ovn_driver_id, row.name, figures(Ended, row)) for row in made
+    }

@@ -26,7 +26,7 @@ class Interval(enum.StrEnum):
     MONTH = "month"
 
 
-COARSEST: Final = {Interval.DAY: Grain.DAY, Interval.WEEK: Grain.DAY, Interval.MONTH: Grain.MONTH}
+COARSEST: Final = {Interval.DAY: Grain.DAY, Interval.WEEK: Grain.WEEK, Interval.MONTH: Grain.MONTH}
 """The longest sums that lie within one time of a series."""
 
 

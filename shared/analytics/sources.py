@@ -48,10 +48,13 @@ BY_FAILURE: Final = Source(
 )
 
 
-def found(source: Source, where: Place, span: Span, only: str = "true") -> tuple[str, dict[str, Any]]:
+def found(
+    source: Source, where: Place, span: Span, only: str = "true", *, fewest: bool = False
+) -> tuple[str, dict[str, Any]]:
     """CTEs that end in `found`: the rows that make up a range, each with its local `day`; and their parameters.
 
-    `only` is a condition on the rows' own keys.
+    `only` is a condition on the rows' own keys. With `fewest` some rows are negative, for they are taken off again;
+    `found` may then be read once.
     """
     values: dict[str, Any] = {
         "wallet_id": where.wallet_id,
@@ -78,15 +81,17 @@ def found(source: Source, where: Place, span: Span, only: str = "true") -> tuple
         f"SELECT * FROM (SELECT CAST(local AS date) AS day, {', '.join(live)} FROM fact "
         f"WHERE {source.facts} GROUP BY {groups}) AS live WHERE {only}"
     ]
-    for number, piece in enumerate(span.pieces):
+    for number, piece in enumerate(span.fewer if fewest else span.pieces):
         day = f"CAST({LOCAL.format(quarter='starts') if piece.grain is Grain.QUARTER else 'starts'} AS date)"
+        sums = [name if piece.sign > 0 else f"-{name} AS {name}" for name in source.sums]
         rows.append(
-            f"SELECT {day}, {', '.join([*key, *source.sums, *waits])} FROM {source.table} "
+            f"SELECT {day}, {', '.join([*key, *sums, *waits])} FROM {source.table} "
             f"WHERE wallet_id = :wallet_id AND grain = '{piece.grain}' "
             f"AND starts >= :from{number} AND starts < :to{number} AND {only}"
         )
         values |= {f"from{number}": piece.starts, f"to{number}": piece.ends}
-    return f"WITH {facts(*slices)}, found AS MATERIALIZED ({' UNION ALL '.join(rows)})", values
+    materialized = "" if fewest else "MATERIALIZED "
+    return f"WITH {facts(*slices)}, found AS {materialized}({' UNION ALL '.join(rows)})", values
 
 
 def check_near(connection: sa.Connection, where: Place) -> None:

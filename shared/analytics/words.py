@@ -73,10 +73,10 @@ class Totals(Ended):
 Figures = TypeVar("Figures", bound=Ended)
 
 
-def figures(shape: type[Figures], row: Any, waits: tuple[int, ...] | None = None) -> Figures:
-    """A row's sums as figures, with other waits where some are given."""
+def figures(shape: type[Figures], row: Any) -> Figures:
+    """A row's sums as figures."""
     values = {field.name: getattr(row, field.name) for field in fields(shape)}
-    return shape(**values | {"waits": tuple(values["waits"]) if waits is None else waits})
+    return shape(**values | {"waits": tuple(values["waits"])})
 
 
 def together(parts: Iterable[Totals]) -> Totals:

@@ -10,7 +10,7 @@ from shared.analytics.facts import ENDED, FAILURES, LOCAL, TOTALS, added_up
 from shared.errors import Invalid
 from shared.models.analytics import Grain
 
-CALENDAR: Final = (Grain.DAY, Grain.MONTH, Grain.YEAR)
+CALENDAR: Final = (Grain.DAY, Grain.WEEK, Grain.MONTH, Grain.YEAR)
 """The grains that are the local calendar's."""
 
 
@@ -22,7 +22,7 @@ def time_zone(connection: sa.Connection, organization_id: uuid.UUID) -> str:
 
 
 def set_time_zone(connection: sa.Connection, organization_id: uuid.UUID, time_zone: str) -> None:
-    """Sets the organization's zone, and makes its days, months and years again from its quarters of an hour.
+    """Sets the organization's zone, and makes its days, weeks, months and years again from its quarters of an hour.
 
     Nobody folds meanwhile, and whoever reads sees the old zone with the old days or the new with the new. Takes
     seconds for millions of payouts; setting the same zone again is how its new rules are taken up, should it get some.

@@ -1,6 +1,6 @@
 """Analytics: the ledger folded into sums by time, by driver and by failure. All of it can be made anew from the ledger.
 
-Each table holds the same transfers four times, by grain: a question over a year adds up years, months and days, not
+Each table holds the same transfers once for each grain: a question over a year adds up months, weeks and days, not
 transfers. Quarters of an hour are in UTC, for every zone's days are made of them; the others are the local calendar's.
 """
 
@@ -23,6 +23,9 @@ class Grain(enum.StrEnum):
 
     DAY = "day"
     """A day in the organization's zone: 23 or 25 hours long, twice a year."""
+
+    WEEK = "week"
+    """From Monday on."""
 
     MONTH = "month"
     YEAR = "year"

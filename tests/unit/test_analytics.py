@@ -35,23 +35,33 @@ def test_of_nothing_there_is_no_percentile() -> None:
     assert percentile_seconds(one_by_one, 0.5) == percentile_seconds([(5 << 32) + 2, (9 << 32) + 1], 0.5)
 
 
-@pytest.mark.parametrize("coarsest", [Grain.DAY, Grain.MONTH, Grain.YEAR])
-def test_days_are_cut_without_gap_or_overlap(coarsest: Grain) -> None:
-    """Each range, in pieces of whole years, months and days, one behind the other."""
+@pytest.mark.parametrize("coarsest", [Grain.DAY, Grain.WEEK, Grain.MONTH, Grain.YEAR])
+@pytest.mark.parametrize("fewest", [False, True])
+def test_days_are_cut_without_gap_or_overlap(coarsest: Grain, fewest: bool) -> None:
+    """Each range, in pieces of whole years, months and days; each of its days counts once, others not at all."""
     chance = random.Random(1)
-    for _ in range(300):
+    for _ in range(100):
         first = date(2024, 1, 1) + timedelta(days=chance.randrange(800))
         end = first + timedelta(days=chance.choice([0, 1, 30, 31, 365, 366, chance.randrange(1_500)]))
-        pieces = days(first, end, coarsest)
-        edges = [edge for piece in pieces for edge in (piece.starts, piece.ends)]
-        assert edges[1:-1:2] == edges[2::2]
-        if first == end:
-            assert pieces == []
-            continue
-        assert (edges[0].date(), edges[-1].date()) == (first, end)
-        assert len(pieces) <= 5
+        pieces = days(first, end, coarsest, fewest=fewest)
+        counted: Counter[date] = Counter()
         for piece in pieces:
-            if piece.grain is not Grain.DAY:
+            for number in range((piece.ends - piece.starts).days):
+                counted[(piece.starts + timedelta(days=number)).date()] += piece.sign
+            if piece.grain is Grain.WEEK:
+                assert {piece.starts.weekday(), piece.ends.weekday()} == {0}
+            if piece.grain in (Grain.MONTH, Grain.YEAR):
                 assert {piece.starts.day, piece.ends.day} == {1}
             if piece.grain is Grain.YEAR:
                 assert {piece.starts.month, piece.ends.month} == {1}
+        wanted = {first + timedelta(days=number) for number in range((end - first).days)}
+        assert {day: count for day, count in counted.items() if count} == dict.fromkeys(wanted, 1)
+        assert len(pieces) <= 9 or fewest
+
+
+def test_most_of_a_month_is_the_month_less_some_days() -> None:
+    """January 3 to 31 is two days less than a month; eleven months are a month less than a year."""
+    most = days(date(2026, 1, 3), date(2026, 2, 1), Grain.MONTH, fewest=True)
+    assert [(piece.grain, piece.sign, piece.ends.day) for piece in most] == [("month", 1, 1), ("day", -1, 3)]
+    most = days(date(2026, 2, 1), date(2027, 1, 1), Grain.YEAR, fewest=True)
+    assert [(piece.grain, piece.sign) for piece in most] == [("year", 1), ("month", -1)]

@@ -15,7 +15,7 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-GRAINS = "grain IN ('quarter', 'day', 'month', 'year')"
+GRAINS = "grain IN ('quarter', 'day', 'week', 'month', 'year')"
 ENDED = ("paid_count", "net_cents", "fee_cents", "failed_count", "failed_cents", "returned_count", "returned_cents")
 BEGUN = ("accepted_count", "accepted_cents", "retried_count", "retried_cents", "canceled_count", "canceled_cents")
 
