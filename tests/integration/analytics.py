@@ -136,7 +136,7 @@ class Story:
             """,
             id=self.world.wallet_id,
         )
-        return Reckoned([Move_(*row) for row in rows], {row[:3]: row[3] for row in steps}, self.zone)
+        return Reckoned([Leg(*row) for row in rows], {row[:3]: row[3] for row in steps}, self.zone)
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -165,7 +165,7 @@ class Story:
 
 
 @dataclass(frozen=True)
-class Move_:
+class Leg:
     """A transfer, with its payout's rail and driver."""
 
     kind: Any
@@ -181,7 +181,7 @@ class Move_:
 class Reckoned:
     """The figures, one transfer at a time: nothing of `shared.analytics` is used."""
 
-    moves: list[Move_]
+    moves: list[Leg]
     steps: dict[Any, Any]
     zone: ZoneInfo
     begun: dict[Any, Any] = field(init=False)
@@ -196,7 +196,7 @@ class Reckoned:
     def within(self, first: date | datetime, last: date | datetime) -> "Reckoned":
         """Of a range only."""
 
-        def not_before(one: Move_, moment: date | datetime) -> bool:
+        def not_before(one: Leg, moment: date | datetime) -> bool:
             return bool(one.at >= moment) if isinstance(moment, datetime) else self.day(one.at) >= moment
 
         inside = [one for one in self.moves if not_before(one, first) and not not_before(one, last)]
@@ -206,7 +206,7 @@ class Reckoned:
 
     def by(self, name: str) -> dict[Any, "Reckoned"]:
         """Apart, by rail, driver or local day."""
-        apart: defaultdict[Any, list[Move_]] = defaultdict(list)
+        apart: defaultdict[Any, list[Leg]] = defaultdict(list)
         for one in self.moves:
             apart[self.day(one.at) if name == "day" else getattr(one, name)].append(one)
         made = {}

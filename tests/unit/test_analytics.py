@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from shared.analytics.ranges import days
+from shared.analytics.pieces import days
 from shared.analytics.waits import ERROR_MOST, SHORTEST_SECONDS, WIDTH, percentile_seconds
 from shared.models.analytics import Grain
 
