@@ -1,7 +1,7 @@
 """Endpoints of analytics: figures of a range, by time, by driver, by rail and by reason of failure."""
 
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -13,16 +13,15 @@ from gateway.envelope import ApiError
 from gateway.handlers import analytics_shapes as shapes
 from gateway.handlers.common import success, wallet_id
 from gateway.operation import operation
-from gateway.query import Format, PageNumber, PageSize
+from gateway.query import Format, PageSize
 from gateway.state import SERVICES
 from gateway.tabular import csv_answer
 from shared.analytics import ranges, ranking, reading, sources
 from shared.analytics.ranges import Place, Span
 from shared.analytics.reading import Interval
-from shared.analytics.words import Ended, Totals, together
+from shared.analytics.words import together
 from shared.clock import rfc3339
 from shared.errors import Invalid
-from shared.ids import DRIVER, show
 from shared.lists import Wanted
 from shared.models.analytics import Grain
 from shared.models.payouts import Rail
@@ -69,7 +68,7 @@ class Ranking(Range, kw_only=True):
     sort: Annotated[ranking.Sort, msgspec.Meta(description="By what they are ranked, the most first.")] = (
         ranking.Sort.VOLUME
     )
-    page: PageNumber = 1
+    page: Annotated[int, msgspec.Meta(ge=1, le=10_000_000, description="Which page, from 1.")] = 1
     pageSize: PageSize = 50
 
 
@@ -94,7 +93,8 @@ async def read(
     work: Callable[[sa.Connection, Place, Span], Result],
     coarsest: Grain = Grain.YEAR,
 ) -> tuple[dict[str, Any], Result]:
-    """Reads for the range, at one moment; with what every answer says of it."""
+    """Reads for the range, at one moment; with what every answer says of it. `work` also shapes what it has read: a
+    thousand times' figures would keep the event loop from everybody else."""
     services, wallet = request.app[SERVICES], wallet_id(request)
     first, last, now = moment(asked.from_, "from"), moment(asked.to, "to"), services.clock.now()
 
@@ -113,61 +113,17 @@ async def read(
             "The wallet's history is being added up for the first time; ask again in a minute",
             headers={"Retry-After": "60"},
         ) from None
-    said = {"from": utc(span.starts_at), "to": utc(span.ends_at), "timeZone": place.time_zone}
+    said = {"from": rfc3339(span.starts_at), "to": rfc3339(span.ends_at), "timeZone": place.time_zone}
     return said | {"currency": place.currency}, result
 
 
-def utc(moment: datetime) -> str:
-    """A time as the API writes it."""
-    return rfc3339(moment.astimezone(UTC))
-
-
 def answer(
-    request: web.Request, asked: Range, name: str, said: Mapping[str, Any], items: Iterable[dict[str, Any]]
+    request: web.Request, asked: Range, name: str, said: Mapping[str, Any], items: list[dict[str, Any]]
 ) -> web.Response:
-    """A list as JSON, with what is said of it, or as a CSV file. `items` has the columns' names even if it is empty."""
-    listed = list(items)
+    """A list as JSON, with what is said of it, or as a CSV file."""
     if asked.format is Format.CSV:
-        return csv_answer(f"{name}.csv", list(COLUMNS[name]), [list(item.values()) for item in listed])
-    return success(request, {**said, "items": listed})
-
-
-def ended(figures: Ended) -> dict[str, Any]:
-    """What ended, as it is shown."""
-    return {
-        "volume": figures.volume_cents,
-        "fees": figures.fee_cents,
-        "netVolume": figures.net_cents,
-        "paidCount": figures.paid_count,
-        "failedCount": figures.failed_count,
-        "failedAmount": figures.failed_cents,
-        "returnedCount": figures.returned_count,
-        "returnedAmount": figures.returned_cents,
-        "successRate": figures.success_rate,
-        "timeToPaidP50Seconds": figures.p50_seconds,
-        "timeToPaidP95Seconds": figures.p95_seconds,
-    }
-
-
-def totals(figures: Totals) -> dict[str, Any]:
-    """What began and what ended, as it is shown."""
-    return ended(figures) | {
-        "acceptedCount": figures.accepted_count,
-        "acceptedAmount": figures.accepted_cents,
-        "retriedCount": figures.retried_count,
-        "retriedAmount": figures.retried_cents,
-        "canceledCount": figures.canceled_count,
-        "canceledAmount": figures.canceled_cents,
-    }
-
-
-COLUMNS: Final = {
-    "timeseries": ["start", *totals(Totals())],
-    "rails": ["rail", *totals(Totals())],
-    "drivers": ["driverId", "ovnDriverId", "driverName", *ended(Ended())],
-    "failures": ["outcome", "code", "count", "amount", "share", "recoveredCount"],
-}
-"""The columns of each list as CSV: those of its items."""
+        return csv_answer(f"{name}.csv", shapes.COLUMNS[name], (list(item.values()) for item in items))
+    return success(request, {**said, "items": items})
 
 
 @operation(query=OfRail, answer=shapes.AnalyticsSummary, csv=True)
@@ -177,10 +133,12 @@ async def summary(request: web.Request, asked: OfRail) -> web.Response:
     Everything counts when the ledger moved its money: a payout accepted in May and paid in June is accepted in May and
     paid in June. The figures are exact at any moment.
     """
-    said, rails = await read(
-        request, asked, lambda connection, place, span: reading.by_rail(connection, place, span, only(asked))
-    )
-    figures = {**said, **totals(together(rails.values()))}
+
+    def work(connection: sa.Connection, place: Place, span: Span) -> dict[str, Any]:
+        return shapes.totals(together(reading.by_rail(connection, place, span, only(asked)).values()))
+
+    said, figures = await read(request, asked, work)
+    figures = {**said, **figures}
     if asked.format is Format.CSV:
         return csv_answer("summary.csv", list(figures), [list(figures.values())])
     return success(request, figures)
@@ -192,21 +150,24 @@ async def timeseries(request: web.Request, asked: Series) -> web.Response:
 
     `start` is its first day. At the range's ends only what lies within the range counts.
     """
-    said, series = await read(
-        request,
-        asked,
-        lambda connection, place, span: reading.series(connection, place, span, asked.interval, only(asked)),
-        reading.COARSEST[asked.interval],
-    )
-    items = ({"start": start.isoformat(), **totals(figures)} for start, figures in series.items())
+
+    def work(connection: sa.Connection, place: Place, span: Span) -> list[dict[str, Any]]:
+        series = reading.series(connection, place, span, asked.interval, only(asked))
+        return [{"start": start.isoformat(), **shapes.totals(figures)} for start, figures in series.items()]
+
+    said, items = await read(request, asked, work, reading.COARSEST[asked.interval])
     return answer(request, asked, "timeseries", {**said, "interval": asked.interval}, items)
 
 
 @operation(query=Range, answer=shapes.AnalyticsRails, csv=True)
 async def rails(request: web.Request, asked: Range) -> web.Response:
     """Adds up a range by rail."""
-    said, found = await read(request, asked, reading.by_rail)
-    items = ({"rail": rail.value, **totals(figures)} for rail, figures in found.items())
+
+    def work(connection: sa.Connection, place: Place, span: Span) -> list[dict[str, Any]]:
+        found = reading.by_rail(connection, place, span)
+        return [{"rail": rail.value, **shapes.totals(figures)} for rail, figures in found.items()]
+
+    said, items = await read(request, asked, work)
     return answer(request, asked, "rails", said, items)
 
 
@@ -218,42 +179,24 @@ async def drivers(request: web.Request, asked: Ranking) -> web.Response:
     """
     part = Wanted(asked.pageSize, asked.page) if asked.format is Format.JSON else Wanted(DRIVERS_A_FILE)
     skipped = part.skipped
-    said, (found, count) = await read(
-        request,
-        asked,
-        lambda connection, place, span: ranking.drivers(
-            connection, place, span, sort=asked.sort, limit=part.size, skipped=skipped
-        ),
-    )
-    items = (
-        {
-            "driverId": show(DRIVER, driver.driver_id),
-            "ovnDriverId": driver.ovn_driver_id,
-            "driverName": driver.name,
-            **ended(driver.ended),
-        }
-        for driver in found
-    )
-    paged = {"total": count, "page": part.number, "pageSize": part.size, "hasNextPage": skipped + len(found) < count}
+
+    def work(connection: sa.Connection, place: Place, span: Span) -> tuple[list[dict[str, Any]], int]:
+        found, count = ranking.drivers(connection, place, span, sort=asked.sort, limit=part.size, skipped=skipped)
+        return [shapes.driver(one) for one in found], count
+
+    said, (items, count) = await read(request, asked, work)
+    paged = {"total": count, "page": part.number, "pageSize": part.size, "hasNextPage": skipped + len(items) < count}
     return answer(request, asked, "drivers", {**said, **paged}, items)
 
 
 @operation(query=OfRail, answer=shapes.AnalyticsFailures, csv=True)
 async def failures(request: web.Request, asked: OfRail) -> web.Response:
     """Counts the reasons for which payouts ended badly in a range."""
-    said, found = await read(
-        request, asked, lambda connection, place, span: reading.failures(connection, place, span, only(asked))
-    )
-    count = sum(failure.ended_count for failure in found)
-    items = (
-        {
-            "outcome": failure.outcome,
-            "code": failure.code,
-            "count": failure.ended_count,
-            "amount": failure.ended_cents,
-            "share": round(failure.ended_count / count, 6) if count else 0.0,
-            "recoveredCount": failure.recovered_count,
-        }
-        for failure in found
-    )
+
+    def work(connection: sa.Connection, place: Place, span: Span) -> list[dict[str, Any]]:
+        found = reading.failures(connection, place, span, only(asked))
+        count = sum(failure.ended_count for failure in found)
+        return [shapes.failure(one, count) for one in found]
+
+    said, items = await read(request, asked, work)
     return answer(request, asked, "failures", said, items)

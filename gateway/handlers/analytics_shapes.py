@@ -1,10 +1,14 @@
-"""The shapes of the analytics' answers; `shared.analytics.words` says what their words mean."""
+"""The shapes of the analytics' answers, and how figures fill them. `shared.analytics.words` says what they mean."""
 
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Any, Final, Literal, TypedDict
 
 from msgspec import Meta
 
 from gateway.shapes import Cents, Count, DriverId, DriverName, OvnDriverId, Time
+from shared.analytics import words
+from shared.analytics.ranking import DriverFigures
+from shared.analytics.reading import Failure
+from shared.ids import DRIVER, show
 from shared.models.payouts import Rail
 
 Rate = Annotated[
@@ -140,3 +144,63 @@ class AnalyticsFailures(_Range):
     """The reasons, the most frequent first."""
 
     items: list[AnalyticsFailure]
+
+
+def ended(figures: words.Ended) -> dict[str, Any]:
+    """What ended, as it is shown."""
+    return {
+        "volume": figures.volume_cents,
+        "fees": figures.fee_cents,
+        "netVolume": figures.net_cents,
+        "paidCount": figures.paid_count,
+        "failedCount": figures.failed_count,
+        "failedAmount": figures.failed_cents,
+        "returnedCount": figures.returned_count,
+        "returnedAmount": figures.returned_cents,
+        "successRate": figures.success_rate,
+        "timeToPaidP50Seconds": figures.p50_seconds,
+        "timeToPaidP95Seconds": figures.p95_seconds,
+    }
+
+
+def totals(figures: words.Totals) -> dict[str, Any]:
+    """What began and what ended, as it is shown."""
+    return ended(figures) | {
+        "acceptedCount": figures.accepted_count,
+        "acceptedAmount": figures.accepted_cents,
+        "retriedCount": figures.retried_count,
+        "retriedAmount": figures.retried_cents,
+        "canceledCount": figures.canceled_count,
+        "canceledAmount": figures.canceled_cents,
+    }
+
+
+def driver(found: DriverFigures) -> dict[str, Any]:
+    """A driver's figures, as they are shown."""
+    return {
+        "driverId": show(DRIVER, found.driver_id),
+        "ovnDriverId": found.ovn_driver_id,
+        "driverName": found.name,
+        **ended(found.ended),
+    }
+
+
+def failure(found: Failure, count: int) -> dict[str, Any]:
+    """A reason, as it is shown, with its share of all that many."""
+    return {
+        "outcome": found.outcome,
+        "code": found.code,
+        "count": found.ended_count,
+        "amount": found.ended_cents,
+        "share": round(found.ended_count / count, 6) if count else 0.0,
+        "recoveredCount": found.recovered_count,
+    }
+
+
+COLUMNS: Final = {
+    "timeseries": ["start", *totals(words.Totals())],
+    "rails": ["rail", *totals(words.Totals())],
+    "drivers": ["driverId", "ovnDriverId", "driverName", *ended(words.Ended())],
+    "failures": ["outcome", "code", "count", "amount", "share", "recoveredCount"],
+}
+"""The columns of each list as CSV: those of its items."""
