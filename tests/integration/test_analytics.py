@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from shared.analytics import proof, ranges, ranking, reading
+from scheduler.jobs import Jobs
+from shared.analytics import fold, proof, ranges, ranking, reading
 from shared.analytics.ranges import Span
 from shared.analytics.reading import Interval
 from shared.analytics.waits import ERROR_MOST
 from shared.analytics.words import Ended, Totals, together
+from shared.broker import Doorbell
 from shared.errors import Invalid
 from shared.models.payouts import Rail
+from shared.settings import Settings
 from tests.integration.analytics import BEGIN, Reckoned, Story
 from tests.integration.conftest import World
 
@@ -161,6 +164,30 @@ def test_two_folders_and_a_writer_at_once(world: World) -> None:
     assert [(sum(folded),)] == world.rows("SELECT count(*) FROM transfers WHERE wallet_id = :id", id=world.wallet_id)
     for first, last in story.moments():
         assert_agrees(story, first, last)
+
+
+def test_the_scheduler_folds_every_wallet_in_turn(world: World, settings: Settings) -> None:
+    """A round takes some of each; the next goes on, until nothing is left. Two schedulers don't mind each other."""
+    stories = [Story(world, 8), Story(World(world.engine), 9)]
+    for story in stories:
+        story.go_on(40)
+    jobs = Jobs(settings, world.engine, Doorbell(settings), world.clock)
+    jobs.transfers_a_fold = 20
+    with world.engine.connect() as connection:
+        assert {story.world.wallet_id for story in stories} <= set(fold.behind(connection))
+    threads = [threading.Thread(target=jobs.fold_analytics) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    jobs.folding_seconds = 60
+    jobs.fold_analytics()
+    with world.engine.connect() as connection:
+        assert fold.behind(connection) == []
+    for story in stories:
+        assert_agrees(story, date(2026, 1, 1), date(2027, 6, 1))
+    proved(world)
+    jobs.doorbell.close()
 
 
 def test_another_zone_counts_the_days_anew(world: World) -> None:
