@@ -20,12 +20,10 @@ def behind(connection: sa.Connection) -> list[uuid.UUID]:
         connection.scalars(
             sa.text("""
                 SELECT wallets.id FROM wallets LEFT JOIN analytics_folds ON wallet_id = wallets.id
-                JOIN LATERAL (  -- one look into the index for each wallet, however many transfers there are
-                    SELECT FROM transfers
-                    WHERE transfers.wallet_id = wallets.id AND transfers.position > coalesce(
-                        analytics_folds.position, 0)
-                    LIMIT 1
-                ) AS unfolded ON true
+                JOIN LATERAL (  -- the first entry of the wallet's part of the index; without an order, all is read
+                    SELECT position FROM transfers WHERE transfers.wallet_id = wallets.id
+                    ORDER BY position DESC LIMIT 1
+                ) AS latest ON latest.position > coalesce(analytics_folds.position, 0)
                 ORDER BY wallets.id
             """)
         )
