@@ -81,6 +81,7 @@ TAGS: Final = {
     "scheduled-payouts": "Scheduled payouts",
     "balance": "Balance",
     "funding": "Funding",
+    "analytics": "Analytics",
     "webhooks": "Webhooks",
     "auth": "Sessions",
     "developer": "API keys (developer)",

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple, NoReturn
 from aiohttp import web
 
 from gateway.handlers import (
+    analytics,
     audit,
     auth,
     batch_steps,
@@ -78,6 +79,11 @@ ROUTES: Final = (
     Route("POST", "/api/v1/funding/topup", funding.topup, "funding:write"),
     Route("GET", "/api/v1/funding/transactions", funding.transactions, "balance:read"),
     Route("GET", "/api/v1/funding/projection", funding.projection, "balance:read"),
+    Route("GET", "/api/v1/analytics/summary", analytics.summary, "analytics:read"),
+    Route("GET", "/api/v1/analytics/timeseries", analytics.timeseries, "analytics:read"),
+    Route("GET", "/api/v1/analytics/drivers", analytics.drivers, "analytics:read"),
+    Route("GET", "/api/v1/analytics/rails", analytics.rails, "analytics:read"),
+    Route("GET", "/api/v1/analytics/failures", analytics.failures, "analytics:read"),
     Route("POST", "/api/v1/webhooks/paystream", webhooks.receive, None),
     Route("GET", "/api/v1/webhooks/logs", webhooks.logs, "webhooks:manage"),
     Route("POST", "/api/v1/auth/login", auth.login, None),

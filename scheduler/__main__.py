@@ -28,6 +28,9 @@ from shared.settings import Settings, SettingsError, load
 
 logger = structlog.get_logger(__name__)
 
+THREADS = 4
+"""Jobs that run at the same time: the tick never waits for one that takes long."""
+
 STALE_SECONDS = 15.0
 """A tick older than this is reported as unhealthy."""
 
@@ -51,12 +54,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(settings: Settings, stopping: threading.Event) -> None:
     """Runs the timetable until `stopping` is set; ends the jobs under way first."""
-    engine = engine_for(settings, "scheduler", pool_size=3)
+    engine = engine_for(settings, "scheduler", pool_size=THREADS)
     startup.ready(engine, settings)
     jobs = Jobs(settings, engine, Doorbell(settings), SystemClock())
     scheduler = BackgroundScheduler(
         timezone=UTC,
-        executors={"default": ThreadPoolExecutor(3)},
+        executors={"default": ThreadPoolExecutor(THREADS)},
         job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
     )
     for entry in TIMETABLE:

@@ -8,6 +8,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from shared import due, idempotency, sessions
+from shared.analytics import fold
 from shared.broker import Doorbell
 from shared.clock import Clock
 from shared.ledger.reading import breaks
@@ -25,6 +26,8 @@ PAYOUTS = Gauge(
 )
 LEDGER_BREAKS = Gauge("ovnpay_ledger_breaks", "Laws of the ledger that some wallet breaks; anything but 0 is a page.")
 LEDGER_PROVED = Gauge("ovnpay_ledger_proved_timestamp_seconds", "When the ledger was last proved, in Unix time.")
+FOLDED = Counter("ovnpay_analytics_folded_total", "Transfers that were folded into the sums of the analytics.")
+BEHIND = Gauge("ovnpay_analytics_wallets_behind", "Wallets whose analytics were not folded to the end in time.")
 LAST_TICK = Gauge("ovnpay_scheduler_last_tick_timestamp_seconds", "When the tick last ended well, in Unix time.")
 
 
@@ -44,6 +47,11 @@ class Jobs:
     claims_a_tick = 20
     again_seconds = 10.0
     batches_again_seconds = 3.0
+    transfers_a_fold = 10_000
+    """About half a second's work, where so many wait: a driver's month is written once for all of them."""
+    folding_seconds = 1.0
+    """How long a round of folding begins another fold; the next round goes on from there, and leaves the database to
+    the payouts in between."""
 
     def tick(self) -> None:
         """Rings the bell for every due row, at most 10,000 of a kind; the next tick, a second later, goes on."""
@@ -116,3 +124,20 @@ class Jobs:
             logger.info("idempotency_keys.forgotten", count=forgotten)
         with self.engine.begin() as connection:
             sessions.forget_over(connection, self.clock.now(), limit=10_000)
+
+    def fold_analytics(self) -> None:
+        """Folds the wallets' ledgers into the sums of the analytics, in turn, so that none waits for one that is far
+        behind; what another scheduler is at is left to it."""
+        until = time.monotonic() + self.folding_seconds
+        with self.engine.connect() as connection:
+            waiting = fold.behind(connection)
+        while waiting and time.monotonic() < until:
+            again = []
+            for wallet_id in waiting:
+                with self.engine.begin() as connection:
+                    folded = fold.fold(connection, wallet_id, limit=self.transfers_a_fold) or 0
+                FOLDED.inc(folded)
+                if folded == self.transfers_a_fold:
+                    again.append(wallet_id)
+            waiting = again
+        BEHIND.set(len(waiting))

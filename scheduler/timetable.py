@@ -18,6 +18,7 @@ TIMETABLE = (
     Entry("tick", Jobs.tick, 1.0),
     Entry("release_batches", Jobs.release_batches, 0.1),
     Entry("measure", Jobs.measure, 5.0),
+    Entry("fold_analytics", Jobs.fold_analytics, 2.0),
     Entry("prove_ledger", Jobs.prove_ledger, 300.0),
     Entry("forget_expired_keys", Jobs.forget_expired_keys, 600.0),
 )

@@ -44,7 +44,7 @@ def engine_for(settings: Settings, service: str, *, url: str = "", **options: An
             "keepalives_count": 3,
             "tcp_user_timeout": 35_000,
             "options": "-c timezone=UTC -c lock_timeout=5s -c statement_timeout=30s "
-            "-c idle_in_transaction_session_timeout=60s",
+            "-c idle_in_transaction_session_timeout=60s -c jit=off",  # compiling costs more than our queries take
         },
         **options,
     )

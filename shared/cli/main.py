@@ -191,6 +191,20 @@ def audit(
     show(organization, since, as_json=json)
 
 
+@app.command(rich_help_panel=INSTALLATION)
+def organization(
+    name: Annotated[str, typer.Option(help="The organization's name.")],
+    time_zone: Annotated[
+        str | None,
+        typer.Option(help="Where its days begin in analytics, as in America/Chicago. Left out: only shown."),
+    ] = None,
+) -> None:
+    """Show or set an organization's time zone; its analytics are then counted by the new days."""
+    from shared.cli.database import organization
+
+    organization(name, time_zone)
+
+
 def main() -> None:
     """The entry point."""
     app(prog_name="ovnpay")

@@ -34,6 +34,10 @@ class Grant(NamedTuple):
 TABLES: Final = {
     "accounts": Grant(KEPT),
     "alembic_version": Grant(LOOKED_UP),
+    "analytics_drivers": Grant(FORGOTTEN),
+    "analytics_failures": Grant(FORGOTTEN),
+    "analytics_folds": Grant(FORGOTTEN),
+    "analytics_totals": Grant(FORGOTTEN),
     "api_keys": Grant(KEPT, frozenset({"key_hash", "previous_key_hash"})),
     "audit_entries": Grant(APPENDED),
     "batches": Grant(KEPT),

@@ -1,5 +1,6 @@
 """The tables, as a data dictionary: a sentence under every column says what it means and who sets it."""
 
+from shared.models.analytics import AnalyticsDriver, AnalyticsFailure, AnalyticsFold, AnalyticsTotal
 from shared.models.audit import AuditEntry
 from shared.models.base import Base
 from shared.models.batches import Batch
@@ -13,6 +14,10 @@ from shared.models.submissions import Submission, SubmissionItem
 
 __all__ = [
     "Account",
+    "AnalyticsDriver",
+    "AnalyticsFailure",
+    "AnalyticsFold",
+    "AnalyticsTotal",
     "ApiKey",
     "AuditEntry",
     "Base",

@@ -59,6 +59,8 @@ class Action(enum.StrEnum):
     USER_CREATE = "user.create"
     USER_RESET_PASSWORD = "user.reset_password"  # noqa: S105 an action's name
     ORGANIZATION_CREATE = "organization.create"
+    ORGANIZATION_UPDATE = "organization.update"
+    """Its time zone."""
     WALLET_UPDATE = "wallet.update"
     """The wallet's policy."""
     SANDBOX_RESET = "sandbox.reset"

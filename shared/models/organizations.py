@@ -57,6 +57,9 @@ class Organization(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     name: Mapped[str]
     """Its name, for people."""
+    time_zone: Mapped[str] = mapped_column(server_default="UTC")
+    """The IANA name of the zone in which it counts its days; `shared.analytics.zones` sets it, for the sums by day
+    have to follow."""
     created_at: Mapped[datetime]
     """When it joined."""
 

@@ -154,5 +154,7 @@ class PayoutTransition(Base):
     """The payout's attempt after the step."""
     reason: Mapped[str]
     """What caused it, in a few words: an actor, an event, a person."""
+    failure_code: Mapped[str | None]
+    """Why it failed, was returned or could not be paid; the payout's own is gone after a retry."""
     created_at: Mapped[datetime]
     """When."""

@@ -67,8 +67,9 @@ _TRANSITION = sa.text(f"""
         WHERE payouts.id = move.payout_id AND payouts.status = :source AND drivers.id = payouts.driver_id
         RETURNING payouts.*, drivers.name AS driver_name, move.reason, held.reserved AS was_reserved
     ), written AS (
-        INSERT INTO payout_transitions (payout_id, sequence, from_status, to_status, attempt, reason, created_at)
-        SELECT id, sequence, :source, :target, attempt, reason, :now FROM changed
+        INSERT INTO payout_transitions (payout_id, sequence, from_status, to_status, attempt, reason, failure_code,
+                                        created_at)
+        SELECT id, sequence, :source, :target, attempt, reason, failure_code, :now FROM changed
     )
     SELECT {COLUMNS}, was_reserved FROM changed ORDER BY id
 """)

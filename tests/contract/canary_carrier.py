@@ -19,7 +19,9 @@ from tests.contract.organization import ALL_SCOPES, Organization
 
 MAKES_KEYS = r"POST /api/v1/(developer/keys|developer/keys/\{id\}/regenerate|admin/api-keys/\{id\}/approve)$"
 OF_DRIVERS = r" /api/v1/(drivers|sandbox/state)"
-OF_PAYOUTS = r" /api/v1/(drivers|payouts|batches|scheduled-payouts|funding|webhooks/logs|sandbox/state)"
+OF_PAYOUTS = (
+    r" /api/v1/(drivers|payouts|batches|scheduled-payouts|funding|webhooks/logs|sandbox/state|analytics/drivers)"
+)
 
 
 def _digits(count: int) -> str:
@@ -123,6 +125,7 @@ class Canary:
         for path in (
             "payouts", "batches", "scheduled-payouts", "scheduled-payouts/stats", "balance",
             "funding/transactions", "funding/projection", "webhooks/logs", "sandbox/state",
+            "analytics/summary", "analytics/timeseries", "analytics/drivers", "analytics/rails", "analytics/failures",
         ):  # fmt: skip
             ask(f"GET /api/v1/{path}", token=key)
         ask("GET /api/v1/payouts/instant/fee", token=key, query="amount=50000")

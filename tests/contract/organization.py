@@ -12,10 +12,10 @@ import psycopg
 from tests.acceptance.customer import Customer
 from tests.acceptance.stack import Stack
 
-# The conventions' scopes, and the one that topping up needs.
+# The conventions' scopes, and those that topping up and analytics need.
 ALL_SCOPES = (
     "drivers:read", "drivers:write", "payouts:read", "payouts:write", "batches:read", "batches:write", "balance:read",
-    "webhooks:manage", "funding:write",
+    "webhooks:manage", "funding:write", "analytics:read",
 )  # fmt: skip
 # A developer can't let a key debit the company's bank.
 DEVELOPERS_SCOPES = tuple(scope for scope in ALL_SCOPES if scope != "funding:write")

@@ -165,6 +165,11 @@ ROWS: dict[tuple[str, str], Row] = {
     ("POST", "/api/v1/funding/topup"): Row("funding:write", body={"amount": 500_000, "method": "bank_transfer"}),
     ("GET", "/api/v1/funding/transactions"): Row("balance:read", query=HUNDRED, cursor="{line}", shows="{paid}"),
     ("GET", "/api/v1/funding/projection"): Row("balance:read"),
+    ("GET", "/api/v1/analytics/summary"): Row("analytics:read"),
+    ("GET", "/api/v1/analytics/timeseries"): Row("analytics:read"),
+    ("GET", "/api/v1/analytics/drivers"): Row("analytics:read", query=HUNDRED, shows="{driver}"),
+    ("GET", "/api/v1/analytics/rails"): Row("analytics:read"),
+    ("GET", "/api/v1/analytics/failures"): Row("analytics:read"),
     ("POST", "/api/v1/webhooks/paystream"): Row(
         None, open="Paystream, which signs", body={"id": "evt_{new}", "type": "batch.completed"}, signed=True
     ),
@@ -219,21 +224,8 @@ NOT_AUDITED = {
     ("POST", "/api/v1/batches/quote"),  # changes nothing
 }
 # Query parameters that name nothing of anybody's, and fields in which the customer uses names of his own
-PLAIN = {
-    "page",
-    "pageSize",
-    "cursor",
-    "status",
-    "type",
-    "event",
-    "mode",
-    "amount",
-    "days",
-    "format",
-    "action",
-    "from",
-    "to",
-}
+PLAIN = {"page", "pageSize", "cursor", "status", "type", "event", "mode", "amount", "days", "format", "action", "from"}
+PLAIN |= {"to", "interval", "rail", "sort"}
 CUSTOMERS_OWN_NAMES = {"ovnDriverId", "loadId"}
 # What differs between answers that say the same
 OF_THE_MOMENT = {"date", "x-request-id", "content-length", "x-ratelimit-reset", "x-ratelimit-remaining"}

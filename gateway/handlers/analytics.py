@@ -1,0 +1,202 @@
+"""Endpoints of analytics: figures of a range, by time, by driver, by rail and by reason of failure."""
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+from aiohttp import web
+from msgspec import UNSET, UnsetType
+
+from gateway.envelope import ApiError
+from gateway.handlers import analytics_shapes as shapes
+from gateway.handlers.common import success, wallet_id
+from gateway.operation import operation
+from gateway.query import Format, PageSize
+from gateway.state import SERVICES
+from gateway.tabular import csv_answer
+from shared.analytics import ranges, ranking, reading, sources
+from shared.analytics.ranges import Place, Span
+from shared.analytics.reading import Interval
+from shared.analytics.words import together
+from shared.clock import rfc3339
+from shared.errors import Invalid
+from shared.lists import Wanted
+from shared.models.analytics import Grain
+from shared.models.payouts import Rail
+
+Result = TypeVar("Result")
+
+DRIVERS_A_FILE: Final = 100_000
+"""Drivers in a CSV file at the most."""
+
+Moment = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=40,
+        pattern=r"^\d{4}-\d\d-\d\d([Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d))?\Z",
+        description="A date, which is where that day begins in the organization's time zone, or an RFC 3339 time.",
+        examples=["2026-01-31"],
+    ),
+]
+
+
+class Range(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """From when (included) to when (excluded): by default the last 30 days, today included."""
+
+    from_: Moment | UnsetType = msgspec.field(default=UNSET, name="from")
+    to: Moment | UnsetType = UNSET
+    format: Format = Format.JSON
+
+
+class OfRail(Range, kw_only=True):
+    """The same, of one rail only."""
+
+    rail: Rail | UnsetType = UNSET
+
+
+class Series(OfRail, kw_only=True):
+    """The same, in times of this length by the organization's calendar; weeks begin on Mondays."""
+
+    interval: Interval = Interval.DAY
+
+
+class Ranking(Range, kw_only=True):
+    """The same, and which drivers."""
+
+    sort: Annotated[ranking.Sort, msgspec.Meta(description="By what they are ranked, the most first.")] = (
+        ranking.Sort.VOLUME
+    )
+    page: Annotated[int, msgspec.Meta(ge=1, le=10_000_000, description="Which page, from 1.")] = 1
+    pageSize: PageSize = 50
+
+
+def moment(text: str | UnsetType, field: str) -> date | datetime | None:
+    """A date, or a time with its offset."""
+    if text is UNSET:
+        return None
+    try:
+        return date.fromisoformat(text) if len(text) == 10 else datetime.fromisoformat(text.upper())
+    except ValueError as error:
+        raise Invalid(f"{field} is no date: {error}", field=field) from None
+
+
+def only(asked: OfRail) -> Rail | None:
+    """The rail asked for."""
+    return None if asked.rail is UNSET else asked.rail
+
+
+async def read(
+    request: web.Request,
+    asked: Range,
+    work: Callable[[sa.Connection, Place, Span], Result],
+    coarsest: Grain = Grain.YEAR,
+) -> tuple[dict[str, Any], Result]:
+    """Reads for the range, at one moment; with what every answer says of it. `work` also shapes what it has read: a
+    thousand times' figures would keep the event loop from everybody else."""
+    services, wallet = request.app[SERVICES], wallet_id(request)
+    first, last, now = moment(asked.from_, "from"), moment(asked.to, "to"), services.clock.now()
+
+    def run(connection: sa.Connection) -> tuple[Place, Span, Result]:
+        place = ranges.place(connection, wallet, now)
+        span = ranges.span(connection, place, first, last, coarsest)
+        sources.check_near(connection, place)
+        return place, span, work(connection, place, span)
+
+    try:
+        place, span, result = await services.read_at_one_moment(run)
+    except sources.Behind:
+        raise ApiError(
+            503,
+            "SERVICE_UNAVAILABLE",
+            "The wallet's history is being added up for the first time; ask again in a minute",
+            headers={"Retry-After": "60"},
+        ) from None
+    said = {"from": rfc3339(span.starts_at), "to": rfc3339(span.ends_at), "timeZone": place.time_zone}
+    return said | {"currency": place.currency}, result
+
+
+def answer(
+    request: web.Request, asked: Range, name: str, said: Mapping[str, Any], items: list[dict[str, Any]]
+) -> web.Response:
+    """A list as JSON, with what is said of it, or as a CSV file."""
+    if asked.format is Format.CSV:
+        return csv_answer(f"{name}.csv", shapes.COLUMNS[name], (list(item.values()) for item in items))
+    return success(request, {**said, "items": items})
+
+
+@operation(query=OfRail, answer=shapes.AnalyticsSummary, csv=True)
+async def summary(request: web.Request, asked: OfRail) -> web.Response:
+    """Adds up a range: volume, fees, counts, success rate, time to paid.
+
+    Everything counts when the ledger moved its money: a payout accepted in May and paid in June is accepted in May and
+    paid in June. The figures are exact at any moment.
+    """
+
+    def work(connection: sa.Connection, place: Place, span: Span) -> dict[str, Any]:
+        return shapes.totals(together(reading.by_rail(connection, place, span, only(asked)).values()))
+
+    said, figures = await read(request, asked, work)
+    figures = {**said, **figures}
+    if asked.format is Format.CSV:
+        return csv_answer("summary.csv", list(figures), [list(figures.values())])
+    return success(request, figures)
+
+
+@operation(query=Series, answer=shapes.AnalyticsSeries, csv=True)
+async def timeseries(request: web.Request, asked: Series) -> web.Response:
+    """Adds up each day, week or month of a range, in the organization's time zone; at most 1,000 of them.
+
+    `start` is its first day. At the range's ends only what lies within the range counts.
+    """
+
+    def work(connection: sa.Connection, place: Place, span: Span) -> list[dict[str, Any]]:
+        series = reading.series(connection, place, span, asked.interval, only(asked))
+        return [{"start": start.isoformat(), **shapes.totals(figures)} for start, figures in series.items()]
+
+    said, items = await read(request, asked, work, reading.COARSEST[asked.interval])
+    return answer(request, asked, "timeseries", {**said, "interval": asked.interval}, items)
+
+
+@operation(query=Range, answer=shapes.AnalyticsRails, csv=True)
+async def rails(request: web.Request, asked: Range) -> web.Response:
+    """Adds up a range by rail."""
+
+    def work(connection: sa.Connection, place: Place, span: Span) -> list[dict[str, Any]]:
+        found = reading.by_rail(connection, place, span)
+        return [{"rail": rail.value, **shapes.totals(figures)} for rail, figures in found.items()]
+
+    said, items = await read(request, asked, work)
+    return answer(request, asked, "rails", said, items)
+
+
+@operation(query=Ranking, answer=shapes.AnalyticsDrivers, csv=True)
+async def drivers(request: web.Request, asked: Ranking) -> web.Response:
+    """Ranks the drivers by what ended for them in a range, by volume unless `sort` says otherwise.
+
+    As CSV it is the whole ranking.
+    """
+    part = Wanted(asked.pageSize, asked.page) if asked.format is Format.JSON else Wanted(DRIVERS_A_FILE)
+    skipped = part.skipped
+
+    def work(connection: sa.Connection, place: Place, span: Span) -> tuple[list[dict[str, Any]], int]:
+        found, count = ranking.drivers(connection, place, span, sort=asked.sort, limit=part.size, skipped=skipped)
+        return [shapes.driver(one) for one in found], count
+
+    said, (items, count) = await read(request, asked, work)
+    paged = {"total": count, "page": part.number, "pageSize": part.size, "hasNextPage": skipped + len(items) < count}
+    return answer(request, asked, "drivers", {**said, **paged}, items)
+
+
+@operation(query=OfRail, answer=shapes.AnalyticsFailures, csv=True)
+async def failures(request: web.Request, asked: OfRail) -> web.Response:
+    """Counts the reasons for which payouts ended badly in a range."""
+
+    def work(connection: sa.Connection, place: Place, span: Span) -> list[dict[str, Any]]:
+        found = reading.failures(connection, place, span, only(asked))
+        count = sum(failure.ended_count for failure in found)
+        return [shapes.failure(one, count) for one in found]
+
+    said, items = await read(request, asked, work)
+    return answer(request, asked, "failures", said, items)

@@ -1,0 +1,251 @@
+"""Carriers with a random history for the analytics tests, and their figures, reckoned from the ledger row by row."""
+
+import math
+import random
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from shared.analytics import zones
+from shared.analytics.fold import fold
+from shared.batches.change import cancel as cancel_batch
+from shared.batches.release import Asked
+from shared.models.payouts import PayoutStatus as S
+from shared.models.payouts import Rail
+from shared.payouts import submit
+from shared.payouts.cancel import cancel
+from shared.payouts.queue import queue
+from shared.payouts.retry import retry
+from shared.payouts.transition import Move, transition
+from tests.integration.conftest import GRACE, World
+
+CODES = ("BANK_REJECTED", "ACCOUNT_CLOSED", "INVALID_RECIPIENT")
+BEGIN = datetime(2026, 10, 20, 3, 7, 11, tzinfo=UTC)
+"""Some days before the clocks are set back in Europe, and then in America."""
+
+
+class Story:
+    """A world in which something random happens again and again."""
+
+    def __init__(self, world: World, seed: int, time_zone: str = "America/Chicago") -> None:
+        self.world, self.random = world, random.Random(seed)
+        world.clock.moment = BEGIN
+        self.drivers = [world.driver() for _ in range(5)]
+        self.set_time_zone(time_zone)
+
+    def set_time_zone(self, name: str) -> None:
+        """As `ovnpay organization` does."""
+        [(organization_id,)] = self.world.rows(
+            "SELECT organization_id FROM wallets WHERE id = :id", id=self.world.wallet_id
+        )
+        assert isinstance(organization_id, uuid.UUID)
+        with self.world.engine.begin() as connection:
+            zones.set_time_zone(connection, organization_id, name)
+        self.zone = ZoneInfo(name)
+
+    def go_on(self, steps: int) -> None:
+        """So many random steps; most of a payout's life, in any order, with minutes or days in between."""
+        acts = [self._accept, self._accept, self._batch, self._queue, self._end, self._end, self._end, self._return]
+        acts += [self._retry, self._cancel]
+        for _ in range(steps):
+            self.world.clock.advance(seconds=self.random.choice([0.4, 20, 700, 9_000, 40_000]) * self.random.random())
+            self.random.choice(acts)()
+
+    def fold(self, limit: int) -> int | None:
+        """One step of folding."""
+        with self.world.engine.begin() as connection:
+            return fold(connection, self.world.wallet_id, limit=limit)
+
+    def _some(self, status: S) -> list[uuid.UUID]:
+        rows = self.world.rows(
+            "SELECT id FROM payouts WHERE wallet_id = :id AND status = :status AND (reserved OR status <> 'validated') "
+            "ORDER BY id",
+            id=self.world.wallet_id,
+            status=status.value,
+        )
+        found = [row[0] for row in rows if isinstance(row[0], uuid.UUID)]
+        return self.random.sample(found, min(len(found), self.random.randint(1, 4)))
+
+    def _order(self) -> Any:
+        rail = self.random.choice(list(Rail))
+        return self.world.order(self.random.choice(self.drivers), self.random.randint(1_000, 30_000), rail)
+
+    def _accept(self) -> None:
+        self.world.accept(*(self._order() for _ in range(self.random.randint(1, 3))))
+
+    def _batch(self) -> None:
+        amounts = [self.random.randint(1_000, 20_000) for _ in range(3)]
+        batch, _ = self.world.batch(*amounts, driver_ids=[self.random.choice(self.drivers) for _ in amounts])
+        self.world.clock.advance(minutes=self.random.randint(1, 600))
+        if self.random.random() < 0.7:
+            self.world.release(batch.id)
+            return
+        with self.world.engine.begin() as connection:
+            cancel_batch(connection, [Asked(batch.id, self.world.wallet_id)], self.world.clock.now())
+
+    def _queue(self) -> None:
+        with self.world.engine.begin() as connection:
+            queue(connection, self._some(S.VALIDATED), self.world.clock.now(), grace=GRACE)
+            submit.prepare(connection, self._some(S.QUEUED), self.world.clock.now(), reason="test")
+
+    def _move(self, source: S, target: S) -> None:
+        code = self.random.choice(CODES) if target in (S.FAILED, S.RETURNED) else None
+        with self.world.engine.begin() as connection:
+            moves = [Move(payout_id, "test", failure_code=code) for payout_id in self._some(source)]
+            transition(connection, moves, source, target, self.world.clock.now())
+
+    def _end(self) -> None:
+        self._move(S.PROCESSING, S.COMPLETED if self.random.random() < 0.6 else S.FAILED)
+
+    def _return(self) -> None:
+        if self.random.random() < 0.3:
+            self._move(S.COMPLETED, S.RETURNED)
+
+    def _retry(self) -> None:
+        with self.world.engine.begin() as connection:
+            retry(connection, self.world.wallet_id, self._some(S.FAILED), self.world.clock.now(), grace=GRACE)
+
+    def _cancel(self) -> None:
+        with self.world.engine.begin() as connection:
+            if self.random.random() < 0.3:  # we, not the customer: there is a reason
+                moves = [Move(one, "test", failure_code="KYC_REJECTED") for one in self._some(S.VALIDATED)]
+                transition(connection, moves, S.VALIDATED, S.CANCELED, self.world.clock.now())
+            else:
+                cancel(connection, self.world.wallet_id, self._some(S.VALIDATED), self.world.clock.now())
+
+    def ledger(self) -> "Reckoned":
+        """The wallet's ledger."""
+        rows = self.world.rows(
+            """
+            SELECT transfers.kind, transfers.attempt, transfers.amount_cents, transfers.created_at, rail, driver_id,
+                   transfers.payout_id
+            FROM transfers JOIN payouts ON payouts.id = payout_id WHERE transfers.wallet_id = :id
+            """,
+            id=self.world.wallet_id,
+        )
+        steps = self.world.rows(
+            """
+            SELECT payout_id, payout_transitions.attempt, to_status, payout_transitions.failure_code
+            FROM payout_transitions JOIN payouts ON id = payout_id WHERE wallet_id = :id
+            """,
+            id=self.world.wallet_id,
+        )
+        return Reckoned([Leg(*row) for row in rows], {row[:3]: row[3] for row in steps}, self.zone)
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A transaction that sees one moment."""
+        isolated = self.world.engine.execution_options(isolation_level="REPEATABLE READ")
+        with isolated.connect() as connection, connection.begin():
+            yield connection
+
+    def moments(self) -> Iterator[tuple[date | datetime, date | datetime]]:
+        """Ranges: of days, of times, of both; short and long."""
+        now = self.world.clock.now()
+        whole = (now - BEGIN).total_seconds()
+        yield date(2026, 1, 1), date(2027, 6, 1)
+        for kind in ("times", "days", "both"):
+            length = self.random.choice([0.02, 0.2, 0.8])
+            first = BEGIN + timedelta(seconds=whole * self.random.random() * (1 - length))
+            last = first + timedelta(seconds=whole * length)
+            day = first.astimezone(self.zone).date()
+            if kind == "times":
+                yield first, last
+            else:
+                yield (
+                    day,
+                    last + timedelta(days=1) if kind == "both" else day + timedelta(days=self.random.randint(1, 9)),
+                )
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A transfer, with its payout's rail and driver."""
+
+    kind: Any
+    attempt: Any
+    cents: Any
+    at: Any
+    rail: Any
+    driver_id: Any
+    payout_id: Any
+
+
+@dataclass
+class Reckoned:
+    """The figures, one transfer at a time: nothing of `shared.analytics` is used."""
+
+    moves: list[Leg]
+    steps: dict[Any, Any]
+    zone: ZoneInfo
+    begun: dict[Any, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.begun = {one.payout_id: one.at for one in self.moves if one.kind == "reserve" and one.attempt == 1}
+
+    def day(self, at: datetime) -> date:
+        """The local day."""
+        return at.astimezone(self.zone).date()
+
+    def within(self, first: date | datetime, last: date | datetime) -> "Reckoned":
+        """Of a range only."""
+
+        def not_before(one: Leg, moment: date | datetime) -> bool:
+            return bool(one.at >= moment) if isinstance(moment, datetime) else self.day(one.at) >= moment
+
+        inside = [one for one in self.moves if not_before(one, first) and not not_before(one, last)]
+        made = Reckoned(inside, self.steps, self.zone)
+        made.begun = self.begun
+        return made
+
+    def by(self, name: str) -> dict[Any, "Reckoned"]:
+        """Apart, by rail, driver or local day."""
+        apart: defaultdict[Any, list[Leg]] = defaultdict(list)
+        for one in self.moves:
+            apart[self.day(one.at) if name == "day" else getattr(one, name)].append(one)
+        made = {}
+        for key, moves in apart.items():
+            made[key] = Reckoned(moves, self.steps, self.zone)
+            made[key].begun = self.begun
+        return made
+
+    def figures(self) -> dict[str, int]:
+        """By the columns of the sums."""
+        made: defaultdict[str, int] = defaultdict(int)
+        for one in self.moves:
+            name = {"settle": "net", "fee": "fee", "return": "returned"}.get(one.kind)
+            if one.kind == "reserve":
+                name = "accepted" if one.attempt == 1 else "retried"
+            elif one.kind == "release":
+                name = "failed" if (one.payout_id, one.attempt, "failed") in self.steps else "canceled"
+            assert name
+            made[f"{name}_cents"] += one.cents
+            if name != "fee":
+                made["paid_count" if name == "net" else f"{name}_count"] += 1
+        return dict(made)
+
+    def percentile(self, share: float) -> float | None:
+        """The exact one, in seconds."""
+        paid = [one for one in self.moves if one.kind == "settle"]
+        waits = sorted(max((one.at - self.begun[one.payout_id]).total_seconds(), 0.1) for one in paid)
+        return waits[math.ceil(share * len(waits)) - 1] if waits else None
+
+    def failures(self) -> dict[tuple[str, str], list[int]]:
+        """Count, cents and recovered, by outcome and code."""
+        made: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+        for one in self.moves:
+            if one.kind == "settle" and one.attempt > 1:
+                made["failed", self.steps[one.payout_id, one.attempt - 1, "failed"]][2] += 1
+            for outcome in ("failed", "canceled", "returned"):
+                code = self.steps.get((one.payout_id, one.attempt, outcome))
+                if code and one.kind == ("return" if outcome == "returned" else "release"):
+                    made[outcome, code][0] += 1
+                    made[outcome, code][1] += one.cents
+        return dict(made)

@@ -1,0 +1,67 @@
+"""Analytics without a database: percentiles are as near as they say, and a range is cut without a gap."""
+
+import math
+import random
+from collections import Counter
+from datetime import date, timedelta
+
+import pytest
+
+from shared.analytics.pieces import days
+from shared.analytics.waits import ERROR_MOST, SHORTEST_SECONDS, WIDTH, percentile_seconds
+from shared.models.analytics import Grain
+
+
+def packed(waits: list[float]) -> list[int]:
+    """As the database packs them."""
+    bins = Counter(int(math.log(max(wait, SHORTEST_SECONDS) / SHORTEST_SECONDS) / math.log(WIDTH)) for wait in waits)
+    return [(number << 32) + count for number, count in bins.items()]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_percentiles_are_within_five_percent(seed: int) -> None:
+    """From a tenth of a second to a month, few and many."""
+    chance = random.Random(seed)
+    waits = sorted(10 ** chance.uniform(-1, 6.4) for _ in range(chance.choice([1, 2, 19, 20, 1_000])))
+    for share in (0.01, 0.5, 0.95, 1):
+        exact = waits[math.ceil(share * len(waits)) - 1]
+        assert percentile_seconds(packed(waits), share) == pytest.approx(exact, rel=ERROR_MOST)
+
+
+def test_of_nothing_there_is_no_percentile() -> None:
+    """And parts of one bin that were not put together yet count as one."""
+    assert percentile_seconds([], 0.5) is None
+    one_by_one = [(5 << 32) + 1, (9 << 32) + 1, (5 << 32) + 1]
+    assert percentile_seconds(one_by_one, 0.5) == percentile_seconds([(5 << 32) + 2, (9 << 32) + 1], 0.5)
+
+
+@pytest.mark.parametrize("coarsest", [Grain.DAY, Grain.WEEK, Grain.MONTH, Grain.YEAR])
+@pytest.mark.parametrize("fewest", [False, True])
+def test_days_are_cut_without_gap_or_overlap(coarsest: Grain, fewest: bool) -> None:
+    """Each range, in pieces of whole years, months and days; each of its days counts once, others not at all."""
+    chance = random.Random(1)
+    for _ in range(100):
+        first = date(2024, 1, 1) + timedelta(days=chance.randrange(800))
+        end = first + timedelta(days=chance.choice([0, 1, 30, 31, 365, 366, chance.randrange(1_500)]))
+        pieces = days(first, end, coarsest, fewest=fewest)
+        counted: Counter[date] = Counter()
+        for piece in pieces:
+            for number in range((piece.ends - piece.starts).days):
+                counted[(piece.starts + timedelta(days=number)).date()] += piece.sign
+            if piece.grain is Grain.WEEK:
+                assert {piece.starts.weekday(), piece.ends.weekday()} == {0}
+            if piece.grain in (Grain.MONTH, Grain.YEAR):
+                assert {piece.starts.day, piece.ends.day} == {1}
+            if piece.grain is Grain.YEAR:
+                assert {piece.starts.month, piece.ends.month} == {1}
+        wanted = {first + timedelta(days=number) for number in range((end - first).days)}
+        assert {day: count for day, count in counted.items() if count} == dict.fromkeys(wanted, 1)
+        assert len(pieces) <= 9 or fewest
+
+
+def test_most_of_a_month_is_the_month_less_some_days() -> None:
+    """January 3 to 31 is two days less than a month; eleven months are a month less than a year."""
+    most = days(date(2026, 1, 3), date(2026, 2, 1), Grain.MONTH, fewest=True)
+    assert [(piece.grain, piece.sign, piece.ends.day) for piece in most] == [("month", 1, 1), ("day", -1, 3)]
+    most = days(date(2026, 2, 1), date(2027, 1, 1), Grain.YEAR, fewest=True)
+    assert [(piece.grain, piece.sign) for piece in most] == [("year", 1), ("month", -1)]
