@@ -42,7 +42,7 @@ POLL_PAYOUTS: Final = Bell("payouts.poll", "provider_polls", 40, 4)
 SEND_SUBMISSIONS: Final = Bell("submissions.send", "payouts", 20, 4)
 SEND_INSTANT_SUBMISSIONS: Final = Bell("submissions.send_instant", "instant", 0, 4)
 APPLY_PROVIDER_EVENTS: Final = Bell("provider_events.apply", "provider_events", 10)
-RELEASE_BATCHES: Final = Bell("batches.release", "batches", 5, 250)
+RELEASE_BATCHES: Final = Bell("batches.release", "batches", 5)
 REGISTER_DRIVERS: Final = Bell("drivers.register", "drivers", 30, 4)
 REQUEST_TOPUPS: Final = Bell("topups.request", "drivers", 30, 4)
 
