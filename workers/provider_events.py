@@ -2,14 +2,39 @@
 
 import uuid
 
+from prometheus_client import Counter, Histogram
+
 from shared import broker, provider_events
+from shared.payouts.settle import Verdict
 from workers.context import Context
+
+UNPLACED = "unplaced"
+"""The result of an orphan that is given up."""
+
+EVENTS = Counter(
+    "ovnpay_provider_events_total",
+    "Webhooks that workers looked at, by what became of them; an orphan counts each time.",
+    ["result"],
+)
+for result in (*Verdict, UNPLACED):
+    EVENTS.labels(result)
+AGE_SECONDS = Histogram(
+    "ovnpay_provider_event_age_seconds",
+    "From a webhook's receipt until it was handled for good.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600, 86400),
+)
 
 
 def apply_provider_events(context: Context, event_ids: list[uuid.UUID]) -> None:
     """processing → completed | failed, and completed → returned, by the provider's word."""
     with context.engine.begin() as connection:
-        provider_events.apply(connection, event_ids, context.clock.now())
+        handled = provider_events.apply(connection, event_ids, context.clock.now())
+    now = context.clock.now()
+    for one in handled:
+        orphan = one.verdict is Verdict.ORPHAN
+        EVENTS.labels(UNPLACED if orphan and one.due is None else one.verdict).inc()
+        if one.due is None:
+            AGE_SECONDS.observe((now - one.received_at).total_seconds())
 
 
 ACTORS = {broker.APPLY_PROVIDER_EVENTS: apply_provider_events}

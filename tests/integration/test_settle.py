@@ -12,7 +12,7 @@ from shared import provider_events
 from shared.ids import PAYOUT, show
 from shared.models.payouts import PayoutStatus as S
 from shared.payouts.answers import record
-from shared.payouts.settle import Settled
+from shared.provider_events import Handled
 from shared.payouts.transition import Move, transition
 from tests.integration.conftest import GRACE, World
 from tests.integration.test_submit import accepted_answer
@@ -42,10 +42,10 @@ def receive(world: World, *bodies: bytes) -> list[uuid.UUID]:
     """Stores webhooks, committed."""
     with world.engine.begin() as connection:
         notices = [provider_events.read(body) for body in bodies]
-        return provider_events.store(connection, notices, world.clock.now(), grace=GRACE)
+        return provider_events.store(connection, notices, world.clock.now(), grace=GRACE).waiting
 
 
-def apply(world: World, event_ids: list[uuid.UUID]) -> list[Settled]:
+def apply(world: World, event_ids: list[uuid.UUID]) -> list[Handled]:
     """Applies webhooks, committed."""
     with world.engine.begin() as connection:
         return provider_events.apply(connection, event_ids, world.clock.now())
