@@ -28,7 +28,8 @@ AGE_SECONDS = Histogram(
 def apply_provider_events(context: Context, event_ids: list[uuid.UUID]) -> None:
     """processing → completed | failed, and completed → returned, by the provider's word."""
     with context.engine.begin() as connection:
-        handled = provider_events.apply(connection, event_ids, context.clock.now())
+        waiting = provider_events.gather(connection, event_ids)
+        handled = provider_events.apply(connection, waiting, context.clock.now())
     now = context.clock.now()
     for one in handled:
         orphan = one.verdict is Verdict.ORPHAN

@@ -17,6 +17,9 @@ logger = structlog.get_logger(__name__)
 ORPHAN_LIFETIME: Final = timedelta(days=1)
 """How long a notice about a payment that we do not know is tried again."""
 
+TOGETHER_MOST: Final = 250
+"""How many are applied in one transaction where many wait: more would hold a wallet's lock for long."""
+
 GIVEN_UP: Final = "given up after a day: no payment of ours by that id"
 
 
@@ -52,6 +55,27 @@ class _Waiting(NamedTuple):
     first_payment_id: str | None
     first_payout_id: uuid.UUID | None
     """What the notice named that it contradicts."""
+
+
+def gather(connection: sa.Connection, event_ids: Sequence[uuid.UUID], most: int = TOGETHER_MOST) -> list[uuid.UUID]:
+    """Those of the events that still wait and, where any does, what else waits: in a storm each doorbell tells of a few,
+    and a transaction for every few is what costs. Who rings for the others then finds them done."""
+    return list(
+        connection.scalars(
+            sa.text("""
+                WITH mine AS (
+                    SELECT id FROM provider_events WHERE id = ANY(:ids) AND status IN ('received', 'orphan')
+                    FOR UPDATE SKIP LOCKED
+                ), others AS (
+                    SELECT id FROM provider_events
+                    WHERE next_action_at IS NOT NULL AND status = 'received' AND EXISTS (SELECT FROM mine)
+                    ORDER BY next_action_at LIMIT :most FOR UPDATE SKIP LOCKED
+                )
+                SELECT id FROM mine UNION SELECT id FROM others
+            """),
+            {"ids": list(event_ids), "most": most},
+        )
+    )
 
 
 def apply(connection: sa.Connection, event_ids: Sequence[uuid.UUID], now: datetime) -> list[Handled]:
