@@ -22,8 +22,7 @@ from shared.paystream.signature import BadSignature, verify
 WEBHOOKS = Counter(
     "ovnpay_provider_webhooks_total", "Webhooks of the provider by what became of them at our door.", ["result"]
 )
-for result in (*provider_events.Receipt, "malformed", "refused"):
-    WEBHOOKS.labels(result)
+COUNTED = {result: WEBHOOKS.labels(result) for result in (*provider_events.Receipt, "malformed", "refused")}
 
 
 @operation(answer=shapes.Message, query=None, raw_body=True, refuses=("INVALID_SIGNATURE",))
@@ -41,20 +40,20 @@ async def receive(request: web.Request) -> web.Response:
     try:
         verify(request.headers.getall("X-Signature", []), secrets, body, services.clock.now().timestamp())
     except BadSignature as error:
-        WEBHOOKS.labels("refused").inc()
+        COUNTED["refused"].inc()
         services.refused_webhooks.note(error, request.remote)
         raise ApiError(401, "INVALID_SIGNATURE", str(error)) from None
     try:
         parse(body)
         notice = provider_events.read(body)
     except provider_events.Malformed as error:
-        WEBHOOKS.labels("malformed").inc()
+        COUNTED["malformed"].inc()
         raise ApiError(400, "VALIDATION_ERROR", str(error)) from None
     except ApiError:
-        WEBHOOKS.labels("malformed").inc()
+        COUNTED["malformed"].inc()
         raise
     receipt = await services.webhook_intake.submit(notice)
-    WEBHOOKS.labels(receipt).inc()
+    COUNTED[receipt].inc()
     return success(request, {"message": "Webhook processed"})
 
 

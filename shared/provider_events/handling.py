@@ -58,8 +58,11 @@ class _Waiting(NamedTuple):
 
 
 def gather(connection: sa.Connection, event_ids: Sequence[uuid.UUID], most: int = TOGETHER_MOST) -> list[uuid.UUID]:
-    """Those of the events that still wait and, where any does, what else waits: in a storm each doorbell tells of a few,
-    and a transaction for every few is what costs. Who rings for the others then finds them done."""
+    """Those of the events that still wait and, where any does, what else waits, up to `most`.
+
+    In a storm each doorbell tells of a few, and a transaction for every few is what costs. Who is rung for the others
+    finds them done.
+    """
     return list(
         connection.scalars(
             sa.text("""
