@@ -63,7 +63,8 @@ class Story:
     stage: int = 0
     """How far the provider's record is: its place in the life."""
     bodies: dict[str, bytes] = field(default_factory=dict)
-    """A webhook that comes twice is the same to the byte, as the provider's deliveries are."""
+    anew: bool = False
+    """Whether what comes twice comes as another event; else it is the same to the byte, as the provider's deliveries."""
 
     @property
     def groups(self) -> list[tuple[str, ...]]:
@@ -73,10 +74,13 @@ class Story:
     def hear(self, turn: int) -> list[bytes]:
         """The webhooks of that turn. What is told has happened, so the provider's record is that far at least."""
         states = self.groups[turn] if turn < len(self.groups) else ()
+        heard = []
         for state in states:
             self.stage = max(self.stage, LIVES[self.life].index(state))
-            self.bodies.setdefault(state, self._webhook(state))
-        return [self.bodies[state] for state in states]
+            if self.anew or state not in self.bodies:
+                self.bodies[state] = self._webhook(state)
+            heard.append(self.bodies[state])
+        return heard
 
     def _webhook(self, state: str) -> bytes:
         data = {"paymentId": self.payment_id, "amount": NET_CENTS, "status": state}
@@ -134,6 +138,8 @@ def submitted(world: World, told: Sequence[Story]) -> dict[uuid.UUID, str]:
 def tell(world: World, told: Sequence[Story], chance: random.Random) -> int:
     """Tells stories at once, turn after turn. How many webhooks came."""
     recipients, heard = submitted(world, told), 0
+    for story in told:
+        story.anew = chance.random() < 0.5
     for turn in range(max(len(story.groups) for story in told)):
         bodies = [body for story in told for body in story.hear(turn)]
         heard += len(bodies)
