@@ -1,6 +1,7 @@
 """Webhook logs: what Paystream told us about a customer's payouts, as it came, for that customer alone."""
 
 import json
+import urllib.request
 import uuid
 from typing import Any
 
@@ -105,6 +106,17 @@ def test_logs_say_what_each_webhook_did(carrier: Customer, wrong: Any) -> None:
     assert (right["verified"], right["outcome"]) == (True, "completed: was processing")
     # and the money is where that one took it
     assert carrier.payout(wrong["payoutId"])["status"] == "completed"
+
+
+def test_what_contradicts_our_record_is_seen_by_the_alerts(crowded_stack: Stack, wrong: Any) -> None:
+    # Given a webhook that contradicts our record, then it is counted, and its payout waits for a person
+    def seen(process: str, sample: str) -> bool:
+        with urllib.request.urlopen(crowded_stack["metrics"][process]) as answer:
+            lines = answer.read().decode().splitlines()
+        return any(line.startswith(f"{sample} ") and float(line.rpartition(" ")[2]) >= 1 for line in lines)
+
+    until(lambda: seen("workers", 'ovnpay_provider_events_total{result="mismatch"}'), "the webhook is counted")
+    until(lambda: seen("scheduler", 'ovnpay_payouts{status="held"}'), "the payout is counted")
 
 
 def test_logs_are_filtered_by_status(carrier: Customer, wrong: Any, organization: Organization) -> None:

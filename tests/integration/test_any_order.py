@@ -64,7 +64,7 @@ class Story:
     """How far the provider's record is: its place in the life."""
     bodies: dict[str, bytes] = field(default_factory=dict)
     anew: bool = False
-    """Whether what comes twice comes as another event; else it is the same to the byte, as the provider's deliveries."""
+    """Whether what comes twice comes as another event; else it is the same to the byte, as a delivery repeated is."""
 
     @property
     def groups(self) -> list[tuple[str, ...]]:
