@@ -1,6 +1,7 @@
 """The actor that applies the provider's webhooks."""
 
 import uuid
+from collections import Counter as Counts
 
 from prometheus_client import Counter, Histogram
 
@@ -31,9 +32,12 @@ def apply_provider_events(context: Context, event_ids: list[uuid.UUID]) -> None:
         waiting = provider_events.gather(connection, event_ids)
         handled = provider_events.apply(connection, waiting, context.clock.now())
     now = context.clock.now()
+    given_up = [one for one in handled if one.verdict is Verdict.ORPHAN and one.due is None]
+    counts = Counts(one.verdict.value for one in handled)
+    counts.update({Verdict.ORPHAN.value: -len(given_up), UNPLACED: len(given_up)})
+    for result, count in counts.items():
+        EVENTS.labels(result).inc(count)
     for one in handled:
-        orphan = one.verdict is Verdict.ORPHAN
-        EVENTS.labels(UNPLACED if orphan and one.due is None else one.verdict).inc()
         if one.due is None:
             AGE_SECONDS.observe((now - one.received_at).total_seconds())
 
