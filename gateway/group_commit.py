@@ -99,8 +99,8 @@ class GroupCommit(Generic[Item, Answer]):
             raise Overloaded
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._take(item, answer)
-        # A client that hangs up does not take its request out of the group.
-        return await asyncio.shield(answer)
+        # A client that hangs up cancels his answer, and does not take his request out of the group.
+        return await answer
 
     async def close(self) -> None:
         """Answers everybody who waits, then stops."""

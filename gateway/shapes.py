@@ -412,6 +412,7 @@ class WebhookLog(TypedDict):
     receivedAt: Time
     processedAt: Time | None
     status: Literal["pending", "success", "error"]
+    verified: Annotated[bool, Meta(description="Whether its signature was right; nothing else is taken.")]
     outcome: Annotated[str, Meta(description="What it did, in a few words.")] | None
     payoutId: PayoutId | None
 

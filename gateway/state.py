@@ -15,6 +15,7 @@ from gateway.group_commit import Overloaded
 from gateway.keyring import Keyring
 from gateway.payout_intake import PayoutIntake
 from gateway.rate_limits import RateLimits, Taken
+from gateway.refused_webhooks import RefusedWebhooks
 from gateway.webhook_intake import WebhookIntake
 from shared.broker import Doorbell
 from shared.clock import Clock
@@ -55,6 +56,7 @@ class Services:
     """Held while a file of many rows is made: one at a time, so that no more of them is in memory."""
     headers: Mapping[str, str]
     """What every answer carries."""
+    refused_webhooks: RefusedWebhooks = field(default_factory=RefusedWebhooks)
     under_way: int = 0
     """Reads and changes that run or wait for a thread."""
     beside: set[asyncio.Task[None]] = field(default_factory=set)

@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from datetime import datetime, timedelta
 from typing import Final
 
 from uuid_utils.compat import uuid7
@@ -18,6 +19,9 @@ USER: Final = "user"
 WALLET: Final = "wallet"
 ORGANIZATION: Final = "org"
 EVENT: Final = "evt"
+
+CLOCKS_APART: Final = timedelta(minutes=10)
+"""How far the time in an id, which finds the place in the index, may be from the row's own."""
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)}
@@ -51,3 +55,9 @@ def parse(prefix: str, text: str) -> uuid.UUID | None:
     for character in suffix:
         number = number << 5 | _VALUES[character]
     return uuid.UUID(int=number)
+
+
+def first_id(moment: datetime, later: timedelta) -> uuid.UUID:
+    """The first UUIDv7 of a time so much later, or the nearest one that there is."""
+    milliseconds = int(moment.timestamp() * 1000) + later // timedelta(milliseconds=1)
+    return uuid.UUID(int=min(max(milliseconds, 0), 2**48 - 1) << 80)

@@ -3,52 +3,57 @@
 from typing import Annotated
 
 import msgspec
-import structlog
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 from prometheus_client import Counter
 
 from gateway import shapes
-from gateway.decoding import body_of
+from gateway.decoding import body_of, parse
 from gateway.envelope import ApiError
 from gateway.envelope import page as shaped_page
 from gateway.handlers.common import success, wallet_id
 from gateway.operation import operation
-from gateway.query import Listing, wanted
+from gateway.query import DayOrTime, Listing, span, wanted
 from gateway.state import SERVICES
 from shared import provider_events
 from shared.ids import LOG
 from shared.paystream.signature import BadSignature, verify
 
-logger = structlog.get_logger(__name__)
-
-WEBHOOKS = Counter("ovnpay_provider_webhooks_total", "Webhooks of the provider by what became of them.", ["result"])
+WEBHOOKS = Counter(
+    "ovnpay_provider_webhooks_total", "Webhooks of the provider by what became of them at our door.", ["result"]
+)
+COUNTED = {result: WEBHOOKS.labels(result) for result in (*provider_events.Receipt, "malformed", "refused")}
 
 
 @operation(answer=shapes.Message, query=None, raw_body=True, refuses=("INVALID_SIGNATURE",))
 async def receive(request: web.Request) -> web.Response:
     """Hears Paystream.
 
-    The header `X-Signature` is verified before the body is read: `t={unix seconds},v1={hex HMAC-SHA256 of "{t}.{raw
-    body}"}`. A repeat gets the same answer and does nothing.
+    The header `X-Signature` is verified before the body is parsed: `t={unix seconds},v1={hex HMAC-SHA256 of "{t}.{raw
+    body}"}`, at most 300 seconds old; while the secret is being changed it may carry several `v1`. A repeat gets the
+    same answer and does nothing.
     """
     services = request.app[SERVICES]
     settings = services.settings
     body = await body_of(request)
     secrets = (settings.paystream_webhook_secret, settings.paystream_webhook_secret_previous)
     try:
-        verify(request.headers.get("X-Signature"), secrets, body, services.clock.now().timestamp())
+        verify(request.headers.getall("X-Signature", []), secrets, body, services.clock.now().timestamp())
     except BadSignature as error:
-        WEBHOOKS.labels("forged").inc()
-        logger.warning("provider_webhook.refused", why=str(error), address=request.remote)
+        COUNTED["refused"].inc()
+        services.refused_webhooks.note(error, request.remote)
         raise ApiError(401, "INVALID_SIGNATURE", str(error)) from None
     try:
+        parse(body)
         notice = provider_events.read(body)
     except provider_events.Malformed as error:
-        WEBHOOKS.labels("malformed").inc()
+        COUNTED["malformed"].inc()
         raise ApiError(400, "VALIDATION_ERROR", str(error)) from None
-    await services.webhook_intake.submit(notice)
-    WEBHOOKS.labels("stored").inc()
+    except ApiError:
+        COUNTED["malformed"].inc()
+        raise
+    receipt = await services.webhook_intake.submit(notice)
+    COUNTED[receipt].inc()
     return success(request, {"message": "Webhook processed"})
 
 
@@ -56,19 +61,28 @@ class ListLogs(Listing, kw_only=True):
     """Which webhooks."""
 
     event: Annotated[str, msgspec.Meta(max_length=100, examples=["payout.completed"])] | UnsetType = UNSET
+    status: provider_events.LogStatus | UnsetType = UNSET
+    since: DayOrTime | UnsetType = msgspec.field(name="from", default=UNSET)
+    until: DayOrTime | UnsetType = msgspec.field(name="to", default=UNSET)
 
 
 @operation(query=ListLogs, answer=shapes.ListedCapped[shapes.WebhookLog])
 async def logs(request: web.Request, listing: ListLogs) -> web.Response:
     """Lists Paystream's webhooks about the wallet's payouts, newest first.
 
-    `total` is counted to 10,000; `totalIsMinimum` says that there are more.
+    Received from `from` on and before `to`. `status` is `pending` while a worker has yet to look at it, and `error`
+    where it contradicts our record; `outcome` says what it did. Webhooks without a right signature belong to nobody
+    and are in no log. `total` is counted to 10,000; `totalIsMinimum` says that there are more.
     """
     wallet, part = wallet_id(request), wanted(listing, LOG)
-    event = None if listing.event is UNSET else listing.event
-    found = await request.app[SERVICES].read(
-        lambda connection: provider_events.log(connection, wallet, part, event=event)
+    since, until = span(listing.since, listing.until)
+    asked = provider_events.LogFilter(
+        event=None if listing.event is UNSET else listing.event,
+        status=None if listing.status is UNSET else listing.status,
+        since=since,
+        until=until,
     )
+    found = await request.app[SERVICES].read(lambda connection: provider_events.log(connection, wallet, part, asked))
     items = [provider_events.log_public(row) for row in found.rows]
     counted_out = {"totalIsMinimum": found.total >= provider_events.COUNTED_MOST}
     return success(request, shaped_page(items, found, part) | counted_out)

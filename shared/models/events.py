@@ -23,7 +23,8 @@ class ProviderEventStatus(enum.StrEnum):
     """Understood; nothing was left to change (a repeat, an older state, a mere notice)."""
 
     ORPHAN = "orphan"
-    """Names a payment that we don't know yet: the webhook may be faster than the answer to our own call."""
+    """Names a payment that we don't know (yet): the webhook may be faster than the answer to our own call. Tried again
+    for a day; where nothing is due any more, given up."""
 
     MISMATCH = "mismatch"
     """Contradicts our record; no money was touched, and a person has to look."""
@@ -51,6 +52,12 @@ class ProviderEvent(Due, Base):
             sa.text("id DESC"),
             postgresql_where=sa.text("wallet_id IS NOT NULL"),
         ),
+        sa.Index(
+            "ix_provider_events_wallet_id_id_wrong",
+            "wallet_id",
+            sa.text("id DESC"),
+            postgresql_where=sa.text("status IN ('orphan', 'mismatch') AND wallet_id IS NOT NULL"),
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -68,11 +75,19 @@ class ProviderEvent(Due, Base):
     """Our payout: named by the body in our shape, or found by the payment when it was applied."""
     amount_cents: Mapped[int | None]
     """The amount that it names."""
+    currency: Mapped[str | None]
+    """The currency that it names, as in `usd`."""
+    recipient_id: Mapped[str | None]
+    """The driver that it names, as the provider knows him."""
+    driver_id: Mapped[uuid.UUID | None]
+    """The driver that it names, as we know him; all zeros where it names one by what can't be an id of ours."""
     failure_code: Mapped[str | None]
     failure_reason: Mapped[str | None]
     """Why the payment failed or came back, if it did."""
     body: Mapped[bytes]
     """The raw body."""
+    contradicts: Mapped[uuid.UUID | None]
+    """The event that came before it under the same id of the provider's with another body; its own key has its hash."""
     status: Mapped[str]
     """One of `ProviderEventStatus`."""
     outcome: Mapped[str | None]

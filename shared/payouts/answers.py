@@ -24,6 +24,9 @@ from shared.paystream.wire import Batch, Payment, UnexpectedAnswer, read
 
 logger = structlog.get_logger(__name__)
 
+WOKEN_WITHIN: Final = timedelta(seconds=2)
+"""How long a doorbell has to be heard for webhooks that came before the answer; then the tick rings for them."""
+
 UNCLEAR_ANSWERS_KEPT: Final = 50
 """How many answers that decided nothing a submission remembers."""
 
@@ -175,18 +178,20 @@ def _accepted(
                 SELECT provider_events.id, matched.payout_id
                 FROM json_to_recordset(CAST(:matched AS json)) AS matched (payout_id uuid, payment_id text)
                 JOIN provider_events USING (payment_id)
-                WHERE wallet_id IS NULL FOR UPDATE OF provider_events SKIP LOCKED
+                WHERE status = 'orphan' FOR UPDATE OF provider_events SKIP LOCKED
             )
-            UPDATE provider_events SET wallet_id = :wallet_id, payout_id = early.payout_id
+            UPDATE provider_events SET wallet_id = :wallet_id, next_action_at = :due,
+                payout_id = coalesce(provider_events.payout_id, early.payout_id)
             FROM early WHERE provider_events.id = early.id
-            RETURNING provider_events.id, status
+            RETURNING provider_events.id
         """),
         {
             "wallet_id": held.wallet_id,
+            "due": now + WOKEN_WITHIN,
             "matched": as_rows({"payout_id": one, "payment_id": payment.id} for one, payment in matched.items()),
         },
     )
-    return Recorded([], [row.id for row in early if row.status == "orphan"])
+    return Recorded([], [row.id for row in early])
 
 
 def _match(

@@ -89,6 +89,8 @@ def answered(
                     failure_code=payment.failure_code,
                     failure_reason=payment.failure_reason,
                     source="poll",
+                    currency=payment.currency,
+                    recipient_id=payment.recipient_id,
                 )
             )
         elif isinstance(outcome, Rejected):

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 import structlog
 
 from shared import ledger
-from shared.ids import PAYOUT, show
+from shared.ids import DRIVER, PAYOUT, show
 from shared.models.payouts import PayoutStatus
 from shared.payouts.holding import hold
 from shared.payouts.transition import Move, transition
@@ -47,6 +47,13 @@ class Report(NamedTuple):
     failure_reason: str | None
     source: str
     """Who said so, for the history: `webhook` or `poll`."""
+    currency: str | None = None
+    recipient_id: str | None = None
+    """The driver as the provider knows him."""
+    driver_id: uuid.UUID | None = None
+    """The driver as we know him."""
+    contradicted: bool = False
+    """Whether the provider has said something else under the same event id: neither is to be trusted."""
 
 
 class Settled(NamedTuple):
@@ -66,6 +73,10 @@ class _Known(NamedTuple):
     payment_id: str | None
     net_cents: int
     amount_cents: int
+    currency: str
+    recipient_id: str | None
+    """Whom we asked the provider to pay; None: we have not asked yet."""
+    driver_id: uuid.UUID
     attempt: int
     """The attempt that the payment belongs to."""
     current_attempt: int
@@ -91,7 +102,9 @@ CONTRADICTIONS: frozenset[tuple[PayoutStatus, str]] = frozenset(
         (S.CANCELED, "returned"),
         # We have not even asked for it.
         (S.VALIDATED, "completed"),
+        (S.VALIDATED, "returned"),
         (S.QUEUED, "completed"),
+        (S.QUEUED, "returned"),
         # It counts as paid, and the provider says that it never was.
         (S.COMPLETED, "failed"),
         (S.COMPLETED, "canceled"),
@@ -121,13 +134,14 @@ def settle(connection: sa.Connection, reports: Sequence[Report], now: datetime) 
             continue
         latest = current[known.payout_id]
         known = known._replace(status=latest.status, held=latest.held)
-        if report.payment_id is None and known.current_attempt > 1 and report.state not in NOTICES:
+        differences = _differences(report, known)
+        if not differences and report.payment_id is None and known.current_attempt > 1 and report.state not in NOTICES:
             # It does not say which attempt it is about: the provider's record does.
             doubtful.append(known.payout_id)
             answers.append(Settled(Verdict.IGNORED, "names no payment; the provider is asked", known.payout_id))
             continue
-        verdict, path = _judge(report, known)
-        answers.append(Settled(verdict, _words(verdict, report, known), known.payout_id))
+        verdict, path = (Verdict.MISMATCH, ()) if differences else _judge(report, known)
+        answers.append(Settled(verdict, _words(verdict, report, known, differences), known.payout_id))
         if verdict is Verdict.MISMATCH and not known.held:
             hold(connection, [known.payout_id], answers[-1].outcome, now)
             known = known._replace(held=True)
@@ -154,14 +168,29 @@ def _ask(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: dateti
         )
 
 
+def _differences(report: Report, known: _Known) -> list[str]:
+    """What the report says of the payment that is not so by our record; whatever it leaves out is not compared. The
+    rail is the provider's to choose: it changes neither who is paid nor how much."""
+    found = ["its event id came with two bodies"] if report.contradicted else []
+    expected = {known.net_cents} if report.payment_id else {known.net_cents, known.amount_cents}
+    if report.amount_cents is not None and report.amount_cents not in expected:
+        found.append(f"{report.amount_cents} cents, ours are {known.net_cents}")
+    if report.currency is not None and report.currency.lower() != known.currency.lower():
+        found.append(f"currency {report.currency[:10]}, ours is {known.currency}")
+    if report.recipient_id is not None and report.recipient_id != known.recipient_id:
+        found.append(f"recipient {report.recipient_id[:60]}, ours is {known.recipient_id}")
+    if report.driver_id is not None and report.driver_id != known.driver_id:
+        found.append(f"another driver than {show(DRIVER, known.driver_id)}")
+    if report.payout_id is not None and report.payout_id != known.payout_id:
+        found.append(f"our {show(PAYOUT, report.payout_id)}, the payment is {show(PAYOUT, known.payout_id)}'s")
+    return found
+
+
 def _judge(report: Report, known: _Known) -> tuple[Verdict, tuple[PayoutStatus, ...]]:
     if report.state not in ENDS:
         if report.state not in NOTICES:
             logger.error("payout.unknown_state", payout=show(PAYOUT, known.payout_id), state=report.state[:100])
         return Verdict.IGNORED, ()
-    expected = {known.net_cents} if report.payment_id else {known.net_cents, known.amount_cents}
-    if report.amount_cents is not None and report.amount_cents not in expected:
-        return Verdict.MISMATCH, ()
     if known.attempt != known.current_attempt:
         # A late word on an attempt that had failed; "failed" again is a repeat, anything else a second payment.
         return (Verdict.IGNORED if report.state in ("failed", "canceled") else Verdict.MISMATCH), ()
@@ -171,13 +200,15 @@ def _judge(report: Report, known: _Known) -> tuple[Verdict, tuple[PayoutStatus, 
     return (Verdict.APPLIED if path else Verdict.IGNORED), path
 
 
-def _words(verdict: Verdict, report: Report, known: _Known) -> str:
+def _words(verdict: Verdict, report: Report, known: _Known, differences: Sequence[str]) -> str:
+    if differences:
+        return f"Paystream says {report.state[:40]} with {'; '.join(differences)}"
     if verdict is Verdict.MISMATCH:
         return (
             f"Paystream says {report.state} over {report.amount_cents} cents for attempt {known.attempt}; "
             f"ours is {known.status} over {known.net_cents} cents, attempt {known.current_attempt}"
         )
-    return f"{report.state}: was {known.status}"
+    return f"{report.state[:40]}: was {known.status}"
 
 
 def _move(report: Report, known: _Known, target: PayoutStatus) -> Move:
@@ -199,15 +230,18 @@ def _known(
     rows = connection.execute(
         sa.text("""
             WITH named AS (
-                SELECT payout_id, attempt, provider_payment_id, net_cents FROM submission_items
+                SELECT payout_id, attempt, provider_payment_id, net_cents, recipient_id FROM submission_items
                 WHERE provider_payment_id = ANY(CAST(:payments AS text[]))
                 UNION ALL
-                SELECT id, attempt, NULL, amount_cents - fee_cents FROM payouts
-                WHERE id = ANY(CAST(:payouts AS uuid[])) AND submission_id IS NOT NULL
+                SELECT id, payouts.attempt, NULL, amount_cents - fee_cents, items.recipient_id
+                FROM payouts LEFT JOIN submission_items AS items
+                     ON items.payout_id = payouts.id AND items.attempt = payouts.attempt AND NOT items.dissolved
+                WHERE id = ANY(CAST(:payouts AS uuid[]))
             )
             SELECT payouts.id, payouts.wallet_id, named.provider_payment_id, named.net_cents, payouts.amount_cents,
-                   named.attempt, payouts.attempt, payouts.status, payouts.held_reason IS NOT NULL
-            FROM named JOIN payouts ON payouts.id = named.payout_id
+                   wallets.currency, named.recipient_id, payouts.driver_id, named.attempt, payouts.attempt,
+                   payouts.status, payouts.held_reason IS NOT NULL
+            FROM named JOIN payouts ON payouts.id = named.payout_id JOIN wallets ON wallets.id = payouts.wallet_id
             ORDER BY payouts.id FOR UPDATE OF payouts
         """),
         {

@@ -36,6 +36,7 @@ class Payment(msgspec.Struct, rename="camel"):
     recipient_id: str
     amount: int
     status: str
+    currency: str | None = None
     description: str | None = None
     metadata: dict[str, Any] | None = None
     failure_code: str | None = None

@@ -8,6 +8,7 @@ import pytest
 from tests.acceptance.customer import Customer
 from tests.acceptance.stack import Stack, running_stack
 from tests.contract.conforming import CONFORMED, SAMPLES, endpoint
+from tests.contract.forged_webhooks import PREVIOUS
 from tests.contract.organization import Organization
 
 
@@ -38,6 +39,7 @@ def crowded_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "PAYSTREAM_SIM_RETURN_SECONDS": "0.1",
         "OVNPAY_PAYSTREAM_TIMEOUT_SECONDS": "1.0",
         "OVNPAY_LEASE_SECONDS": "5",
+        "OVNPAY_PAYSTREAM_WEBHOOK_SECRET_PREVIOUS": PREVIOUS,
         "PAYSTREAM_SIM_FAULT_TIMEOUT_SECONDS": "2.0",
     }
     with running_stack(tmp_path_factory.mktemp("crowded"), **settings) as running:

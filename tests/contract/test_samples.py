@@ -28,7 +28,7 @@ from tests.contract.shape import at_path
 WHOLE_PAYOUT = {"driverId", "amount", "fee", "netAmount", "rail", "requestedAt"}
 ADDED_TO_STATEMENT = {"payoutId", "topupId"}
 ADDED_TO_PROJECTION = {"shortfall", "pendingTopups", "settling", "openPayouts", "unscheduled"}
-ADDED_TO_LOGS = {"receivedAt", "payoutId", "outcome", "totalIsMinimum"}
+ADDED_TO_LOGS = {"receivedAt", "payoutId", "outcome", "verified", "totalIsMinimum"}
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """Webhook logs: what Paystream told us about a customer's payouts, as it came, for that customer alone."""
 
 import json
+import urllib.request
 import uuid
 from typing import Any
 
@@ -79,6 +80,71 @@ def test_notice_in_the_shape_of_the_reference_is_logged_as_it_came(
         lambda: told in [log["payload"] for log in _logs_of(customer, completed_id, event="payout.completed")],
         "the notice is in the logs, word by word",
     )
+
+
+@pytest.fixture(scope="module")
+def wrong(crowded_stack: Stack, carrier: Customer, three_drivers: list[str]) -> Any:
+    """The log of a webhook with another amount than ours, about a payout that is completed."""
+    payout_id = carrier.pay(three_drivers[0], 45_000)["id"]
+    carrier.until_payout(payout_id, "completed")
+    right = _until_processed(carrier, payout_id, "payout.completed")
+    told = right["payload"] | {"id": f"evt_{uuid.uuid4().hex}", "data": right["payload"]["data"] | {"amount": 1}}
+    assert notice.send_signed(crowded_stack["gateway"], told, crowded_stack["webhook_secret"]).status == 200
+
+    def probe() -> Any:
+        return next((log for log in _logs_of(carrier, payout_id, status="error") if log["payload"] == told), None)
+
+    return until(probe, "the wrong one is in the logs")
+
+
+def test_logs_say_what_each_webhook_did(carrier: Customer, wrong: Any) -> None:
+    # Given a webhook that contradicts our record: it was verified, it did nothing, and the log says why
+    assert (wrong["verified"], wrong["status"]) == (True, "error")
+    assert "1 cents, ours are 44750" in wrong["outcome"]
+    # and the one that completed the payout did that
+    (right,) = _logs_of(carrier, wrong["payoutId"], status="success", event="payout.completed")
+    assert (right["verified"], right["outcome"]) == (True, "completed: was processing")
+    # and the money is where that one took it
+    assert carrier.payout(wrong["payoutId"])["status"] == "completed"
+
+
+def test_what_contradicts_our_record_is_seen_by_the_alerts(crowded_stack: Stack, wrong: Any) -> None:
+    # Given a webhook that contradicts our record, then it is counted, and its payout waits for a person
+    def seen(process: str, sample: str) -> bool:
+        with urllib.request.urlopen(crowded_stack["metrics"][process]) as answer:
+            lines = answer.read().decode().splitlines()
+        return any(line.startswith(f"{sample} ") and float(line.rpartition(" ")[2]) >= 1 for line in lines)
+
+    until(lambda: seen("workers", 'ovnpay_provider_events_total{result="mismatch"}'), "the webhook is counted")
+    until(lambda: seen("scheduler", 'ovnpay_payouts{status="held"}'), "the payout is counted")
+
+
+def test_logs_are_filtered_by_status(carrier: Customer, wrong: Any, organization: Organization) -> None:
+    # When logs of one status are asked for, then there are no others
+    for status in ("success", "error", "pending"):
+        assert {log["status"] for log in carrier.items(LOGS, status=status)} <= {status}
+    assert wrong["id"] in [log["id"] for log in carrier.items(LOGS, status="error", event="payout.completed")]
+    assert _logs_of(carrier, wrong["payoutId"], status="error", event="payout.failed") == []
+    # and another carrier has none of them
+    assert organization.sandbox().get(LOGS, status="error").data["total"] == 0
+    assert carrier.get(LOGS, status="fine").error["code"] == "VALIDATION_ERROR"
+
+
+def test_logs_are_filtered_by_date(carrier: Customer, wrong: Any) -> None:
+    # Given a webhook's time, when logs are asked for from then on, then it is the oldest of them
+    at = wrong["receivedAt"]
+    assert [*carrier.items(LOGS, **{"from": at})][-1]["receivedAt"] >= at
+    assert wrong["id"] in [log["id"] for log in carrier.items(LOGS, **{"from": at})]
+    # and it is not among those before
+    before = list(carrier.items(LOGS, to=at))
+    assert before
+    assert max(log["receivedAt"] for log in before) < at
+    # and a day has a beginning and an end
+    day = at[:10]
+    assert wrong["id"] in [log["id"] for log in carrier.items(LOGS, **{"from": day})]
+    assert carrier.get(LOGS, to="2020-01-01").data["total"] == 0
+    for query in ({"from": "yesterday"}, {"to": f"{day}T25:00:00Z"}, {"from": day, "to": day}):
+        assert carrier.get(LOGS, **query).error["details"]["field"] in query
 
 
 def test_logs_are_the_customers_own(
