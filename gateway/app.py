@@ -10,7 +10,7 @@ from gateway import headers, routes
 from gateway.decoding import BATCH_BYTES_MAX
 from gateway.keyring import Keyring
 from gateway.middleware import MIDDLEWARES
-from gateway.payout_intake import PayoutIntake
+from gateway.payout_intake import PATIENT_LANES, PayoutIntake
 from gateway.rate_limits import RateLimits
 from gateway.state import SERVICES, Services
 from gateway.webhook_intake import WebhookIntake
@@ -20,9 +20,9 @@ from shared.clock import Clock, SystemClock
 from shared.db import engine_for
 from shared.settings import Settings
 
-INTAKE_CONNECTIONS = 3
-"""Connections that the intakes' threads need: payouts in two lanes, and webhooks. One more looks keys up, the rest
-serve reads and other changes."""
+INTAKE_CONNECTIONS = 2 + PATIENT_LANES
+"""Connections that the intakes' threads need: for payouts, those of wallets that are held, and webhooks. One more looks
+keys up, the rest serve reads and other changes."""
 
 
 def create(settings: Settings, clock: Clock | None = None) -> web.Application:

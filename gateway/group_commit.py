@@ -63,12 +63,14 @@ class GroupCommit(Generic[Item, Answer]):
         group_size: int,
         weigh: Callable[[Item], int] = lambda item: 1,
         line: Callable[[Item], Hashable] = lambda item: None,
+        at_once: int = 1,
         behind: "GroupCommit[Item, Answer] | None" = None,
     ) -> None:
         """`flush` answers each of its items, in order; when it raises, every item of the group gets the exception.
 
         A group is as many items as weigh at most `group_size` together, and one at the least. Items of one `line` that
-        are put off keep their order; `behind` is where they go, and its flush puts nothing off.
+        are put off keep their order; `behind` is where they go, and its flush puts nothing off. With `at_once` above
+        one, so many groups are flushed at the same time, each of one line alone: lines don't wait for each other.
         """
         self._name = name
         self._flush = flush
@@ -80,8 +82,11 @@ class GroupCommit(Generic[Item, Answer]):
         self._lines: Counter[Hashable] = Counter()
         """The lines of those who wait or are being flushed."""
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-intake")
-        self._flushing: asyncio.Task[None] | None = None
+        self._at_once = at_once
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=f"{name}-intake")
+        self._runs: set[asyncio.Task[None]] = set()
+        self._flushed: set[Hashable] = set()
+        """The lines that are being flushed, where each group is of one."""
         self._closing = False
 
     async def submit(self, item: Item) -> Answer:
@@ -105,35 +110,52 @@ class GroupCommit(Generic[Item, Answer]):
     async def close(self) -> None:
         """Answers everybody who waits, then stops."""
         self._closing = True
-        if self._flushing is not None:
-            await self._flushing
-        self._thread.shutdown()
+        while self._runs:
+            await asyncio.wait(self._runs)
+        self._threads.shutdown()
         if self._behind is not None:
             await self._behind.close()
 
     def _take(self, item: Item, answer: "asyncio.Future[Answer]") -> None:
         self._waiting.append((item, answer))
         self._lines[self._line(item)] += 1
-        if self._flushing is None:
-            self._flushing = asyncio.create_task(self._run())
+        if len(self._runs) < self._at_once:
+            run = asyncio.create_task(self._run())
+            self._runs.add(run)
+            run.add_done_callback(self._runs.discard)
 
-    def _count(self) -> int:
-        """How many of those who wait form the next group."""
+    def _next_group(self) -> list[tuple[Item, "asyncio.Future[Answer]"]]:
+        """Takes the next group out of those who wait: all of them, or of several at once those of one line that is not
+        being flushed."""
+        whole, line = self._at_once == 1, None
+        if not whole:
+            free = (self._line(item) for item, _ in self._waiting if self._line(item) not in self._flushed)
+            line = next(free, None)
+            if line is None:
+                return []
+        group: list[tuple[Item, asyncio.Future[Answer]]] = []
+        others: list[tuple[Item, asyncio.Future[Answer]]] = []
         weight = 0
-        for count, (item, _) in enumerate(self._waiting):
-            weight += self._weigh(item)
-            if weight > self._group_size:
-                return max(count, 1)
-        return len(self._waiting)
+        for place, one in enumerate(self._waiting):
+            if not whole and self._line(one[0]) != line:
+                others.append(one)
+                continue
+            weight += self._weigh(one[0])
+            if group and weight > self._group_size:
+                others += self._waiting[place:]
+                break
+            group.append(one)
+        self._waiting = others
+        return group
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._waiting:
-            count = self._count()
-            group, self._waiting = self._waiting[:count], self._waiting[count:]
+        while group := self._next_group():
+            lines = {self._line(item) for item, _ in group}
+            self._flushed |= lines
             started = time.monotonic()
             try:
-                answers = await loop.run_in_executor(self._thread, self._flush, [item for item, _ in group])
+                answers = await loop.run_in_executor(self._threads, self._flush, [item for item, _ in group])
             except Exception as error:
                 for _, future in group:
                     if not future.done():
@@ -146,9 +168,9 @@ class GroupCommit(Generic[Item, Answer]):
                         self._behind._take(item, future)
                     elif not future.done():
                         future.set_result(answer)
+            self._flushed -= lines
             for item, _ in group:
                 self._lines[self._line(item)] -= 1
             self._lines = +self._lines  # forget those that are empty
             GROUP_SIZE.labels(self._name).observe(len(group))
             FLUSH_SECONDS.labels(self._name).observe(time.monotonic() - started)
-        self._flushing = None

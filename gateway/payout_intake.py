@@ -34,6 +34,9 @@ from shared.settings import Settings
 
 logger = structlog.get_logger(__name__)
 
+PATIENT_LANES = 2
+"""How many wallets that somebody else holds are waited for at the same time."""
+
 
 Outcome = PayoutRow | Refusal
 
@@ -90,7 +93,7 @@ class PayoutIntake:
             weigh=lambda request: len(request.orders),
             line=lambda request: request.wallet_id,
         )
-        patient = lane("payouts_of_held_wallets", self.flush)
+        patient = lane("payouts_of_held_wallets", self.flush, at_once=PATIENT_LANES)
         self._group_commit = lane("payouts", partial(self.flush, skip_held=True), behind=patient)
 
     async def submit(self, request: PayoutRequest) -> Answer:
@@ -119,7 +122,7 @@ class PayoutIntake:
             logger.warning("intake.again", requests=len(requests), why=str(error.orig).strip())
             answers, accepted = self._transaction(requests, list(made), look=True)
         except idempotency.Taken:
-            answers, accepted = self._transaction(requests, made)  # finds the other answer now
+            answers, accepted = self._transaction(requests, made, skip_held=skip_held)  # finds the other answer now
         except Exception:
             if len(requests) == 1:
                 raise

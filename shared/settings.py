@@ -90,7 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     scheduler_metrics_port: int = 9103
 
-    database_pool_size: int = 8
+    database_pool_size: int = 10
     """Connections for each process at the most."""
 
     rate_limit_per_minute: int = 100
@@ -113,6 +113,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     doorbell_grace_seconds: float = 2.0
     """How long a doorbell has to be heard before the tick rings again."""
+
+    verify_after_seconds: float = 5.0
+    """How soon the provider is asked whether a new driver is verified; then later and later, an hour apart at last."""
 
     poll_after_instant_seconds: float = 60.0
     poll_after_same_day_seconds: float = 8 * 3600.0

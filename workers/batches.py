@@ -3,6 +3,7 @@
 import uuid
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from shared import broker
 from shared.batches.release import portions, release_due
@@ -21,9 +22,16 @@ def release_batches(context: Context, batch_ids: list[uuid.UUID]) -> None:
     """queued → processing, their payouts with them; or failed, where the money is missing."""
     with context.engine.begin() as connection:
         groups = portions(connection, batch_ids, payouts_most=PAYOUTS_A_TRANSACTION)
-    for group in groups:
-        with context.engine.begin() as connection:
-            done = release_due(connection, group, context.clock.now(), grace=context.grace)
+    while groups:
+        group = groups.pop(0)
+        try:
+            with context.engine.begin() as connection:
+                done = release_due(connection, group, context.clock.now(), grace=context.grace)
+        except SQLAlchemyError:
+            # One wallet is held for long, or one batch can't be released: the others don't wait for it.
+            logger.exception("batches.not_released", batches=[show(BATCH, batch_id) for batch_id in group])
+            groups += [[batch_id] for batch_id in group] if len(group) > 1 else []
+            continue
         for batch_id, outcome in done.items():
             if isinstance(outcome, Refusal):
                 logger.warning("batch.not_released", batch=show(BATCH, batch_id), code=outcome.code, **outcome.details)

@@ -14,7 +14,7 @@ logger = structlog.get_logger(__name__)
 
 def register_drivers(context: Context, driver_ids: list[uuid.UUID]) -> None:
     """invited → pending → active, one step for each call."""
-    pepper = context.settings.key_pepper
+    pepper, first_seconds = context.settings.key_pepper, context.settings.verify_after_seconds
     mine, others = context.split_off(driver_ids)
     context.doorbell.ring(broker.REGISTER_DRIVERS, others)
     with context.engine.begin() as connection:
@@ -22,7 +22,14 @@ def register_drivers(context: Context, driver_ids: list[uuid.UUID]) -> None:
     for place, outcome in context.paystream.call_each([driver.call(pepper) for driver in held]):
         try:
             with context.engine.begin() as connection:
-                recipients.record(connection, held[place], outcome, context.clock.now(), pepper=pepper)
+                recipients.record(
+                    connection,
+                    held[place],
+                    outcome,
+                    context.clock.now(),
+                    pepper=pepper,
+                    first_seconds=first_seconds,
+                )
         except Exception:  # this driver's alone; his lease will run out
             logger.exception("driver.not_recorded", driver=show(DRIVER, held[place].id))
 

@@ -16,6 +16,7 @@ from deploy.local.valkey import EmbeddedValkey
 # taken over after seconds. What the developer exports wins over all of these.
 _DEFAULTS = {
     "OVNPAY_ENVIRONMENT": "development",
+    "OVNPAY_VERIFY_AFTER_SECONDS": "0.3",
     "OVNPAY_POLL_AFTER_INSTANT_SECONDS": "3",
     "OVNPAY_POLL_AFTER_SAME_DAY_SECONDS": "5",
     "OVNPAY_POLL_AFTER_STANDARD_SECONDS": "5",

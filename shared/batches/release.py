@@ -5,7 +5,7 @@ Lock order as everywhere: payouts, then the wallets, then the batches. Whoever c
 
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -84,9 +84,11 @@ def release(
     by: Mapping[uuid.UUID, Actor],
     grace: timedelta,
     scenario: Scenario = Scenario.SUCCESS,
+    due_only: bool = False,
 ) -> dict[uuid.UUID, Released | Refusal]:
     """Releases those of the batches that wait, or that could not be released before; an answer for each. Again, it
     changes nothing. Funds go in the order asked. `by` says for each wallet whom the audit log names.
+    With `due_only`, those that are not due any more, once we hold them, are left alone and out of the answer.
 
     A refusal for lack of money is written down: the batch is `failed` and says what is missing, nothing of it has
     moved, and it can be released once the wallet is funded. One whose time is still to come stays `queued`. Payouts
@@ -98,6 +100,9 @@ def release(
         waiting[row.batch_id].append(row)
     left = ledger.lock(connection, {one.wallet_id for one in asked})
     batches = locked(connection, asked)
+    if due_only:  # while we waited for the locks one may have been moved to another day, or tried by somebody else
+        due = _due(connection, batches)
+        asked = [one for one in asked if one.id in due]
     answers: dict[uuid.UUID, Released | Refusal] = {}
     plan = _Plan([], [], [], [])
     for one in asked:
@@ -126,7 +131,7 @@ def release_due(
 ) -> dict[uuid.UUID, Released | Refusal]:
     """Releases those of the batches whose time has come, by the database's clock, in the order of their times; the
     others are not in the answer."""
-    due = connection.execute(
+    rows = connection.execute(
         sa.text("""
             SELECT batches.id, wallet_id, organization_id FROM batches JOIN wallets ON wallets.id = wallet_id
             WHERE batches.id = ANY(:ids) AND status = 'queued' AND scheduled_for <= clock_timestamp()
@@ -134,10 +139,23 @@ def release_due(
         """),
         {"ids": list(batch_ids)},
     ).all()
-    if not due:
+    if not rows:
         return {}
-    by = {row.wallet_id: audit.system(row.organization_id, row.wallet_id) for row in due}
-    return release(connection, [Asked(row.id, row.wallet_id) for row in due], now, by=by, grace=grace)
+    by = {row.wallet_id: audit.system(row.organization_id, row.wallet_id) for row in rows}
+    asked = [Asked(row.id, row.wallet_id) for row in rows]
+    return release(connection, asked, now, by=by, grace=grace, due_only=True)
+
+
+def _due(connection: sa.Connection, batches: Iterable[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of the batches, which we hold, that wait for a time that has come."""
+    found = connection.scalars(
+        sa.text("""
+            SELECT id FROM batches
+            WHERE id = ANY(:ids) AND status = 'queued' AND scheduled_for <= clock_timestamp()
+        """),
+        {"ids": list(batches)},
+    )
+    return set(found)
 
 
 def portions(connection: sa.Connection, batch_ids: Sequence[uuid.UUID], *, payouts_most: int) -> list[list[uuid.UUID]]:

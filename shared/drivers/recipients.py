@@ -25,9 +25,8 @@ from shared.paystream.wire import (
 
 logger = structlog.get_logger(__name__)
 
-VERIFICATION_FIRST_SECONDS = 0.3
 VERIFICATION_MOST_SECONDS = 3600.0
-"""How soon, and how seldom at the last, the provider is asked whether a driver is verified."""
+"""How seldom, at the last, the provider is asked whether a driver is verified."""
 
 
 class HeldDriver(NamedTuple):
@@ -86,13 +85,22 @@ def claim(connection: sa.Connection, driver_ids: Sequence[uuid.UUID], *, lease_s
     return [HeldDriver(*row) for row in rows]
 
 
-def record(connection: sa.Connection, held: HeldDriver, outcome: Outcome, now: datetime, *, pepper: str) -> None:
+def record(
+    connection: sa.Connection,
+    held: HeldDriver,
+    outcome: Outcome,
+    now: datetime,
+    *,
+    pepper: str,
+    first_seconds: float,
+) -> None:
     """Records what the provider said of a driver; nothing, if the lease is no longer ours. Details that the customer
-    has replaced meanwhile stay, and are passed on next."""
+    has replaced meanwhile stay, and are passed on next. `first_seconds` is how soon it is asked whether he is verified;
+    twice as long after each time."""
     changes: dict[str, Any] = {"error": None, "attempts": held.attempts}
     if isinstance(outcome, Accepted):
         try:
-            changes |= _progress(held, outcome.data, now)
+            changes |= _progress(held, outcome.data, now, first_seconds)
             # A refused account is still refused when those that he has are verified again.
             changes["same_error"] = held.recipient_id is not None and not held.passes_details
             if held.passes_details:
@@ -103,7 +111,7 @@ def record(connection: sa.Connection, held: HeldDriver, outcome: Outcome, now: d
         outcome = Unknown(f"the question was refused: {outcome.code}", outcome.message)
     if isinstance(outcome, Rejected):
         # A refused account leaves those that the provider has: it is asked about them.
-        asked_at = now + timedelta(seconds=VERIFICATION_FIRST_SECONDS) if held.passes_details else None
+        asked_at = now + timedelta(seconds=first_seconds) if held.passes_details else None
         changes |= {
             "error": f"{outcome.code}: {outcome.message}",
             "due": asked_at,
@@ -111,7 +119,7 @@ def record(connection: sa.Connection, held: HeldDriver, outcome: Outcome, now: d
         }
         logger.warning("driver.refused", driver=show(DRIVER, held.id), code=outcome.code)
     elif isinstance(outcome, Throttled):
-        changes["due"] = now + timedelta(seconds=outcome.retry_after_seconds)
+        changes |= {"due": now + timedelta(seconds=outcome.retry_after_seconds), "same_error": True}
     elif isinstance(outcome, Unknown):
         changes |= {"due": now + timedelta(seconds=backoff_seconds(held.attempts)), "error": outcome.explanation}
     if changes["error"] is not None and held.sealed_details is not None:
@@ -142,9 +150,9 @@ def record(connection: sa.Connection, held: HeldDriver, outcome: Outcome, now: d
     )
 
 
-def _progress(held: HeldDriver, data: object, now: datetime) -> dict[str, Any]:
+def _progress(held: HeldDriver, data: object, now: datetime, first_seconds: float) -> dict[str, Any]:
     """What an answer changes: invited → pending with the recipient's id, pending → active once verified."""
-    soon = now + timedelta(seconds=VERIFICATION_FIRST_SECONDS)
+    soon = now + timedelta(seconds=first_seconds)
     if held.recipient_id is None:
         return {"recipient_id": read(data, Recipient).id, "status": "pending", "due": soon, "attempts": 0}
     if held.passes_details:
@@ -161,7 +169,5 @@ def _progress(held: HeldDriver, data: object, now: datetime) -> dict[str, Any]:
         return {"kyc_status": "rejected", "due": None, "attempts": 0}
     if held.passes_details:
         return {"status": "pending", "kyc_status": "pending", "due": soon, "attempts": 0}
-    wait = backoff_seconds(
-        held.attempts, first_seconds=VERIFICATION_FIRST_SECONDS, most_seconds=VERIFICATION_MOST_SECONDS
-    )
+    wait = backoff_seconds(held.attempts, first_seconds=first_seconds, most_seconds=VERIFICATION_MOST_SECONDS)
     return {"due": now + timedelta(seconds=wait)}

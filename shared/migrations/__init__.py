@@ -40,20 +40,25 @@ def current(connection: sa.Connection) -> str | None:
 
 
 def upgrade(engine: sa.Engine, revision: str = HEAD) -> list[str]:
-    """Brings the database to `revision`, and the roles to what `grants` says, in one transaction. Returns the
-    revisions applied, in order.
+    """Brings the database to `revision`, and the roles to what `grants` says: each revision in its own transaction,
+    so that none holds the locks of another. Returns the revisions applied, in order.
 
     Raises:
-        sqlalchemy.exc.OperationalError: a lock was not free in time; nothing was changed, try again.
+        sqlalchemy.exc.OperationalError: a lock was not free in time; the revisions before are there, try again.
     """
     return upgrade_with_grants(engine, revision)[0]
 
 
 def upgrade_with_grants(engine: sa.Engine, revision: str = HEAD) -> tuple[list[str], str | None]:
     """The same; also returns what a person has to do before the roles can be told apart, None: nothing."""
-    with _transaction(engine) as connection:
-        applied = [] if current(connection) == revision else _upgrade(connection, revision)
-        return applied, grants.apply(connection)
+    applied: list[str] = []
+    while True:
+        with _transaction(engine) as connection:
+            step = [] if current(connection) == revision else _upgrade(connection, revision)
+            applied += step
+            advice = grants.apply(connection)
+        if not step:
+            return applied, advice
 
 
 @contextmanager
@@ -66,6 +71,7 @@ def _transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 def _upgrade(connection: sa.Connection, revision: str) -> list[str]:
+    """Takes the next step towards `revision`; its name, or nothing where there is none."""
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
@@ -75,7 +81,7 @@ def _upgrade(connection: sa.Connection, revision: str) -> list[str]:
     applied: list[str] = []
 
     def steps(heads: tuple[str, ...], context: MigrationContext) -> list[object]:
-        found = script._upgrade_revs(revision, heads)  # type: ignore[arg-type]
+        found = script._upgrade_revs(revision, heads)[:1]  # type: ignore[arg-type]
         applied.extend(step.revision.revision for step in found)
         return list(found)
 

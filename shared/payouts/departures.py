@@ -20,7 +20,7 @@ TOGETHER_MOST_PACED: Final = 10_000
 _ASKED = sa.text("""
     SELECT payouts.id, payouts.wallet_id, wallets.mode, rail = 'standard' AND scenario IS NULL AS shares
     FROM payouts JOIN wallets ON wallets.id = payouts.wallet_id
-    WHERE payouts.id = ANY(:ids) AND payouts.status = 'queued'
+    WHERE payouts.id = ANY(:ids) AND payouts.status = 'queued' AND held_reason IS NULL
 """)
 
 _LEAVE = sa.text("""
@@ -36,7 +36,11 @@ _PUT_OFF = sa.text("""
     UPDATE payouts SET next_action_at = greatest(
         clock_timestamp(), wallets.departed_at + make_interval(secs => :pace)
     )
-    FROM wallets WHERE payouts.id = ANY(:ids) AND payouts.status = 'queued' AND wallets.id = payouts.wallet_id
+    FROM wallets, (
+        SELECT id FROM payouts WHERE id = ANY(:ids) AND status = 'queued' AND held_reason IS NULL
+        ORDER BY id FOR UPDATE SKIP LOCKED
+    ) AS staying
+    WHERE payouts.id = staying.id AND wallets.id = payouts.wallet_id
 """)
 
 _TOGETHER = sa.text("""

@@ -11,7 +11,7 @@ import structlog
 from shared.db import as_rows
 from shared.ids import PAYOUT, show
 from shared.payouts.settle import Report, Settled, settle
-from shared.paystream.outcomes import Accepted, Outcome, Rejected, backoff_seconds
+from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, backoff_seconds
 from shared.paystream.wire import Call, Payment, UnexpectedAnswer, payment_call, read
 
 logger = structlog.get_logger(__name__)
@@ -71,8 +71,8 @@ def due(
 def answered(
     connection: sa.Connection, questions: Sequence[Question], outcomes: Sequence[Outcome], now: datetime
 ) -> list[Settled]:
-    """Applies what the provider's record says."""
-    reports = []
+    """Applies what the provider's record says. A question for which there was no room counts as not asked."""
+    reports, unasked = [], dict[uuid.UUID, float]()
     for question, outcome in zip(questions, outcomes, strict=True):
         if isinstance(outcome, Accepted):
             try:
@@ -95,4 +95,21 @@ def answered(
             )
         elif isinstance(outcome, Rejected):
             logger.error("payout.poll_refused", payout=show(PAYOUT, question.payout_id), code=outcome.code)
-    return settle(connection, reports, now)
+        elif isinstance(outcome, Throttled):
+            unasked[question.payout_id] = outcome.retry_after_seconds
+    settled = settle(connection, reports, now)
+    if unasked:
+        connection.execute(
+            sa.text("""
+                UPDATE payouts SET polls = greatest(polls - 1, 0), next_action_at = asked.due,
+                                   polled_at = CASE WHEN polls > 1 THEN polled_at END
+                FROM json_to_recordset(CAST(:unasked AS json)) AS asked (id uuid, due timestamptz)
+                WHERE payouts.id = asked.id AND status = 'processing'
+            """),
+            {
+                "unasked": as_rows(
+                    {"id": payout_id, "due": now + timedelta(seconds=wait)} for payout_id, wait in unasked.items()
+                )
+            },
+        )
+    return settled

@@ -1,6 +1,7 @@
 """Retrying: another attempt at a failed payout, because a person asked for it; the money is reserved again."""
 
 import uuid
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -39,6 +40,9 @@ def retry(
     failed = [row for row in details.values() if found[row.id] == PayoutStatus.FAILED and row.load_id is not None]
     live = live_loads(connection, {(row.driver_id, row.load_id) for row in failed})
     doubles = {row.id: live[row.driver_id, row.load_id] for row in failed if (row.driver_id, row.load_id) in live}
+    alike: defaultdict[tuple[uuid.UUID, str | None], list[uuid.UUID]] = defaultdict(list)
+    for row in failed:
+        alike[row.driver_id, row.load_id].append(row.id)
     answers: dict[uuid.UUID, PayoutRow | Refusal] = {}
     moves = []
     for payout_id in dict.fromkeys(payout_ids):
@@ -68,12 +72,9 @@ def retry(
             )
         else:
             left -= row.amount_cents
-            doubles |= {
-                other.id: payout_id
-                for other in failed
-                if other.id not in (payout_id, *doubles)
-                and (other.driver_id, other.load_id) == (row.driver_id, row.load_id)
-            }
+            for other_id in alike.pop((row.driver_id, row.load_id), ()):
+                if other_id != payout_id:
+                    doubles.setdefault(other_id, payout_id)
             moves.append(Move(payout_id, "retried by the customer", next_action_at=now + grace))
     retried = {move.payout_id for move in moves}
     _note_doubles(connection, {payout_id: first for payout_id, first in doubles.items() if payout_id in retried})

@@ -1,7 +1,8 @@
 """The budget: the provider's limits, kept by all of our processes together before it has to say no.
 
 Calls are counted in Postgres, in parts of a window that slides: never more than the limit in any window, whichever
-process makes them and whatever Redis forgets. Some of an hour's calls are kept for instant payouts. What finds no room
+process makes them and whatever Redis forgets. Some of an hour's calls are kept for instant payouts, and more for paying
+at all: a hundred new drivers, or a thousand questions after an outage, hold up no payout. What finds no room
 was not sent: it comes back as `Throttled`, like a 429, with the time at which there is room again.
 """
 
@@ -14,14 +15,19 @@ from shared.paystream.wire import Call
 from shared.settings import Settings
 
 PARTS: Final = 60
-"""A window is counted in so many parts, and one more that has only partly passed: for a moment we count too many, never
-too few."""
+"""A window is counted in so many parts, one that has only partly passed, and one for calls that were counted a while
+before they went out: we count too many, never too few."""
+COUNTED_PARTS: Final = PARTS + 2
 
 PACE_SECONDS_MOST: Final = 60.0
 FREE_SHARE: Final = 1 / 16
 """The share of an hour's calls that is spent as they come; beyond it standard payouts wait for each other."""
 
 FUNDING_PATHS: Final = frozenset({"/balance/topup"})
+PAYING_PATHS: Final = frozenset({"/payments", "/batches"})
+
+QUESTIONS_SHARE: Final = 0.4
+"""The share of an hour's calls that may be spent on everything but paying: drivers, questions, top-ups."""
 
 
 class Limit(NamedTuple):
@@ -32,6 +38,11 @@ class Limit(NamedTuple):
     window_seconds: float
     kept: int = 0
     """How many of them are kept for urgent calls."""
+
+    @property
+    def counted_seconds(self) -> float:
+        """How long a call counts."""
+        return self.window_seconds * COUNTED_PARTS / PARTS
 
     def room(self, used: int, *, urgent: bool) -> int:
         """How many more may be made now."""
@@ -60,6 +71,9 @@ class Budget:
         if call.path in FUNDING_PATHS and call.method == "POST" and self._funding:
             found.append(Limit(f"{call.mode} funding", self._funding, 60.0))
         if self._hourly:
+            if not (call.method == "POST" and call.path in PAYING_PATHS):
+                most = max(int(self._hourly * QUESTIONS_SHARE), 1)
+                found.append(Limit(f"{call.mode} questions", most, 3600.0))
             found.append(self._of_key(call.mode))
         return found
 
@@ -95,7 +109,7 @@ class Budget:
                     ON CONFLICT (name) DO UPDATE
                     SET paused_until = greatest(held.paused_until, excluded.paused_until)
                 """),
-                {"name": limits[0].name, "seconds": seconds},
+                {"name": limits[0 if call.path in FUNDING_PATHS else -1].name, "seconds": seconds},
             )
 
     def pace_seconds(self, connection: sa.Connection, mode: str) -> float:
@@ -116,7 +130,7 @@ def _used(connection: sa.Connection, limit: Limit) -> int:
             SELECT coalesce(sum(calls), 0) FROM provider_calls
             WHERE name = :name AND began_at > clock_timestamp() - make_interval(secs => :seconds)
         """),
-        {"name": limit.name, "seconds": limit.window_seconds * (PARTS + 1) / PARTS},
+        {"name": limit.name, "seconds": limit.counted_seconds},
     )
     return int(used or 0)
 
@@ -141,9 +155,9 @@ def _room(connection: sa.Connection, limit: Limit, *, urgent: bool) -> tuple[int
             SELECT extract(epoch FROM clock_timestamp() - min(began_at))::float8 FROM provider_calls
             WHERE name = :name AND began_at > clock_timestamp() - make_interval(secs => :seconds)
         """),
-        {"name": limit.name, "seconds": limit.window_seconds * (PARTS + 1) / PARTS},
+        {"name": limit.name, "seconds": limit.counted_seconds},
     )
-    left = limit.window_seconds * (PARTS + 1) / PARTS - (oldest_seconds or 0.0)
+    left = limit.counted_seconds - (oldest_seconds or 0.0)
     return room, max(math.ceil(left), 1.0)
 
 

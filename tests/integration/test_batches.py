@@ -7,16 +7,23 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from shared import due
+from shared import due, ledger
 from shared.batches import change
 from shared.batches.create import ItemsRefused
 from shared.batches.release import Asked, Released, portions, release, release_due
+from shared.broker import Doorbell
 from shared.errors import Conflict, InsufficientFunds, NotFound
 from shared.models.payouts import PayoutStatus, Rail
 from shared.payouts.cancel import cancel
 from shared.payouts.queue import queue
 from shared.payouts.retry import retry
+from shared.paystream.budget import Budget
+from shared.paystream.client import Paystream
+from shared.settings import Settings
+from tests.acceptance.asking import until
 from tests.integration.conftest import GRACE, World
+from workers.batches import release_batches
+from workers.context import Context
 
 
 def events(world: World) -> list[str]:
@@ -195,6 +202,60 @@ def test_after_ten_minutes_without_a_scheduler_each_batch_is_released_once(world
     assert {world.batch_status(batch_id) for batch_id in ids} == {"processing"}
     assert [name for name in events(world) if name == "batch.released"] == ["batch.released"] * 12
     world.assert_ledger_right()
+
+
+def test_a_batch_moved_while_its_release_waits_is_not_released(world: World) -> None:
+    """The customer was told that it goes next week: whoever read before that it was due looks again."""
+    batch, payout_ids = world.batch(45_000, scheduled_for=world.clock.now() - timedelta(seconds=1))
+    next_week = world.clock.now() + timedelta(days=7)
+    with ThreadPoolExecutor(1) as pool:
+        with world.engine.begin() as holder:
+            ledger.lock(holder, [world.wallet_id])
+            releasing = pool.submit(released_when_due, world, batch.id)
+            until(lambda: somebody_waits(world), "the release waits for the wallet")
+            with world.engine.begin() as connection:
+                moved = change.reschedule(connection, world.wallet_id, batch.id, next_week)
+            assert not isinstance(moved, Exception)
+        assert releasing.result() == {}
+    assert world.batch_status(batch.id) == "queued"
+    assert world.statuses(payout_ids) == ["validated"]
+    assert world.balances().in_transit_cents == 0
+    assert events(world) == []
+
+
+def released_when_due(world: World, batch_id: uuid.UUID) -> dict[uuid.UUID, object]:
+    """What a worker does that was rung for it."""
+    with world.engine.begin() as connection:
+        return dict(release_due(connection, [batch_id], world.clock.now(), grace=GRACE))
+
+
+def somebody_waits(world: World) -> bool:
+    """Whether a transaction waits for a row lock."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    return world.rows(waiting) != [(0,)]
+
+
+def test_a_batch_that_cannot_be_released_holds_up_no_other(world: World, settings: Settings) -> None:
+    """Given one whose wallet is held, and another wallet's that is due as well: the other one goes."""
+    held, other = world, World(world.engine)
+    long_due = world.clock.now() - timedelta(seconds=2)
+    stuck, _ = held.batch(45_000, scheduled_for=long_due)
+    fine, _ = other.batch(45_000, scheduled_for=long_due + timedelta(seconds=1))
+    impatient = sa.create_engine(
+        sa.make_url(settings.database_url).set(drivername="postgresql+psycopg"),
+        connect_args={"options": "-c timezone=UTC -c lock_timeout=200ms"},
+    )
+    doorbell = Doorbell(settings)
+    paystream = Paystream(settings, Budget(settings, impatient))
+    context = Context(settings, impatient, doorbell, paystream, world.clock)
+    with world.engine.begin() as holder:
+        ledger.lock(holder, [held.wallet_id])
+        release_batches(context, [stuck.id, fine.id])
+        assert other.batch_status(fine.id) == "processing"
+    assert held.batch_status(stuck.id) == "queued"
+    release_batches(context, [stuck.id, fine.id])
+    assert held.batch_status(stuck.id) == "processing"
+    context.close()
 
 
 def test_batches_released_together_take_their_money_in_order(world: World) -> None:

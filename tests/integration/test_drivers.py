@@ -38,7 +38,7 @@ def told(world: World, driver_id: uuid.UUID, outcome: Outcome) -> HeldDriver:
     with world.engine.begin() as connection:
         [held] = recipients.claim(connection, [driver_id], lease_seconds=60)
     with world.engine.begin() as connection:
-        recipients.record(connection, held, outcome, world.clock.now(), pepper=PEPPER)
+        recipients.record(connection, held, outcome, world.clock.now(), pepper=PEPPER, first_seconds=0.3)
     return held
 
 
@@ -223,7 +223,7 @@ def test_an_unclear_answer_sends_the_same_account_under_the_same_key(world: Worl
     give_account(world, driver_id, "000222222222")
     with world.engine.begin() as connection:
         answer = Accepted({"id": "pm_1", "status": "pending"})
-        recipients.record(connection, held, answer, world.clock.now(), pepper=PEPPER)
+        recipients.record(connection, held, answer, world.clock.now(), pepper=PEPPER, first_seconds=0.3)
     assert kept(world, driver_id) == ("1111", True)
     second = told(world, driver_id, Accepted({"id": "pm_2", "status": "pending"})).call(PEPPER)
     assert second.idempotency_key != first.idempotency_key

@@ -21,6 +21,7 @@ from shared.models.audit import ActorKind
 from shared.payouts.accept import Order
 from shared.payouts.rows import public
 from shared.settings import Settings
+from tests.acceptance.asking import until
 from tests.integration.conftest import World
 
 NOBODYS = uuid.uuid4()
@@ -227,6 +228,38 @@ def test_a_wallet_that_is_held_keeps_nobody_elses_payout_waiting(
     # The money reached for one: the first that came
     assert [answer.status for answer in answers] == [200, 400, 400]
     world.assert_ledger_right()
+
+
+def test_a_wallet_that_is_free_again_waits_for_no_other_that_is_held(
+    world: World, intake: PayoutIntake, engine: sa.Engine
+) -> None:
+    """Given two held wallets of which one is let go, as by a settlement: its requests are answered at once."""
+    other = World(engine)
+    mine, theirs = world.driver(), other.driver()
+
+    async def story() -> None:
+        with engine.begin() as holder:
+            ledger.lock(holder, [world.wallet_id])
+            with engine.begin() as brief:
+                ledger.lock(brief, [other.wallet_id])
+                long = asyncio.create_task(intake.submit(request(world.order(mine, 900))))
+                short = asyncio.create_task(intake.submit(request(other.order(theirs, 900))))
+                await asyncio.to_thread(until, lambda: waiting_for_locks(world) == 2, "both wait", 5, 0.01)
+            assert (await short).status == 200
+            assert (await intake.submit(request(other.order(theirs, 900)))).status == 200
+            assert not long.done()
+        assert (await long).status == 200
+        await intake.close()
+
+    asyncio.run(story())
+
+
+def waiting_for_locks(world: World) -> int:
+    """How many transactions wait for a row."""
+    found = world.rows("""
+        SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
+    """)
+    return int(str(found[0][0]))
 
 
 def test_requests_with_one_request_id_get_answers_of_their_own(world: World, intake: PayoutIntake) -> None:

@@ -17,10 +17,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Adds the columns and the indexes."""
-    op.add_column("payouts", sa.Column("held_at", sa.DateTime(timezone=True), nullable=True))
-    op.add_column("payouts", sa.Column("polled_at", sa.DateTime(timezone=True), nullable=True))
-    op.add_column("submissions", sa.Column("unclear_answers", postgresql.JSONB(), nullable=True))
+    """Adds the indexes, and last the columns, whose locks nobody can read beside."""
     op.create_index(
         "ix_submission_items_payout_id_dissolved",
         "submission_items",
@@ -40,3 +37,6 @@ def upgrade() -> None:
         postgresql_include=["position", "kind"],
         postgresql_where=sa.text("kind IN ('topup_settle', 'reserve', 'release', 'return')"),
     )
+    op.add_column("payouts", sa.Column("held_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("payouts", sa.Column("polled_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("submissions", sa.Column("unclear_answers", postgresql.JSONB(), nullable=True))
