@@ -29,8 +29,6 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingsError as error:
         print(f"ovnpay workers: {error}", file=sys.stderr)
         return 2
-    # An idle consumer looks at its queue this often: the most that a doorbell waits to be heard.
-    os.environ.setdefault("dramatiq_worker_timeout", "25")
     folder = tempfile.mkdtemp(prefix="ovnpay-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     try:
