@@ -51,12 +51,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(settings: Settings, stopping: threading.Event) -> None:
     """Runs the timetable until `stopping` is set; ends the jobs under way first."""
-    engine = engine_for(settings, "scheduler", pool_size=3)
+    engine = engine_for(settings, "scheduler", pool_size=4)
     wait_until_ready(engine, revision=migrations.HEAD)
     jobs = Jobs(settings, engine, Doorbell(settings), SystemClock())
     scheduler = BackgroundScheduler(
         timezone=UTC,
-        executors={"default": ThreadPoolExecutor(3)},
+        executors={"default": ThreadPoolExecutor(4)},
         job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
     )
     for entry in TIMETABLE:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from shared.clock import rfc3339
 from shared.db import as_rows
-from shared.ids import AUDIT, KEY, PAYOUT, new_id, parse, show
+from shared.ids import AUDIT, KEY, PAYOUT, first_id, new_id, parse, show
 from shared.lists import Page, Wanted, chosen
 from shared.models.audit import HOT, Action, ActorKind
 
@@ -193,10 +193,10 @@ def _where(organization_id: uuid.UUID, filters: Filters) -> tuple[str, dict[str,
         values["request_id"] = filters.request_id
     if filters.since is not None:
         parts.append("at >= :since AND id >= :since_id")
-        values |= {"since": filters.since, "since_id": _first_id(filters.since, -CLOCKS_APART)}
+        values |= {"since": filters.since, "since_id": first_id(filters.since - CLOCKS_APART)}
     if filters.until is not None:
         parts.append("at < :until AND id < :until_id")
-        values |= {"until": filters.until, "until_id": _first_id(filters.until, CLOCKS_APART)}
+        values |= {"until": filters.until, "until_id": first_id(filters.until + CLOCKS_APART)}
     return " AND ".join(parts), values
 
 
@@ -210,12 +210,6 @@ def _about(object_id: str) -> tuple[str, dict[str, Any]]:
     made_before = uuid.UUID(int=min(payout_id.int + (_milliseconds(BULK_TAKES) << 80), 2**128 - 1))
     values = {"object_id": object_id, "made": payout_id, "made_before": made_before}
     return f"(object_id = :object_id OR {several})", values
-
-
-def _first_id(moment: datetime, later: timedelta) -> uuid.UUID:
-    """The first UUIDv7 of a time so much later, or the nearest one that there is."""
-    milliseconds = int(moment.timestamp() * 1000) + _milliseconds(later)
-    return uuid.UUID(int=min(max(milliseconds, 0), 2**48 - 1) << 80)
 
 
 def _milliseconds(duration: timedelta) -> int:

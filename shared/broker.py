@@ -45,6 +45,8 @@ APPLY_PROVIDER_EVENTS: Final = Bell("provider_events.apply", "provider_events", 
 RELEASE_BATCHES: Final = Bell("batches.release", "batches", 5, 250)
 REGISTER_DRIVERS: Final = Bell("drivers.register", "drivers", 30, 4)
 REQUEST_TOPUPS: Final = Bell("topups.request", "drivers", 30, 4)
+DELIVER_CUSTOMER_EVENTS: Final = Bell("customer_events.deliver", "customer_events", 50)
+"""Carries ids of endpoints, not of events: what is due for each is looked up."""
 
 BELLS: Final = (
     QUEUE_PAYOUTS,
@@ -56,6 +58,7 @@ BELLS: Final = (
     RELEASE_BATCHES,
     REGISTER_DRIVERS,
     REQUEST_TOPUPS,
+    DELIVER_CUSTOMER_EVENTS,
 )
 QUEUES: Final = tuple(dict.fromkeys(bell.queue for bell in BELLS))
 

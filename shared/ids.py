@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from datetime import datetime
 from typing import Final
 
 from uuid_utils.compat import uuid7
@@ -18,6 +19,7 @@ USER: Final = "user"
 WALLET: Final = "wallet"
 ORGANIZATION: Final = "org"
 EVENT: Final = "evt"
+WEBHOOK: Final = "whe"
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)}
@@ -28,6 +30,12 @@ _SUFFIX: Final = re.compile(rf"[0-7][{_ALPHABET}]{{25}}")
 def new_id() -> uuid.UUID:
     """A new UUIDv7: ids made later sort later, to the millisecond."""
     return uuid7()
+
+
+def first_id(moment: datetime) -> uuid.UUID:
+    """The first id of a time, or the nearest one that there is: where to look in an index that is ordered by ids."""
+    milliseconds = int(moment.timestamp() * 1000)
+    return uuid.UUID(int=min(max(milliseconds, 0), 2**48 - 1) << 80)
 
 
 def show(prefix: str, value: uuid.UUID) -> str:

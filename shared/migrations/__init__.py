@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 LOCK_TIMEOUT = "4s"
 STATEMENT_TIMEOUT = "60s"
 ADVISORY_LOCK = 0x0F_4E_5041  # only one `ovnpay migrate` at a time
-HEAD = "0005"
+HEAD = "0006"
 """The newest revision; services wait for it. A test compares it with the files."""
 
 
