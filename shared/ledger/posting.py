@@ -103,8 +103,8 @@ def post(
     now: datetime,
     available: Mapping[uuid.UUID, int] | None = None,
 ) -> None:
-    """Makes the transfers, in order, and moves the balances: all of them or, on an error, none. A wallet whose available
-    balance falls below its threshold by it gets an event; not again before it was above.
+    """Makes the transfers, in order, and moves the balances: all of them or, on an error, none. Where the available
+    balance falls below the wallet's threshold by it the customer is told; not again before it was above.
 
     `available` is what `lock` returned, from a caller who holds that lock and has posted nothing since.
 
