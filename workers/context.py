@@ -28,16 +28,18 @@ class Context:
     paystream: Paystream
     clock: Clock
     _deliverer: Deliverer | None = None
+    _ending: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    @property
-    def deliverer(self) -> Deliverer:
-        """What calls customers' webhooks: made when it is first needed, for most processes of a large installation
-        never need it."""
+    def deliver(self, endpoint_ids: Sequence[uuid.UUID]) -> None:
+        """Has customers' webhooks called that something may be due for; returns at once. What calls them is made when
+        it is first needed, for most processes of a large installation never need it."""
         with self._lock:
+            if self._ending:
+                return
             if self._deliverer is None:
                 self._deliverer = Deliverer(self.settings, self.engine, self.clock)
-            return self._deliverer
+            self._deliverer.wake(endpoint_ids)
 
     @property
     def grace(self) -> timedelta:
@@ -58,9 +60,9 @@ class Context:
         return ids[:most], ids[most:]
 
     def stop_delivering(self) -> None:
-        """Ends the calls of customers' webhooks that are under way, where there are any."""
+        """Ends the calls of customers' webhooks that are under way, where there are any; begins no others."""
         with self._lock:
-            deliverer, self._deliverer = self._deliverer, None
+            self._ending, deliverer, self._deliverer = True, self._deliverer, None
         if deliverer is not None:
             deliverer.close()
 
