@@ -193,10 +193,10 @@ def _where(organization_id: uuid.UUID, filters: Filters) -> tuple[str, dict[str,
         values["request_id"] = filters.request_id
     if filters.since is not None:
         parts.append("at >= :since AND id >= :since_id")
-        values |= {"since": filters.since, "since_id": first_id(filters.since - CLOCKS_APART)}
+        values |= {"since": filters.since, "since_id": first_id(filters.since, -CLOCKS_APART)}
     if filters.until is not None:
         parts.append("at < :until AND id < :until_id")
-        values |= {"until": filters.until, "until_id": first_id(filters.until + CLOCKS_APART)}
+        values |= {"until": filters.until, "until_id": first_id(filters.until, CLOCKS_APART)}
     return " AND ".join(parts), values
 
 

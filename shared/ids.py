@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from uuid_utils.compat import uuid7
@@ -32,9 +32,10 @@ def new_id() -> uuid.UUID:
     return uuid7()
 
 
-def first_id(moment: datetime) -> uuid.UUID:
-    """The first id of a time, or the nearest one that there is: where to look in an index that is ordered by ids."""
-    milliseconds = int(moment.timestamp() * 1000)
+def first_id(moment: datetime, later: timedelta = timedelta(0)) -> uuid.UUID:
+    """The first id of a time so much later, or the nearest one that there is: where to look in an index that is ordered
+    by ids."""
+    milliseconds = int(moment.timestamp() * 1000) + later // timedelta(milliseconds=1)
     return uuid.UUID(int=min(max(milliseconds, 0), 2**48 - 1) << 80)
 
 

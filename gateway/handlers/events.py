@@ -21,20 +21,31 @@ from shared.webhooks import attempts, feed
 
 LOOK_AGAIN_SECONDS: Final = 0.5
 TYPES: Final = frozenset(EventType) | {TEST}
+_TYPE: Final = "|".join(sorted(TYPES)).replace(".", r"\.")
 
 
 class Asked(msgspec.Struct, forbid_unknown_fields=True):
     """Which events."""
 
     after: (
-        Annotated[str, msgspec.Meta(min_length=1, max_length=100, description="`after` of the answer before.")]
+        Annotated[
+            str,
+            msgspec.Meta(
+                max_length=100,
+                description="`after` of the answer before.",
+                extra_json_schema={"pattern": r"^evt_[0-7][0-9a-hjkmnp-tv-z]{25}$"},
+            ),
+        ]
         | UnsetType
     ) = UNSET
     types: (
         Annotated[
             str,
             msgspec.Meta(
-                max_length=500, description="Only these types, with commas between.", examples=["payout.succeeded"]
+                max_length=500,
+                description="Only these types, with commas between.",
+                examples=["payout.succeeded"],
+                extra_json_schema={"pattern": f"^({_TYPE})(,({_TYPE}))*$"},
             ),
         ]
         | UnsetType

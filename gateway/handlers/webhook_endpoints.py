@@ -37,7 +37,6 @@ Events = Annotated[
         min_length=1,
         max_length=len(EventType),
         examples=[["payout.succeeded", "payout.failed"]],
-        extra_json_schema={"uniqueItems": True},
     ),
 ]
 UNKNOWN: Final = ("WEBHOOK_NOT_FOUND",)

@@ -143,11 +143,13 @@ def claim(
 
 
 WAITING: Final = """
-    status = 'active' AND (not_before IS NULL OR not_before <= clock_timestamp()) AND EXISTS (
-        SELECT FROM webhook_deliveries WHERE endpoint_id = webhook_endpoints.id
-        AND webhook_deliveries.next_action_at <= clock_timestamp())
+    status = 'active' AND (not_before IS NULL OR not_before <= clock_timestamp()) AND (
+        SELECT min(webhook_deliveries.next_action_at) FROM webhook_deliveries
+        WHERE endpoint_id = webhook_endpoints.id AND webhook_deliveries.next_action_at IS NOT NULL
+    ) <= clock_timestamp()
 """
-"""The endpoints to ring for: something is due for them that nobody holds."""
+"""The endpoints to ring for: something is due for them that nobody holds. The first of each is one look at an index;
+an EXISTS was made a join with all that waits, which took half a minute beside 100,000 deliveries."""
 
 
 def backlog(connection: sa.Connection) -> tuple[int, float]:

@@ -126,10 +126,10 @@ def redeliver_since(
     those whose delivery has failed, or waits for another attempt.
 
     Raises:
-        Invalid: the time is longer ago than deliveries are kept.
+        Invalid: the time is longer ago than deliveries are kept, or yet to come.
     """
-    if since < now - KEPT:
-        raise Invalid(f"since may be {KEPT.days} days ago at the most", field="since")
+    if not now - KEPT <= since <= now:
+        raise Invalid(f"since must be in the past, {KEPT.days} days ago at the most", field="since")
     only = """
         AND EXISTS (SELECT FROM webhook_deliveries WHERE endpoint_id = :endpoint_id
                     AND event_id = customer_events.id AND status <> 'delivered')
@@ -150,7 +150,7 @@ def redeliver_since(
         {
             "wallet_id": wallet_id,
             "endpoint_id": endpoint.id,
-            "first_id": first_id(since - timedelta(minutes=10)),
+            "first_id": first_id(since, -timedelta(minutes=10)),
             "since": since,
             "types": endpoint.events,
             "limit": REDELIVERED_MOST,

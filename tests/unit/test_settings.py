@@ -37,3 +37,12 @@ def test_a_wrong_setting_is_named(environ: dict[str, str], says: str) -> None:
     """One sentence with the variable in it."""
     with pytest.raises(SettingsError, match=says):
         load(environ)
+
+
+def test_customers_may_name_this_machine_in_development_alone() -> None:
+    """Whatever the setting says."""
+    secrets = {"OVNPAY_KEY_PEPPER": "p" * 32, "OVNPAY_PAYSTREAM_WEBHOOK_SECRET": "s" * 32}
+    production = {**NEEDED, **secrets, "OVNPAY_ENVIRONMENT": "production", "OVNPAY_WEBHOOKS_ALLOW_LOOPBACK": "true"}
+    assert load(NEEDED).loopback_allowed
+    assert not load({**NEEDED, "OVNPAY_WEBHOOKS_ALLOW_LOOPBACK": "false"}).loopback_allowed
+    assert not load(production).loopback_allowed
