@@ -34,6 +34,8 @@ TransactionId = Annotated[str, Meta(examples=["txn_01kg9r4e83ghj2k3m4n5p6q7rs"],
 KeyId = Annotated[str, Meta(examples=["key_01kg9r4e84t5v6w7x8y9z0abcd"], pattern=f"^key_{_SUFFIX}")]
 AuditId = Annotated[str, Meta(examples=["aud_01kg9r4e86fghj2k3m4n5p6qrs"], pattern=f"^aud_{_SUFFIX}")]
 LogId = Annotated[str, Meta(examples=["log_01kg9r4e85efghj2k3m4n5p6qr"], pattern=f"^log_{_SUFFIX}")]
+WebhookId = Annotated[str, Meta(examples=["whe_01kg9r4e87ghj2k3m4n5p6qrst"], pattern=f"^whe_{_SUFFIX}")]
+EventId = Annotated[str, Meta(examples=["evt_01kg9r4e88hj2k3m4n5p6qrstv"], pattern=f"^evt_{_SUFFIX}")]
 DriverName = Annotated[str, Meta(examples=["John Smith"])]
 OvnDriverId = Annotated[str, Meta(examples=["OVN-DRIVER-789"])]
 LoadId = Annotated[str, Meta(examples=["L-12345"])]

@@ -12,7 +12,9 @@ from shared.analytics import fold
 from shared.broker import Doorbell
 from shared.clock import Clock
 from shared.ledger.reading import breaks
+from shared.models.webhooks import EndpointStatus
 from shared.settings import Settings
+from shared.webhooks import deliveries
 
 logger = structlog.get_logger(__name__)
 
@@ -24,6 +26,7 @@ PAYOUTS = Gauge(
     "Payouts that have not ended, by status; those held, and submissions unresolved, wait for a person.",
     ["status"],
 )
+ENDPOINTS = Gauge("ovnpay_webhook_endpoints", "Customers' webhooks, by status.", ["status"])
 LEDGER_BREAKS = Gauge("ovnpay_ledger_breaks", "Laws of the ledger that some wallet breaks; anything but 0 is a page.")
 LEDGER_PROVED = Gauge("ovnpay_ledger_proved_timestamp_seconds", "When the ledger was last proved, in Unix time.")
 FOLDED = Counter("ovnpay_analytics_folded_total", "Transfers that were folded into the sums of the analytics.")
@@ -52,6 +55,7 @@ class Jobs:
     folding_seconds = 1.0
     """How long a round of folding begins another fold; the next round goes on from there, and leaves the database to
     the payouts in between."""
+    webhooks_again_seconds = 0.5
 
     def tick(self) -> None:
         """Rings the bell for every due row, at most 10,000 of a kind; the next tick, a second later, goes on."""
@@ -63,6 +67,10 @@ class Jobs:
     def release_batches(self) -> None:
         """The same for batches whose time has come."""
         self._ring_for(due.BATCHES, self.batches_again_seconds)
+
+    def deliver_customer_events(self) -> None:
+        """The same for webhooks that something is due for."""
+        self._ring_for(due.WEBHOOKS, self.webhooks_again_seconds)
 
     def _ring_for(self, kind: due.Kind, again_seconds: float) -> None:
         if self.doorbell.waiting(kind.bell.queue) > self.messages_waiting_max:
@@ -99,6 +107,12 @@ class Jobs:
             counts = {"validated": 0, "queued": 0, "processing": 0} | {row[0]: row[1] for row in rows}
             for status, count in counts.items():
                 PAYOUTS.labels(status).set(count)
+            found = connection.execute(
+                sa.text("SELECT status, count(*) FROM webhook_endpoints WHERE deleted_at IS NULL GROUP BY status")
+            )
+            statuses = {status.value: 0 for status in EndpointStatus} | {row[0]: row[1] for row in found}
+            for status, count in statuses.items():
+                ENDPOINTS.labels(status).set(count)
 
     def prove_ledger(self) -> None:
         """Checks the laws of the ledger over everything, at one moment."""
@@ -112,7 +126,7 @@ class Jobs:
         LEDGER_PROVED.set_to_current_time()
 
     def forget_expired_keys(self) -> None:
-        """Deletes idempotency keys past their lifetime, and sessions that are long over."""
+        """Deletes idempotency keys past their lifetime, sessions that are long over, and old deliveries."""
         forgotten = 0
         for _ in range(100):
             with self.engine.begin() as connection:
@@ -124,6 +138,10 @@ class Jobs:
             logger.info("idempotency_keys.forgotten", count=forgotten)
         with self.engine.begin() as connection:
             sessions.forget_over(connection, self.clock.now(), limit=10_000)
+        for _ in range(100):
+            with self.engine.begin() as connection:
+                if deliveries.forget_old(connection, self.clock.now(), limit=5_000) < 5_000:
+                    break
 
     def fold_analytics(self) -> None:
         """Folds the wallets' ledgers into the sums of the analytics, in turn, so that none waits for one that is far

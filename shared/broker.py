@@ -46,6 +46,8 @@ APPLY_PROVIDER_EVENTS: Final = Bell("provider_events.apply", "provider_events", 
 RELEASE_BATCHES: Final = Bell("batches.release", "batches", 5)
 REGISTER_DRIVERS: Final = Bell("drivers.register", "drivers", 30, 4)
 REQUEST_TOPUPS: Final = Bell("topups.request", "drivers", 30, 4)
+DELIVER_CUSTOMER_EVENTS: Final = Bell("customer_events.deliver", "customer_events", 50)
+"""Carries ids of endpoints, not of events: what is due for each is looked up."""
 
 BELLS: Final = (
     QUEUE_PAYOUTS,
@@ -57,6 +59,7 @@ BELLS: Final = (
     RELEASE_BATCHES,
     REGISTER_DRIVERS,
     REQUEST_TOPUPS,
+    DELIVER_CUSTOMER_EVENTS,
 )
 QUEUES: Final = tuple(dict.fromkeys(bell.queue for bell in BELLS))
 
@@ -68,6 +71,7 @@ HEARD_WITHIN_MS: Final = {
     "payouts": 100,
     "drivers": 100,
     "provider_polls": 250,
+    "customer_events": 100,
 }
 """How often an idle worker looks at a queue, in milliseconds: the most that a doorbell waits to be heard. Each look
 costs a fifth of a millisecond of a core; Dramatiq's own second is too long for somebody who waits for his money."""

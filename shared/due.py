@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from shared import broker
 from shared.broker import Bell
+from shared.webhooks import attempts
 
 
 class Kind(NamedTuple):
@@ -36,7 +37,12 @@ OTHERS: Final = (
     Kind("topups", "topups", "true", broker.REQUEST_TOPUPS),
 )
 
+WEBHOOKS: Final = Kind("webhooks", "webhook_endpoints", attempts.WAITING, broker.DELIVER_CUSTOMER_EVENTS)
+"""Rung for by endpoint: however much waits for a dead one, it costs one look at it. No bell is rung where events are
+written, so that no payout has to know who listens; it is looked for several times a second instead."""
+
 KINDS: Final = (BATCHES, *OTHERS)
+"""Those whose rows are what is due; of webhooks that is their deliveries."""
 
 
 def claim(connection: sa.Connection, kind: Kind, *, limit: int, again_seconds: float) -> list[uuid.UUID]:
@@ -67,4 +73,5 @@ def backlog(connection: sa.Connection) -> dict[str, tuple[int, float]]:
             """)
         ).one()
         found[kind.name] = (int(row[0]), float(row[1]))
+    found[WEBHOOKS.name] = attempts.backlog(connection)
     return found

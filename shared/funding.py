@@ -8,7 +8,9 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 import structlog
 
-from shared import ledger
+from shared import customer_events, ledger
+from shared.clock import rfc3339
+from shared.customer_events import Event, EventType
 from shared.ids import TRANSACTION, new_id, show
 from shared.models.ledger import TransferKind
 from shared.paystream.client import Paystream
@@ -103,15 +105,27 @@ def _insert(
 def _settle(
     connection: sa.Connection, topup_id: uuid.UUID, wallet_id: uuid.UUID, amount_cents: int, now: datetime
 ) -> None:
-    connection.execute(
+    row = connection.execute(
         sa.text("""
             UPDATE topups SET status = 'settled', settled_at = :now, next_action_at = NULL, last_error = NULL,
-                lease_token = NULL, lease_expires_at = NULL WHERE id = :id
+                lease_token = NULL, lease_expires_at = NULL WHERE id = :id RETURNING method, description, created_at
         """),
         {"id": topup_id, "now": now},
-    )
+    ).one()
     entry = ledger.Entry(wallet_id, TransferKind.TOPUP_SETTLE, amount_cents, topup_id=topup_id)
     ledger.post(connection, [entry], now)
+    if row.method == GRANT:  # nobody asked for it
+        return
+    data = {
+        "transactionId": show(TRANSACTION, topup_id),
+        "amount": amount_cents,
+        "status": "settled",
+        "method": row.method,
+        "description": row.description,
+        "createdAt": rfc3339(row.created_at),
+        "settledAt": rfc3339(now),
+    }
+    customer_events.write(connection, [Event(wallet_id, EventType.FUNDING_SETTLED.value, None, 0, data)], now)
 
 
 class HeldTopup(NamedTuple):

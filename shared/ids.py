@@ -19,6 +19,7 @@ USER: Final = "user"
 WALLET: Final = "wallet"
 ORGANIZATION: Final = "org"
 EVENT: Final = "evt"
+WEBHOOK: Final = "whe"
 
 CLOCKS_APART: Final = timedelta(minutes=10)
 """How far the time in an id, which finds the place in the index, may be from the row's own."""
@@ -32,6 +33,13 @@ _SUFFIX: Final = re.compile(rf"[0-7][{_ALPHABET}]{{25}}")
 def new_id() -> uuid.UUID:
     """A new UUIDv7: ids made later sort later, to the millisecond."""
     return uuid7()
+
+
+def first_id(moment: datetime, later: timedelta = timedelta(0)) -> uuid.UUID:
+    """The first id of a time so much later, or the nearest one that there is: where to look in an index that is ordered
+    by ids."""
+    milliseconds = int(moment.timestamp() * 1000) + later // timedelta(milliseconds=1)
+    return uuid.UUID(int=min(max(milliseconds, 0), 2**48 - 1) << 80)
 
 
 def show(prefix: str, value: uuid.UUID) -> str:
@@ -55,9 +63,3 @@ def parse(prefix: str, text: str) -> uuid.UUID | None:
     for character in suffix:
         number = number << 5 | _VALUES[character]
     return uuid.UUID(int=number)
-
-
-def first_id(moment: datetime, later: timedelta) -> uuid.UUID:
-    """The first UUIDv7 of a time so much later, or the nearest one that there is."""
-    milliseconds = int(moment.timestamp() * 1000) + later // timedelta(milliseconds=1)
-    return uuid.UUID(int=min(max(milliseconds, 0), 2**48 - 1) << 80)

@@ -108,15 +108,23 @@ class Policy(NamedTuple):
     organization: str
     mode: str
     duplicate_loads: str
+    low_balance_cents: int | None
 
 
 def set_policy(
-    connection: sa.Connection, organization: str, mode: Mode, duplicate_loads: DuplicateLoads | None, now: datetime
+    connection: sa.Connection,
+    organization: str,
+    mode: Mode,
+    duplicate_loads: DuplicateLoads | None,
+    now: datetime,
+    *,
+    low_balance_cents: int | None = None,
 ) -> Policy | None:
-    """Sets, or only reads, the policy of an organization's wallet; None if there is no organization of that name."""
+    """Sets what is given of the policy of an organization's wallet; a low balance of 0 is none. Returns the policy as
+    it is then; None if there is no organization of that name."""
     found = connection.execute(
         sa.text("""
-            SELECT wallets.id, organization_id, organizations.name, duplicate_loads
+            SELECT wallets.id, organization_id, organizations.name, duplicate_loads, low_balance_cents
             FROM wallets JOIN organizations ON organizations.id = organization_id
             WHERE organizations.id = :organization_id AND mode = :mode AND retired_at IS NULL
             FOR NO KEY UPDATE OF wallets
@@ -125,14 +133,21 @@ def set_policy(
     ).one_or_none()
     if found is None:
         return None
-    if duplicate_loads is None:
-        return Policy(found.name, mode.value, found.duplicate_loads)
-    connection.execute(
-        sa.text("UPDATE wallets SET duplicate_loads = :duplicate_loads WHERE id = :id"),
-        {"id": found.id, "duplicate_loads": duplicate_loads.value},
-    )
-    before, after = {"duplicate_loads": found.duplicate_loads}, {"duplicate_loads": duplicate_loads.value}
-    actor = audit.operator(found.organization_id, found.id)
-    entry = audit.Entry(actor, Action.WALLET_UPDATE, show(WALLET, found.id), *audit.changed(before, after))
-    audit.record(connection, [entry], now)
-    return Policy(found.name, mode.value, duplicate_loads.value)
+    before = {"duplicate_loads": found.duplicate_loads, "low_balance_cents": found.low_balance_cents}
+    after = dict(before)
+    if duplicate_loads is not None:
+        after["duplicate_loads"] = duplicate_loads.value
+    if low_balance_cents is not None:
+        after["low_balance_cents"] = low_balance_cents or None
+    if duplicate_loads is not None or low_balance_cents is not None:
+        connection.execute(
+            sa.text("""
+                UPDATE wallets SET duplicate_loads = :duplicate_loads, low_balance_cents = :low_balance_cents
+                WHERE id = :id
+            """),
+            after | {"id": found.id},
+        )
+        actor = audit.operator(found.organization_id, found.id)
+        entry = audit.Entry(actor, Action.WALLET_UPDATE, show(WALLET, found.id), *audit.changed(before, after))
+        audit.record(connection, [entry], now)
+    return Policy(found.name, mode.value, after["duplicate_loads"], after["low_balance_cents"])

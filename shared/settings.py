@@ -78,6 +78,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     paystream_key_lifetime_seconds: float = 24 * 3600.0
     """How long the provider remembers an idempotency key; past it a submission is looked up, never re-sent."""
 
+    webhooks_timeout_seconds: float = 15.0
+    """How long a call to a customer's webhook may take in all."""
+
+    webhooks_connect_timeout_seconds: float = 5.0
+    """How long it may take to connect."""
+
+    webhooks_allow_loopback: bool = True
+    """Whether a webhook may be on this machine, and then without encryption; not in production, whatever this says."""
+
     key_pepper: str = ""
     """The secret under which API keys are hashed."""
 
@@ -129,6 +138,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`json`, `console`, or `auto`: console on a terminal."""
 
     log_level: str = "info"
+
+    @property
+    def loopback_allowed(self) -> bool:
+        """Whether customers may name the machine that we run on."""
+        return self.webhooks_allow_loopback and self.environment == "development"
 
     def __post_init__(self) -> None:
         if self.lease_seconds <= self.paystream_timeout_seconds:

@@ -2,13 +2,23 @@
 
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import dramatiq
+from dramatiq.middleware import Middleware
 
 from shared import log, startup
 from shared.broker import Bell, DoorbellBroker, broker_for
 from shared.settings import Settings, load
 from workers.context import Context, current, open_context
+
+
+class Ending(Middleware):
+    """At the end no customer's webhook is called any more; dramatiq waits for its actors by itself."""
+
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: Any) -> None:
+        """Gives the calls under way some seconds to end."""
+        current().stop_delivering()
 
 
 def setup(settings: Settings | None = None) -> DoorbellBroker:
@@ -17,7 +27,7 @@ def setup(settings: Settings | None = None) -> DoorbellBroker:
 
     settings = settings or load()
     log.configure(settings, "workers")
-    broker = broker_for(settings, MessageMetrics())
+    broker = broker_for(settings, MessageMetrics(), Ending())
     context = open_context(settings)
     startup.ready(context.engine, settings)
     register_actors()
@@ -26,9 +36,9 @@ def setup(settings: Settings | None = None) -> DoorbellBroker:
 
 def register_actors() -> None:
     """Declares every actor with the current broker."""
-    from workers import batches, drivers, payouts, provider_events, submissions, topups
+    from workers import batches, customer_events, drivers, payouts, provider_events, submissions, topups
 
-    for module in (batches, payouts, submissions, provider_events, drivers, topups):
+    for module in (batches, payouts, submissions, provider_events, drivers, topups, customer_events):
         for bell, work in module.ACTORS.items():
             declare(bell, work)
 

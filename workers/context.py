@@ -1,8 +1,9 @@
 """What an actor needs: made once in each worker process, after the fork."""
 
+import threading
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from shared.models.payouts import Rail
 from shared.paystream.budget import Budget
 from shared.paystream.client import Paystream
 from shared.settings import Settings
+from workers.deliverer import Deliverer
 
 
 @dataclass
@@ -25,6 +27,19 @@ class Context:
     doorbell: Doorbell
     paystream: Paystream
     clock: Clock
+    _deliverer: Deliverer | None = None
+    _ending: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def deliver(self, endpoint_ids: Sequence[uuid.UUID]) -> None:
+        """Has customers' webhooks called that something may be due for; returns at once. What calls them is made when
+        it is first needed, for most processes of a large installation never need it."""
+        with self._lock:
+            if self._ending:
+                return
+            if self._deliverer is None:
+                self._deliverer = Deliverer(self.settings, self.engine, self.clock)
+            self._deliverer.wake(endpoint_ids)
 
     @property
     def grace(self) -> timedelta:
@@ -44,8 +59,16 @@ class Context:
         most = max(int(rounds * settings.paystream_concurrency / settings.workers_threads), 1)
         return ids[:most], ids[most:]
 
+    def stop_delivering(self) -> None:
+        """Ends the calls of customers' webhooks that are under way, where there are any; begins no others."""
+        with self._lock:
+            self._ending, deliverer, self._deliverer = True, self._deliverer, None
+        if deliverer is not None:
+            deliverer.close()
+
     def close(self) -> None:
         """Rings what is waiting, then closes the connections."""
+        self.stop_delivering()
         self.doorbell.close()
         self.paystream.close()
         self.engine.dispose()

@@ -94,13 +94,17 @@ def idempotency_key(request: web.Request) -> str | None:
     return key
 
 
-async def once(request: web.Request, work: Callable[[sa.Connection, datetime], Any]) -> web.Response:
+async def once(
+    request: web.Request,
+    work: Callable[[sa.Connection, datetime], Any],
+    kept: Callable[[Any], Any] = lambda data: data,
+) -> web.Response:
     """Does a POST's work in one transaction and answers with what it returns; under an Idempotency-Key, once.
 
     `work` may raise a Refusal: that is an answer too, and what it had changed is undone. It may also return one, and
-    what it has changed stays.
+    what it has changed stays. `kept` is what is remembered of the answer: without what is shown once.
     """
-    return await _once(request, wallet_id(request), work, success_body, lambda data: data)
+    return await _once(request, wallet_id(request), work, success_body, kept)
 
 
 async def once_signed_in(

@@ -69,6 +69,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(payouts, name="payouts", rich_help_panel=PANEL)
     app.add_typer(batches, name="batches", rich_help_panel=PANEL)
     app.command("balance", rich_help_panel=PANEL, epilog=EXITS + ACCESS)(balance)
+    app.command("listen", rich_help_panel=PANEL, epilog=ACCESS)(listen)
 
 
 def pay(
@@ -117,6 +118,33 @@ def balance(url: Url = None, key: Key = None, json: Json = False) -> None:
     from shared.cli.client import payouts
 
     raise typer.Exit(payouts.balance(_access(url, key, json)))
+
+
+def listen(
+    forward: Annotated[
+        str | None,
+        typer.Option(
+            "--forward", help="POST each there as well, as in http://localhost:3000/hook.", show_default=False
+        ),
+    ] = None,
+    types: Annotated[
+        str | None,
+        typer.Option("--types", help="Only these, with commas between: payout.succeeded,…", show_default=False),
+    ] = None,
+    secret: Annotated[
+        str | None,
+        typer.Option(
+            "--secret", help="The whsec_… to sign with; else a new one, which is printed.", show_default=False
+        ),
+    ] = None,
+    url: Url = None,
+    key: Key = None,
+    json: Annotated[bool, typer.Option("--json", help="Each event as one JSON line on stdout.")] = False,
+) -> None:
+    """Print each event as it happens and, with --forward, hand it on as a webhook would: signed, until Ctrl-C."""
+    from shared.cli.client import listen
+
+    raise typer.Exit(listen.listen(_access(url, key, json), forward, types, secret))
 
 
 @payouts.command("list")

@@ -127,7 +127,7 @@ def verify() -> None:
     print(f"the ledger is right: {transfers} transfers, every account equals its own and each wallet sums to zero")
 
 
-def wallet(organization: str, mode: str, duplicate_loads: str | None) -> None:
+def wallet(organization: str, mode: str, duplicate_loads: str | None, low_balance_cents: int | None) -> None:
     """Shows a wallet's policy, after setting it where one is given."""
     try:
         chosen_mode = Mode(mode)
@@ -136,11 +136,14 @@ def wallet(organization: str, mode: str, duplicate_loads: str | None) -> None:
         print(f"ovnpay wallet: {error}; say sandbox or production, and warn or refuse", file=sys.stderr)
         raise SystemExit(2) from None
     with database() as (_, engine), engine.begin() as connection:
-        found = set_policy(connection, organization, chosen_mode, policy, SystemClock().now())
+        found = set_policy(
+            connection, organization, chosen_mode, policy, SystemClock().now(), low_balance_cents=low_balance_cents
+        )
     if found is None:
         print(f"ovnpay wallet: there is no organization named {organization!r}", file=sys.stderr)
         raise SystemExit(1)
-    print(f"{found.organization}, {found.mode}: duplicate loads {found.duplicate_loads}")
+    low = "never" if found.low_balance_cents is None else f"below {found.low_balance_cents} cents"
+    print(f"{found.organization}, {found.mode}: duplicate loads {found.duplicate_loads}, low balance told {low}")
 
 
 def organization(name: str, time_zone: str | None) -> None:

@@ -170,11 +170,15 @@ def wallet(
         str | None,
         typer.Option(help="What happens to a second payout for a driver's load: warn or refuse. Left out: only shown."),
     ] = None,
+    low_balance: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="CENTS", help="The event balance.low tells when available falls below; 0: never."),
+    ] = None,
 ) -> None:
-    """Show or set a wallet's policy: whether a driver can be paid twice for one load."""
+    """Show or set a wallet's policy: whether a driver can be paid twice for one load, and when its balance is low."""
     from shared.cli.database import wallet
 
-    wallet(organization, mode, duplicate_loads)
+    wallet(organization, mode, duplicate_loads, low_balance)
 
 
 @app.command(rich_help_panel=INSTALLATION)

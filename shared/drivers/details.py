@@ -3,16 +3,14 @@
 Until a worker has passed them on they are sealed: encrypted under a key that is derived from the installation's pepper.
 """
 
-import base64
 import hashlib
-import hmac
 import uuid
 from typing import Annotated, Final
 
 import msgspec
-from cryptography.fernet import Fernet
 
 from shared.masking import MASK
+from shared.sealing import cipher
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
@@ -68,14 +66,9 @@ DETAIL_LENGTH_MIN: Final = 4
 _PURPOSE: Final = b"ovnpay driver details"
 
 
-def _cipher(pepper: str) -> Fernet:
-    key = hmac.digest(pepper.encode(), _PURPOSE, hashlib.sha256)
-    return Fernet(base64.urlsafe_b64encode(key))
-
-
 def seal(details: Details, pepper: str) -> bytes:
     """The details as they may be stored for a while."""
-    return _cipher(pepper).encrypt(msgspec.json.encode(details))
+    return cipher(pepper, _PURPOSE).encrypt(msgspec.json.encode(details))
 
 
 def unseal(sealed: bytes, pepper: str) -> Details:
@@ -84,7 +77,7 @@ def unseal(sealed: bytes, pepper: str) -> Details:
     Raises:
         cryptography.fernet.InvalidToken: they were sealed under another pepper.
     """
-    return msgspec.json.decode(_cipher(pepper).decrypt(sealed), type=Details)
+    return msgspec.json.decode(cipher(pepper, _PURPOSE).decrypt(sealed), type=Details)
 
 
 def key_for(driver_id: uuid.UUID, sealed: bytes, name: str) -> str:

@@ -9,6 +9,9 @@ import msgspec
 import sqlalchemy as sa
 import structlog
 
+from shared import customer_events
+from shared.customer_events import Event, EventType
+from shared.drivers import rows
 from shared.drivers.details import key_for, unseal
 from shared.ids import DRIVER, show
 from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown, backoff_seconds
@@ -124,8 +127,9 @@ def record(
         changes |= {"due": now + timedelta(seconds=backoff_seconds(held.attempts)), "error": outcome.explanation}
     if changes["error"] is not None and held.sealed_details is not None:
         changes["error"] = unseal(held.sealed_details, pepper).taken_out_of(changes["error"])
-    connection.execute(
+    updated = connection.execute(
         sa.text("""
+            WITH before AS (SELECT id, kyc_status FROM drivers WHERE id = :id AND lease_token = :token FOR UPDATE)
             UPDATE drivers SET lease_token = NULL, lease_expires_at = NULL,
                 next_action_at = CASE WHEN sealed_details IS DISTINCT FROM :sealed THEN :now ELSE :due END,
                 sealed_details = CASE WHEN :passed_on AND sealed_details = :sealed THEN NULL ELSE sealed_details END,
@@ -134,8 +138,9 @@ def record(
                 last_error = CASE WHEN :same_error THEN last_error ELSE :error END,
                 recipient_id = coalesce(recipient_id, :recipient_id),
                 status = CASE WHEN status = 'inactive' THEN status ELSE coalesce(:status, status) END,
-                kyc_status = coalesce(:kyc_status, kyc_status), updated_at = :now
-            WHERE id = :id AND lease_token = :token
+                kyc_status = coalesce(:kyc_status, drivers.kyc_status), updated_at = :now
+            FROM before WHERE drivers.id = before.id
+            RETURNING drivers.id, wallet_id, drivers.kyc_status = 'verified' AND before.kyc_status <> 'verified' AS news
         """),
         {
             "recipient_id": None,
@@ -147,7 +152,11 @@ def record(
         }
         | changes
         | {"id": held.id, "token": held.token, "now": now, "sealed": held.sealed_details},
-    )
+    ).one_or_none()
+    driver = rows.get(connection, updated.wallet_id, updated.id) if updated is not None and updated.news else None
+    if updated is not None and driver is not None:
+        event = Event(updated.wallet_id, EventType.DRIVER_VERIFIED.value, None, 0, rows.public(driver))
+        customer_events.write(connection, [event], now)
 
 
 def _progress(held: HeldDriver, data: object, now: datetime, first_seconds: float) -> dict[str, Any]:

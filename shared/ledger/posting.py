@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from shared import customer_events
+from shared.customer_events import Event, EventType
 from shared.db import as_rows
 from shared.ids import new_id
 from shared.models.ledger import AccountKind, TransferKind
@@ -83,11 +85,16 @@ _POST = sa.text("""
         UPDATE list_counts SET count = list_counts.count + new.count
         FROM (SELECT wallet_id, 'transfers:' || kind AS name, count(*) FROM posted GROUP BY wallet_id, kind) AS new
         WHERE list_counts.wallet_id = new.wallet_id AND list_counts.name = new.name
+    ), moved AS (
+        UPDATE accounts SET balance_cents = accounts.balance_cents + change.cents
+        FROM json_to_recordset(CAST(:changes AS json)) AS change (wallet_id uuid, kind text, cents bigint)
+        WHERE accounts.wallet_id = change.wallet_id AND accounts.kind = change.kind
+        RETURNING accounts.wallet_id, accounts.kind, balance_cents, cents
     )
-    UPDATE accounts SET balance_cents = accounts.balance_cents + change.cents
-    FROM json_to_recordset(CAST(:changes AS json)) AS change (wallet_id uuid, kind text, cents bigint)
-    WHERE accounts.wallet_id = change.wallet_id AND accounts.kind = change.kind
+    SELECT wallet_id, balance_cents, low_balance_cents, currency FROM moved JOIN wallets ON wallets.id = wallet_id
+    WHERE kind = 'available' AND balance_cents < low_balance_cents AND balance_cents - cents >= low_balance_cents
 """)
+"""Returns the wallets whose available balance has just fallen below what they call low."""
 
 
 def post(
@@ -96,7 +103,8 @@ def post(
     now: datetime,
     available: Mapping[uuid.UUID, int] | None = None,
 ) -> None:
-    """Makes the transfers, in order, and moves the balances: all of them or, on an error, none.
+    """Makes the transfers, in order, and moves the balances: all of them or, on an error, none. Where the available
+    balance falls below the wallet's threshold by it the customer is told; not again before it was above.
 
     `available` is what `lock` returned, from a caller who holds that lock and has posted nothing since.
 
@@ -137,4 +145,15 @@ def post(
     moved = [
         {"wallet_id": wallet_id, "kind": kind, "cents": cents} for (wallet_id, kind), cents in changes.items() if cents
     ]
-    connection.execute(_POST, {"now": now, "entries": as_rows(rows), "changes": as_rows(moved)})
+    fallen = connection.execute(_POST, {"now": now, "entries": as_rows(rows), "changes": as_rows(moved)}).all()
+    lows = [
+        Event(
+            row.wallet_id,
+            EventType.BALANCE_LOW.value,
+            None,
+            0,
+            {"available": row.balance_cents, "threshold": row.low_balance_cents, "currency": row.currency},
+        )
+        for row in fallen
+    ]
+    customer_events.write(connection, lows, now)

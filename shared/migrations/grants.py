@@ -59,6 +59,8 @@ TABLES: Final = {
     "transfers": Grant(APPENDED),
     "users": Grant(KEPT, frozenset({"password_hash"})),
     "wallets": Grant(KEPT),
+    "webhook_deliveries": Grant(FORGOTTEN),
+    "webhook_endpoints": Grant(FORGOTTEN, frozenset({"sealed_secret", "sealed_previous_secret"})),
 }
 """Every table has a row; a test compares them with the models, and the appended ones with the database's triggers."""
 

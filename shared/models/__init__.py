@@ -11,6 +11,7 @@ from shared.models.organizations import ApiKey, Organization, Session, User, Wal
 from shared.models.payouts import Payout, PayoutTransition
 from shared.models.provider import ProviderCalls, ProviderLimit
 from shared.models.submissions import Submission, SubmissionItem
+from shared.models.webhooks import WebhookDelivery, WebhookEndpoint
 
 __all__ = [
     "Account",
@@ -40,4 +41,6 @@ __all__ = [
     "Transfer",
     "User",
     "Wallet",
+    "WebhookDelivery",
+    "WebhookEndpoint",
 ]

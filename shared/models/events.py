@@ -111,11 +111,13 @@ class CustomerEvent(Base):
     type: Mapped[str]
     """As in `payout.succeeded`."""
     payout_id: Mapped[uuid.UUID | None]
-    """The payout that it is about; null for a batch."""
+    """The payout that it is about; null for anything else."""
     sequence: Mapped[int] = mapped_column(sa.Integer)
-    """The payout's history row that it tells of: events of one payout are ordered by it. 0 for a batch."""
+    """The payout's history row that it tells of: events of one payout are ordered by it. 0 for anything else."""
     data: Mapped[dict[str, object]]
-    """The payout, or the batch, as the API would have shown it at that moment."""
+    """The payout, the batch or what else it is about, as the API would have shown it at that moment."""
+    api_version: Mapped[str] = mapped_column(server_default="2026-02-01")
+    """The version of the API in whose shape `data` is."""
     created_at: Mapped[datetime]
 
 

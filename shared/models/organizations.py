@@ -108,6 +108,8 @@ class Wallet(Base):
     """ISO 4217 code of every amount in the wallet."""
     duplicate_loads: Mapped[str] = mapped_column(server_default="warn")
     """One of `DuplicateLoads`."""
+    low_balance_cents: Mapped[int | None]
+    """The customer is told when the available balance falls below it; null: never."""
     departed_at: Mapped[datetime | None]
     """When its standard payouts last left for the provider together, while the provider's limit makes them wait."""
     created_at: Mapped[datetime]

@@ -1,6 +1,7 @@
 """Starting the sandbox afresh: another wallet takes the place of the one there is.
 
-Nothing is deleted, for the books are append-only: what is under way ends in the old wallet, which no key opens now.
+Nothing is deleted, for the books are append-only: what is under way ends in the old wallet, which no key opens now, and
+whose webhooks are not called any more.
 """
 
 import uuid
@@ -22,13 +23,21 @@ def reset(connection: sa.Connection, organization_id: uuid.UUID, now: datetime) 
     )
     old = connection.execute(
         sa.text("""
-            SELECT id, duplicate_loads FROM wallets
+            SELECT id, duplicate_loads, low_balance_cents FROM wallets
             WHERE organization_id = :organization_id AND mode = 'sandbox' AND retired_at IS NULL FOR NO KEY UPDATE
         """),
         {"organization_id": organization_id},
     ).one()
     connection.execute(sa.text("UPDATE wallets SET retired_at = :now WHERE id = :id"), {"id": old.id, "now": now})
+    connection.execute(
+        sa.text("UPDATE webhook_endpoints SET status = 'disabled', paused_reason = NULL WHERE wallet_id = :id"),
+        {"id": old.id},
+    )
     new_wallet_id = open_wallet(connection, organization_id, Mode.SANDBOX, now, DuplicateLoads(old.duplicate_loads))
+    connection.execute(
+        sa.text("UPDATE wallets SET low_balance_cents = :cents WHERE id = :id"),
+        {"id": new_wallet_id, "cents": old.low_balance_cents},
+    )
     connection.execute(
         sa.text("UPDATE api_keys SET wallet_id = :new_id WHERE wallet_id = :id"),
         {"id": old.id, "new_id": new_wallet_id},

@@ -23,10 +23,11 @@ from tests.contract.customers import fund_and_register
 from tests.contract.organization import ALL_SCOPES, Organization, Person
 
 KEYS, ADMIN, AUDIT = "/api/v1/developer/keys", "/api/v1/admin/api-keys", "/api/v1/admin/audit"
+WEBHOOKS = "/api/v1/webhooks"
 LISTS = (
     "/api/v1/drivers", "/api/v1/payouts", "/api/v1/batches", "/api/v1/funding/transactions", "/api/v1/webhooks/logs",
 )  # fmt: skip
-_IDS = re.compile(r"\b(?:drv|pay|batch|txn|key|log|aud)_[0-9a-z]{26}\b")
+_IDS = re.compile(r"\b(?:drv|pay|batch|txn|key|log|aud|whe|evt)_[0-9a-z]{26}\b")
 # Notes of a use, not of a change
 _USES = ("last_used_at", "last_seen_at")
 _NOTHING_IS_DUE = """
@@ -140,7 +141,18 @@ class Carrier:
         self.ids["log"] = self.sandbox.get("/api/v1/webhooks/logs").data["items"][0]["id"]
         entry = self.owner.get(AUDIT, object_id=paid).data["items"][0]
         self.ids["entry"], self.ids["request"] = entry["id"], entry["request_id"]
+        self._fill_webhooks()
         self.ids["line"] = self.sandbox.get("/api/v1/funding/transactions").data["items"][0]["id"]
+
+    def _fill_webhooks(self) -> None:
+        """Webhooks, one of which is paused: the event that waits for it waits for good."""
+        for name in ("webhook", "webhook_called", "webhook_to_delete"):
+            body = {"url": f"http://127.0.0.1:9/{self.mark}", "events": ["payout.returned"]}
+            self.ids[name] = self.sandbox.post(WEBHOOKS, body).data["id"]
+        ask(self.url, "PUT", f"{WEBHOOKS}/{self.ids['webhook']}", {"status": "paused"}, self.sandbox.headers)
+        self.ids["event"] = self.sandbox.get("/api/v1/events", limit=100).data["items"][-1]["id"]
+        path = f"{WEBHOOKS}/{self.ids['webhook']}/deliveries/{self.ids['event']}/redeliver"
+        assert self.sandbox.post(path, {}).status == 200
 
     def spare(self) -> tuple[str, dict[str, str], str]:
         """The request that made the driver who has no payouts: path, body and Idempotency-Key."""
@@ -220,6 +232,8 @@ class Carrier:
     def marks(self) -> frozenset[str]:
         """What nobody else may ever be shown: ids and names that are this carrier's alone."""
         texts = [json.dumps(self.sandbox.get(path, pageSize=100).data) for path in LISTS]
+        texts.append(json.dumps(self.sandbox.get(WEBHOOKS).data))
+        texts.append(json.dumps(self.sandbox.get("/api/v1/events", limit=100).data["items"]))
         texts.append(json.dumps(self.owner.get(ADMIN, pageSize=100).data))
         names = {self.mark, self.owner.email, self.organization.name}
         return frozenset(names).union(self.tokens.values(), *(_IDS.findall(text) for text in texts))

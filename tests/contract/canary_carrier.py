@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -18,9 +19,9 @@ from tests.contract.canary import Heard, Pushing, Secret
 from tests.contract.organization import ALL_SCOPES, Organization
 
 MAKES_KEYS = r"POST /api/v1/(developer/keys|developer/keys/\{id\}/regenerate|admin/api-keys/\{id\}/approve)$"
-OF_DRIVERS = r" /api/v1/(drivers|sandbox/state)"
+OF_DRIVERS = r" /api/v1/(drivers|events|sandbox/state)"
 OF_PAYOUTS = (
-    r" /api/v1/(drivers|payouts|batches|scheduled-payouts|funding|webhooks/logs|sandbox/state|analytics/drivers)"
+    r" /api/v1/(drivers|payouts|batches|scheduled-payouts|funding|webhooks|events|sandbox/state|analytics/drivers)"
 )
 
 
@@ -116,6 +117,7 @@ class Canary:
             ask(f"POST /api/v1/batches/{{id}}/{name}", {}, token=key, id=batch)
             ask("GET /api/v1/batches/{id}", token=key, id=batch)
         self._batch_changes(payout)
+        self._webhooks()
         self.customer.until_payout(first, "completed")
         ask("GET /api/v1/payouts/{id}/timeline", token=key, id=failed)
         event = {"type": "payment.completed", "data": {"paymentId": "pay_nobodys", "description": self.words}}
@@ -131,6 +133,21 @@ class Canary:
         ask("GET /api/v1/payouts/instant/fee", token=key, query="amount=50000")
         spare = ask("POST /api/v1/drivers", self.new_driver(), token=key)["data"]["id"]
         ask("DELETE /api/v1/drivers/{id}", token=key, id=spare)
+
+    def _webhooks(self) -> None:
+        ask, key, path = self.pushing.ask, self.key, "/api/v1/webhooks"
+        order = {"url": "http://127.0.0.1:9/hook", "events": ["payout.created"]}
+        hook = ask(f"POST {path}", order, token=key)["data"]["id"]
+        ask(f"GET {path}", token=key)
+        ask(f"GET {path}/{{id}}", token=key, id=hook)
+        ask(f"POST {path}/{{id}}/test", {}, token=key, id=hook)
+        event = ask("GET /api/v1/events", token=key)["data"]["items"][0]["id"]
+        ask(f"PUT {path}/{{id}}", {"status": "paused"}, token=key, id=hook)
+        ask(f"POST {path}/{{id}}/rotate-secret", {}, token=key, id=hook)
+        ask(f"POST {path}/{{id}}/redeliver", {"since": datetime.now(UTC).isoformat()}, token=key, id=hook)
+        ask(f"GET {path}/{{id}}/deliveries", token=key, id=hook)
+        ask(f"POST {path}/{{id}}/deliveries/{{delivery}}/redeliver", {}, token=key, id=hook, delivery=event)
+        ask(f"DELETE {path}/{{id}}", token=key, id=hook)
 
     def _batch_changes(self, payout: dict[str, object]) -> None:
         ask, key = self.pushing.ask, self.key

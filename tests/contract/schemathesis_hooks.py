@@ -5,7 +5,7 @@ from typing import Any
 import schemathesis
 
 # What a schema can't say: two parameters that exclude each other, a time that is past, a limit by rail, a range that
-# ends before it begins or has too many days.
+# ends before it begins or has too many days, a public host.
 FIELDS = frozenset(
     {
         "page",
@@ -19,6 +19,8 @@ FIELDS = frozenset(
         "from",
         "to",
         "interval",
+        "url",
+        "since",
     }
 )
 CODES = frozenset(

@@ -17,6 +17,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -174,6 +175,43 @@ ROWS: dict[tuple[str, str], Row] = {
         None, open="Paystream, which signs", body={"id": "evt_{new}", "type": "batch.completed"}, signed=True
     ),
     ("GET", "/api/v1/webhooks/logs"): Row("webhooks:manage", query=HUNDRED, cursor="{log}", shows="{log}"),
+    ("GET", "/api/v1/webhooks"): Row("webhooks:manage", shows="{webhook}"),
+    ("POST", "/api/v1/webhooks"): Row(
+        "webhooks:manage", body={"url": "https://hooks.example.com/{new}", "events": ["payout.succeeded"]}
+    ),
+    ("GET", "/api/v1/webhooks/{id}"): Row(
+        "webhooks:manage", path={"id": "{webhook}"}, unknown="WEBHOOK_NOT_FOUND", shows="{webhook}"
+    ),
+    ("PUT", "/api/v1/webhooks/{id}"): Row(
+        "webhooks:manage",
+        path={"id": "{webhook}"},
+        body={"url": "https://hooks.example.com/{new}"},
+        unknown="WEBHOOK_NOT_FOUND",
+    ),
+    ("DELETE", "/api/v1/webhooks/{id}"): Row(
+        "webhooks:manage", path={"id": "{webhook_to_delete}"}, unknown="WEBHOOK_NOT_FOUND"
+    ),
+    ("POST", "/api/v1/webhooks/{id}/test"): Row(
+        "webhooks:manage", path={"id": "{webhook_called}"}, unknown="WEBHOOK_NOT_FOUND"
+    ),
+    ("POST", "/api/v1/webhooks/{id}/rotate-secret"): Row(
+        "webhooks:manage", path={"id": "{webhook}"}, body={"gracePeriodHours": 1}, unknown="WEBHOOK_NOT_FOUND"
+    ),
+    ("POST", "/api/v1/webhooks/{id}/redeliver"): Row(
+        "webhooks:manage", path={"id": "{webhook}"}, body={"since": "{hour_ago}"}, unknown="WEBHOOK_NOT_FOUND"
+    ),
+    ("GET", "/api/v1/webhooks/{id}/deliveries"): Row(
+        "webhooks:manage",
+        path={"id": "{webhook}"},
+        query=HUNDRED,
+        cursor="{event}",
+        unknown="WEBHOOK_NOT_FOUND",
+        shows="{event}",
+    ),
+    ("POST", "/api/v1/webhooks/{id}/deliveries/{delivery}/redeliver"): Row(
+        "webhooks:manage", path={"id": "{webhook}", "delivery": "{event}"}, unknown="WEBHOOK_NOT_FOUND"
+    ),
+    ("GET", "/api/v1/events"): Row("webhooks:manage", query={"limit": "100"}, shows="{event}"),
     ("POST", "/api/v1/auth/login"): Row(
         None, open="who signs in has no session yet", body={"email": "{email}", "password": "{password}"}
     ),
@@ -225,7 +263,7 @@ NOT_AUDITED = {
 }
 # Query parameters that name nothing of anybody's, and fields in which the customer uses names of his own
 PLAIN = {"page", "pageSize", "cursor", "status", "type", "event", "mode", "amount", "days", "format", "action", "from"}
-PLAIN |= {"to", "interval", "rail", "sort"}
+PLAIN |= {"to", "interval", "rail", "sort", "after", "types", "limit", "wait"}
 CUSTOMERS_OWN_NAMES = {"ovnDriverId", "loadId"}
 # What differs between answers that say the same
 OF_THE_MOMENT = {"date", "x-request-id", "content-length", "x-ratelimit-reset", "x-ratelimit-remaining"}
@@ -350,6 +388,7 @@ def filled(template: str, values: Mapping[str, str]) -> str:
 def values_of(carrier: Carrier, ids: Mapping[str, str] | None = None) -> dict[str, str]:
     """What rows name, as the carrier calls it; or with other ids."""
     own = {"email": carrier.owner.email, "password": carrier.password, "new": uuid.uuid4().hex}
+    own["hour_ago"] = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
     return {**(carrier.ids if ids is None else ids), **own}
 
 

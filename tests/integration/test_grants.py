@@ -24,7 +24,13 @@ from tests.integration.conftest import World
 
 SECRET = "f3a1c97be2d04586" * 2
 SECRET_WORDS = ("hash", "secret", "sealed", "password", "pepper", "token_")
-NO_SECRETS = {"submissions.lease_token", "drivers.lease_token", "topups.lease_token", "provider_events.body_sha256"}
+NO_SECRETS = {
+    "submissions.lease_token",
+    "drivers.lease_token",
+    "topups.lease_token",
+    "provider_events.body_sha256",
+    "webhook_endpoints.previous_secret_valid_until",
+}
 
 
 @pytest.fixture

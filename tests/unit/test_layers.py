@@ -19,6 +19,7 @@ OURS = {"gateway", "workers", "scheduler", "shared", "deploy", "tests"}
 BASE = (
     "ledger",
     "counts",
+    "customer_events",
     "lists",
     "models",
     "db",

@@ -129,3 +129,11 @@ def test_no_error_repeats_a_value(variable: str, value: str) -> None:
     while error is not None:
         assert "s3cret" not in str(error)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def test_customers_may_name_this_machine_in_development_alone() -> None:
+    """Whatever the setting says."""
+    production = {**PRODUCTION, "OVNPAY_WEBHOOKS_ALLOW_LOOPBACK": "true"}
+    assert load(NEEDED).loopback_allowed
+    assert not load({**NEEDED, "OVNPAY_WEBHOOKS_ALLOW_LOOPBACK": "false"}).loopback_allowed
+    assert not load(production).loopback_allowed

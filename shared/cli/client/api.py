@@ -97,6 +97,10 @@ class Api:
         """`cancel` or `retry` of a payout."""
         return await self._post(f"/payouts/{_id(payout_id)}/{verb}")
 
+    async def events(self, **query: str | int) -> Json:
+        """A part of the feed of events, and where it goes on."""
+        return await self._get("/events", query)
+
     async def _get(self, path: str, query: Mapping[str, str | int] | None = None) -> Json:
         data: Json = (await self._transport.ask("GET", f"/api/v1{path}", query=query)).data
         return data

@@ -1,0 +1,79 @@
+"""The endpoint of events: what webhooks are told, for whoever asks; it can wait for the next one."""
+
+import asyncio
+import time
+from functools import partial
+from typing import Annotated, Final
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET, UnsetType
+
+from gateway import webhook_shapes as shapes
+from gateway.envelope import ApiError
+from gateway.handlers.common import success, wallet_id
+from gateway.operation import operation
+from gateway.query import PAGE_SIZE_MAX
+from gateway.state import SERVICES
+from shared.customer_events import TEST, EventType
+from shared.ids import EVENT, parse, show
+from shared.webhooks import attempts, feed
+
+LOOK_AGAIN_SECONDS: Final = 0.5
+TYPES: Final = frozenset(EventType) | {TEST}
+_TYPE: Final = "|".join(sorted(TYPES)).replace(".", r"\.")
+
+
+class Asked(msgspec.Struct, forbid_unknown_fields=True):
+    """Which events."""
+
+    after: (
+        Annotated[
+            str,
+            msgspec.Meta(
+                max_length=100,
+                description="`after` of the answer before.",
+                extra_json_schema={"pattern": r"^evt_[0-7][0-9a-hjkmnp-tv-z]{25}$"},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    types: (
+        Annotated[
+            str,
+            msgspec.Meta(
+                max_length=500,
+                description="Only these types, with commas between.",
+                examples=["payout.succeeded"],
+                extra_json_schema={"pattern": f"^({_TYPE})(,({_TYPE}))*$"},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    limit: Annotated[int, msgspec.Meta(ge=1, le=PAGE_SIZE_MAX, description="Events at the most.")] = 50
+    wait: Annotated[
+        int, msgspec.Meta(ge=0, le=20, description="Seconds to wait for an event where there is none yet.")
+    ] = 0
+
+
+@operation(query=Asked, answer=shapes.Events)
+async def page(request: web.Request, asked: Asked) -> web.Response:
+    """Lists the events after a place, the oldest first; without `after` the newest ones.
+
+    Follow `after`, and every event comes once. An event is listed about half a second after it happened.
+    """
+    services, wallet = request.app[SERVICES], wallet_id(request)
+    after = None if asked.after is UNSET else parse(EVENT, asked.after)
+    if asked.after is not UNSET and after is None:
+        raise ApiError(400, "VALIDATION_ERROR", "after is not one that this list has given", field="after")
+    types = None if asked.types is UNSET else asked.types.split(",")
+    if types is not None and not TYPES.issuperset(types):
+        raise ApiError(400, "VALIDATION_ERROR", f"types may be {', '.join(sorted(TYPES))}", field="types")
+    deadline = time.monotonic() + asked.wait
+    while True:
+        found = await services.read(partial(feed.read, wallet_id=wallet, after=after, types=types, limit=asked.limit))
+        if found.events or time.monotonic() >= deadline:
+            items = [attempts.public(row) for row in found.events]
+            return success(request, {"items": items, "after": show(EVENT, found.after)})
+        after = found.after
+        await asyncio.sleep(min(LOOK_AGAIN_SECONDS, max(deadline - time.monotonic(), 0)))

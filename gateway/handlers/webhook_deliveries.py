@@ -1,0 +1,140 @@
+"""Endpoints of deliveries: the list, a test, and another delivery of one event or of all since a time."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+import sqlalchemy as sa
+from aiohttp import web
+from msgspec import UNSET, UnsetType
+
+from gateway import webhook_shapes as shapes
+from gateway.envelope import page as shaped_page
+from gateway.handlers.common import actor_of, once, success, time_in, wallet_id
+from gateway.handlers.webhook_endpoints import UNKNOWN, endpoint_id
+from gateway.operation import operation
+from gateway.query import Listing, wanted
+from gateway.state import SERVICES
+from shared import audit, broker
+from shared.clock import rfc3339
+from shared.ids import EVENT, WEBHOOK, parse, show
+from shared.lists import Page
+from shared.models.audit import Action
+from shared.models.webhooks import DeliveryStatus
+from shared.webhooks import deliveries, endpoints
+
+
+class ListDeliveries(Listing, kw_only=True):
+    """Which deliveries."""
+
+    status: DeliveryStatus | UnsetType = UNSET
+
+
+class Redeliver(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /webhooks/:id/redeliver`."""
+
+    since: Annotated[
+        str,
+        msgspec.Meta(
+            max_length=40,
+            description="RFC 3339 with Z or an offset, at most 30 days ago: events from then on.",
+            extra_json_schema={"format": "date-time"},
+            examples=["2026-01-31T12:00:00Z"],
+        ),
+    ]
+    failedOnly: Annotated[bool, msgspec.Meta(description="Leave out what was delivered, or never sent.")] = False
+
+
+@operation(query=ListDeliveries, answer=shapes.Deliveries, refuses=UNKNOWN)
+async def page(request: web.Request, listing: ListDeliveries) -> web.Response:
+    """Lists a webhook's deliveries, those of the newest events first; they are kept for 30 days.
+
+    Of answers only the status is kept. `total` is counted to 10,000; `totalIsMinimum` says that there are more.
+    """
+    wallet, endpoint, part = wallet_id(request), endpoint_id(request), wanted(listing, EVENT)
+    status = None if listing.status is UNSET else listing.status
+
+    def read(connection: sa.Connection) -> Page[deliveries.DeliveryRow]:
+        return deliveries.page(connection, endpoints.get(connection, wallet, endpoint), part, status)
+
+    found = await request.app[SERVICES].read(read)
+    items = [deliveries.public(row) for row in found.rows]
+    counted_out = {"totalIsMinimum": found.total >= deliveries.COUNTED_MOST}
+    return success(request, shaped_page(items, found, part) | counted_out)
+
+
+@operation(answer=shapes.Tested, refuses=(*UNKNOWN, "WEBHOOK_NOT_ACTIVE"), once=True)
+async def test(request: web.Request) -> web.Response:
+    """Sends an event of type `webhook.test` to a webhook; its deliveries say what came of it."""
+    services, wallet, wanted_id, actor = (
+        request.app[SERVICES],
+        wallet_id(request),
+        endpoint_id(request),
+        actor_of(request),
+    )
+
+    def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
+        endpoint = endpoints.get(connection, wallet, wanted_id)
+        event_id = show(EVENT, deliveries.test(connection, wallet, endpoint, now))
+        shown = show(WEBHOOK, endpoint.id)
+        audit.record(connection, [audit.Entry(actor, Action.WEBHOOK_TEST, shown, after={"event": event_id})], now)
+        return {"id": event_id, "webhookId": shown}
+
+    answer = await once(request, work)
+    if wanted_id is not None:
+        services.doorbell.ring(broker.DELIVER_CUSTOMER_EVENTS, [wanted_id])
+    return answer
+
+
+@operation(answer=shapes.Tested, refuses=(*UNKNOWN, "DELIVERY_NOT_FOUND"), once=True)
+async def redeliver(request: web.Request) -> web.Response:
+    """Delivers an event again, whatever became of it before: with all of its attempts, and the same `id`."""
+    services, wallet, wanted_id, actor = (
+        request.app[SERVICES],
+        wallet_id(request),
+        endpoint_id(request),
+        actor_of(request),
+    )
+    event_id = parse(EVENT, request.match_info["delivery"])
+
+    def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
+        endpoint = endpoints.get(connection, wallet, wanted_id)
+        deliveries.redeliver(connection, wallet, endpoint, event_id, now)
+        assert event_id is not None, "an unknown delivery is refused"
+        shown = {"id": show(EVENT, event_id), "webhookId": show(WEBHOOK, endpoint.id)}
+        entry = audit.Entry(actor, Action.WEBHOOK_REDELIVER, shown["webhookId"], after={"event": shown["id"]})
+        audit.record(connection, [entry], now)
+        return shown
+
+    answer = await once(request, work)
+    if wanted_id is not None:
+        services.doorbell.ring(broker.DELIVER_CUSTOMER_EVENTS, [wanted_id])
+    return answer
+
+
+@operation(body=Redeliver, answer=shapes.Redelivering, refuses=UNKNOWN, once=True)
+async def redeliver_since(request: web.Request, body: Redeliver) -> web.Response:
+    """Delivers everything since a time again: every event that the webhook asks for, the oldest first.
+
+    One request takes 10,000 events; where there are more, `until` says from when on to ask again.
+    """
+    services, wallet, wanted_id, actor = (
+        request.app[SERVICES],
+        wallet_id(request),
+        endpoint_id(request),
+        actor_of(request),
+    )
+
+    def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
+        endpoint = endpoints.get(connection, wallet, wanted_id)
+        since = time_in(body.since, "since")
+        done = deliveries.redeliver_since(connection, wallet, endpoint, since, now, failed_only=body.failedOnly)
+        after = {"since": rfc3339(since), "failedOnly": body.failedOnly, "count": done.number}
+        entry = audit.Entry(actor, Action.WEBHOOK_REDELIVER, show(WEBHOOK, endpoint.id), after=after)
+        audit.record(connection, [entry], now)
+        return {"count": done.number, "until": done.until and rfc3339(done.until)}
+
+    answer = await once(request, work)
+    if wanted_id is not None:
+        services.doorbell.ring(broker.DELIVER_CUSTOMER_EVENTS, [wanted_id])
+    return answer

@@ -1,0 +1,94 @@
+"""The shapes of answers about customers' webhooks and events; see `gateway.shapes`."""
+
+from typing import Annotated, Any, TypedDict
+
+from msgspec import Meta
+
+from gateway.shapes import Count, EventId, ListedCapped, Time, WebhookId
+from shared.customer_events import EventType
+from shared.models.webhooks import DeliveryStatus, EndpointStatus, PausedReason
+
+
+class Webhook(TypedDict):
+    """A URL that is called for the wallet's events."""
+
+    id: WebhookId
+    url: Annotated[str, Meta(examples=["https://example.com/webhooks"])]
+    events: list[EventType]
+    status: EndpointStatus
+    pausedReason: PausedReason | None
+    failingSince: Annotated[str, Meta(description="Since when each call has failed; null: the last did not.")] | None
+    previousSecretValidUntil: Annotated[str, Meta(description="Until when two secrets sign.")] | None
+    createdAt: Time
+    updatedAt: Time
+
+
+class WebhookWithSecret(Webhook):
+    """A webhook with its new secret: the only time that it is shown; null where an answer is repeated."""
+
+    secret: Annotated[str, Meta(examples=["whsec_…"])] | None
+
+
+class Webhooks(TypedDict):
+    """The wallet's webhooks, all of them, newest first."""
+
+    items: list[Webhook]
+    total: Count
+
+
+class DeletedWebhook(TypedDict):
+    """A webhook that was deleted."""
+
+    id: WebhookId
+    deletedAt: Time
+
+
+class Delivery(TypedDict):
+    """An event on its way to a webhook; its id is the event's."""
+
+    id: EventId
+    event: Annotated[str, Meta(examples=["payout.succeeded"])]
+    status: DeliveryStatus
+    attempts: Count
+    httpStatus: Annotated[int, Meta(description="Of the last attempt's answer.", examples=[200])] | None
+    error: Annotated[str, Meta(description="Why the last attempt failed.", examples=["answered 500"])] | None
+    durationMs: Annotated[int, Meta(ge=0, examples=[120])] | None
+    createdAt: Annotated[str, Meta(description="When the event happened.", examples=["2026-01-31T12:00:00Z"])]
+    lastAttemptAt: Time | None
+    deliveredAt: Time | None
+    nextAttemptAt: Time | None
+
+
+Deliveries = ListedCapped[Delivery]
+
+
+class Tested(TypedDict):
+    """A test that is on its way."""
+
+    id: EventId
+    webhookId: WebhookId
+
+
+class Redelivering(TypedDict):
+    """What will be delivered again."""
+
+    count: Count
+    until: Annotated[str, Meta(description="Where there are more: the time of the last one, to go on from.")] | None
+
+
+class Event(TypedDict):
+    """What happened, as webhooks are told."""
+
+    id: EventId
+    type: Annotated[str, Meta(examples=["payout.succeeded"])]
+    apiVersion: Annotated[str, Meta(examples=["2026-02-01"])]
+    createdAt: Time
+    sequence: Annotated[int, Meta(ge=0, description="Orders the events of one payout.", examples=[4])]
+    data: dict[str, Any]
+
+
+class Events(TypedDict):
+    """Events in the order of their ids, the oldest first."""
+
+    items: list[Event]
+    after: Annotated[str, Meta(description="Where to go on: the next request's `after`.")]

@@ -1,0 +1,75 @@
+"""What stories about webhooks need: a wallet's endpoints, and their deliveries taken a step at a time, by hand."""
+
+import queue
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from shared.customer_events import Event, EventType, write
+from shared.models.webhooks import Pace
+from shared.webhooks import endpoints
+from shared.webhooks.attempts import Attempt, claim
+from shared.webhooks.lanes import LANES
+from shared.webhooks.outcomes import Paused, Reply, record
+from shared.webhooks.sender import Sender
+from tests.integration.conftest import World
+
+PEPPER = "a pepper for tests"
+FREE = {pace: lane.slots for pace, lane in LANES.items()}
+OK = Reply("delivered", 200, None, 0.01)
+FAILED = Reply("refused", 500, "answered 500", 0.01)
+
+
+def endpoint(world: World, url: str = "https://example.com/", events: Sequence[str] = tuple(EventType)) -> uuid.UUID:
+    """An endpoint of the wallet's."""
+    with world.engine.begin() as connection:
+        made = endpoints.create(connection, world.wallet_id, url, events, PEPPER, world.clock.now())
+    return made.row.id
+
+
+def happen(world: World, count: int = 1, kind: str = "payout.succeeded") -> None:
+    """That many events, in one transaction."""
+    events = [Event(world.wallet_id, kind, None, 0, {"number": number}) for number in range(count)]
+    with world.engine.begin() as connection:
+        write(connection, events, world.clock.now())
+
+
+def take(
+    world: World, *endpoint_ids: uuid.UUID, lease_seconds: float = 60, free: dict[Pace, int] = FREE
+) -> list[Attempt]:
+    """What is due for these endpoints, claimed."""
+    with world.engine.begin() as connection:
+        return claim(connection, endpoint_ids, world.clock.now(), free=free, lease_seconds=lease_seconds)
+
+
+def end(world: World, *done: tuple[Attempt, Reply]) -> list[Paused]:
+    """Records how attempts ended, without jitter."""
+    with world.engine.begin() as connection:
+        return record(connection, done, world.clock.now(), jitter=lambda: 0.0)
+
+
+def sent(sender: Sender, *attempts: Attempt) -> list[tuple[Attempt, Reply]]:
+    """The attempts made, in the order in which they ended."""
+    done: queue.SimpleQueue[tuple[Attempt, Reply]] = queue.SimpleQueue()
+    for attempt in attempts:
+        sender.send(attempt, lambda attempt, reply: done.put((attempt, reply)))
+    return [done.get(timeout=20) for _ in attempts]
+
+
+def delivery(world: World, attempt: Attempt) -> dict[str, Any]:
+    """A delivery's row."""
+    with world.engine.connect() as connection:
+        return dict(
+            connection.exec_driver_sql(
+                "SELECT * FROM webhook_deliveries WHERE endpoint_id = %s AND event_id = %s", attempt.key
+            )
+            .one()
+            ._mapping
+        )
+
+
+def row(world: World, endpoint_id: uuid.UUID) -> dict[str, Any]:
+    """An endpoint's row."""
+    with world.engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT * FROM webhook_endpoints WHERE id = %s", (endpoint_id,)).one()
+        return dict(found._mapping)

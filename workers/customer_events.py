@@ -1,0 +1,14 @@
+"""The actor that delivers customer events to their webhooks."""
+
+import uuid
+
+from shared import broker
+from workers.context import Context
+
+
+def deliver_customer_events(context: Context, endpoint_ids: list[uuid.UUID]) -> None:
+    """Wakes the deliverer for these endpoints, and does not wait for it: an actor's thread is never a customer's."""
+    context.deliver(endpoint_ids)
+
+
+ACTORS = {broker.DELIVER_CUSTOMER_EVENTS: deliver_customer_events}

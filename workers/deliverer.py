@@ -1,0 +1,139 @@
+"""The deliverer: claims what is due for endpoints, has it sent, records how it ended, and claims on.
+
+It has a thread of its own, and so has the sender: an actor only wakes it, so no dead endpoint ever occupies a thread
+that payouts need. What is claimed has room in its lane and is sent at once; all else waits in the database.
+"""
+
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+import structlog
+from prometheus_client import Counter, Histogram
+
+from shared.clock import Clock
+from shared.models.webhooks import Pace
+from shared.settings import Settings
+from shared.webhooks.attempts import Attempt, claim
+from shared.webhooks.lanes import LANES, QUICK_SECONDS
+from shared.webhooks.outcomes import Reply, record
+from shared.webhooks.sender import Sender
+
+logger = structlog.get_logger(__name__)
+
+DELIVERIES = Counter("ovnpay_webhook_deliveries_total", "Calls to customers' webhooks by how they ended.", ["result"])
+CALL_SECONDS = Histogram("ovnpay_webhook_call_duration_seconds", "How long calls to customers' webhooks took.")
+LATENCY_SECONDS = Histogram(
+    "ovnpay_webhook_delivery_latency_seconds",
+    "From an event to its delivery, where the first attempt succeeded.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+)
+PAUSED = Counter("ovnpay_webhook_endpoints_paused_total", "Endpoints that we have paused, by why.", ["reason"])
+
+LEASE_MARGIN_SECONDS = 15.0
+"""How much longer than a call may take its delivery is held."""
+UNDER_WAY_MAX = 512
+"""Calls of this process that are under way, whatever their lanes."""
+CLOSING_SECONDS = 5.0
+
+
+class Deliverer:
+    """Delivers events to endpoints. One for a process."""
+
+    def __init__(self, settings: Settings, engine: sa.Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._sender = Sender(settings, clock)
+        self._lease_seconds = settings.webhooks_timeout_seconds + LEASE_MARGIN_SECONDS
+        self._inbox: queue.SimpleQueue[Sequence[uuid.UUID] | tuple[Attempt, Reply] | Attempt | None] = (
+            queue.SimpleQueue()
+        )
+        self._free = {pace: lane.slots for pace, lane in LANES.items()}
+        self._in_lane: set[tuple[uuid.UUID, uuid.UUID, uuid.UUID]] = set()
+        self._under_way = 0
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
+        self._thread.start()
+
+    def wake(self, endpoint_ids: Sequence[uuid.UUID]) -> None:
+        """Something may be due for these endpoints. Returns at once."""
+        self._inbox.put(list(endpoint_ids))
+
+    def close(self) -> None:
+        """Claims nothing more, and gives what is under way some seconds to end; what does not is delivered again."""
+        self._closing = True
+        deadline = time.monotonic() + CLOSING_SECONDS
+        while self._under_way and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self._inbox.put(None)
+        self._thread.join(CLOSING_SECONDS)
+        self._sender.close()
+
+    def _run(self) -> None:
+        while True:
+            item = self._inbox.get()
+            woken: set[uuid.UUID] = set()
+            done: list[tuple[Attempt, Reply]] = []
+            while item is not None:
+                if isinstance(item, Attempt):
+                    self._leave_lane(item)
+                elif isinstance(item, tuple):
+                    done.append(item)
+                else:
+                    woken.update(item)
+                try:
+                    item = self._inbox.get_nowait()
+                except queue.Empty:
+                    break
+            else:
+                return
+            try:
+                self._step(woken, done)
+            except Exception:  # what was not recorded is delivered again once its lease is over
+                logger.exception("webhooks.step_failed")
+
+    def _step(self, woken: set[uuid.UUID], done: Sequence[tuple[Attempt, Reply]]) -> None:
+        """Records what has ended, and claims for those endpoints and for the woken ones."""
+        now = self._clock.now()
+        for attempt, reply in done:
+            self._leave_lane(attempt)
+            self._under_way -= 1
+            count(attempt, reply, now)
+        if done:
+            with self._engine.begin() as connection:
+                paused = record(connection, done, now)
+            for one in paused:
+                PAUSED.labels(one.reason).inc()
+        wanted = woken | {attempt.endpoint_id for attempt, _ in done}
+        if self._closing or not wanted:
+            return
+        room = max(UNDER_WAY_MAX - self._under_way, 0)
+        free = {pace: min(slots, room) for pace, slots in self._free.items()}
+        with self._engine.begin() as connection:
+            taken = claim(connection, wanted, self._clock.now(), free=free, lease_seconds=self._lease_seconds)
+        for attempt in taken:
+            self._under_way += 1
+            self._free[attempt.pace] -= 1
+            self._in_lane.add((*attempt.key, attempt.token))
+            self._sender.send(attempt, lambda attempt, reply: self._inbox.put((attempt, reply)))
+            if attempt.pace is Pace.QUICK:
+                self._sender.after(QUICK_SECONDS, lambda attempt=attempt: self._inbox.put(attempt))  # type: ignore[misc]
+
+    def _leave_lane(self, attempt: Attempt) -> None:
+        """Gives its place in the lane away, once."""
+        key = (*attempt.key, attempt.token)
+        if key in self._in_lane:
+            self._in_lane.remove(key)
+            self._free[attempt.pace] += 1
+
+
+def count(attempt: Attempt, reply: Reply, now: datetime) -> None:
+    """Counts how a call ended."""
+    DELIVERIES.labels(reply.result).inc()
+    CALL_SECONDS.observe(reply.seconds)
+    if reply.delivered and attempt.attempts == 1:
+        LATENCY_SECONDS.observe(max((now - attempt.event_at).total_seconds(), 0.0))
