@@ -11,6 +11,7 @@ from gateway.decoding import BATCH_BYTES_MAX
 from gateway.keyring import Keyring
 from gateway.middleware import MIDDLEWARES
 from gateway.payout_intake import PATIENT_LANES, PayoutIntake
+from gateway.places import Places
 from gateway.rate_limits import RateLimits
 from gateway.state import SERVICES, Services
 from gateway.webhook_intake import WebhookIntake
@@ -23,6 +24,10 @@ from shared.settings import Settings
 INTAKE_CONNECTIONS = 2 + PATIENT_LANES
 """Connections that the intakes' threads need: for payouts, those of wallets that are held, and webhooks. One more looks
 keys up, the rest serve reads and other changes."""
+LARGE_BODIES_MAX, LARGE_BODIES_EACH_MAX = 5, 2
+"""Requests of thousands of items at once, in all and of each wallet: one that is worked on, the rest wait."""
+SIGN_INS_MAX, SIGN_INS_EACH_MAX = 17, 2
+"""Sign-ins at once, in all and to each account: one whose password is checked, the rest wait."""
 
 
 def create(settings: Settings, clock: Clock | None = None) -> web.Application:
@@ -50,8 +55,10 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
             key_engine=key_engine,
             key_thread=ThreadPoolExecutor(1, "keys"),
             large=asyncio.Semaphore(1),
+            large_bodies=Places("large requests", LARGE_BODIES_MAX, LARGE_BODIES_EACH_MAX),
             exports=asyncio.Semaphore(1),
             password_thread=ThreadPoolExecutor(1, "passwords"),
+            sign_ins=Places("sign-ins", SIGN_INS_MAX, SIGN_INS_EACH_MAX),
             keyring=Keyring(settings.key_pepper, used),
             rate_limits=RateLimits(settings),
             payout_intake=PayoutIntake(settings, intake_engine, doorbell, used),

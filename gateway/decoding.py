@@ -19,6 +19,7 @@ BODY_BYTES_MAX = 1024 * 1024
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 """For requests of up to 10,000 payouts."""
 LARGE_BYTES = 64 * 1024
+"""A body of more is read off the event loop, and where thousands of items may come, at a place of its own."""
 BODY_SECONDS_MAX = 10.0
 NUMBER_DIGITS_MAX = 4_000
 FIELD_LENGTH_MAX = 200
@@ -65,6 +66,17 @@ async def body_of(request: web.Request, bytes_max: int = BODY_BYTES_MAX) -> byte
     if len(raw) > bytes_max:
         raise _too_large(bytes_max)
     return raw
+
+
+def is_large(request: web.Request, bytes_max: int) -> bool:
+    """Whether the body, not read yet, may be a large one of those that take a place each: where more than
+    `BODY_BYTES_MAX` may come, and it is announced as large, or comes in chunks, which announce nothing. One that is
+    too large is none, for it is refused unread.
+    """
+    if bytes_max <= BODY_BYTES_MAX or not request.body_exists:
+        return False
+    length = request.content_length
+    return length is None or LARGE_BYTES < length <= bytes_max
 
 
 async def no_body(request: web.Request) -> None:

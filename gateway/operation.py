@@ -8,8 +8,9 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from gateway.decoding import BODY_BYTES_MAX, body_of, decoded, no_body
+from gateway.decoding import BODY_BYTES_MAX, body_of, decoded, is_large, no_body
 from gateway.query import Nothing, read
+from gateway.state import CREDENTIAL, SERVICES
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -55,10 +56,19 @@ def operation(
     csv: bool = False,
     body_bytes_max: int = BODY_BYTES_MAX,
 ) -> Callable[[Callable[..., Awaitable[web.StreamResponse]]], Handler]:
-    """Makes a handler of a function that is given the request and, where declared, its query or its body, read."""
+    """Makes a handler of a function that is given the request and, where declared, its query or its body, read.
+
+    A large body takes a place before it is read, and keeps it until it is answered: what waits is bounded memory.
+    """
 
     def declare(function: Callable[..., Awaitable[web.StreamResponse]]) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
+            if not is_large(request, body_bytes_max):
+                return await answered(request)
+            with request.app[SERVICES].large_bodies.take(request[CREDENTIAL].wallet_id):
+                return await answered(request)
+
+        async def answered(request: web.Request) -> web.StreamResponse:
             given: list[Any] = []
             if query is not None:
                 asked = read(request, query)

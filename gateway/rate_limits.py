@@ -92,20 +92,32 @@ class RateLimits:
             LIMITED.inc()
         return Taken(limit, result.state.remaining, math.ceil(time.time() + result.state.reset_after), wait)
 
-    async def failed_before(self, account: str, address: str) -> int | None:
-        """How many seconds to wait, where sign-ins to the account or from the address have failed too often, at any
-        gateway; None: go on."""
-        waits = []
-        for limit, name in self._sign_ins(account, address):
-            state = await self._ask(limit, methodcaller("peek", name))
-            if state.remaining < 1:
-                waits.append(max(math.ceil(state.retry_after), 1))
-        return max(waits, default=None)
+    async def try_sign_in(self, account: str, address: str) -> int | None:
+        """Counts a sign-in as failed before its password is looked at, so that guesses made in parallel are no more
+        than those made in turn; `not_failed` takes it back.
 
-    async def failed(self, account: str, address: str) -> None:
-        """Counts a failed sign-in."""
+        Returns:
+            How many seconds to wait, where sign-ins to the account or from the address have failed too often, at any
+            gateway: nothing is counted then. None: go on.
+        """
+        (account_limit, account_name), (address_limit, address_name) = self._sign_ins(account, address)
+        wait = await self._count_failure(address_limit, address_name)
+        if wait is not None:
+            return wait
+        wait = await self._count_failure(account_limit, account_name)
+        if wait is not None:
+            await self._ask(address_limit, _give_back(address_name))
+        return wait
+
+    async def not_failed(self, account: str, address: str) -> None:
+        """Takes back what `try_sign_in` has counted: only failures count, so a right password locks nobody out, as
+        often as it comes. What has failed before stays counted."""
         for limit, name in self._sign_ins(account, address):
-            await self._ask(limit, methodcaller("limit", name))
+            await self._ask(limit, _give_back(name))
+
+    async def _count_failure(self, limit: int, name: str) -> int | None:
+        result: rate_limiter.RateLimitResult = await self._ask(limit, methodcaller("limit", name))
+        return max(math.ceil(result.state.retry_after), 1) if result.limited else None
 
     def _sign_ins(self, account: str, address: str) -> list[tuple[int, str]]:
         """The limits of a sign-in; Redis learns neither who it is nor where from."""
@@ -124,6 +136,12 @@ class RateLimits:
                     self._rest_until = time.monotonic() + REST_SECONDS
         LOCAL.inc()
         return await question(_throttled(self._local, limit, self._memory))
+
+
+def _give_back(name: str) -> Callable[[Throttled], Awaitable[Any]]:
+    """One less. Where it is the last that is counted, it stays until it would have gone by itself: the algorithm
+    writes no time that is past."""
+    return lambda throttled: throttled.limiter.limit(name, -1)
 
 
 def _throttled(known: dict[int, Throttled], limit: int, store: RedisStore | MemoryStore) -> Throttled:

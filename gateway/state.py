@@ -14,6 +14,7 @@ from aiohttp import web
 from gateway.group_commit import Overloaded
 from gateway.keyring import Keyring
 from gateway.payout_intake import PayoutIntake
+from gateway.places import Places
 from gateway.rate_limits import RateLimits, Taken
 from gateway.refused_webhooks import RefusedWebhooks
 from gateway.webhook_intake import WebhookIntake
@@ -49,9 +50,14 @@ class Services:
     webhook_intake: WebhookIntake
     password_thread: ThreadPoolExecutor
     """Checks passwords, one at a time: each takes a core for tens of milliseconds."""
+    sign_ins: Places
+    """Sign-ins whose passwords are checked or wait for it, by account."""
     large: asyncio.Semaphore
     """Held by changes of thousands of rows, which hold a wallet's lock for long: one at a time, so that others get
     their turn between them, and threads stay free."""
+    large_bodies: Places
+    """Requests of thousands of items, by wallet, from before they are read until they are answered: each takes about
+    15 MB of memory while it waits for `large`."""
     exports: asyncio.Semaphore
     """Held while a file of many rows is made: one at a time, so that no more of them is in memory."""
     headers: Mapping[str, str]

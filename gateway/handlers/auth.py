@@ -12,7 +12,7 @@ from gateway import shapes
 from gateway.envelope import ApiError
 from gateway.handlers.common import actor_of, success
 from gateway.operation import operation
-from gateway.state import ACCOUNT, REQUEST_ID, SERVICES, SESSION_TOKEN
+from gateway.state import ACCOUNT, REQUEST_ID, SERVICES, SESSION_TOKEN, Services
 from shared import audit, keys, sessions
 from shared.clock import rfc3339
 from shared.ids import USER, show
@@ -43,32 +43,9 @@ async def login(request: web.Request, body: Login) -> web.Response:
     The token opens the developer and admin endpoints; it ends after two idle hours, or a day.
     """
     services = request.app[SERVICES]
-    account_name, address = body.email.lower(), str(request.remote)
-    wait = await services.rate_limits.failed_before(account_name, address)
-    if wait is not None:
-        raise ApiError(
-            429,
-            "TOO_MANY_ATTEMPTS",
-            f"Too many failed sign-ins; wait {wait} s",
-            headers={"Retry-After": str(wait)},
-        )
-    found = await services.read(lambda connection: sessions.find_account(connection, body.email))
-    password_hash = None if found is None else found[1]
-    try:
-        async with asyncio.timeout(PASSWORD_SECONDS_MAX):
-            right = await services.check_password(password_hash, body.password)
-    except TimeoutError:
-        raise ApiError(
-            503, "SERVICE_UNAVAILABLE", "Too many sign-ins at once; try again", headers={"Retry-After": "1"}
-        ) from None
-    if found is None or not right:
-        await services.rate_limits.failed(account_name, address)
-        logger.warning("sign_in.refused", request_id=request[REQUEST_ID], address=address)
-        if found is not None:
-            _note_refused(request, found[0])
-        raise ApiError(401, "INVALID_CREDENTIALS", "The email or the password is wrong")
-    account, now = found[0], services.clock.now()
-    actor = actor_of(request, account)
+    with services.sign_ins.take(body.email.lower()):
+        account = await _checked(request, body)
+    now, actor = services.clock.now(), actor_of(request, account)
 
     def work(connection: sa.Connection) -> Started:
         audit.record(connection, [audit.Entry(actor, Action.SESSION_START, show(USER, account.id))], now)
@@ -76,6 +53,50 @@ async def login(request: web.Request, body: Login) -> web.Response:
 
     started = await services.write(work)
     return success(request, {"token": started.token, "expiresAt": rfc3339(started.expires_at), "user": user(account)})
+
+
+async def _checked(request: web.Request, body: Login) -> Account:
+    """Whose email and password these are. The attempt is counted before the password is checked, and taken back where
+    it was right, or was not checked at all.
+
+    Raises:
+        ApiError: they are wrong; too many were, of late; or too many are being checked.
+    """
+    services, limits = request.app[SERVICES], request.app[SERVICES].rate_limits
+    account_name, address = body.email.lower(), str(request.remote)
+    wait = await limits.try_sign_in(account_name, address)
+    if wait is not None:
+        raise ApiError(
+            429,
+            "TOO_MANY_ATTEMPTS",
+            f"Too many failed sign-ins; wait {wait} s",
+            headers={"Retry-After": str(wait)},
+        )
+    try:
+        account, right = await _right(services, body)
+    except Exception:
+        await limits.not_failed(account_name, address)
+        raise
+    if account is None or not right:
+        logger.warning("sign_in.refused", request_id=request[REQUEST_ID], address=address)
+        if account is not None:
+            _note_refused(request, account)
+        raise ApiError(401, "INVALID_CREDENTIALS", "The email or the password is wrong")
+    await limits.not_failed(account_name, address)
+    return account
+
+
+async def _right(services: Services, body: Login) -> tuple[Account | None, bool]:
+    """Whose email this is, and whether the password is his; that takes as long where it is nobody's."""
+    found = await services.read(lambda connection: sessions.find_account(connection, body.email))
+    account, password_hash = found or (None, None)
+    try:
+        async with asyncio.timeout(PASSWORD_SECONDS_MAX):
+            return account, await services.check_password(password_hash, body.password)
+    except TimeoutError:
+        raise ApiError(
+            503, "SERVICE_UNAVAILABLE", "Too many sign-ins at once; try again", headers={"Retry-After": "1"}
+        ) from None
 
 
 def _note_refused(request: web.Request, account: Account) -> None:

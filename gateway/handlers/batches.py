@@ -20,8 +20,8 @@ from gateway.handlers.common import Time, actor_of, once, success, time_in, wall
 from gateway.handlers.payouts import REFUSES, Urgency
 from gateway.operation import operation
 from gateway.query import Format, Listing, ShortListing, wanted
-from gateway.state import SERVICES
-from gateway.tabular import csv_answer
+from gateway.state import SERVICES, Services
+from gateway.tabular import csv_body, csv_file
 from shared import audit
 from shared.batches import reading
 from shared.batches.create import NewBatch, Quote
@@ -209,18 +209,31 @@ async def payouts(request: web.Request, listing: ListBatchPayouts) -> web.Respon
 
     With `format=csv` it is the batch's results: all of them, as a file.
     """
-    wallet, batch_id, part = wallet_id(request), id_in(request), wanted(listing, PAYOUT)
+    services, wallet, batch_id = request.app[SERVICES], wallet_id(request), id_in(request)
+    part = wanted(listing, PAYOUT)
     status = None if listing.status is UNSET else listing.status
     if listing.format is Format.CSV:
-        part = Wanted(ITEMS_MAX)
-    found = await request.app[SERVICES].read(
-        lambda connection: reading.payouts(connection, wallet, batch_id, part, status=status)
-    )
+        return await _exported(services, wallet, batch_id, status)
+    found = await services.read(lambda connection: reading.payouts(connection, wallet, batch_id, part, status=status))
     if found is None:
         raise unknown(batch_id)
-    if listing.format is Format.CSV:
-        return csv_answer(f"{show(BATCH, batch_id)}.csv", RESULT_COLUMNS, map(_result, found.rows))
     return success(request, shaped_page([public(row) for row in found.rows], found, part))
+
+
+async def _exported(
+    services: Services, wallet: uuid.UUID, batch_id: uuid.UUID, status: PayoutStatus | None
+) -> web.Response:
+    """A batch's results; thousands of rows become a file off the event loop."""
+
+    def read(connection: sa.Connection) -> bytes | None:
+        found = reading.payouts(connection, wallet, batch_id, Wanted(ITEMS_MAX), status=status)
+        return None if found is None else csv_body(RESULT_COLUMNS, map(_result, found.rows))
+
+    async with services.exports:
+        body = await services.read(read)
+    if body is None:
+        raise unknown(batch_id)
+    return csv_file(f"{show(BATCH, batch_id)}.csv", body)
 
 
 RESULT_COLUMNS: Final = (

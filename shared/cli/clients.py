@@ -26,8 +26,10 @@ PAY: Final = (
     "ovnDriverId: OVN Pay's id or your own), the amount (amount in dollars, or amount_cents), and if you like loadId, "
     "description and urgency.\n\n"
     "Every row is checked first; with one error nothing is sent. The same content handed in again, under whatever "
-    "name, pays nobody twice and follows the first: for 48 hours by the content, after that by its loads, which are "
-    "paid once unless --allow-duplicates. What became of each row is written to FILE.results.csv."
+    "name, pays nobody twice and follows the first: for 48 hours by the content, after that, or if anything in it "
+    "changes, by its loads, which are paid once unless --allow-duplicates. A row without a load is refused for 7 days "
+    "where its driver was paid the same amount with the same description. What became of each row is written to "
+    "FILE.results.csv."
 )
 
 Url = Annotated[str | None, typer.Option("--url", help="Where the API is; else OVNPAY_API_URL.", show_default=False)]
@@ -88,11 +90,9 @@ def pay(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
     no_follow: Annotated[bool, typer.Option("--no-follow", help="End once it is released.")] = False,
     allow_duplicates: Annotated[
-        bool, typer.Option("--allow-duplicates", help="Pay loads that are paid already; needs --reason.")
+        bool, typer.Option("--allow-duplicates", help="Pay again what is paid already; needs --reason.")
     ] = False,
-    reason: Annotated[
-        str | None, typer.Option("--reason", help="Why loads are paid again.", show_default=False)
-    ] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Why it is paid again.", show_default=False)] = None,
     results: Annotated[
         Path | None, typer.Option("--results", help="Where results go; else beside FILE.csv.", show_default=False)
     ] = None,

@@ -180,6 +180,28 @@ def test_a_load_that_is_paid_is_refused_unless_allowed_with_a_reason(clerk: Cler
     assert sum(payout["loadId"] == paid for payout in clerk.payouts()) == 2
 
 
+def test_a_row_without_a_load_is_known_again_in_a_file_that_has_changed(clerk: Clerk) -> None:
+    # Given a file without loads that is paid
+    bonus = (0, "20.00", "", f"Bonus {uuid.uuid4().hex[:8]}")
+    done = clerk.run("pay", clerk.file(bonus), "--yes", "--no-follow")
+    assert "or if anything in the file changes" in done.stdout
+    before = len(clerk.payouts()), clerk.batches()
+    # When it comes again with a row more, or faster
+    longer, faster = clerk.file(bonus, (1, "2.00", load(), ""), name="longer.csv"), ("--urgency", "same_day")
+    for path, more in ((longer, ()), (clerk.file(bonus), faster)):
+        code, said = clerk.pay(path, *more)
+        # Then that row is refused, and nothing is handed in
+        assert (code, said["error"]["code"]) == (1, "ROWS_REFUSED")
+        (problem,) = said["problems"]
+        assert problem["row"] == 2
+        assert "pays this driver this amount with the same description already" in problem["message"]
+        assert "--allow-duplicates --reason TEXT" in said["error"]["message"]
+    assert (len(clerk.payouts()), clerk.batches()) == before
+    # unless somebody says why
+    code, said = clerk.pay(longer, "--no-follow", "--allow-duplicates", "--reason", "two bonuses")
+    assert (code, said["alreadyHandedIn"]) == (0, False)
+
+
 def test_killed_after_handing_in_the_next_run_pays_once(clerk: Clerk) -> None:
     # Given a run that is killed when the batch is there and nobody has heard of it
     path = clerk.file((0, "1.00", load(), ""), (1, "2.00", "", "no load to know it by"))

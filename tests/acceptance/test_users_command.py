@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.acceptance.asking import Answer, until
 from tests.acceptance.customer import Customer
@@ -106,6 +108,19 @@ def test_sign_ins_that_fail_again_and_again_have_to_wait(stack: Stack) -> None:
     assert [answer.status for answer in answers[:10]] == [401] * 10
     assert answers[-1].status == 429
     assert int(answers[-1].headers["Retry-After"]) >= 1
+
+
+def test_guessing_at_once_gets_no_more_answers_than_guessing_in_turn(stack: Stack) -> None:
+    # Given an account whose password somebody guesses
+    email = f"{uuid.uuid4().hex[:8]}@carrier.example"
+    # When he makes many guesses at once
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(lambda number: _sign_in(stack, email, f"guess {number}"), range(40)))
+    # Then no more than ten are answered, and the others have to come back
+    statuses = Counter(answer.status for answer in answers)
+    assert set(statuses) <= {401, 429, 503}
+    assert 1 <= statuses[401] <= 11
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in answers if answer.status != 401)
 
 
 def test_every_answer_says_how_many_requests_are_left(stack: Stack, customer: Customer) -> None:

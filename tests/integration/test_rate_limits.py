@@ -70,11 +70,10 @@ def sign_ins(settings: Settings, gateways: int) -> tuple[int, list[int | None]]:
         doors = [RateLimits(settings) for _ in range(gateways)]
         account = f"{new_id().hex}@carrier.example"
         tried = 0
-        while await doors[tried % gateways].failed_before(account, f"10.0.0.{tried}") is None and tried < 100:
-            await doors[tried % gateways].failed(account, f"10.0.0.{tried}")
+        while await doors[tried % gateways].try_sign_in(account, f"10.0.0.{tried}") is None and tried < 100:
             tried += 1
-        waits = [await door.failed_before(account, "10.0.1.1") for door in doors]
-        assert await doors[0].failed_before("somebody else", "10.0.1.2") is None
+        waits = [await door.try_sign_in(account, "10.0.1.1") for door in doors]
+        assert await doors[0].try_sign_in("somebody else", "10.0.1.2") is None
         for door in doors:
             await door.close()
         return tried, waits
@@ -94,3 +93,40 @@ def test_failed_sign_ins_are_counted_without_redis_too(limited: Settings) -> Non
     tried, waits = sign_ins(msgspec.structs.replace(limited, redis_url="redis://127.0.0.1:1/0"), 1)
     assert tried == ACCOUNT_FAILURES * BURST
     assert waits[0] is not None
+
+
+def test_sign_ins_tried_at_once_are_no_more_than_those_tried_in_turn(limited: Settings) -> None:
+    """Each is counted before its password is looked at: nobody slips in between."""
+
+    async def run() -> list[int | None]:
+        doors = [RateLimits(limited) for _ in range(3)]
+        account = f"{new_id().hex}@carrier.example"
+        waits = await asyncio.gather(*(doors[n % 3].try_sign_in(account, f"10.{n}.0.1") for n in range(80)))
+        for door in doors:
+            await door.close()
+        return waits
+
+    passed = sum(wait is None for wait in asyncio.run(run()))
+    assert ACCOUNT_FAILURES * BURST <= passed <= ACCOUNT_FAILURES * BURST + 1
+
+
+@pytest.mark.parametrize("redis_url", [None, "redis://127.0.0.1:1/0"], ids=["shared", "without Redis"])
+def test_right_passwords_lock_nobody_out_and_forgive_no_failure(limited: Settings, redis_url: str | None) -> None:
+    """However many there are, the failures among them are counted."""
+
+    async def run() -> tuple[list[int | None], int]:
+        door = RateLimits(msgspec.structs.replace(limited, redis_url=redis_url or limited.redis_url))
+        account, address, right, failed = f"{new_id().hex}@carrier.example", new_id().hex, list[int | None](), 0
+        for _ in range(ACCOUNT_FAILURES * BURST - 1):
+            for _ in range(2):
+                right.append(await door.try_sign_in(account, address))
+                await door.not_failed(account, address)
+            failed += await door.try_sign_in(account, address) is None
+        while await door.try_sign_in(account, address) is None and failed < 100:
+            failed += 1
+        await door.close()
+        return right, failed
+
+    right, failed = asyncio.run(run())
+    assert set(right) == {None}
+    assert ACCOUNT_FAILURES * BURST - 1 <= failed <= ACCOUNT_FAILURES * BURST + 1

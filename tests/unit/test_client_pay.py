@@ -28,6 +28,8 @@ class Moody:
         self._release, self._watching = release, watching
 
     async def each(self, path: str) -> AsyncIterator[Any]:
+        if path != "/drivers":
+            return
         yield {"id": "drv_1", "ovnDriverId": "OVN-1", "name": "A", "status": "active", "kycStatus": "verified"}
 
     async def batch_made_by(self, key: str) -> None:

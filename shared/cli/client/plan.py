@@ -9,12 +9,14 @@ from shared.cli.client.api import Api, Json
 from shared.cli.client.at import check, described, here
 from shared.cli.client.cells import money
 from shared.cli.client.errors import Refused, Stop
-from shared.cli.client.handing import Next, Part, Wish
+from shared.cli.client.handing import Item, Next, Part, Wish
+from shared.cli.client.lookback import DAYS, PAYOUTS_MAX, look_back
 from shared.cli.client.output import Output
 from shared.cli.client.settlement import Settlement
 from shared.cli.client.table import Problem
 
 DUPLICATE: Final = "DUPLICATE_PAYOUT"
+AGAIN: Final = "; --allow-duplicates --reason TEXT pays it again"
 COLUMN_OF_FIELD: Final = {"driverId": "driver", "loadId": "load", "description": "description"}
 
 
@@ -87,12 +89,12 @@ async def make(api: Api, settlement: Settlement, parts: Sequence[Part], wish: Wi
     """Looks up what an earlier run has handed in, and has the rest quoted.
 
     Raises:
-        RowsRefused: the API would not take some of the rows.
+        RowsRefused: the API would not take some of the rows, or they are paid already.
     """
     planned: list[Planned] = []
     problems: list[Problem] = []
     refused: list[Json] = []
-    notes, doubles = _notes(settlement, parts), 0
+    notes, doubles, new = _notes(settlement, parts), 0, list[Item]()
     for part in parts:
         found = await handing.look_up(api, part)
         content = handing.body(part, wish, of_several=len(parts) > 1)
@@ -103,6 +105,7 @@ async def make(api: Api, settlement: Settlement, parts: Sequence[Part], wish: Wi
             planned.append(Planned(part, content, found.batch, [], found.batch, step))
             continue
         _check_time(wish)
+        new += part.items
         try:
             quote = await api.quote(content)
         except Refused as no:
@@ -115,10 +118,19 @@ async def make(api: Api, settlement: Settlement, parts: Sequence[Part], wish: Wi
         doubles += sum(one.get("code") == "DUPLICATE_LOAD" for one in quote.get("warnings") or ())
         step = Next.REST if wish.hold or wish.at is not None else Next.RELEASE
         planned.append(Planned(part, content, None, found.free, quote, step))
+    hint = await _hint(api, refused, parts)
+    if wish.duplicate_reason is None:
+        looked = await look_back(api, new, datetime.now(UTC))
+        told = {one.line for one in problems}
+        problems += [one for one in looked.problems if one.line not in told]
+        if looked.problems and not hint:
+            hint = AGAIN
+        if not looked.seen_all:
+            notes.append(f"rows without a load were compared with the newest {PAYOUTS_MAX:,} payouts alone")
     if doubles:
         notes.append(f"at least {doubles:,} rows pay a load that is paid already, as --allow-duplicates allows")
     if problems:
-        raise RowsRefused(sorted(problems, key=lambda one: one.line or 0), await _hint(api, refused, parts))
+        raise RowsRefused(sorted(problems, key=lambda one: one.line or 0), hint)
     balance = await api.balance()
     return Plan(planned, int(balance["available"]), notes)
 
@@ -185,8 +197,9 @@ def _notes(settlement: Settlement, parts: Sequence[Part]) -> list[str]:
     without = sum(not item.row.load_id for part in parts for item in part.items)
     if without:
         notes.append(
-            f"{without:,} rows have no load: more than 48 hours from now nothing will tell that they were paid, "
-            "should they be handed in again"
+            f"{without:,} rows have no load: handed in again more than 48 hours from now, or if anything in the file "
+            f"changes, they are known by driver, amount and description alone, and for {DAYS} days; after that "
+            "nothing will tell that they were paid"
         )
     return notes
 
@@ -213,10 +226,9 @@ async def _hint(api: Api, refused: Sequence[Json], parts: Sequence[Part]) -> str
     doubles = [item for item in refused if item.get("code") == DUPLICATE]
     if not doubles:
         return ""
-    hint = "; --allow-duplicates --reason TEXT pays a load again"
     first = (doubles[0].get("details") or {}).get("payoutId")
     if len(doubles) < sum(len(part.items) for part in parts) or not isinstance(first, str):
-        return hint
+        return AGAIN
     payout = await api.payout(first)
     where = f" (the first in {payout['batchId']}, requested {here(payout['requestedAt'])})" if payout["batchId"] else ""
-    return f": every load in it is being paid already{where}, so it seems to have been handed in before{hint}"
+    return f": every load in it is being paid already{where}, so it seems to have been handed in before{AGAIN}"
