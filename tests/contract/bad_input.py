@@ -636,7 +636,7 @@ def _method_cases() -> Iterator[Case]:
         ("DELETE", BALANCE),
         ("GET", TOPUP),
         ("POST", FEE),
-        ("GET", PAYSTREAM),
+        ("PATCH", PAYSTREAM),
         ("DELETE", BATCHES),
         ("POST", SCHEDULED),
         ("POST", LOGS),
@@ -653,6 +653,8 @@ def _method_cases() -> Iterator[Case]:
         ("PURGE", DRIVERS),
     ):
         yield refused(method, path, body=b"{}" if method in ("POST", "PUT", "PATCH") else None)
+    # For GET, `paystream` is the id of one of the customer's webhooks, and there is none by that name.
+    yield _case("GET webhooks/paystream", "GET", PAYSTREAM, 404)
     for method in ("BREW", "get", "Post", "GETT", "G" * 5_000, "G E T", "G\0T", "G\xc9T", "", "GET\t", "@"):
         shown = method if len(method) < 20 else f"{method[:5]}… ({len(method)} bytes)"
         yield _case(f"method {shown!a}", method, PAYOUTS, (400, 405))
