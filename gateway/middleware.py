@@ -173,10 +173,13 @@ async def _scenario(request: web.Request) -> Scenario:
 
 def _request_id(request: web.Request) -> str:
     """The client's X-Request-Id where it is a UUID, a new one otherwise."""
-    try:
-        return str(uuid.UUID(request.headers.get(REQUEST_ID_HEADER, "")))
-    except ValueError:
-        return str(uuid.uuid4())
+    given = request.headers.get(REQUEST_ID_HEADER)
+    if given is not None:
+        try:
+            return str(uuid.UUID(given))
+        except ValueError:
+            pass
+    return str(uuid.uuid4())
 
 
 def _route(request: web.Request) -> str | None:

@@ -39,6 +39,12 @@ class Handler(RequestHandler):
         if not body.is_eof() and body.exception() is None:
             body.set_exception(web.RequestPayloadError("malformed"))
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Goes on reading, where reading was paused. aiohttp asks for it at each body that is read: the parser is then
+        fed nothing and the transport told what it does already, a sixth of the loop's time under load."""
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
+
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """Leaves out what a client can cause at will: a body that does not end well."""
         if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
