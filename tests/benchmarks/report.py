@@ -178,7 +178,7 @@ def goal_cell(figure: Figure) -> str:
     if goal is None:
         return ""
     if goal.of_yardstick and figure.yardstick is not None:
-        return f"{goal.bound} {goal.value:g} × {figure.yardstick.name}"
+        return f"{goal.bound} {goal.value:g} x {figure.yardstick.name}"
     return f"{goal.bound} {shown(goal.value, figure.unit)}"
 
 

@@ -6,7 +6,17 @@ import json
 import pytest
 from rich.console import Console
 
-from tests.benchmarks.report import Figure, Goal, Report, Yardstick, at_least, at_least_times, at_most, at_most_times, shown
+from tests.benchmarks.report import (
+    Figure,
+    Goal,
+    Report,
+    Yardstick,
+    at_least,
+    at_least_times,
+    at_most,
+    at_most_times,
+    shown,
+)
 
 POSTGRES = Yardstick("(a)", "pgbench", 1_500.0, "/s")
 
@@ -48,7 +58,7 @@ def test_the_report_says_which_goals_are_missed() -> None:
     ]
     report.failures["B4"] = "not within 60 s"
     # Then the verdict, the table and the JSON all say so
-    assert report.verdict() == "Missed: B1 (single: 6,000/s, goal ≥ 5 × (a)). Not measured: B4."
+    assert report.verdict() == "Missed: B1 (single: 6,000/s, goal ≥ 5 x (a)). Not measured: B4."
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(report.table())
     text = console.export_text()

@@ -1,0 +1,46 @@
+"""B5: a batch of 10,000 payouts, from its release to its last completion."""
+
+import time
+
+from tests.acceptance.asking import until
+from tests.benchmarks.bench import Bench, Line
+from tests.benchmarks.payload import batch
+from tests.benchmarks.report import at_most
+from tests.benchmarks.system import System
+
+PAYOUTS, IN_SMALL = 10_000, 500
+PATH = "/api/v1/batches"
+
+
+def measure(bench: Bench) -> None:
+    """The middle one of three batches counts."""
+    system = bench.system()
+    with bench.watched(system, "batches"):
+        taken = sorted(released(bench, system) for _ in range(bench.size(3, 1)))
+    bench.add(
+        f"a batch of {bench.size(PAYOUTS, IN_SMALL):,}, release → last completion",
+        taken[len(taken) // 2],
+        "s",
+        at_most(6),
+        note=f"slowest {taken[-1]:.1f} s" if len(taken) > 1 else "",
+    )
+
+
+def hand_in(bench: Bench, system: System) -> str:
+    """Hands a batch in. Returns its id."""
+    answer = system.customer.post(PATH, batch(system, bench.size(PAYOUTS, IN_SMALL)))
+    return str(answer.data["id"])
+
+
+def released(bench: Bench, system: System, batch_id: str | None = None) -> float:
+    """How many seconds after the request to release it a batch is completed."""
+    batch_id = batch_id or hand_in(bench, system)
+    started = time.perf_counter()
+    assert system.customer.post(f"{PATH}/{batch_id}/release", {}).status == 200
+    until(
+        lambda: system.customer.get(f"{PATH}/{batch_id}").data["status"] == "completed", "the batch is paid", 120, 0.02
+    )
+    return time.perf_counter() - started
+
+
+LINE = Line("B5", "a batch of 10,000: release → last completion", measure)
