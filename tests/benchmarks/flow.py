@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import NamedTuple
 
 from tests.benchmarks.bench import Bench
@@ -55,8 +56,8 @@ def run(bench: Bench, system: System, payouts: int, urls: Sequence[str] = ()) ->
     seen: list[tuple[float, int, int]] = []
     with system.database() as database:
         accepted, completed = (system.count_by(database, name) for name in ("payouts", "payouts:completed"))
-        [last_id] = database.execute("SELECT max(id) FROM payouts").fetchone() or [None]
-        requests = [[one for one, _ in zip(requests_of(templates), range(each), strict=False)] for _ in gateways]
+        [began] = database.execute("SELECT now()").fetchone() or [None]
+        requests = [list(islice(requests_of(templates), each)) for _ in gateways]
         started = time.perf_counter()
         with ThreadPoolExecutor(len(gateways)) as pool:
             loads = [pool.submit(_feed, *one) for one in zip(gateways, requests, strict=True)]
@@ -73,8 +74,8 @@ def run(bench: Bench, system: System, payouts: int, urls: Sequence[str] = ()) ->
         assert not any(load.refused for load in fed), fed
         rows = database.execute(
             "SELECT extract(epoch FROM completed_at - requested_at)::float8 * 1000 FROM payouts "
-            "WHERE wallet_id = %s AND (%s::uuid IS NULL OR id > %s) AND completed_at IS NOT NULL",
-            [system.wallet_id, last_id, last_id],
+            "WHERE wallet_id = %s AND requested_at >= %s AND completed_at IS NOT NULL",
+            [system.wallet_id, began],
         ).fetchall()
     system.served_payouts += each * BULK * len(gateways)
     latency = Load("", now, len(rows), 0, curve_of(milliseconds for (milliseconds,) in rows))

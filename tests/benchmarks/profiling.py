@@ -14,19 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.benchmarks import statements
 from tests.benchmarks.system import System
 
 RATE = 100
 """Looks a second."""
 SHOWN = 40
 _PYTHON = ("gateway", "workers", "scheduler", "paystream")
-
-_STATEMENTS = """
-    SELECT round(total_exec_time)::int AS ms, calls, round((total_exec_time / calls)::numeric, 3) AS ms_each,
-           rows, wal_bytes, regexp_replace(left(query, 150), '\\s+', ' ', 'g') AS query
-    FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-    ORDER BY total_exec_time DESC LIMIT 40
-"""
 
 
 @contextmanager
@@ -48,12 +42,9 @@ def profiled(system: System, folder: Path) -> Iterator[None]:
             command += ["--nonblocking", "--output", str(path)]
             spies[path] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     with system.database() as database:
-        database.execute("SELECT pg_stat_statements_reset()")
+        before = statements.so_far(database)
         yield
-        statements = database.execute(_STATEMENTS)
-        names = [column.name for column in statements.description or ()]
-        lines = ["\t".join(map(str, row)) for row in statements.fetchall()]
-    (folder / "postgres.txt").write_text("\n".join(["\t".join(names), *lines, ""]))
+        (folder / "postgres.txt").write_text(statements.as_text(statements.since(database, before)))
     for spy in spies.values():
         spy.send_signal(signal.SIGINT)
     for path, spy in spies.items():

@@ -29,9 +29,9 @@ def measure(bench: Bench) -> None:
         bench.add(f"B4 with {shape}", done.a_second, "/s", note=f"{done.a_second / alone:.2f} of the first")
         bench.curve("completed", shape, done.rates(2), "payouts/s")
     bench.tell(
-        f"{os.cpu_count()} cores; above, what each service has had of them. Where that adds up to all cores, the cores are "
-        "the knee, and one more process only divides them; where a service with one process stays near 1.00 while cores "
-        "are idle, that process is."
+        f"{os.cpu_count()} cores; above, what each service has had of them. Where that adds up to all cores, the cores "
+        "are the knee, and one more process only divides them; where a service with one process stays near 1.00 while "
+        "cores are idle, that process is."
     )
 
 

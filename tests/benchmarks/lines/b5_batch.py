@@ -2,6 +2,7 @@
 
 import time
 
+from shared.ids import BATCH, parse
 from tests.acceptance.asking import until
 from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.payload import batch
@@ -35,12 +36,13 @@ def hand_in(bench: Bench, system: System) -> str:
 def released(bench: Bench, system: System, batch_id: str | None = None) -> float:
     """How many seconds after the request to release it a batch is completed."""
     batch_id = batch_id or hand_in(bench, system)
-    started = time.perf_counter()
-    assert system.customer.post(f"{PATH}/{batch_id}/release", {}).status == 200
-    until(
-        lambda: system.customer.get(f"{PATH}/{batch_id}").data["status"] == "completed", "the batch is paid", 120, 0.02
-    )
-    return time.perf_counter() - started
+    with system.database() as database:
+        # Not by the API, which shows all payouts of a batch: asked as often as here, that would be what is measured.
+        done = "SELECT 1 FROM batches WHERE id = %s AND status = 'completed'"
+        started = time.perf_counter()
+        assert system.customer.post(f"{PATH}/{batch_id}/release", {}).status == 200
+        until(lambda: database.execute(done, [parse(BATCH, batch_id)]).fetchone(), "the batch is paid", 120, 0.02)
+        return time.perf_counter() - started
 
 
 LINE = Line("B5", "a batch of 10,000: release → last completion", measure)
