@@ -15,6 +15,12 @@ from tests.benchmarks.system import System, running_system
 T = TypeVar("T")
 
 
+class Watch:
+    """Told by whoever watches: how many of what were done."""
+
+    done = 0
+
+
 class Bench:
     """A run."""
 
@@ -96,18 +102,24 @@ class Bench:
         self.report.curves.append(Curve(f"{self.line} {picture}", name, "s", y_name, points))
 
     @contextmanager
-    def watched(self, system: System, what: str) -> Iterator[None]:
-        """Says afterwards how much of a core each service has had meanwhile; with PROFILE=1, where it went."""
-        before, started = system.cpu_seconds(), time.perf_counter()
+    def watched(self, system: System, what: str) -> "Iterator[Watch]":
+        """Says afterwards how much of a core each service has had meanwhile and, where whoever watches has told how
+        much was done, how much for each; with PROFILE=1, where it went."""
+        watch, before, started = Watch(), system.cpu_seconds(), time.perf_counter()
         with ExitStack() as stack:
             if self._profile_folder is not None:
                 folder = self._profile_folder / f"{self.line} {what}".replace(" ", "-")
                 stack.enter_context(profiling.profiled(system, folder))
-            yield
-        seconds = time.perf_counter() - started
-        spent = {name: taken - before[name] for name, taken in system.cpu_seconds().items()}
-        shares = ", ".join(f"{name} {taken / seconds:.2f}" for name, taken in spent.items() if taken / seconds > 0.005)
+            yield watch
+            seconds = time.perf_counter() - started
+            spent = {name: taken - before[name] for name, taken in system.cpu_seconds().items()}
+        busy = {name: taken for name, taken in spent.items() if taken / seconds > 0.005}
+        shares = ", ".join(f"{name} {taken / seconds:.2f}" for name, taken in busy.items())
         self.tell(f"{what}: cores busy during {seconds:.1f} s: {shares or 'none'}")
+        if watch.done:
+            each = ", ".join(f"{name} {taken / watch.done * 1e6:,.0f}" for name, taken in busy.items())
+            whole = sum(spent.values()) / watch.done * 1e6
+            self.tell(f"{what}: microseconds of a core for each of {watch.done:,}: {each}; {whole:,.0f} in all")
 
 
 Measure = Callable[[Bench], None]

@@ -94,7 +94,7 @@ def storm(url: str, requests: Iterable[bytes], connections: int, seconds: float 
         started = time.perf_counter()
         clients = [
             await loop.create_connection(
-                lambda: _Client(waiting, taken, refused, started + seconds), address.hostname, address.port
+                lambda: _Client(waiting, taken, refused, started + seconds), address.hostname or "", address.port or 80
             )
             for _ in range(connections)
         ]

@@ -5,6 +5,7 @@ request), the provider's hourly limit (off, or 1,000 calls an hour would be what
 one machine. Postgres commits durably; that is asserted, not assumed.
 """
 
+import http.client
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import sqlalchemy as sa
@@ -25,7 +27,7 @@ import sqlalchemy as sa
 from shared.db import engine_for
 from shared.ids import DRIVER, parse
 from shared.settings import Settings
-from tests.acceptance.asking import call, until
+from tests.acceptance.asking import until
 from tests.acceptance.customer import Customer
 from tests.acceptance.provider import Provider
 from tests.acceptance.stack import Stack, descendants_of, running_stack
@@ -183,12 +185,14 @@ class System:
         metrics_port, port = _free_port(), _free_port()
         environment |= {f"OVNPAY_{service.upper()}_METRICS_PORT": str(metrics_port), "OVNPAY_GATEWAY_PORT": str(port)}
         probe = f"http://127.0.0.1:{port if service == 'gateway' else metrics_port}"
-        log = (self.stack.home / "logs" / f"{service}-2.log").open("ab")
+        path = self.stack.home / "logs" / f"{service}-2.log"
+        log = path.open("ab")
         command = [sys.executable, "-m", service]
         with log, subprocess.Popen(command, env=environment, cwd=PROJECT, stdout=log, stderr=log) as process:
             self._others.setdefault(service, []).append(process.pid)
             try:
-                until(lambda: _healthy(probe), f"the second {service} is ready", PATIENCE_SECONDS)
+                until(lambda: process.poll() is not None or _healthy(probe), f"{service} is ready", PATIENCE_SECONDS)
+                assert process.poll() is None, f"the second {service} ended: {path.read_text()[-2000:]}"
                 yield probe
             finally:
                 self._others[service].remove(process.pid)
@@ -203,10 +207,15 @@ def _free_port() -> int:
 
 
 def _healthy(url: str) -> bool:
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=5)
     try:
-        return call(url, "GET", "/health").status == 200
-    except (OSError, ValueError):
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
         return False
+    finally:
+        connection.close()
 
 
 @contextmanager

@@ -51,11 +51,14 @@ def measure(bench: Bench) -> None:
         second = webhooks(processing(engine, system.wallet_id, driver_id, count), secret)
         database.execute("vacuum analyze")
         applied, completed = _applied(database), system.count_by(database)
-        with system.asleep("workers", "scheduler", "paystream"), bench.watched(system, "taken alone"):
+        with system.asleep("workers", "scheduler", "paystream"), bench.watched(system, "taken alone") as watch:
             taken = storm(url, first, CONNECTIONS)
-        with bench.watched(system, "applied alone"):
+            watch.done = count
+        with bench.watched(system, "applied alone") as watch:
+            watch.done = count
             applied_seconds = _until_completed(system, database, completed + count)
-        with bench.watched(system, "both"):
+        with bench.watched(system, "both") as watch:
+            watch.done = count
             started = time.perf_counter()
             both = storm(url, second, CONNECTIONS)
             _until_completed(system, database, completed + 2 * count)

@@ -23,8 +23,9 @@ def measure(bench: Bench) -> None:
             urls += [stack.enter_context(system.another("gateway")) for _ in range(gateways - 1)]
             for _ in range(workers - 1):
                 stack.enter_context(system.another("workers"))
-            with bench.watched(system, shape):
+            with bench.watched(system, shape) as watch:
                 done = flow.run(bench, system, bench.size(b4_pipeline.PAYOUTS, b4_pipeline.IN_SMALL), urls)
+                watch.done = done.payouts
         alone = alone or done.a_second
         bench.add(f"B4 with {shape}", done.a_second, "/s", note=f"{done.a_second / alone:.2f} of the first")
         bench.curve("completed", shape, done.rates(2), "payouts/s")

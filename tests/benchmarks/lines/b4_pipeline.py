@@ -28,8 +28,10 @@ def measure(bench: Bench) -> None:
 
 def drive(bench: Bench, system: System, what: str) -> flow.Flow:
     """Once from end to end."""
-    with bench.watched(system, what):
-        return flow.run(bench, system, bench.size(PAYOUTS, IN_SMALL))
+    with bench.watched(system, what) as watch:
+        done = flow.run(bench, system, bench.size(PAYOUTS, IN_SMALL))
+        watch.done = done.payouts
+    return done
 
 
 LINE = Line("B4", "20,000 payouts, accepted → completed", measure)

@@ -49,7 +49,7 @@ def _while_batches_are_paid(bench: Bench, system: System) -> list[float]:
 
         beside = threading.Thread(target=flow)
         beside.start()
-        b5_batch.released(bench, system, batch_id)
+        b5_batch.released(system, batch_id)
         over.set()
         beside.join()
         taken += _each(system, dict(sent), began)

@@ -105,7 +105,7 @@ def _whole_way(bench: Bench, system: System) -> None:
         system.until_idle()
 
     def in_batch(batch_id: str) -> None:
-        b5_batch.released(bench, system, batch_id)
+        b5_batch.released(system, batch_id)
         system.until_idle()
 
     with system.asleep("scheduler"):
