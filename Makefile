@@ -2,12 +2,14 @@
 #
 #   make up ARGS=--detach      passes words on to `ovnpay up`
 #   make test ARGS='-k ledger' passes words on to pytest
+#   make bench ONLY=B1,B4     measures these lines; QUICK=1 in small, PROFILE=1 says where the time goes
 #   make up PYTHON=python3.12  says which Python makes .venv
 
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
+BENCH := $(VENV)/.bench-installed
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet
 # Each is tried by running it: a version manager's shim may exist for a Python that isn't installed.
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python3.14 python; do \
@@ -16,7 +18,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python3
 # A .venv of ours whose Python was removed since, or that was moved with the project, is made anew.
 ifneq ($(wildcard $(RUNTIME)),)
 ifneq ($(shell cat $(RUNTIME)) $(shell $(BIN)/python -c 'print("runs")' 2>/dev/null),$(CURDIR) runs)
-$(shell rm -f $(RUNTIME) $(DEV) $(BIN)/python)
+$(shell rm -f $(RUNTIME) $(DEV) $(BENCH) $(BIN)/python)
 endif
 endif
 
@@ -38,8 +40,8 @@ status: $(RUNTIME) ## show what runs, and whether it is ready
 test: $(DEV) ## run the tests, two files at a time (all but chaos and benchmarks, which take long)
 	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/chaos --ignore=tests/benchmarks $(ARGS)
 
-bench: $(DEV) ## run the benchmarks, which print tables (ARGS=-k… for one of them)
-	@exec $(BIN)/python -m pytest tests/benchmarks $(ARGS)
+bench: $(BENCH) ## measure how fast it is, beside yardsticks (ARGS=--list says what there is)
+	@exec $(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(PROFILE),--profile) $(ARGS)
 
 lint: $(DEV) ## check style and format
 	@$(BIN)/ruff check .
@@ -75,4 +77,9 @@ $(RUNTIME): requirements.lock pyproject.toml
 $(DEV): requirements-dev.lock $(RUNTIME)
 	@echo 'Installing the pinned development tools'
 	@$(PIP_INSTALL) -r requirements-dev.lock
+	@touch $@
+
+$(BENCH): requirements-bench.lock $(DEV)
+	@echo 'Installing what the benchmarks compare with and draw with'
+	@$(PIP_INSTALL) -r requirements-bench.lock
 	@touch $@
