@@ -92,6 +92,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     gateway_host: str = "127.0.0.1"
     gateway_port: int = 8080
+    gateway_processes: int = 1
+    """Processes that serve on one socket; `ovnpay gateway --processes` sets it."""
+
     gateway_metrics_port: int = 9101
     workers_metrics_port: int = 9102
     workers_threads: int = 6
