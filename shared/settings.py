@@ -103,7 +103,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     scheduler_metrics_port: int = 9103
 
     database_pool_size: int = 10
-    """Connections for each process at the most."""
+    """Connections of each gateway process at the most. A worker process has one for each thread and one more, a
+    scheduler four."""
 
     rate_limit_per_minute: int = 100
     """Requests a minute for each API key that has no limit of its own, and for each signed-in user; twice as many may
