@@ -21,7 +21,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test bench lint types audit format lock clean
+.PHONY: help up down status test bench rolling outages lint types audit format lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r a b; do printf '%-14s %s\n' "$$a" "$$b"; done
@@ -40,6 +40,12 @@ test: $(DEV) ## run the tests, two files at a time (all but chaos and benchmarks
 
 bench: $(DEV) ## run the benchmarks, which print tables (ARGS=-k… for one of them)
 	@exec $(BIN)/python -m pytest tests/benchmarks $(ARGS)
+
+rolling: $(DEV) ## restart every process ten times under load, and print what clients noticed
+	@OVNPAY_TEST_ROUNDS=10 exec $(BIN)/python -m pytest tests/acceptance/test_rolling_restart.py $(ARGS)
+
+outages: $(DEV) ## take Redis away for a minute, then Postgres, then room on its disk (the last needs root)
+	@OVNPAY_TEST_OUTAGE_SECONDS=60 exec $(BIN)/python -m pytest tests/acceptance/test_outages.py $(ARGS)
 
 lint: $(DEV) ## check style and format
 	@$(BIN)/ruff check .
