@@ -21,7 +21,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test bench rolling outages lint types audit format lock clean
+.PHONY: help up down status test bench rolling outages pooler lint types audit format lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r a b; do printf '%-14s %s\n' "$$a" "$$b"; done
@@ -36,7 +36,7 @@ status: $(RUNTIME) ## show what runs, and whether it is ready
 	@exec $(BIN)/ovnpay status $(ARGS)
 
 test: $(DEV) ## run the tests, two files at a time (all but chaos and benchmarks, which take long)
-	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/chaos --ignore=tests/benchmarks $(ARGS)
+	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/chaos --ignore=tests/benchmarks --ignore=tests/pooler $(ARGS)
 
 bench: $(DEV) ## run the benchmarks, which print tables (ARGS=-k… for one of them)
 	@exec $(BIN)/python -m pytest tests/benchmarks $(ARGS)
@@ -46,6 +46,9 @@ rolling: $(DEV) ## restart every process ten times under load, and print what cl
 
 outages: $(DEV) ## take Redis away for a minute, then Postgres, then room on its disk (the last needs root)
 	@OVNPAY_TEST_OUTAGE_SECONDS=60 exec $(BIN)/python -m pytest tests/acceptance/test_outages.py $(ARGS)
+
+pooler: $(DEV) ## run the system behind PgBouncer in transaction mode (needs pgbouncer: apt install pgbouncer)
+	@exec $(BIN)/python -m pytest tests/pooler $(ARGS)
 
 lint: $(DEV) ## check style and format
 	@$(BIN)/ruff check .

@@ -42,6 +42,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The same database as the owner of its tables, for `ovnpay migrate` and `ovnpay bootstrap` alone; left out:
     `database_url`, and then the services own the tables too."""
 
+    database_pooler: str = ""
+    """`transaction` where `database_url` is a PgBouncer in transaction mode; `migration_database_url` then is
+    PostgreSQL itself. A service that starts says what the role has to be told (`ALTER ROLE ... SET ...`)."""
+
     redis_url: str
     """Redis or Valkey for the doorbells, as `redis://host:port/0`. Losing what it holds costs latency only."""
 
@@ -156,6 +160,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.environment not in ("development", "production"):
             raise SettingsError("OVNPAY_ENVIRONMENT must be development or production")
+        if self.database_pooler not in ("", "transaction"):
+            raise SettingsError("OVNPAY_DATABASE_POOLER must be transaction, or left out")
         for name, schemes in URL_SCHEMES.items():
             if value := getattr(self, name):
                 _check_url(f"{PREFIX}{name.upper()}", value, schemes)
