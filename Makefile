@@ -23,7 +23,7 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test bench lint types audit format lock clean
+.PHONY: help up down status test bench rolling outages pooler lint types audit format lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r a b; do printf '%-14s %s\n' "$$a" "$$b"; done
@@ -38,10 +38,19 @@ status: $(RUNTIME) ## show what runs, and whether it is ready
 	@exec $(BIN)/ovnpay status $(ARGS)
 
 test: $(DEV) ## run the tests, two files at a time (all but chaos and benchmarks, which take long)
-	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/chaos --ignore=tests/benchmarks $(ARGS)
+	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/chaos --ignore=tests/benchmarks --ignore=tests/pooler $(ARGS)
 
 bench: $(BENCH) ## measure how fast it is, beside yardsticks (ARGS=--list says what there is)
 	@exec $(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(PROFILE),--profile) $(ARGS)
+
+rolling: $(DEV) ## restart every process ten times under load, and print what clients noticed
+	@OVNPAY_TEST_ROUNDS=10 exec $(BIN)/python -m pytest tests/acceptance/test_rolling_restart.py $(ARGS)
+
+outages: $(DEV) ## take Redis away for a minute, then Postgres, then room on its disk (the last needs root)
+	@OVNPAY_TEST_OUTAGE_SECONDS=60 exec $(BIN)/python -m pytest tests/acceptance/test_outages.py $(ARGS)
+
+pooler: $(DEV) ## run the system behind PgBouncer in transaction mode (needs pgbouncer: apt install pgbouncer)
+	@exec $(BIN)/python -m pytest tests/pooler $(ARGS)
 
 lint: $(DEV) ## check style and format
 	@$(BIN)/ruff check .

@@ -81,6 +81,7 @@ class RateLimits:
         self._local: dict[int, Throttled] = {}
         self._pepper = settings.key_pepper
         self._rest_until = 0.0
+        self._is_away = False
         self._free = asyncio.Semaphore(REDIS_CONNECTIONS_MAX)
         self._waiting: defaultdict[_Caller, list[asyncio.Future[Taken]]] = defaultdict(list)
         """Whose requests wait for the next question about him."""
@@ -178,11 +179,16 @@ class RateLimits:
         """Asks Redis, for all gateways; or this gateway's own memory, while Redis is away."""
         async with self._free:
             if time.monotonic() >= self._rest_until:
+                if self._is_away:  # one asks whether it is back; the others don't wait with him
+                    self._rest_until = time.monotonic() + REDIS_SECONDS_MAX + REST_SECONDS
                 try:
-                    return await question(_throttled(self._shared, limit, self._redis))
+                    answer = await question(_throttled(self._shared, limit, self._redis))
+                    self._is_away, self._rest_until = False, 0.0
+                    return answer
                 except (RedisError, BaseThrottledError, OSError) as error:
-                    if time.monotonic() >= self._rest_until:
+                    if not self._is_away:
                         logger.warning("rate_limits.local", why=repr(error), cause=repr(error.__cause__))
+                    self._is_away = True
                     self._rest_until = time.monotonic() + REST_SECONDS
         LOCAL.inc()
         return await question(_throttled(self._local, limit, self._memory))

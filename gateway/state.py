@@ -144,6 +144,8 @@ class Services:
 
 
 SERVICES: Final = web.AppKey("services", Services)
+STOPPING: Final = web.AppKey("stopping", asyncio.Event)
+"""Set when the process begins to drain: who waits for something to happen answers now."""
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 CREDENTIAL: Final = web.RequestKey("credential", Credential)

@@ -42,6 +42,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The same database as the owner of its tables, for `ovnpay migrate` and `ovnpay bootstrap` alone; left out:
     `database_url`, and then the services own the tables too."""
 
+    database_pooler: str = ""
+    """`transaction` where `database_url` is a PgBouncer in transaction mode; `migration_database_url` then is
+    PostgreSQL itself. A service that starts says what the role has to be told (`ALTER ROLE ... SET ...`)."""
+
     redis_url: str
     """Redis or Valkey for the doorbells, as `redis://host:port/0`. Losing what it holds costs latency only."""
 
@@ -92,6 +96,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     gateway_host: str = "127.0.0.1"
     gateway_port: int = 8080
+    gateway_processes: int = 1
+    """Processes that serve on one socket; `ovnpay gateway --processes` sets it."""
+
     gateway_metrics_port: int = 9101
     workers_metrics_port: int = 9102
     workers_threads: int = 6
@@ -100,7 +107,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     scheduler_metrics_port: int = 9103
 
     database_pool_size: int = 10
-    """Connections for each process at the most."""
+    """Connections of each gateway process at the most. A worker process has one for each thread and one more, a
+    scheduler four."""
 
     rate_limit_per_minute: int = 100
     """Requests a minute for each API key that has no limit of its own, and for each signed-in user; twice as many may
@@ -152,6 +160,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.environment not in ("development", "production"):
             raise SettingsError("OVNPAY_ENVIRONMENT must be development or production")
+        if self.database_pooler not in ("", "transaction"):
+            raise SettingsError("OVNPAY_DATABASE_POOLER must be transaction, or left out")
         for name, schemes in URL_SCHEMES.items():
             if value := getattr(self, name):
                 _check_url(f"{PREFIX}{name.upper()}", value, schemes)

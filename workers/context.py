@@ -74,13 +74,16 @@ class Context:
         self.engine.dispose()
 
 
+OTHER_THREADS = 1
+"""Those that use the database beside the actors': the deliverer's."""
+
 _current: Context | None = None
 
 
 def open_context(settings: Settings, clock: Clock | None = None) -> Context:
     """Makes this process's context."""
     global _current
-    engine = engine_for(settings, "workers")
+    engine = engine_for(settings, "workers", pool_size=settings.workers_threads + OTHER_THREADS)
     _current = Context(
         settings=settings,
         engine=engine,
