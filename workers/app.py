@@ -9,6 +9,7 @@ from dramatiq.middleware import Middleware
 
 from shared import log, startup
 from shared.broker import Bell, DoorbellBroker, broker_for
+from shared.crash_points import crash_point
 from shared.settings import Settings, load
 from workers.context import Context, current, open_context
 
@@ -48,6 +49,7 @@ def declare(bell: Bell, work: Callable[[Context, list[uuid.UUID]], None]) -> Non
 
     def perform(texts: list[str]) -> None:
         work(current(), [uuid.UUID(hex=text) for text in texts])
+        crash_point("message.before_ack")
 
     perform.__doc__ = work.__doc__
     dramatiq.actor(actor_name=bell.actor, queue_name=bell.queue, priority=bell.priority)(perform)
