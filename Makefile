@@ -22,8 +22,10 @@ $(shell rm -f $(RUNTIME) $(DEV) $(BENCH) $(BIN)/python)
 endif
 endif
 
+EXAMPLES ?= 500
+
 .DEFAULT_GOAL := help
-.PHONY: help up down status test bench rolling outages pooler lint types audit format lock clean
+.PHONY: help up down status test model bench rolling outages pooler lint types audit format lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r a b; do printf '%-14s %s\n' "$$a" "$$b"; done
@@ -39,6 +41,10 @@ status: $(RUNTIME) ## show what runs, and whether it is ready
 
 test: $(DEV) ## run the tests, two files at a time (all but chaos and benchmarks, which take long)
 	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/chaos --ignore=tests/benchmarks --ignore=tests/pooler $(ARGS)
+
+model: $(DEV) ## try the domain against its model with other examples each time (EXAMPLES=500, ARGS=--hypothesis-seed=…)
+	@OVNPAY_TEST_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/integration/test_model.py -k says $(ARGS)
+
 
 bench: $(BENCH) ## measure how fast it is, beside yardsticks (ARGS=--list says what there is)
 	@exec $(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(PROFILE),--profile) $(ARGS)

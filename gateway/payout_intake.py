@@ -23,6 +23,7 @@ from shared import audit, broker, idempotency, ledger
 from shared.audit import Actor
 from shared.broker import Doorbell
 from shared.clock import Clock
+from shared.crash_points import crash_point
 from shared.errors import Refusal
 from shared.idempotency import Reused, Stored
 from shared.ids import PAYOUT, show
@@ -129,7 +130,9 @@ class PayoutIntake:
             logger.exception("intake.split", requests=len(requests))
             middle = len(requests) // 2
             return [*self._half(requests[:middle]), *self._half(requests[middle:])]
+        crash_point("accept.after_commit")
         self._ring(accepted)
+        crash_point("accept.after_ring")
         return answers
 
     def _half(self, requests: Sequence[PayoutRequest]) -> list[Answered]:
@@ -177,6 +180,7 @@ class PayoutIntake:
                 else shaped.get(place) or self._repeated(request, stored, now)
                 for place, request in enumerate(requests)
             ]
+            crash_point("accept.before_commit")
         return made, [outcome for outcome in outcomes if isinstance(outcome, PayoutRow)]
 
     @staticmethod

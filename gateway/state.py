@@ -20,6 +20,7 @@ from gateway.refused_webhooks import RefusedWebhooks
 from gateway.webhook_intake import WebhookIntake
 from shared.broker import Doorbell
 from shared.clock import Clock
+from shared.crash_points import crash_point
 from shared.keys import Credential
 from shared.passwords import check_password
 from shared.sandbox.scenarios import Scenario
@@ -101,7 +102,10 @@ class Services:
 
         def run() -> Result:
             with self.engine.begin() as connection:
-                return work(connection)
+                result = work(connection)
+                crash_point("change.before_commit")
+            crash_point("change.after_commit")
+            return result
 
         return await self._threaded(run)
 

@@ -11,6 +11,7 @@ from shared import due, idempotency, sessions
 from shared.analytics import fold
 from shared.broker import Doorbell
 from shared.clock import Clock
+from shared.crash_points import crash_point
 from shared.ledger.reading import breaks
 from shared.models.webhooks import EndpointStatus
 from shared.settings import Settings
@@ -79,7 +80,9 @@ class Jobs:
             with self.engine.begin() as connection:
                 ids = due.claim(connection, kind, limit=self.rows_a_claim, again_seconds=again_seconds)
             if ids:
+                crash_point("tick.after_claim")
                 self.doorbell.ring(kind.bell, ids)
+                crash_point("tick.after_ring")
                 RUNG.labels(kind.name).inc(len(ids))
             if len(ids) < self.rows_a_claim:
                 break

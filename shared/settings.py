@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from shared import crash_points
 from shared.production import refusals
 
 PREFIX = "OVNPAY_"
@@ -142,6 +143,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     doorbell_copies: int = 1
     """How often each doorbell message is sent; tests set 2 to prove that nothing depends on hearing it once."""
 
+    crash_at: str = ""
+    """Where this process is to die, for tests: a name of `shared/crash_points.py`, with `:2` the second time it comes
+    there. Production refuses it."""
+
     log_format: str = "auto"
     """`json`, `console`, or `auto`: console on a terminal."""
 
@@ -158,6 +163,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 "OVNPAY_LEASE_SECONDS must be longer than OVNPAY_PAYSTREAM_TIMEOUT_SECONDS, "
                 "or a call under way would be made a second time"
             )
+        if self.crash_at:
+            try:
+                crash_points.read(self.crash_at)
+            except crash_points.CrashPointError as error:
+                raise SettingsError(str(error)) from None
         if self.environment not in ("development", "production"):
             raise SettingsError("OVNPAY_ENVIRONMENT must be development or production")
         if self.database_pooler not in ("", "transaction"):

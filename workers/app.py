@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from shared import log, startup
 from shared.broker import Bell, DoorbellBroker, broker_for
+from shared.crash_points import crash_point
 from shared.settings import Settings, load
 from workers.context import Context, current, open_context
 
@@ -73,6 +74,7 @@ def declare(bell: Bell, work: Callable[[Context, list[uuid.UUID]], None]) -> Non
 
     def perform(texts: list[str]) -> None:
         work(current(), [uuid.UUID(hex=text) for text in texts])
+        crash_point("message.before_ack")
 
     perform.__doc__ = work.__doc__
     dramatiq.actor(actor_name=bell.actor, queue_name=bell.queue, priority=bell.priority)(perform)

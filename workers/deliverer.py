@@ -16,6 +16,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from shared.clock import Clock
+from shared.crash_points import crash_point
 from shared.models.webhooks import Pace
 from shared.settings import Settings
 from shared.webhooks.attempts import Attempt, claim, hand_back
@@ -109,6 +110,7 @@ class Deliverer:
             self._under_way.pop(attempt.held_as, None)
             count(attempt, reply, now)
         if done:
+            crash_point("deliver.after_call")
             with self._engine.begin() as connection:
                 paused = record(connection, done, now)
             for one in paused:
@@ -116,11 +118,13 @@ class Deliverer:
         wanted = woken | {attempt.endpoint_id for attempt, _ in done}
         if self._closing or not wanted:
             return
+        crash_point("deliver.before_claim")
         room = max(UNDER_WAY_MAX - len(self._under_way), 0)
         free = {pace: min(slots, room) for pace, slots in self._free.items()}
         with self._engine.begin() as connection:
             taken = claim(connection, wanted, self._clock.now(), free=free, lease_seconds=self._lease_seconds)
         for attempt in taken:
+            crash_point("deliver.before_call")
             self._under_way[attempt.held_as] = attempt
             self._free[attempt.pace] -= 1
             self._in_lane.add(attempt.held_as)

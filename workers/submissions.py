@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import structlog
 
 from shared import broker
+from shared.crash_points import crash_point
 from shared.ids import SUBMISSION, show
 from shared.payouts import answers, lookup, submit
 from shared.payouts.submit import Held
@@ -31,6 +32,7 @@ def send_instant_submissions(context: Context, submission_ids: list[uuid.UUID]) 
 def _send(context: Context, submission_ids: Sequence[uuid.UUID], bell: broker.Bell) -> None:
     mine, others = context.split_off(submission_ids)
     context.doorbell.ring(bell, others)
+    crash_point("send.after_passing_on")
     with context.engine.begin() as connection:
         held = submit.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
     send_held(context, held)
@@ -42,11 +44,16 @@ def send_held(context: Context, held: Sequence[Held]) -> None:
     settings = context.settings
     fresh_seconds = settings.paystream_key_lifetime_seconds - settings.lease_seconds - MARGIN_SECONDS
     fresh = [one for one in held if one.sent_for_seconds < fresh_seconds]
+    crash_point("send.before_call")
     for place, outcome in context.paystream.call_each([one.call() for one in fresh]):
+        crash_point("send.after_call")
         _record(context, fresh[place], outcome)
     for one in held:
         if one not in fresh:
-            _record(context, one, lookup.find(context.paystream, one))
+            crash_point("lookup.before_call")
+            found = lookup.find(context.paystream, one)
+            crash_point("lookup.after_call")
+            _record(context, one, found)
 
 
 def _record(context: Context, one: Held, outcome: Outcome | None) -> None:
@@ -59,9 +66,11 @@ def _record(context: Context, one: Held, outcome: Outcome | None) -> None:
             recorded = answers.record(
                 connection, one, outcome, context.clock.now(), poll_after=context.poll_after(one.rail)
             )
+            crash_point("send.before_commit")
     except Exception:
         logger.exception("submission.not_recorded", submission=show(SUBMISSION, one.id))
         return
+    crash_point("send.after_commit")
     context.doorbell.ring(broker.SEND_SUBMISSIONS, recorded.submissions)
     context.doorbell.ring(broker.APPLY_PROVIDER_EVENTS, recorded.events)
 

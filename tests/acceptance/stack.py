@@ -15,7 +15,7 @@ from tests.acceptance.asking import call, until
 
 _READY_SECONDS = 60
 _STOPPED_SECONDS = 30
-_ANY_FREE_PORT = {
+ANY_FREE_PORT = {
     f"{name}_PORT": "0"
     for name in (
         "OVNPAY_GATEWAY",
@@ -28,7 +28,7 @@ _ANY_FREE_PORT = {
     )
 }
 # Tests ask as fast as they can; the one of the rate limit sets its own.
-_NO_HURRY = {"OVNPAY_RATE_LIMIT_PER_MINUTE": "1000000", "OVNPAY_SIGN_IN_FAILURES_PER_MINUTE": "1000000"}
+NO_HURRY = {"OVNPAY_RATE_LIMIT_PER_MINUTE": "1000000", "OVNPAY_SIGN_IN_FAILURES_PER_MINUTE": "1000000"}
 
 
 class Stack:
@@ -60,7 +60,7 @@ def running_stack(home: Path, **settings: str) -> Iterator[Stack]:
     Raises AssertionError if it doesn't become ready, doesn't stop at Ctrl-C, or leaves a process behind.
     """
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OVNPAY_", "PAYSTREAM_SIM_"))}
-    environment = clean | _ANY_FREE_PORT | _NO_HURRY | settings | {"OVNPAY_HOME": str(home)}
+    environment = clean | ANY_FREE_PORT | NO_HURRY | settings | {"OVNPAY_HOME": str(home)}
     project = Path(__file__).resolve().parents[2]
     stack = Stack(home)
     with (home / "up.out").open("wb") as output:

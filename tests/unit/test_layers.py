@@ -25,6 +25,7 @@ BASE = (
     "db",
     "settings",
     "production",
+    "crash_points",
     "masking",
     "ids",
     "clock",
