@@ -11,7 +11,7 @@ from shared import due, idempotency, sessions
 from shared.analytics import fold
 from shared.broker import Doorbell
 from shared.clock import Clock
-from shared.ledger.reading import breaks
+from shared.invariants import LAWS, prove
 from shared.models.webhooks import EndpointStatus
 from shared.settings import Settings
 from shared.webhooks import deliveries
@@ -115,13 +115,10 @@ class Jobs:
                 ENDPOINTS.labels(status).set(count)
 
     def prove_ledger(self) -> None:
-        """Checks the laws of the ledger over everything, at one moment."""
-        engine = self.engine.execution_options(isolation_level="REPEATABLE READ")
-        with engine.connect() as connection, connection.begin():
-            connection.execute(sa.text("SET LOCAL statement_timeout = '30min'"))
-            found = breaks(connection)
+        """Proves all invariants."""
+        found = [one for proof in prove(self.engine, LAWS) for one in proof.breaks]
         for broken in found:
-            logger.error("ledger.broken", wallet=str(broken.wallet_id), what=broken.explanation)
+            logger.error("invariant.broken", wallet=str(broken.wallet_id), what=broken.explanation)
         LEDGER_BREAKS.set(len(found))
         LEDGER_PROVED.set_to_current_time()
 

@@ -94,11 +94,26 @@ def bootstrap(
 
 
 @app.command(rich_help_panel=INSTALLATION)
-def verify() -> None:
-    """Prove the ledger: exit 1 and a plain explanation if any wallet breaks one of its laws."""
-    from shared.cli.database import verify
+def verify(
+    invariant: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this invariant; may be given several times.")
+    ] = None,
+    organization: Annotated[str | None, typer.Option(help="Only the wallets of this organization.")] = None,
+    freeze: Annotated[
+        bool, typer.Option("--freeze/--no-freeze", help="Whether a break stops the wallet's outgoing money.")
+    ] = True,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+) -> None:
+    """Prove every invariant of the money: exit 1 and a plain explanation if one is broken.
 
-    verify()
+    Everything is looked at, while the system works, in portions that each see one moment; `--json` has one entry for
+    each invariant with its `breaks`. A break freezes the outgoing money of the wallet that it is about, or of all where
+    nobody can say which: nothing more leaves for Paystream until `ovnpay wallet unfreeze --reason ...`. Exit codes:
+    0 all hold, 1 one is broken, 2 nothing was proved.
+    """
+    from shared.cli.verify import verify
+
+    verify(invariant or [], organization, as_json=json, freeze=freeze)
 
 
 @users.command("create")

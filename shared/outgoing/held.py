@@ -1,0 +1,29 @@
+"""Is this held? The condition that every statement asks which sends money, or rings for what would.
+
+The decisive one is `shared.payouts.submit.claim`: who holds a submission may send it, and must begin that within a
+second. So a hold is heard within a second of its commit, wherever a payout is by then.
+"""
+
+from typing import Final
+
+
+def held(wallet: str, rail: str) -> str:
+    """The SQL condition that an active hold covers the wallet and the rail in these columns. One row in a table of a
+    few, so it costs nothing where nothing is held."""
+    return f"EXISTS (SELECT FROM outgoing_holds AS hold WHERE hold.lifted_at IS NULL AND {_covers(wallet, rail)})"
+
+
+def free_since(wallet: str, rail: str) -> str:
+    """The SQL expression for since when no hold covers them: now where one does, null where none ever did."""
+    return (
+        "(SELECT max(coalesce(hold.lifted_at, clock_timestamp())) FROM outgoing_holds AS hold "
+        f"WHERE {_covers(wallet, rail)})"
+    )
+
+
+def _covers(wallet: str, rail: str) -> str:
+    return f"(hold.wallet_id IS NULL OR hold.wallet_id = {wallet}) AND (hold.rail IS NULL OR hold.rail = {rail})"
+
+
+AGAIN_SECONDS: Final = 300.0
+"""How long what is due and held is left alone: the tick does not spin. Lifting makes it due at once."""
