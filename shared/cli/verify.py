@@ -9,9 +9,12 @@ import sqlalchemy as sa
 
 from shared import invariants
 from shared.cli.database import database
+from shared.cli.outgoing import command_for
 from shared.clock import SystemClock
 from shared.ids import WALLET, show
 from shared.invariants import BY_NAME, LAWS, Break, Proof
+from shared.invariants.proving import moment
+from shared.invariants.turns import record_whole
 from shared.organizations import by_name
 from shared.outgoing import holds
 
@@ -28,12 +31,16 @@ def verify(names: Sequence[str], organization: str | None, *, as_json: bool, fre
     laws = [BY_NAME[name] for name in dict.fromkeys(names)] or list(LAWS)
     with database() as (_, engine):
         wallets = None if organization is None else _wallets(engine, organization)
+        with engine.connect() as connection:
+            began = moment(connection)
         proofs = invariants.prove(engine, laws, wallets, _progress())
         found = [one for proof in proofs for one in proof.breaks]
         frozen: list[holds.Scope] = []
-        if freeze and found:
+        if freeze:
             with engine.begin() as connection:
                 frozen = holds.freeze(connection, found, SystemClock().now())
+                for proof in proofs if wallets is None else ():
+                    record_whole(connection, proof, began)
         owners = _owners(engine, {one.wallet_id for one in found if one.wallet_id})
     if as_json:
         print(json.dumps(_as_json(proofs, frozen, owners)))
@@ -115,4 +122,5 @@ def _tell(proofs: Sequence[Proof], frozen: Sequence[holds.Scope], owners: dict[u
             print(f"  and {len(proof.breaks) - SHOWN_MOST} more: --json has them", file=sys.stderr)
     for scope in frozen:
         whose = owners.get(scope.wallet_id, "every wallet")
-        print(f"\nFrozen: nothing leaves {whose} until `ovnpay wallet unfreeze --reason ...`", file=sys.stderr)
+        print(f"\nFrozen: nothing leaves {whose} for Paystream. Once it is mended:", file=sys.stderr)
+        print(f"  {command_for(scope, owners.get(scope.wallet_id))}", file=sys.stderr)

@@ -79,7 +79,7 @@ BATCHES: Final = Subject(
     """,
 )
 EVENTS: Final = Subject(
-    "events", 20_000, "customer_events", "wallet_id", "SELECT id FROM customer_events WHERE id >= :since_id"
+    "events", 50_000, "customer_events", "wallet_id", "SELECT id FROM customer_events WHERE id >= :since_id"
 )
 
 
@@ -117,7 +117,7 @@ class _Keys(Subject):
             yield keys
 
 
-KEYS: Final = _Keys("keys", 2_000, "idempotency_keys", "wallet_id", "")
+KEYS: Final = _Keys("keys", 5_000, "idempotency_keys", "wallet_id", "")
 
 
 class _Everything(Subject):

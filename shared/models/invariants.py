@@ -21,9 +21,9 @@ class InvariantProof(Due, Base):
     duration_seconds: Mapped[float | None] = mapped_column(sa.Double())
     """How long that took."""
     checked: Mapped[int] = mapped_column(server_default="0")
-    """How many rows it was about."""
+    """How many rows it was about: those changed, and those whose turn it was."""
     breaks: Mapped[int] = mapped_column(server_default="0")
-    """How many breaks it found; of each part of its work at most a hundred are counted."""
+    """How many breaks there are, by the last whole turn or since; of each portion at most a hundred are counted."""
     example: Mapped[str | None]
     """The first of them, as a sentence; null: none."""
     turn_after: Mapped[str | None]
@@ -33,4 +33,6 @@ class InvariantProof(Due, Base):
     turned_at: Mapped[datetime | None]
     """When the last turn through all rows came to its end."""
     turn_breaks: Mapped[int] = mapped_column(server_default="0")
-    """How many breaks this turn has found so far."""
+    """The most breaks that a proof of this turn has found so far."""
+    turned_breaks: Mapped[int] = mapped_column(server_default="0")
+    """The same of the last whole turn."""

@@ -1,10 +1,18 @@
 """Is this held? The condition that every statement asks which sends money, or rings for what would.
 
-The decisive one is `shared.payouts.submit.claim`: who holds a submission may send it, and must begin that within a
-second. So a hold is heard within a second of its commit, wherever a payout is by then.
+The decisive one is `shared.payouts.submit.claim`: who holds a submission may send it. Where its turn comes more than a
+second later, the client looks again. So a hold is heard within a second of its commit, wherever a payout is by then.
 """
 
+import uuid
 from typing import Final
+
+import sqlalchemy as sa
+
+from shared.models.payouts import Rail
+
+HEARD_WITHIN_SECONDS: Final = 1.0
+"""How long after it was claimed a submission may set out without looking once more whether its money is held."""
 
 
 def held(wallet: str, rail: str) -> str:
@@ -13,12 +21,25 @@ def held(wallet: str, rail: str) -> str:
     return f"EXISTS (SELECT FROM outgoing_holds AS hold WHERE hold.lifted_at IS NULL AND {_covers(wallet, rail)})"
 
 
+def kind_of_hold(wallet: str, rail: str) -> str:
+    """The SQL expression for the kind of the hold that covers them, the gravest; null: none does."""
+    return (
+        f"(SELECT min(hold.kind) FROM outgoing_holds AS hold WHERE hold.lifted_at IS NULL AND {_covers(wallet, rail)})"
+    )
+
+
 def free_since(wallet: str, rail: str) -> str:
     """The SQL expression for since when no hold covers them: now where one does, null where none ever did."""
     return (
         "(SELECT max(coalesce(hold.lifted_at, clock_timestamp())) FROM outgoing_holds AS hold "
         f"WHERE {_covers(wallet, rail)})"
     )
+
+
+def is_held(connection: sa.Connection, wallet_id: uuid.UUID, rail: Rail) -> bool:
+    """Whether an active hold covers the wallet and the rail."""
+    statement = sa.text(f"SELECT {held('CAST(:wallet_id AS uuid)', 'CAST(:rail AS text)')}")
+    return bool(connection.scalar(statement, {"wallet_id": wallet_id, "rail": rail.value}))
 
 
 def _covers(wallet: str, rail: str) -> str:

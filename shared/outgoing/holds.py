@@ -125,7 +125,10 @@ def _due_again(connection: sa.Connection, scope: Scope) -> None:
         conditions.append("wallet_id = :wallet_id")
     if scope.rail:
         conditions.append("rail = :rail")
-    for table, waits in (("payouts", "status = 'queued'"), ("submissions", "status = 'prepared'")):
+    for table, waits in (
+        ("payouts", "status = 'queued'"),
+        ("submissions", "status IN ('prepared', 'unknown') AND lease_token IS NULL"),
+    ):
         connection.execute(
             sa.text(f"""
                 UPDATE {table} SET next_action_at = clock_timestamp() WHERE id IN (

@@ -53,6 +53,7 @@ def upgrade() -> None:
         sa.Column("turn_began_at", moment, nullable=True),
         sa.Column("turned_at", moment, nullable=True),
         sa.Column("turn_breaks", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("turned_breaks", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("next_action_at", moment, nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_invariant_proofs")),
