@@ -10,6 +10,7 @@ from shared.models.ledger import Account, ListCount, Price, Topup, Transfer
 from shared.models.organizations import ApiKey, Organization, Session, User, Wallet
 from shared.models.payouts import Payout, PayoutTransition
 from shared.models.provider import ProviderCalls, ProviderLimit
+from shared.models.reconciliation import Installation, PayoutResolution, ReconciliationCase, ReconciliationRun
 from shared.models.submissions import Submission, SubmissionItem
 from shared.models.webhooks import WebhookDelivery, WebhookEndpoint
 
@@ -26,14 +27,18 @@ __all__ = [
     "CustomerEvent",
     "Driver",
     "IdempotencyKey",
+    "Installation",
     "ListCount",
     "Organization",
     "Payout",
+    "PayoutResolution",
     "PayoutTransition",
     "Price",
     "ProviderCalls",
     "ProviderEvent",
     "ProviderLimit",
+    "ReconciliationCase",
+    "ReconciliationRun",
     "Session",
     "Submission",
     "SubmissionItem",
