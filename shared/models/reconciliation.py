@@ -206,6 +206,8 @@ class Installation(Base):
     """The cluster's history: recovery to an earlier point, and a standby that takes over, begin another one."""
     database_oid: Mapped[int | None]
     """The database within the cluster."""
+    alive_at: Mapped[datetime | None]
+    """When this database was last known to be the right one, to the minute: in a copy, when that was made."""
     reconcile_only_since: Mapped[datetime | None]
     """Since when nothing leaves; null: it may."""
     reconcile_only_reason: Mapped[str | None]

@@ -16,6 +16,12 @@ SAME_LIFE: Final = (
 """Whether the row was written in this life of the server, and by the transaction that it says: a logical restore
 writes it by another."""
 
+OPEN: Final = f"NOT EXISTS (SELECT FROM installation WHERE reconcile_only_since IS NOT NULL OR ({SAME_LIFE}) IS NOT TRUE)"
+"""May money leave? The condition of every statement that takes something to send to the provider."""
+
+NOT_RECONCILE_ONLY: Final = "NOT EXISTS (SELECT FROM installation WHERE reconcile_only_since IS NOT NULL)"
+"""May a request be written down? It may while nobody has looked yet, for then it waits for that."""
+
 
 class Gate(enum.StrEnum):
     """Whether money may leave."""
@@ -39,11 +45,6 @@ def gate(connection: sa.Connection) -> Gate:
     if row[0]:
         return Gate.RECONCILE_ONLY
     return Gate.OPEN if row[1] else Gate.UNSEEN
-
-
-def money_may_leave(connection: sa.Connection) -> bool:
-    """The same as a yes or no: the condition of every claim and of every submission that is written."""
-    return gate(connection) is Gate.OPEN
 
 
 def reconcile_only(connection: sa.Connection) -> bool:

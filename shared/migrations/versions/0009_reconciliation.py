@@ -90,6 +90,7 @@ def upgrade() -> None:
         sa.Column("system_identifier", sa.Text(), nullable=True),
         sa.Column("timeline", sa.BigInteger(), nullable=True),
         sa.Column("database_oid", sa.BigInteger(), nullable=True),
+        sa.Column("alive_at", moment, nullable=True),
         sa.Column("reconcile_only_since", moment, nullable=True),
         sa.Column("reconcile_only_reason", sa.Text(), nullable=True),
         sa.Column("by_hand", sa.Boolean(), server_default=sa.text("false"), nullable=False),
