@@ -1,7 +1,10 @@
 """The jobs of the timetable. Each is safe to run in several schedulers at once."""
 
+import threading
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
 
 import sqlalchemy as sa
 import structlog
@@ -13,6 +16,11 @@ from shared.broker import Doorbell
 from shared.clock import Clock
 from shared.ledger.reading import breaks
 from shared.models.webhooks import EndpointStatus
+from shared.paystream.budget import Budget
+from shared.paystream.client import Paystream
+from shared.reconciliation import after_restore, cases, life, runs
+from shared.reconciliation.asking import NotTold, no_pause
+from shared.reconciliation.gate import Gate, gate
 from shared.settings import Settings
 from shared.webhooks import deliveries
 
@@ -31,6 +39,11 @@ LEDGER_BREAKS = Gauge("ovnpay_ledger_breaks", "Laws of the ledger that some wall
 LEDGER_PROVED = Gauge("ovnpay_ledger_proved_timestamp_seconds", "When the ledger was last proved, in Unix time.")
 FOLDED = Counter("ovnpay_analytics_folded_total", "Transfers that were folded into the sums of the analytics.")
 BEHIND = Gauge("ovnpay_analytics_wallets_behind", "Wallets whose analytics were not folded to the end in time.")
+CASES = Gauge("ovnpay_reconciliation_open_cases", "Differences that wait for a person, by kind.", ["kind"])
+RECONCILED = Gauge(
+    "ovnpay_reconciliation_last_run_timestamp_seconds", "When a comparison last ended well, in Unix time.", ["mode"]
+)
+RECONCILE_ONLY = Gauge("ovnpay_reconcile_only", "1 while no money may leave, for the database may be an older copy.")
 LAST_TICK = Gauge("ovnpay_scheduler_last_tick_timestamp_seconds", "When the tick last ended well, in Unix time.")
 
 
@@ -42,6 +55,8 @@ class Jobs:
     engine: sa.Engine
     doorbell: Doorbell
     clock: Clock
+    ending: threading.Event = field(default_factory=threading.Event)
+    """Set when the scheduler stops: what waits for the provider gives up."""
     ticked_at: float = field(default_factory=time.monotonic)
 
     messages_waiting_max = 200
@@ -56,6 +71,11 @@ class Jobs:
     """How long a round of folding begins another fold; the next round goes on from there, and leaves the database to
     the payouts in between."""
     webhooks_again_seconds = 0.5
+
+    @cached_property
+    def paystream(self) -> Paystream:
+        """The client for the questions of a comparison."""
+        return Paystream(self.settings, Budget(self.settings, self.engine))
 
     def tick(self) -> None:
         """Rings the bell for every due row, at most 10,000 of a kind; the next tick, a second later, goes on."""
@@ -113,6 +133,54 @@ class Jobs:
             statuses = {status.value: 0 for status in EndpointStatus} | {row[0]: row[1] for row in found}
             for status, count in statuses.items():
                 ENDPOINTS.labels(status).set(count)
+
+    def measure_reconciliation(self) -> None:
+        """Sets those of the comparisons."""
+        with self.engine.connect() as connection:
+            for kind, count in cases.open_counts(connection).items():
+                CASES.labels(kind).set(count)
+            for mode, ended_at in runs.last_done(connection).items():
+                RECONCILED.labels(mode).set(ended_at.timestamp())
+            RECONCILE_ONLY.set(gate(connection) is Gate.RECONCILE_ONLY)
+
+    def guard(self) -> None:
+        """Sees to it that money may leave: looks whether this is the database that it was; compares the provider's
+        record where it may not be."""
+        with self.engine.connect() as connection:
+            state = gate(connection)
+        by = runs.reconciler(self.settings, self.engine, self.paystream, self.clock, no_pause)
+        modes = runs.modes_of(self.settings)
+        if state is Gate.UNSEEN:
+            state = life.look(by, modes)
+        if state is Gate.RECONCILE_ONLY:
+            wait = timedelta(seconds=self.settings.paystream_timeout_seconds)
+            try:
+                after_restore.compare_all(
+                    by._replace(pause=self._pause), modes, wait=wait, lease_seconds=self.settings.lease_seconds
+                )
+            except NotTold as why:
+                logger.warning("installation.not_compared", why=str(why))
+
+    def note_alive(self) -> None:
+        """Notes that the database is the right one, so that a copy of it says how old it is."""
+        with self.engine.begin() as connection:
+            life.note_alive(connection, self.clock.now())
+
+    def reconcile(self) -> None:
+        """Makes yesterday's comparison with the provider's record, once, whoever does; after missed days, theirs too."""
+        by = runs.reconciler(self.settings, self.engine, self.paystream, self.clock, self._pause)
+        for mode in runs.modes_of(self.settings):
+            with self.engine.begin() as connection:
+                run = runs.claim_daily(connection, mode, self.clock.now())
+            if run is not None:
+                try:
+                    runs.carry_out(by, run)
+                except NotTold as why:
+                    logger.warning("reconciliation.failed", mode=mode, why=str(why))
+
+    def _pause(self, seconds: float) -> None:
+        if self.ending.wait(seconds):
+            raise NotTold("the scheduler stops")
 
     def prove_ledger(self) -> None:
         """Checks the laws of the ledger over everything, at one moment."""

@@ -118,9 +118,7 @@ class ReconciliationCase(Base):
             unique=True,
             postgresql_where=sa.text("closed_at IS NULL"),
         ),
-        sa.Index(
-            "ix_reconciliation_cases_payout_id", "payout_id", postgresql_where=sa.text("payout_id IS NOT NULL")
-        ),
+        sa.Index("ix_reconciliation_cases_payout_id", "payout_id", postgresql_where=sa.text("payout_id IS NOT NULL")),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)

@@ -27,7 +27,6 @@ from shared.reconciliation import cases, life, runs
 from shared.reconciliation.asking import NotTold
 from shared.reconciliation.cases import Difference
 from shared.reconciliation.doubles import hold_doubles
-from shared.reconciliation.gate import Gate, gate
 from shared.reconciliation.marks import Theirs
 from shared.reconciliation.runs import Reconciler
 
@@ -63,9 +62,7 @@ def _compare_all(by: Reconciler, modes: Collection[str], wait: timedelta, lease_
             return True
         if now < row.reconcile_only_since + wait:
             return False
-        began = [
-            runs.begin(connection, mode, row.compare_since, now, RunCause.RESTORE, now) for mode in sorted(modes)
-        ]
+        began = [runs.begin(connection, mode, row.compare_since, now, RunCause.RESTORE, now) for mode in sorted(modes)]
     theirs: dict[uuid.UUID, list[Theirs]] = {}
 
     def note(page: Sequence[Theirs]) -> None:
@@ -133,12 +130,9 @@ def _look_up(
         for submission_id in ids:
             with by.engine.begin() as connection:
                 taken = claim(connection, [submission_id], lease_seconds=lease_seconds, to_look_up=True)
-            for held in taken:
-                _settle(by, held, theirs)
-        if len(taken) == 0:
-            with by.engine.connect() as connection:
-                if gate(connection) is not Gate.RECONCILE_ONLY:
-                    raise NotTold("reconcile-only has ended meanwhile")
+            if not taken:  # its lease, of before the copy, is not over
+                raise NotTold(f"{show(SUBMISSION, submission_id)} is held by somebody still")
+            _settle(by, taken[0], theirs)
         last = ids[-1]
 
 

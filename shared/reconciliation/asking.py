@@ -27,6 +27,11 @@ Pause = Callable[[float], None]
 """Waits so many seconds; may raise to give up."""
 
 
+def no_pause(seconds: float) -> None:
+    """Does not wait: whoever can't wait asks later."""
+    raise NotTold(f"Paystream takes no question for {seconds:.0f} s")
+
+
 def ask(paystream: Paystream, call: Call, pause: Pause) -> Outcome:
     """Asks one question, and waits for room where there is none.
 

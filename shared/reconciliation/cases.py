@@ -172,7 +172,9 @@ def close(connection: sa.Connection, case_id: uuid.UUID, person: str, reason: st
     if row.closed_at is not None:
         raise Conflict("That case is closed already")
     connection.execute(
-        sa.text("UPDATE reconciliation_cases SET closed_at = :now, closed_by = :by, closed_reason = :why WHERE id = :id"),
+        sa.text(
+            "UPDATE reconciliation_cases SET closed_at = :now, closed_by = :by, closed_reason = :why WHERE id = :id"
+        ),
         {"id": case_id, "now": now, "by": person, "why": reason},
     )
     if row.organization_id is not None:

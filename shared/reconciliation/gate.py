@@ -16,7 +16,9 @@ SAME_LIFE: Final = (
 """Whether the row was written in this life of the server, and by the transaction that it says: a logical restore
 writes it by another."""
 
-OPEN: Final = f"NOT EXISTS (SELECT FROM installation WHERE reconcile_only_since IS NOT NULL OR ({SAME_LIFE}) IS NOT TRUE)"
+OPEN: Final = (
+    f"NOT EXISTS (SELECT FROM installation WHERE reconcile_only_since IS NOT NULL OR ({SAME_LIFE}) IS NOT TRUE)"
+)
 """May money leave? The condition of every statement that takes something to send to the provider."""
 
 NOT_RECONCILE_ONLY: Final = "NOT EXISTS (SELECT FROM installation WHERE reconcile_only_since IS NOT NULL)"

@@ -44,10 +44,6 @@ _IDENTITY: Final = """
 """
 
 
-def _never(seconds: float) -> None:
-    raise NotTold(f"it takes no questions for {seconds:.0f} s")
-
-
 def begin(engine: sa.Engine) -> None:
     """Makes the row of a database that has none yet; from then on nothing leaves before somebody has looked."""
     with engine.begin() as connection:
@@ -101,7 +97,7 @@ def look(by: Reconciler, modes: Collection[str]) -> Gate:
 def _another(connection: sa.Connection) -> str | None:
     """Why the server's word says that this is another database than the row was written in."""
     row = connection.execute(
-        sa.text(f"""
+        sa.text("""
             SELECT server_started_at IS NOT NULL AS was_seen, system_identifier, timeline, database_oid,
                    CAST(CAST(xmin AS text) AS bigint) = written_by % 4294967296 AS own
             FROM installation
@@ -123,7 +119,7 @@ def _another(connection: sa.Connection) -> str | None:
 
 def _forgotten(by: Reconciler, mode: str) -> Iterable[Theirs]:
     """Those of the provider's newest payments that carry our ids, and that we have no record of."""
-    payments = [one for one in asking.newest(by.paystream, mode, _never) if one.payout_id and one.moves_money]
+    payments = [one for one in asking.newest(by.paystream, mode, by.pause) if one.payout_id and one.moves_money]
     with by.engine.connect() as connection:
         known = set(
             connection.scalars(
@@ -187,9 +183,7 @@ def compared(connection: sa.Connection, now: datetime) -> bool:
         vouch(connection, now)
         logger.warning("installation.money_may_leave", why="Paystream's record was compared")
         return True
-    connection.execute(
-        sa.text(f"UPDATE installation SET compared_at = :now, written_by = {_WRITTEN}"), {"now": now}
-    )
+    connection.execute(sa.text(f"UPDATE installation SET compared_at = :now, written_by = {_WRITTEN}"), {"now": now})
     return False
 
 

@@ -10,13 +10,15 @@ import structlog
 
 from shared.clock import Clock
 from shared.ids import new_id
+from shared.models.organizations import Mode
 from shared.models.reconciliation import CaseKind, RunCause
 from shared.paystream.client import Paystream
 from shared.reconciliation import asking, cases, compare
-from shared.reconciliation.asking import NotTold, Pause
+from shared.reconciliation.asking import Pause
 from shared.reconciliation.cases import Difference
 from shared.reconciliation.compare import Graces
 from shared.reconciliation.marks import Theirs
+from shared.settings import Settings
 
 logger = structlog.get_logger(__name__)
 
@@ -63,6 +65,17 @@ class Reconciler(NamedTuple):
     """Waits for room among the provider's calls; may raise to give up."""
 
 
+def reconciler(settings: Settings, engine: sa.Engine, paystream: Paystream, clock: Clock, pause: Pause) -> Reconciler:
+    """What a run needs, by the installation's settings."""
+    return Reconciler(engine, paystream, clock, compare.graces(settings), pause)
+
+
+def modes_of(settings: Settings) -> list[str]:
+    """The modes in which we can ask the provider: those whose key is set."""
+    keys = {Mode.SANDBOX.value: settings.paystream_test_key, Mode.PRODUCTION.value: settings.paystream_live_key}
+    return [mode for mode, key in keys.items() if key]
+
+
 def window(day: date, last_done: date | None) -> tuple[datetime, datetime]:
     """The daily window: the day, those before it that were missed, and the days before that which may still settle."""
     first = min(day, last_done + timedelta(days=1)) if last_done else day
@@ -102,6 +115,14 @@ def claim_daily(connection: sa.Connection, mode: str, now: datetime) -> Run | No
         return None
     since, until = window(day, state.done)
     return _insert(connection, mode, since, until, RunCause.DAILY, day, now)
+
+
+def last_done(connection: sa.Connection) -> dict[str, datetime]:
+    """When the last run ended well, by mode."""
+    rows = connection.execute(
+        sa.text("SELECT mode, max(ended_at) AS at FROM reconciliation_runs WHERE status = 'done' GROUP BY mode")
+    )
+    return {row.mode: row.at for row in rows}
 
 
 def give_up_silent(connection: sa.Connection, now: datetime) -> None:
@@ -302,6 +323,3 @@ def _end(
             "error": error,
         },
     )
-
-
-__all__ = ["NotTold", "Reconciler", "Report", "Run", "begin", "carry_out", "claim_daily", "window"]
