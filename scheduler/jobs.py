@@ -167,7 +167,7 @@ class Jobs:
             life.note_alive(connection, self.clock.now())
 
     def reconcile(self) -> None:
-        """Makes yesterday's comparison with the provider's record, once, whoever does; after missed days, theirs too."""
+        """Makes yesterday's comparison with the provider's record, once, whoever does; missed days are made up for."""
         by = runs.reconciler(self.settings, self.engine, self.paystream, self.clock, self._pause)
         for mode in runs.modes_of(self.settings):
             with self.engine.begin() as connection:

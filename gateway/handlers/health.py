@@ -21,8 +21,8 @@ DATABASE_SECONDS_MAX = 3.0
 async def health(request: web.Request) -> web.Response:
     """Says whether the gateway can serve: 200 while the database answers, 503 otherwise.
 
-    With `outgoing: reconcile-only` no payment leaves, and requests for payments are refused: our record is being compared
-    with Paystream's.
+    With `outgoing: reconcile-only` no payment leaves, and requests for payments are refused: our record is being
+    compared with Paystream's.
     """
     services = request.app[SERVICES]
     try:

@@ -197,7 +197,7 @@ class Installation(Base):
     server_started_at: Mapped[datetime | None]
     """The start of the server's life for which the provider's record was last looked at; null: not yet."""
     written_by: Mapped[int]
-    """The transaction that wrote this row, as its `xmin` says too; a row that was copied in from a dump says another."""
+    """The transaction that wrote this row, as its `xmin` says too; a row that came out of a dump says another."""
     system_identifier: Mapped[str | None]
     """The cluster, as PostgreSQL names it."""
     timeline: Mapped[int | None]

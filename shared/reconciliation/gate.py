@@ -2,7 +2,7 @@
 
 It may not in reconcile-only, which lasts until the provider's record was compared; nor while nobody has looked whether
 this is the database that it was: its server has started again, or the row was copied in from a dump. The first is a
-decision that is written down, the second is seen at once, by whoever asks, whatever was restored under running processes.
+decision that is written down; the second is seen at once by whoever asks, whatever was restored under running processes.
 """
 
 import enum

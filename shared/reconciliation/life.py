@@ -216,8 +216,8 @@ def switch_off(connection: sa.Connection, person: str, reason: str, now: datetim
         raise Conflict("reconcile-only is off")
     if row.compared_at is None:
         raise Conflict(
-            f"Paystream's record since {row.compare_since:%Y-%m-%d %H:%M} UTC was not compared yet; the scheduler is at "
-            "it, or `ovnpay reconcile` does it now"
+            f"Paystream's record since {row.compare_since:%Y-%m-%d %H:%M} UTC was not compared yet; the scheduler is "
+            "at it, or `ovnpay reconcile` does it now"
         )
     vouch(connection, now)
     _told(connection, person, reason, "off", now)

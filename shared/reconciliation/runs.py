@@ -257,8 +257,8 @@ def _our_balance(connection: sa.Connection, mode: str) -> int | None:
                    + coalesce((SELECT sum(amount_cents) FROM topups JOIN wallets ON wallets.id = wallet_id
                                WHERE mode = :mode AND method = 'sandbox_grant'), 0) AS away_cents,
                    EXISTS (SELECT FROM wallets CROSS JOIN LATERAL (
-                               SELECT FROM payouts WHERE payouts.wallet_id = wallets.id AND status = 'processing' LIMIT 1
-                           ) AS sent WHERE mode = :mode)
+                               SELECT FROM payouts
+                               WHERE payouts.wallet_id = wallets.id AND status = 'processing' LIMIT 1) AS sent WHERE mode = :mode)
                    OR EXISTS (SELECT FROM topups JOIN wallets ON wallets.id = wallet_id
                               WHERE mode = :mode AND status = 'pending') AS moving
         """),
