@@ -141,7 +141,6 @@ class Jobs:
                 CASES.labels(kind).set(count)
             for mode, ended_at in runs.last_done(connection).items():
                 RECONCILED.labels(mode).set(ended_at.timestamp())
-            RECONCILE_ONLY.set(gate(connection) is Gate.RECONCILE_ONLY)
 
     def guard(self) -> None:
         """Sees to it that money may leave: looks whether this is the database that it was; compares the provider's
@@ -152,6 +151,7 @@ class Jobs:
         modes = runs.modes_of(self.settings)
         if state is Gate.UNSEEN:
             state = life.look(by, modes)
+        RECONCILE_ONLY.set(state is Gate.RECONCILE_ONLY)
         if state is Gate.RECONCILE_ONLY:
             wait = timedelta(seconds=self.settings.paystream_timeout_seconds)
             try:

@@ -191,7 +191,8 @@ def _propose(
     resolution_id = new_id()
     connection.execute(
         sa.text("""
-            INSERT INTO payout_resolutions (id, payout_id, attempt, outcome, needs_two, reason, proposed_by, proposed_at)
+            INSERT INTO payout_resolutions (id, payout_id, attempt, outcome, needs_two, reason, proposed_by,
+                                            proposed_at)
             VALUES (:id, :payout_id, :attempt, :outcome, :needs_two, :reason, :by, :now)
         """),
         {

@@ -120,7 +120,8 @@ def _look_up(
             ids = connection.scalars(
                 sa.text("""
                     SELECT submissions.id FROM submissions JOIN wallets ON wallets.id = wallet_id
-                    WHERE submissions.status IN ('prepared', 'unknown') AND submissions.id > :last AND mode = ANY(:modes)
+                    WHERE submissions.status IN ('prepared', 'unknown') AND submissions.id > :last
+                          AND mode = ANY(:modes)
                     ORDER BY submissions.id LIMIT :most
                 """),
                 {"last": last, "most": AT_ONCE, "modes": sorted(modes)},

@@ -1,8 +1,8 @@
 """May money leave? Asked in each transaction that is about to let a request to the provider go.
 
 It may not in reconcile-only, which lasts until the provider's record was compared; nor while nobody has looked whether
-this is the database that it was: its server has started again, or the row was copied in from a dump. The first is a
-decision that is written down; the second is seen at once by whoever asks, whatever was restored under running processes.
+this is the database that it was: its server has started again, or the row was copied in from a dump. The first is
+written down; the second is seen by whoever asks, at once, whatever was restored under running processes.
 """
 
 import enum

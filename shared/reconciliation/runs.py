@@ -232,7 +232,10 @@ def _missing_there(by: Reconciler, run: Run, seen: set[uuid.UUID]) -> list[Diffe
 
 def _balance(by: Reconciler, run: Run) -> tuple[int | None, list[Difference]]:
     """The provider's balance less what it should be by our ledger, where nothing is under way; it has to stay what it
-    was. None, and no difference, where something is."""
+    was. None, and no difference, where something is; and after a restore, when the ledger is known to be old."""
+    if run.cause is RunCause.RESTORE:
+        with by.engine.connect() as connection:
+            return None, _open_balance_case(connection, run.mode)
     with by.engine.connect() as connection:
         before = _our_balance(connection, run.mode)
     theirs_cents = asking.balance_cents(by.paystream, run.mode, by.pause)
@@ -258,7 +261,8 @@ def _our_balance(connection: sa.Connection, mode: str) -> int | None:
                                WHERE mode = :mode AND method = 'sandbox_grant'), 0) AS away_cents,
                    EXISTS (SELECT FROM wallets CROSS JOIN LATERAL (
                                SELECT FROM payouts
-                               WHERE payouts.wallet_id = wallets.id AND status = 'processing' LIMIT 1) AS sent WHERE mode = :mode)
+                               WHERE payouts.wallet_id = wallets.id AND status = 'processing' LIMIT 1
+                           ) AS sent WHERE mode = :mode)
                    OR EXISTS (SELECT FROM topups JOIN wallets ON wallets.id = wallet_id
                               WHERE mode = :mode AND status = 'pending') AS moving
         """),
