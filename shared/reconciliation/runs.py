@@ -246,7 +246,7 @@ def _balance(by: Reconciler, run: Run) -> tuple[int | None, list[Difference]]:
         usual_cents = _usual_gap(connection, run.mode)
     if usual_cents is None or usual_cents == gap_cents:
         return gap_cents, []
-    ours, theirs = {"balance": theirs_cents - usual_cents}, {"balance": theirs_cents, "gap": gap_cents}
+    ours, theirs = {"balance": before + usual_cents}, {"balance": theirs_cents, "gap": gap_cents}
     return gap_cents, [Difference(CaseKind.BALANCE, run.mode, by.clock.now(), ours, theirs)]
 
 
