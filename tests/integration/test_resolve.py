@@ -58,7 +58,7 @@ def test_in_the_sandbox_one_person_decides(world: World, outcome: Outcome, statu
     assert world.balances().available_cents == before.available_cents + given_back
     assert world.balances().in_transit_cents == 0
     [(submission,)] = world.rows(
-        "SELECT submissions.status FROM submissions JOIN payouts ON submission_id = submissions.id WHERE payouts.id = :id",
+        "SELECT status FROM submissions WHERE id = (SELECT submission_id FROM payouts WHERE payouts.id = :id)",
         id=payout_id,
     )
     assert submission == ("accepted" if outcome is Outcome.PAID else "rejected")
