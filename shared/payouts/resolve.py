@@ -21,6 +21,7 @@ from shared.models.audit import Action, ActorKind
 from shared.models.organizations import Mode
 from shared.models.payouts import PayoutStatus
 from shared.models.reconciliation import CaseKind
+from shared.payouts.submit import PROVIDER_RAILS
 from shared.payouts.transition import Move, transition
 from shared.reconciliation import cases
 
@@ -256,7 +257,7 @@ def _link(connection: sa.Connection, payout_id: uuid.UUID, found: _Found, now: d
     return for one, then find it. None where no payment is known."""
     case = connection.execute(
         sa.text("""
-            SELECT payment_id, theirs FROM reconciliation_cases
+            SELECT payment_id, theirs, about_at FROM reconciliation_cases
             WHERE payout_id = :id AND kind = :kind AND closed_at IS NULL AND payment_id IS NOT NULL
             ORDER BY id LIMIT 1
         """),
@@ -264,15 +265,17 @@ def _link(connection: sa.Connection, payout_id: uuid.UUID, found: _Found, now: d
     ).one_or_none()
     if case is None:
         return None
-    submission_id = new_id()
-    connection.execute(
-        sa.text("""
-            UPDATE submission_items SET dissolved = true
-            WHERE payout_id = :payout_id AND attempt = :attempt AND NOT dissolved AND provider_payment_id IS NULL
-        """),
-        {"payout_id": payout_id, "attempt": found.attempt},
-    )
+    if found.status is S.PROCESSING:  # it has a place in a request of ours already
+        connection.execute(
+            sa.text("""
+                UPDATE submission_items SET provider_payment_id = :payment_id
+                WHERE payout_id = :id AND attempt = :attempt AND NOT dissolved AND provider_payment_id IS NULL
+            """),
+            {"id": payout_id, "attempt": found.attempt, "payment_id": case.payment_id},
+        )
+        return None
     theirs: dict[str, Any] = case.theirs
+    submission_id = new_id()
     values = {
         "id": submission_id,
         "wallet_id": found.wallet_id,
@@ -281,12 +284,17 @@ def _link(connection: sa.Connection, payout_id: uuid.UUID, found: _Found, now: d
         "payment_id": case.payment_id,
         "recipient_id": theirs["recipient"],
         "net_cents": theirs["amount"],
+        "made_at": case.about_at,
         "now": now,
     }
+    rails = " ".join(f"WHEN '{ours}' THEN '{name}'" for ours, name in PROVIDER_RAILS.items())
     connection.execute(
-        sa.text("""
-            INSERT INTO submissions (id, wallet_id, kind, rail, request, status, provider_id, answered_at, created_at)
-            SELECT :id, :wallet_id, 'payment', rail, '{}', 'accepted', :payment_id, :now, :now
+        sa.text(f"""
+            INSERT INTO submissions (id, wallet_id, kind, rail, request, status, provider_id, first_sent_at,
+                                     answered_at, created_at)
+            SELECT :id, :wallet_id, 'payment', rail, jsonb_build_object('recipientId', CAST(:recipient_id AS text),
+                       'amount', CAST(:net_cents AS bigint), 'rail', CASE rail {rails} END),
+                   'accepted', :payment_id, :made_at, :now, :now
             FROM payouts WHERE id = :payout_id
         """),
         values,
@@ -299,11 +307,6 @@ def _link(connection: sa.Connection, payout_id: uuid.UUID, found: _Found, now: d
         """),
         values,
     )
-    if found.status is S.PROCESSING:
-        connection.execute(
-            sa.text("UPDATE payouts SET submission_id = :id WHERE id = :payout_id"),
-            {"id": submission_id, "payout_id": payout_id},
-        )
     return submission_id
 
 
