@@ -11,6 +11,7 @@ import sqlalchemy as sa
 import structlog
 from aiohttp import web
 
+from gateway.departures import Departures
 from gateway.group_commit import Overloaded
 from gateway.keyring import Keyring
 from gateway.payout_intake import PayoutIntake
@@ -63,11 +64,19 @@ class Services:
     """Held while a file of many rows is made: one at a time, so that no more of them is in memory."""
     headers: Mapping[str, str]
     """What every answer carries."""
+    departures: Departures = field(init=False)
     refused_webhooks: RefusedWebhooks = field(default_factory=RefusedWebhooks)
     under_way: int = 0
     """Reads and changes that run or wait for a thread."""
     beside: set[asyncio.Task[None]] = field(default_factory=set)
     """Changes that no request waits for; they are finished before the process ends."""
+
+    def __post_init__(self) -> None:
+        self.departures = Departures(self.read_key)
+
+    async def stopped(self) -> bool:
+        """Whether payments are stopped, and nothing may be promised."""
+        return await self.departures.stopped()
 
     @property
     def grace(self) -> timedelta:

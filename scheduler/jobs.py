@@ -1,8 +1,11 @@
 """The jobs of the timetable. Each is safe to run in several schedulers at once."""
 
+import threading
 import time
 from collections import Counter as Counts
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
 
 import sqlalchemy as sa
 import structlog
@@ -18,6 +21,11 @@ from shared.invariants import LAWS, turns
 from shared.models.outgoing import HoldKind
 from shared.models.webhooks import EndpointStatus
 from shared.outgoing import holds
+from shared.paystream.budget import Budget
+from shared.paystream.client import Paystream
+from shared.reconciliation import after_restore, cases, life, runs
+from shared.reconciliation.asking import NotTold, no_pause
+from shared.reconciliation.gate import Gate, gate
 from shared.settings import Settings
 from shared.webhooks import deliveries
 
@@ -43,6 +51,11 @@ HELD = Gauge(
 )
 FOLDED = Counter("ovnpay_analytics_folded_total", "Transfers that were folded into the sums of the analytics.")
 BEHIND = Gauge("ovnpay_analytics_wallets_behind", "Wallets whose analytics were not folded to the end in time.")
+CASES = Gauge("ovnpay_reconciliation_open_cases", "Differences that wait for a person, by kind.", ["kind"])
+RECONCILED = Gauge(
+    "ovnpay_reconciliation_last_run_timestamp_seconds", "When a comparison last ended well, in Unix time.", ["mode"]
+)
+RECONCILE_ONLY = Gauge("ovnpay_reconcile_only", "1 while no money may leave, for the database may be an older copy.")
 LAST_TICK = Gauge("ovnpay_scheduler_last_tick_timestamp_seconds", "When the tick last ended well, in Unix time.")
 
 
@@ -54,6 +67,8 @@ class Jobs:
     engine: sa.Engine
     doorbell: Doorbell
     clock: Clock
+    ending: threading.Event = field(default_factory=threading.Event)
+    """Set when the scheduler stops: what waits for the provider gives up."""
     ticked_at: float = field(default_factory=time.monotonic)
     began_at: float = field(default_factory=time.monotonic)
 
@@ -72,6 +87,11 @@ class Jobs:
     prove_after_seconds = 60.0
     breaks_told = 20
     """How many breaks of one proof are told in the log."""
+
+    @cached_property
+    def paystream(self) -> Paystream:
+        """The client for the questions of a comparison."""
+        return Paystream(self.settings, Budget(self.settings, self.engine))
 
     def tick(self) -> None:
         """Rings the bell for every due row, at most 10,000 of a kind; the next tick, a second later, goes on."""
@@ -157,6 +177,54 @@ class Jobs:
             for broken in proved.breaks[: self.breaks_told]:
                 wallet = broken.wallet_id and show(WALLET, broken.wallet_id)
                 logger.error("invariant.broken", invariant=law.name, wallet=wallet, what=broken.explanation)
+
+    def measure_reconciliation(self) -> None:
+        """Sets those of the comparisons."""
+        with self.engine.connect() as connection:
+            for kind, count in cases.open_counts(connection).items():
+                CASES.labels(kind).set(count)
+            for mode, ended_at in runs.last_done(connection).items():
+                RECONCILED.labels(mode).set(ended_at.timestamp())
+
+    def guard(self) -> None:
+        """Sees to it that money may leave: looks whether this is the database that it was; compares the provider's
+        record where it may not be."""
+        with self.engine.connect() as connection:
+            state = gate(connection)
+        by = runs.reconciler(self.settings, self.engine, self.paystream, self.clock, no_pause)
+        modes = runs.modes_of(self.settings)
+        if state is Gate.UNSEEN:
+            state = life.look(by, modes)
+        RECONCILE_ONLY.set(state is Gate.RECONCILE_ONLY)
+        if state is Gate.RECONCILE_ONLY:
+            wait = timedelta(seconds=self.settings.paystream_timeout_seconds)
+            try:
+                after_restore.compare_all(
+                    by._replace(pause=self._pause), modes, wait=wait, lease_seconds=self.settings.lease_seconds
+                )
+            except NotTold as why:
+                logger.warning("installation.not_compared", why=str(why))
+
+    def note_alive(self) -> None:
+        """Notes that the database is the right one, so that a copy of it says how old it is."""
+        with self.engine.begin() as connection:
+            life.note_alive(connection, self.clock.now())
+
+    def reconcile(self) -> None:
+        """Makes yesterday's comparison with the provider's record, once, whoever does; missed days are made up for."""
+        by = runs.reconciler(self.settings, self.engine, self.paystream, self.clock, self._pause)
+        for mode in runs.modes_of(self.settings):
+            with self.engine.begin() as connection:
+                run = runs.claim_daily(connection, mode, self.clock.now())
+            if run is not None:
+                try:
+                    runs.carry_out(by, run)
+                except NotTold as why:
+                    logger.warning("reconciliation.failed", mode=mode, why=str(why))
+
+    def _pause(self, seconds: float) -> None:
+        if self.ending.wait(seconds):
+            raise NotTold("the scheduler stops")
 
     def forget_expired_keys(self) -> None:
         """Deletes idempotency keys past their lifetime, sessions that are long over, and old deliveries."""

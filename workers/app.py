@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from shared import log, startup
 from shared.broker import Bell, DoorbellBroker, broker_for
 from shared.crash_points import crash_point
+from shared.reconciliation import life
 from shared.settings import Settings, load
 from workers.context import Context, current, open_context
 
@@ -56,6 +57,7 @@ def setup(settings: Settings | None = None) -> DoorbellBroker:
     broker = broker_for(settings, MessageMetrics(), Ending())
     context = open_context(settings)
     startup.ready(context.engine, settings)
+    life.begin(context.engine)
     register_actors()
     return broker
 

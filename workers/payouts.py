@@ -8,7 +8,7 @@ from shared.payouts import poll, submit
 from shared.payouts.departures import departing
 from shared.payouts.queue import queue
 from workers.context import Context
-from workers.submissions import send_held
+from workers.submissions import claimed_again, send_held
 
 
 def queue_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
@@ -32,7 +32,7 @@ def submit_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
         crash_point("submit.before_commit")
     crash_point("submit.after_commit")
     context.doorbell.ring(broker.SEND_SUBMISSIONS, others)
-    send_held(context, held)
+    send_held(context, held or claimed_again(context, mine))
 
 
 def poll_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:

@@ -26,6 +26,12 @@ app.add_typer(keys, name="keys", rich_help_panel=INSTALLATION)
 
 wallets = typer.Typer(help="Show or set a wallet's policy; let a frozen one pay again.")
 app.add_typer(wallets, name="wallet", rich_help_panel=INSTALLATION)
+reconcile = typer.Typer(
+    invoke_without_command=True,
+    help="Compare our record with Paystream's, both ways: what differs becomes a case for a person. No money moves.",
+    epilog="Exit codes: 0 no case is open, 1 some are, 2 it could not be made.",
+)
+app.add_typer(reconcile, name="reconcile", rich_help_panel=INSTALLATION)
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -117,6 +123,82 @@ def verify(
     from shared.cli.verify import verify
 
     verify(invariant or [], organization, as_json=json, freeze=freeze)
+
+
+@reconcile.callback()
+def reconcile_now(
+    context: typer.Context,
+    since: Annotated[
+        str | None, typer.Option(help="From when on, as in 2026-01-31. Left out: yesterday, and 5 days before it.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Until when, that day included. Left out: now.")] = None,
+    mode: Annotated[str | None, typer.Option(help="sandbox or production. Left out: both.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Compare our record with Paystream's, both ways: what differs becomes a case for a person. No money moves."""
+    if context.invoked_subcommand is None:
+        from shared.cli.reconciling import compare
+
+        compare(since, until, mode, as_json=json)
+
+
+@reconcile.command("cases")
+def reconcile_cases(
+    only_open: Annotated[bool, typer.Option("--open", help="Only those that are open.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print each case as one JSON line.")] = False,
+) -> None:
+    """List the cases, newest first."""
+    from shared.cli.reconciling import listed
+
+    listed(only_open=only_open, as_json=json)
+
+
+@reconcile.command("close")
+def reconcile_close(
+    case_id: Annotated[str, typer.Argument(metavar="CASE", help="As in `case_…`.")],
+    reason: Annotated[str, typer.Option(help="What you have found, for whoever comes after you.")],
+    as_email: Annotated[
+        str | None, typer.Option("--as", metavar="EMAIL", help="Who you are, by your password.")
+    ] = None,
+) -> None:
+    """Close a case: somebody has looked at it. The same difference does not open it again."""
+    from shared.cli.reconciling import close
+
+    close(case_id, reason, as_email)
+
+
+@app.command("reconcile-only", rich_help_panel=INSTALLATION)
+def reconcile_only(
+    to: Annotated[str, typer.Argument(metavar="on|off", help="off is refused until Paystream's record was compared.")],
+    reason: Annotated[str, typer.Option(help="Why.")],
+    as_email: Annotated[
+        str | None, typer.Option("--as", metavar="EMAIL", help="Who you are, by your password.")
+    ] = None,
+) -> None:
+    """Stop every payment until our record was compared with Paystream's, or let them go again."""
+    from shared.cli.reconciling import switch
+
+    switch(to, reason, as_email)
+
+
+@clients.payouts.command("resolve", rich_help_panel="On the installation's database, no key needed")
+def payouts_resolve(
+    payout_id: Annotated[str, typer.Argument(metavar="ID", help="The payout's id, pay_….")],
+    outcome: Annotated[str, typer.Option(help="paid or not-paid, as Paystream has told you.")],
+    reason: Annotated[str, typer.Option(help="How you know.")],
+    as_email: Annotated[
+        str | None,
+        typer.Option("--as", metavar="EMAIL", help="Who you are, by your password; needed in production."),
+    ] = None,
+) -> None:
+    """Say what became of a payout whose end nobody knows; in production two different people have to say the same.
+
+    Only for what is unknown past its key's lifetime at Paystream, or held: the rest ends by itself. The password is
+    asked for, or taken from OVNPAY_AS_PASSWORD.
+    """
+    from shared.cli.resolving import resolve
+
+    resolve(payout_id, outcome, reason, as_email)
 
 
 @users.command("create")

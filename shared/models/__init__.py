@@ -12,6 +12,7 @@ from shared.models.organizations import ApiKey, Organization, Session, User, Wal
 from shared.models.outgoing import OutgoingHold
 from shared.models.payouts import Payout, PayoutTransition
 from shared.models.provider import ProviderCalls, ProviderLimit
+from shared.models.reconciliation import Installation, PayoutResolution, ReconciliationCase, ReconciliationRun
 from shared.models.submissions import Submission, SubmissionItem
 from shared.models.webhooks import WebhookDelivery, WebhookEndpoint
 
@@ -28,16 +29,20 @@ __all__ = [
     "CustomerEvent",
     "Driver",
     "IdempotencyKey",
+    "Installation",
     "InvariantProof",
     "ListCount",
     "Organization",
     "OutgoingHold",
     "Payout",
+    "PayoutResolution",
     "PayoutTransition",
     "Price",
     "ProviderCalls",
     "ProviderEvent",
     "ProviderLimit",
+    "ReconciliationCase",
+    "ReconciliationRun",
     "Session",
     "Submission",
     "SubmissionItem",

@@ -22,6 +22,8 @@ from shared.outgoing.held import HEARD_WITHIN_SECONDS, held
 from shared.payouts.rows import PayoutRow
 from shared.payouts.transition import Move, transition
 from shared.paystream.wire import Call, submission_call
+from shared.reconciliation.doubles import hold_doubles
+from shared.reconciliation.gate import NOT_RECONCILE_ONLY, OPEN
 from shared.sandbox.scenarios import SIMULATED, Scenario
 
 PAYMENTS_A_BATCH: Final = 1_000
@@ -86,21 +88,24 @@ class Held(NamedTuple):
 def prepare(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime, *, reason: str) -> Prepared:
     """Writes the submissions for those of the payouts that are `queued`.
 
-    Standard payouts of a wallet that go together travel in provider batches; the other rails one by one.
+    Standard payouts of a wallet that go together travel in provider batches; the other rails one by one. One that looks
+    like a payment of the provider's that we have no record of is held instead; in reconcile-only none is written.
     """
     rows = connection.execute(
-        sa.text("""
+        sa.text(f"""
             SELECT payouts.id, payouts.wallet_id, payouts.rail, payouts.attempt,
                    payouts.amount_cents - payouts.fee_cents, drivers.recipient_id, payouts.description,
                    CASE payouts.attempt WHEN 1 THEN payouts.scenario END
             FROM payouts JOIN drivers ON drivers.id = payouts.driver_id
             WHERE payouts.id = ANY(:ids) AND payouts.status = 'queued' AND payouts.held_reason IS NULL
-                  AND drivers.recipient_id IS NOT NULL
+                  AND drivers.recipient_id IS NOT NULL AND {NOT_RECONCILE_ONLY}
             ORDER BY payouts.id FOR UPDATE OF payouts SKIP LOCKED
         """),
         {"ids": list(payout_ids)},
     )
     items = [Item(row[0], row[1], Rail(row[2]), *row[3:]) for row in rows]
+    doubles = hold_doubles(connection, [item.payout_id for item in items], now)
+    items = [item for item in items if item.payout_id not in doubles]
     submissions = [(new_id(), group) for group in grouped(items)]
     write(connection, submissions, now)
     moves = [
@@ -205,12 +210,15 @@ def request_for(submission_id: uuid.UUID, group: Sequence[Item]) -> tuple[Submis
     return SubmissionKind.BATCH, {"name": show(SUBMISSION, submission_id), "payments": payments}
 
 
-def claim(connection: sa.Connection, submission_ids: Sequence[uuid.UUID], *, lease_seconds: float) -> list[Held]:
+def claim(
+    connection: sa.Connection, submission_ids: Sequence[uuid.UUID], *, lease_seconds: float, to_look_up: bool = False
+) -> list[Held]:
     """Takes the submissions that still need sending and that nobody holds, for `lease_seconds` by the database's
     clock. Should this worker die, the tick rings for them once the lease is over.
 
     What leaves or not is decided here: of those whose money is held at this moment only such are taken that may be at
-    the provider already, to be looked up.
+    the provider already, to be looked up. None while no money at all may leave, unless it is only `to_look_up` what
+    became of them.
     """
     token = uuid.uuid4()
     began = time.monotonic()
@@ -220,10 +228,11 @@ def claim(connection: sa.Connection, submission_ids: Sequence[uuid.UUID], *, lea
                 SELECT id, {held("submissions.wallet_id", "submissions.rail")} AS held FROM submissions
                 WHERE id = ANY(:ids) AND status IN ('prepared', 'unknown')
                       AND (lease_expires_at IS NULL OR lease_expires_at < clock_timestamp())
+                      AND (:to_look_up OR {OPEN})
                 ORDER BY id FOR UPDATE SKIP LOCKED
             ), free AS (
                 SELECT waiting.id, held FROM waiting JOIN submissions USING (id)
-                WHERE NOT held OR first_sent_at IS NOT NULL
+                WHERE NOT held OR first_sent_at IS NOT NULL OR :to_look_up
             )
             UPDATE submissions SET lease_token = :token, attempts = attempts + 1,
                 lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds),
@@ -233,7 +242,7 @@ def claim(connection: sa.Connection, submission_ids: Sequence[uuid.UUID], *, lea
             RETURNING submissions.id, wallet_id, wallets.mode, kind, rail, request, lease_token, first_sent_at,
                       CAST(extract(epoch FROM clock_timestamp() - first_sent_at) AS float8), attempts, free.held
         """),
-        {"ids": list(submission_ids), "token": token, "lease_seconds": lease_seconds},
+        {"ids": list(submission_ids), "token": token, "lease_seconds": lease_seconds, "to_look_up": to_look_up},
     )
     return [
         Held._make(

@@ -54,8 +54,9 @@ class Stack:
 
 
 @contextmanager
-def running_stack(home: Path, **settings: str) -> Iterator[Stack]:
-    """`ovnpay up` in `home`, with `settings` in its environment and nothing else of ours.
+def running_stack(home: Path, *, keep: bool = False, **settings: str) -> Iterator[Stack]:
+    """`ovnpay up` in `home`, with `settings` in its environment and nothing else of ours; with `keep` the servers' data
+    is there for the next one.
 
     Raises AssertionError if it doesn't become ready, doesn't stop at Ctrl-C, or leaves a process behind.
     """
@@ -81,7 +82,7 @@ def running_stack(home: Path, **settings: str) -> Iterator[Stack]:
         error.add_note(f"{(home / 'up.out').read_text()}\n{stack.logs()}")
         raise
     finally:
-        _stop(process, home)
+        _stop(process, home, keep=keep)
 
 
 def _is_ready(stack: Stack) -> bool:
@@ -92,7 +93,7 @@ def _is_ready(stack: Stack) -> bool:
         return False
 
 
-def _stop(process: subprocess.Popen[bytes], home: Path) -> None:
+def _stop(process: subprocess.Popen[bytes], home: Path, *, keep: bool) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
     try:
@@ -103,7 +104,7 @@ def _stop(process: subprocess.Popen[bytes], home: Path) -> None:
         process.kill()
         process.wait()
     left = processes_of(home)
-    for servers_data in ("postgres", "valkey"):
+    for servers_data in () if keep else ("postgres", "valkey"):
         shutil.rmtree(home / servers_data, ignore_errors=True)
     for pid in left:
         os.kill(pid, signal.SIGKILL)
