@@ -49,7 +49,7 @@ from shared.broker import (
 from shared.clock import SystemClock
 from shared.db import engine_for
 from shared.errors import Refusal
-from shared.ids import PAYOUT, new_id, parse
+from shared.ids import PAYOUT, SUBMISSION, new_id, parse, show
 from shared.models.payouts import PayoutStatus, Rail
 from shared.payouts import cancel, edges, retry, submit
 from shared.payouts.accept import look_up
@@ -85,7 +85,7 @@ ACTORS = batches.ACTORS | payouts.ACTORS | submissions.ACTORS | events.ACTORS | 
 ROUNDS_TO_THE_END = 12
 LONG = os.environ.get("OVNPAY_TEST_MODEL_EXAMPLES")
 CI = settings(
-    max_examples=int(LONG or 20),
+    max_examples=int(LONG or 15),
     stateful_step_count=50,
     derandomize=not LONG,
     database=None,
@@ -144,6 +144,8 @@ class Payouts(RuleBasedStateMachine):
         self.sleepers: list[tuple[submit.Held, Outcome]] = []
         self.holders: dict[str, object] = {}
         """Of each of the provider's keys who holds it by the latest lease, and is not answered."""
+        self.decided: dict[str, str] = {}
+        """What is known of each key, once somebody who held it has written a definite answer down."""
         self.topups: dict[uuid.UUID, int] = {}
         """Those that are pending, in cents."""
         self.credited_cents = 0
@@ -313,14 +315,21 @@ class Payouts(RuleBasedStateMachine):
     # Workers that are stopped, and wake up late
 
     @precondition(lambda self: any(bell in SENDING for bell, _ in self.bells.rung))
-    @rule(mood=st.sampled_from(MOODS[:-1]))
-    def a_worker_falls_asleep(self, mood: str) -> None:
-        """It holds what it was rung for, has called the provider, and does not write the answer down."""
+    @rule(mood=st.sampled_from(("does it", "refuses", "is silent")), overtaken=st.booleans())
+    def a_worker_falls_asleep(self, mood: str, overtaken: bool) -> None:
+        """It holds what it was rung for, has called the provider, and does not write the answer down; so does another
+        one after it, once its lease is over."""
         ids = next(ids for bell, ids in self.bells.rung if bell in SENDING)
-        for held in self._change(lambda connection: submit.claim(connection, ids, lease_seconds=60)):
-            self.stranger.moods = [mood]
-            self.sleepers.append((held, self.stranger.call(held.call())))
-            self._note_call(*self.stranger.called.pop(), held.token)
+        for _ in range(1 + overtaken):
+            for held in self._change(lambda connection: submit.claim(connection, ids, lease_seconds=60)):
+                self.stranger.moods = [mood]
+                self.sleepers.append((held, self.stranger.call(held.call())))
+                self._note_call(*self.stranger.called.pop(), held.token)
+            if overtaken:
+                over = (
+                    "UPDATE submissions SET lease_expires_at = now() WHERE id = ANY(:ids) AND lease_token IS NOT NULL"
+                )
+                self.world.execute(over, ids=ids)
 
     @precondition(lambda self: self.sleepers)
     @rule(place=PLACES)
@@ -389,10 +398,12 @@ class Payouts(RuleBasedStateMachine):
         if self.holders.get(key) is not token:
             return
         if isinstance(outcome, Accepted):
+            self.decided[key] = "accepted"
             for one in outcome.data.get("payments", [outcome.data]):
                 payout_id = self.stranger.payments[one["id"]].payout_id
                 self.model.payments[one["id"]] = (payout_id, self.model.payouts[payout_id].attempt)
         if isinstance(outcome, Rejected):
+            self.decided[key] = "rejected"
             self.model.refused(key)
         self.holders[key] = None
 
@@ -422,6 +433,9 @@ class Payouts(RuleBasedStateMachine):
             for payout_id, one in model.payouts.items()
         }
         assert {row[0]: row[1:] for row in rows if row[0]} == expected
+        statement = "SELECT id, status FROM submissions WHERE wallet_id = :id AND status IN ('accepted', 'rejected')"
+        decided = self.world.rows(statement, id=self.wallet_id)
+        assert {show(SUBMISSION, uuid.UUID(str(row[0]))): row[1] for row in decided} == self.decided
         batches = dict(self.world.rows("SELECT id, status FROM batches WHERE wallet_id = :id", id=self.wallet_id))
         assert batches == {batch_id: model.batch_status(batch_id) for batch_id in model.batches}
 
