@@ -28,20 +28,20 @@ def ovnpay(stack: Stack, *arguments: str) -> str:
 def test_a_paused_wallet_accepts_and_releases_and_pays_once_when_resumed(
     crowded_stack: Stack, organization: Organization
 ) -> None:
-    # Given a wallet with a batch whose time comes in a moment
+    # Given a wallet that is paused
     customer, paystream = organization.sandbox(), Provider(crowded_stack["paystream"])
     customer.fund(1_000_000)
     driver, text = customer.verified_driver("Hanna Held")["id"], f"held {uuid.uuid4().hex}"
-    payout = {"driverId": driver, "amount": 5_000, "description": text}
-    soon = (datetime.now(UTC) + timedelta(seconds=3)).isoformat()
-    batch = customer.post("/api/v1/batches", {"name": "Soon", "payouts": [payout, payout], "scheduledFor": soon}).data
-    # When it is paused
     scope = ("--organization", organization.name, "--mode", "sandbox")
     ovnpay(crowded_stack, "pause", *scope, "--reason", "a test")
-    # Then payouts are accepted as ever, an instant one as `processing`
+    # When payouts are asked for, and a batch whose time comes in a moment
+    payout = {"driverId": driver, "amount": 5_000, "description": text}
+    soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
+    new = {"name": "Soon", "payouts": [payout, payout], "scheduledFor": soon}
+    batch = customer.post("/api/v1/batches", new).data
     instant = customer.post("/api/v1/payouts/instant", payout | {"requestedBy": "driver"}).data
     single = customer.post("/api/v1/payouts", payout).data
-    assert (instant["status"], single["status"]) == ("processing", "validated")
+    # Then they are accepted as ever, an instant one as `processing`; the batch is released
     customer.until_payout(single["id"], "queued")
     until(
         lambda: customer.get(f"/api/v1/batches/{batch['id']}").data["status"] == "processing", "the batch is released"
@@ -50,6 +50,7 @@ def test_a_paused_wallet_accepts_and_releases_and_pays_once_when_resumed(
     for one in (instant["id"], single["id"], shown[0]["id"]):
         expected = customer.get(f"/api/v1/payouts/{one}/timeline").data["next"]["expected"]
         assert expected.startswith("Held: outgoing payments are paused")
+    assert (instant["status"], single["status"]) == ("processing", "validated")
     # And nothing of it has left
     assert paystream.payments_described(text) == []
     # When it is resumed, then each is paid, once
