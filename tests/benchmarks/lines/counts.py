@@ -191,7 +191,7 @@ def _monitored(url: str, client: redis.Redis, seen: Counter[str]) -> Iterator[No
     watching = threading.Event()
 
     def watch() -> None:
-        with redis.Redis.from_url(url).monitor() as monitor:
+        with redis.Redis.from_url(url).monitor() as monitor:  # type: ignore[no-untyped-call]
             watching.set()
             for one in monitor.listen():
                 command = one["command"]
