@@ -25,6 +25,7 @@ BASE = (
     "db",
     "settings",
     "production",
+    "safeguards",
     "masking",
     "ids",
     "clock",
