@@ -21,10 +21,10 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test bench lint types audit format lock clean
+.PHONY: help up down status test bench chaos chaos-many chaos-controls lint types audit format lock clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r a b; do printf '%-14s %s\n' "$$a" "$$b"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r a b; do printf '%-14s %s\n' "$$a" "$$b"; done
 
 up: $(RUNTIME) ## start the whole system on this machine; Ctrl-C stops it
 	@exec $(BIN)/ovnpay up $(ARGS)
@@ -35,11 +35,21 @@ down: $(RUNTIME) ## stop the system
 status: $(RUNTIME) ## show what runs, and whether it is ready
 	@exec $(BIN)/ovnpay status $(ARGS)
 
-test: $(DEV) ## run the tests, two files at a time (all but chaos and benchmarks, which take long)
-	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/chaos --ignore=tests/benchmarks $(ARGS)
+test: $(DEV) ## run the tests, two files at a time (all but benchmarks and long chaos)
+	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/benchmarks $(ARGS)
 
 bench: $(DEV) ## run the benchmarks, which print tables (ARGS=-k… for one of them)
 	@exec $(BIN)/python -m pytest tests/benchmarks $(ARGS)
+
+# SEED and SECONDS say which plan and for how long it breaks things; SEEDS how many plans, from SEED on.
+chaos: $(DEV) ## break everything under load by a seeded plan, heal, and prove that nobody was lost or paid twice (SEED=7 SECONDS=60)
+	@exec $(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --seconds $(or $(SECONDS),60) $(ARGS)
+
+chaos-many: $(DEV) ## the same for 20 seeds, and one table (SEEDS=20 SECONDS=30)
+	@exec $(BIN)/python -m tests.chaos --quiet --seed $(or $(SEED),1) --seeds $(or $(SEEDS),20) --seconds $(or $(SECONDS),30) $(ARGS)
+
+chaos-controls: $(DEV) ## switch each safeguard off in turn: chaos has to find a break within 5 seeds
+	@exec $(BIN)/python -m tests.chaos --quiet --controls --seed $(or $(SEED),1) --seconds $(or $(SECONDS),30) $(ARGS)
 
 lint: $(DEV) ## check style and format
 	@$(BIN)/ruff check .
