@@ -52,7 +52,9 @@ def _controls(options: argparse.Namespace) -> int:
         for seed in range(options.seed, options.seed + _CONTROL_SEEDS):
             result = one(seed, options, safeguard)
             if not result.is_good:
-                lines.append(f"without {safeguard:<17} caught at seed {seed}: {result.verdict.breaks[0]}"[:200])
+                doubled = f" ({len(result.verdict.doubled)} paid twice)" if result.verdict.doubled else ""
+                first = result.verdict.breaks[0][:150]
+                lines.append(f"without {safeguard:<17} caught at seed {seed}{doubled}: {first}")
                 break
         else:
             caught_all = False

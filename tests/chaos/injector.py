@@ -92,6 +92,8 @@ class Injector:
                 link.delay_seconds = 0.0
             case Kind.THROTTLED:
                 await self._misbehave(fault.lasts_seconds, fault="rate_limited", oncePerKey=False)
+            case Kind.SILENT_PROVIDER:
+                await self._misbehave(fault.lasts_seconds, fault="timeout_before_accept", oncePerKey=False)
             case Kind.SLOW_PROVIDER:
                 await self._misbehave(fault.lasts_seconds, fault=f"slow:{fault.detail.partition(' ')[0]}")
 

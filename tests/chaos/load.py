@@ -92,7 +92,7 @@ class Load:
         return len(late)
 
     async def _client(self, number: int) -> None:
-        chance = random.Random(f"client {self.seed} {number}")  # noqa: S311
+        chance = random.Random(f"client {self.seed} {number}")
         headers = {"Authorization": f"Bearer {self.key}"}
         timeout = aiohttp.ClientTimeout(total=_PATIENCE_SECONDS)
         async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:

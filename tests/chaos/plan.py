@@ -41,6 +41,8 @@ class Kind(enum.StrEnum):
     SLOW_LINK = "link slow"
     THROTTLED = "429 storm"
     """From Paystream, whatever is asked."""
+    SILENT_PROVIDER = "no answers"
+    """From Paystream, which does nothing either: every call times out."""
     SLOW_PROVIDER = "slow answers"
     """From Paystream, which has done what it was asked."""
 
@@ -72,6 +74,8 @@ HABITS: Final = (
     Habit("timeout_after_accept", 0.2, "batches", "accepted, then no answer"),
     Habit("error_500_after_accept", 0.1, "payments", "accepted, then 500"),
     Habit("error_500_after_accept", 0.1, "batches", "accepted, then 500"),
+    Habit("slow:1.0", 0.25, "payments", "slow answers"),
+    Habit("slow:1.0", 0.25, "batches", "slow answers"),
     Habit("lost_webhook", 0.3, called="webhooks lost"),
     Habit("late_webhook:6", 0.2, called="webhooks late"),
     Habit("duplicate_webhook", 0.2, called="webhooks duplicated"),
@@ -102,6 +106,7 @@ class Plan:
 LEASE_SECONDS: Final = 4.0
 """Of the system under chaos; a stop lasts longer."""
 REDIS_DOWN_SECONDS: Final = 30.0
+"""In a run of a minute or longer; in a shorter one a fifth of it, or little else would happen."""
 
 _DECK: Final = {
     Kind.KILL: 9,
@@ -112,6 +117,7 @@ _DECK: Final = {
     Kind.POSTGRES_RESTART: 2,
     Kind.FLUSH: 2,
     Kind.THROTTLED: 2,
+    Kind.SILENT_PROVIDER: 1,
     Kind.SLOW_LINK: 2,
     Kind.REDIS_EMPTY: 1,
 }
@@ -120,13 +126,14 @@ _DECK: Final = {
 
 def make_plan(seed: int, seconds: int) -> Plan:
     """The plan of this seed for so many seconds."""
-    chance = random.Random(f"chaos {seed} {seconds}")  # noqa: S311 - it has to be the same again
+    chance = random.Random(f"chaos {seed} {seconds}")
     count = max(seconds * 3 // 5, 6)
     kinds = list(Kind)
     chance.shuffle(kinds)
     kinds = kinds[:count]
     kinds += chance.choices(list(_DECK), list(_DECK.values()), k=count - len(kinds))
     faults = [_fault(chance, kind, seconds) for kind in kinds]
+    faults += [_silence_around(fault) for fault in faults if fault.kind is Kind.STOP and fault.target in WORKERS]
     return Plan(seed, seconds, tuple(sorted(faults, key=lambda fault: fault.at_seconds)))
 
 
@@ -140,12 +147,13 @@ def _fault(chance: random.Random, kind: Kind, seconds: int) -> Fault:
             return Fault(at, kind, target, detail=chance.choice(("", within)))
         case Kind.STOP:
             # Workers above all: they hold leases. Begun in time, so that it wakes up among the others' work.
-            target = chance.choice((*WORKERS, *WORKERS, *SERVICES))
-            at = round(chance.uniform(0.5, max(seconds * 0.6, 1.0)), 1)
+            target = chance.choice((*WORKERS * 4, *SERVICES))
+            at = round(chance.uniform(2.0, max(seconds * 0.6, 2.5)), 1)
             return Fault(at, kind, target, _lasts(chance, LEASE_SECONDS + 1, LEASE_SECONDS + 6, longest))
         case Kind.REDIS_DOWN:
             at = round(chance.uniform(0.5, longest), 1)
-            return Fault(at, kind, "valkey", min(REDIS_DOWN_SECONDS, longest))
+            lasts = REDIS_DOWN_SECONDS if seconds >= 2 * REDIS_DOWN_SECONDS else seconds / 5
+            return Fault(at, kind, "valkey", lasts)
         case Kind.FLUSH | Kind.REDIS_EMPTY:
             return Fault(at, kind, "valkey")
         case Kind.POSTGRES_RESTART:
@@ -158,11 +166,17 @@ def _fault(chance: random.Random, kind: Kind, seconds: int) -> Fault:
         case Kind.SLOW_LINK:
             lasts = _lasts(chance, 2, 6, longest)
             return Fault(at, kind, chance.choice(LINKS), lasts, f"{chance.choice((20, 50, 150))} ms each way")
-        case Kind.THROTTLED:
+        case Kind.THROTTLED | Kind.SILENT_PROVIDER:
             return Fault(at, kind, "paystream", _lasts(chance, 2, 6, longest))
         case Kind.SLOW_PROVIDER:
             lasts = _lasts(chance, 3, 8, longest)
             return Fault(at, kind, "paystream", lasts, f"{chance.choice((0.5, 1.0, 1.4))} s late")
+
+
+def _silence_around(stop: Fault) -> Fault:
+    """Paystream is silent from before a worker is stopped until after it has woken up: it was stopped with calls in
+    the air, others are at them when it wakes up, and what it has to say then is old."""
+    return Fault(round(max(stop.at_seconds - 1.0, 0.0), 1), Kind.SILENT_PROVIDER, "paystream", stop.lasts_seconds + 3.0)
 
 
 def _lasts(chance: random.Random, least: float, most: float, longest: float) -> float:

@@ -90,9 +90,7 @@ async def _run(plan: Plan, home: Path, tell: Tell, without: str, within_seconds:
         verdict = await asyncio.to_thread(judge, stack, load.requests, owners, left, spendable_cents)
         injected = _injected(injector, links)
     seconds = time.monotonic() - started
-    return Result(
-        plan, without, verdict, injected, len(load.requests), load.repeats, recovery_seconds, seconds
-    )
+    return Result(plan, without, verdict, injected, len(load.requests), load.repeats, recovery_seconds, seconds)
 
 
 @asynccontextmanager

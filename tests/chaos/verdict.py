@@ -56,8 +56,6 @@ def judge(
 ) -> Verdict:
     """Everything that is wrong. `left` is what has not ended, `spendable_cents` what the wallet had at the start."""
     verdict = Verdict()
-    if left:
-        verdict.breaks.append("not ended: " + ", ".join(f"{count} {name}" for name, count in left.items()))
     with psycopg.connect(stack["database_url"]) as connection:
         rows = _rows(connection)
         steps = journal.read(connection)
@@ -75,6 +73,8 @@ def judge(
     spent_cents += sum(row.fee_cents for row in rows if row.status == "returned")
     if not left and spendable_cents - available_cents != spent_cents:
         verdict.breaks.append(f"the wallet is {spendable_cents - available_cents} cents lighter, not {spent_cents}")
+    if left:
+        verdict.breaks.append("not ended: " + ", ".join(f"{count} {name}" for name, count in left.items()))
     verdict.breaks += _of_the_system_itself(stack)
     return verdict
 
@@ -152,7 +152,9 @@ def _of_provider(rows: Sequence[Row], payments: Sequence[Any], verdict: Verdict)
         for payment in made:
             if (asked := (payment["amount"], payment["recipientId"], payment["rail"])) != expected:
                 yield f"{row.mark} was to be {expected}, and was paid as {asked}"
-    yield from (f"Paystream was asked for {one['id']} of no payout of ours" for ones in of_payout.values() for one in ones)
+    yield from (
+        f"Paystream was asked for {one['id']} of no payout of ours" for ones in of_payout.values() for one in ones
+    )
 
 
 def _ended_before(payment: Any, moment: str) -> bool:
