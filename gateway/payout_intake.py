@@ -162,7 +162,7 @@ class PayoutIntake:
             outcomes = accept(connection, orders, known, available, now, grace=self._grace)
             following = iter(outcomes)
             done = {place: [next(following) for _ in requests[place].orders] for place in fresh}
-            audit.record(connection, _entries((requests[place].actor, done[place]) for place in fresh), now)
+            audit.record(connection, _entries((requests[place], done[place]) for place in fresh), now)
             shaped = {place: self._shaped(requests[place], done[place], now) for place in fresh}
             news = [
                 Stored(request.wallet_id, request.key, request.fingerprint, *shaped[place][:2])
@@ -223,11 +223,12 @@ class PayoutIntake:
         self._doorbell.ring(broker.QUEUE_PAYOUTS, [row.id for row in accepted if row.rail != Rail.INSTANT])
 
 
-def _entries(done: Iterable[tuple[Actor, Sequence[Outcome]]]) -> Iterator[audit.Entry]:
+def _entries(done: Iterable[tuple[PayoutRequest, Sequence[Outcome]]]) -> Iterator[audit.Entry]:
     """What the audit log says of requests that have made payouts: an entry for each, however many it has made."""
-    for actor, outcomes in done:
+    for request, outcomes in done:
+        actor = request.actor
         rows = [outcome for outcome in outcomes if isinstance(outcome, PayoutRow)]
-        facts: dict[str, Any] = {"amount": sum(row.amount_cents for row in rows)}
+        facts: dict[str, Any] = {"amount": sum(row.amount_cents for row in rows), **idempotency.audited(request.key)}
         if len(outcomes) == 1 and rows:
             yield audit.Entry(actor, Action.PAYOUT_CREATE, show(PAYOUT, rows[0].id), after=facts)
         elif rows:

@@ -1,6 +1,7 @@
 """The jobs of the timetable. Each is safe to run in several schedulers at once."""
 
 import time
+from collections import Counter as Counts
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -11,8 +12,11 @@ from shared import due, idempotency, safeguards, sessions
 from shared.analytics import fold
 from shared.broker import Doorbell
 from shared.clock import Clock
-from shared.ledger.reading import breaks
+from shared.ids import WALLET, show
+from shared.invariants import LAWS, turns
+from shared.models.outgoing import HoldKind
 from shared.models.webhooks import EndpointStatus
+from shared.outgoing import holds
 from shared.settings import Settings
 from shared.webhooks import deliveries
 
@@ -27,8 +31,15 @@ PAYOUTS = Gauge(
     ["status"],
 )
 ENDPOINTS = Gauge("ovnpay_webhook_endpoints", "Customers' webhooks, by status.", ["status"])
-LEDGER_BREAKS = Gauge("ovnpay_ledger_breaks", "Laws of the ledger that some wallet breaks; anything but 0 is a page.")
-LEDGER_PROVED = Gauge("ovnpay_ledger_proved_timestamp_seconds", "When the ledger was last proved, in Unix time.")
+BREAKS = Gauge("ovnpay_invariant_breaks", "How often an invariant is broken; anything but 0 is a page.", ["invariant"])
+PROVED = Gauge(
+    "ovnpay_invariant_proved_timestamp_seconds", "When an invariant was last proved, in Unix time.", ["invariant"]
+)
+HELD = Gauge(
+    "ovnpay_outgoing_held",
+    "Holds on outgoing money, by kind (frozen by a broken invariant, paused by a person) and scope.",
+    ["kind", "scope"],
+)
 FOLDED = Counter("ovnpay_analytics_folded_total", "Transfers that were folded into the sums of the analytics.")
 BEHIND = Gauge("ovnpay_analytics_wallets_behind", "Wallets whose analytics were not folded to the end in time.")
 LAST_TICK = Gauge("ovnpay_scheduler_last_tick_timestamp_seconds", "When the tick last ended well, in Unix time.")
@@ -43,6 +54,7 @@ class Jobs:
     doorbell: Doorbell
     clock: Clock
     ticked_at: float = field(default_factory=time.monotonic)
+    began_at: float = field(default_factory=time.monotonic)
 
     messages_waiting_max = 200
     """A queue with more than this is not rung again: nobody is there to hear, and Redis must not fill up."""
@@ -56,6 +68,9 @@ class Jobs:
     """How long a round of folding begins another fold; the next round goes on from there, and leaves the database to
     the payouts in between."""
     webhooks_again_seconds = 0.5
+    prove_after_seconds = 60.0
+    breaks_told = 20
+    """How many breaks of one proof are told in the log."""
 
     def tick(self) -> None:
         """Rings the bell for every due row, at most 10,000 of a kind; the next tick, a second later, goes on."""
@@ -77,11 +92,11 @@ class Jobs:
             return
         for _ in range(self.claims_a_tick):
             with self.engine.begin() as connection:
-                ids = due.claim(connection, kind, limit=self.rows_a_claim, again_seconds=again_seconds)
-            if ids:
-                self.doorbell.ring(kind.bell, ids)
-                RUNG.labels(kind.name).inc(len(ids))
-            if len(ids) < self.rows_a_claim:
+                found = due.claim(connection, kind, limit=self.rows_a_claim, again_seconds=again_seconds)
+            if found.ids:
+                self.doorbell.ring(kind.bell, found.ids)
+                RUNG.labels(kind.name).inc(len(found.ids))
+            if found.looked_at < self.rows_a_claim:
                 break
 
     def measure(self) -> None:
@@ -113,17 +128,32 @@ class Jobs:
             statuses = {status.value: 0 for status in EndpointStatus} | {row[0]: row[1] for row in found}
             for status, count in statuses.items():
                 ENDPOINTS.labels(status).set(count)
+            for standing in turns.standings(connection):
+                BREAKS.labels(standing.name).set(standing.breaks)
+                PROVED.labels(standing.name).set(standing.proved_at.timestamp())
+            held = Counts((row.kind.value, row.scope.name) for row in holds.active(connection))
+            for kind in HoldKind:
+                for scope in ("wallet", "rail", "all"):
+                    HELD.labels(kind.value, scope).set(held[kind.value, scope])
 
-    def prove_ledger(self) -> None:
-        """Checks the laws of the ledger over everything, at one moment."""
-        engine = self.engine.execution_options(isolation_level="REPEATABLE READ")
-        with engine.connect() as connection, connection.begin():
-            connection.execute(sa.text("SET LOCAL statement_timeout = '30min'"))
-            found = breaks(connection)
-        for broken in found:
-            logger.error("ledger.broken", wallet=str(broken.wallet_id), what=broken.explanation)
-        LEDGER_BREAKS.set(len(found))
-        LEDGER_PROVED.set_to_current_time()
+    def prove_invariants(self) -> None:
+        """Proves each invariant that is due and that no other scheduler is at; a break freezes the money that it is
+        about. Not at once after the start: what fell due while nobody worked is first caught up on."""
+        every_seconds = self.settings.prove_every_seconds
+        if time.monotonic() - self.began_at < min(self.prove_after_seconds, every_seconds):
+            return
+        for law in LAWS:
+            with self.engine.begin() as connection:
+                turn = turns.claim(connection, law)
+            if turn is None:
+                continue
+            proved = turns.prove_next(self.engine, law, turn)
+            with self.engine.begin() as connection:
+                turns.record(connection, turn, proved, every_seconds=every_seconds)
+                holds.freeze(connection, proved.breaks, self.clock.now())
+            for broken in proved.breaks[: self.breaks_told]:
+                wallet = broken.wallet_id and show(WALLET, broken.wallet_id)
+                logger.error("invariant.broken", invariant=law.name, wallet=wallet, what=broken.explanation)
 
     def forget_expired_keys(self) -> None:
         """Deletes idempotency keys past their lifetime, sessions that are long over, and old deliveries."""

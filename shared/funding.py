@@ -234,7 +234,9 @@ def record(connection: sa.Connection, held: HeldTopup, outcome: Outcome | None, 
         wait_seconds = outcome.retry_after_seconds
         changes["unsent"] = held.attempts == 1 and held.provider_id is None
     else:
-        changes["error"] = outcome.explanation if isinstance(outcome, Unknown) else f"{outcome.code}: {outcome.message}"
+        changes["error"] = (
+            f"{outcome.code}: {outcome.message}" if isinstance(outcome, Rejected) else outcome.explanation
+        )
     connection.execute(
         sa.text("""
             UPDATE topups SET lease_token = NULL, lease_expires_at = NULL, last_error = :error,

@@ -132,6 +132,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     poll_after_standard_seconds: float = 4 * 24 * 3600.0
     """How long a payout waits for its webhook before the provider is asked."""
 
+    prove_every_seconds: float = 300.0
+    """How often each invariant is proved of what has changed; each time also the next portion of everything."""
+
     doorbell_copies: int = 1
     """How often each doorbell message is sent; tests set 2 to prove that nothing depends on hearing it once."""
 

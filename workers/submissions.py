@@ -2,17 +2,21 @@
 
 import uuid
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
 from shared import broker
 from shared.ids import SUBMISSION, show
+from shared.outgoing.held import is_held
 from shared.payouts import answers, lookup, submit
 from shared.payouts.submit import Held
-from shared.paystream.outcomes import Outcome
+from shared.paystream.outcomes import Outcome, Unknown
 from workers.context import Context
 
 logger = structlog.get_logger(__name__)
+
+NOT_FOUND_WHILE_HELD = "not found after all, and not sent again while its money is held"
 
 MARGIN_SECONDS = 600.0
 """A key is not re-sent this close to the end of its lifetime: the provider's clock is not ours."""
@@ -38,15 +42,25 @@ def _send(context: Context, submission_ids: Sequence[uuid.UUID], bell: broker.Be
 
 def send_held(context: Context, held: Sequence[Held]) -> None:
     """Calls the provider for submissions that this worker holds, with no transaction open, and records each answer
-    as it comes. One whose key the provider may have forgotten is looked up instead, after the others."""
+    as it comes. One whose key the provider may have forgotten, or whose money is held, is looked up instead, after the
+    others."""
     settings = context.settings
     fresh_seconds = settings.paystream_key_lifetime_seconds - settings.lease_seconds - MARGIN_SECONDS
-    fresh = [one for one in held if one.sent_for_seconds < fresh_seconds]
-    for place, outcome in context.paystream.call_each([one.call() for one in fresh]):
+    fresh = [one for one in held if one.sent_for_seconds < fresh_seconds and not one.look_up]
+    for place, outcome in context.paystream.call_each([one.call(partial(_clear, context, one)) for one in fresh]):
         _record(context, fresh[place], outcome)
     for one in held:
         if one not in fresh:
-            _record(context, one, lookup.find(context.paystream, one))
+            found = lookup.find(context.paystream, one)
+            if found is None and one.sent_for_seconds < fresh_seconds:
+                found = Unknown(NOT_FOUND_WHILE_HELD)  # its key lives: it is sent once more when its money may leave
+            _record(context, one, found)
+
+
+def _clear(context: Context, one: Held) -> bool:
+    """Whether its money may leave, a moment before it would."""
+    with context.engine.begin() as connection:
+        return not is_held(connection, one.wallet_id, one.rail)
 
 
 def _record(context: Context, one: Held, outcome: Outcome | None) -> None:

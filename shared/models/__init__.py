@@ -6,8 +6,10 @@ from shared.models.base import Base
 from shared.models.batches import Batch
 from shared.models.drivers import Driver
 from shared.models.events import CustomerEvent, IdempotencyKey, ProviderEvent
+from shared.models.invariants import InvariantProof
 from shared.models.ledger import Account, ListCount, Price, Topup, Transfer
 from shared.models.organizations import ApiKey, Organization, Session, User, Wallet
+from shared.models.outgoing import OutgoingHold
 from shared.models.payouts import Payout, PayoutTransition
 from shared.models.provider import ProviderCalls, ProviderLimit
 from shared.models.submissions import Submission, SubmissionItem
@@ -26,8 +28,10 @@ __all__ = [
     "CustomerEvent",
     "Driver",
     "IdempotencyKey",
+    "InvariantProof",
     "ListCount",
     "Organization",
+    "OutgoingHold",
     "Payout",
     "PayoutTransition",
     "Price",

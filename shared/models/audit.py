@@ -71,6 +71,11 @@ class Action(enum.StrEnum):
     WEBHOOK_TEST = "webhook.test"
     WEBHOOK_ROTATE = "webhook.rotate_secret"
     WEBHOOK_REDELIVER = "webhook.redeliver"
+    OUTGOING_FREEZE = "outgoing.freeze"
+    """Money stopped leaving by itself: an invariant is broken."""
+    OUTGOING_UNFREEZE = "outgoing.unfreeze"
+    OUTGOING_PAUSE = "outgoing.pause"
+    OUTGOING_RESUME = "outgoing.resume"
     SANDBOX_RESET = "sandbox.reset"
     SANDBOX_SEED = "sandbox.seed"
 
@@ -78,7 +83,7 @@ class Action(enum.StrEnum):
     def object_kind(self) -> str:
         """What it is done to."""
         noun = self.value.partition(".")[0]
-        return {"session": "user", "sandbox": "wallet"}.get(noun, noun)
+        return {"session": "user", "sandbox": "wallet", "outgoing": "wallet"}.get(noun, noun)
 
 
 HOT = Action.PAYOUT_CREATE

@@ -8,7 +8,7 @@ A worker holds a submission by a lease; a result counts only while the lease's t
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +18,7 @@ from shared.db import as_rows
 from shared.ids import PAYOUT, SUBMISSION, new_id, show
 from shared.models.payouts import PayoutStatus, Rail
 from shared.models.submissions import SubmissionKind
+from shared.outgoing.held import HEARD_WITHIN_SECONDS, held
 from shared.payouts.rows import PayoutRow
 from shared.payouts.transition import Move, transition
 from shared.paystream.wire import Call, submission_call
@@ -70,11 +71,16 @@ class Held(NamedTuple):
     attempts: int
     not_after: float
     """The monotonic time at which our lease may be over."""
+    clear_until: float = 0.0
+    """The monotonic time until which it may be sent without looking again whether its money is held."""
+    look_up: bool = False
+    """Whether its money is held, so that we may only ask whether the provider has it."""
 
-    def call(self) -> Call:
-        """The request to the provider."""
+    def call(self, clear: Callable[[], bool] | None = None) -> Call:
+        """The request to the provider. `clear` looks again whether its money may leave, where its turn comes late."""
         call = submission_call(self.id, self.mode, self.kind, self.request)
-        return call._replace(urgent=self.rail is Rail.INSTANT, not_after=self.not_after)
+        urgent = self.rail is Rail.INSTANT
+        return call._replace(urgent=urgent, not_after=self.not_after, clear_until=self.clear_until, clear=clear)
 
 
 def prepare(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime, *, reason: str) -> Prepared:
@@ -201,16 +207,23 @@ def request_for(submission_id: uuid.UUID, group: Sequence[Item]) -> tuple[Submis
 
 def claim(connection: sa.Connection, submission_ids: Sequence[uuid.UUID], *, lease_seconds: float) -> list[Held]:
     """Takes the submissions that still need sending and that nobody holds, for `lease_seconds` by the database's
-    clock. Should this worker die, the tick rings for them once the lease is over."""
+    clock. Should this worker die, the tick rings for them once the lease is over.
+
+    What leaves or not is decided here: of those whose money is held at this moment only such are taken that may be at
+    the provider already, to be looked up.
+    """
     token = uuid.uuid4()
-    not_after = time.monotonic() + lease_seconds
+    began = time.monotonic()
     rows = connection.execute(
-        sa.text("""
-            WITH free AS (
-                SELECT id FROM submissions
+        sa.text(f"""
+            WITH waiting AS (
+                SELECT id, {held("submissions.wallet_id", "submissions.rail")} AS held FROM submissions
                 WHERE id = ANY(:ids) AND status IN ('prepared', 'unknown')
                       AND (lease_expires_at IS NULL OR lease_expires_at < clock_timestamp())
                 ORDER BY id FOR UPDATE SKIP LOCKED
+            ), free AS (
+                SELECT waiting.id, held FROM waiting JOIN submissions USING (id)
+                WHERE NOT held OR first_sent_at IS NOT NULL
             )
             UPDATE submissions SET lease_token = :token, attempts = attempts + 1,
                 lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds),
@@ -218,11 +231,16 @@ def claim(connection: sa.Connection, submission_ids: Sequence[uuid.UUID], *, lea
                 first_sent_at = coalesce(first_sent_at, clock_timestamp())
             FROM free, wallets WHERE submissions.id = free.id AND wallets.id = submissions.wallet_id
             RETURNING submissions.id, wallet_id, wallets.mode, kind, rail, request, lease_token, first_sent_at,
-                      CAST(extract(epoch FROM clock_timestamp() - first_sent_at) AS float8), attempts
+                      CAST(extract(epoch FROM clock_timestamp() - first_sent_at) AS float8), attempts, free.held
         """),
         {"ids": list(submission_ids), "token": token, "lease_seconds": lease_seconds},
     )
     return [
-        Held._make([*row[:3], SubmissionKind(row[3]), Rail(row[4]), *row[5:], not_after])
+        Held._make(
+            [
+                *(*row[:3], SubmissionKind(row[3]), Rail(row[4]), *row[5:10]),
+                *(began + lease_seconds, began + HEARD_WITHIN_SECONDS, row[10]),
+            ]
+        )
         for row in sorted(rows, key=lambda row: row[0])
     ]
