@@ -1,1 +1,1 @@
-"""The chaos machine: the whole system under load while a seeded plan breaks everything, and the proof that nothing was lost."""
+"""The chaos machine: a seeded plan breaks the whole system under load, and nobody may be lost or paid twice by it."""

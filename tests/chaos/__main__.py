@@ -120,8 +120,8 @@ def _line() -> Iterator[_Line]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m tests.chaos",
-        description="The whole system under load while a seeded plan breaks everything; then it heals, and every payout "
-        "has to be there, paid once or not at all.",
+        description="A seeded plan breaks the whole system under load; then all heals, and every payout has to be"
+        " there, and paid once or not at all.",
     )
     add = parser.add_argument
     add("--seed", type=int, default=1, help="which plan, or the first of several (default %(default)s)")

@@ -75,7 +75,8 @@ class Link:
         self._open.add(writer)
         try:
             if self.refuses:
-                return _reset(writer)
+                _reset(writer)
+                return
             there, back = await asyncio.open_connection("127.0.0.1", next(self._targets), limit=_CHUNK_BYTES)
             ends.append(back)
             self._open.add(back)
@@ -116,7 +117,8 @@ class Link:
             if passed:
                 await self._pass(passed, writer)
             if ends:
-                return _reset(writer)
+                _reset(writer)
+                return
 
     async def _pass(self, chunk: bytes, writer: asyncio.StreamWriter) -> None:
         if self.delay_seconds:

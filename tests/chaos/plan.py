@@ -100,13 +100,17 @@ class Plan:
             yield f"          {habit.rate:4.0%}  {habit.called} ({habit.fault}, {habit.endpoint})"
         for fault in self.faults:
             lasts = f"for {fault.lasts_seconds:4.1f} s" if fault.lasts_seconds else ""
-            yield f"  {fault.at_seconds:5.1f} s  {fault.kind:<27} {fault.target:<22} {lasts:<10} {fault.detail}".rstrip()
+            what = f"{fault.kind:<27} {fault.target:<22} {lasts:<10} {fault.detail}"
+            yield f"  {fault.at_seconds:5.1f} s  {what}".rstrip()
 
 
 LEASE_SECONDS: Final = 4.0
 """Of the system under chaos; a stop lasts longer."""
 REDIS_DOWN_SECONDS: Final = 30.0
 """In a run of a minute or longer; in a shorter one a fifth of it, or little else would happen."""
+
+SILENCES_MOST: Final = 2
+"""Around so many of the stops of workers; more, and Paystream would be silent most of the time."""
 
 _DECK: Final = {
     Kind.KILL: 9,
@@ -133,7 +137,8 @@ def make_plan(seed: int, seconds: int) -> Plan:
     kinds = kinds[:count]
     kinds += chance.choices(list(_DECK), list(_DECK.values()), k=count - len(kinds))
     faults = [_fault(chance, kind, seconds) for kind in kinds]
-    faults += [_silence_around(fault) for fault in faults if fault.kind is Kind.STOP and fault.target in WORKERS]
+    stops = [fault for fault in faults if fault.kind is Kind.STOP and fault.target in WORKERS]
+    faults += map(_silence_around, stops[:SILENCES_MOST])
     return Plan(seed, seconds, tuple(sorted(faults, key=lambda fault: fault.at_seconds)))
 
 

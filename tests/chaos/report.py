@@ -23,7 +23,7 @@ def summary(results: Sequence[Result]) -> Iterator[str]:
         sums = "".join(f"{total[name]:>10}" for name in _HEADER[1:])
         yield f"{'all':>10}{sums}{longest:9.1f} s  {good} of {len(results)} good"
     injected: Counter[str] = sum((result.injected for result in results), Counter())
-    yield "faults by kind: " + ", ".join(f"{count} × {kind}" for kind, count in injected.most_common())
+    yield "faults by kind: " + ", ".join(f"{kind} {count}" for kind, count in injected.most_common())
 
 
 def _cells(result: Result) -> tuple[int, ...]:

@@ -85,7 +85,7 @@ async def _run(plan: Plan, home: Path, tell: Tell, without: str, within_seconds:
         recovery_seconds = time.monotonic() - healed
         if unanswered:
             left = {**left, "clients without an answer": unanswered}
-        tell("judging")
+        tell(f"judging, after {time.monotonic() - started:.0f} s")
         owners = journal.Owners(_opened_by(links))
         verdict = await asyncio.to_thread(judge, stack, load.requests, owners, left, spendable_cents)
         injected = _injected(injector, links)
@@ -140,8 +140,8 @@ async def _progress(plan: Plan, injector: Injector, load: Load, tell: Tell) -> N
         answered = sum(request.status is not None for request in load.requests)
         repeats = load.repeats.total()
         tell(
-            f"{time.monotonic() - started:3.0f} of {plan.seconds} s: {len(injector.done)} of {len(plan.faults)} faults, "
-            f"{answered} of {len(load.requests)} requests answered, {repeats} repeats"
+            f"{time.monotonic() - started:3.0f} of {plan.seconds} s: {len(injector.done)} of {len(plan.faults)} faults,"
+            f" {answered} of {len(load.requests)} requests answered, {repeats} repeats"
         )
         await asyncio.sleep(1)
 
