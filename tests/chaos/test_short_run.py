@@ -6,7 +6,7 @@ import pytest
 
 from shared import safeguards
 from tests.chaos import report
-from tests.chaos.plan import Fault, Habit, Kind, Plan, make_plan
+from tests.chaos.plan import WORKERS, Fault, Habit, Kind, Plan, make_plan
 from tests.chaos.run import run
 from tests.told import tell
 
@@ -30,9 +30,10 @@ def test_a_provider_that_is_called_before_anything_is_written_down_pays_twice(tm
     """The negative control that takes least: the others run in `make chaos-controls`."""
     # Given workers that call Paystream before they have committed what they ask, and a Paystream that takes a second
     habits = (Habit("slow:1.0", 1.0, "payments"), Habit("slow:1.0", 1.0, "batches"))
-    # When Postgres is restarted while calls are in the air
-    restarts = tuple(Fault(at, Kind.POSTGRES_RESTART, "postgres") for at in (2.0, 4.0))
-    plan = Plan(1, 5, restarts, habits)
-    result = run(plan, tmp_path, tell=lambda text: None, without=safeguards.WRITE_AHEAD, within_seconds=6)
+    # When workers lose their connections to Postgres while calls are in the air
+    times = (1.5, 2.2, 2.9, 3.6)
+    resets = tuple(Fault(at, Kind.RESET, f"{workers}>postgres") for at in times for workers in WORKERS)
+    plan = Plan(1, 4, resets, habits)
+    result = run(plan, tmp_path, tell=lambda text: None, without=safeguards.WRITE_AHEAD, within_seconds=13)
     # Then somebody was paid twice, and it is found
     assert result.verdict.doubled
