@@ -11,7 +11,7 @@ import sqlalchemy as sa
 import structlog
 from prometheus_client import Counter, Gauge
 
-from shared import due, idempotency, sessions
+from shared import due, idempotency, safeguards, sessions
 from shared.analytics import fold
 from shared.broker import Doorbell
 from shared.clock import Clock
@@ -95,7 +95,7 @@ class Jobs:
 
     def tick(self) -> None:
         """Rings the bell for every due row, at most 10,000 of a kind; the next tick, a second later, goes on."""
-        for kind in due.OTHERS:
+        for kind in due.OTHERS if safeguards.is_on(safeguards.DUE_TICK) else ():
             self._ring_for(kind, self.again_seconds)
         self.ticked_at = time.monotonic()
         LAST_TICK.set_to_current_time()

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from shared import crash_points
+from shared import crash_points, safeguards
 from shared.production import refusals
 
 PREFIX = "OVNPAY_"
@@ -150,6 +150,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where this process is to die, for tests: a name of `shared/crash_points.py`, with `:2` the second time it comes
     there. Production refuses it."""
 
+    without: str = ""
+    """Safeguards that a test has switched off, see `shared/safeguards.py`; not in production."""
+
     log_format: str = "auto"
     """`json`, `console`, or `auto`: console on a terminal."""
 
@@ -181,6 +184,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name, other in (("paystream_test_key", "psk_live_"), ("paystream_live_key", "psk_test_")):
             if getattr(self, name).startswith(other):
                 raise SettingsError(f"{PREFIX}{name.upper()} begins with {other}: it is the other mode's key")
+        try:
+            safeguards.named(self.without)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
         if self.environment == "production":
             for refusal in refusals(self):
                 raise SettingsError(refusal)

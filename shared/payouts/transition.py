@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from shared import customer_events, ledger
+from shared import customer_events, ledger, safeguards
 from shared.db import as_rows
 from shared.models.ledger import TransferKind
 from shared.models.payouts import PayoutStatus
@@ -46,6 +46,9 @@ class Moved(NamedTuple):
     """Those that were not in the source status any more: somebody else was first, nothing was overwritten."""
 
 
+_FROM_SOURCE = "payouts.status = :source" if safeguards.is_on(safeguards.TRANSITION_GUARD) else "true"
+"""The guard: whoever comes second finds nothing to change."""
+
 _TRANSITION = sa.text(f"""
     WITH move AS (
         SELECT * FROM json_to_recordset(CAST(:moves AS json))
@@ -53,7 +56,7 @@ _TRANSITION = sa.text(f"""
                         failure_code text, failure_message text)
     ), held AS (
         SELECT payouts.id, payouts.reserved FROM payouts JOIN move ON move.payout_id = payouts.id
-        WHERE payouts.status = :source ORDER BY payouts.id FOR UPDATE OF payouts
+        WHERE {_FROM_SOURCE} ORDER BY payouts.id FOR UPDATE OF payouts
     ), changed AS (
         UPDATE payouts SET
             status = :target, sequence = payouts.sequence + 1, updated_at = :now, next_action_at = move.next_action_at,
@@ -64,7 +67,7 @@ _TRANSITION = sa.text(f"""
             completed_at = CASE WHEN :target = 'completed' THEN :now ELSE payouts.completed_at END,
             canceled_at = CASE WHEN :target = 'canceled' THEN :now ELSE payouts.canceled_at END
         FROM move JOIN held ON held.id = move.payout_id, drivers
-        WHERE payouts.id = move.payout_id AND payouts.status = :source AND drivers.id = payouts.driver_id
+        WHERE payouts.id = move.payout_id AND {_FROM_SOURCE} AND drivers.id = payouts.driver_id
         RETURNING payouts.*, drivers.name AS driver_name, move.reason, held.reserved AS was_reserved
     ), written AS (
         INSERT INTO payout_transitions (payout_id, sequence, from_status, to_status, attempt, reason, failure_code,

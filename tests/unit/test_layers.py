@@ -26,6 +26,7 @@ BASE = (
     "settings",
     "production",
     "crash_points",
+    "safeguards",
     "masking",
     "ids",
     "clock",
