@@ -12,21 +12,12 @@ from shared.analytics import fold
 from shared.broker import Doorbell
 from shared.clock import Clock
 from shared.ledger.reading import breaks
-from shared.models.webhooks import EndpointStatus
 from shared.settings import Settings
 from shared.webhooks import deliveries
 
 logger = structlog.get_logger(__name__)
 
 RUNG = Counter("ovnpay_due_rung_total", "Due rows that the tick rang the doorbell for.", ["kind"])
-BACKLOG = Gauge("ovnpay_due_backlog", "Rows that are due.", ["kind"])
-BACKLOG_AGE = Gauge("ovnpay_due_oldest_age_seconds", "How long the oldest due row has been due.", ["kind"])
-PAYOUTS = Gauge(
-    "ovnpay_payouts",
-    "Payouts that have not ended, by status; those held, and submissions unresolved, wait for a person.",
-    ["status"],
-)
-ENDPOINTS = Gauge("ovnpay_webhook_endpoints", "Customers' webhooks, by status.", ["status"])
 LEDGER_BREAKS = Gauge("ovnpay_ledger_breaks", "Laws of the ledger that some wallet breaks; anything but 0 is a page.")
 LEDGER_PROVED = Gauge("ovnpay_ledger_proved_timestamp_seconds", "When the ledger was last proved, in Unix time.")
 FOLDED = Counter("ovnpay_analytics_folded_total", "Transfers that were folded into the sums of the analytics.")
@@ -83,36 +74,6 @@ class Jobs:
                 RUNG.labels(kind.name).inc(len(ids))
             if len(ids) < self.rows_a_claim:
                 break
-
-    def measure(self) -> None:
-        """Sets the gauges that are read from the database."""
-        with self.engine.connect() as connection:
-            for name, (count, age_seconds) in due.backlog(connection).items():
-                BACKLOG.labels(name).set(count)
-                BACKLOG_AGE.labels(name).set(age_seconds)
-            rows = connection.execute(
-                sa.text("""
-                    -- By wallet, as the index goes: a scan of all payouts every few seconds slows everybody.
-                    SELECT open.status, coalesce(sum(found.count), 0)
-                    FROM wallets CROSS JOIN (VALUES ('validated'), ('queued'), ('processing')) AS open (status)
-                    CROSS JOIN LATERAL (
-                        SELECT count(*) FROM payouts
-                        WHERE payouts.wallet_id = wallets.id AND payouts.status = open.status
-                    ) AS found
-                    GROUP BY open.status
-                    UNION ALL SELECT 'held', count(*) FROM payouts WHERE held_reason IS NOT NULL
-                    UNION ALL SELECT 'unresolved', count(*) FROM submissions WHERE status = 'unresolved'
-                """)
-            )
-            counts = {"validated": 0, "queued": 0, "processing": 0} | {row[0]: row[1] for row in rows}
-            for status, count in counts.items():
-                PAYOUTS.labels(status).set(count)
-            found = connection.execute(
-                sa.text("SELECT status, count(*) FROM webhook_endpoints WHERE deleted_at IS NULL GROUP BY status")
-            )
-            statuses = {status.value: 0 for status in EndpointStatus} | {row[0]: row[1] for row in found}
-            for status, count in statuses.items():
-                ENDPOINTS.labels(status).set(count)
 
     def prove_ledger(self) -> None:
         """Checks the laws of the ledger over everything, at one moment."""

@@ -2,11 +2,10 @@
 
 import argparse
 import os
-import shutil
 import sys
-import tempfile
 
 from shared.broker import QUEUES
+from shared.process_figures import counting_folder
 from shared.settings import SettingsError, load
 
 
@@ -24,17 +23,14 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown or options.processes < 1 or (options.threads or 1) < 1:
         parser.error(f"unknown queues {', '.join(unknown)}" if unknown else "processes and threads must be positive")
     try:
-        threads = options.threads or load().workers_threads
+        settings = load()
+        threads = options.threads or settings.workers_threads
         os.environ["OVNPAY_WORKERS_THREADS"] = str(threads)
     except SettingsError as error:
         print(f"ovnpay workers: {error}", file=sys.stderr)
         return 2
-    folder = tempfile.mkdtemp(prefix="ovnpay-metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-    try:
+    with counting_folder(settings.metrics_folder, f"workers-{settings.workers_metrics_port}"):
         return run(queues, options.processes, threads)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def run(queues: list[str], processes: int, threads: int) -> int:

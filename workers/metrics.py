@@ -3,13 +3,15 @@
 import os
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from dramatiq import Broker, MessageProxy
 from dramatiq.middleware import Middleware
-from prometheus_client import CollectorRegistry, Counter, Histogram, multiprocess
+from prometheus_client import Counter, Histogram
 
-from shared.exposition import Exposition
+from shared.exposition import Exposition, of_all_processes
+from shared.process_figures import VARIABLE
 from shared.settings import load
 
 MESSAGES = Counter("ovnpay_messages_total", "Messages handled by the workers.", ["actor", "outcome"])
@@ -38,18 +40,9 @@ class MessageMetrics(Middleware):
         MESSAGE_SECONDS.labels(message.actor_name).observe(time.monotonic() - self._started.at)
         MESSAGES.labels(message.actor_name, "failed" if exception else "done").inc()
 
-    def after_worker_shutdown(self, broker: Broker, worker: Any) -> None:
-        """Tells the exposition that this process's gauges are over; its counters stay."""
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
-
 
 def serve() -> None:
     """The exposition process: started by Dramatiq once every worker process has booted."""
 
-    def registry() -> CollectorRegistry:
-        made = CollectorRegistry()
-        multiprocess.MultiProcessCollector(made)  # type: ignore[no-untyped-call]
-        return made
-
-    Exposition(load().workers_metrics_port, registry, lambda: None).run()
+    folder = Path(os.environ[VARIABLE])
+    Exposition(load().workers_metrics_port, lambda: of_all_processes(folder), lambda: None).run()

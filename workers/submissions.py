@@ -7,9 +7,9 @@ import structlog
 
 from shared import broker
 from shared.ids import SUBMISSION, show
-from shared.payouts import answers, lookup, submit
+from shared.payouts import answers, figures, lookup, submit
 from shared.payouts.submit import Held
-from shared.paystream.outcomes import Outcome
+from shared.paystream.outcomes import Accepted, Outcome, Rejected
 from workers.context import Context
 
 logger = structlog.get_logger(__name__)
@@ -59,6 +59,8 @@ def _record(context: Context, one: Held, outcome: Outcome | None) -> None:
             recorded = answers.record(
                 connection, one, outcome, context.clock.now(), poll_after=context.poll_after(one.rail)
             )
+            if isinstance(outcome, Accepted | Rejected):
+                figures.note_first_sent(connection, one.id)
     except Exception:
         logger.exception("submission.not_recorded", submission=show(SUBMISSION, one.id))
         return
