@@ -35,7 +35,7 @@ THREADS = 4
 RUNS = Counter(
     "ovnpay_scheduler_runs_total",
     "Runs of the timetable's jobs: done, failed, or skipped since the one before had not ended.",
-    ["job", "outcome"],
+    ["task", "outcome"],
 )
 OUTCOMES = {EVENT_JOB_EXECUTED: "done", EVENT_JOB_ERROR: "failed", EVENT_JOB_MAX_INSTANCES: "skipped"}
 

@@ -66,8 +66,6 @@ QUEUES: Final = tuple(dict.fromkeys(bell.queue for bell in BELLS))
 
 NAMESPACE: Final = "ovnpay"
 """What the broker's keys in Redis begin with."""
-HEARTBEAT_SECONDS: Final = 15.0
-"""How long a worker may be silent before another takes over its messages."""
 
 HEARD_WITHIN_MS: Final = {
     "instant": 10,
@@ -91,7 +89,7 @@ class DoorbellBroker(RedisBroker):
             client=redis_client(settings, timeout_seconds=timeout_seconds),
             middleware=list(middleware),
             namespace=NAMESPACE,
-            heartbeat_timeout=int(HEARTBEAT_SECONDS * 1000),
+            heartbeat_timeout=15_000,
             dead_message_ttl=3 * 86_400_000,
         )
 

@@ -6,15 +6,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dramatiq import Broker, MessageProxy
+from dramatiq import Broker, MessageProxy, Worker
 from dramatiq.middleware import Middleware
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from shared.exposition import Exposition, of_all_processes
 from shared.process_figures import VARIABLE
 from shared.settings import load
 
 MESSAGES = Counter("ovnpay_messages_total", "Messages handled by the workers.", ["actor", "outcome"])
+LISTENERS = Gauge(
+    "ovnpay_queue_workers", "Worker processes that listen to a queue.", ["queue"], multiprocess_mode="livesum"
+)
 MESSAGE_SECONDS = Histogram("ovnpay_message_duration_seconds", "How long actors took.", ["actor"])
 
 
@@ -23,6 +26,11 @@ class MessageMetrics(Middleware):
 
     def __init__(self) -> None:
         self._started = threading.local()
+
+    def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
+        """Says which queues this process listens to."""
+        for queue in worker.consumer_whitelist or broker.get_declared_queues():
+            LISTENERS.labels(queue).set(1)
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
         """Starts the watch."""

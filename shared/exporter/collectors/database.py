@@ -8,10 +8,11 @@ from prometheus_client.core import CounterMetricFamily
 
 from shared.exporter.gauges import gauge, gauges
 
-# A login sees the state of its own sessions alone: those of the services have the same one, others are "other".
+# A login sees the names of all sessions, and the state of its own alone: those of the services have the same one.
 _SESSIONS = sa.text("""
-    SELECT coalesce(replace(split_part(state, ' (', 1), ' ', '_'), 'other'), count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() GROUP BY 1
+    SELECT CASE WHEN application_name LIKE 'ovnpay-%' THEN substr(application_name, 8) ELSE 'other' END,
+           coalesce(replace(split_part(state, ' (', 1), ' ', '_'), 'unknown'), count(*)
+    FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() GROUP BY 1, 2
 """)
 
 _TRANSACTIONS = sa.text("""
@@ -29,10 +30,9 @@ _DONE = sa.text("""
 
 def read(connection: sa.Connection) -> Iterator[Metric]:
     """This reading's own session is left out."""
-    states = dict.fromkeys(("active", "idle", "idle_in_transaction"), 0.0)
-    states |= {row[0]: float(row[1]) for row in connection.execute(_SESSIONS)}
-    text = "Sessions of the database, by what they do; other: what we may not see."
-    yield gauges("ovnpay_database_sessions", text, ["state"], states)
+    sessions = {(row[0], row[1]): float(row[2]) for row in connection.execute(_SESSIONS)}
+    text = "Sessions of the database, by service and by what they do (unknown: what we may not see)."
+    yield gauges("ovnpay_database_sessions", text, ["service", "state"], sessions)
     age_seconds, waiting = connection.execute(_TRANSACTIONS).one()
     text = "How long the oldest transaction has been open."
     yield gauge("ovnpay_database_oldest_transaction_age_seconds", text, float(age_seconds))
