@@ -25,12 +25,13 @@ from shared.broker import Doorbell
 from shared.clock import SystemClock
 from shared.db import engine_for
 from shared.exposition import Exposition
+from shared.reconciliation import life
 from shared.settings import Settings, SettingsError, load
 
 logger = structlog.get_logger(__name__)
 
-THREADS = 4
-"""Jobs that run at the same time: the tick never waits for one that takes long."""
+THREADS = 6
+"""Jobs that run at the same time: the tick never waits for one that takes long, as a comparison does."""
 
 RUNS = Counter(
     "ovnpay_scheduler_runs_total",
@@ -67,8 +68,9 @@ def count_run(event: JobEvent) -> None:
 
 def run(settings: Settings, stopping: threading.Event) -> None:
     """Runs the timetable until `stopping` is set; ends the jobs under way first."""
-    engine = engine_for(settings, "scheduler", pool_size=THREADS)
+    engine = engine_for(settings, "scheduler", pool_size=THREADS + 1)  # one more that only holds a lock
     startup.ready(engine, settings)
+    life.begin(engine)
     jobs = Jobs(settings, engine, Doorbell(settings), SystemClock())
     scheduler = BackgroundScheduler(
         timezone=UTC,
@@ -96,9 +98,11 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     logger.info("scheduler.started", jobs=[entry.name for entry in TIMETABLE])
     stopping.wait()
     logger.info("scheduler.stopping")
+    jobs.ending.set()
     scheduler.shutdown(wait=True)
     exposition.stop()
     jobs.doorbell.close()
+    jobs.paystream.close()
     engine.dispose()
 
 

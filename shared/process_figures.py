@@ -42,6 +42,7 @@ def _kept(folder: Path, stack: contextlib.ExitStack) -> Path | None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = stack.enter_context((folder / "lock").open("w"))
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.register_at_fork(after_in_child=lock.close)  # a child that outlives us must not keep the name from the next
     except OSError:
         return None
     return folder

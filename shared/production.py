@@ -55,6 +55,8 @@ def refusals(settings: "Settings") -> Iterator[str]:
                 f"the password in {_variable(name)} is well known, or has fewer than {PASSWORD_LENGTH_MIN} characters, "
                 f"which production refuses; {MAKE_ONE}"
             )
+    if settings.crash_at:
+        yield "OVNPAY_CRASH_AT is set, which production refuses: it kills a process on purpose; unset it"
     provider = urlsplit(settings.paystream_url)
     if provider.scheme != "https" and not _is_loopback(provider.hostname or ""):
         yield (

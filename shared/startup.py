@@ -4,7 +4,7 @@ import sqlalchemy as sa
 import structlog
 
 from shared import migrations
-from shared.db import wait_until_ready
+from shared.db import check_session, wait_until_ready
 from shared.migrations.grants import SERVICE, changeable
 from shared.production import doubts
 from shared.settings import Settings
@@ -16,9 +16,11 @@ def ready(engine: sa.Engine, settings: Settings) -> None:
     """Waits until the database answers and is migrated; in production, warns of what a person should mend.
 
     Raises:
-        DatabaseNotReady: it was not in time.
+        DatabaseNotReady: it was not in time, or its sessions behind a pooler are not as they should be.
     """
     wait_until_ready(engine, revision=migrations.HEAD)
+    if settings.database_pooler:
+        check_session(engine)
     if settings.environment == "production":
         warn(engine, settings)
 

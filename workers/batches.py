@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared import broker
 from shared.batches.release import Released, portions, release_due
+from shared.crash_points import crash_point
 from shared.errors import Refusal
 from shared.ids import BATCH, show
 from workers.context import Context
@@ -26,24 +27,27 @@ PAYOUTS_A_TRANSACTION = 10_000
 
 def release_batches(context: Context, batch_ids: list[uuid.UUID]) -> None:
     """queued → processing, their payouts with them; or failed, where the money is missing."""
-    with context.engine.begin() as connection:
+    with context.engine.connect() as connection:
         groups = portions(connection, batch_ids, payouts_most=PAYOUTS_A_TRANSACTION)
     while groups:
         group = groups.pop(0)
         try:
             with context.engine.begin() as connection:
                 done = release_due(connection, group, context.clock.now(), grace=context.grace)
+                crash_point("release.before_commit")
         except SQLAlchemyError:
             # One wallet is held for long, or one batch can't be released: the others don't wait for it.
             logger.exception("batches.not_released", batches=[show(BATCH, batch_id) for batch_id in group])
             groups += [[batch_id] for batch_id in group] if len(group) > 1 else []
             continue
+        crash_point("release.after_commit")
         for batch_id, outcome in done.items():
             if isinstance(outcome, Refusal):
                 logger.warning("batch.not_released", batch=show(BATCH, batch_id), code=outcome.code, **outcome.details)
             else:
                 context.doorbell.ring(broker.SUBMIT_PAYOUTS, outcome.payout_ids)
                 _note_lag(outcome)
+        crash_point("release.after_ring")
 
 
 def _note_lag(released: Released) -> None:

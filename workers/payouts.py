@@ -3,17 +3,20 @@
 import uuid
 
 from shared import broker
+from shared.crash_points import crash_point
 from shared.payouts import poll, submit
 from shared.payouts.departures import departing
 from shared.payouts.queue import queue
 from workers.context import Context
-from workers.submissions import send_held
+from workers.submissions import claimed_again, send_held
 
 
 def queue_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
     """validated → queued."""
     with context.engine.begin() as connection:
         done = queue(connection, payout_ids, context.clock.now(), grace=context.grace)
+        crash_point("queue.before_commit")
+    crash_point("queue.after_commit")
     context.doorbell.ring(broker.SUBMIT_PAYOUTS, [row.id for row in done.queued.rows])
 
 
@@ -26,18 +29,23 @@ def submit_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
         prepared = submit.prepare(connection, leaving, context.clock.now(), reason="submitted")
         mine, others = context.split_off(prepared.submission_ids)
         held = submit.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
+        crash_point("submit.before_commit")
+    crash_point("submit.after_commit")
     context.doorbell.ring(broker.SEND_SUBMISSIONS, others)
-    send_held(context, held)
+    send_held(context, held or claimed_again(context, mine))
 
 
 def poll_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
     """Asks the provider about payouts whose webhook never came."""
     mine, others = context.split_off(payout_ids)
     context.doorbell.ring(broker.POLL_PAYOUTS, others)
+    crash_point("poll.after_passing_on")
     first_seconds = context.settings.poll_after_instant_seconds
     with context.engine.begin() as connection:
         questions = poll.due(connection, mine, context.clock.now(), first_seconds=first_seconds)
+    crash_point("poll.before_call")
     outcomes = context.paystream.call_all([question.call() for question in questions])
+    crash_point("poll.after_call")
     with context.engine.begin() as connection:
         poll.answered(connection, questions, outcomes, context.clock.now())
 

@@ -11,6 +11,7 @@ from gateway.handlers.common import success
 from gateway.operation import operation
 from gateway.state import SERVICES
 from shared.clock import rfc3339
+from shared.reconciliation.gate import reconcile_only
 
 VERSION = "1.0.0"
 DATABASE_SECONDS_MAX = 3.0
@@ -18,14 +19,19 @@ DATABASE_SECONDS_MAX = 3.0
 
 @operation(answer=shapes.Health, query=None)
 async def health(request: web.Request) -> web.Response:
-    """Says whether the gateway can serve: 200 while the database answers, 503 otherwise."""
+    """Says whether the gateway can serve: 200 while the database answers, 503 otherwise.
+
+    With `outgoing: reconcile-only` no payment leaves, and requests for payments are refused: our record is being
+    compared with Paystream's.
+    """
     services = request.app[SERVICES]
     try:
         async with asyncio.timeout(DATABASE_SECONDS_MAX):
-            await services.read_key(lambda connection: connection.scalar(sa.text("SELECT 1")))
+            stopped = await services.read_key(reconcile_only)
     except (TimeoutError, sa.exc.SQLAlchemyError):
         raise ApiError(
             503, "SERVICE_UNAVAILABLE", "The database does not answer", headers={"Retry-After": "1"}
         ) from None
     now = rfc3339(services.clock.now())
-    return success(request, {"status": "healthy", "version": VERSION, "timestamp": now})
+    outgoing = {"outgoing": "reconcile-only"} if stopped else {}
+    return success(request, {"status": "healthy", "version": VERSION, "timestamp": now, **outgoing})

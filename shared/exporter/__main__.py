@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(settings: Settings, stopping: threading.Event) -> None:
     """Serves until `stopping` is set."""
-    engine = engine_for(settings, "exporter", pool_size=1, isolation_level="AUTOCOMMIT")
+    engine = engine_for(settings, "exporter", pool_size=1)
     redis = redis_client(settings, timeout_seconds=1.0)
     registry = of(Exporter(engine, redis))
     exposition = Exposition(settings.exporter_metrics_port, lambda: registry, lambda: None)

@@ -42,16 +42,21 @@ class Exporter(Collector):
     def _read(self) -> list[Metric]:
         report = _Report()
         try:
-            with self._engine.connect() as connection:
-                connection.execute(sa.text(f"SET statement_timeout = '{STATEMENT_SECONDS}s'"))
-                for name, read in ON_DATABASE.items():
-                    if not connection.invalidated:  # each would wait for a server that is not there
-                        report.run(name, lambda read=read: read(connection))  # type: ignore[misc]
+            for name, read in ON_DATABASE.items():
+                with self._engine.connect() as connection:  # a server that is not there is waited for once
+                    report.run(name, lambda read=read, at=connection: _in_time(at, read))  # type: ignore[misc]
         except sa.exc.SQLAlchemyError as error:
             logger.warning("exporter.no_database", why=str(error))
         for name, of_redis in ON_REDIS.items():
             report.run(name, lambda of_redis=of_redis: of_redis(self._client))  # type: ignore[misc]
         return report.metrics()
+
+
+def _in_time(connection: sa.Connection, read: Callable[[sa.Connection], Iterable[Metric]]) -> list[Metric]:
+    """Reads in a transaction of its own, each statement of which is given up after a while."""
+    with connection.begin():
+        connection.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'"))
+        return list(read(connection))
 
 
 class _Report:

@@ -329,7 +329,9 @@ def write(connection: sa.Connection, rows: Sequence[PayoutRow], now: datetime, d
 
 
 def _send_on(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime) -> list[PayoutRow]:
-    """Takes instant payouts to `processing` in the accepting transaction, each with its submission."""
+    """Takes instant payouts to `processing` in the accepting transaction, each with its submission; one that may not go
+    on yet stays `queued`."""
     moves = [Move(payout_id, "instant", next_action_at=now) for payout_id in payout_ids]
-    transition(connection, moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, now)
-    return prepare(connection, payout_ids, now, reason="instant").rows
+    queued = transition(connection, moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, now)
+    sent = {row.id: row for row in prepare(connection, payout_ids, now, reason="instant").rows}
+    return [sent.get(row.id, row) for row in queued.rows]

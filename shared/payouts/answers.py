@@ -16,10 +16,11 @@ from shared.db import as_rows
 from shared.ids import PAYOUT, SUBMISSION, new_id, show
 from shared.models.payouts import PayoutStatus, Rail
 from shared.models.submissions import SubmissionKind
+from shared.outgoing.held import AGAIN_SECONDS
 from shared.payouts.holding import hold
 from shared.payouts.submit import Held, Item, write
 from shared.payouts.transition import Move, transition
-from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown, backoff_seconds
+from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown, Withheld, backoff_seconds
 from shared.paystream.wire import Batch, Payment, UnexpectedAnswer, read
 
 logger = structlog.get_logger(__name__)
@@ -56,6 +57,9 @@ def record(
     if isinstance(outcome, Throttled):
         # What was not even tried before counts as never sent: its key's lifetime has not begun.
         status, message, wait_seconds = None, "rate limited", outcome.retry_after_seconds
+        _forget_sending(connection, held)
+    elif isinstance(outcome, Withheld):
+        status, message, wait_seconds = None, outcome.explanation, AGAIN_SECONDS
         _forget_sending(connection, held)
     else:
         assert isinstance(outcome, Unknown)

@@ -11,12 +11,16 @@ from prometheus_client import Counter, Histogram
 
 from shared.db import at_commit
 from shared.models.payouts import PayoutStatus
+from shared.payouts.edges import EDGES
 
 STEPS = Counter(
     "ovnpay_payout_transitions_total",
     "Steps of payouts, from one status to another; an acceptance comes from none.",
     ["from_status", "to_status"],
 )
+STEPS.labels("none", PayoutStatus.VALIDATED.value)
+for source, target in EDGES:
+    STEPS.labels(source.value, target.value)
 STAGE_SECONDS = Histogram(
     "ovnpay_payout_stage_duration_seconds",
     "How long payouts were in a status when they left it.",

@@ -17,7 +17,7 @@ from prometheus_client import Counter, Histogram
 
 from shared.models.organizations import Mode
 from shared.paystream.budget import Budget, Limit
-from shared.paystream.outcomes import Outcome, Throttled, Unknown, judge
+from shared.paystream.outcomes import Outcome, Throttled, Unknown, Withheld, judge
 from shared.paystream.wire import Call
 from shared.settings import Settings
 
@@ -119,6 +119,8 @@ class Paystream:
             started = time.monotonic()
             if call.not_after is not None and started > call.not_after:
                 return Unknown("not sent: its turn came after its lease")
+            if call.clear is not None and started > call.clear_until and not await asyncio.to_thread(call.clear):
+                return Withheld()
             outcome = await self._send(call)
             CALL_SECONDS.labels(endpoint).observe(time.monotonic() - started)
         CALLS.labels(endpoint, type(outcome).__name__.lower()).inc()

@@ -287,7 +287,7 @@ def test_the_tick_rings_for_endpoints_that_something_is_due_for(world: World) ->
 
     def rung() -> set[uuid.UUID]:
         with world.engine.begin() as connection:
-            return set(due.claim(connection, due.WEBHOOKS, limit=500, again_seconds=0)) & {busy, idle, paused}
+            return set(due.claim(connection, due.WEBHOOKS, limit=500, again_seconds=0).ids) & {busy, idle, paused}
 
     assert rung() == {busy}
     with world.engine.connect() as connection:

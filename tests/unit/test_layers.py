@@ -27,6 +27,7 @@ BASE = (
     "process_figures",
     "settings",
     "production",
+    "crash_points",
     "masking",
     "ids",
     "clock",

@@ -1,10 +1,12 @@
-"""Proof: that the sums of the analytics are those of the ledger, each grain and each table."""
+"""Are the sums of the analytics those of the ledger, each grain and each table, up to where it is folded?"""
 
 from typing import Final
 
-import sqlalchemy as sa
+from shared.ids import WALLET
+from shared.invariants.law import Invariant, asking
+from shared.invariants.subjects import WALLETS
 
-from shared.ledger.reading import Break
+_NAMES: Final = ("reserved", "net", "fee", "released", "returned")
 
 _LEDGER: Final = """
     SELECT transfers.wallet_id, sum(amount_cents) FILTER (WHERE kind = 'reserve') AS reserved,
@@ -13,23 +15,24 @@ _LEDGER: Final = """
            sum(amount_cents) FILTER (WHERE kind = 'release') AS released,
            sum(amount_cents) FILTER (WHERE kind = 'return') AS returned
     FROM transfers JOIN analytics_folds USING (wallet_id)
-    WHERE transfers.position <= analytics_folds.position GROUP BY transfers.wallet_id
+    WHERE transfers.position <= analytics_folds.position AND transfers.wallet_id = ANY(:ids)
+    GROUP BY transfers.wallet_id
 """
-_NAMES: Final = ("reserved", "net", "fee", "released", "returned")
 
-_DIFFERING: Final = sa.text(f"""
+_DIFFERING: Final = f"""
     WITH ledger AS ({_LEDGER}), totals AS (
         SELECT wallet_id, grain, sum(accepted_cents + retried_cents) AS reserved, sum(net_cents) AS net,
                sum(fee_cents) AS fee, sum(failed_cents + canceled_cents) AS released, sum(returned_cents) AS returned,
                sum(failed_cents) AS failed
-        FROM analytics_totals GROUP BY wallet_id, grain
+        FROM analytics_totals WHERE wallet_id = ANY(:ids) GROUP BY wallet_id, grain
     ), drivers AS (
         SELECT wallet_id, grain, sum(net_cents) AS net, sum(fee_cents) AS fee, sum(failed_cents) AS failed,
-               sum(returned_cents) AS returned FROM analytics_drivers GROUP BY wallet_id, grain
+               sum(returned_cents) AS returned FROM analytics_drivers
+        WHERE wallet_id = ANY(:ids) GROUP BY wallet_id, grain
     ), failures AS (
         SELECT wallet_id, grain, sum(cents) FILTER (WHERE outcome = 'failed') AS failed,
                sum(cents) FILTER (WHERE outcome = 'returned') AS returned FROM analytics_failures
-        GROUP BY wallet_id, grain
+        WHERE wallet_id = ANY(:ids) GROUP BY wallet_id, grain
     ), told (wallet_id, grain, source, cents) AS (
         {" UNION ALL ".join(f"SELECT wallet_id, grain, 'totals: {name}', {name} FROM totals" for name in _NAMES)}
         UNION ALL SELECT wallet_id, grain, 'drivers: net', net FROM drivers
@@ -48,15 +51,16 @@ _DIFFERING: Final = sa.text(f"""
             ('drivers: failed', totals.failed), ('failures: failed', totals.failed),
             ('failures: returned', ledger.returned)) AS kinds (source, cents)
     )
-    SELECT wallet_id, grain, source, coalesce(told.cents, 0) AS told, coalesce(due.cents, 0) AS moved
+    SELECT wallet_id, wallet_id AS id, source || ' by ' || grain || ' is ' || coalesce(told.cents, 0)
+           || ' cents, the ledger says ' || coalesce(due.cents, 0) AS why
     FROM told FULL JOIN due USING (wallet_id, grain, source)
-    WHERE coalesce(told.cents, 0) <> coalesce(due.cents, 0) ORDER BY wallet_id, source, grain
-""")
+    WHERE coalesce(told.cents, 0) <> coalesce(due.cents, 0)
+"""
 
-
-def breaks(connection: sa.Connection) -> list[Break]:
-    """Every sum that is not the ledger's, up to where that is folded. Reads everything, in one statement."""
-    return [
-        Break(row.wallet_id, f"analytics, {row.source} by {row.grain}: {row.told} cents, the ledger says {row.moved}")
-        for row in connection.execute(_DIFFERING)
-    ]
+INVARIANT: Final = Invariant(
+    "analytics_agree",
+    "The sums of the analytics are those of the ledger",
+    WALLETS,
+    asking(_DIFFERING, WALLET),
+    when_changed=False,
+)
