@@ -11,6 +11,7 @@ from prometheus_client import Counter, Histogram
 
 from shared.db import at_commit
 from shared.models.payouts import PayoutStatus
+from shared.outgoing.held import free_since
 from shared.payouts.edges import EDGES
 
 STEPS = Counter(
@@ -29,18 +30,19 @@ STAGE_SECONDS = Histogram(
 )
 FIRST_SENT_SECONDS = Histogram(
     "ovnpay_payout_first_submission_seconds",
-    "From the acceptance of a payout, its batch's release or its retry until it was first sent to the provider; "
-    "observed when the provider's answer is there.",
+    "From the acceptance of a payout, its batch's release, its retry or the end of a pause until it was first sent to "
+    "the provider; observed when the provider's answer is there.",
     ["rail"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 21_600, 86_400),
 )
 
-_FIRST_SENT = sa.text("""
-    SELECT payouts.rail, CAST(extract(epoch FROM submissions.first_sent_at - coalesce(
+_FIRST_SENT = sa.text(f"""
+    SELECT payouts.rail, CAST(extract(epoch FROM submissions.first_sent_at - greatest(
+        {free_since("payouts.wallet_id", "payouts.rail")}, coalesce(
         CASE WHEN items.attempt > 1 OR payouts.batch_id IS NOT NULL THEN (
             SELECT max(created_at) FROM payout_transitions AS step
             WHERE step.payout_id = payouts.id AND step.attempt = items.attempt AND step.to_status = 'queued'
-        ) END, payouts.requested_at)) AS float8) AS seconds
+        ) END, payouts.requested_at))) AS float8) AS seconds
     FROM submissions JOIN submission_items AS items ON items.submission_id = submissions.id AND NOT items.dissolved
     JOIN payouts ON payouts.id = items.payout_id
     WHERE submissions.id = :id AND submissions.first_sent_at IS NOT NULL

@@ -7,6 +7,7 @@ from prometheus_client import Metric
 
 from shared.exporter.gauges import gauges
 from shared.models.payouts import Rail
+from shared.outgoing.held import held
 
 OLDEST_LOOKED_AT = 100
 """So many of each wallet's payouts at the provider, those accepted first, are looked at for the one that has been there
@@ -24,11 +25,13 @@ _COUNTS = sa.text("""
 """)
 
 # What waits for us is due soon, and so in a small index; those in a batch that waits for its release are not in it.
-# Instant payouts at the provider are asked about within the hour, others are found by their age.
-_OLDEST = sa.text("""
+# What is paused or frozen waits for a person, who has been told. Instant payouts at the provider are asked about within
+# the hour, others are found by their age.
+_OLDEST = sa.text(f"""
     SELECT status, rail, extract(epoch FROM clock_timestamp() - min(updated_at))
     FROM payouts
     WHERE status IN ('validated', 'queued') AND next_action_at IS NOT NULL AND held_reason IS NULL
+          AND NOT {held("payouts.wallet_id", "payouts.rail")}
     GROUP BY status, rail
     UNION ALL
     SELECT status, rail, extract(epoch FROM clock_timestamp() - min(updated_at))
@@ -58,8 +61,8 @@ def read(connection: sa.Connection) -> Iterator[Metric]:
     ages |= {(row[0], row[1]): float(row[2]) for row in connection.execute(_OLDEST, {"most": OLDEST_LOOKED_AT})}
     yield gauges(
         "ovnpay_payouts_oldest_age_seconds",
-        "How long the payout that has been in a status longest has been there; 0: there is none. Without those held, "
-        "and those whose batch is not released.",
+        "How long the payout that has been in a status longest has been there; 0: there is none. Without those "
+        "held, paused or frozen, and those whose batch is not released.",
         ["status", "rail"],
         ages,
     )

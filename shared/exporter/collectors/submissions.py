@@ -6,17 +6,20 @@ import sqlalchemy as sa
 from prometheus_client import Metric
 
 from shared.exporter.gauges import gauges
+from shared.outgoing.held import held
 
-_OPEN = sa.text("""
+_OPEN = sa.text(f"""
     SELECT status, count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)
     FROM submissions
-    WHERE (next_action_at IS NOT NULL AND status IN ('prepared', 'unknown')) OR status = 'unresolved'
+    WHERE (next_action_at IS NOT NULL AND status IN ('prepared', 'unknown')
+           AND NOT (first_sent_at IS NULL AND {held("submissions.wallet_id", "submissions.rail")}))
+          OR status = 'unresolved'
     GROUP BY status
 """)
 
 
 def read(connection: sa.Connection) -> Iterator[Metric]:
-    """Those that are accepted or rejected are not counted: they are all the others."""
+    """Without those paused or frozen before they were sent, and all that have their answer."""
     counts, ages = (dict.fromkeys(("prepared", "unknown", "unresolved"), 0.0) for _ in range(2))
     for status, count, age_seconds in connection.execute(_OPEN):
         counts[status], ages[status] = float(count), float(age_seconds)
