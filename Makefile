@@ -25,8 +25,8 @@ endif
 EXAMPLES ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test model bench rolling outages pooler chaos chaos-many chaos-controls lint types audit format \
-	lock clean
+.PHONY: help up down status test model bench rolling outages pooler chaos chaos-many chaos-controls lint types audit alerts \
+	dashboards format lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r a b; do printf '%-14s %s\n' "$$a" "$$b"; done
@@ -78,6 +78,12 @@ types: $(DEV) ## check types
 
 audit: $(DEV) ## audit the dependencies: pins, yanked releases, known vulnerabilities (ARGS=--strict)
 	@$(BIN)/python .ci/audit $(ARGS)
+
+alerts: $(DEV) ## check the Prometheus rules and run their tests (ARGS=--strict)
+	@$(BIN)/python .ci/alerts $(ARGS)
+
+dashboards: $(DEV) ## ask every panel of the dashboards, of the running system under load
+	@$(BIN)/python .ci/dashboards $(ARGS)
 
 format: $(DEV) ## format the code, and mend what can be mended
 	@$(BIN)/ruff format .

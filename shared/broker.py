@@ -65,6 +65,10 @@ BELLS: Final = (
 )
 QUEUES: Final = tuple(dict.fromkeys(bell.queue for bell in BELLS))
 
+
+NAMESPACE: Final = "ovnpay"
+"""What the broker's keys in Redis begin with."""
+
 HEARD_WITHIN_MS: Final = {
     "instant": 10,
     "batches": 25,
@@ -107,7 +111,7 @@ class DoorbellBroker(RedisBroker):
         super().__init__(  # type: ignore[no-untyped-call]
             client=redis_client(settings, timeout_seconds=timeout_seconds),
             middleware=list(middleware),
-            namespace="ovnpay",
+            namespace=NAMESPACE,
             heartbeat_timeout=15_000,
             dead_message_ttl=3 * 86_400_000,
         )
@@ -171,7 +175,7 @@ class Doorbell:
     def waiting(self, queue_name: str) -> int:
         """How many messages wait or are being worked on in a queue; 0 where Redis does not say."""
         try:
-            count = self._broker.client.hlen(f"ovnpay:{queue_name}.msgs")
+            count = self._broker.client.hlen(f"{NAMESPACE}:{queue_name}.msgs")
         except redis.RedisError:
             return 0
         return count if isinstance(count, int) else 0

@@ -106,6 +106,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Threads of each worker process; `ovnpay workers --threads` sets it."""
 
     scheduler_metrics_port: int = 9103
+    exporter_metrics_port: int = 9104
+
+    metrics_folder: str = ""
+    """Where services of several processes keep their counts, so that a pool that is started again counts on; left out:
+    in a temporary folder, and it begins again."""
 
     database_pool_size: int = 10
     """Connections of each gateway process at the most. A worker process has one for each thread and one more, a

@@ -25,6 +25,7 @@ ANY_FREE_PORT = {
         "OVNPAY_GATEWAY_METRICS",
         "OVNPAY_WORKERS_METRICS",
         "OVNPAY_SCHEDULER_METRICS",
+        "OVNPAY_EXPORTER_METRICS",
     )
 }
 # Tests ask as fast as they can; the one of the rate limit sets its own.

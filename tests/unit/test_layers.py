@@ -23,6 +23,8 @@ BASE = (
     "lists",
     "models",
     "db",
+    "pool",
+    "process_figures",
     "settings",
     "production",
     "crash_points",
