@@ -188,7 +188,7 @@ def backlog(connection: sa.Connection) -> tuple[int, float]:
             SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(delivery.next_action_at)
                                       FILTER (WHERE pace <> 'failing')), 0)
             FROM webhook_endpoints JOIN webhook_deliveries AS delivery ON endpoint_id = webhook_endpoints.id
-            WHERE webhook_endpoints.status = 'active' AND delivery.next_action_at <= clock_timestamp()
+            WHERE webhook_endpoints.status = 'active' AND delivery.next_action_at <= statement_timestamp()
         """)
     ).one()
     return int(row[0]), float(row[1])

@@ -19,7 +19,7 @@ _OPEN = sa.text("""
 # Not by `next_action_at`, which the tick puts off each time it rings: by the time that the customer has named.
 _LATE = sa.text("""
     SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(scheduled_for)), 0)
-    FROM batches WHERE next_action_at IS NOT NULL AND status = 'queued' AND scheduled_for <= clock_timestamp()
+    FROM batches WHERE next_action_at IS NOT NULL AND status = 'queued' AND scheduled_for <= statement_timestamp()
 """)
 
 
