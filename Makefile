@@ -21,10 +21,10 @@ endif
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test bench lint types audit format lock clean
+.PHONY: help up down status test bench lint types audit image-check manifests format lock clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r a b; do printf '%-14s %s\n' "$$a" "$$b"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r a b; do printf '%-14s %s\n' "$$a" "$$b"; done
 
 up: $(RUNTIME) ## start the whole system on this machine; Ctrl-C stops it
 	@exec $(BIN)/ovnpay up $(ARGS)
@@ -50,6 +50,12 @@ types: $(DEV) ## check types
 
 audit: $(DEV) ## audit the dependencies: pins, yanked releases, known vulnerabilities (ARGS=--strict)
 	@$(BIN)/python .ci/audit $(ARGS)
+
+image-check: $(DEV) ## carry out the image's build steps without Docker (ARGS=--twice: is it the same to the byte?)
+	@$(BIN)/python .ci/image-check $(ARGS)
+
+manifests: $(DEV) ## check Dockerfile, docker-compose.yml and the Kubernetes overlays (ARGS=--strict)
+	@$(BIN)/python .ci/manifests $(ARGS)
 
 format: $(DEV) ## format the code, and mend what can be mended
 	@$(BIN)/ruff format .

@@ -54,7 +54,7 @@ async def serve(settings: Settings) -> None:
     await runner.setup()
     site = web.TCPSite(runner, settings.gateway_host, settings.gateway_port, backlog=1024)
     await site.start()
-    exposition = Exposition(settings.gateway_metrics_port, lambda: REGISTRY, lambda: None)
+    exposition = Exposition(settings.gateway_metrics_port, lambda: REGISTRY, lambda: None, host=settings.metrics_host)
     exposition.start()
     logger.info("gateway.started", host=settings.gateway_host, port=settings.gateway_port)
     await stopping.wait()

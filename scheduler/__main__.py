@@ -77,7 +77,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
         age_seconds = time.monotonic() - jobs.ticked_at
         return f"the last tick ended {age_seconds:.0f} s ago" if age_seconds > STALE_SECONDS else None
 
-    exposition = Exposition(settings.scheduler_metrics_port, lambda: REGISTRY, wrong)
+    exposition = Exposition(settings.scheduler_metrics_port, lambda: REGISTRY, wrong, host=settings.metrics_host)
     exposition.start()
     logger.info("scheduler.started", jobs=[entry.name for entry in TIMETABLE])
     stopping.wait()

@@ -91,7 +91,8 @@ def as_rows(values: Iterable[dict[str, Any]]) -> str:
 
 
 def wait_until_ready(engine: sa.Engine, *, revision: str | None, timeout_seconds: float = 60.0) -> None:
-    """Waits until the database answers and, with a `revision`, has been migrated to it.
+    """Waits until the database answers and, with a `revision`, has been migrated to it, or further: while a release
+    is rolled out, a process of the old one may start after the migration.
 
     Raises:
         DatabaseNotReady: it did not in time; the sentence says what it said last.
@@ -104,7 +105,7 @@ def wait_until_ready(engine: sa.Engine, *, revision: str | None, timeout_seconds
                 if revision is None:
                     return
                 found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
-                if found == revision:
+                if found is not None and found >= revision:
                     return
                 last = f"it is at revision {found}, this code wants {revision}; run `ovnpay migrate`"
         except (sa.exc.OperationalError, sa.exc.ProgrammingError) as error:

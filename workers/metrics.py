@@ -52,4 +52,5 @@ def serve() -> None:
         multiprocess.MultiProcessCollector(made)  # type: ignore[no-untyped-call]
         return made
 
-    Exposition(load().workers_metrics_port, registry, lambda: None).run()
+    settings = load()
+    Exposition(settings.workers_metrics_port, registry, lambda: None, host=settings.metrics_host).run()
