@@ -24,6 +24,7 @@ from shared.broker import Doorbell
 from shared.clock import SystemClock
 from shared.db import engine_for
 from shared.exposition import Exposition
+from shared.presence import SCHEDULER, Beat
 from shared.settings import Settings, SettingsError, load
 
 logger = structlog.get_logger(__name__)
@@ -79,9 +80,11 @@ def run(settings: Settings, stopping: threading.Event) -> None:
 
     exposition = Exposition(settings.scheduler_metrics_port, lambda: REGISTRY, wrong, host=settings.metrics_host)
     exposition.start()
+    beat = Beat(settings, lambda: () if wrong() else (SCHEDULER,))
     logger.info("scheduler.started", jobs=[entry.name for entry in TIMETABLE])
     stopping.wait()
     logger.info("scheduler.stopping")
+    beat.stop()
     scheduler.shutdown(wait=True)
     exposition.stop()
     jobs.doorbell.close()

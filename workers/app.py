@@ -9,8 +9,24 @@ from dramatiq.middleware import Middleware
 
 from shared import log, startup
 from shared.broker import Bell, DoorbellBroker, broker_for
+from shared.presence import Beat, hears
 from shared.settings import Settings, load
 from workers.context import Context, current, open_context
+
+
+class Hearing(Middleware):
+    """Says which queues this process hears, from its first look at them to its last."""
+
+    _beat: Beat | None = None
+
+    def after_worker_boot(self, broker: dramatiq.Broker, worker: Any) -> None:
+        """Begins."""
+        self._beat = Beat(current().settings, lambda: [hears(queue) for queue in tuple(worker.consumers)])
+
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: Any) -> None:
+        """Ends."""
+        if self._beat is not None:
+            self._beat.stop()
 
 
 class Ending(Middleware):
@@ -27,7 +43,7 @@ def setup(settings: Settings | None = None) -> DoorbellBroker:
 
     settings = settings or load()
     log.configure(settings, "workers")
-    broker = broker_for(settings, MessageMetrics(), Ending())
+    broker = broker_for(settings, MessageMetrics(), Hearing(), Ending())
     context = open_context(settings)
     startup.ready(context.engine, settings)
     register_actors()

@@ -32,6 +32,7 @@ BASE = (
     "log",
     "broker",
     "exposition",
+    "presence",
     "migrations",
 )
 
