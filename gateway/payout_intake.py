@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from gateway.envelope import refusal_body, success_body
 from gateway.group_commit import LATER, GroupCommit, Later
-from shared import audit, broker, idempotency, ledger
+from shared import audit, broker, idempotency, ledger, log
 from shared.audit import Actor
 from shared.broker import Doorbell
 from shared.clock import Clock
@@ -130,6 +130,7 @@ class PayoutIntake:
             middle = len(requests) // 2
             return [*self._half(requests[:middle]), *self._half(requests[middle:])]
         self._ring(accepted)
+        _tell(requests, accepted)
         return answers
 
     def _half(self, requests: Sequence[PayoutRequest]) -> list[Answered]:
@@ -221,6 +222,22 @@ class PayoutIntake:
         instant = [row.submission_id for row in accepted if row.rail == Rail.INSTANT and row.submission_id]
         self._doorbell.ring(broker.SEND_INSTANT_SUBMISSIONS, instant)
         self._doorbell.ring(broker.QUEUE_PAYOUTS, [row.id for row in accepted if row.rail != Rail.INSTANT])
+
+
+def _tell(requests: Sequence[PayoutRequest], accepted: Sequence[PayoutRow]) -> None:
+    """One line for all: which request made which payouts."""
+    if not accepted:
+        return
+    made = {row.id for row in accepted}
+    ids = [(request.request_id, order.id) for request in requests for order in request.orders if order.id in made]
+    shown: dict[str, list[str]] = {}
+    for request_id, payout_id in ids[: log.IDS_MOST]:
+        shown.setdefault(request_id, []).append(show(PAYOUT, payout_id))
+    if len(shown) == 1:
+        [(request_id, payouts)] = shown.items()
+        logger.info("payouts.accepted", request_id=request_id, payouts=payouts, count=len(accepted))
+    else:
+        logger.info("payouts.accepted", requests=shown, count=len(accepted))
 
 
 def _entries(done: Iterable[tuple[Actor, Sequence[Outcome]]]) -> Iterator[audit.Entry]:

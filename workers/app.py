@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import dramatiq
+import structlog
 from dramatiq.middleware import Middleware
 
 from shared import log, startup
@@ -12,6 +13,18 @@ from shared.broker import Bell, DoorbellBroker, broker_for
 from shared.presence import Beat, hears
 from shared.settings import Settings, load
 from workers.context import Context, current, open_context
+
+
+class MessageIds(Middleware):
+    """Binds a message's id and actor to every line that is logged while it is worked on."""
+
+    def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
+        """Begins."""
+        structlog.contextvars.bind_contextvars(message_id=message.message_id, actor=message.actor_name)
+
+    def after_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy, **outcome: Any) -> None:
+        """Ends."""
+        structlog.contextvars.unbind_contextvars("message_id", "actor")
 
 
 class Hearing(Middleware):
@@ -43,7 +56,7 @@ def setup(settings: Settings | None = None) -> DoorbellBroker:
 
     settings = settings or load()
     log.configure(settings, "workers")
-    broker = broker_for(settings, MessageMetrics(), Hearing(), Ending())
+    broker = broker_for(settings, MessageIds(), MessageMetrics(), Hearing(), Ending())
     context = open_context(settings)
     startup.ready(context.engine, settings)
     register_actors()

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import structlog
 
-from shared import broker
-from shared.ids import SUBMISSION, show
+from shared import broker, log
+from shared.ids import PAYOUT, SUBMISSION, show
 from shared.payouts import answers, lookup, submit
 from shared.payouts.submit import Held
 from shared.paystream.outcomes import Outcome
@@ -62,6 +62,10 @@ def _record(context: Context, one: Held, outcome: Outcome | None) -> None:
     except Exception:
         logger.exception("submission.not_recorded", submission=show(SUBMISSION, one.id))
         return
+    if recorded.payments:
+        payments = {show(PAYOUT, payout_id): payment[:64] for payout_id, payment in recorded.payments[: log.IDS_MOST]}
+        name = show(SUBMISSION, one.id)
+        logger.info("submission.accepted", submission=name, payments=payments, count=len(recorded.payments))
     context.doorbell.ring(broker.SEND_SUBMISSIONS, recorded.submissions)
     context.doorbell.ring(broker.APPLY_PROVIDER_EVENTS, recorded.events)
 

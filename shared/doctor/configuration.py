@@ -10,11 +10,8 @@ from shared.doctor.finding import Finding, fail, ok, warn
 from shared.production import doubts
 from shared.settings import PREFIX, Settings
 
-OTHERS_VARIABLES: Final = {
-    PREFIX + name
-    for name in ("API_KEY", "API_URL", "BOOTSTRAP", "HOME", "SECRETS", "VERSION", "SUPERVISED_BY")
-    + ("POSTGRES_PORT", "VALKEY_PORT", "PORT")
-}
+_OTHERS: Final = "API_KEY API_URL BOOTSTRAP HOME SECRETS VERSION SUPERVISED_BY POSTGRES_PORT VALKEY_PORT PORT"
+OTHERS_VARIABLES: Final = {PREFIX + name for name in _OTHERS.split()}
 """Variables of the commands and of `ovnpay up`, which are no settings of a service."""
 TEST_SWITCHES: Final = {"OVNPAY_CRASH_AT", "OVNPAY_WITHOUT"}
 """What our own tests break things with."""
