@@ -78,7 +78,7 @@ $(RUNTIME): requirements.lock pyproject.toml
 	@$(PIP_INSTALL) --no-build-isolation --no-deps -e .
 	@echo '$(CURDIR)' > $@
 
-$(DEV): requirements-dev.lock $(RUNTIME)
+$(DEV): requirements-dev.lock requirements-tracing.lock $(RUNTIME)
 	@echo 'Installing the pinned development tools'
-	@$(PIP_INSTALL) -r requirements-dev.lock
+	@$(PIP_INSTALL) -r requirements-tracing.lock -r requirements-dev.lock
 	@touch $@

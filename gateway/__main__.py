@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 from gateway.app import create
 from gateway.headers import for_environment
 from gateway.server import Runner
-from shared import log
+from shared import log, tracing
 from shared.exposition import Exposition
 from shared.settings import Settings, SettingsError, load
 
@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"ovnpay gateway: {error}", file=sys.stderr)
         return 2
     log.configure(settings, "gateway")
+    tracing.start("gateway")
     uvloop.run(serve(settings))
     return 0
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from gateway.envelope import refusal_body, success_body
 from gateway.group_commit import LATER, GroupCommit, Later
-from shared import audit, broker, idempotency, ledger, log
+from shared import audit, broker, idempotency, ledger, log, tracing
 from shared.audit import Actor
 from shared.broker import Doorbell
 from shared.clock import Clock
@@ -53,6 +53,8 @@ class PayoutRequest(NamedTuple):
     shape: Callable[[Sequence[Outcome]], dict[str, Any]]
     """What the endpoint shows of the orders' outcomes; may raise one of them as the answer to the whole request."""
     actor: Actor
+    traceparent: str | None = None
+    """Of the trace that the request is part of, where there is one."""
 
 
 def only(show: Callable[[PayoutRow], dict[str, Any]]) -> Callable[[Sequence[Outcome]], dict[str, Any]]:
@@ -93,16 +95,22 @@ class PayoutIntake:
             weigh=lambda request: len(request.orders),
             line=lambda request: request.wallet_id,
         )
-        patient = lane("payouts_of_held_wallets", self.flush, at_once=PATIENT_LANES)
-        self._group_commit = lane("payouts", partial(self.flush, skip_held=True), behind=patient)
+        patient = lane("payouts_of_held_wallets", self._traced, at_once=PATIENT_LANES)
+        self._group_commit = lane("payouts", partial(self._traced, skip_held=True), behind=patient)
 
     async def submit(self, request: PayoutRequest) -> Answer:
         """Waits for the request's answer; raises as `GroupCommit.submit` does."""
-        return await self._group_commit.submit(request)
+        return await self._group_commit.submit(request._replace(traceparent=tracing.traceparent()))
 
     async def close(self) -> None:
         """Answers everybody who waits, then stops."""
         await self._group_commit.close()
+
+    def _traced(self, requests: Sequence[PayoutRequest], *, skip_held: bool = False) -> list[Answered]:
+        """Flushes within a span of the requests' traces, in which the doorbells are rung too."""
+        parents = [request.traceparent for request in requests]
+        with tracing.span("payouts.accept", parents=parents, requests=len(requests)):
+            return self.flush(requests, skip_held=skip_held)
 
     def flush(self, requests: Sequence[PayoutRequest], *, skip_held: bool = False) -> list[Answered]:
         """Answers a group in one transaction; with `skip_held`, those whose wallet somebody else holds later.

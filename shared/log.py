@@ -26,6 +26,7 @@ from typing import Any, Final
 
 import structlog
 
+from shared import tracing
 from shared.ids import show
 from shared.masking import masked
 from shared.settings import Settings
@@ -46,6 +47,8 @@ def configure(settings: Settings, service: str) -> None:
     def named(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
         # Not a context variable: threads, which most of our work is done in, begin without those.
         event.setdefault("service", service)
+        if parent := tracing.traceparent():
+            event.setdefault("trace_id", parent.split("-")[1])
         return event
 
     shared: list[Any] = [

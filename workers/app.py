@@ -8,7 +8,7 @@ import dramatiq
 import structlog
 from dramatiq.middleware import Middleware
 
-from shared import log, startup
+from shared import log, startup, tracing
 from shared.broker import Bell, DoorbellBroker, broker_for
 from shared.presence import Beat, hears
 from shared.settings import Settings, load
@@ -53,10 +53,12 @@ class Ending(Middleware):
 def setup(settings: Settings | None = None) -> DoorbellBroker:
     """Prepares this process: called by Dramatiq in each child. Waits for the database."""
     from workers.metrics import MessageMetrics
+    from workers.tracing import MessageSpans
 
     settings = settings or load()
     log.configure(settings, "workers")
-    broker = broker_for(settings, MessageIds(), MessageMetrics(), Hearing(), Ending())
+    tracing.start("workers")
+    broker = broker_for(settings, MessageSpans(), MessageIds(), MessageMetrics(), Hearing(), Ending())
     context = open_context(settings)
     startup.ready(context.engine, settings)
     register_actors()

@@ -33,6 +33,7 @@ BASE = (
     "broker",
     "exposition",
     "presence",
+    "tracing",
     "migrations",
 )
 
