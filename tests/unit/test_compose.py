@@ -91,7 +91,7 @@ def test_every_operators_port_can_be_opened_to_prometheus() -> None:
     ]
     opened = {str(path): text for path in sources if " Exposition(" in (text := path.read_text())}
     assert len(opened) >= 3
-    assert [name for name, text in opened.items() if "host=settings.metrics_host" not in text] == []
+    assert [name for name, text in opened.items() if "settings.metrics_host" not in text] == []
 
 
 def test_every_secret_is_made(tmp_path: Path) -> None:
