@@ -2,12 +2,14 @@
 #
 #   make up ARGS=--detach      passes words on to `ovnpay up`
 #   make test ARGS='-k ledger' passes words on to pytest
+#   make bench ONLY=B1,B4     measures these lines; QUICK=1 in small, PROFILE=1 says where the time goes
 #   make up PYTHON=python3.12  says which Python makes .venv
 
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
+BENCH := $(VENV)/.bench-installed
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet
 # Each is tried by running it: a version manager's shim may exist for a Python that isn't installed.
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python3.14 python; do \
@@ -16,12 +18,15 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python3
 # A .venv of ours whose Python was removed since, or that was moved with the project, is made anew.
 ifneq ($(wildcard $(RUNTIME)),)
 ifneq ($(shell cat $(RUNTIME)) $(shell $(BIN)/python -c 'print("runs")' 2>/dev/null),$(CURDIR) runs)
-$(shell rm -f $(RUNTIME) $(DEV) $(BIN)/python)
+$(shell rm -f $(RUNTIME) $(DEV) $(BENCH) $(BIN)/python)
 endif
 endif
 
+EXAMPLES ?= 500
+
 .DEFAULT_GOAL := help
-.PHONY: help up down status test bench lint types audit image-check manifests format lock clean
+.PHONY: help up down status test model bench rolling outages pooler chaos chaos-many chaos-controls lint types audit alerts \
+	dashboards image-check manifests format lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r a b; do printf '%-14s %s\n' "$$a" "$$b"; done
@@ -35,11 +40,34 @@ down: $(RUNTIME) ## stop the system
 status: $(RUNTIME) ## show what runs, and whether it is ready
 	@exec $(BIN)/ovnpay status $(ARGS)
 
-test: $(DEV) ## run the tests, two files at a time (all but chaos and benchmarks, which take long)
-	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/chaos --ignore=tests/benchmarks $(ARGS)
+test: $(DEV) ## run the tests, two files at a time (all but benchmarks and long chaos)
+	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/benchmarks --ignore=tests/pooler $(ARGS)
 
-bench: $(DEV) ## run the benchmarks, which print tables (ARGS=-k… for one of them)
-	@exec $(BIN)/python -m pytest tests/benchmarks $(ARGS)
+model: $(DEV) ## try the domain against its model with other examples each time (EXAMPLES=500, ARGS=--hypothesis-seed=…)
+	@OVNPAY_TEST_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/integration/test_model.py -k says $(ARGS)
+
+
+bench: $(BENCH) ## measure how fast it is, beside yardsticks (ARGS=--list says what there is)
+	@exec $(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(PROFILE),--profile) $(ARGS)
+
+rolling: $(DEV) ## restart every process ten times under load, and print what clients noticed
+	@OVNPAY_TEST_ROUNDS=10 exec $(BIN)/python -m pytest tests/acceptance/test_rolling_restart.py $(ARGS)
+
+outages: $(DEV) ## take Redis away for a minute, then Postgres, then room on its disk (the last needs root)
+	@OVNPAY_TEST_OUTAGE_SECONDS=60 exec $(BIN)/python -m pytest tests/acceptance/test_outages.py $(ARGS)
+
+pooler: $(DEV) ## run the system behind PgBouncer in transaction mode (needs pgbouncer: apt install pgbouncer)
+	@exec $(BIN)/python -m pytest tests/pooler $(ARGS)
+
+# SEED and SECONDS say which plan and for how long it breaks things; SEEDS how many plans, from SEED on.
+chaos: $(DEV) ## break everything under load by a seeded plan, heal, and prove that nobody was lost or paid twice (SEED=7 SECONDS=60)
+	@exec $(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --seconds $(or $(SECONDS),60) $(ARGS)
+
+chaos-many: $(DEV) ## the same for 20 seeds, and one table (SEEDS=20 SECONDS=30)
+	@exec $(BIN)/python -m tests.chaos --quiet --seed $(or $(SEED),1) --seeds $(or $(SEEDS),20) --seconds $(or $(SECONDS),30) $(ARGS)
+
+chaos-controls: $(DEV) ## switch each safeguard off in turn: chaos has to find a break within 5 seeds
+	@exec $(BIN)/python -m tests.chaos --quiet --controls --seed $(or $(SEED),1) --seconds $(or $(SECONDS),30) $(ARGS)
 
 lint: $(DEV) ## check style and format
 	@$(BIN)/ruff check .
@@ -50,6 +78,12 @@ types: $(DEV) ## check types
 
 audit: $(DEV) ## audit the dependencies: pins, yanked releases, known vulnerabilities (ARGS=--strict)
 	@$(BIN)/python .ci/audit $(ARGS)
+
+alerts: $(DEV) ## check the Prometheus rules and run their tests (ARGS=--strict)
+	@$(BIN)/python .ci/alerts $(ARGS)
+
+dashboards: $(DEV) ## ask every panel of the dashboards, of the running system under load
+	@$(BIN)/python .ci/dashboards $(ARGS)
 
 image-check: $(DEV) ## carry out the image's build steps without Docker (ARGS=--twice: is it the same to the byte?)
 	@$(BIN)/python .ci/image-check $(ARGS)
@@ -81,4 +115,9 @@ $(RUNTIME): requirements.lock pyproject.toml
 $(DEV): requirements-dev.lock requirements-tracing.lock $(RUNTIME)
 	@echo 'Installing the pinned development tools'
 	@$(PIP_INSTALL) -r requirements-tracing.lock -r requirements-dev.lock
+	@touch $@
+
+$(BENCH): requirements-bench.lock $(DEV)
+	@echo 'Installing what the benchmarks compare with and draw with'
+	@$(PIP_INSTALL) -r requirements-bench.lock
 	@touch $@

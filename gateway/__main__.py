@@ -1,68 +1,64 @@
-"""`python -m gateway`: serves the API until it is told to stop, then finishes what it has."""
+"""`python -m gateway`: serves the API until it is told to stop, in this process or in several that share one socket."""
 
 import argparse
-import asyncio
-import signal
+import os
 import sys
 
-import structlog
-import uvloop
-from aiohttp import web
-from prometheus_client import REGISTRY
+import msgspec
 
-from gateway.app import create
-from gateway.headers import for_environment
-from gateway.server import Runner
+from gateway.children import Child
 from shared import log, tracing
-from shared.exposition import Exposition
 from shared.settings import Settings, SettingsError, load
 
-logger = structlog.get_logger(__name__)
+_EPILOG = """\
+signals:
+  TERM, INT  accept nothing more, answer what is under way, then end: within ten seconds
+  HUP        with several processes: replace each by a new one, which loads the code and settings' files anew, one
+             after the other; the socket stays open. With one process the same as TERM
 
-KEEPALIVE_SECONDS = 30.0
-SHUTDOWN_SECONDS = 10.0
+Each process takes OVNPAY_DATABASE_POOL_SIZE connections to the database (10).
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs until SIGTERM or SIGINT."""
-    parser = argparse.ArgumentParser(prog="ovnpay gateway", description="Serve the HTTP API.")
-    parser.parse_args(arguments)
+    """Runs until SIGTERM or SIGINT; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="ovnpay gateway",
+        description="Serve the HTTP API.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--processes", type=int, help="processes that serve (default: OVNPAY_GATEWAY_PROCESSES, 1)")
+    parser.add_argument("--host", help="address to listen on (default: OVNPAY_GATEWAY_HOST, 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (default: OVNPAY_GATEWAY_PORT, 8080)")
+    parser.add_argument("--child", type=Child.parse, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
     try:
-        settings = load()
+        settings = _with(options, load())
     except SettingsError as error:
         print(f"ovnpay gateway: {error}", file=sys.stderr)
         return 2
+    if settings.gateway_processes < 1:
+        parser.error("processes must be positive")
     log.configure(settings, "gateway")
+    if options.child is None and settings.gateway_processes > 1:
+        from gateway.parent import Parent
+
+        return Parent(settings).run()
     tracing.start("gateway")
-    uvloop.run(serve(settings))
-    return 0
+    from gateway.serving import run  # the application, which the parent of several processes never loads
+
+    return run(settings, options.child)
 
 
-async def serve(settings: Settings) -> None:
-    """Serves on the configured address."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    runner = Runner(
-        create(settings),
-        headers=for_environment(settings.environment),
-        access_log=None,
-        auto_decompress=False,  # a compressed body is refused, not opened
-        keepalive_timeout=KEEPALIVE_SECONDS,
-        shutdown_timeout=SHUTDOWN_SECONDS,
-    )
-    await runner.setup()
-    site = web.TCPSite(runner, settings.gateway_host, settings.gateway_port, backlog=1024)
-    await site.start()
-    exposition = Exposition(settings.gateway_metrics_port, lambda: REGISTRY, lambda: None, host=settings.metrics_host)
-    exposition.start()
-    logger.info("gateway.started", host=settings.gateway_host, port=settings.gateway_port)
-    await stopping.wait()
-    logger.info("gateway.stopping")
-    await runner.cleanup()
-    exposition.stop()
+def _with(options: argparse.Namespace, settings: Settings) -> Settings:
+    """The settings, where the command line says nothing else."""
+    said = {"gateway_processes": options.processes, "gateway_host": options.host, "gateway_port": options.port}
+    return msgspec.structs.replace(settings, **{name: value for name, value in said.items() if value is not None})
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)  # all is closed: on a busy machine, taking the interpreter apart takes longer than draining

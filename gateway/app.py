@@ -13,7 +13,7 @@ from gateway.middleware import MIDDLEWARES
 from gateway.payout_intake import PATIENT_LANES, PayoutIntake
 from gateway.places import Places
 from gateway.rate_limits import RateLimits
-from gateway.state import SERVICES, Services
+from gateway.state import SERVICES, STOPPING, Services
 from gateway.webhook_intake import WebhookIntake
 from shared import startup
 from shared.broker import Doorbell
@@ -35,6 +35,7 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
     """The gateway as an application. It serves once the database is there and migrated."""
     application = web.Application(middlewares=MIDDLEWARES, client_max_size=BATCH_BYTES_MAX)
     routes.add_to(application)
+    application[STOPPING] = asyncio.Event()
 
     async def services(application: web.Application) -> AsyncIterator[None]:
         readers = max(settings.database_pool_size - INTAKE_CONNECTIONS - 1, 1)

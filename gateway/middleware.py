@@ -13,7 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from gateway.envelope import ApiError, error_body, refusal_body, response
 from gateway.group_commit import Closing, Overloaded
-from gateway.routes import ACCESS, ELSEWHERE
+from gateway.routes import ACCESS, ELSEWHERE, PROMISES
 from gateway.state import ACCOUNT, CREDENTIAL, REQUEST_ID, SCENARIO, SERVICES, SESSION_TOKEN, TAKEN
 from shared import sessions, tracing
 from shared.errors import Refusal
@@ -34,6 +34,11 @@ SECONDS = Histogram(
 REQUEST_ID_HEADER = "X-Request-Id"
 SCENARIO_HEADER = "X-Sandbox-Scenario"
 SLOW_SECONDS = 2.0
+STOPPED = (
+    "Nothing was done: payments are stopped while our record is compared with Paystream's; repeat the request later, "
+    "with the same Idempotency-Key"
+)
+RETRY_AFTER_SECONDS = 30
 VERSIONS = (HttpVersion10, HttpVersion11)
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
@@ -55,7 +60,8 @@ async def figures(request: web.Request, handler: Handler) -> web.StreamResponse:
     method = request.method if request.method in METHODS else "other"
     route = _route(request) or "unknown"
     REQUESTS.labels(method, route, str(answer.status)).inc()
-    SECONDS.labels(method, route).observe(time.monotonic() - started)
+    if request.get(SCENARIO) is not Scenario.SLOW_RESPONSE:  # slow because somebody asked for it
+        SECONDS.labels(method, route).observe(time.monotonic() - started)
     return answer
 
 
@@ -117,6 +123,8 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
     token = token.strip() if kind.lower() == "bearer" else ""
     if isinstance(access, str):
         request[CREDENTIAL] = await _credential(request, token, access)
+        if (request.method, route) in PROMISES and await request.app[SERVICES].stopped():
+            raise ApiError(503, "RECONCILE_ONLY", STOPPED, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
         request[SCENARIO] = await _scenario(request)
     else:
         request[ACCOUNT], request[SESSION_TOKEN] = await _account(request, token, access), token
@@ -191,10 +199,13 @@ async def _scenario(request: web.Request) -> Scenario:
 
 def _request_id(request: web.Request) -> str:
     """The client's X-Request-Id where it is a UUID, a new one otherwise."""
-    try:
-        return str(uuid.UUID(request.headers.get(REQUEST_ID_HEADER, "")))
-    except ValueError:
-        return str(uuid.uuid4())
+    given = request.headers.get(REQUEST_ID_HEADER)
+    if given is not None:
+        try:
+            return str(uuid.UUID(given))
+        except ValueError:
+            pass
+    return str(uuid.uuid4())
 
 
 def _route(request: web.Request) -> str | None:

@@ -11,7 +11,7 @@ import msgspec
 from gateway.handlers.bulk import BulkPayout
 from gateway.handlers.drivers import RegisterDriver
 from gateway.operation import Operation, operation_of
-from gateway.routes import ADMINS, API, ROUTES, Route
+from gateway.routes import ADMINS, API, PROMISES, ROUTES, Route
 from shared.sandbox.scenarios import Scenario
 
 SCHEMAS: Final = "#/components/schemas/"
@@ -63,6 +63,7 @@ CODES: Final = {
     "TOO_MANY_ATTEMPTS": 429,
     "INTERNAL_ERROR": 500,
     "SERVICE_UNAVAILABLE": 503,
+    "RECONCILE_ONLY": 503,
 }
 """Every code of an error, with its status."""
 
@@ -274,6 +275,8 @@ def _refusals(route: Route, one: Operation) -> dict[int, list[str]]:
         codes.append("INVALID_JSON")
     if one.once:
         codes += ["IDEMPOTENCY_KEY_IN_USE", "IDEMPOTENCY_KEY_REUSED"]
+    if (route.method, route.path) in PROMISES:
+        codes.append("RECONCILE_ONLY")
     if "{" in route.path:
         codes.append("NOT_FOUND")
     by_status: dict[int, list[str]] = {}

@@ -23,6 +23,7 @@ from shared import audit, broker, idempotency, ledger, log, tracing
 from shared.audit import Actor
 from shared.broker import Doorbell
 from shared.clock import Clock
+from shared.crash_points import crash_point
 from shared.errors import Refusal
 from shared.idempotency import Reused, Stored
 from shared.ids import PAYOUT, show
@@ -137,7 +138,9 @@ class PayoutIntake:
             logger.exception("intake.split", requests=len(requests))
             middle = len(requests) // 2
             return [*self._half(requests[:middle]), *self._half(requests[middle:])]
+        crash_point("accept.after_commit")
         self._ring(accepted)
+        crash_point("accept.after_ring")
         _tell(requests, accepted)
         return answers
 
@@ -171,7 +174,7 @@ class PayoutIntake:
             outcomes = accept(connection, orders, known, available, now, grace=self._grace)
             following = iter(outcomes)
             done = {place: [next(following) for _ in requests[place].orders] for place in fresh}
-            audit.record(connection, _entries((requests[place].actor, done[place]) for place in fresh), now)
+            audit.record(connection, _entries((requests[place], done[place]) for place in fresh), now)
             shaped = {place: self._shaped(requests[place], done[place], now) for place in fresh}
             news = [
                 Stored(request.wallet_id, request.key, request.fingerprint, *shaped[place][:2])
@@ -186,6 +189,7 @@ class PayoutIntake:
                 else shaped.get(place) or self._repeated(request, stored, now)
                 for place, request in enumerate(requests)
             ]
+            crash_point("accept.before_commit")
         return made, [outcome for outcome in outcomes if isinstance(outcome, PayoutRow)]
 
     @staticmethod
@@ -248,11 +252,12 @@ def _tell(requests: Sequence[PayoutRequest], accepted: Sequence[PayoutRow]) -> N
         logger.info("payouts.accepted", requests=shown, count=len(accepted))
 
 
-def _entries(done: Iterable[tuple[Actor, Sequence[Outcome]]]) -> Iterator[audit.Entry]:
+def _entries(done: Iterable[tuple[PayoutRequest, Sequence[Outcome]]]) -> Iterator[audit.Entry]:
     """What the audit log says of requests that have made payouts: an entry for each, however many it has made."""
-    for actor, outcomes in done:
+    for request, outcomes in done:
+        actor = request.actor
         rows = [outcome for outcome in outcomes if isinstance(outcome, PayoutRow)]
-        facts: dict[str, Any] = {"amount": sum(row.amount_cents for row in rows)}
+        facts: dict[str, Any] = {"amount": sum(row.amount_cents for row in rows), **idempotency.audited(request.key)}
         if len(outcomes) == 1 and rows:
             yield audit.Entry(actor, Action.PAYOUT_CREATE, show(PAYOUT, rows[0].id), after=facts)
         elif rows:

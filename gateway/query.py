@@ -64,6 +64,8 @@ class ShortListing(Listing, kw_only=True):
 def read(request: web.Request, shape: type[Shape]) -> Shape:
     """The request's parameters in their shape; one given twice is refused."""
     given = request.query
+    if not given and shape is Nothing:
+        return shape()
     if len(given) != len(set(given)):
         name = next(name for name in given if len(given.getall(name)) > 1)
         raise ApiError(400, "VALIDATION_ERROR", f"{name_shown(name)} is there twice", field=name_shown(name))

@@ -1,11 +1,15 @@
 """Rate limits: so many requests a minute for each caller, twice as many at once, counted in Redis for all gateways.
 
+Requests of one caller that come while Redis is being asked for him are counted together by the next question: one busy
+key costs a round trip for dozens of requests, and a lone one waits for nobody.
+
 When Redis is away each gateway counts for itself: a payout is never refused because Redis is down.
 """
 
 import asyncio
 import math
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from operator import methodcaller
 from typing import Any, Final, NamedTuple
@@ -59,6 +63,11 @@ class Taken(NamedTuple):
         return shown if self.retry_after_seconds is None else {**shown, "Retry-After": str(self.retry_after_seconds)}
 
 
+class _Caller(NamedTuple):
+    name: str
+    per_minute: int
+
+
 class RateLimits:
     """Counts requests (the generic cell rate algorithm, one round trip to Redis)."""
 
@@ -72,7 +81,11 @@ class RateLimits:
         self._local: dict[int, Throttled] = {}
         self._pepper = settings.key_pepper
         self._rest_until = 0.0
+        self._is_away = False
         self._free = asyncio.Semaphore(REDIS_CONNECTIONS_MAX)
+        self._waiting: defaultdict[_Caller, list[asyncio.Future[Taken]]] = defaultdict(list)
+        """Whose requests wait for the next question about him."""
+        self._rounds: dict[_Caller, asyncio.Task[None]] = {}
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -85,12 +98,50 @@ class RateLimits:
 
     async def take(self, caller: str, per_minute: int | None = None) -> Taken:
         """Counts one request of the caller."""
-        limit = per_minute or self.per_minute
-        result: rate_limiter.RateLimitResult = await self._ask(limit, methodcaller("limit", caller))
-        wait = max(math.ceil(result.state.retry_after), 1) if result.limited else None
-        if wait is not None:
+        named = _Caller(caller, per_minute or self.per_minute)
+        taken: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
+        self._waiting[named].append(taken)
+        if named not in self._rounds:
+            self._rounds[named] = asyncio.create_task(self._ask_in_rounds(named))
+        return await taken
+
+    async def _ask_in_rounds(self, caller: "_Caller") -> None:
+        """Counts those who wait, all at once, until nobody does."""
+        try:
+            while waiting := self._waiting.pop(caller, None):
+                try:
+                    answers = await self._count(caller, len(waiting))
+                except Exception as error:
+                    for one in waiting:
+                        if not one.done():
+                            one.set_exception(error)
+                    continue
+                for one, taken in zip(waiting, answers, strict=True):
+                    if not one.done():  # its client has hung up
+                        one.set_result(taken)
+        finally:
+            del self._rounds[caller]
+
+    async def _count(self, caller: "_Caller", requests: int) -> list[Taken]:
+        """Counts so many requests: those that fit pass, in order of arrival, the others are refused."""
+        result: rate_limiter.RateLimitResult = await self._ask(
+            caller.per_minute, methodcaller("limit", caller.name, requests)
+        )
+        state, reset_at = result.state, math.ceil(time.time() + result.state.reset_after)
+        if not result.limited:
+            left = range(state.remaining + requests - 1, state.remaining - 1, -1)
+            return [Taken(caller.per_minute, remaining, reset_at, None) for remaining in left]
+        if requests == 1:
             LIMITED.inc()
-        return Taken(limit, result.state.remaining, math.ceil(time.time() + result.state.reset_after), wait)
+            wait = max(math.ceil(state.retry_after), 1)
+            return [Taken(caller.per_minute, state.remaining, reset_at, wait)]
+        if fit := min(state.remaining, requests - 1):
+            return [*await self._count(caller, fit), *await self._count(caller, requests - fit)]
+        [one] = await self._count(caller, 1)
+        if one.retry_after_seconds is None:
+            return [one, *await self._count(caller, requests - 1)]
+        LIMITED.inc(requests - 1)
+        return [one] * requests
 
     async def try_sign_in(self, account: str, address: str) -> int | None:
         """Counts a sign-in as failed before its password is looked at, so that guesses made in parallel are no more
@@ -128,11 +179,16 @@ class RateLimits:
         """Asks Redis, for all gateways; or this gateway's own memory, while Redis is away."""
         async with self._free:
             if time.monotonic() >= self._rest_until:
+                if self._is_away:  # one asks whether it is back; the others don't wait with him
+                    self._rest_until = time.monotonic() + REDIS_SECONDS_MAX + REST_SECONDS
                 try:
-                    return await question(_throttled(self._shared, limit, self._redis))
+                    answer = await question(_throttled(self._shared, limit, self._redis))
+                    self._is_away, self._rest_until = False, 0.0
+                    return answer
                 except (RedisError, BaseThrottledError, OSError) as error:
-                    if time.monotonic() >= self._rest_until:
+                    if not self._is_away:
                         logger.warning("rate_limits.local", why=repr(error), cause=repr(error.__cause__))
+                    self._is_away = True
                     self._rest_until = time.monotonic() + REST_SECONDS
         LOCAL.inc()
         return await question(_throttled(self._local, limit, self._memory))

@@ -130,6 +130,15 @@ ROUTES: Final = (
 
 ELSEWHERE: Final = "/{elsewhere}"
 
+PROMISES: Final = frozenset(
+    (route.method, route.path)
+    for route in ROUTES
+    if route.method == "POST"
+    and route.access in ("payouts:write", "batches:write", "funding:write")
+    and not route.path.endswith(("/cancel", "/quote", "/reset", "/reschedule"))
+)
+"""What promises that money will move; it is refused while payments are stopped."""
+
 ACCESS: Final = {(route.method, route.path): route.access for route in ROUTES}
 
 

@@ -39,6 +39,25 @@ class Handler(RequestHandler):
         if not body.is_eof() and body.exception() is None:
             body.set_exception(web.RequestPayloadError("malformed"))
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Goes on reading, where reading was paused. aiohttp asks for it at each body that is read: the parser is then
+        fed nothing and the transport told what it does already, a sixth of the loop's time under load."""
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing has come that is not answered."""
+        return self._current_request is None and not self._request_in_progress and not self._messages
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Sends an answer; where the process is about to end it says so, and the connection ends with it."""
+        if isinstance(self._manager, Server) and self._manager.is_draining:
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
+
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """Leaves out what a client can cause at will: a body that does not end well."""
         if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
@@ -75,10 +94,18 @@ class Server(web.Server):
 
     headers: Mapping[str, str] = {}
     """What its own answers carry too."""
+    is_draining = False
+    """Whether each answer is its connection's last."""
 
     def __call__(self) -> Handler:
         """A new connection's handler."""
         return Handler(self, loop=self._loop, **self._kwargs)
+
+    def close_idle(self) -> None:
+        """Closes the connections on which nothing is under way."""
+        for connection in self.connections:
+            if isinstance(connection, Handler) and connection.is_idle:
+                connection.force_close()
 
 
 class Runner(web.AppRunner):
@@ -88,10 +115,12 @@ class Runner(web.AppRunner):
         """`headers` are what every answer carries, those to what can't be read among them."""
         super().__init__(application, **options)
         self._headers = headers
+        self.own_server: Server
 
     async def _make_server(self) -> Server:
         made = await super()._make_server()
         options: dict[str, Any] = made._kwargs
         server = Server(made.request_handler, request_factory=made.request_factory, loop=made._loop, **options)
         server.headers = self._headers
+        self.own_server = server
         return server

@@ -61,6 +61,7 @@ class Health(TypedDict):
     status: Literal["healthy"]
     version: Annotated[str, Meta(examples=["1.0.0"])]
     timestamp: Time
+    outgoing: NotRequired[Literal["reconcile-only"]]
 
 
 class Driver(TypedDict):

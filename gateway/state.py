@@ -11,6 +11,7 @@ import sqlalchemy as sa
 import structlog
 from aiohttp import web
 
+from gateway.departures import Departures
 from gateway.group_commit import Overloaded
 from gateway.keyring import Keyring
 from gateway.payout_intake import PayoutIntake
@@ -20,6 +21,7 @@ from gateway.refused_webhooks import RefusedWebhooks
 from gateway.webhook_intake import WebhookIntake
 from shared.broker import Doorbell
 from shared.clock import Clock
+from shared.crash_points import crash_point
 from shared.keys import Credential
 from shared.passwords import check_password
 from shared.sandbox.scenarios import Scenario
@@ -62,11 +64,19 @@ class Services:
     """Held while a file of many rows is made: one at a time, so that no more of them is in memory."""
     headers: Mapping[str, str]
     """What every answer carries."""
+    departures: Departures = field(init=False)
     refused_webhooks: RefusedWebhooks = field(default_factory=RefusedWebhooks)
     under_way: int = 0
     """Reads and changes that run or wait for a thread."""
     beside: set[asyncio.Task[None]] = field(default_factory=set)
     """Changes that no request waits for; they are finished before the process ends."""
+
+    def __post_init__(self) -> None:
+        self.departures = Departures(self.read_key)
+
+    async def stopped(self) -> bool:
+        """Whether payments are stopped, and nothing may be promised."""
+        return await self.departures.stopped()
 
     @property
     def grace(self) -> timedelta:
@@ -101,7 +111,10 @@ class Services:
 
         def run() -> Result:
             with self.engine.begin() as connection:
-                return work(connection)
+                result = work(connection)
+                crash_point("change.before_commit")
+            crash_point("change.after_commit")
+            return result
 
         return await self._threaded(run)
 
@@ -144,6 +157,8 @@ class Services:
 
 
 SERVICES: Final = web.AppKey("services", Services)
+STOPPING: Final = web.AppKey("stopping", asyncio.Event)
+"""Set when the process begins to drain: who waits for something to happen answers now."""
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 CREDENTIAL: Final = web.RequestKey("credential", Credential)

@@ -11,6 +11,7 @@ from gateway.group_commit import GroupCommit
 from shared import broker, log, provider_events
 from shared.broker import Doorbell
 from shared.clock import Clock
+from shared.crash_points import crash_point
 from shared.provider_events import Notice, Receipt, Stored
 from shared.settings import Settings
 
@@ -51,11 +52,15 @@ class WebhookIntake:
             stored = self._transaction(notices)
         except OperationalError:
             stored = self._transaction(notices)
+        crash_point("webhook.after_commit")
         self._doorbell.ring(broker.APPLY_PROVIDER_EVENTS, stored.waiting)
+        crash_point("webhook.after_ring")
         told = [{"event_id": one.event_key[:64], "payment": one.payment_id} for one in notices[: log.IDS_MOST]]
         logger.info("provider_webhooks.stored", events=told, count=len(notices), waiting=len(stored.waiting))
         return stored.receipts
 
     def _transaction(self, notices: Sequence[Notice]) -> Stored:
         with self._engine.begin() as connection:
-            return provider_events.store(connection, notices, self._clock.now(), grace=self._grace)
+            stored = provider_events.store(connection, notices, self._clock.now(), grace=self._grace)
+            crash_point("webhook.before_commit")
+        return stored

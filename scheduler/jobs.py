@@ -1,34 +1,34 @@
 """The jobs of the timetable. Each is safe to run in several schedulers at once."""
 
+import threading
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
 
 import sqlalchemy as sa
 import structlog
 from prometheus_client import Counter, Gauge
 
-from shared import due, idempotency, sessions
+from shared import due, idempotency, safeguards, sessions
 from shared.analytics import fold
 from shared.broker import Doorbell
 from shared.clock import Clock
-from shared.ledger.reading import breaks
-from shared.models.webhooks import EndpointStatus
+from shared.crash_points import crash_point
+from shared.ids import WALLET, show
+from shared.invariants import LAWS, turns
+from shared.outgoing import holds
+from shared.paystream.budget import Budget
+from shared.paystream.client import Paystream
+from shared.reconciliation import after_restore, life, runs
+from shared.reconciliation.asking import NotTold, no_pause
+from shared.reconciliation.gate import Gate, gate
 from shared.settings import Settings
 from shared.webhooks import deliveries
 
 logger = structlog.get_logger(__name__)
 
 RUNG = Counter("ovnpay_due_rung_total", "Due rows that the tick rang the doorbell for.", ["kind"])
-BACKLOG = Gauge("ovnpay_due_backlog", "Rows that are due.", ["kind"])
-BACKLOG_AGE = Gauge("ovnpay_due_oldest_age_seconds", "How long the oldest due row has been due.", ["kind"])
-PAYOUTS = Gauge(
-    "ovnpay_payouts",
-    "Payouts that have not ended, by status; those held, and submissions unresolved, wait for a person.",
-    ["status"],
-)
-ENDPOINTS = Gauge("ovnpay_webhook_endpoints", "Customers' webhooks, by status.", ["status"])
-LEDGER_BREAKS = Gauge("ovnpay_ledger_breaks", "Laws of the ledger that some wallet breaks; anything but 0 is a page.")
-LEDGER_PROVED = Gauge("ovnpay_ledger_proved_timestamp_seconds", "When the ledger was last proved, in Unix time.")
 FOLDED = Counter("ovnpay_analytics_folded_total", "Transfers that were folded into the sums of the analytics.")
 BEHIND = Gauge("ovnpay_analytics_wallets_behind", "Wallets whose analytics were not folded to the end in time.")
 LAST_TICK = Gauge("ovnpay_scheduler_last_tick_timestamp_seconds", "When the tick last ended well, in Unix time.")
@@ -42,7 +42,10 @@ class Jobs:
     engine: sa.Engine
     doorbell: Doorbell
     clock: Clock
+    ending: threading.Event = field(default_factory=threading.Event)
+    """Set when the scheduler stops: what waits for the provider gives up."""
     ticked_at: float = field(default_factory=time.monotonic)
+    began_at: float = field(default_factory=time.monotonic)
 
     messages_waiting_max = 200
     """A queue with more than this is not rung again: nobody is there to hear, and Redis must not fill up."""
@@ -56,10 +59,18 @@ class Jobs:
     """How long a round of folding begins another fold; the next round goes on from there, and leaves the database to
     the payouts in between."""
     webhooks_again_seconds = 0.5
+    prove_after_seconds = 60.0
+    breaks_told = 20
+    """How many breaks of one proof are told in the log."""
+
+    @cached_property
+    def paystream(self) -> Paystream:
+        """The client for the questions of a comparison."""
+        return Paystream(self.settings, Budget(self.settings, self.engine))
 
     def tick(self) -> None:
         """Rings the bell for every due row, at most 10,000 of a kind; the next tick, a second later, goes on."""
-        for kind in due.OTHERS:
+        for kind in due.OTHERS if safeguards.is_on(safeguards.DUE_TICK) else ():
             self._ring_for(kind, self.again_seconds)
         self.ticked_at = time.monotonic()
         LAST_TICK.set_to_current_time()
@@ -77,53 +88,72 @@ class Jobs:
             return
         for _ in range(self.claims_a_tick):
             with self.engine.begin() as connection:
-                ids = due.claim(connection, kind, limit=self.rows_a_claim, again_seconds=again_seconds)
-            if ids:
-                self.doorbell.ring(kind.bell, ids)
-                RUNG.labels(kind.name).inc(len(ids))
-            if len(ids) < self.rows_a_claim:
+                found = due.claim(connection, kind, limit=self.rows_a_claim, again_seconds=again_seconds)
+            if found.ids:
+                crash_point("tick.after_claim")
+                self.doorbell.ring(kind.bell, found.ids)
+                crash_point("tick.after_ring")
+                RUNG.labels(kind.name).inc(len(found.ids))
+            if found.looked_at < self.rows_a_claim:
                 break
 
-    def measure(self) -> None:
-        """Sets the gauges that are read from the database."""
-        with self.engine.connect() as connection:
-            for name, (count, age_seconds) in due.backlog(connection).items():
-                BACKLOG.labels(name).set(count)
-                BACKLOG_AGE.labels(name).set(age_seconds)
-            rows = connection.execute(
-                sa.text("""
-                    -- By wallet, as the index goes: a scan of all payouts every few seconds slows everybody.
-                    SELECT open.status, coalesce(sum(found.count), 0)
-                    FROM wallets CROSS JOIN (VALUES ('validated'), ('queued'), ('processing')) AS open (status)
-                    CROSS JOIN LATERAL (
-                        SELECT count(*) FROM payouts
-                        WHERE payouts.wallet_id = wallets.id AND payouts.status = open.status
-                    ) AS found
-                    GROUP BY open.status
-                    UNION ALL SELECT 'held', count(*) FROM payouts WHERE held_reason IS NOT NULL
-                    UNION ALL SELECT 'unresolved', count(*) FROM submissions WHERE status = 'unresolved'
-                """)
-            )
-            counts = {"validated": 0, "queued": 0, "processing": 0} | {row[0]: row[1] for row in rows}
-            for status, count in counts.items():
-                PAYOUTS.labels(status).set(count)
-            found = connection.execute(
-                sa.text("SELECT status, count(*) FROM webhook_endpoints WHERE deleted_at IS NULL GROUP BY status")
-            )
-            statuses = {status.value: 0 for status in EndpointStatus} | {row[0]: row[1] for row in found}
-            for status, count in statuses.items():
-                ENDPOINTS.labels(status).set(count)
+    def prove_invariants(self) -> None:
+        """Proves each invariant that is due and that no other scheduler is at; a break freezes the money that it is
+        about. Not at once after the start: what fell due while nobody worked is first caught up on."""
+        every_seconds = self.settings.prove_every_seconds
+        if time.monotonic() - self.began_at < min(self.prove_after_seconds, every_seconds):
+            return
+        for law in LAWS:
+            with self.engine.begin() as connection:
+                turn = turns.claim(connection, law)
+            if turn is None:
+                continue
+            proved = turns.prove_next(self.engine, law, turn)
+            with self.engine.begin() as connection:
+                turns.record(connection, turn, proved, every_seconds=every_seconds)
+                holds.freeze(connection, proved.breaks, self.clock.now())
+            for broken in proved.breaks[: self.breaks_told]:
+                wallet = broken.wallet_id and show(WALLET, broken.wallet_id)
+                logger.error("invariant.broken", invariant=law.name, wallet=wallet, what=broken.explanation)
 
-    def prove_ledger(self) -> None:
-        """Checks the laws of the ledger over everything, at one moment."""
-        engine = self.engine.execution_options(isolation_level="REPEATABLE READ")
-        with engine.connect() as connection, connection.begin():
-            connection.execute(sa.text("SET LOCAL statement_timeout = '30min'"))
-            found = breaks(connection)
-        for broken in found:
-            logger.error("ledger.broken", wallet=str(broken.wallet_id), what=broken.explanation)
-        LEDGER_BREAKS.set(len(found))
-        LEDGER_PROVED.set_to_current_time()
+    def guard(self) -> None:
+        """Sees to it that money may leave: looks whether this is the database that it was; compares the provider's
+        record where it may not be."""
+        with self.engine.connect() as connection:
+            state = gate(connection)
+        by = runs.reconciler(self.settings, self.engine, self.paystream, self.clock, no_pause)
+        modes = runs.modes_of(self.settings)
+        if state is Gate.UNSEEN:
+            state = life.look(by, modes)
+        if state is Gate.RECONCILE_ONLY:
+            wait = timedelta(seconds=self.settings.paystream_timeout_seconds)
+            try:
+                after_restore.compare_all(
+                    by._replace(pause=self._pause), modes, wait=wait, lease_seconds=self.settings.lease_seconds
+                )
+            except NotTold as why:
+                logger.warning("installation.not_compared", why=str(why))
+
+    def note_alive(self) -> None:
+        """Notes that the database is the right one, so that a copy of it says how old it is."""
+        with self.engine.begin() as connection:
+            life.note_alive(connection, self.clock.now())
+
+    def reconcile(self) -> None:
+        """Makes yesterday's comparison with the provider's record, once, whoever does; missed days are made up for."""
+        by = runs.reconciler(self.settings, self.engine, self.paystream, self.clock, self._pause)
+        for mode in runs.modes_of(self.settings):
+            with self.engine.begin() as connection:
+                run = runs.claim_daily(connection, mode, self.clock.now())
+            if run is not None:
+                try:
+                    runs.carry_out(by, run)
+                except NotTold as why:
+                    logger.warning("reconciliation.failed", mode=mode, why=str(why))
+
+    def _pause(self, seconds: float) -> None:
+        if self.ending.wait(seconds):
+            raise NotTold("the scheduler stops")
 
     def forget_expired_keys(self) -> None:
         """Deletes idempotency keys past their lifetime, sessions that are long over, and old deliveries."""

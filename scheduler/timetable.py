@@ -18,8 +18,10 @@ TIMETABLE = (
     Entry("tick", Jobs.tick, 1.0),
     Entry("release_batches", Jobs.release_batches, 0.1),
     Entry("deliver_customer_events", Jobs.deliver_customer_events, 0.2),
-    Entry("measure", Jobs.measure, 5.0),
+    Entry("guard", Jobs.guard, 1.0),
+    Entry("note_alive", Jobs.note_alive, 60.0),
+    Entry("reconcile", Jobs.reconcile, 60.0),
     Entry("fold_analytics", Jobs.fold_analytics, 2.0),
-    Entry("prove_ledger", Jobs.prove_ledger, 300.0),
+    Entry("prove_invariants", Jobs.prove_invariants, 5.0),
     Entry("forget_expired_keys", Jobs.forget_expired_keys, 600.0),
 )

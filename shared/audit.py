@@ -61,7 +61,7 @@ def operator(organization_id: uuid.UUID, wallet_id: uuid.UUID | None = None) -> 
     return Actor(ActorKind.OPERATOR, organization_id, wallet_id, address=f"{login}@{socket.gethostname()}")
 
 
-def system(organization_id: uuid.UUID, wallet_id: uuid.UUID) -> Actor:
+def system(organization_id: uuid.UUID, wallet_id: uuid.UUID | None) -> Actor:
     """Ourselves."""
     return Actor(ActorKind.SYSTEM, organization_id, wallet_id)
 

@@ -14,8 +14,10 @@ from typing import Any, Final, NamedTuple
 import dramatiq
 import redis
 import structlog
+from dramatiq import MessageProxy
 from dramatiq.broker import Consumer
-from dramatiq.brokers.redis import RedisBroker
+from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
+from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import CurrentMessage, Middleware, ShutdownNotifications
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -65,6 +67,9 @@ BELLS: Final = (
 QUEUES: Final = tuple(dict.fromkeys(bell.queue for bell in BELLS))
 
 
+NAMESPACE: Final = "ovnpay"
+"""What the broker's keys in Redis begin with."""
+
 HEARD_WITHIN_MS: Final = {
     "instant": 10,
     "batches": 25,
@@ -78,23 +83,43 @@ HEARD_WITHIN_MS: Final = {
 costs a fifth of a millisecond of a core; Dramatiq's own second is too long for somebody who waits for his money."""
 
 
+class _Ear(_RedisConsumer):
+    """Dramatiq's listener to a queue, which can be told to take nothing more while what it has taken is finished."""
+
+    def __next__(self) -> MessageProxy | None:
+        if not self.broker.is_draining:
+            heard: MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call]
+            return heard
+        try:
+            waiting, self.message_cache = self.message_cache, []
+            self.requeue([MessageProxy(dramatiq.Message.decode(data)) for data in waiting])  # type: ignore[no-untyped-call]
+            # Any command is a sign of life; without one, what is under way would be given to somebody else as well.
+            self.broker.do_qsize(self.queue_name)
+        except redis.ConnectionError as error:
+            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+        time.sleep(self.timeout / 1000)
+        return None
+
+
 class DoorbellBroker(RedisBroker):
     """Dramatiq's Redis broker without delay queues: every wait is a due row in Postgres."""
+
+    is_draining = False
+    """Whether this process takes no more messages."""
 
     def __init__(self, settings: Settings, middleware: Sequence[Middleware], *, timeout_seconds: float) -> None:
         """An explicit client (the `url=` form ignores other options) and an explicit middleware list."""
         super().__init__(  # type: ignore[no-untyped-call]
             client=redis_client(settings, timeout_seconds=timeout_seconds),
             middleware=list(middleware),
-            namespace="ovnpay",
+            namespace=NAMESPACE,
             heartbeat_timeout=15_000,
             dead_message_ttl=3 * 86_400_000,
         )
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         """Listens to a queue; how often is the queue's own matter, and not `timeout`."""
-        heard: Consumer = super().consume(queue_name, prefetch, HEARD_WITHIN_MS[queue_name])
-        return heard
+        return _Ear(self, queue_name, prefetch, HEARD_WITHIN_MS[queue_name])  # type: ignore[no-untyped-call]
 
     def declare_queue(self, queue_name: str) -> None:
         """Declares the queue alone, so that no consumer polls a delay queue that nothing fills."""
@@ -151,7 +176,7 @@ class Doorbell:
     def waiting(self, queue_name: str) -> int:
         """How many messages wait or are being worked on in a queue; 0 where Redis does not say."""
         try:
-            count = self._broker.client.hlen(f"ovnpay:{queue_name}.msgs")
+            count = self._broker.client.hlen(f"{NAMESPACE}:{queue_name}.msgs")
         except redis.RedisError:
             return 0
         return count if isinstance(count, int) else 0

@@ -1,8 +1,8 @@
 """The database: engines, and waiting until it is there and migrated."""
 
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 import msgspec
 import psycopg
@@ -10,11 +10,21 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import make_url
 
+from shared.pool import MeasuredPool
 from shared.settings import Settings
 
 logger = structlog.get_logger(__name__)
 
 IDLE_CHECKED_SECONDS = 1.0
+
+SESSION: Final = {
+    "timezone": "UTC",
+    "lock_timeout": "5s",
+    "statement_timeout": "30s",
+    "idle_in_transaction_session_timeout": "1min",
+    "jit": "off",  # compiling costs more than our queries take
+}
+"""What holds in each of our sessions."""
 
 
 class DatabaseNotReady(Exception):
@@ -29,8 +39,14 @@ def engine_for(settings: Settings, service: str, *, url: str = "", **options: An
     """
     address = make_url(url or settings.database_url).set(drivername="postgresql+psycopg")
     options.setdefault("pool_size", settings.database_pool_size)
+    session: dict[str, Any] = {"options": " ".join(f"-c {name}={value}" for name, value in SESSION.items())}
+    if settings.database_pooler == "transaction" and not url:
+        # Each transaction may have another session: none is prepared for us, and what holds in it its role has to say.
+        session = {"prepare_threshold": None}
     engine = sa.create_engine(
         address,
+        poolclass=MeasuredPool,
+        pool_logging_name=service,
         hide_parameters=True,  # an error in a log must not carry names and amounts
         pool_timeout=10,
         pool_recycle=1800,
@@ -43,8 +59,7 @@ def engine_for(settings: Settings, service: str, *, url: str = "", **options: An
             "keepalives_interval": 5,
             "keepalives_count": 3,
             "tcp_user_timeout": 35_000,
-            "options": "-c timezone=UTC -c lock_timeout=5s -c statement_timeout=30s "
-            "-c idle_in_transaction_session_timeout=60s -c jit=off",  # compiling costs more than our queries take
+            **session,
         },
         **options,
     )
@@ -84,15 +99,52 @@ def _check_if_idle(connection: Any, record: Any, proxy: Any) -> None:
         raise sa.exc.DisconnectionError from error
 
 
+def at_commit(connection: sa.Connection, work: Callable[[], None]) -> None:
+    """Has `work` done when the connection's transaction is about to be committed, and not if it is rolled back.
+
+    For figures alone: the commit itself may still fail.
+    """
+    waiting = [work]
+
+    def done(_: sa.Connection) -> None:
+        while waiting:
+            waiting.pop()()
+
+    sa.event.listen(connection, "commit", done)
+    sa.event.listen(connection, "rollback", lambda _: waiting.clear())
+    sa.event.listen(connection, "rollback_savepoint", lambda *_: waiting.clear())  # ours enclose all of the work
+
+
 def as_rows(values: Iterable[dict[str, Any]]) -> str:
     """Rows as one parameter for `json_to_recordset`: measured, a set of arrays for `unnest` costs ten times the time
     to encode and three times the time in all."""
     return msgspec.json.encode(list(values)).decode()
 
 
+def check_session(engine: sa.Engine) -> None:
+    """Makes sure that behind a pooler, too, sessions keep to UTC and give up on a lock rather than hang.
+
+    Raises:
+        DatabaseNotReady: they do not; the sentence says how the role is told to.
+    """
+    with engine.connect() as connection:
+        role = connection.scalar(sa.text("SELECT current_user"))
+        wrong = {
+            name: value
+            for name, value in SESSION.items()
+            if connection.scalar(sa.text("SELECT current_setting(:name)"), {"name": name}) != value
+        }
+    if wrong:
+        remedy = " ".join(f"ALTER ROLE {role} SET {name} = '{value}';" for name, value in wrong.items())
+        raise DatabaseNotReady(
+            f"Behind a pooler (OVNPAY_DATABASE_POOLER) the role has to say what holds in its sessions: {remedy} "
+            "Then have the pooler connect anew."
+        )
+
+
 def wait_until_ready(engine: sa.Engine, *, revision: str | None, timeout_seconds: float = 60.0) -> None:
-    """Waits until the database answers and, with a `revision`, has been migrated to it, or further: while a release
-    is rolled out, a process of the old one may start after the migration.
+    """Waits until the database answers and, with a `revision`, has been migrated to it, or further: while a deploy is
+    under way the older code goes on, and starts again where it has to, for migrations leave it what it needs.
 
     Raises:
         DatabaseNotReady: it did not in time; the sentence says what it said last.

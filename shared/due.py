@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from shared import broker
 from shared.broker import Bell
+from shared.outgoing.held import AGAIN_SECONDS, held
 from shared.webhooks import attempts
 
 
@@ -21,17 +22,23 @@ class Kind(NamedTuple):
     table: str
     condition: str
     bell: Bell
+    held: str = "false"
+    """Whether nothing can be done for the row, for its money is held."""
 
+
+_PAYOUT_HELD: Final = held("payouts.wallet_id", "payouts.rail")
+_SENDING_HELD: Final = f"first_sent_at IS NULL AND {held('submissions.wallet_id', 'submissions.rail')}"
+"""What may be at the provider already is rung for all the same, and then looked up."""
 
 BATCHES: Final = Kind("batches", "batches", "status = 'queued'", broker.RELEASE_BATCHES)
 """Apart from the others, for customers have named their second: looked at several times in each."""
 
 OTHERS: Final = (
     Kind("payouts_validated", "payouts", "status = 'validated' AND reserved", broker.QUEUE_PAYOUTS),
-    Kind("payouts_queued", "payouts", "status = 'queued'", broker.SUBMIT_PAYOUTS),
+    Kind("payouts_queued", "payouts", "status = 'queued'", broker.SUBMIT_PAYOUTS, _PAYOUT_HELD),
     Kind("payouts_processing", "payouts", "status = 'processing'", broker.POLL_PAYOUTS),
-    Kind("submissions_instant", "submissions", "rail = 'instant'", broker.SEND_INSTANT_SUBMISSIONS),
-    Kind("submissions", "submissions", "rail <> 'instant'", broker.SEND_SUBMISSIONS),
+    Kind("submissions_instant", "submissions", "rail = 'instant'", broker.SEND_INSTANT_SUBMISSIONS, _SENDING_HELD),
+    Kind("submissions", "submissions", "rail <> 'instant'", broker.SEND_SUBMISSIONS, _SENDING_HELD),
     Kind("provider_events", "provider_events", "true", broker.APPLY_PROVIDER_EVENTS),
     Kind("drivers", "drivers", "true", broker.REGISTER_DRIVERS),
     Kind("topups", "topups", "true", broker.REQUEST_TOPUPS),
@@ -45,21 +52,32 @@ KINDS: Final = (BATCHES, *OTHERS)
 """Those whose rows are what is due; of webhooks that is their deliveries."""
 
 
-def claim(connection: sa.Connection, kind: Kind, *, limit: int, again_seconds: float) -> list[uuid.UUID]:
-    """The ids of at most `limit` rows that are due, oldest first; each is due again in `again_seconds`."""
+class Claimed(NamedTuple):
+    """What was due."""
+
+    ids: list[uuid.UUID]
+    """Rows to ring for."""
+    looked_at: int
+    """How many were due, with those whose money is held: those are left alone for a while."""
+
+
+def claim(connection: sa.Connection, kind: Kind, *, limit: int, again_seconds: float) -> Claimed:
+    """At most `limit` rows that are due, oldest first; each is due again in `again_seconds`."""
     rows = connection.execute(
         sa.text(f"""
             WITH due AS (
-                SELECT id FROM {kind.table} WHERE next_action_at <= clock_timestamp() AND {kind.condition}
+                SELECT id, {kind.held} AS held FROM {kind.table}
+                WHERE next_action_at <= clock_timestamp() AND {kind.condition}
                 ORDER BY next_action_at LIMIT :limit FOR UPDATE SKIP LOCKED
             )
             UPDATE {kind.table} AS late
-            SET next_action_at = clock_timestamp() + make_interval(secs => :again_seconds)
-            FROM due WHERE late.id = due.id RETURNING late.id
+            SET next_action_at = clock_timestamp() + make_interval(
+                secs => CASE WHEN held THEN :held_again_seconds ELSE :again_seconds END)
+            FROM due WHERE late.id = due.id RETURNING late.id, held
         """),
-        {"limit": limit, "again_seconds": again_seconds},
-    )
-    return [row.id for row in rows]
+        {"limit": limit, "again_seconds": again_seconds, "held_again_seconds": AGAIN_SECONDS},
+    ).all()
+    return Claimed([row.id for row in rows if not row.held], len(rows))
 
 
 def backlog(connection: sa.Connection) -> dict[str, tuple[int, float]]:

@@ -23,6 +23,7 @@ from shared.paystream.wire import (
     read,
     topup_call,
 )
+from shared.reconciliation.gate import OPEN
 
 logger = structlog.get_logger(__name__)
 
@@ -173,12 +174,14 @@ def ask(paystream: Paystream, held: HeldTopup) -> Outcome | None:
 def claim(
     connection: sa.Connection, topup_ids: Sequence[uuid.UUID], *, lease_seconds: float, key_lifetime_seconds: float
 ) -> list[HeldTopup]:
-    """Takes the top-ups that are pending and that nobody holds."""
+    """Takes the top-ups that are pending and that nobody holds; while no money may leave, only those that the provider
+    has."""
     rows = connection.execute(
-        sa.text("""
+        sa.text(f"""
             WITH free AS (
                 SELECT id FROM topups WHERE id = ANY(:ids) AND status = 'pending'
                       AND (lease_expires_at IS NULL OR lease_expires_at < clock_timestamp())
+                      AND (provider_id IS NOT NULL OR {OPEN})
                 ORDER BY id FOR UPDATE SKIP LOCKED
             )
             UPDATE topups SET lease_token = :token, attempts = attempts + 1,
@@ -234,7 +237,9 @@ def record(connection: sa.Connection, held: HeldTopup, outcome: Outcome | None, 
         wait_seconds = outcome.retry_after_seconds
         changes["unsent"] = held.attempts == 1 and held.provider_id is None
     else:
-        changes["error"] = outcome.explanation if isinstance(outcome, Unknown) else f"{outcome.code}: {outcome.message}"
+        changes["error"] = (
+            f"{outcome.code}: {outcome.message}" if isinstance(outcome, Rejected) else outcome.explanation
+        )
     connection.execute(
         sa.text("""
             UPDATE topups SET lease_token = NULL, lease_expires_at = NULL, last_error = :error,

@@ -80,6 +80,12 @@ def find(
     return {(row.wallet_id, row.key): Stored(*row) for row in rows}
 
 
+def audited(key: str | None) -> dict[str, str]:
+    """What the audit log keeps of the key of a request that makes payouts: enough to know it again. The key itself is
+    the customer's word, and may have a name in it."""
+    return {} if key is None else {"idempotencyKeyHash": hashlib.sha256(key.encode()).hexdigest()}
+
+
 def payouts_made(connection: sa.Connection, wallet_id: uuid.UUID, key: str, now: datetime) -> list[uuid.UUID]:
     """The ids of the payouts, or of the batch, that the request under this key has made; none, if it made none, was
     never heard, or is longer ago than a key lives."""

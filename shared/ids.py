@@ -20,6 +20,7 @@ WALLET: Final = "wallet"
 ORGANIZATION: Final = "org"
 EVENT: Final = "evt"
 WEBHOOK: Final = "whe"
+CASE: Final = "case"
 
 CLOCKS_APART: Final = timedelta(minutes=10)
 """How far the time in an id, which finds the place in the index, may be from the row's own."""

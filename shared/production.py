@@ -35,6 +35,8 @@ PROVIDER_KEYS: Final = {"paystream_test_key": "psk_test_", "paystream_live_key":
 
 def refusals(settings: "Settings") -> Iterator[str]:
     """Why this configuration must not serve in production, one sentence each."""
+    if settings.without:
+        yield "OVNPAY_WITHOUT switches off safeguards for a test, which production refuses; leave it unset"
     for name in SECRETS:
         value = getattr(settings, name)
         if name == "paystream_webhook_secret_previous" and not value:
@@ -55,6 +57,8 @@ def refusals(settings: "Settings") -> Iterator[str]:
                 f"the password in {_variable(name)} is well known, or has fewer than {PASSWORD_LENGTH_MIN} characters, "
                 f"which production refuses; {MAKE_ONE}"
             )
+    if settings.crash_at:
+        yield "OVNPAY_CRASH_AT is set, which production refuses: it kills a process on purpose; unset it"
     provider = urlsplit(settings.paystream_url)
     if provider.scheme != "https" and not _is_loopback(provider.hostname or ""):
         yield (

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from shared import crash_points, safeguards
 from shared.production import refusals
 
 PREFIX = "OVNPAY_"
@@ -41,6 +42,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     migration_database_url: str = ""
     """The same database as the owner of its tables, for `ovnpay migrate` and `ovnpay bootstrap` alone; left out:
     `database_url`, and then the services own the tables too."""
+
+    database_pooler: str = ""
+    """`transaction` where `database_url` is a PgBouncer in transaction mode; `migration_database_url` then is
+    PostgreSQL itself. A service that starts says what the role has to be told (`ALTER ROLE ... SET ...`)."""
 
     redis_url: str
     """Redis or Valkey for the doorbells, as `redis://host:port/0`. Losing what it holds costs latency only."""
@@ -94,6 +99,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     gateway_port: int = 8080
     metrics_host: str = "127.0.0.1"
     """Where every service listens for `/metrics` and `/health`, each on its port below; in a container `0.0.0.0`."""
+    gateway_processes: int = 1
+    """Processes that serve on one socket; `ovnpay gateway --processes` sets it."""
 
     gateway_metrics_port: int = 9101
     workers_metrics_port: int = 9102
@@ -101,9 +108,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Threads of each worker process; `ovnpay workers --threads` sets it."""
 
     scheduler_metrics_port: int = 9103
+    exporter_metrics_port: int = 9104
+
+    metrics_folder: str = ""
+    """Where services of several processes keep their counts, so that a pool that is started again counts on; left out:
+    in a temporary folder, and it begins again."""
 
     database_pool_size: int = 10
-    """Connections for each process at the most."""
+    """Connections of each gateway process at the most. A worker process has one for each thread and one more, a
+    scheduler four."""
 
     rate_limit_per_minute: int = 100
     """Requests a minute for each API key that has no limit of its own, and for each signed-in user; twice as many may
@@ -134,8 +147,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     poll_after_standard_seconds: float = 4 * 24 * 3600.0
     """How long a payout waits for its webhook before the provider is asked."""
 
+    prove_every_seconds: float = 300.0
+    """How often each invariant is proved of what has changed; each time also the next portion of everything."""
+
     doorbell_copies: int = 1
     """How often each doorbell message is sent; tests set 2 to prove that nothing depends on hearing it once."""
+
+    crash_at: str = ""
+    """Where this process is to die, for tests: a name of `shared/crash_points.py`, with `:2` the second time it comes
+    there. Production refuses it."""
+
+    without: str = ""
+    """Safeguards that a test has switched off, see `shared/safeguards.py`; not in production."""
 
     log_format: str = "auto"
     """`json`, `console`, or `auto`: console on a terminal."""
@@ -153,14 +176,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 "OVNPAY_LEASE_SECONDS must be longer than OVNPAY_PAYSTREAM_TIMEOUT_SECONDS, "
                 "or a call under way would be made a second time"
             )
+        if self.crash_at:
+            try:
+                crash_points.read(self.crash_at)
+            except crash_points.CrashPointError as error:
+                raise SettingsError(str(error)) from None
         if self.environment not in ("development", "production"):
             raise SettingsError("OVNPAY_ENVIRONMENT must be development or production")
+        if self.database_pooler not in ("", "transaction"):
+            raise SettingsError("OVNPAY_DATABASE_POOLER must be transaction, or left out")
         for name, schemes in URL_SCHEMES.items():
             if value := getattr(self, name):
                 _check_url(f"{PREFIX}{name.upper()}", value, schemes)
         for name, other in (("paystream_test_key", "psk_live_"), ("paystream_live_key", "psk_test_")):
             if getattr(self, name).startswith(other):
                 raise SettingsError(f"{PREFIX}{name.upper()} begins with {other}: it is the other mode's key")
+        try:
+            safeguards.named(self.without)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
         if self.environment == "production":
             for refusal in refusals(self):
                 raise SettingsError(refusal)

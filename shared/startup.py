@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 import structlog
 
-from shared import migrations
-from shared.db import wait_until_ready
+from shared import migrations, safeguards
+from shared.db import check_session, wait_until_ready
 from shared.migrations.grants import SERVICE, changeable
 from shared.production import doubts
 from shared.settings import Settings
@@ -16,9 +16,13 @@ def ready(engine: sa.Engine, settings: Settings) -> None:
     """Waits until the database answers and is migrated; in production, warns of what a person should mend.
 
     Raises:
-        DatabaseNotReady: it was not in time.
+        DatabaseNotReady: it was not in time, or its sessions behind a pooler are not as they should be.
     """
+    for safeguard in safeguards.switched_off():
+        logger.error("safeguard.off", safeguard=safeguard, hint="this is a test: unset OVNPAY_WITHOUT")
     wait_until_ready(engine, revision=migrations.HEAD)
+    if settings.database_pooler:
+        check_session(engine)
     if settings.environment == "production":
         warn(engine, settings)
 

@@ -1,18 +1,27 @@
 """A worker process: broker, actors and context. `python -m workers` runs it under Dramatiq."""
 
+import threading
 import uuid
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 import dramatiq
 import structlog
+from dramatiq.common import iter_queue
+from dramatiq.errors import ConnectionError as BrokerConnectionError
 from dramatiq.middleware import Middleware
+from redis.exceptions import RedisError
 
 from shared import log, startup, tracing
 from shared.broker import Bell, DoorbellBroker, broker_for
+from shared.crash_points import crash_point
 from shared.presence import Beat, hears
+from shared.reconciliation import life
 from shared.settings import Settings, load
 from workers.context import Context, current, open_context
+
+logger = structlog.get_logger(__name__)
 
 
 class MessageIds(Middleware):
@@ -43,11 +52,29 @@ class Hearing(Middleware):
 
 
 class Ending(Middleware):
-    """At the end no customer's webhook is called any more; dramatiq waits for its actors by itself."""
+    """At the end: takes nothing more, finishes what is under way, and hands back the rest, so that another process has
+    it at once. Dramatiq itself would go on fetching messages, only to return them when the last thread has ended."""
 
-    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: Any) -> None:
-        """Gives the calls under way some seconds to end."""
-        current().stop_delivering()
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Hands back what was fetched and waits, and gives the calls of customers' webhooks some seconds to end,
+        beside the actors, for which dramatiq waits by itself."""
+        assert isinstance(broker, DoorbellBroker)
+        broker.is_draining = True
+        waiting: defaultdict[str, list[dramatiq.MessageProxy]] = defaultdict(list)
+        for item in iter_queue(worker.work_queue):  # type: ignore[no-untyped-call]
+            waiting[item.message.queue_name].append(item.message)
+        for queue_name, messages in waiting.items():
+            try:
+                worker.consumers[queue_name].requeue_messages(messages)
+            except (BrokerConnectionError, RedisError) as error:  # Redis is away: the tick rings for them again
+                logger.warning("workers.not_handed_back", queue=queue_name, messages=len(messages), why=repr(error))
+        self._calls = threading.Thread(target=current().stop_delivering, name="ending")
+        self._calls.start()
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Rings the bells that the last actors have rung, and closes the connections."""
+        self._calls.join()
+        current().close()
 
 
 def setup(settings: Settings | None = None) -> DoorbellBroker:
@@ -61,6 +88,7 @@ def setup(settings: Settings | None = None) -> DoorbellBroker:
     broker = broker_for(settings, MessageSpans(), MessageIds(), MessageMetrics(), Hearing(), Ending())
     context = open_context(settings)
     startup.ready(context.engine, settings)
+    life.begin(context.engine)
     register_actors()
     return broker
 
@@ -79,6 +107,7 @@ def declare(bell: Bell, work: Callable[[Context, list[uuid.UUID]], None]) -> Non
 
     def perform(texts: list[str]) -> None:
         work(current(), [uuid.UUID(hex=text) for text in texts])
+        crash_point("message.before_ack")
 
     perform.__doc__ = work.__doc__
     dramatiq.actor(actor_name=bell.actor, queue_name=bell.queue, priority=bell.priority)(perform)

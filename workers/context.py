@@ -14,6 +14,10 @@ from shared.db import engine_for
 from shared.models.payouts import Rail
 from shared.paystream.budget import Budget
 from shared.paystream.client import Paystream
+from shared.reconciliation import life
+from shared.reconciliation.asking import no_pause
+from shared.reconciliation.gate import Gate, gate
+from shared.reconciliation.runs import modes_of, reconciler
 from shared.settings import Settings
 from workers.deliverer import Deliverer
 
@@ -40,6 +44,15 @@ class Context:
             if self._deliverer is None:
                 self._deliverer = Deliverer(self.settings, self.engine, self.clock)
             self._deliverer.wake(endpoint_ids)
+
+    def look_whether_money_may_leave(self) -> bool:
+        """Whether it may, found out where nobody knows yet: asked by whoever was given nothing to send."""
+        with self.engine.connect() as connection:
+            state = gate(connection)
+        if state is Gate.UNSEEN:
+            by = reconciler(self.settings, self.engine, self.paystream, self.clock, no_pause)
+            state = life.look(by, modes_of(self.settings))
+        return state is Gate.OPEN
 
     @property
     def grace(self) -> timedelta:
@@ -74,13 +87,16 @@ class Context:
         self.engine.dispose()
 
 
+OTHER_THREADS = 1
+"""Those that use the database beside the actors': the deliverer's."""
+
 _current: Context | None = None
 
 
 def open_context(settings: Settings, clock: Clock | None = None) -> Context:
     """Makes this process's context."""
     global _current
-    engine = engine_for(settings, "workers")
+    engine = engine_for(settings, "workers", pool_size=settings.workers_threads + OTHER_THREADS)
     _current = Context(
         settings=settings,
         engine=engine,

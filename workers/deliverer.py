@@ -17,12 +17,13 @@ from prometheus_client import Counter, Histogram
 
 from shared import log
 from shared.clock import Clock
+from shared.crash_points import crash_point
 from shared.ids import EVENT, WEBHOOK, show
-from shared.models.webhooks import Pace
+from shared.models.webhooks import Pace, PausedReason
 from shared.settings import Settings
-from shared.webhooks.attempts import Attempt, claim
+from shared.webhooks.attempts import Attempt, claim, hand_back
 from shared.webhooks.lanes import LANES, QUICK_SECONDS
-from shared.webhooks.outcomes import Reply, record
+from shared.webhooks.outcomes import RESULTS, Reply, record
 from shared.webhooks.sender import Sender
 
 logger = structlog.get_logger(__name__)
@@ -35,6 +36,11 @@ LATENCY_SECONDS = Histogram(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
 )
 PAUSED = Counter("ovnpay_webhook_endpoints_paused_total", "Endpoints that we have paused, by why.", ["reason"])
+
+for result in RESULTS:
+    DELIVERIES.labels(result)
+for reason in PausedReason:
+    PAUSED.labels(reason.value)
 
 LEASE_MARGIN_SECONDS = 15.0
 """How much longer than a call may take its delivery is held."""
@@ -56,7 +62,7 @@ class Deliverer:
         )
         self._free = {pace: lane.slots for pace, lane in LANES.items()}
         self._in_lane: set[tuple[uuid.UUID, uuid.UUID, uuid.UUID]] = set()
-        self._under_way = 0
+        self._under_way: dict[tuple[uuid.UUID, uuid.UUID, uuid.UUID], Attempt] = {}
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
         self._thread.start()
@@ -66,7 +72,8 @@ class Deliverer:
         self._inbox.put(list(endpoint_ids))
 
     def close(self) -> None:
-        """Claims nothing more, and gives what is under way some seconds to end; what does not is delivered again."""
+        """Claims nothing more, and gives what is under way some seconds to end; what does not is handed back, to be
+        delivered again by another process at once."""
         self._closing = True
         deadline = time.monotonic() + CLOSING_SECONDS
         while self._under_way and time.monotonic() < deadline:
@@ -74,6 +81,10 @@ class Deliverer:
         self._inbox.put(None)
         self._thread.join(CLOSING_SECONDS)
         self._sender.close()
+        if self._under_way:
+            with self._engine.begin() as connection:
+                hand_back(connection, list(self._under_way.values()), self._clock.now())
+            logger.info("webhooks.handed_back", calls=len(self._under_way))
 
     def _run(self) -> None:
         while True:
@@ -91,12 +102,12 @@ class Deliverer:
                     item = self._inbox.get_nowait()
                 except queue.Empty:
                     break
-            else:
-                return
             try:
                 self._step(woken, done)
             except Exception:  # what was not recorded is delivered again once its lease is over
                 logger.exception("webhooks.step_failed")
+            if item is None:
+                return
 
     def _step(self, woken: set[uuid.UUID], done: Sequence[tuple[Attempt, Reply]]) -> None:
         """Records what has ended, and claims for those endpoints and for the woken ones."""
@@ -113,9 +124,10 @@ class Deliverer:
             logger.info("webhooks.called", calls=told, count=len(done))
         for attempt, reply in done:
             self._leave_lane(attempt)
-            self._under_way -= 1
+            self._under_way.pop(attempt.held_as, None)
             count(attempt, reply, now)
         if done:
+            crash_point("deliver.after_call")
             with self._engine.begin() as connection:
                 paused = record(connection, done, now)
             for one in paused:
@@ -123,23 +135,24 @@ class Deliverer:
         wanted = woken | {attempt.endpoint_id for attempt, _ in done}
         if self._closing or not wanted:
             return
-        room = max(UNDER_WAY_MAX - self._under_way, 0)
+        crash_point("deliver.before_claim")
+        room = max(UNDER_WAY_MAX - len(self._under_way), 0)
         free = {pace: min(slots, room) for pace, slots in self._free.items()}
         with self._engine.begin() as connection:
             taken = claim(connection, wanted, self._clock.now(), free=free, lease_seconds=self._lease_seconds)
         for attempt in taken:
-            self._under_way += 1
+            crash_point("deliver.before_call")
+            self._under_way[attempt.held_as] = attempt
             self._free[attempt.pace] -= 1
-            self._in_lane.add((*attempt.key, attempt.token))
+            self._in_lane.add(attempt.held_as)
             self._sender.send(attempt, lambda attempt, reply: self._inbox.put((attempt, reply)))
             if attempt.pace is Pace.QUICK:
                 self._sender.after(QUICK_SECONDS, lambda attempt=attempt: self._inbox.put(attempt))  # type: ignore[misc]
 
     def _leave_lane(self, attempt: Attempt) -> None:
         """Gives its place in the lane away, once."""
-        key = (*attempt.key, attempt.token)
-        if key in self._in_lane:
-            self._in_lane.remove(key)
+        if attempt.held_as in self._in_lane:
+            self._in_lane.remove(attempt.held_as)
             self._free[attempt.pace] += 1
 
 

@@ -5,6 +5,7 @@ import uuid
 import structlog
 
 from shared import broker
+from shared.crash_points import crash_point
 from shared.drivers import recipients
 from shared.ids import DRIVER, show
 from workers.context import Context
@@ -17,9 +18,12 @@ def register_drivers(context: Context, driver_ids: list[uuid.UUID]) -> None:
     pepper, first_seconds = context.settings.key_pepper, context.settings.verify_after_seconds
     mine, others = context.split_off(driver_ids)
     context.doorbell.ring(broker.REGISTER_DRIVERS, others)
+    crash_point("register.after_passing_on")
     with context.engine.begin() as connection:
         held = recipients.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
+    crash_point("register.before_call")
     for place, outcome in context.paystream.call_each([driver.call(pepper) for driver in held]):
+        crash_point("register.after_call")
         try:
             with context.engine.begin() as connection:
                 recipients.record(

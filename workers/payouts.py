@@ -5,14 +5,15 @@ from collections.abc import Sequence
 
 import structlog
 
-from shared import broker, log
+from shared import broker, log, safeguards
+from shared.crash_points import crash_point
 from shared.ids import PAYOUT, SUBMISSION, show
 from shared.payouts import poll, submit
 from shared.payouts.departures import departing
 from shared.payouts.queue import queue
 from shared.payouts.rows import PayoutRow
 from workers.context import Context
-from workers.submissions import send_held
+from workers.submissions import claimed_again, send_held
 
 logger = structlog.get_logger(__name__)
 
@@ -21,6 +22,8 @@ def queue_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
     """validated → queued."""
     with context.engine.begin() as connection:
         done = queue(connection, payout_ids, context.clock.now(), grace=context.grace)
+        crash_point("queue.before_commit")
+    crash_point("queue.after_commit")
     context.doorbell.ring(broker.SUBMIT_PAYOUTS, [row.id for row in done.queued.rows])
     for step, rows in (("payouts.queued", done.queued.rows), ("payouts.canceled", done.canceled.rows)):
         if rows:
@@ -36,10 +39,14 @@ def submit_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
         prepared = submit.prepare(connection, leaving, context.clock.now(), reason="submitted")
         mine, others = context.split_off(prepared.submission_ids)
         held = submit.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
+        if not safeguards.is_on(safeguards.WRITE_AHEAD):
+            context.paystream.call_all([one.call() for one in held])  # the same again below, as a repeat
+        crash_point("submit.before_commit")
+    crash_point("submit.after_commit")
     context.doorbell.ring(broker.SEND_SUBMISSIONS, others)
     if prepared.rows:
         logger.info("payouts.submitted", submissions=_by_submission(prepared.rows), count=len(prepared.rows))
-    send_held(context, held)
+    send_held(context, held or claimed_again(context, mine))
 
 
 def _by_submission(rows: Sequence[PayoutRow]) -> dict[str, list[str]]:
@@ -55,10 +62,13 @@ def poll_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
     """Asks the provider about payouts whose webhook never came."""
     mine, others = context.split_off(payout_ids)
     context.doorbell.ring(broker.POLL_PAYOUTS, others)
+    crash_point("poll.after_passing_on")
     first_seconds = context.settings.poll_after_instant_seconds
     with context.engine.begin() as connection:
         questions = poll.due(connection, mine, context.clock.now(), first_seconds=first_seconds)
+    crash_point("poll.before_call")
     outcomes = context.paystream.call_all([question.call() for question in questions])
+    crash_point("poll.after_call")
     with context.engine.begin() as connection:
         poll.answered(connection, questions, outcomes, context.clock.now())
 

@@ -7,6 +7,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from shared import broker, log, provider_events
+from shared.crash_points import crash_point
 from shared.ids import PAYOUT, show
 from shared.payouts.settle import Verdict
 from workers.context import Context
@@ -35,6 +36,7 @@ def apply_provider_events(context: Context, event_ids: list[uuid.UUID]) -> None:
     with context.engine.begin() as connection:
         waiting = provider_events.gather(connection, event_ids)
         handled = provider_events.apply(connection, waiting, context.clock.now())
+        crash_point("apply.before_commit")
     now = context.clock.now()
     given_up = [one for one in handled if one.verdict is Verdict.ORPHAN and one.due is None]
     counts = Counts(one.verdict.value for one in handled)

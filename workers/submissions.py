@@ -2,17 +2,22 @@
 
 import uuid
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
 from shared import broker, log
+from shared.crash_points import crash_point
 from shared.ids import PAYOUT, SUBMISSION, show
-from shared.payouts import answers, lookup, submit
+from shared.outgoing.held import is_held
+from shared.payouts import answers, figures, lookup, submit
 from shared.payouts.submit import Held
-from shared.paystream.outcomes import Outcome
+from shared.paystream.outcomes import Accepted, Outcome, Rejected, Unknown
 from workers.context import Context
 
 logger = structlog.get_logger(__name__)
+
+NOT_FOUND_WHILE_HELD = "not found after all, and not sent again while its money is held"
 
 MARGIN_SECONDS = 600.0
 """A key is not re-sent this close to the end of its lifetime: the provider's clock is not ours."""
@@ -31,22 +36,46 @@ def send_instant_submissions(context: Context, submission_ids: list[uuid.UUID]) 
 def _send(context: Context, submission_ids: Sequence[uuid.UUID], bell: broker.Bell) -> None:
     mine, others = context.split_off(submission_ids)
     context.doorbell.ring(bell, others)
+    crash_point("send.after_passing_on")
     with context.engine.begin() as connection:
         held = submit.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
-    send_held(context, held)
+    send_held(context, held or claimed_again(context, mine))
+
+
+def claimed_again(context: Context, submission_ids: Sequence[uuid.UUID]) -> list[Held]:
+    """What can be had once it was found out that money may leave, where nobody knew: the database's server has begun
+    another life."""
+    if not submission_ids or not context.look_whether_money_may_leave():
+        return []
+    with context.engine.begin() as connection:
+        return submit.claim(connection, submission_ids, lease_seconds=context.settings.lease_seconds)
 
 
 def send_held(context: Context, held: Sequence[Held]) -> None:
     """Calls the provider for submissions that this worker holds, with no transaction open, and records each answer
-    as it comes. One whose key the provider may have forgotten is looked up instead, after the others."""
+    as it comes. One whose key the provider may have forgotten, or whose money is held, is looked up instead, after the
+    others."""
     settings = context.settings
     fresh_seconds = settings.paystream_key_lifetime_seconds - settings.lease_seconds - MARGIN_SECONDS
-    fresh = [one for one in held if one.sent_for_seconds < fresh_seconds]
-    for place, outcome in context.paystream.call_each([one.call() for one in fresh]):
+    fresh = [one for one in held if one.sent_for_seconds < fresh_seconds and not one.look_up]
+    crash_point("send.before_call")
+    for place, outcome in context.paystream.call_each([one.call(partial(_clear, context, one)) for one in fresh]):
+        crash_point("send.after_call")
         _record(context, fresh[place], outcome)
     for one in held:
         if one not in fresh:
-            _record(context, one, lookup.find(context.paystream, one))
+            crash_point("lookup.before_call")
+            found = lookup.find(context.paystream, one)
+            crash_point("lookup.after_call")
+            if found is None and one.sent_for_seconds < fresh_seconds:
+                found = Unknown(NOT_FOUND_WHILE_HELD)  # its key lives: it is sent once more when its money may leave
+            _record(context, one, found)
+
+
+def _clear(context: Context, one: Held) -> bool:
+    """Whether its money may leave, a moment before it would."""
+    with context.engine.begin() as connection:
+        return not is_held(connection, one.wallet_id, one.rail)
 
 
 def _record(context: Context, one: Held, outcome: Outcome | None) -> None:
@@ -59,9 +88,13 @@ def _record(context: Context, one: Held, outcome: Outcome | None) -> None:
             recorded = answers.record(
                 connection, one, outcome, context.clock.now(), poll_after=context.poll_after(one.rail)
             )
+            if isinstance(outcome, Accepted | Rejected):
+                figures.note_first_sent(connection, one.id)
+            crash_point("send.before_commit")
     except Exception:
         logger.exception("submission.not_recorded", submission=show(SUBMISSION, one.id))
         return
+    crash_point("send.after_commit")
     if recorded.payments:
         payments = {show(PAYOUT, payout_id): payment[:64] for payout_id, payment in recorded.payments[: log.IDS_MOST]}
         name = show(SUBMISSION, one.id)

@@ -5,6 +5,7 @@ import uuid
 import structlog
 
 from shared import broker, funding
+from shared.crash_points import crash_point
 from shared.ids import TRANSACTION, show
 from workers.context import Context
 
@@ -16,6 +17,7 @@ def request_topups(context: Context, topup_ids: list[uuid.UUID]) -> None:
     settings = context.settings
     mine, others = context.split_off(topup_ids)
     context.doorbell.ring(broker.REQUEST_TOPUPS, others)
+    crash_point("topup.after_passing_on")
     with context.engine.begin() as connection:
         held = funding.claim(
             connection,
@@ -24,10 +26,13 @@ def request_topups(context: Context, topup_ids: list[uuid.UUID]) -> None:
             key_lifetime_seconds=settings.paystream_key_lifetime_seconds,
         )
     for topup in held:
+        crash_point("topup.before_call")
         outcome = funding.ask(context.paystream, topup)
+        crash_point("topup.after_call")
         try:
             with context.engine.begin() as connection:
                 funding.record(connection, topup, outcome, context.clock.now())
+                crash_point("topup.before_commit")
         except Exception:  # this top-up's alone; its lease will run out
             logger.exception("topup.not_recorded", topup=show(TRANSACTION, topup.id))
 

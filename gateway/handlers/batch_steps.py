@@ -11,7 +11,7 @@ from aiohttp import web
 from gateway import shapes
 from gateway.handlers.batches import id_in, moment
 from gateway.handlers.bulk import results
-from gateway.handlers.common import Time, actor_of, once, wallet_id
+from gateway.handlers.common import Time, actor_of, once, once_and_ring, wallet_id
 from gateway.operation import operation
 from gateway.state import SCENARIO, SERVICES
 from shared import audit, broker
@@ -67,9 +67,7 @@ async def _release(request: web.Request) -> web.Response:
         }
 
     async with services.large:
-        answer = await once(request, work)
-    services.doorbell.ring(broker.SUBMIT_PAYOUTS, set_out)
-    return answer
+        return await once_and_ring(request, work, broker.SUBMIT_PAYOUTS, set_out)
 
 
 @operation(answer=shapes.CanceledBatch, refuses=("BATCH_NOT_FOUND", "BATCH_NOT_CANCELABLE"), once=True)
@@ -162,6 +160,4 @@ async def retry_failed(request: web.Request) -> web.Response:
         }
 
     async with services.large:
-        answer = await once(request, work)
-    services.doorbell.ring(broker.SUBMIT_PAYOUTS, queued)
-    return answer
+        return await once_and_ring(request, work, broker.SUBMIT_PAYOUTS, queued)

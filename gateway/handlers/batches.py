@@ -16,13 +16,13 @@ from gateway import shapes
 from gateway.decoding import BATCH_BYTES_MAX
 from gateway.envelope import page as shaped_page
 from gateway.handlers.bulk import BulkPayout, checked, ordered
-from gateway.handlers.common import Time, actor_of, once, success, time_in, wallet_id
+from gateway.handlers.common import Time, actor_of, idempotency_key, once, success, time_in, wallet_id
 from gateway.handlers.payouts import REFUSES, Urgency
 from gateway.operation import operation
 from gateway.query import Format, Listing, ShortListing, wanted
 from gateway.state import SERVICES, Services
 from gateway.tabular import csv_body, csv_file
-from shared import audit
+from shared import audit, idempotency
 from shared.batches import reading
 from shared.batches.create import NewBatch, Quote
 from shared.batches.create import create as creating
@@ -106,12 +106,13 @@ async def create(request: web.Request, body: CreateBatch) -> web.Response:
     All of them are accepted, or none is: `details.items` says which can't be, and why. No money is reserved before the
     batch is released: at `scheduledFor`, or by `release` or `run`.
     """
-    new, actor = await _asked(request, body), actor_of(request)
+    new, actor, key = await _asked(request, body), actor_of(request), idempotency_key(request)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
         batch, rows = creating(connection, new, look_up(connection, _orders(new)), now)
         shown = batch_public(batch)
         facts = {name: shown[name] for name in ("urgency", "payoutCount", "totalAmount", "scheduledFor", "status")}
+        facts |= idempotency.audited(key)
         audit.record(connection, [audit.Entry(actor, Action.BATCH_CREATE, shown["id"], after=facts)], now)
         return shown | _warnings(rows)
 

@@ -13,7 +13,16 @@ from aiohttp import web
 from gateway import shapes
 from gateway.decoding import convert
 from gateway.envelope import ApiError
-from gateway.handlers.common import AmountCents, Description, actor_of, answer, idempotency_key, once, wallet_id
+from gateway.handlers.common import (
+    AmountCents,
+    Description,
+    actor_of,
+    answer,
+    idempotency_key,
+    once,
+    once_and_ring,
+    wallet_id,
+)
 from gateway.handlers.drivers import RegisterDriver, registrations
 from gateway.handlers.payouts import (
     AllowDuplicate,
@@ -138,9 +147,7 @@ async def register_drivers(request: web.Request, body: BulkDrivers) -> web.Respo
             shown.append((row | {"status": outcome.status, "kycStatus": outcome.kyc_status}, None))
         return results(shown)
 
-    response = await once(request, work)
-    services.doorbell.ring(broker.REGISTER_DRIVERS, added)
-    return response
+    return await once_and_ring(request, work, broker.REGISTER_DRIVERS, added)
 
 
 @operation(body=BulkPayouts, answer=shapes.BulkResults, once=True)
@@ -229,9 +236,7 @@ async def retry_payouts(request: web.Request, body: BulkIds) -> web.Response:
 
         return by_id(body.payoutIds, act)
 
-    response = await once(request, work)
-    services.doorbell.ring(broker.SUBMIT_PAYOUTS, queued)
-    return response
+    return await once_and_ring(request, work, broker.SUBMIT_PAYOUTS, queued)
 
 
 def by_id(texts: Sequence[str], act: Callable[[Sequence[uuid.UUID]], Mapping[uuid.UUID, Outcome]]) -> dict[str, Any]:

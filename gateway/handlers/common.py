@@ -1,7 +1,7 @@
 """What several handlers need: the caller, the idempotency key, an answer, and POSTs that run once under a key."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,6 +13,8 @@ from gateway.envelope import ApiError, flat_body, refusal_body, response, succes
 from gateway.state import ACCOUNT, CREDENTIAL, REQUEST_ID, SERVICES
 from shared import idempotency
 from shared.audit import Actor
+from shared.broker import Bell
+from shared.crash_points import crash_point
 from shared.errors import Invalid, Refusal
 from shared.idempotency import KEY_LENGTH_MAX, Reused, Stored
 from shared.models.audit import ActorKind
@@ -105,6 +107,19 @@ async def once(
     what it has changed stays. `kept` is what is remembered of the answer: without what is shown once.
     """
     return await _once(request, wallet_id(request), work, success_body, kept)
+
+
+async def once_and_ring(
+    request: web.Request,
+    work: Callable[[sa.Connection, datetime], Any],
+    bell: Bell,
+    ids: Sequence[uuid.UUID],
+) -> web.Response:
+    """The same, and then rings for the `ids` that `work` has put there."""
+    response = await once(request, work)
+    request.app[SERVICES].doorbell.ring(bell, ids)
+    crash_point("change.after_ring")
+    return response
 
 
 async def once_signed_in(

@@ -11,12 +11,13 @@ from msgspec import UNSET, UnsetType
 
 from gateway import shapes
 from gateway.envelope import page as shaped_page
-from gateway.handlers.common import Reference, actor_of, once, success, wallet_id
+from gateway.handlers.common import Reference, actor_of, once_and_ring, success, wallet_id
 from gateway.operation import operation
 from gateway.query import Listing, wanted
 from gateway.state import SCENARIO, SERVICES
 from shared import audit, broker
 from shared.clock import rfc3339
+from shared.crash_points import crash_point
 from shared.drivers import edit, rows
 from shared.drivers import register as registering
 from shared.drivers.details import BankAccount, Details, Identity, seal
@@ -53,7 +54,7 @@ async def register(request: web.Request, body: RegisterDriver) -> web.Response:
     He is `invited` at first; Paystream is told, and once it has verified him he is `active` and can be paid.
     """
     services, wallet, actor = request.app[SERVICES], wallet_id(request), actor_of(request)
-    added: list[rows.DriverRow] = []
+    added: list[uuid.UUID] = []
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
         new = registering.NewDriver(body.ovnDriverId, body.name, body.email, body.phone)
@@ -61,12 +62,10 @@ async def register(request: web.Request, body: RegisterDriver) -> web.Response:
         if isinstance(row, Refusal):
             raise row
         audit.record(connection, registrations(actor, [row]), now)
-        added.append(row)
+        added.append(row.id)
         return rows.public(row)
 
-    answer = await once(request, work)
-    services.doorbell.ring(broker.REGISTER_DRIVERS, [row.id for row in added])
-    return answer
+    return await once_and_ring(request, work, broker.REGISTER_DRIVERS, added)
 
 
 def registrations(actor: audit.Actor, answers: Iterable[rows.DriverRow | Refusal]) -> list[audit.Entry]:
@@ -154,6 +153,7 @@ async def update(request: web.Request, body: UpdateDriver) -> web.Response:
     row = await services.write(work)
     if changes.sealed_details is not None:
         services.doorbell.ring(broker.REGISTER_DRIVERS, [driver_id])
+        crash_point("driver_update.after_ring")
     return success(request, rows.public(row))
 
 

@@ -14,7 +14,7 @@ from gateway.envelope import ApiError
 from gateway.handlers.common import success, wallet_id
 from gateway.operation import operation
 from gateway.query import PAGE_SIZE_MAX
-from gateway.state import SERVICES
+from gateway.state import SERVICES, STOPPING
 from shared.customer_events import TEST, EventType
 from shared.ids import EVENT, parse, show
 from shared.webhooks import attempts, feed
@@ -72,7 +72,7 @@ async def page(request: web.Request, asked: Asked) -> web.Response:
     deadline = time.monotonic() + asked.wait
     while True:
         found = await services.read(partial(feed.read, wallet_id=wallet, after=after, types=types, limit=asked.limit))
-        if found.events or time.monotonic() >= deadline:
+        if found.events or time.monotonic() >= deadline or request.app[STOPPING].is_set():
             items = [attempts.public(row) for row in found.events]
             return success(request, {"items": items, "after": show(EVENT, found.after)})
         after = found.after

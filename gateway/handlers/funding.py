@@ -1,6 +1,7 @@
 """Endpoints of the wallet's money: balance, top-up, statement, projection."""
 
 import enum
+import uuid
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
@@ -12,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from gateway import shapes
 from gateway.envelope import ApiError
 from gateway.envelope import page as shaped_page
-from gateway.handlers.common import AmountCents, Description, actor_of, once, success, wallet_id
+from gateway.handlers.common import AmountCents, Description, actor_of, once_and_ring, success, wallet_id
 from gateway.operation import operation
 from gateway.query import DayOrTime, Format, Listing, span, wanted
 from gateway.state import CREDENTIAL, SERVICES
@@ -63,7 +64,7 @@ async def topup(request: web.Request, body: Topup) -> web.Response:
     The money is pending until Paystream has confirmed it: days for a bank transfer, seconds for RTP.
     """
     services, wallet, actor = request.app[SERVICES], wallet_id(request), actor_of(request)
-    asked: list[funding.TopupRow] = []
+    asked: list[uuid.UUID] = []
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
         row = funding.request(
@@ -72,7 +73,7 @@ async def topup(request: web.Request, body: Topup) -> web.Response:
         facts = {"amount": row.amount_cents, "method": body.method.value}
         entry = audit.Entry(actor, Action.TOPUP_CREATE, show(TRANSACTION, row.id), after=facts)
         audit.record(connection, [entry], now)
-        asked.append(row)
+        asked.append(row.id)
         return {
             "transactionId": show(TRANSACTION, row.id),
             "amount": row.amount_cents,
@@ -83,9 +84,7 @@ async def topup(request: web.Request, body: Topup) -> web.Response:
             "createdAt": rfc3339(row.created_at),
         }
 
-    answer = await once(request, work)
-    services.doorbell.ring(broker.REQUEST_TOPUPS, [row.id for row in asked])
-    return answer
+    return await once_and_ring(request, work, broker.REQUEST_TOPUPS, asked)
 
 
 class ListTransactions(Listing, kw_only=True):

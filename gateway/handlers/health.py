@@ -18,6 +18,7 @@ from gateway.operation import operation
 from gateway.state import SERVICES
 from shared import migrations
 from shared.clock import rfc3339
+from shared.reconciliation.gate import reconcile_only
 
 VERSION = "1.0.0"
 DATABASE_SECONDS_MAX = 3.0
@@ -25,9 +26,12 @@ DATABASE_SECONDS_MAX = 3.0
 
 @operation(answer=shapes.Health, query=None)
 async def health(request: web.Request) -> web.Response:
-    """Says whether the gateway can serve: 200 while the database answers, 503 otherwise."""
-    await _asked(request, lambda connection: connection.scalar(sa.text("SELECT 1")))
-    return _healthy(request)
+    """Says whether the gateway can serve: 200 while the database answers, 503 otherwise.
+
+    With `outgoing: reconcile-only` no payment leaves, and requests for payments are refused: our record is being
+    compared with Paystream's.
+    """
+    return _healthy(request, outgoing="reconcile-only" if await _asked(request, reconcile_only) else None)
 
 
 @operation(answer=shapes.Health, query=None)
@@ -60,6 +64,7 @@ async def _asked(request: web.Request, question: Callable[[sa.Connection], Any])
         ) from None
 
 
-def _healthy(request: web.Request) -> web.Response:
+def _healthy(request: web.Request, *, outgoing: str | None = None) -> web.Response:
     now = rfc3339(request.app[SERVICES].clock.now())
-    return success(request, {"status": "healthy", "version": VERSION, "timestamp": now})
+    more = {"outgoing": outgoing} if outgoing else {}
+    return success(request, {"status": "healthy", "version": VERSION, "timestamp": now, **more})

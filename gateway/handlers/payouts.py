@@ -22,6 +22,7 @@ from gateway.handlers.common import (
     answer,
     idempotency_key,
     once,
+    once_and_ring,
     success,
     wallet_id,
 )
@@ -253,9 +254,7 @@ async def retry(request: web.Request) -> web.Response:
             shown["warnings"] = [duplicate_warning(row.duplicate_of)]
         return shown
 
-    response = await once(request, work)
-    services.doorbell.ring(broker.SUBMIT_PAYOUTS, queued)
-    return response
+    return await once_and_ring(request, work, broker.SUBMIT_PAYOUTS, queued)
 
 
 def note_steps(

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from gateway import webhook_shapes as shapes
 from gateway.envelope import page as shaped_page
-from gateway.handlers.common import actor_of, once, success, time_in, wallet_id
+from gateway.handlers.common import actor_of, once_and_ring, success, time_in, wallet_id
 from gateway.handlers.webhook_endpoints import UNKNOWN, endpoint_id
 from gateway.operation import operation
 from gateway.query import Listing, wanted
@@ -66,12 +66,7 @@ async def page(request: web.Request, listing: ListDeliveries) -> web.Response:
 @operation(answer=shapes.Tested, refuses=(*UNKNOWN, "WEBHOOK_NOT_ACTIVE"), once=True)
 async def test(request: web.Request) -> web.Response:
     """Sends an event of type `webhook.test` to a webhook; its deliveries say what came of it."""
-    services, wallet, wanted_id, actor = (
-        request.app[SERVICES],
-        wallet_id(request),
-        endpoint_id(request),
-        actor_of(request),
-    )
+    wallet, wanted_id, actor = wallet_id(request), endpoint_id(request), actor_of(request)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
         endpoint = endpoints.get(connection, wallet, wanted_id)
@@ -80,21 +75,13 @@ async def test(request: web.Request) -> web.Response:
         audit.record(connection, [audit.Entry(actor, Action.WEBHOOK_TEST, shown, after={"event": event_id})], now)
         return {"id": event_id, "webhookId": shown}
 
-    answer = await once(request, work)
-    if wanted_id is not None:
-        services.doorbell.ring(broker.DELIVER_CUSTOMER_EVENTS, [wanted_id])
-    return answer
+    return await once_and_ring(request, work, broker.DELIVER_CUSTOMER_EVENTS, [wanted_id] if wanted_id else [])
 
 
 @operation(answer=shapes.Tested, refuses=(*UNKNOWN, "DELIVERY_NOT_FOUND"), once=True)
 async def redeliver(request: web.Request) -> web.Response:
     """Delivers an event again, whatever became of it before: with all of its attempts, and the same `id`."""
-    services, wallet, wanted_id, actor = (
-        request.app[SERVICES],
-        wallet_id(request),
-        endpoint_id(request),
-        actor_of(request),
-    )
+    wallet, wanted_id, actor = wallet_id(request), endpoint_id(request), actor_of(request)
     event_id = parse(EVENT, request.match_info["delivery"])
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
@@ -106,10 +93,7 @@ async def redeliver(request: web.Request) -> web.Response:
         audit.record(connection, [entry], now)
         return shown
 
-    answer = await once(request, work)
-    if wanted_id is not None:
-        services.doorbell.ring(broker.DELIVER_CUSTOMER_EVENTS, [wanted_id])
-    return answer
+    return await once_and_ring(request, work, broker.DELIVER_CUSTOMER_EVENTS, [wanted_id] if wanted_id else [])
 
 
 @operation(body=Redeliver, answer=shapes.Redelivering, refuses=UNKNOWN, once=True)
@@ -118,12 +102,7 @@ async def redeliver_since(request: web.Request, body: Redeliver) -> web.Response
 
     One request takes 10,000 events; where there are more, `until` says from when on to ask again.
     """
-    services, wallet, wanted_id, actor = (
-        request.app[SERVICES],
-        wallet_id(request),
-        endpoint_id(request),
-        actor_of(request),
-    )
+    wallet, wanted_id, actor = wallet_id(request), endpoint_id(request), actor_of(request)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
         endpoint = endpoints.get(connection, wallet, wanted_id)
@@ -134,7 +113,4 @@ async def redeliver_since(request: web.Request, body: Redeliver) -> web.Response
         audit.record(connection, [entry], now)
         return {"count": done.number, "until": done.until and rfc3339(done.until)}
 
-    answer = await once(request, work)
-    if wanted_id is not None:
-        services.doorbell.ring(broker.DELIVER_CUSTOMER_EVENTS, [wanted_id])
-    return answer
+    return await once_and_ring(request, work, broker.DELIVER_CUSTOMER_EVENTS, [wanted_id] if wanted_id else [])

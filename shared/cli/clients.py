@@ -57,7 +57,11 @@ Zone = Annotated[
     ),
 ]
 
-payouts = typer.Typer(no_args_is_help=True, help="Single payouts: list, show, cancel, retry.", epilog=EXITS + ACCESS)
+payouts = typer.Typer(
+    no_args_is_help=True,
+    help="Single payouts: list, show, cancel, retry; and resolve, for operators.",
+    epilog=EXITS + ACCESS,
+)
 batches = typer.Typer(
     no_args_is_help=True,
     help="Batches: list, show, release, move, call off, retry, follow, results.",

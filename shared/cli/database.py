@@ -1,4 +1,4 @@
-"""Commands on the database: migrate, bootstrap, verify."""
+"""Commands on the database: migrate, bootstrap, and what an organization and its wallets are set to."""
 
 import json
 import os
@@ -12,12 +12,11 @@ import psycopg
 import sqlalchemy as sa
 
 from shared import audit, keys, migrations, organizations
-from shared.analytics import proof, zones
+from shared.analytics import zones
 from shared.clock import SystemClock
 from shared.db import DatabaseNotReady, engine_for, wait_until_ready
 from shared.errors import Invalid
 from shared.ids import ORGANIZATION, show
-from shared.ledger.reading import breaks
 from shared.migrations import grants
 from shared.models.audit import Action
 from shared.models.organizations import DuplicateLoads, Mode
@@ -110,21 +109,6 @@ def bootstrap(*, as_json: bool) -> None:
     else:
         print(f"sandbox key     {opening.sandbox_key}\nproduction key  {opening.production_key}")
         print(f"owner           {opening.owner_email}  {opening.owner_password}")
-
-
-def verify() -> None:
-    """Proves the ledger, and that the analytics say the same."""
-    with database() as (_, engine):
-        isolated = engine.execution_options(isolation_level="REPEATABLE READ")
-        with isolated.connect() as connection, connection.begin():
-            connection.execute(sa.text("SET LOCAL statement_timeout = '30min'"))
-            found = breaks(connection) + proof.breaks(connection)
-            transfers = connection.scalar(sa.text("SELECT count(*) FROM transfers"))
-    for broken in found:
-        print(f"wallet {broken.wallet_id}: {broken.explanation}", file=sys.stderr)
-    if found:
-        raise SystemExit(1)
-    print(f"the ledger is right: {transfers} transfers, every account equals its own and each wallet sums to zero")
 
 
 def wallet(organization: str, mode: str, duplicate_loads: str | None, low_balance_cents: int | None) -> None:

@@ -6,10 +6,13 @@ from shared.models.base import Base
 from shared.models.batches import Batch
 from shared.models.drivers import Driver
 from shared.models.events import CustomerEvent, IdempotencyKey, ProviderEvent
+from shared.models.invariants import InvariantProof
 from shared.models.ledger import Account, ListCount, Price, Topup, Transfer
 from shared.models.organizations import ApiKey, Organization, Session, User, Wallet
+from shared.models.outgoing import OutgoingHold
 from shared.models.payouts import Payout, PayoutTransition
 from shared.models.provider import ProviderCalls, ProviderLimit
+from shared.models.reconciliation import Installation, PayoutResolution, ReconciliationCase, ReconciliationRun
 from shared.models.submissions import Submission, SubmissionItem
 from shared.models.webhooks import WebhookDelivery, WebhookEndpoint
 
@@ -26,14 +29,20 @@ __all__ = [
     "CustomerEvent",
     "Driver",
     "IdempotencyKey",
+    "Installation",
+    "InvariantProof",
     "ListCount",
     "Organization",
+    "OutgoingHold",
     "Payout",
+    "PayoutResolution",
     "PayoutTransition",
     "Price",
     "ProviderCalls",
     "ProviderEvent",
     "ProviderLimit",
+    "ReconciliationCase",
+    "ReconciliationRun",
     "Session",
     "Submission",
     "SubmissionItem",

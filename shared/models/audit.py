@@ -33,6 +33,14 @@ class Action(enum.StrEnum):
     """Payouts were asked for, one or in bulk: an entry for each request, not for each payout."""
     PAYOUT_CANCEL = "payout.cancel"
     PAYOUT_RETRY = "payout.retry"
+    PAYOUT_PROPOSE = "payout.propose_outcome"
+    """A person said what became of a payout whose end was unknown; in production a second one has to say the same."""
+    PAYOUT_RESOLVE = "payout.resolve"
+    """It was done as people said."""
+    CASE_CLOSE = "case.close"
+    """A person has looked at a difference between the provider's record and ours."""
+    INSTALLATION_RECONCILE_ONLY = "installation.reconcile_only"
+    """Payments were stopped, or let go again, by a person."""
     BATCH_CREATE = "batch.create"
     BATCH_RELEASE = "batch.release"
     """By a person or a key before its time, or by us at its time."""
@@ -71,6 +79,11 @@ class Action(enum.StrEnum):
     WEBHOOK_TEST = "webhook.test"
     WEBHOOK_ROTATE = "webhook.rotate_secret"
     WEBHOOK_REDELIVER = "webhook.redeliver"
+    OUTGOING_FREEZE = "outgoing.freeze"
+    """Money stopped leaving by itself: an invariant is broken."""
+    OUTGOING_UNFREEZE = "outgoing.unfreeze"
+    OUTGOING_PAUSE = "outgoing.pause"
+    OUTGOING_RESUME = "outgoing.resume"
     SANDBOX_RESET = "sandbox.reset"
     SANDBOX_SEED = "sandbox.seed"
 
@@ -78,7 +91,7 @@ class Action(enum.StrEnum):
     def object_kind(self) -> str:
         """What it is done to."""
         noun = self.value.partition(".")[0]
-        return {"session": "user", "sandbox": "wallet"}.get(noun, noun)
+        return {"session": "user", "sandbox": "wallet", "outgoing": "wallet"}.get(noun, noun)
 
 
 HOT = Action.PAYOUT_CREATE

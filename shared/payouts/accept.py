@@ -20,6 +20,7 @@ from shared.models.ledger import TransferKind
 from shared.models.organizations import DuplicateLoads
 from shared.models.payouts import PayoutStatus, Rail
 from shared.payouts.edges import LIMIT_CENTS
+from shared.payouts.figures import note_accepted
 from shared.payouts.rows import PayoutRow, public
 from shared.payouts.submit import prepare
 from shared.payouts.transition import Move, transition
@@ -324,10 +325,13 @@ def write(connection: sa.Connection, rows: Sequence[PayoutRow], now: datetime, d
         [customer_events.Event(row.wallet_id, "payout.created", row.id, row.sequence, public(row)) for row in rows],
         now,
     )
+    note_accepted(connection, len(rows))
 
 
 def _send_on(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime) -> list[PayoutRow]:
-    """Takes instant payouts to `processing` in the accepting transaction, each with its submission."""
+    """Takes instant payouts to `processing` in the accepting transaction, each with its submission; one that may not go
+    on yet stays `queued`."""
     moves = [Move(payout_id, "instant", next_action_at=now) for payout_id in payout_ids]
-    transition(connection, moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, now)
-    return prepare(connection, payout_ids, now, reason="instant").rows
+    queued = transition(connection, moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, now)
+    sent = {row.id: row for row in prepare(connection, payout_ids, now, reason="instant").rows}
+    return [sent.get(row.id, row) for row in queued.rows]

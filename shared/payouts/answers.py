@@ -11,15 +11,17 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 import structlog
 
+from shared import safeguards
 from shared.clock import rfc3339
 from shared.db import as_rows
 from shared.ids import PAYOUT, SUBMISSION, new_id, show
 from shared.models.payouts import PayoutStatus, Rail
 from shared.models.submissions import SubmissionKind
+from shared.outgoing.held import AGAIN_SECONDS
 from shared.payouts.holding import hold
 from shared.payouts.submit import Held, Item, write
 from shared.payouts.transition import Move, transition
-from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown, backoff_seconds
+from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown, Withheld, backoff_seconds
 from shared.paystream.wire import Batch, Payment, UnexpectedAnswer, read
 
 logger = structlog.get_logger(__name__)
@@ -58,6 +60,9 @@ def record(
     if isinstance(outcome, Throttled):
         # What was not even tried before counts as never sent: its key's lifetime has not begun.
         status, message, wait_seconds = None, "rate limited", outcome.retry_after_seconds
+        _forget_sending(connection, held)
+    elif isinstance(outcome, Withheld):
+        status, message, wait_seconds = None, outcome.explanation, AGAIN_SECONDS
         _forget_sending(connection, held)
     else:
         assert isinstance(outcome, Unknown)
@@ -99,9 +104,10 @@ def _close(
 ) -> bool:
     """Ends the lease with a status, or as it was; False if it was not ours any more. An answer that decides nothing has
     `unclear_at` instead of `answered_at`, and is kept beside the others of its kind."""
+    ours = "lease_token = :token" if safeguards.is_on(safeguards.FENCING) else "true"
     unclear = {"at": rfc3339(unclear_at), "status": status or "throttled", "message": error[1]} if unclear_at else None
     done = connection.execute(
-        sa.text("""
+        sa.text(f"""
             UPDATE submissions SET status = coalesce(:status, status), next_action_at = :next_action_at,
                 provider_id = :provider_id, answered_at = :answered_at,
                 error_code = nullif(:code, ''), error_message = nullif(:message, ''),
@@ -111,7 +117,7 @@ def _close(
                         THEN (unclear_answers - 0) || CAST(:unclear AS jsonb)
                     ELSE coalesce(unclear_answers, '[]') || CAST(:unclear AS jsonb) END,
                 lease_token = NULL, lease_expires_at = NULL
-            WHERE id = :id AND lease_token = :token AND status IN ('prepared', 'unknown')
+            WHERE id = :id AND {ours} AND status IN ('prepared', 'unknown')
         """),
         {
             "id": held.id,

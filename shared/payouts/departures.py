@@ -2,7 +2,8 @@
 
 Standard payouts of a wallet travel together, up to a thousand in a call, and the provider takes a thousand calls an
 hour. While there is room for more they leave at once, with whatever else of their wallet waits; where it gets tight
-they leave one behind the other by a pace. Other rails don't wait.
+they leave one behind the other by a pace. Other rails don't wait. What is held stays: as `queued`, so that it can still
+be canceled.
 """
 
 import uuid
@@ -11,16 +12,19 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from shared.outgoing.held import held
+
 TOGETHER_MOST: Final = 2_000
 """How many leave in one transaction."""
 
 TOGETHER_MOST_PACED: Final = 10_000
 """The same where the next ones have to wait."""
 
-_ASKED = sa.text("""
+_ASKED = sa.text(f"""
     SELECT payouts.id, payouts.wallet_id, wallets.mode, rail = 'standard' AND scenario IS NULL AS shares
     FROM payouts JOIN wallets ON wallets.id = payouts.wallet_id
     WHERE payouts.id = ANY(:ids) AND payouts.status = 'queued' AND held_reason IS NULL
+          AND NOT {held("payouts.wallet_id", "payouts.rail")}
 """)
 
 _LEAVE = sa.text("""
@@ -43,10 +47,10 @@ _PUT_OFF = sa.text("""
     WHERE payouts.id = staying.id AND wallets.id = payouts.wallet_id
 """)
 
-_TOGETHER = sa.text("""
+_TOGETHER = sa.text(f"""
     SELECT id FROM payouts
     WHERE wallet_id = ANY(:wallets) AND status = 'queued' AND rail = 'standard' AND scenario IS NULL
-          AND held_reason IS NULL
+          AND held_reason IS NULL AND NOT {held("payouts.wallet_id", "payouts.rail")}
     ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
 """)
 

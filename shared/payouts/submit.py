@@ -8,7 +8,7 @@ A worker holds a submission by a lease; a result counts only while the lease's t
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -18,9 +18,12 @@ from shared.db import as_rows
 from shared.ids import PAYOUT, SUBMISSION, new_id, show
 from shared.models.payouts import PayoutStatus, Rail
 from shared.models.submissions import SubmissionKind
+from shared.outgoing.held import HEARD_WITHIN_SECONDS, held
 from shared.payouts.rows import PayoutRow
 from shared.payouts.transition import Move, transition
 from shared.paystream.wire import Call, submission_call
+from shared.reconciliation.doubles import hold_doubles
+from shared.reconciliation.gate import NOT_RECONCILE_ONLY, OPEN
 from shared.sandbox.scenarios import SIMULATED, Scenario
 
 PAYMENTS_A_BATCH: Final = 1_000
@@ -70,31 +73,39 @@ class Held(NamedTuple):
     attempts: int
     not_after: float
     """The monotonic time at which our lease may be over."""
+    clear_until: float = 0.0
+    """The monotonic time until which it may be sent without looking again whether its money is held."""
+    look_up: bool = False
+    """Whether its money is held, so that we may only ask whether the provider has it."""
 
-    def call(self) -> Call:
-        """The request to the provider."""
+    def call(self, clear: Callable[[], bool] | None = None) -> Call:
+        """The request to the provider. `clear` looks again whether its money may leave, where its turn comes late."""
         call = submission_call(self.id, self.mode, self.kind, self.request)
-        return call._replace(urgent=self.rail is Rail.INSTANT, not_after=self.not_after)
+        urgent = self.rail is Rail.INSTANT
+        return call._replace(urgent=urgent, not_after=self.not_after, clear_until=self.clear_until, clear=clear)
 
 
 def prepare(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime, *, reason: str) -> Prepared:
     """Writes the submissions for those of the payouts that are `queued`.
 
-    Standard payouts of a wallet that go together travel in provider batches; the other rails one by one.
+    Standard payouts of a wallet that go together travel in provider batches; the other rails one by one. One that looks
+    like a payment of the provider's that we have no record of is held instead; in reconcile-only none is written.
     """
     rows = connection.execute(
-        sa.text("""
+        sa.text(f"""
             SELECT payouts.id, payouts.wallet_id, payouts.rail, payouts.attempt,
                    payouts.amount_cents - payouts.fee_cents, drivers.recipient_id, payouts.description,
                    CASE payouts.attempt WHEN 1 THEN payouts.scenario END
             FROM payouts JOIN drivers ON drivers.id = payouts.driver_id
             WHERE payouts.id = ANY(:ids) AND payouts.status = 'queued' AND payouts.held_reason IS NULL
-                  AND drivers.recipient_id IS NOT NULL
+                  AND drivers.recipient_id IS NOT NULL AND {NOT_RECONCILE_ONLY}
             ORDER BY payouts.id FOR UPDATE OF payouts SKIP LOCKED
         """),
         {"ids": list(payout_ids)},
     )
     items = [Item(row[0], row[1], Rail(row[2]), *row[3:]) for row in rows]
+    doubles = hold_doubles(connection, [item.payout_id for item in items], now)
+    items = [item for item in items if item.payout_id not in doubles]
     submissions = [(new_id(), group) for group in grouped(items)]
     write(connection, submissions, now)
     moves = [
@@ -199,18 +210,29 @@ def request_for(submission_id: uuid.UUID, group: Sequence[Item]) -> tuple[Submis
     return SubmissionKind.BATCH, {"name": show(SUBMISSION, submission_id), "payments": payments}
 
 
-def claim(connection: sa.Connection, submission_ids: Sequence[uuid.UUID], *, lease_seconds: float) -> list[Held]:
+def claim(
+    connection: sa.Connection, submission_ids: Sequence[uuid.UUID], *, lease_seconds: float, to_look_up: bool = False
+) -> list[Held]:
     """Takes the submissions that still need sending and that nobody holds, for `lease_seconds` by the database's
-    clock. Should this worker die, the tick rings for them once the lease is over."""
+    clock. Should this worker die, the tick rings for them once the lease is over.
+
+    What leaves or not is decided here: of those whose money is held at this moment only such are taken that may be at
+    the provider already, to be looked up. None while no money at all may leave, unless it is only `to_look_up` what
+    became of them.
+    """
     token = uuid.uuid4()
-    not_after = time.monotonic() + lease_seconds
+    began = time.monotonic()
     rows = connection.execute(
-        sa.text("""
-            WITH free AS (
-                SELECT id FROM submissions
+        sa.text(f"""
+            WITH waiting AS (
+                SELECT id, {held("submissions.wallet_id", "submissions.rail")} AS held FROM submissions
                 WHERE id = ANY(:ids) AND status IN ('prepared', 'unknown')
                       AND (lease_expires_at IS NULL OR lease_expires_at < clock_timestamp())
+                      AND (:to_look_up OR {OPEN})
                 ORDER BY id FOR UPDATE SKIP LOCKED
+            ), free AS (
+                SELECT waiting.id, held FROM waiting JOIN submissions USING (id)
+                WHERE NOT held OR first_sent_at IS NOT NULL OR :to_look_up
             )
             UPDATE submissions SET lease_token = :token, attempts = attempts + 1,
                 lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds),
@@ -218,11 +240,16 @@ def claim(connection: sa.Connection, submission_ids: Sequence[uuid.UUID], *, lea
                 first_sent_at = coalesce(first_sent_at, clock_timestamp())
             FROM free, wallets WHERE submissions.id = free.id AND wallets.id = submissions.wallet_id
             RETURNING submissions.id, wallet_id, wallets.mode, kind, rail, request, lease_token, first_sent_at,
-                      CAST(extract(epoch FROM clock_timestamp() - first_sent_at) AS float8), attempts
+                      CAST(extract(epoch FROM clock_timestamp() - first_sent_at) AS float8), attempts, free.held
         """),
-        {"ids": list(submission_ids), "token": token, "lease_seconds": lease_seconds},
+        {"ids": list(submission_ids), "token": token, "lease_seconds": lease_seconds, "to_look_up": to_look_up},
     )
     return [
-        Held._make([*row[:3], SubmissionKind(row[3]), Rail(row[4]), *row[5:], not_after])
+        Held._make(
+            [
+                *(*row[:3], SubmissionKind(row[3]), Rail(row[4]), *row[5:10]),
+                *(began + lease_seconds, began + HEARD_WITHIN_SECONDS, row[10]),
+            ]
+        )
         for row in sorted(rows, key=lambda row: row[0])
     ]

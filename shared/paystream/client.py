@@ -18,7 +18,7 @@ from prometheus_client import Counter, Histogram
 from shared import tracing
 from shared.models.organizations import Mode
 from shared.paystream.budget import Budget, Limit
-from shared.paystream.outcomes import Accepted, Outcome, Throttled, Unknown, judge
+from shared.paystream.outcomes import Accepted, Outcome, Throttled, Unknown, Withheld, judge
 from shared.paystream.wire import Call
 from shared.settings import Settings
 
@@ -120,6 +120,8 @@ class Paystream:
             started = time.monotonic()
             if call.not_after is not None and started > call.not_after:
                 return Unknown("not sent: its turn came after its lease")
+            if call.clear is not None and started > call.clear_until and not await asyncio.to_thread(call.clear):
+                return Withheld()
             # The context of whoever asked is here too: what is scheduled from a thread takes it along.
             with tracing.span(endpoint, tracing.Kind.CLIENT, mode=call.mode, key=call.idempotency_key or "") as span:
                 outcome = await self._send(call)

@@ -44,7 +44,16 @@ class Unknown(NamedTuple):
         return f"{self.reason}: {self.said}" if self.said else self.reason
 
 
-Outcome = Accepted | Rejected | Throttled | Unknown
+class Withheld(NamedTuple):
+    """We have not sent it: its money is held since we last looked."""
+
+    @property
+    def explanation(self) -> str:
+        """As a row keeps it."""
+        return "not sent: its money is held"
+
+
+Outcome = Accepted | Rejected | Throttled | Unknown | Withheld
 
 DEFINITE_REJECTIONS: Final = frozenset({400, 402, 404, 422})
 """The statuses with which the provider says: understood, and no.

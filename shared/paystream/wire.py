@@ -1,6 +1,7 @@
 """The provider's shapes, and our requests in them: what is sent where, and what an answer has to look like."""
 
 import uuid
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
@@ -27,6 +28,10 @@ class Call(NamedTuple):
     """Whether it goes in the lane kept free for instant payouts."""
     not_after: float | None = None
     """The monotonic time from which on it must not be sent any more: its lease is over."""
+    clear_until: float = 0.0
+    """The monotonic time from which on `clear` is asked before it is sent."""
+    clear: Callable[[], bool] | None = None
+    """Whether it may be sent: whether its money is not held by now. None: it moves no money."""
 
 
 class Payment(msgspec.Struct, rename="camel"):

@@ -41,6 +41,11 @@ class Attempt(NamedTuple):
         """The delivery."""
         return self.endpoint_id, self.event_id
 
+    @property
+    def held_as(self) -> tuple[uuid.UUID, uuid.UUID, uuid.UUID]:
+        """The delivery, and the hold on it."""
+        return self.endpoint_id, self.event_id, self.token
+
     def signed(self, pepper: str, at_seconds: int) -> dict[str, str]:
         """The headers that sign it at a time."""
         secrets = [signing.unseal(sealed, pepper) for sealed in self.sealed_secrets]
@@ -140,6 +145,30 @@ def claim(
         )
         for row in rows
     ]
+
+
+def hand_back(connection: sa.Connection, attempts: Collection[Attempt], now: datetime) -> int:
+    """Gives up what is still held, without a word on how it went: it is due now, and counts as not tried. Returns how
+    many deliveries that were; the customer may get an event twice whose call was cut."""
+    held = [{"endpoint_id": one.endpoint_id, "event_id": one.event_id, "token": one.token} for one in attempts]
+    given_up = connection.execute(
+        sa.text("""
+            WITH held AS MATERIALIZED (
+                SELECT * FROM json_to_recordset(CAST(:held AS json))
+                              AS held (endpoint_id uuid, event_id uuid, token uuid)
+            ), locked AS (
+                SELECT delivery.endpoint_id, delivery.event_id FROM webhook_deliveries AS delivery
+                JOIN held ON held.endpoint_id = delivery.endpoint_id AND held.event_id = delivery.event_id
+                WHERE lease_token = token ORDER BY 1, 2 FOR NO KEY UPDATE OF delivery
+            )
+            UPDATE webhook_deliveries AS delivery
+            SET lease_token = NULL, lease_expires_at = NULL, attempts = attempts - 1, next_action_at = :now
+            FROM locked
+            WHERE delivery.endpoint_id = locked.endpoint_id AND delivery.event_id = locked.event_id
+        """),
+        {"held": as_rows(held), "now": now},
+    )
+    return given_up.rowcount
 
 
 WAITING: Final = """

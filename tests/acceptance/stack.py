@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tests.acceptance.asking import call, until
 
 _READY_SECONDS = 60
 _STOPPED_SECONDS = 30
-_ANY_FREE_PORT = {
+ANY_FREE_PORT = {
     f"{name}_PORT": "0"
     for name in (
         "OVNPAY_GATEWAY",
@@ -25,10 +25,11 @@ _ANY_FREE_PORT = {
         "OVNPAY_GATEWAY_METRICS",
         "OVNPAY_WORKERS_METRICS",
         "OVNPAY_SCHEDULER_METRICS",
+        "OVNPAY_EXPORTER_METRICS",
     )
 }
 # Tests ask as fast as they can; the one of the rate limit sets its own.
-_NO_HURRY = {"OVNPAY_RATE_LIMIT_PER_MINUTE": "1000000", "OVNPAY_SIGN_IN_FAILURES_PER_MINUTE": "1000000"}
+NO_HURRY = {"OVNPAY_RATE_LIMIT_PER_MINUTE": "1000000", "OVNPAY_SIGN_IN_FAILURES_PER_MINUTE": "1000000"}
 
 
 class Stack:
@@ -54,18 +55,21 @@ class Stack:
 
 
 @contextmanager
-def running_stack(home: Path, **settings: str) -> Iterator[Stack]:
-    """`ovnpay up` in `home`, with `settings` in its environment and nothing else of ours.
+def running_stack(
+    home: Path, *, command: Sequence[str] = ("-m", "deploy.local", "up"), keep: bool = False, **settings: str
+) -> Iterator[Stack]:
+    """`ovnpay up` in `home`, or another `command` for Python, with `settings` in its environment and nothing else of
+    ours; with `keep` the servers' data is there for the next one.
 
     Raises AssertionError if it doesn't become ready, doesn't stop at Ctrl-C, or leaves a process behind.
     """
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OVNPAY_", "PAYSTREAM_SIM_"))}
-    environment = clean | _ANY_FREE_PORT | _NO_HURRY | settings | {"OVNPAY_HOME": str(home)}
+    environment = clean | ANY_FREE_PORT | NO_HURRY | settings | {"OVNPAY_HOME": str(home)}
     project = Path(__file__).resolve().parents[2]
     stack = Stack(home)
     with (home / "up.out").open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.local", "up"],
+            [sys.executable, *command],
             cwd=project,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -81,7 +85,7 @@ def running_stack(home: Path, **settings: str) -> Iterator[Stack]:
         error.add_note(f"{(home / 'up.out').read_text()}\n{stack.logs()}")
         raise
     finally:
-        _stop(process, home)
+        _stop(process, home, keep=keep)
 
 
 def _is_ready(stack: Stack) -> bool:
@@ -92,7 +96,7 @@ def _is_ready(stack: Stack) -> bool:
         return False
 
 
-def _stop(process: subprocess.Popen[bytes], home: Path) -> None:
+def _stop(process: subprocess.Popen[bytes], home: Path, *, keep: bool) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
     try:
@@ -103,7 +107,7 @@ def _stop(process: subprocess.Popen[bytes], home: Path) -> None:
         process.kill()
         process.wait()
     left = processes_of(home)
-    for servers_data in ("postgres", "valkey"):
+    for servers_data in () if keep else ("postgres", "valkey"):
         shutil.rmtree(home / servers_data, ignore_errors=True)
     for pid in left:
         os.kill(pid, signal.SIGKILL)

@@ -4,44 +4,52 @@ must cost little, or it is what is measured."""
 import asyncio
 import re
 import time
-from collections.abc import Sequence
-from typing import NamedTuple, cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import uvloop
 
+MARK: Final = b"@" * 16
+"""Stands in a template for a number."""
+
+PERCENTS: Final = (*range(1, 100), 99.5, 99.9, 99.99, 100)
 _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)\r\n", re.IGNORECASE)
 
 
-class Storm(NamedTuple):
+class Load(NamedTuple):
     """What came of it."""
 
+    generator: str
     seconds: float
-    milliseconds: list[float]
-    """How long each answer took, sorted."""
+    answers: int
     refused: int
-    """Answers other than 200."""
+    """Answers other than 2xx and 3xx, and requests without any."""
+    curve: Sequence[tuple[float, float]]
+    """The latency in milliseconds that so many of a hundred did not exceed."""
 
     @property
     def a_second(self) -> float:
-        """Answers a second."""
-        return len(self.milliseconds) / self.seconds
+        """Good answers a second."""
+        return (self.answers - self.refused) / self.seconds
 
     def percentile(self, of_a_hundred: float) -> float:
         """In milliseconds."""
-        return self.milliseconds[min(int(len(self.milliseconds) * of_a_hundred / 100), len(self.milliseconds) - 1)]
+        return next((value for percent, value in self.curve if percent >= of_a_hundred), 0.0)
 
-    def line(self, name: str) -> str:
-        """A line of the table."""
-        p50, p99 = self.percentile(50), self.percentile(99)
-        return f"{name:44} {self.a_second:8,.0f}/s   p50 {p50:6.1f} ms  p99 {p99:6.1f} ms"
+
+def curve_of(milliseconds: Iterable[float]) -> list[tuple[float, float]]:
+    """The distribution of single latencies."""
+    ranked = sorted(milliseconds)
+    last = len(ranked) - 1
+    return [(float(percent), ranked[min(int(len(ranked) * percent / 100), last)]) for percent in PERCENTS if ranked]
 
 
 class _Client(asyncio.Protocol):
     """One connection: sends the next request as soon as the one before is answered."""
 
-    def __init__(self, waiting: list[bytes], taken: list[float], refused: list[bytes]) -> None:
-        self._waiting, self._taken, self._refused = waiting, taken, refused
+    def __init__(self, waiting: Iterator[bytes], taken: list[float], refused: list[bytes], end: float) -> None:
+        self._waiting, self._taken, self._refused, self._end = waiting, taken, refused, end
         self._received = b""
         self._sent_at = 0.0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -57,7 +65,7 @@ class _Client(asyncio.Protocol):
         if length is None or len(body) < int(length[1]):
             return
         self._taken.append((time.perf_counter() - self._sent_at) * 1000)
-        if not head.startswith(b"HTTP/1.1 200"):
+        if not head.startswith(b"HTTP/1.1 2"):
             self._refused.append(self._received)
         self._received = b""
         self._next()
@@ -67,28 +75,33 @@ class _Client(asyncio.Protocol):
             self.done.set_exception(exc or ConnectionError("the server closed a connection"))
 
     def _next(self) -> None:
-        if self._waiting:
-            self._sent_at = time.perf_counter()
-            self._transport.write(self._waiting.pop())
+        self._sent_at = time.perf_counter()
+        following = next(self._waiting, None) if self._sent_at < self._end else None
+        if following is not None:
+            self._transport.write(following)
         elif not self.done.done():
             self.done.set_result(None)
             self._transport.close()
 
 
-def storm(url: str, requests: Sequence[bytes], connections: int) -> Storm:
-    """Sends all of them over so many connections, as fast as they are answered."""
+def storm(url: str, requests: Iterable[bytes], connections: int, seconds: float = float("inf")) -> Load:
+    """Sends them over so many connections, as fast as they are answered: all, or what that time is enough for."""
     address = urlsplit(url)
-    waiting, taken, refused = list(reversed(requests)), list[float](), list[bytes]()
+    waiting, taken, refused = iter(requests), list[float](), list[bytes]()
 
     async def run() -> float:
         loop = asyncio.get_running_loop()
         started = time.perf_counter()
         clients = [
-            await loop.create_connection(lambda: _Client(waiting, taken, refused), address.hostname, address.port)
+            await loop.create_connection(
+                lambda: _Client(waiting, taken, refused, started + seconds), address.hostname or "", address.port or 80
+            )
             for _ in range(connections)
         ]
         await asyncio.gather(*(client.done for _, client in clients))
         return time.perf_counter() - started
 
-    seconds = uvloop.run(run())
-    return Storm(seconds, sorted(taken), len(refused))
+    taken_seconds = uvloop.run(run())
+    if refused:
+        print(f"the first of {len(refused)} answers that were no success: {refused[0][:600]!r}")
+    return Load("bundled", taken_seconds, len(taken), len(refused), curve_of(taken))

@@ -22,7 +22,7 @@ from shared.batches.rows import BatchRow
 from shared.db import engine_for
 from shared.errors import Refusal
 from shared.ids import new_id
-from shared.ledger.reading import breaks
+from shared.invariants import BY_NAME, Break, prove
 from shared.models.audit import ActorKind
 from shared.models.organizations import Mode
 from shared.models.payouts import PayoutStatus, Rail
@@ -310,9 +310,12 @@ class World:
 
     def assert_ledger_right(self) -> None:
         """Proves the whole ledger, this wallet's and every other test's."""
-        isolated = self.engine.execution_options(isolation_level="REPEATABLE READ")
-        with isolated.connect() as connection, connection.begin():
-            assert breaks(connection) == []
+        assert [proof.breaks for proof in prove(self.engine, [BY_NAME["accounts"], BY_NAME["balances"]])] == [[], []]
+
+    def breaks(self, *names: str) -> list[Break]:
+        """What is broken in this wallet, by all invariants or by some."""
+        laws = [BY_NAME[name] for name in names or BY_NAME]
+        return [one for proof in prove(self.engine, laws, [self.wallet_id]) for one in proof.breaks]
 
 
 @pytest.fixture

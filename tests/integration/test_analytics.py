@@ -9,13 +9,15 @@ import pytest
 import sqlalchemy as sa
 
 from scheduler.jobs import Jobs
-from shared.analytics import fold, proof, ranges, ranking, reading
+from shared.analytics import fold, ranges, ranking, reading
 from shared.analytics.ranges import Span
 from shared.analytics.reading import Interval
 from shared.analytics.waits import ERROR_MOST
 from shared.analytics.words import Ended, Totals, together
 from shared.broker import Doorbell
 from shared.errors import Invalid
+from shared.invariants import analytics_agree
+from shared.invariants.law import Portion
 from shared.models.payouts import Rail
 from shared.settings import Settings
 from tests.integration.analytics import BEGIN, Reckoned, Story
@@ -84,14 +86,16 @@ def assert_agrees(story: Story, first: date | datetime, last: date | datetime) -
 
 def proved(world: World) -> None:
     """Assert that the proof finds nothing, and that it would."""
-    wallet = {"id": world.wallet_id}
+    wallet, portion = {"id": world.wallet_id}, Portion([world.wallet_id], world.clock.now())
     for table, column in (("totals", "fee_cents"), ("drivers", "net_cents"), ("failures", "cents")):
         with world.engine.connect() as connection:
-            assert proof.breaks(connection) == []
+            assert analytics_agree.INVARIANT.breaks(connection, portion) == []
             connection.execute(
                 sa.text(f"UPDATE analytics_{table} SET {column} = {column} + 1 WHERE wallet_id = :id"), wallet
             )
-            assert {broken.wallet_id for broken in proof.breaks(connection)} == {world.wallet_id}
+            assert {broken.wallet_id for broken in analytics_agree.INVARIANT.breaks(connection, portion)} == {
+                world.wallet_id
+            }
             connection.rollback()
 
 

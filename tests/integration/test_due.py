@@ -29,7 +29,7 @@ def overdue(world: World, table: str, ids: list[uuid.UUID]) -> None:
 def claimed(world: World, name: str, limit: int = 10_000) -> list[uuid.UUID]:
     """One tick's claim."""
     with world.engine.begin() as connection:
-        return due.claim(connection, BY_NAME[name], limit=limit, again_seconds=10)
+        return due.claim(connection, BY_NAME[name], limit=limit, again_seconds=10).ids
 
 
 def test_an_accepted_payout_becomes_due_by_itself_after_the_grace(world: World) -> None:

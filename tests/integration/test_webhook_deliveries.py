@@ -19,7 +19,7 @@ from shared.models.payouts import PayoutStatus
 from shared.models.webhooks import EndpointStatus, Pace
 from shared.organizations import set_policy
 from shared.webhooks import deliveries, endpoints, feed
-from shared.webhooks.attempts import backlog
+from shared.webhooks.attempts import backlog, hand_back
 from shared.webhooks.outcomes import Reply
 from shared.webhooks.schedule import DELAYS_SECONDS
 from tests.acceptance.asking import until
@@ -144,6 +144,23 @@ def test_a_worker_that_died_after_its_call_leaves_the_event_to_the_next_under_th
     end(world, (again, OK))
     end(world, (lost, FAILED))
     assert delivery(world, again)["status"] == "delivered"
+
+
+def test_what_a_worker_that_ends_hands_back_is_due_at_once_and_counts_as_not_tried(world: World) -> None:
+    # Given two deliveries that a worker holds, of which one has ended
+    hook = endpoint(world)
+    happen(world, 2)
+    cut, ended = take(world, hook)
+    end(world, (ended, OK))
+    # When it hands back what it holds
+    with world.engine.begin() as connection:
+        assert hand_back(connection, [cut, ended], world.clock.now()) == 1
+    # Then another has it at once, as the first attempt, and what the first one says of it later counts no more
+    [again] = take(world, hook)
+    assert (again.key, again.attempts) == (cut.key, 1)
+    end(world, (cut, FAILED))
+    end(world, (again, OK))
+    assert [delivery(world, one)["status"] for one in (again, ended)] == ["delivered", "delivered"]
 
 
 def test_an_endpoint_has_a_few_calls_at_once_and_one_while_it_fails(world: World) -> None:
@@ -287,7 +304,7 @@ def test_the_tick_rings_for_endpoints_that_something_is_due_for(world: World) ->
 
     def rung() -> set[uuid.UUID]:
         with world.engine.begin() as connection:
-            return set(due.claim(connection, due.WEBHOOKS, limit=500, again_seconds=0)) & {busy, idle, paused}
+            return set(due.claim(connection, due.WEBHOOKS, limit=500, again_seconds=0).ids) & {busy, idle, paused}
 
     assert rung() == {busy}
     with world.engine.connect() as connection:

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from shared.models.batches import BatchStatus
+from shared.models.outgoing import HoldKind
 from shared.models.payouts import PayoutStatus, Rail
 from shared.models.submissions import SubmissionStatus
 from shared.payouts.arrival import RETURN_BUSINESS_DAYS, Arrival, arrival, business_days_later
@@ -39,7 +40,7 @@ def expected(record: Record, now: datetime) -> Expected | None:
         case S.VALIDATED:
             return _validated(record)
         case S.QUEUED:
-            return Expected("submission", "It goes to Paystream", payout["next_action_at"])
+            return _outgoing_held(record) or Expected("submission", "It goes to Paystream", payout["next_action_at"])
         case S.PROCESSING:
             return _processing(record)
         case S.FAILED:
@@ -63,12 +64,26 @@ def _validated(record: Record) -> Expected:
     return Expected("batch_release", "Its batch is released", batch["scheduled_for"])
 
 
+def _outgoing_held(record: Record) -> Expected | None:
+    """What is waited for while no money may leave. Why, in an operator's words, is not the customer's to read."""
+    match record.payout["outgoing"]:
+        case HoldKind.FROZEN:
+            return Expected("person", "Held: OVN Pay checks the wallet's books; then it goes to Paystream", None)
+        case HoldKind.PAUSED:
+            return Expected("person", "Held: outgoing payments are paused by OVN Pay; then it goes to Paystream", None)
+    return None
+
+
 def _processing(record: Record) -> Expected:
     payout = record.payout
     submission = next((row for row in record.submissions if row["id"] == payout["submission_id"]), None)
     if submission is None or submission["status"] in _PERSONS:
         return Expected("person", "A person at OVN Pay has to ask Paystream what became of it", None)
     due = submission["next_action_at"]
+    if submission["status"] != SubmissionStatus.ACCEPTED and not submission["under_way"]:
+        held = _outgoing_held(record)
+        if held is not None:
+            return held
     match SubmissionStatus(submission["status"]):
         case SubmissionStatus.ACCEPTED:
             sentence = "Paystream's webhook says how it ended; unheard by then, Paystream is asked"

@@ -1,0 +1,219 @@
+"""A system whose services are started one by one: as victims that die at a crash point, or as they really are."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import redis
+
+from deploy.local import probes
+from deploy.local.home import Home
+from deploy.local.plan import make_plan
+from deploy.local.service import Service
+from shared.broker import Bell, Doorbell
+from shared.crash_points import VARIABLE
+from shared.settings import Settings, load
+from tests.acceptance.asking import Answer, until
+from tests.acceptance.customer import Customer
+from tests.acceptance.provider import Provider
+from tests.acceptance.stack import ANY_FREE_PORT, NO_HURRY
+
+PROJECT = Path(__file__).resolve().parents[2]
+BELOW = ("postgres", "valkey", "bootstrap", "paystream")
+OURS = ("gateway", "workers", "scheduler")
+DIES_SECONDS = 10.0
+SETTINGS = {
+    "OVNPAY_PAYSTREAM_TIMEOUT_SECONDS": "1.0",
+    "OVNPAY_LEASE_SECONDS": "3",
+    "OVNPAY_WEBHOOKS_TIMEOUT_SECONDS": "1.0",
+    "OVNPAY_WEBHOOKS_CONNECT_TIMEOUT_SECONDS": "1.0",
+    "OVNPAY_DOORBELL_GRACE_SECONDS": "1",
+    "OVNPAY_POLL_AFTER_INSTANT_SECONDS": "1",
+    "OVNPAY_POLL_AFTER_STANDARD_SECONDS": "300",  # a story that needs a poll asks for it
+    "OVNPAY_WORKERS_THREADS": "2",
+    "OVNPAY_LOG_FORMAT": "json",
+}
+
+
+class CrashStack:
+    """PostgreSQL, Valkey and Paystream that run throughout, and our services one by one."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = Home(home)
+        self.home.logs.mkdir(parents=True, exist_ok=True)
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("OVNPAY_", "PAYSTREAM_"))}
+        plan = make_plan(self.home, clean | ANY_FREE_PORT | NO_HURRY | SETTINGS)
+        self.services = {service.name: service for service in plan.services}
+        self.described = plan.description
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._victims = subprocess.Popen(
+            [sys.executable, "-m", "tests.acceptance.crash_victims"],
+            cwd=PROJECT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def open(self) -> None:
+        """Starts what is below our services."""
+        for name in BELOW:
+            self.start(name)
+        self.settings: Settings = load(dict(self.services["workers"].environment))
+        self.customer = Customer(self.described["gateway"], self.described["sandbox_key"])
+        self.paystream = Provider(self.described["paystream"])
+        self.doorbell = Doorbell(self.settings)
+        self.redis = redis.Redis.from_url(self.described["redis_url"])
+
+    def start(self, *names: str) -> None:
+        """Starts services as they really are, and waits until they are ready."""
+        for name in names:
+            service = self.services[name]
+            if service.prepare:
+                service.prepare()
+            self._running[name] = self._spawn(service)
+            if service.on_output:
+                said, _ = self._running.pop(name).communicate(timeout=30)
+                service.on_output(said.decode())
+        for name in names:
+            if (process := self._running.get(name)) is not None:
+                self._until_ready(name, process.pid)
+
+    def _spawn(self, service: Service) -> "subprocess.Popen[bytes]":
+        with self.home.log_path(service.name).open("ab") as log:
+            return subprocess.Popen(
+                service.command,
+                cwd=service.working_dir,
+                env=dict(service.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if service.on_output else log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _until_ready(self, name: str, pid: int) -> None:
+        until(lambda: probes.is_ready(self.services[name].probe, pid), f"{name} is ready", 30, pause_seconds=0.02)
+
+    def close(self) -> None:
+        """Ends everything at once: nobody needs its data any more."""
+        if hasattr(self, "doorbell"):
+            self.doorbell.close()
+            self.redis.close()
+        assert self._victims.stdin is not None
+        assert self._victims.stdout is not None
+        self._victims.stdin.close()
+        self._victims.wait(10)
+        self._victims.stdout.close()
+        for name, process in reversed(self._running.items()):
+            process.send_signal(self.services[name].hurry_signal)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(15)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if cleanup := self.services[name].cleanup:
+                cleanup()
+
+    @contextmanager
+    def healthy(self, *names: str, threads: int = 4) -> Iterator[None]:
+        """Services that nothing befalls, while this lasts."""
+        pids = {name: self._fork(name, name, {"OVNPAY_WORKERS_THREADS": str(threads)}) for name in names}
+        for name in names:
+            if name == "gateway":
+                self._until_ready(name, pids[name])
+        try:
+            yield
+        finally:
+            for pid in pids.values():
+                os.kill(pid, signal.SIGTERM)
+            codes = {name: self._ended(pid) for name, pid in pids.items()}
+        assert set(codes.values()) == {0}, (codes, self.logs())
+
+    def dies(self, service: str, crash_at: str, act: Callable[[], object], **settings: str) -> None:
+        """Starts a service that is to die at a point, does what brings it there, and sees that it died there."""
+        self.redis.flushall()  # what others have rung for is not this one's
+        log = f"victim-{service}"
+        seen = self._lines(log)
+        pid = self._fork(service, log, {VARIABLE: crash_at, "OVNPAY_WORKERS_THREADS": "1", **settings})
+        patience = threading.Timer(DIES_SECONDS, os.kill, (pid, signal.SIGTERM))
+        patience.start()
+        try:
+            if service == "gateway":
+                self._until_ready(service, pid)
+            act()
+            code = self._ended(pid)
+        finally:
+            patience.cancel()
+        said = self._lines(log)[len(seen) :]
+        expected = f"crash point {crash_at.partition(':')[0]}: killed"
+        assert (code, said[-1:]) == (-signal.SIGKILL, [expected]), (crash_at, code, said[-20:])
+
+    def _fork(self, service: str, log: str, settings: dict[str, str]) -> int:
+        environment = dict(self.services[service].environment) | settings
+        return self._ask({"service": service, "environment": environment, "log": str(self.home.log_path(log))})
+
+    def _ended(self, pid: int) -> int:
+        return self._ask({"wait": pid})
+
+    def _ask(self, question: dict[str, Any]) -> int:
+        assert self._victims.stdin is not None
+        assert self._victims.stdout is not None
+        self._victims.stdin.write(json.dumps(question) + "\n")
+        self._victims.stdin.flush()
+        return int(self._victims.stdout.readline())
+
+    def _lines(self, log: str) -> list[str]:
+        path = self.home.log_path(log)
+        return path.read_text(errors="replace").splitlines() if path.exists() else []
+
+    def logs(self, lines: int = 15) -> str:
+        """The end of each log."""
+        return "\n".join(
+            "\n".join([f"--- {path.name}", *self._lines(path.stem)[-lines:]])
+            for path in sorted(self.home.logs.glob("*.log"))
+        )
+
+    def ring(self, bell: Bell, ids: Sequence[UUID]) -> None:
+        """Rings for work, as any of our services does."""
+        assert ids
+        self.doorbell.ring(bell, ids)
+
+    def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Reads from the database, or changes it."""
+        with psycopg.connect(self.described["database_url"]) as connection:
+            cursor = connection.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def insist(self, ask: Callable[[], Answer]) -> Answer:
+        """Repeats a request until it is answered, as a careful client does."""
+
+        def attempt() -> Answer | None:
+            with suppress(OSError, http.client.HTTPException):
+                answer = ask()
+                return None if answer.status in (409, 503) and "Retry-After" in answer.headers else answer
+            return None
+
+        return until(attempt, "it is answered", 20, pause_seconds=0.05)
+
+
+@contextmanager
+def crash_stack(home: Path) -> Iterator[CrashStack]:
+    """A stack, open while it is needed."""
+    stack = CrashStack(home)
+    try:
+        stack.open()
+        yield stack
+    except BaseException as error:
+        error.add_note(stack.logs())
+        raise
+    finally:
+        stack.close()

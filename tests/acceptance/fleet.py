@@ -1,0 +1,158 @@
+"""The system without its supervisor: processes that a test starts beside each other, stops, and starts from other code.
+
+The same commands and environments as `ovnpay up` has; who keeps them running in production does what a test does here.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from deploy.local import probes
+from deploy.local.home import Home
+from deploy.local.plan import make_plan
+from deploy.local.server import free_port
+from deploy.local.service import Service
+from tests.acceptance.asking import until
+from tests.acceptance.customer import Customer
+from tests.acceptance.provider import Provider
+from tests.acceptance.stack import _ANY_FREE_PORT, _NO_HURRY
+
+METRICS = {"workers": "OVNPAY_WORKERS_METRICS_PORT", "scheduler": "OVNPAY_SCHEDULER_METRICS_PORT"}
+
+
+class Running:
+    """A process."""
+
+    def __init__(self, service: Service, log_path: Path) -> None:
+        if service.prepare:
+            service.prepare()
+        self.name, self.probe = service.name, service.probe
+        self._stop_signal = service.stop_signal
+        with log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                service.command,
+                cwd=service.working_dir,
+                env=service.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def wait_ready(self) -> None:
+        """Until it says that it is ready."""
+
+        def ready() -> bool:
+            assert self.process.poll() is None, f"{self.name} ended with {self.process.returncode}"
+            return probes.is_ready(self.probe, self.process.pid)
+
+        until(ready, f"{self.name} is ready", 60, pause_seconds=0.05)
+
+    def stop(self, within_seconds: float = 20) -> float:
+        """Asks it to end, and waits until it has, well; how many seconds that took."""
+        started = time.monotonic()
+        self.process.send_signal(self._stop_signal)
+        assert self.process.wait(within_seconds) == 0, f"{self.name} ended with {self.process.returncode}"
+        return time.monotonic() - started
+
+    def suspend(self) -> None:
+        """Has it hang: it keeps its connections and says nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """Ends it and what it has started, whatever they do."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class Fleet:
+    """Servers, the simulated Paystream, and as many of our processes as a test has started."""
+
+    def __init__(self, home: Path, settings: Mapping[str, str]) -> None:
+        self.home = home
+        (home / "logs").mkdir(exist_ok=True)
+        clean = {name: text for name, text in os.environ.items() if not name.startswith(("OVNPAY_", "PAYSTREAM_SIM_"))}
+        environment = clean | _ANY_FREE_PORT | _NO_HURRY | settings | {"OVNPAY_HOME": str(home)}
+        self._plan = make_plan(Home(home), environment)
+        self._services = {service.name: service for service in self._plan.services}
+        self.said = self._plan.description
+        self.running: list[Running] = []
+
+    def start(self, name: str, code: Path | None = None, **settings: str) -> Running:
+        """Starts a process of this name, and returns once it is ready; `code` is another tree to run it from."""
+        made = self.begin(name, code, **settings)
+        made.wait_ready()
+        return made
+
+    def begin(self, name: str, code: Path | None = None, **settings: str) -> Running:
+        """The same, and returns at once."""
+        service = self._services[name]
+        probe = service.probe
+        if name in METRICS:
+            settings[METRICS[name]] = str(port := free_port())
+            probe = f"http://127.0.0.1:{port}/health"
+        elif "OVNPAY_GATEWAY_PORT" in settings:
+            probe = f"http://127.0.0.1:{settings['OVNPAY_GATEWAY_PORT']}/health"
+            settings["OVNPAY_GATEWAY_METRICS_PORT"] = str(free_port())
+        changed = service._replace(
+            environment={**service.environment, **settings}, probe=probe, working_dir=code or service.working_dir
+        )
+        made = Running(changed, self.home / "logs" / f"{name}.log")
+        self.running.append(made)
+        return made
+
+    def bootstrap(self, code: Path | None = None) -> None:
+        """Migrates, and makes sure of the first organization."""
+        job = self._services["bootstrap"]
+        done = subprocess.run(
+            job.command,
+            cwd=code or job.working_dir,
+            env=job.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert job.on_output is not None
+        job.on_output(done.stdout)
+
+    def customer(self) -> Customer:
+        """The sandbox key, at the gateway of the plan."""
+        return Customer(self.said["gateway"], self.said["sandbox_key"])
+
+    def provider(self) -> Provider:
+        """Paystream's own record."""
+        return Provider(self.said["paystream"])
+
+    def logs(self, lines: int = 40) -> str:
+        """The end of each log, for the report of a test that failed."""
+        tails = []
+        for path in sorted((self.home / "logs").glob("*.log")):
+            tails += [f"--- {path.name}", *path.read_text(errors="replace").splitlines()[-lines:]]
+        return "\n".join(tails)
+
+
+@contextmanager
+def fleet(home: Path, *, code: Path | None = None, **settings: str) -> Iterator[Fleet]:
+    """A fleet with its servers and Paystream running and its database migrated, by the code of another tree if one is
+    given; nothing of it is left at the end."""
+    made = Fleet(home, settings)
+    try:
+        for server in [made.begin("postgres"), made.begin("valkey"), made.begin("paystream")]:
+            server.wait_ready()
+        made.bootstrap(code)
+        yield made
+    except BaseException as error:
+        error.add_note(made.logs())
+        raise
+    finally:
+        for process in reversed(made.running):
+            process.kill()

@@ -1,0 +1,182 @@
+"""Load as correct clients make it: connections kept alive, one repeat where a connection was closed before any answer.
+
+RFC 9112 lets a server close an idle connection at any time, so a client may meet one that is closed as it sends. It
+then repeats, once, what is safe to repeat: reads, and POSTs with an Idempotency-Key. Everything else is noticed.
+"""
+
+import http.client
+import itertools
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.acceptance import ledger
+from tests.acceptance.asking import until
+from tests.acceptance.customer import Customer
+from tests.acceptance.provider import Provider
+
+AMOUNT_CENTS = 1_000
+CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
+
+
+@dataclass
+class Load:
+    """What clients have seen so far."""
+
+    story: str
+    driver_id: str
+    requests: int = 0
+    retried: int = 0
+    """Requests repeated on a new connection."""
+    noticed: list[str] = field(default_factory=list)
+    """What a correct client would have to tell somebody."""
+    refused: Counter[int] = field(default_factory=Counter)
+    """Answers 503 with a `Retry-After`, which were repeated under the same key until they succeeded; by status."""
+    payout_ids: dict[int, str] = field(default_factory=dict)
+    seconds: list[tuple[float, float]] = field(default_factory=list)
+    """When each request ended, and how long it took."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def told(self) -> str:
+        """In a line."""
+        return (
+            f"{self.requests} requests, {len(self.noticed)} failures noticed, {self.retried} repeated on a new "
+            f"connection, {sum(self.refused.values())} answered 503, {len(self.payout_ids)} payouts"
+        )
+
+    def slowest(self, share: float = 0.99) -> float:
+        """The time that this share of the requests took at most."""
+        took = sorted(seconds for _, seconds in self.seconds)
+        return took[min(int(len(took) * share), len(took) - 1)]
+
+    def completed_once(self, customer: Customer, provider: Provider, database_url: str, seconds: float = 60) -> None:
+        """Every payout that a client was told of is completed, once by Paystream's own record, and nothing else."""
+        wanted = set(self.payout_ids.values())
+        assert len(wanted) == len(self.payout_ids)
+
+        def completed() -> bool:
+            open_ones = [
+                item["id"]
+                for status in ("validated", "queued", "processing", "failed")
+                for item in customer.items("/api/v1/payouts", status=status)
+            ]
+            return not wanted.intersection(open_ones)
+
+        until(completed, f"all payouts of {self.story} have ended", seconds, pause_seconds=0.5)
+        paid = Counter(
+            str((payment["metadata"] or {}).get("payoutId") or payment["description"].partition(" ")[0])
+            for payment in provider.payments_described(f"<{self.story} ")
+        )
+        assert paid == Counter(wanted)
+        ledger.prove(database_url)
+
+
+class Client:
+    """One connection, kept alive."""
+
+    def __init__(self, url: str, headers: dict[str, str], load: Load) -> None:
+        address = urlsplit(url)
+        assert address.hostname
+        self._connection = http.client.HTTPConnection(address.hostname, address.port, timeout=40)
+        self._headers, self._load = headers, load
+
+    def ask(self, method: str, path: str, body: Any = None, key: str | None = None) -> tuple[int, Any, Any]:
+        """The answer's status, headers and body; status 0 where there was none, which is noticed."""
+        started = time.monotonic()
+        with_key = {"Idempotency-Key": key} if key else {}
+        text = None if body is None else json.dumps(body).encode()
+        for again in (False, True):
+            was_open = self._connection.sock is not None
+            try:
+                self._connection.request(method, path, text, self._headers | with_key)
+                response = self._connection.getresponse()
+                answer = json.loads(response.read())
+            except (OSError, http.client.HTTPException) as error:
+                self._connection.close()
+                if isinstance(error, CLOSED) and was_open and not again:
+                    self._load.retried += 1
+                    continue
+                with self._load.lock:
+                    self._load.noticed.append(f"{method} {path}: {error!r}")
+                return 0, {}, None
+            with self._load.lock:
+                self._load.requests += 1
+                self._load.seconds.append((time.monotonic(), time.monotonic() - started))
+            return response.status, response.headers, answer
+        raise AssertionError
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _pay(client: Client, load: Load, number: int, stop: threading.Event) -> None:
+    """One payout, and two reads. A 503 is repeated, as it asks for, under the same key."""
+    body = {
+        "driverId": load.driver_id,
+        "amount": AMOUNT_CENTS,
+        "urgency": "standard" if number % 4 else "instant",
+        "description": f"<{load.story} {number}>",
+    }
+    while True:
+        status, headers, answer = client.ask("POST", "/api/v1/payouts", body, f"{load.story}/{number}")
+        if status == 503 and "Retry-After" in headers:
+            with load.lock:
+                load.refused[status] += 1
+            time.sleep(min(float(headers["Retry-After"]), 0.3))
+            continue
+        break
+    if status == 200:
+        load.payout_ids[number] = answer["data"]["id"]
+    elif status:
+        load.noticed.append(f"POST: {status} {answer}")
+    for path in ("/api/v1/balance", "/api/v1/payouts?pageSize=1"):
+        status, headers, answer = client.ask("GET", path)
+        if status == 503 and "Retry-After" in headers:
+            with load.lock:
+                load.refused[status] += 1
+        elif status not in (0, 200):
+            load.noticed.append(f"GET: {status} {answer}")
+
+
+@contextmanager
+def load_on(
+    urls: Sequence[str],
+    customer: Customer,
+    driver_id: str,
+    story: str,
+    *,
+    clients: int = 4,
+    pause_seconds: float = 0.05,
+) -> Iterator[Load]:
+    """Clients that pay the driver at these gateways, in turn, while the block lasts; and one that asks seldom, whose
+    connection is idle for longer than a draining gateway waits."""
+    load, numbers, stop = Load(story, driver_id), itertools.count(), threading.Event()
+
+    def busy(url: str) -> None:
+        client = Client(url, customer.headers, load)
+        while not stop.wait(pause_seconds):
+            _pay(client, load, next(numbers), stop)
+        client.close()
+
+    def seldom(url: str) -> None:
+        client = Client(url, customer.headers, load)
+        while not stop.wait(2.3):
+            client.ask("GET", "/api/v1/balance")
+        client.close()
+
+    threads = [threading.Thread(target=busy, args=(urls[place % len(urls)],)) for place in range(clients)]
+    threads += [threading.Thread(target=seldom, args=(url,)) for url in urls]
+    for thread in threads:
+        thread.start()
+    try:
+        yield load
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()

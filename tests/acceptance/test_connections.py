@@ -1,0 +1,38 @@
+"""How many connections to the database does each process take? What the README's table says, and no more."""
+
+import uuid
+from collections import Counter
+
+import psycopg
+
+from tests.acceptance.crowd import post_all
+from tests.acceptance.customer import Customer
+from tests.acceptance.stack import Stack
+
+POOLS = {"gateway": 5, "gateway-intake": 4, "gateway-keys": 1, "workers": 7, "scheduler": 4}
+"""Of one process each, with default settings: the gateway's are OVNPAY_DATABASE_POOL_SIZE in all, a worker's are its
+threads and one."""
+
+
+def test_no_process_takes_more_connections_than_the_table_says(stack: Stack, customer: Customer) -> None:
+    """Asked for while many clients pay and read, in one gateway, one worker process and one scheduler."""
+    driver_id = str(customer.verified_driver("Cora Connection")["id"])
+    story = uuid.uuid4().hex
+    most: Counter[str] = Counter()
+    with psycopg.connect(stack["database_url"], autocommit=True) as connection:
+        for turn in range(5):
+            requests = [
+                (
+                    {"driverId": driver_id, "amount": 100, "urgency": "standard" if number % 3 else "instant"},
+                    f"{story}-{turn}-{number}",
+                )
+                for number in range(40)
+            ]
+            post_all(customer, "/api/v1/payouts", requests, clients=40)
+            rows = connection.execute(
+                "SELECT application_name, count(*) FROM pg_stat_activity"
+                " WHERE application_name LIKE 'ovnpay-%' AND datname = current_database() GROUP BY 1"
+            ).fetchall()
+            most |= Counter({str(name).removeprefix("ovnpay-"): int(count) for name, count in rows})
+    assert {name: count for name, count in most.items() if count > POOLS.get(name, 0)} == {}
+    assert set(most) == set(POOLS)

@@ -1,0 +1,95 @@
+"""A deploy over a migration: the code of before it and the code of after it work on the migrated tables side by side.
+
+The old code is the real one: the last commit at which the newest revision was another, in a tree of its own. Both use
+the packages that are installed; where a release changes those too, they have to suit both.
+"""
+
+import subprocess
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from deploy.local.server import free_port
+from shared import migrations
+from tests.acceptance.asking import until
+from tests.acceptance.fleet import fleet
+from tests.acceptance.load import load_on
+from tests.told import tell
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = {"PAYSTREAM_SIM_STANDARD_SECONDS": "0.1"}
+
+
+@pytest.mark.timeout(240)
+def test_old_and_new_code_run_together_over_a_migration(tmp_path: Path) -> None:
+    commit, revision = _last_of_the_previous_revision()
+    old = tmp_path / "old"
+    old.mkdir()
+    archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout
+    subprocess.run(["tar", "-x", "-C", str(old)], input=archive, check=True)
+    (home := tmp_path / "home").mkdir()
+    # Given the old code at work on the tables that it has made
+    with fleet(home, code=old, **SETTINGS) as ours:
+        database_url, provider, customer = ours.said["database_url"], ours.provider(), ours.customer()
+        assert _revision(database_url) == revision
+        before = [ours.begin(name, old) for name in ("workers", "scheduler", "gateway")]
+        for process in before:
+            process.wait_ready()
+        driver_id = str(customer.verified_driver("Olaf Old")["id"])
+        new_port = str(free_port())
+        with load_on([customer.url], customer, driver_id, "old", clients=2) as at_old:
+            until(lambda: len(at_old.payout_ids) > 5, "the old code accepts payouts")
+            # When the new code migrates under it, and works beside it
+            ours.bootstrap()
+            assert _revision(database_url) == migrations.HEAD
+            after = [ours.begin(name) for name in ("workers", "scheduler")]
+            after.append(ours.begin("gateway", OVNPAY_GATEWAY_PORT=new_port))
+            for process in after:
+                process.wait_ready()
+            paid = len(at_old.payout_ids)
+            with load_on([f"http://127.0.0.1:{new_port}"], customer, driver_id, "new", clients=2) as at_new:
+                until(lambda: len(at_old.payout_ids) > paid + 10, "the old code still accepts payouts")
+                until(lambda: len(at_new.payout_ids) > 10, "and so does the new code")
+        # and the old processes end
+        for process in before:
+            process.stop()
+        customer.url = f"http://127.0.0.1:{new_port}"
+        # Then no client has noticed, and each payout was paid once, whoever accepted it
+        for load in (at_old, at_new):
+            assert load.noticed == []
+            assert not load.refused
+            load.completed_once(customer, provider, database_url)
+    tell(
+        f"old code ({commit[:10]}, revision {revision}) beside new code (revision {migrations.HEAD}): "
+        f"{len(at_old.payout_ids)} payouts accepted by the old, {len(at_new.payout_ids)} by the new; "
+        f"{at_old.requests + at_new.requests} requests, 0 failures noticed",
+    )
+
+
+def _last_of_the_previous_revision() -> tuple[str, str]:
+    """The newest commit on our line whose code wants another revision, one that ours comes from, and that revision."""
+    ours = {path.name[:4] for path in (migrations.HERE / "versions").glob("[0-9]*.py")}
+    commits = _git("log", "--first-parent", "--format=%H", "HEAD", "--", "shared/migrations/__init__.py").split()
+    for commit in commits:
+        for candidate in (commit, f"{commit}^"):
+            try:
+                text = _git("show", f"{candidate}:shared/migrations/__init__.py")
+            except subprocess.CalledProcessError:
+                continue
+            revision = text.partition('\nHEAD = "')[2][:4]
+            if revision != migrations.HEAD and revision in ours:
+                return _git("rev-parse", candidate).strip(), revision
+    raise AssertionError(
+        "This needs the commits before the newest migration, and this clone has them not: git fetch --unshallow"
+    )
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def _revision(database_url: str) -> str:
+    with psycopg.connect(database_url) as connection:
+        [revision] = connection.execute("SELECT version_num FROM alembic_version").fetchone() or ("",)
+    return str(revision)

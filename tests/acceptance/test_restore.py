@@ -1,0 +1,182 @@
+"""The drill: yesterday's database is put back, clients repeat what they had asked for, and nobody is paid twice.
+
+Paystream's own record is the witness. The copy is one of the files, made while the server stands still: cluster,
+timeline and database are those of before, so that nothing in the database says that it is old.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from shared.ids import PAYOUT, show
+from tests.acceptance import ledger
+from tests.acceptance.asking import call, until
+from tests.acceptance.customer import Customer
+from tests.acceptance.provider import Provider
+from tests.acceptance.stack import Stack, running_stack
+
+SETTINGS = {
+    "OVNPAY_PAYSTREAM_TIMEOUT_SECONDS": "1.0",
+    "OVNPAY_LEASE_SECONDS": "2.5",
+    "PAYSTREAM_SIM_FAULT_TIMEOUT_SECONDS": "1.2",
+}
+
+PATIENT = {"OVNPAY_PAYSTREAM_TIMEOUT_SECONDS": "3.0", "OVNPAY_LEASE_SECONDS": "6"}
+"""So long it waits for calls that may have been under way, and can be looked at meanwhile."""
+
+
+def test_an_old_backup_pays_nobody_twice(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    with running_stack(home, keep=True, **SETTINGS) as stack:
+        customer, paystream = _customer(stack), Provider(stack["paystream"])
+        customer.fund(1_000_000)
+        driver = customer.verified_driver()["id"]
+        # Given a payout that is paid, one that Paystream has and we have not heard of, and a batch for later
+        before = _pay(customer, driver, "before")
+        customer.until_payout(before["id"], "completed")
+        with paystream.misbehaving("timeout_after_accept", "<drill in flight>"):
+            in_flight = _pay(customer, driver, "in flight")
+            until(lambda: paystream.payments_described("<drill in flight>"), "Paystream has it")
+        batch = customer.post(
+            "/api/v1/batches",
+            _weekly(driver),
+            "drill/batch",
+        ).data
+    # When a copy is made of the files, the system goes on, and loses its database
+    _put(home / "postgres", tmp_path / "copy")
+    with running_stack(home, keep=True, **SETTINGS) as stack:
+        customer, paystream = _customer(stack), Provider(stack["paystream"])
+        customer.until_payout(in_flight["id"], "completed")
+        lost = [_pay(customer, driver, f"lost {n}", urgency) for n, urgency in enumerate(("standard", "instant"))]
+        customer.post(f"/api/v1/batches/{batch['id']}/release", {}, "drill/release").data  # noqa: B018
+        for payout in lost:
+            customer.until_payout(payout["id"], "completed")
+        until(lambda: customer.get(f"/api/v1/batches/{batch['id']}").data["status"] == "completed", "the batch is paid")
+        paid = _paid(paystream)
+        assert paid == Counter(["before", "in flight", "lost 0", "lost 1", "batch 0", "batch 1"])
+        missing = {one["id"] for one in paystream.payments() if re.search(r"<drill (lost|batch)", one["description"])}
+    shutil.rmtree(home / "postgres")
+    _put(tmp_path / "copy", home / "postgres")
+    with running_stack(home, **SETTINGS | PATIENT) as stack:
+        customer, paystream = _customer(stack), Provider(stack["paystream"])
+        # Then the system sees by itself that it has forgotten payments, and stops
+        until(lambda: "installation.reconcile_only" in stack.logs(4_000), "it is seen")
+        # and the clients, who repeat all they had asked for under the same keys, are told to come back
+        assert set(_repeat(customer, driver, batch["id"])) <= {200, 503}
+        assert _outgoing(stack) == "reconcile-only"
+        until(lambda: _gauge(stack, "ovnpay_reconcile_only") == 1.0, "the gauge says so")
+        until(lambda: _outgoing(stack) is None, "Paystream's record was compared", 25)
+        assert "installation.money_may_leave" in stack.logs(4_000)
+        until(
+            lambda: set(_repeat(customer, driver, batch["id"])) == {200},
+            "all that is repeated is taken",
+            pause_seconds=0.5,
+        )
+        # and then everything that may be sent was sent: what could be a second payment waits for a person
+        customer.until_payout(in_flight["id"], "completed")
+        until(lambda: _held(stack) == 4, f"four wait for a person, not {_held(stack)}")
+        fresh = _pay(customer, driver, "after")
+        customer.until_payout(fresh["id"], "completed")
+        assert _paid(paystream) == paid + Counter(["after"])
+        # whose cases name each payment that is missing here
+        cases = [case for case in _cases(stack) if case["kind"] == "missing_here"]
+        assert {case["payment_id"] for case in cases} == missing
+        # A person says what he knows: the ledger then has each of them once.
+        for payout_id in {show(PAYOUT, uuid.UUID(case["payout_id"])) for case in cases}:
+            done = _ovnpay(stack, "payouts", "resolve", payout_id, "--outcome", "paid", "--reason", "seen there")
+            assert done.returncode == 0, done.stderr
+            assert customer.payout(payout_id)["status"] == "completed"
+        compared = _ovnpay(stack, "reconcile", "--mode", "sandbox")
+        assert compared.returncode == 0, compared.stdout + compared.stderr
+        assert _paid(paystream) == paid + Counter(["after"])
+        ledger.prove(stack["database_url"])
+
+
+def _customer(stack: Stack) -> Customer:
+    return Customer(stack["gateway"], stack["sandbox_key"])
+
+
+def _weekly(driver: str) -> dict[str, Any]:
+    payouts = [
+        {"driverId": driver, "amount": 3_000 + number, "description": f"<drill batch {number}>"} for number in range(2)
+    ]
+    return {"name": "Weekly", "payouts": payouts}
+
+
+def _post(customer: Customer, driver: str, words: str, urgency: str = "standard") -> Any:
+    body = {"driverId": driver, "amount": 4_500, "urgency": urgency, "description": f"<drill {words}>"}
+    return customer.post("/api/v1/payouts", body, f"drill/{words}")
+
+
+def _pay(customer: Customer, driver: str, words: str, urgency: str = "standard") -> Any:
+    return _post(customer, driver, words, urgency).data
+
+
+def _repeat(customer: Customer, driver: str, batch_id: str) -> list[int]:
+    """Everything that clients have asked for, with the keys that they used: the answers' statuses."""
+    answers = [_post(customer, driver, words) for words in ("before", "in flight", "lost 0")]
+    answers.append(_post(customer, driver, "lost 1", "instant"))
+    answers.append(customer.post("/api/v1/batches", _weekly(driver), "drill/batch"))
+    answers.append(customer.post(f"/api/v1/batches/{batch_id}/release", {}, "drill/release"))
+    return [answer.status for answer in answers]
+
+
+def _paid(paystream: Provider) -> Counter[str]:
+    """How often Paystream was asked to pay what, by its own record."""
+    return Counter(re.findall(r"<drill (.*)>", one["description"])[0] for one in paystream.payments())
+
+
+def _put(copy: Path, place: Path) -> None:
+    """The files as they were, their owner too."""
+    shutil.copytree(copy, place)
+    for was in [copy, *copy.rglob("*")]:
+        owner = was.stat()
+        os.chown(place / was.relative_to(copy), owner.st_uid, owner.st_gid)
+
+
+def _outgoing(stack: Stack) -> str | None:
+    found: str | None = call(stack["gateway"], "GET", "/health").data.get("outgoing")
+    return found
+
+
+def _held(stack: Stack) -> int:
+    with psycopg.connect(stack["database_url"]) as connection:
+        row = connection.execute("SELECT count(*) FROM payouts WHERE held_reason IS NOT NULL").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _gauge(stack: Stack, name: str) -> float:
+    with urllib.request.urlopen(stack["metrics"]["exporter"]) as answer:
+        return float(re.findall(rf"(?m)^{name} (.*)$", answer.read().decode())[0])
+
+
+def _cases(stack: Stack) -> list[Any]:
+    listed = _ovnpay(stack, "reconcile", "cases", "--json")
+    assert listed.returncode == 0, listed.stderr
+    return [json.loads(line) for line in listed.stdout.splitlines()]
+
+
+def _ovnpay(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command on the installation, as an operator types it."""
+    settings = {
+        "OVNPAY_DATABASE_URL": stack["service_database_url"],
+        "OVNPAY_REDIS_URL": stack["redis_url"],
+        "OVNPAY_PAYSTREAM_URL": stack["paystream"],
+        "OVNPAY_PAYSTREAM_TEST_KEY": stack["paystream_keys"]["test"],
+        "OVNPAY_PAYSTREAM_LIVE_KEY": stack["paystream_keys"]["live"],
+        "OVNPAY_PAYSTREAM_REQUESTS_PER_HOUR": "0",
+    }
+    command = [sys.executable, "-m", "shared.cli", *arguments]
+    return subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)

@@ -1,0 +1,66 @@
+"""Every process is replaced, again and again, while clients with kept connections pay: none of them notices."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.asking import until
+from tests.acceptance.fleet import Fleet, Running, fleet
+from tests.acceptance.load import load_on
+from tests.acceptance.stack import descendants_of
+from tests.told import tell
+
+ROUNDS = int(os.environ.get("OVNPAY_TEST_ROUNDS", "3"))
+SETTINGS = {"OVNPAY_GATEWAY_PROCESSES": "2", "PAYSTREAM_SIM_STANDARD_SECONDS": "0.1"}
+
+
+@pytest.mark.timeout(120 + 60 * ROUNDS)
+def test_rolling_restarts_under_load(tmp_path: Path) -> None:
+    with fleet(tmp_path, **SETTINGS) as ours:
+        # Given the system with kept connections on it
+        workers, scheduler = ours.start("workers"), ours.start("scheduler")
+        gateway = ours.start("gateway")
+        customer = ours.customer()
+        driver_id = str(customer.verified_driver("Rolf Rolling")["id"])
+        drained = []
+        with load_on([customer.url], customer, driver_id, "rolling") as load:
+            for _ in range(ROUNDS):
+                # When each process is replaced: a new one beside the old one, which then drains
+                replacing = threading.Thread(target=_replace_children, args=(gateway,))
+                replacing.start()
+                workers, took = _replaced(ours, workers)
+                drained.append(took)
+                scheduler, _ = _replaced(ours, scheduler)
+                replacing.join()
+            until(lambda: load.requests > 50, "there was load")
+        # Then no client has noticed, and each payout was paid once
+        assert load.noticed == []
+        load.completed_once(customer, ours.provider(), ours.said["database_url"])
+        took = gateway.stop()
+        tell(
+            f"{ROUNDS} rolling restarts of every process: {load.told()}",
+            f"  workers drained in {max(drained):.1f} s at most, the gateway's parent in {took:.1f} s, "
+            f"a request took {load.slowest():.3f} s (p99), {load.slowest(1):.3f} s at most",
+        )
+
+
+def _replaced(ours: Fleet, old: Running) -> tuple[Running, float]:
+    """A new process of the same kind, once the old one has ended well, and how long that took to drain."""
+    new = ours.start(old.name)
+    return new, old.stop()
+
+
+def _replace_children(gateway: Running) -> None:
+    """SIGHUP, and wait until all children are others."""
+    before = set(descendants_of(gateway.process.pid))
+    assert len(before) == 2
+    gateway.process.send_signal(signal.SIGHUP)
+
+    def others() -> bool:
+        now = set(descendants_of(gateway.process.pid))
+        return len(now) == 2 and not now & before
+
+    until(others, "the gateway's processes were replaced", 90)

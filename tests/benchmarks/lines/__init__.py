@@ -1,0 +1,1 @@
+"""The lines of the table, one a file: each has a `LINE`."""

@@ -1,0 +1,40 @@
+"""(b) A bare aiohttp handler, one process, that decodes and echoes the same JSON over 64 connections."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.load import fire
+from tests.benchmarks.payload import CONNECTIONS, single
+from tests.benchmarks.report import Yardstick
+from tests.benchmarks.storm import Load
+from tests.benchmarks.system import PROJECT
+from tests.benchmarks.yardsticks.ground import SERVICES
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """Its URL."""
+    command = [sys.executable, "-m", "tests.benchmarks.yardsticks.echo_server"]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.kill()
+
+
+def load(bench: Bench, *, bundled: bool = False) -> Load:
+    """The requests of B1, sent to it; while the system's services sleep."""
+    system = bench.system()
+    aim = single(system)
+    with system.asleep(*SERVICES), server() as url:
+        fire(aim._replace(url=url), CONNECTIONS, 1, bundled=bundled)
+        return fire(aim._replace(url=url), CONNECTIONS, bench.size(10, 2), bundled=bundled)
+
+
+def echoed(bench: Bench) -> Yardstick:
+    """(b)."""
+    return Yardstick("(b)", "a bare aiohttp handler that echoes the same JSON", load(bench).a_second, "/s")

@@ -1,0 +1,120 @@
+"""(s) The SQL of our own group commit alone, from one connection: what B3 could be if Python cost nothing.
+
+The real intake flushes groups of five bulk requests of 100 payouts; what is counted is the time within the database
+driver: the statements, and the commit.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from gateway.handlers.bulk import results
+from gateway.payout_intake import Outcome, PayoutIntake, PayoutRequest
+from shared.audit import Actor
+from shared.broker import Bell
+from shared.clock import SystemClock
+from shared.errors import Refusal
+from shared.idempotency import fingerprint
+from shared.ids import new_id
+from shared.models.audit import ActorKind
+from shared.models.payouts import Rail
+from shared.payouts.accept import Order
+from shared.payouts.rows import PayoutRow, public
+from shared.settings import Settings
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.report import Yardstick
+from tests.benchmarks.system import AMOUNT_CENTS
+from tests.benchmarks.yardsticks.ground import Ground, ground
+
+REQUESTS, PAYOUTS = 5, 100
+
+
+class Flushed(NamedTuple):
+    """What so many payouts cost."""
+
+    payouts: int
+    seconds: float
+    sql_seconds: float
+    """Of these, within the database driver."""
+
+
+class _DeafDoorbell:
+    """Nobody hears it."""
+
+    def ring(self, bell: Bell, ids: Sequence[uuid.UUID]) -> None:
+        """Rings for nobody."""
+
+
+def alone(bench: Bench) -> Yardstick:
+    """(s)."""
+    with ground(bench.system()) as place:
+        done = flushed(place, bench.size(100, 10), REQUESTS, PAYOUTS)
+    whole = done.payouts / done.seconds
+    bench.tell(f"(s): with the Python of one thread around it, {whole:,.0f} payouts/s: the most that one intake takes")
+    return Yardstick("(s)", "our set-based SQL alone, groups of 500", done.payouts / done.sql_seconds, "/s")
+
+
+def flushed(place: Ground, groups: int, requests: int, payouts: int) -> Flushed:
+    """Flushes so many groups, of so many requests for so many payouts each, after some that are not counted."""
+    settings = Settings(database_url=place.url, redis_url="")
+    intake = PayoutIntake(settings, place.engine, _DeafDoorbell(), SystemClock())  # type: ignore[arg-type]
+    clocked = _clock_driver(place.engine.dialect)
+    made = [[_request(place, payouts) for _ in range(requests)] for _ in range(groups + 3)]
+    for group in made[:3]:
+        intake.flush(group)
+    clocked.clear()
+    started = time.perf_counter()
+    for group in made[3:]:
+        answers = intake.flush(group)
+        assert all(answer.status == 200 for answer in answers), answers  # type: ignore[union-attr]
+    seconds = time.perf_counter() - started
+    return Flushed(groups * requests * payouts, seconds, sum(clocked))
+
+
+def _clock_driver(dialect: Any) -> list[float]:
+    """From now on, how long each call of the driver takes."""
+    taken: list[float] = []
+
+    def clocked(call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return call(*arguments, **named)
+            finally:
+                taken.append(time.perf_counter() - started)
+
+        return wrapped
+
+    for name in ("do_execute", "do_execute_no_params", "do_commit"):
+        setattr(dialect, name, clocked(getattr(dialect, name)))
+    return taken
+
+
+def _request(place: Ground, payouts: int) -> PayoutRequest:
+    key = uuid.uuid4().hex
+    actor = Actor(ActorKind.KEY, place.organization_id, place.wallet_id, None, new_id(), "127.0.0.1", uuid.uuid4())
+    orders = [
+        Order(
+            id=new_id(),
+            wallet_id=place.wallet_id,
+            driver_id=(driver_id := place.driver_ids[number % len(place.driver_ids)]),
+            driver_reference=str(driver_id),
+            amount_cents=AMOUNT_CENTS,
+            rail=Rail.STANDARD,
+            description=f"Payment for load L-{key}-{number}",
+            load_id=f"L-{key}-{number}",
+        )
+        for number in range(payouts)
+    ]
+    marked = fingerprint("POST", "/api/v1/payouts/bulk", key.encode())
+    return PayoutRequest(place.wallet_id, orders, key, marked, str(uuid.uuid4()), _shape, actor)
+
+
+def _shape(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """As the bulk endpoint shows them."""
+    items: list[tuple[dict[str, Any], Refusal | None]] = []
+    for outcome in outcomes:
+        assert isinstance(outcome, PayoutRow), outcome
+        items.append((public(outcome), None))
+    return results(items)

@@ -1,0 +1,128 @@
+"""A busy wallet: payouts in every state that there is, by the ways on which they really come there."""
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from shared import audit, idempotency, ledger
+from shared.clock import rfc3339
+from shared.idempotency import Stored
+from shared.ids import PAYOUT, show
+from shared.models.audit import Action
+from shared.models.payouts import Rail
+from shared.payouts import submit
+from shared.payouts.accept import accept, look_up
+from shared.payouts.answers import record
+from shared.payouts.cancel import cancel
+from shared.payouts.retry import retry
+from shared.paystream.outcomes import Accepted, Outcome, Rejected, Unknown
+from tests.integration.conftest import GRACE, World
+from tests.integration.test_settle import apply, receive, webhook
+from tests.integration.test_submit import accepted_answer
+from tests.integration.webhooks import endpoint
+
+NET_CENTS = 44_500
+
+
+@dataclass
+class Busy:
+    """One wallet in which everything happens, and the payouts by how they ended."""
+
+    world: World
+    payouts: dict[str, uuid.UUID] = field(default_factory=dict)
+    payments: dict[str, str] = field(default_factory=dict)
+    """The provider's ids of their payments."""
+
+    def submitted(self, name: str, outcome: Outcome | None = None, rail: Rail = Rail.SAME_DAY) -> submit.Held:
+        """A payout that was sent, and what came back; by default the provider takes it."""
+        [self.payouts[name]], held = self.world.held(rail=rail)
+        self.answer(name, held, outcome)
+        return held
+
+    def answer(self, name: str, held: submit.Held, outcome: Outcome | None = None) -> None:
+        """Records what came back."""
+        outcome = outcome or accepted_answer(held)
+        with self.world.engine.begin() as connection:
+            record(connection, held, outcome, self.world.clock.now(), poll_after=timedelta(minutes=1))
+        if isinstance(outcome, Accepted):
+            self.payments[name] = outcome.data["id"]
+
+    def told(self, name: str, *states: str, **data: Any) -> None:
+        """Webhooks come, one after the other."""
+        for state in states:
+            body = webhook(self.payments[name], state, **{"amount_cents": NET_CENTS, **data})
+            apply(self.world, receive(self.world, body))
+
+    def live(self) -> None:
+        """Everything happens."""
+        world = self.world
+        endpoint(world)
+        world.clock.advance(minutes=2)
+        self.payouts["asked"] = self.asked("a key")
+        for name, states in {
+            "completed": ("created", "processing", "completed", "completed"),
+            "failed": ("failed", "created"),
+            "returned": ("completed", "returned"),
+            "processing": ("processing",),
+            "held": ("processing",),
+            "retried": ("failed",),
+        }.items():
+            self.submitted(name)
+            self.told(name, *states)
+        self.told("held", "completed", amount_cents=1)
+        self.submitted("refused", Rejected("INVALID_RECIPIENT", "no"))
+        self.submitted("unknown", Unknown("no answer within 10 s"))
+        [self.payouts["validated"]] = world.accepted()
+        [self.payouts["queued"]] = world.queued()
+        [self.payouts["instant"]] = world.accepted(rail=Rail.INSTANT)
+        [self.payouts["canceled"]] = world.queued()
+        with world.engine.begin() as connection:
+            now = world.clock.now()
+            cancel(connection, world.wallet_id, [self.payouts["canceled"]], now)
+            retry(connection, world.wallet_id, [self.payouts["retried"]], now, grace=GRACE)
+            prepared = submit.prepare(connection, [self.payouts["retried"]], now, reason="test")
+            [held] = submit.claim(connection, prepared.submission_ids, lease_seconds=60)
+        self.answer("retried", held)
+        self.told("retried", "completed")
+        self.together()
+
+    def together(self) -> None:
+        """Batches: one released of which the provider refuses a payout, one that waits, one called off; and a wallet's
+        standard payouts that travel in one call."""
+        world = self.world
+        for name, scheduled_for in (("released", None), ("waiting", world.clock.now() + timedelta(days=1))):
+            batch, ids = world.batch(30_000, 40_000, 50_000, scheduled_for=scheduled_for)
+            self.payouts[f"{name}_batch"] = batch.id
+            self.payouts[f"{name}_payout"] = ids[1]
+        world.release(self.payouts["released_batch"])
+        ids = [
+            row[0]
+            for row in world.rows("SELECT id FROM payouts WHERE batch_id = :id", id=self.payouts["released_batch"])
+        ]
+        with world.engine.begin() as connection:
+            prepared = submit.prepare(connection, ids, world.clock.now(), reason="test")  # type: ignore[arg-type]
+            [held] = submit.claim(connection, prepared.submission_ids, lease_seconds=60)
+        with world.engine.begin() as connection:
+            refused = Rejected("INVALID_RECIPIENT", "one of them")
+            halves = record(connection, held, refused, world.clock.now(), poll_after=timedelta(minutes=1)).submissions
+            for half in submit.claim(connection, halves, lease_seconds=60):
+                record(connection, half, accepted_answer(half), world.clock.now(), poll_after=timedelta(minutes=1))
+
+    def asked(self, key: str) -> uuid.UUID:
+        """A payout by a request with an Idempotency-Key, as the gateway's intake writes it down."""
+        world, actor = self.world, self.world.actor
+        order = world.order(world.driver())
+        with world.engine.begin() as connection:
+            now = world.clock.now()
+            known, available = look_up(connection, [order]), ledger.lock(connection, [world.wallet_id])
+            accept(connection, [order], known, available, now, grace=GRACE)
+            facts = {"amount": order.amount_cents, **idempotency.audited(key)}
+            audit.record(
+                connection, [audit.Entry(actor, Action.PAYOUT_CREATE, show(PAYOUT, order.id), None, facts)], now
+            )
+            answer = {"success": True, "data": {"id": show(PAYOUT, order.id)}, "meta": {"timestamp": rfc3339(now)}}
+            stored = Stored(world.wallet_id, key, b"x", 200, json.dumps(answer).encode())
+            idempotency.store(connection, [stored], now)
+        return order.id

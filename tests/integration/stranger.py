@@ -1,0 +1,138 @@
+"""A provider in this process, as moody as it is told to be: it takes the place of the HTTP client, and remembers.
+
+Under one key it does a thing once and answers the same each time. What it has made is its own record, and the webhooks
+that tell of it lie in `outbox` until somebody delivers them: in any order, twice, or never.
+"""
+
+import itertools
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from shared.clock import rfc3339
+from shared.ids import PAYOUT, parse
+from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
+from shared.paystream.wire import Call
+
+MOODS = ("does it", "does it", "does it", "refuses", "is silent", "does it silently", "has no time", "kills the worker")
+
+
+class WorkerDied(Exception):
+    """The worker that was calling is no more."""
+
+
+class Budget:
+    """There is always room."""
+
+    def pace_seconds(self, connection: sa.Connection, mode: str) -> float:
+        return 0.0
+
+
+@dataclass
+class Payment:
+    """A payment as the provider has it."""
+
+    id: str
+    payout_id: uuid.UUID
+    amount: int
+    recipient_id: str
+    states: list[str] = field(default_factory=lambda: ["processing"])
+
+    def shown(self, description: str | None = None) -> dict[str, Any]:
+        """As its API shows it."""
+        return {
+            "id": self.id,
+            "amount": self.amount,
+            "recipientId": self.recipient_id,
+            "status": self.states[-1],
+            "description": description,
+        }
+
+
+class Stranger:
+    """The provider, in the shape of `shared.paystream.client.Paystream`."""
+
+    def __init__(self) -> None:
+        self.budget = Budget()
+        self.moods: list[str] = []
+        """Of the next calls; then it does what it is asked."""
+        self.answers: dict[str, Outcome] = {}
+        self.payments: dict[str, Payment] = {}
+        self.topups: dict[str, dict[str, Any]] = {}
+        self.called: list[tuple[Call, Outcome | None]] = []
+        """What it was asked since somebody last looked, and its answer; None: the worker died of it."""
+        self._numbers = itertools.count(1)
+
+    def call(self, call: Call) -> Outcome:
+        [(_, outcome)] = self.call_each([call])
+        return outcome
+
+    def call_all(self, calls: Sequence[Call]) -> list[Outcome]:
+        outcomes = dict(self.call_each(calls))
+        return [outcomes[place] for place in range(len(calls))]
+
+    def call_each(self, calls: Sequence[Call]) -> Iterator[tuple[int, Outcome]]:
+        """The last call is answered first."""
+        for place in reversed(range(len(calls))):
+            outcome = self._answer(calls[place], self.moods.pop() if self.moods else "does it")
+            self.called.append((calls[place], outcome))
+            if outcome is None:
+                raise WorkerDied
+            yield place, outcome
+
+    def _answer(self, call: Call, mood: str) -> Outcome | None:
+        if mood == "is silent":
+            return Unknown("no answer")
+        if mood == "has no time":
+            return Throttled(1.0)
+        if call.idempotency_key is None:
+            outcome: Outcome = self._looked_up(call)
+        else:
+            outcome = self.answers.setdefault(call.idempotency_key, self._done(call, mood))
+        if mood == "kills the worker":
+            return None
+        return Unknown("no answer") if mood == "does it silently" else outcome
+
+    def _done(self, call: Call, mood: str) -> Outcome:
+        if call.idempotency_key in self.answers:
+            return self.answers[call.idempotency_key]
+        if mood == "refuses":
+            return Rejected("BANK_REJECTED", "no")
+        if call.path == "/balance/topup":
+            made = {"id": f"top_{next(self._numbers)}", "amount": call.body["amount"]}
+            self.topups[made["id"]] = made
+            return Accepted(made)
+        if call.path == "/payments":
+            return Accepted(self._pay(call.body, call.body["metadata"]["payoutId"]).shown())
+        payments = [
+            self._pay(one, one["description"].partition(" ")[0]).shown(one["description"])
+            for one in call.body["payments"]
+        ]
+        return Accepted({"id": f"batch_{next(self._numbers)}", "name": call.body["name"], "payments": payments})
+
+    def _pay(self, body: dict[str, Any], shown_id: str) -> Payment:
+        payout_id = parse(PAYOUT, shown_id)
+        assert payout_id is not None
+        payment = Payment(f"pmt_{next(self._numbers)}", payout_id, body["amount"], body["recipientId"])
+        payment.id = f"{payment.id}_{payout_id.hex}"  # the provider's ids are its own, over all examples
+        self.payments[payment.id] = payment
+        return payment
+
+    def _looked_up(self, call: Call) -> Outcome:
+        if call.path.startswith("/payments/"):
+            return Accepted(self.payments[call.path.rpartition("/")[2]].shown())
+        lines = [
+            {
+                "id": f"line_{made['id']}",
+                "type": "credit",
+                "amount": made["amount"],
+                "reference": made["id"],
+                "createdAt": rfc3339(made["credited_at"]),
+            }
+            for made in self.topups.values()
+            if "credited_at" in made
+        ]
+        return Accepted(lines)

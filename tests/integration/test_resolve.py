@@ -1,0 +1,193 @@
+"""A person's way out: what nobody knows is decided by people, two in production, and done once, by the one function."""
+
+import threading
+import uuid
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from shared import users
+from shared.errors import Conflict, Refusal
+from shared.models.organizations import Role
+from shared.payouts import answers
+from shared.payouts.holding import hold
+from shared.payouts.resolve import Outcome, Person, Resolved, resolve
+from shared.payouts.settle import Report, Verdict, settle
+from shared.reconciliation import cases, compare
+from tests.integration.conftest import World
+
+OPERATOR = Person("root@host", None)
+
+
+def unresolved(world: World, *, production: bool = False) -> uuid.UUID:
+    """A payout whose key's lifetime is over, and that the provider does not find."""
+    [payout_id], held = world.held()
+    with world.engine.begin() as connection:
+        answers.give_up(connection, held, world.clock.now())
+    if production:  # the two wallets change their parts; retired, so that both may have either mode for a moment
+        world.execute(
+            "UPDATE wallets SET mode = CASE mode WHEN 'sandbox' THEN 'production' ELSE 'sandbox' END, "
+            "retired_at = now() WHERE organization_id = :id",
+            id=world.organization_id,
+        )
+    return payout_id
+
+
+def person(world: World) -> Person:
+    """Somebody with a user of his own."""
+    email = f"{uuid.uuid4().hex}@carrier.example"
+    with world.engine.begin() as connection:
+        user_id = users.add(connection, world.organization_id, email, "a password", Role.ADMIN, world.clock.now())
+    return Person(email, user_id)
+
+
+def say(world: World, payout_id: uuid.UUID, outcome: Outcome, who: Person) -> Resolved:
+    """Says so, in a transaction of its own."""
+    with world.engine.begin() as connection:
+        return resolve(connection, payout_id, outcome, "asked Paystream", who, world.clock.now())
+
+
+@pytest.mark.parametrize(("outcome", "status"), [(Outcome.PAID, "completed"), (Outcome.NOT_PAID, "failed")])
+def test_in_the_sandbox_one_person_decides(world: World, outcome: Outcome, status: str) -> None:
+    """The ledger follows, the submission is not open any more, and the log says who."""
+    payout_id = unresolved(world)
+    before = world.balances()
+    assert say(world, payout_id, outcome, OPERATOR) == Resolved(True, status, ["root@host"])
+    given_back = 45_000 if outcome is Outcome.NOT_PAID else 0
+    assert world.balances().available_cents == before.available_cents + given_back
+    assert world.balances().in_transit_cents == 0
+    [(submission,)] = world.rows(
+        "SELECT status FROM submissions WHERE id = (SELECT submission_id FROM payouts WHERE payouts.id = :id)",
+        id=payout_id,
+    )
+    assert submission == ("accepted" if outcome is Outcome.PAID else "rejected")
+    [(after,)] = world.rows(
+        "SELECT after FROM audit_entries WHERE organization_id = :id AND action = 'payout.resolve'",
+        id=world.organization_id,
+    )
+    assert after == {**dict(after), "by": ["root@host"], "outcome": outcome.value, "reason": "asked Paystream"}  # type: ignore[call-overload]
+    with pytest.raises(Conflict, match="waits for nobody"):
+        say(world, payout_id, outcome, OPERATOR)
+    world.assert_ledger_right()
+
+
+def test_in_production_two_different_people_say_the_same(world: World) -> None:
+    """Not an operator without a name, not the same person twice, not the opposite; then both names are in the log."""
+    payout_id = unresolved(world, production=True)
+    ann, bob = person(world), person(world)
+    with pytest.raises(Conflict, match="--as EMAIL"):
+        say(world, payout_id, Outcome.PAID, OPERATOR)
+    assert not say(world, payout_id, Outcome.PAID, ann).done
+    assert world.statuses([payout_id]) == ["processing"]
+    with pytest.raises(Conflict, match="second person"):
+        say(world, payout_id, Outcome.PAID, ann)
+    with pytest.raises(Conflict, match=f"{ann.name} says paid"):
+        say(world, payout_id, Outcome.NOT_PAID, bob)
+    assert say(world, payout_id, Outcome.PAID, bob) == Resolved(True, "completed", [ann.name, bob.name])
+    logged = world.rows(
+        "SELECT action, user_id, after -> 'by' FROM audit_entries WHERE object_kind = 'payout' "
+        "AND organization_id = :id AND action LIKE 'payout.%re%' AND user_id IS NOT NULL ORDER BY id",
+        id=world.organization_id,
+    )
+    assert (("payout.resolve", bob.user_id, [ann.name, bob.name])) in logged
+    world.assert_ledger_right()
+
+
+def test_a_word_holds_for_a_day(world: World) -> None:
+    """Then somebody else may say something else."""
+    payout_id = unresolved(world, production=True)
+    ann, bob = person(world), person(world)
+    say(world, payout_id, Outcome.PAID, ann)
+    world.clock.moment += timedelta(hours=25)
+    assert not say(world, payout_id, Outcome.NOT_PAID, bob).done
+    assert say(world, payout_id, Outcome.NOT_PAID, ann).status == "failed"
+
+
+def test_of_two_who_confirm_at_once_one_does(world: World) -> None:
+    """The payout moves its money once."""
+    payout_id = unresolved(world, production=True)
+    say(world, payout_id, Outcome.PAID, person(world))
+    done: list[Resolved | Refusal] = []
+
+    def confirm(who: Person) -> None:
+        try:
+            done.append(say(world, payout_id, Outcome.PAID, who))
+        except Refusal as refusal:
+            done.append(refusal)
+
+    threads = [threading.Thread(target=confirm, args=(person(world),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(type(one).__name__ for one in done) == ["Conflict", "Resolved"]
+    assert [kind for kind, _ in world.transfers(payout_id)] == ["reserve", "settle", "fee"]
+    world.assert_ledger_right()
+
+
+def test_what_answers_itself_is_not_for_people(world: World) -> None:
+    """Neither what is on its way nor what has ended."""
+    [waiting] = world.queued()
+    [sent], _ = world.held()
+    [failed] = world.queued()
+    world.execute("UPDATE payouts SET held_reason = NULL WHERE id = :id", id=failed)
+    for payout_id, why in ((waiting, "waits for nobody"), (sent, "still being asked")):
+        with pytest.raises(Conflict, match=why):
+            say(world, payout_id, Outcome.NOT_PAID, OPERATOR)
+    with pytest.raises(Refusal, match="There is no payout"):
+        say(world, uuid.uuid4(), Outcome.PAID, OPERATOR)
+
+
+def test_a_payout_held_before_it_left_goes_its_way_or_was_paid(world: World) -> None:
+    """Not paid: it is sent. Paid: what Paystream has paid is its payment from now on."""
+    free, paid = world.queued(2)
+    with world.engine.begin() as connection:
+        hold(connection, [free, paid], "it may be paid already", world.clock.now())
+        now = world.clock.now()
+        theirs = {"payment": "pay_there", "recipient": "rec_there", "amount": 44_750, "status": "completed"}
+        kind = cases.CaseKind.MISSING_HERE
+        found = cases.Difference(
+            kind, f"pay_{paid.hex}", now, None, theirs, world.wallet_id, paid, None, f"p_{paid.hex}"
+        )
+        cases.see(connection, "sandbox", [found], now)
+    assert say(world, free, Outcome.NOT_PAID, OPERATOR).status == "queued"
+    assert world.rows("SELECT held_reason, next_action_at IS NULL FROM payouts WHERE id = :id", id=free) == [
+        (None, False)
+    ]
+    assert say(world, paid, Outcome.PAID, OPERATOR).status == "completed"
+    # and what Paystream says of that payment later finds it
+    with world.engine.begin() as connection:
+        [settled] = settle(connection, [_report(f"p_{paid.hex}", "returned")], world.clock.now())
+    assert (settled.verdict, settled.payout_id) == (Verdict.APPLIED, paid)
+    assert world.history(paid) == ["validated", "queued", "processing", "completed", "returned"]
+    [(closed_by,)] = world.rows("SELECT closed_by FROM reconciliation_cases WHERE payout_id = :id", id=paid)
+    assert closed_by == "root@host"
+    world.assert_ledger_right()
+
+
+def test_a_later_word_that_contradicts_is_held_and_a_case(world: World) -> None:
+    """People had said that it was not paid, and Paystream says that it was: nothing moves."""
+    payout_id = unresolved(world)
+    say(world, payout_id, Outcome.NOT_PAID, OPERATOR)
+    before = world.balances()
+    with world.engine.begin() as connection:
+        [settled] = settle(connection, [_report(None, "completed", payout_id)], world.clock.now())
+    assert settled.verdict is Verdict.MISMATCH
+    assert (world.balances(), world.statuses([payout_id])) == (before, ["failed"])
+    with world.engine.connect() as connection:
+        assert payout_id in {one.payout_id for one in compare.open_ends(connection, "sandbox")}
+
+
+def _report(payment: str | None, state: str, payout_id: uuid.UUID | None = None) -> Report:
+    return Report(state, payment, payout_id, None, None, None, "webhook")
+
+
+def test_a_database_keeps_one_person_from_being_two(world: World) -> None:
+    """Whatever the code does."""
+    with pytest.raises(sa.exc.IntegrityError):
+        world.execute(
+            "INSERT INTO payout_resolutions (id, payout_id, attempt, outcome, needs_two, reason, proposed_by, "
+            "proposed_at, confirmed_by) VALUES (gen_random_uuid(), gen_random_uuid(), 1, 'paid', true, 'x', 'a', "
+            "now(), 'a')"
+        )

@@ -1,0 +1,1 @@
+"""What needs a pooler before the database: `make pooler`."""

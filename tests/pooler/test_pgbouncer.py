@@ -1,0 +1,109 @@
+"""The system behind PgBouncer in transaction mode: fewer connections to PostgreSQL, and nothing else is different."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from deploy.local.postgres import EmbeddedPostgres
+from deploy.local.server import free_port
+from shared.db import SESSION
+from tests.acceptance.asking import until
+from tests.acceptance.fleet import fleet
+from tests.acceptance.load import load_on
+from tests.told import tell
+
+SERVER_CONNECTIONS = 6
+
+
+@pytest.mark.timeout(240)
+def test_payouts_behind_pgbouncer(tmp_path: Path) -> None:
+    with fleet(tmp_path, PAYSTREAM_SIM_STANDARD_SECONDS="0.1") as ours, _pgbouncer(ours.said) as url:
+        # Given services that reach PostgreSQL by a pooler alone, which has a few connections for all of them
+        behind = {"OVNPAY_DATABASE_URL": url, "OVNPAY_DATABASE_POOLER": "transaction"}
+        refused = ours.begin("scheduler", **behind)
+        assert refused.process.wait(30) != 0, "its sessions would wait for a lock for ever, and it starts"
+        assert "ALTER ROLE ovnpay_app SET lock_timeout = '5s';" in ours.logs()
+        _tell_role(EmbeddedPostgres(tmp_path / "postgres", urlsplit(ours.said["database_url"]).port).admin_url)
+        for process in [ours.begin(name, **behind) for name in ("workers", "scheduler", "gateway")]:
+            process.wait_ready()
+        customer = ours.customer()
+        driver_id = str(customer.verified_driver("Paula Pooled")["id"])
+        # When clients pay, many at once
+        with load_on([customer.url], customer, driver_id, "pooled", clients=8) as load:
+            until(lambda: len(load.payout_ids) > 100, "payouts are accepted", 60)
+            seen = _connections(ours.said["database_url"])
+        # Then all is as ever
+        assert load.noticed == []
+        assert not load.refused
+        load.completed_once(customer, ours.provider(), ours.said["database_url"])
+        assert 0 < seen <= SERVER_CONNECTIONS
+        tell(f"behind PgBouncer in transaction mode: {load.told()}; {seen} connections to PostgreSQL")
+
+
+@contextmanager
+def _pgbouncer(said: Mapping[str, str]) -> Iterator[str]:
+    """PgBouncer before the services' database; its URL."""
+    program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    assert program, "this test needs PgBouncer: apt install pgbouncer"
+    server = urlsplit(said["service_database_url"])
+    port = free_port()
+    folder = Path(tempfile.mkdtemp(prefix="ovnpay-pgbouncer-"))
+    folder.chmod(0o755)  # as root it runs as nobody
+    (folder / "users.txt").write_text(f'"{server.username}" "{server.password}"\n')
+    (folder / "pgbouncer.ini").write_text(
+        f"""[databases]
+ovnpay = host=127.0.0.1 port={server.port} dbname=ovnpay
+
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = {folder}/users.txt
+pool_mode = transaction
+default_pool_size = {SERVER_CONNECTIONS}
+max_client_conn = 200
+"""
+    )
+    command = [program, *(["-u", "nobody"] if os.geteuid() == 0 else []), str(folder / "pgbouncer.ini")]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    url = server._replace(netloc=f"{server.username}:{server.password}@127.0.0.1:{port}").geturl()
+    try:
+        until(lambda: _answers(url), f"PgBouncer answers: {(folder / 'log').read_text()}")
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(folder)
+
+
+def _answers(url: str) -> bool:
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _tell_role(admin_url: str) -> None:
+    """As the operator does, once; sessions that are there already keep what they had."""
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        for name, value in SESSION.items():
+            connection.execute(f"ALTER ROLE ovnpay_app SET {name} = '{value}'")
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ovnpay_app'")
+
+
+def _connections(database_url: str) -> int:
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'ovnpay_app'").fetchone()
+    assert row
+    return int(row[0])
