@@ -36,6 +36,8 @@ BASE = (
     "log",
     "broker",
     "exposition",
+    "presence",
+    "tracing",
     "migrations",
 )
 
