@@ -32,6 +32,7 @@ BASE = (
     "errors",
     "log",
     "broker",
+    "dead_letters",
     "exposition",
     "migrations",
 )
