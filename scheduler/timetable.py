@@ -25,5 +25,5 @@ TIMETABLE = (
     Entry("measure_reconciliation", Jobs.measure_reconciliation, 5.0),
     Entry("fold_analytics", Jobs.fold_analytics, 2.0),
     Entry("prove_invariants", Jobs.prove_invariants, 5.0),
-    Entry("forget_expired_keys", Jobs.forget_expired_keys, 600.0),
+    Entry("forget", Jobs.forget, 600.0),
 )

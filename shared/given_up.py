@@ -31,7 +31,7 @@ KINDS: Final = (
         "unresolved",
         "submissions past their key's lifetime that Paystream does not know: they may have been paid",
         "submissions WHERE status = 'unresolved'",
-        "updated_at",
+        "created_at",
         "ovnpay payouts resolve",
     ),
     GivenUp(
@@ -73,7 +73,7 @@ def counted(connection: sa.Connection) -> list[Found]:
     for kind in KINDS:
         row = connection.execute(
             sa.text(f"""
-                SELECT count(*), min(since) FROM (SELECT {kind.since} AS since FROM {kind.source} LIMIT :most) AS some
+                SELECT count(*), min(since) FROM (SELECT {kind.since} AS since FROM {kind.source} LIMIT :most) AS found
             """),
             {"most": COUNTED_MOST},
         ).one()

@@ -12,8 +12,6 @@ from shared.keys.tokens import generate_session, hashed
 LIFETIME: Final = timedelta(hours=24)
 IDLE_MOST: Final = timedelta(hours=2)
 SEEN_NOTED_EVERY: Final = timedelta(minutes=1)
-KEPT: Final = timedelta(days=30)
-"""How long after its end a session can still be looked at by us."""
 
 
 class Account(NamedTuple):
@@ -94,10 +92,10 @@ def end(connection: sa.Connection, token_hash: bytes, now: datetime) -> None:
     )
 
 
-def forget_over(connection: sa.Connection, now: datetime, *, limit: int) -> int:
-    """Deletes at most `limit` sessions that have been over for a month. Returns how many."""
+def forget_over(connection: sa.Connection, before: datetime, *, limit: int) -> int:
+    """Deletes at most `limit` sessions that were over before a time. Returns how many."""
     done = connection.execute(
         sa.text("DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < :before LIMIT :limit)"),
-        {"before": now - KEPT, "limit": limit},
+        {"before": before, "limit": limit},
     )
     return done.rowcount

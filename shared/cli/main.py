@@ -175,6 +175,19 @@ def dead_retry(
     retry(letter_id, queue, everything=everything)
 
 
+@app.command(rich_help_panel=INSTALLATION)
+def retention(
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+) -> None:
+    """Show what is kept how long and why, how much there is of it, and when the next of it goes.
+
+    A scheduler forgets by itself, every ten minutes; this changes nothing.
+    """
+    from shared.cli.retention import show
+
+    show(as_json=json)
+
+
 @reconcile.callback()
 def reconcile_now(
     context: typer.Context,
