@@ -25,10 +25,11 @@ endif
 EXAMPLES ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test model bench rolling outages pooler lint types audit format lock clean
+.PHONY: help up down status test model bench rolling outages pooler chaos chaos-many chaos-controls lint types audit alerts \
+	dashboards format lock clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r a b; do printf '%-14s %s\n' "$$a" "$$b"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r a b; do printf '%-14s %s\n' "$$a" "$$b"; done
 
 up: $(RUNTIME) ## start the whole system on this machine; Ctrl-C stops it
 	@exec $(BIN)/ovnpay up $(ARGS)
@@ -39,8 +40,8 @@ down: $(RUNTIME) ## stop the system
 status: $(RUNTIME) ## show what runs, and whether it is ready
 	@exec $(BIN)/ovnpay status $(ARGS)
 
-test: $(DEV) ## run the tests, two files at a time (all but chaos and benchmarks, which take long)
-	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/chaos --ignore=tests/benchmarks --ignore=tests/pooler $(ARGS)
+test: $(DEV) ## run the tests, two files at a time (all but benchmarks and long chaos)
+	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/benchmarks --ignore=tests/pooler $(ARGS)
 
 model: $(DEV) ## try the domain against its model with other examples each time (EXAMPLES=500, ARGS=--hypothesis-seed=…)
 	@OVNPAY_TEST_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/integration/test_model.py -k says $(ARGS)
@@ -58,6 +59,16 @@ outages: $(DEV) ## take Redis away for a minute, then Postgres, then room on its
 pooler: $(DEV) ## run the system behind PgBouncer in transaction mode (needs pgbouncer: apt install pgbouncer)
 	@exec $(BIN)/python -m pytest tests/pooler $(ARGS)
 
+# SEED and SECONDS say which plan and for how long it breaks things; SEEDS how many plans, from SEED on.
+chaos: $(DEV) ## break everything under load by a seeded plan, heal, and prove that nobody was lost or paid twice (SEED=7 SECONDS=60)
+	@exec $(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --seconds $(or $(SECONDS),60) $(ARGS)
+
+chaos-many: $(DEV) ## the same for 20 seeds, and one table (SEEDS=20 SECONDS=30)
+	@exec $(BIN)/python -m tests.chaos --quiet --seed $(or $(SEED),1) --seeds $(or $(SEEDS),20) --seconds $(or $(SECONDS),30) $(ARGS)
+
+chaos-controls: $(DEV) ## switch each safeguard off in turn: chaos has to find a break within 5 seeds
+	@exec $(BIN)/python -m tests.chaos --quiet --controls --seed $(or $(SEED),1) --seconds $(or $(SECONDS),30) $(ARGS)
+
 lint: $(DEV) ## check style and format
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -67,6 +78,12 @@ types: $(DEV) ## check types
 
 audit: $(DEV) ## audit the dependencies: pins, yanked releases, known vulnerabilities (ARGS=--strict)
 	@$(BIN)/python .ci/audit $(ARGS)
+
+alerts: $(DEV) ## check the Prometheus rules and run their tests (ARGS=--strict)
+	@$(BIN)/python .ci/alerts $(ARGS)
+
+dashboards: $(DEV) ## ask every panel of the dashboards, of the running system under load
+	@$(BIN)/python .ci/dashboards $(ARGS)
 
 format: $(DEV) ## format the code, and mend what can be mended
 	@$(BIN)/ruff format .

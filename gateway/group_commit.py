@@ -85,6 +85,9 @@ class GroupCommit(Generic[Item, Answer]):
         self._at_once = at_once
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=f"{name}-intake")
         self._runs: set[asyncio.Task[None]] = set()
+        self._running = 0
+        """Runs that will look again who waits. Not those in `_runs`: a task that has ended stays there for a moment,
+        and whoever came in that moment would wait for the next one to come."""
         self._flushed: set[Hashable] = set()
         """The lines that are being flushed, where each group is of one."""
         self._closing = False
@@ -119,7 +122,8 @@ class GroupCommit(Generic[Item, Answer]):
     def _take(self, item: Item, answer: "asyncio.Future[Answer]") -> None:
         self._waiting.append((item, answer))
         self._lines[self._line(item)] += 1
-        if len(self._runs) < self._at_once:
+        if self._running < self._at_once:
+            self._running += 1
             run = asyncio.create_task(self._run())
             self._runs.add(run)
             run.add_done_callback(self._runs.discard)
@@ -149,28 +153,34 @@ class GroupCommit(Generic[Item, Answer]):
         return group
 
     async def _run(self) -> None:
+        try:
+            while group := self._next_group():
+                await self._flush_group(group)
+        finally:
+            self._running -= 1
+
+    async def _flush_group(self, group: list[tuple[Item, "asyncio.Future[Answer]"]]) -> None:
         loop = asyncio.get_running_loop()
-        while group := self._next_group():
-            lines = {self._line(item) for item, _ in group}
-            self._flushed |= lines
-            started = time.monotonic()
-            try:
-                answers = await loop.run_in_executor(self._threads, self._flush, [item for item, _ in group])
-            except Exception as error:
-                for _, future in group:
-                    if not future.done():
-                        future.set_exception(error)
-                        future.exception()  # seen, even if its client has hung up
-            else:
-                for (item, future), answer in zip(group, answers, strict=True):
-                    if answer is LATER:
-                        assert self._behind is not None
-                        self._behind._take(item, future)
-                    elif not future.done():
-                        future.set_result(answer)
-            self._flushed -= lines
-            for item, _ in group:
-                self._lines[self._line(item)] -= 1
-            self._lines = +self._lines  # forget those that are empty
-            GROUP_SIZE.labels(self._name).observe(len(group))
-            FLUSH_SECONDS.labels(self._name).observe(time.monotonic() - started)
+        lines = {self._line(item) for item, _ in group}
+        self._flushed |= lines
+        started = time.monotonic()
+        try:
+            answers = await loop.run_in_executor(self._threads, self._flush, [item for item, _ in group])
+        except Exception as error:
+            for _, future in group:
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # seen, even if its client has hung up
+        else:
+            for (item, future), answer in zip(group, answers, strict=True):
+                if answer is LATER:
+                    assert self._behind is not None
+                    self._behind._take(item, future)
+                elif not future.done():
+                    future.set_result(answer)
+        self._flushed -= lines
+        for item, _ in group:
+            self._lines[self._line(item)] -= 1
+        self._lines = +self._lines  # forget those that are empty
+        GROUP_SIZE.labels(self._name).observe(len(group))
+        FLUSH_SECONDS.labels(self._name).observe(time.monotonic() - started)

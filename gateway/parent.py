@@ -7,20 +7,18 @@ It serves nothing itself. The socket is bound once and inherited, not bound by e
 import contextlib
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from typing import Final
 
 import structlog
-from prometheus_client import CollectorRegistry, multiprocess
 
 from gateway.children import READY, Child, listeners
-from shared.exposition import Exposition
+from shared.exposition import Exposition, of_all_processes
+from shared.process_figures import VARIABLE, counting_folder
 from shared.settings import Settings
 
 logger = structlog.get_logger(__name__)
@@ -93,14 +91,15 @@ class Parent:
         except OSError as error:
             print(f"ovnpay gateway: can't listen: {error}", file=sys.stderr)
             return 1
-        folder = tempfile.mkdtemp(prefix="ovnpay-metrics-")
-        exposition = Exposition(self._settings.gateway_metrics_port, lambda: _figures_of_all(folder), lambda: None)
-        exposition.start()
-        try:
-            return self._watch(sockets, {**os.environ, "PROMETHEUS_MULTIPROC_DIR": folder})
-        finally:
-            exposition.stop()
-            shutil.rmtree(folder, ignore_errors=True)
+        # Kept by the port: it tells gateways of one machine apart.
+        with counting_folder(self._settings.metrics_folder, f"gateway-{self._settings.gateway_metrics_port}") as folder:
+            port = self._settings.gateway_metrics_port
+            exposition = Exposition(port, lambda: of_all_processes(folder), lambda: None)
+            exposition.start()
+            try:
+                return self._watch(sockets, {**os.environ, VARIABLE: str(folder)})
+            finally:
+                exposition.stop()
 
     def _watch(self, sockets: list[socket.socket], environment: dict[str, str]) -> int:
         while self._exit_code is None:
@@ -179,10 +178,3 @@ class Parent:
         select.select([self._wake_reader, *(one.fileno() for one in lines)], [], [], 0.1 if waiting else 5.0)
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_reader, 512)
-
-
-def _figures_of_all(folder: str) -> CollectorRegistry:
-    """The figures of all children, added up; those of children that have ended stay."""
-    made = CollectorRegistry()
-    multiprocess.MultiProcessCollector(made, path=folder)  # type: ignore[no-untyped-call]
-    return made

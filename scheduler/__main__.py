@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from functools import partial
 
 import structlog
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MAX_INSTANCES, JobEvent
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, Counter
 
 from scheduler.jobs import Jobs
 from scheduler.timetable import TIMETABLE
@@ -31,6 +32,13 @@ logger = structlog.get_logger(__name__)
 
 THREADS = 6
 """Jobs that run at the same time: the tick never waits for one that takes long, as a comparison does."""
+
+RUNS = Counter(
+    "ovnpay_scheduler_runs_total",
+    "Runs of the timetable's jobs: done, failed, or skipped since the one before had not ended.",
+    ["task", "outcome"],
+)
+OUTCOMES = {EVENT_JOB_EXECUTED: "done", EVENT_JOB_ERROR: "failed", EVENT_JOB_MAX_INSTANCES: "skipped"}
 
 STALE_SECONDS = 15.0
 """A tick older than this is reported as unhealthy."""
@@ -53,6 +61,11 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def count_run(event: JobEvent) -> None:
+    """Counts a run of a job."""
+    RUNS.labels(event.job_id, OUTCOMES[event.code]).inc()
+
+
 def run(settings: Settings, stopping: threading.Event) -> None:
     """Runs the timetable until `stopping` is set; ends the jobs under way first."""
     engine = engine_for(settings, "scheduler", pool_size=THREADS + 1)  # one more that only holds a lock
@@ -64,6 +77,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
         executors={"default": ThreadPoolExecutor(THREADS)},
         job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
     )
+    scheduler.add_listener(count_run, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR | EVENT_JOB_MAX_INSTANCES)
     for entry in TIMETABLE:
         scheduler.add_job(
             partial(entry.job, jobs),

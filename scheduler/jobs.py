@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import Counter as Counts
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -11,19 +10,17 @@ import sqlalchemy as sa
 import structlog
 from prometheus_client import Counter, Gauge
 
-from shared import due, retention
+from shared import due, retention, safeguards
 from shared.analytics import fold
 from shared.broker import Doorbell
 from shared.clock import Clock
 from shared.crash_points import crash_point
 from shared.ids import WALLET, show
 from shared.invariants import LAWS, turns
-from shared.models.outgoing import HoldKind
-from shared.models.webhooks import EndpointStatus
 from shared.outgoing import holds
 from shared.paystream.budget import Budget
 from shared.paystream.client import Paystream
-from shared.reconciliation import after_restore, cases, life, runs
+from shared.reconciliation import after_restore, life, runs
 from shared.reconciliation.asking import NotTold, no_pause
 from shared.reconciliation.gate import Gate, gate
 from shared.settings import Settings
@@ -31,30 +28,8 @@ from shared.settings import Settings
 logger = structlog.get_logger(__name__)
 
 RUNG = Counter("ovnpay_due_rung_total", "Due rows that the tick rang the doorbell for.", ["kind"])
-BACKLOG = Gauge("ovnpay_due_backlog", "Rows that are due.", ["kind"])
-BACKLOG_AGE = Gauge("ovnpay_due_oldest_age_seconds", "How long the oldest due row has been due.", ["kind"])
-PAYOUTS = Gauge(
-    "ovnpay_payouts",
-    "Payouts that have not ended, by status; those held, and submissions unresolved, wait for a person.",
-    ["status"],
-)
-ENDPOINTS = Gauge("ovnpay_webhook_endpoints", "Customers' webhooks, by status.", ["status"])
-BREAKS = Gauge("ovnpay_invariant_breaks", "How often an invariant is broken; anything but 0 is a page.", ["invariant"])
-PROVED = Gauge(
-    "ovnpay_invariant_proved_timestamp_seconds", "When an invariant was last proved, in Unix time.", ["invariant"]
-)
-HELD = Gauge(
-    "ovnpay_outgoing_held",
-    "Holds on outgoing money, by kind (frozen by a broken invariant, paused by a person) and scope.",
-    ["kind", "scope"],
-)
 FOLDED = Counter("ovnpay_analytics_folded_total", "Transfers that were folded into the sums of the analytics.")
 BEHIND = Gauge("ovnpay_analytics_wallets_behind", "Wallets whose analytics were not folded to the end in time.")
-CASES = Gauge("ovnpay_reconciliation_open_cases", "Differences that wait for a person, by kind.", ["kind"])
-RECONCILED = Gauge(
-    "ovnpay_reconciliation_last_run_timestamp_seconds", "When a comparison last ended well, in Unix time.", ["mode"]
-)
-RECONCILE_ONLY = Gauge("ovnpay_reconcile_only", "1 while no money may leave, for the database may be an older copy.")
 LAST_TICK = Gauge("ovnpay_scheduler_last_tick_timestamp_seconds", "When the tick last ended well, in Unix time.")
 
 
@@ -96,7 +71,7 @@ class Jobs:
 
     def tick(self) -> None:
         """Rings the bell for every due row, at most 10,000 of a kind; the next tick, a second later, goes on."""
-        for kind in due.OTHERS:
+        for kind in due.OTHERS if safeguards.is_on(safeguards.DUE_TICK) else ():
             self._ring_for(kind, self.again_seconds)
         self.ticked_at = time.monotonic()
         LAST_TICK.set_to_current_time()
@@ -123,43 +98,6 @@ class Jobs:
             if found.looked_at < self.rows_a_claim:
                 break
 
-    def measure(self) -> None:
-        """Sets the gauges that are read from the database."""
-        with self.engine.connect() as connection:
-            for name, (count, age_seconds) in due.backlog(connection).items():
-                BACKLOG.labels(name).set(count)
-                BACKLOG_AGE.labels(name).set(age_seconds)
-            rows = connection.execute(
-                sa.text("""
-                    -- By wallet, as the index goes: a scan of all payouts every few seconds slows everybody.
-                    SELECT open.status, coalesce(sum(found.count), 0)
-                    FROM wallets CROSS JOIN (VALUES ('validated'), ('queued'), ('processing')) AS open (status)
-                    CROSS JOIN LATERAL (
-                        SELECT count(*) FROM payouts
-                        WHERE payouts.wallet_id = wallets.id AND payouts.status = open.status
-                    ) AS found
-                    GROUP BY open.status
-                    UNION ALL SELECT 'held', count(*) FROM payouts WHERE held_reason IS NOT NULL
-                    UNION ALL SELECT 'unresolved', count(*) FROM submissions WHERE status = 'unresolved'
-                """)
-            )
-            counts = {"validated": 0, "queued": 0, "processing": 0} | {row[0]: row[1] for row in rows}
-            for status, count in counts.items():
-                PAYOUTS.labels(status).set(count)
-            found = connection.execute(
-                sa.text("SELECT status, count(*) FROM webhook_endpoints WHERE deleted_at IS NULL GROUP BY status")
-            )
-            statuses = {status.value: 0 for status in EndpointStatus} | {row[0]: row[1] for row in found}
-            for status, count in statuses.items():
-                ENDPOINTS.labels(status).set(count)
-            for standing in turns.standings(connection):
-                BREAKS.labels(standing.name).set(standing.breaks)
-                PROVED.labels(standing.name).set(standing.proved_at.timestamp())
-            held = Counts((row.kind.value, row.scope.name) for row in holds.active(connection))
-            for kind in HoldKind:
-                for scope in ("wallet", "rail", "all"):
-                    HELD.labels(kind.value, scope).set(held[kind.value, scope])
-
     def prove_invariants(self) -> None:
         """Proves each invariant that is due and that no other scheduler is at; a break freezes the money that it is
         about. Not at once after the start: what fell due while nobody worked is first caught up on."""
@@ -179,14 +117,6 @@ class Jobs:
                 wallet = broken.wallet_id and show(WALLET, broken.wallet_id)
                 logger.error("invariant.broken", invariant=law.name, wallet=wallet, what=broken.explanation)
 
-    def measure_reconciliation(self) -> None:
-        """Sets those of the comparisons."""
-        with self.engine.connect() as connection:
-            for kind, count in cases.open_counts(connection).items():
-                CASES.labels(kind).set(count)
-            for mode, ended_at in runs.last_done(connection).items():
-                RECONCILED.labels(mode).set(ended_at.timestamp())
-
     def guard(self) -> None:
         """Sees to it that money may leave: looks whether this is the database that it was; compares the provider's
         record where it may not be."""
@@ -196,7 +126,6 @@ class Jobs:
         modes = runs.modes_of(self.settings)
         if state is Gate.UNSEEN:
             state = life.look(by, modes)
-        RECONCILE_ONLY.set(state is Gate.RECONCILE_ONLY)
         if state is Gate.RECONCILE_ONLY:
             wait = timedelta(seconds=self.settings.paystream_timeout_seconds)
             try:

@@ -21,8 +21,6 @@ TIMETABLE = (
     Entry("guard", Jobs.guard, 1.0),
     Entry("note_alive", Jobs.note_alive, 60.0),
     Entry("reconcile", Jobs.reconcile, 60.0),
-    Entry("measure", Jobs.measure, 5.0),
-    Entry("measure_reconciliation", Jobs.measure_reconciliation, 5.0),
     Entry("fold_analytics", Jobs.fold_analytics, 2.0),
     Entry("prove_invariants", Jobs.prove_invariants, 5.0),
     Entry("forget", Jobs.forget, 600.0),

@@ -1,7 +1,7 @@
 """The database: engines, and waiting until it is there and migrated."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import make_url
 
+from shared.pool import MeasuredPool
 from shared.settings import Settings
 
 logger = structlog.get_logger(__name__)
@@ -44,6 +45,8 @@ def engine_for(settings: Settings, service: str, *, url: str = "", **options: An
         session = {"prepare_threshold": None}
     engine = sa.create_engine(
         address,
+        poolclass=MeasuredPool,
+        pool_logging_name=service,
         hide_parameters=True,  # an error in a log must not carry names and amounts
         pool_timeout=10,
         pool_recycle=1800,
@@ -94,6 +97,22 @@ def _check_if_idle(connection: Any, record: Any, proxy: Any) -> None:
         connection.rollback()
     except psycopg.Error as error:
         raise sa.exc.DisconnectionError from error
+
+
+def at_commit(connection: sa.Connection, work: Callable[[], None]) -> None:
+    """Has `work` done when the connection's transaction is about to be committed, and not if it is rolled back.
+
+    For figures alone: the commit itself may still fail.
+    """
+    waiting = [work]
+
+    def done(_: sa.Connection) -> None:
+        while waiting:
+            waiting.pop()()
+
+    sa.event.listen(connection, "commit", done)
+    sa.event.listen(connection, "rollback", lambda _: waiting.clear())
+    sa.event.listen(connection, "rollback_savepoint", lambda *_: waiting.clear())  # ours enclose all of the work
 
 
 def as_rows(values: Iterable[dict[str, Any]]) -> str:

@@ -1,10 +1,21 @@
 """The operator's port of a process: `/metrics` for Prometheus and `/health` for whoever restarts it."""
 
+import platform
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
+from pathlib import Path
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, disable_created_metrics, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from shared.process_figures import forget_gauges_of_the_dead
+
+# When each series began: a second series for each, that no query of ours asks for.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Exposition:
@@ -14,6 +25,7 @@ class Exposition:
         self, port: int, registry: Callable[[], CollectorRegistry], healthy: Callable[[], str | None], host: str = ""
     ) -> None:
         """`healthy` says what is wrong, or None; `registry` is asked anew for each scrape."""
+        build = generate_latest(of(_Build()))
 
         class Handler(BaseHTTPRequestHandler):
             def version_string(self) -> str:
@@ -21,7 +33,7 @@ class Exposition:
 
             def do_GET(self) -> None:
                 if self.path.partition("?")[0] == "/metrics":
-                    self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry()))
+                    self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry()) + build)
                 elif self.path == "/health":
                     wrong = healthy()
                     self._answer(200 if wrong is None else 503, "text/plain", (wrong or "healthy").encode() + b"\n")
@@ -55,3 +67,30 @@ class Exposition:
         """Stops serving."""
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Build(Collector):
+    """Which version runs: a gauge that is always 1, as the field has it."""
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        text = "Which version of OVN Pay runs, and on which Python; always 1."
+        family = GaugeMetricFamily("ovnpay_build_info", text, labels=["version", "python"])
+        family.add_metric([metadata.version("ovnpay"), platform.python_version()], 1)
+        return [family]
+
+
+def of(*collectors: Collector) -> CollectorRegistry:
+    """A registry of these collectors alone."""
+    made = CollectorRegistry()
+    for collector in collectors:
+        made.register(collector)
+    return made
+
+
+def of_all_processes(folder: Path) -> CollectorRegistry:
+    """The figures of all processes that count in a folder, added up; those of processes that are no more stay, but for
+    what they said of their present."""
+    forget_gauges_of_the_dead(folder)
+    made = CollectorRegistry()
+    MultiProcessCollector(made, path=str(folder))  # type: ignore[no-untyped-call]
+    return made

@@ -35,6 +35,8 @@ PROVIDER_KEYS: Final = {"paystream_test_key": "psk_test_", "paystream_live_key":
 
 def refusals(settings: "Settings") -> Iterator[str]:
     """Why this configuration must not serve in production, one sentence each."""
+    if settings.without:
+        yield "OVNPAY_WITHOUT switches off safeguards for a test, which production refuses; leave it unset"
     for name in SECRETS:
         value = getattr(settings, name)
         if name == "paystream_webhook_secret_previous" and not value:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from shared import crash_points
+from shared import crash_points, safeguards
 from shared.production import refusals
 
 PREFIX = "OVNPAY_"
@@ -112,6 +112,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Threads of each worker process; `ovnpay workers --threads` sets it."""
 
     scheduler_metrics_port: int = 9103
+    exporter_metrics_port: int = 9104
+
+    metrics_folder: str = ""
+    """Where services of several processes keep their counts, so that a pool that is started again counts on; left out:
+    in a temporary folder, and it begins again."""
 
     database_pool_size: int = 10
     """Connections of each gateway process at the most. A worker process has one for each thread and one more, a
@@ -162,6 +167,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where this process is to die, for tests: a name of `shared/crash_points.py`, with `:2` the second time it comes
     there. Production refuses it."""
 
+    without: str = ""
+    """Safeguards that a test has switched off, see `shared/safeguards.py`; not in production."""
+
     log_format: str = "auto"
     """`json`, `console`, or `auto`: console on a terminal."""
 
@@ -196,6 +204,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name, other in (("paystream_test_key", "psk_live_"), ("paystream_live_key", "psk_test_")):
             if getattr(self, name).startswith(other):
                 raise SettingsError(f"{PREFIX}{name.upper()} begins with {other}: it is the other mode's key")
+        try:
+            safeguards.named(self.without)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
         if self.environment == "production":
             for refusal in refusals(self):
                 raise SettingsError(refusal)

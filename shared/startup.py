@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 import structlog
 
-from shared import migrations
+from shared import migrations, safeguards
 from shared.db import check_session, wait_until_ready
 from shared.migrations.grants import SERVICE, changeable
 from shared.production import doubts
@@ -18,6 +18,8 @@ def ready(engine: sa.Engine, settings: Settings) -> None:
     Raises:
         DatabaseNotReady: it was not in time, or its sessions behind a pooler are not as they should be.
     """
+    for safeguard in safeguards.switched_off():
+        logger.error("safeguard.off", safeguard=safeguard, hint="this is a test: unset OVNPAY_WITHOUT")
     wait_until_ready(engine, revision=migrations.HEAD)
     if settings.database_pooler:
         check_session(engine)

@@ -2,13 +2,12 @@
 
 import argparse
 import os
-import shutil
 import sys
-import tempfile
 from contextlib import suppress
 from typing import Final
 
 from shared.broker import QUEUES
+from shared.process_figures import counting_folder
 from shared.settings import SettingsError, load
 
 ALIASES: Final = {
@@ -58,7 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.processes < 1 or (options.threads is not None and options.threads < 1):
         parser.error("processes and threads must be positive")
     try:
-        threads = options.threads or load().workers_threads
+        settings = load()
+        threads = options.threads or settings.workers_threads
         os.environ["OVNPAY_WORKERS_THREADS"] = str(threads)
     except SettingsError as error:
         print(f"ovnpay workers: {error}", file=sys.stderr)
@@ -68,12 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:  # those of before the SIGHUP, which nobody else waits for any more
             pass
-    folder = tempfile.mkdtemp(prefix="ovnpay-metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-    try:
+    with counting_folder(settings.metrics_folder, f"workers-{settings.workers_metrics_port}"):
         return run(list(options.queues), options.processes, threads)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _queues(text: str) -> tuple[str, ...]:

@@ -3,10 +3,11 @@
 import uuid
 
 import structlog
+from prometheus_client import Histogram
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared import broker
-from shared.batches.release import portions, release_due
+from shared.batches.release import Released, portions, release_due
 from shared.crash_points import crash_point
 from shared.errors import Refusal
 from shared.ids import BATCH, show
@@ -14,6 +15,11 @@ from workers.context import Context
 
 logger = structlog.get_logger(__name__)
 
+LAG_SECONDS = Histogram(
+    "ovnpay_batch_release_lag_seconds",
+    "From the time that a batch was scheduled for until its release.",
+    buckets=(0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600),
+)
 
 PAYOUTS_A_TRANSACTION = 10_000
 """A wallet is locked for as long as these take; one batch may have as many."""
@@ -40,7 +46,15 @@ def release_batches(context: Context, batch_ids: list[uuid.UUID]) -> None:
                 logger.warning("batch.not_released", batch=show(BATCH, batch_id), code=outcome.code, **outcome.details)
             else:
                 context.doorbell.ring(broker.SUBMIT_PAYOUTS, outcome.payout_ids)
+                _note_lag(outcome)
         crash_point("release.after_ring")
+
+
+def _note_lag(released: Released) -> None:
+    """Measures how late it was; whoever comes second finds it released, and no payouts to ring for."""
+    batch = released.batch
+    if released.payout_ids and batch.scheduled_for is not None and batch.released_at is not None:
+        LAG_SECONDS.observe(max((batch.released_at - batch.scheduled_for).total_seconds(), 0.0))
 
 
 ACTORS = {broker.RELEASE_BATCHES: release_batches}

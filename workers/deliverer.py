@@ -17,11 +17,11 @@ from prometheus_client import Counter, Histogram
 
 from shared.clock import Clock
 from shared.crash_points import crash_point
-from shared.models.webhooks import Pace
+from shared.models.webhooks import Pace, PausedReason
 from shared.settings import Settings
 from shared.webhooks.attempts import Attempt, claim, hand_back
 from shared.webhooks.lanes import LANES, QUICK_SECONDS
-from shared.webhooks.outcomes import Reply, record
+from shared.webhooks.outcomes import RESULTS, Reply, record
 from shared.webhooks.sender import Sender
 
 logger = structlog.get_logger(__name__)
@@ -34,6 +34,11 @@ LATENCY_SECONDS = Histogram(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
 )
 PAUSED = Counter("ovnpay_webhook_endpoints_paused_total", "Endpoints that we have paused, by why.", ["reason"])
+
+for result in RESULTS:
+    DELIVERIES.labels(result)
+for reason in PausedReason:
+    PAUSED.labels(reason.value)
 
 LEASE_MARGIN_SECONDS = 15.0
 """How much longer than a call may take its delivery is held."""

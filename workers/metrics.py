@@ -3,16 +3,21 @@
 import os
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
-from dramatiq import Broker, MessageProxy
+from dramatiq import Broker, MessageProxy, Worker
 from dramatiq.middleware import Middleware
-from prometheus_client import CollectorRegistry, Counter, Histogram, multiprocess
+from prometheus_client import Counter, Gauge, Histogram
 
-from shared.exposition import Exposition
+from shared.exposition import Exposition, of_all_processes
+from shared.process_figures import VARIABLE
 from shared.settings import load
 
 MESSAGES = Counter("ovnpay_messages_total", "Messages handled by the workers.", ["actor", "outcome"])
+LISTENERS = Gauge(
+    "ovnpay_queue_workers", "Worker processes that listen to a queue.", ["queue"], multiprocess_mode="livesum"
+)
 MESSAGE_SECONDS = Histogram("ovnpay_message_duration_seconds", "How long actors took.", ["actor"])
 
 
@@ -21,6 +26,11 @@ class MessageMetrics(Middleware):
 
     def __init__(self) -> None:
         self._started = threading.local()
+
+    def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
+        """Says which queues this process listens to."""
+        for queue in worker.consumer_whitelist or broker.get_declared_queues():
+            LISTENERS.labels(queue).set(1)
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
         """Starts the watch."""
@@ -38,18 +48,9 @@ class MessageMetrics(Middleware):
         MESSAGE_SECONDS.labels(message.actor_name).observe(time.monotonic() - self._started.at)
         MESSAGES.labels(message.actor_name, "failed" if exception else "done").inc()
 
-    def after_worker_shutdown(self, broker: Broker, worker: Any) -> None:
-        """Tells the exposition that this process's gauges are over; its counters stay."""
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
-
 
 def serve() -> None:
     """The exposition process: started by Dramatiq once every worker process has booted."""
 
-    def registry() -> CollectorRegistry:
-        made = CollectorRegistry()
-        multiprocess.MultiProcessCollector(made)  # type: ignore[no-untyped-call]
-        return made
-
-    Exposition(load().workers_metrics_port, registry, lambda: None).run()
+    folder = Path(os.environ[VARIABLE])
+    Exposition(load().workers_metrics_port, lambda: of_all_processes(folder), lambda: None).run()

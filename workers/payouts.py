@@ -2,7 +2,7 @@
 
 import uuid
 
-from shared import broker
+from shared import broker, safeguards
 from shared.crash_points import crash_point
 from shared.payouts import poll, submit
 from shared.payouts.departures import departing
@@ -29,6 +29,8 @@ def submit_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
         prepared = submit.prepare(connection, leaving, context.clock.now(), reason="submitted")
         mine, others = context.split_off(prepared.submission_ids)
         held = submit.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
+        if not safeguards.is_on(safeguards.WRITE_AHEAD):
+            context.paystream.call_all([one.call() for one in held])  # the same again below, as a repeat
         crash_point("submit.before_commit")
     crash_point("submit.after_commit")
     context.doorbell.ring(broker.SEND_SUBMISSIONS, others)

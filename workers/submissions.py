@@ -10,9 +10,9 @@ from shared import broker
 from shared.crash_points import crash_point
 from shared.ids import SUBMISSION, show
 from shared.outgoing.held import is_held
-from shared.payouts import answers, lookup, submit
+from shared.payouts import answers, figures, lookup, submit
 from shared.payouts.submit import Held
-from shared.paystream.outcomes import Outcome, Unknown
+from shared.paystream.outcomes import Accepted, Outcome, Rejected, Unknown
 from workers.context import Context
 
 logger = structlog.get_logger(__name__)
@@ -88,6 +88,8 @@ def _record(context: Context, one: Held, outcome: Outcome | None) -> None:
             recorded = answers.record(
                 connection, one, outcome, context.clock.now(), poll_after=context.poll_after(one.rail)
             )
+            if isinstance(outcome, Accepted | Rejected):
+                figures.note_first_sent(connection, one.id)
             crash_point("send.before_commit")
     except Exception:
         logger.exception("submission.not_recorded", submission=show(SUBMISSION, one.id))

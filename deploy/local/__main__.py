@@ -16,8 +16,10 @@ environment:
   OVNPAY_REDIS_URL       use this Redis or Valkey; no embedded one is started
   OVNPAY_PAYSTREAM_URL   use this Paystream; no simulated one is started
   OVNPAY_GATEWAY_PORT, PAYSTREAM_SIM_PORT, OVNPAY_POSTGRES_PORT, OVNPAY_VALKEY_PORT,
-  OVNPAY_GATEWAY_METRICS_PORT, OVNPAY_WORKERS_METRICS_PORT, OVNPAY_SCHEDULER_METRICS_PORT
-                         a port to use, 0 for any free one (default: 8080, 8090, 15432, 16379, 9101, 9102, 9103)
+  OVNPAY_GATEWAY_METRICS_PORT, OVNPAY_WORKERS_METRICS_PORT, OVNPAY_SCHEDULER_METRICS_PORT,
+  OVNPAY_EXPORTER_METRICS_PORT
+                         a port to use, 0 for any free one
+                         (default: 8080, 8090, 15432, 16379, 9101, 9102, 9103, 9104)
 Every other OVNPAY_... and PAYSTREAM_SIM_... setting is passed on to the services.
 """
 

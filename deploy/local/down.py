@@ -7,7 +7,7 @@ from deploy.local.home import Home
 from deploy.local.leftovers import recorded_processes, stop_leftovers
 from deploy.local.terminal import Terminal
 
-# Seven processes with ten seconds of patience each: only a parent that hangs takes longer.
+# Eight processes with ten seconds of patience each: only a parent that hangs takes longer.
 _PATIENCE_SECONDS = 80.0
 
 

@@ -64,6 +64,7 @@ def make_plan(home: Home, environ: Mapping[str, str]) -> Plan:
     addresses = {
         "OVNPAY_GATEWAY_HOST": host,
         "OVNPAY_DATABASE_URL": database_url,
+        "OVNPAY_METRICS_FOLDER": _given(environ, "OVNPAY_METRICS_FOLDER") or str(home.path / "metrics"),
         "OVNPAY_MIGRATION_DATABASE_URL": "",  # for the job that migrates alone
         "OVNPAY_REDIS_URL": redis_url,
         "OVNPAY_PAYSTREAM_URL": paystream_url or f"http://127.0.0.1:{numbers['paystream']}",
@@ -76,10 +77,10 @@ def make_plan(home: Home, environ: Mapping[str, str]) -> Plan:
     services.append(_bootstrap(home, as_owner, description, secrets.get("credentials")))
     if not paystream_url:
         services.append(_paystream(home, environment, gateway_url))
-    for name in ("workers", "scheduler"):
+    for name, module in (("exporter", "shared.exporter"), ("workers", "workers"), ("scheduler", "scheduler")):
         health = description["metrics"][name].removesuffix("/metrics") + "/health"
         url = description["metrics"][name]
-        services.append(python_service(name, ["-m", name], environment, url=url, probe=health))
+        services.append(python_service(name, ["-m", module], environment, url=url, probe=health))
     probe = f"{gateway_url}/health"
     services.append(python_service("gateway", ["-m", "gateway"], environment, url=gateway_url, probe=probe))
     return Plan(services, description, notes)
@@ -133,7 +134,7 @@ def _describe(
     home: Home, environment: Mapping[str, str], owner_url: str, gateway_url: str, numbers: Mapping[str, int]
 ) -> dict[str, Any]:
     host = _reachable(environment["OVNPAY_GATEWAY_HOST"])
-    names = ("gateway", "workers", "scheduler")
+    names = ("gateway", "workers", "scheduler", "exporter")
     return {
         "gateway": gateway_url,
         "paystream": environment["OVNPAY_PAYSTREAM_URL"],

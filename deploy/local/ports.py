@@ -19,6 +19,7 @@ PORTS = (
     Port("gateway metrics", "OVNPAY_GATEWAY_METRICS_PORT", 9101),
     Port("workers metrics", "OVNPAY_WORKERS_METRICS_PORT", 9102),
     Port("scheduler metrics", "OVNPAY_SCHEDULER_METRICS_PORT", 9103),
+    Port("exporter metrics", "OVNPAY_EXPORTER_METRICS_PORT", 9104),
     Port("postgres", "OVNPAY_POSTGRES_PORT", 15432),
     Port("valkey", "OVNPAY_VALKEY_PORT", 16379),
 )

@@ -90,6 +90,12 @@ def scheduler(context: typer.Context) -> None:
     _hand_over("scheduler", *context.args)
 
 
+@app.command(context_settings=PASS_ON, rich_help_panel=INSTALLATION)
+def exporter(context: typer.Context) -> None:
+    """Run the exporter: what is in the database and the queues, as metrics."""
+    _hand_over("shared.exporter", *context.args)
+
+
 @app.command(rich_help_panel=INSTALLATION)
 def migrate() -> None:
     """Bring the database's tables to this version of the code."""

@@ -2,12 +2,13 @@
 
 Each time a law is proved of what has changed since its last proof, and of the next portion of all rows. So what happens
 is looked at within minutes, and what has lain for years is looked at again within a day: at 2 million payouts a turn
-takes 100 proofs, eight hours with the default pace. `ovnpay verify` does a whole turn at once.
+takes 100 proofs, eight hours with the default pace. After a turn the next one rests a while, for some laws, as that of
+the accounts, read all of a wallet in one portion. `ovnpay verify` does a whole turn at once.
 """
 
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -19,6 +20,9 @@ from shared.invariants.proving import BREAKS_MOST, Proof, moment, one_moment
 CLAIMED_SECONDS: Final = 1800.0
 """How long a proof may take until another scheduler takes over from one that has died. Two at once do no harm."""
 
+TURN_RESTS: Final = timedelta(hours=1)
+"""How long after the end of a turn the next one begins. What has changed is proved all the same."""
+
 
 class Turn(NamedTuple):
     """How far a law's proofs have come."""
@@ -27,6 +31,7 @@ class Turn(NamedTuple):
     proved_at: datetime | None
     turn_after: str | None
     turn_began_at: datetime | None
+    turned_at: datetime | None
     turn_breaks: int
     turned_breaks: int
 
@@ -41,7 +46,8 @@ def claim(connection: sa.Connection, law: Invariant) -> Turn | None:
             UPDATE invariant_proofs SET attempts = attempts + 1,
                 next_action_at = clock_timestamp() + make_interval(secs => :seconds)
             WHERE name = :name AND coalesce(next_action_at, '-infinity') <= clock_timestamp()
-            RETURNING name, proved_at, turn_after, turn_began_at, turn_breaks, turned_breaks
+            RETURNING name, proved_at, turn_after, turn_began_at, turned_at, turn_breaks,
+                      turned_breaks
         """),
         {"name": law.name, "seconds": CLAIMED_SECONDS},
     ).one_or_none()
@@ -56,11 +62,14 @@ class Proved(NamedTuple):
     seconds: float
     breaks: list[Break]
     after: str | None
-    """Where the next one goes on; None: the turn is over."""
+    """Where the next one goes on; None: from the beginning."""
+    over: bool
+    """Whether a turn came to its end with it."""
 
 
-def prove_next(engine: sa.Engine, law: Invariant, turn: Turn) -> Proved:
-    """Proves a law of what has changed since its last proof, and of the next portion of everything."""
+def prove_next(engine: sa.Engine, law: Invariant, turn: Turn, rests: timedelta = TURN_RESTS) -> Proved:
+    """Proves a law of what has changed since its last proof and, unless its turn rests, of the next portion of
+    everything."""
     began = time.monotonic()
     with one_moment(engine) as connection:
         now = moment(connection)
@@ -69,8 +78,11 @@ def prove_next(engine: sa.Engine, law: Invariant, turn: Turn) -> Proved:
         portions: list[tuple[Sequence[Any], datetime | None]] = []
         if law.when_changed:
             portions += [(keys, since) for keys in law.subject.since(connection, since)]
-        stretch = law.subject.stretch(connection, turn.turn_after, law.subject.at_once, None)
-        portions.append((stretch.keys, None))
+        after, over = turn.turn_after, False
+        if after is not None or turn.turned_at is None or now - turn.turned_at >= rests:
+            stretch = law.subject.stretch(connection, after, law.subject.at_once, None)
+            portions.append((stretch.keys, None))
+            after, over = stretch.after, stretch.after is None
     found: list[Break] = []
     for keys, changed_since in portions:
         if keys:
@@ -78,13 +90,13 @@ def prove_next(engine: sa.Engine, law: Invariant, turn: Turn) -> Proved:
                 found += law.breaks(connection, Portion(keys, moment(connection), changed_since))
     checked = sum(len(keys) for keys, _ in portions)
     distinct = list(dict.fromkeys(found))[:BREAKS_MOST]  # what has just changed may be next in turn as well
-    return Proved(now, checked, time.monotonic() - began, distinct, stretch.after)
+    return Proved(now, checked, time.monotonic() - began, distinct, after, over)
 
 
 def record(connection: sa.Connection, turn: Turn, proved: Proved, *, every_seconds: float) -> None:
     """Writes down what came of it. A break counts until a whole turn has found it no more."""
     breaks = max(turn.turn_breaks, len(proved.breaks))
-    over = proved.after is None
+    over = proved.over
     _write(
         connection,
         turn.name,
@@ -95,7 +107,7 @@ def record(connection: sa.Connection, turn: Turn, proved: Proved, *, every_secon
         {
             "breaks": breaks if over else max(breaks, turn.turned_breaks),
             "turn_after": proved.after,
-            "turn_began_at": None if over else turn.turn_began_at or proved.began,
+            "turn_began_at": None if proved.after is None else turn.turn_began_at or proved.began,
             "turned_at": proved.began if over else None,
             "turn_breaks": 0 if over else breaks,
             "turned_breaks": breaks if over else turn.turned_breaks,

@@ -20,6 +20,7 @@ from shared.models.ledger import TransferKind
 from shared.models.organizations import DuplicateLoads
 from shared.models.payouts import PayoutStatus, Rail
 from shared.payouts.edges import LIMIT_CENTS
+from shared.payouts.figures import note_accepted
 from shared.payouts.rows import PayoutRow, public
 from shared.payouts.submit import prepare
 from shared.payouts.transition import Move, transition
@@ -324,6 +325,7 @@ def write(connection: sa.Connection, rows: Sequence[PayoutRow], now: datetime, d
         [customer_events.Event(row.wallet_id, "payout.created", row.id, row.sequence, public(row)) for row in rows],
         now,
     )
+    note_accepted(connection, len(rows))
 
 
 def _send_on(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime) -> list[PayoutRow]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 import structlog
 
-from shared import ledger
+from shared import ledger, safeguards
 from shared.ids import DRIVER, PAYOUT, show
 from shared.models.payouts import PayoutStatus
 from shared.payouts.holding import hold
@@ -196,7 +196,8 @@ def _judge(report: Report, known: _Known) -> tuple[Verdict, tuple[PayoutStatus, 
         return (Verdict.IGNORED if report.state in ("failed", "canceled") else Verdict.MISMATCH), ()
     if (S(known.status), report.state) in CONTRADICTIONS:
         return Verdict.MISMATCH, ()
-    path = () if known.held else PATHS.get((S(known.status), report.state), ())
+    status = S(known.status) if safeguards.is_on(safeguards.TRANSITION_GUARD) else S.PROCESSING
+    path = () if known.held else PATHS.get((status, report.state), ())
     return (Verdict.APPLIED if path else Verdict.IGNORED), path
 
 

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from shared import customer_events, ledger
+from shared import customer_events, ledger, safeguards
 from shared.db import as_rows
 from shared.models.ledger import TransferKind
 from shared.models.payouts import PayoutStatus
 from shared.payouts.edges import EDGES, Effect
+from shared.payouts.figures import note_steps
 from shared.payouts.rows import COLUMNS, PayoutRow, public
 from shared.payouts.tally import stepped
 
@@ -46,14 +47,17 @@ class Moved(NamedTuple):
     """Those that were not in the source status any more: somebody else was first, nothing was overwritten."""
 
 
+_FROM_SOURCE = "payouts.status = :source" if safeguards.is_on(safeguards.TRANSITION_GUARD) else "true"
+"""The guard: whoever comes second finds nothing to change."""
+
 _TRANSITION = sa.text(f"""
     WITH move AS (
         SELECT * FROM json_to_recordset(CAST(:moves AS json))
                AS move (payout_id uuid, reason text, next_action_at timestamptz, submission_id uuid,
                         failure_code text, failure_message text)
     ), held AS (
-        SELECT payouts.id, payouts.reserved FROM payouts JOIN move ON move.payout_id = payouts.id
-        WHERE payouts.status = :source ORDER BY payouts.id FOR UPDATE OF payouts
+        SELECT payouts.id, payouts.reserved, payouts.updated_at FROM payouts JOIN move ON move.payout_id = payouts.id
+        WHERE {_FROM_SOURCE} ORDER BY payouts.id FOR UPDATE OF payouts
     ), changed AS (
         UPDATE payouts SET
             status = :target, sequence = payouts.sequence + 1, updated_at = :now, next_action_at = move.next_action_at,
@@ -64,14 +68,15 @@ _TRANSITION = sa.text(f"""
             completed_at = CASE WHEN :target = 'completed' THEN :now ELSE payouts.completed_at END,
             canceled_at = CASE WHEN :target = 'canceled' THEN :now ELSE payouts.canceled_at END
         FROM move JOIN held ON held.id = move.payout_id, drivers
-        WHERE payouts.id = move.payout_id AND payouts.status = :source AND drivers.id = payouts.driver_id
-        RETURNING payouts.*, drivers.name AS driver_name, move.reason, held.reserved AS was_reserved
+        WHERE payouts.id = move.payout_id AND {_FROM_SOURCE} AND drivers.id = payouts.driver_id
+        RETURNING payouts.*, drivers.name AS driver_name, move.reason, held.reserved AS was_reserved,
+                  CAST(extract(epoch FROM :now - held.updated_at) AS float8) AS stage_seconds
     ), written AS (
         INSERT INTO payout_transitions (payout_id, sequence, from_status, to_status, attempt, reason, failure_code,
                                         created_at)
         SELECT id, sequence, :source, :target, attempt, reason, failure_code, :now FROM changed
     )
-    SELECT {COLUMNS}, was_reserved FROM changed ORDER BY id
+    SELECT {COLUMNS}, was_reserved, stage_seconds FROM changed ORDER BY id
 """)
 
 
@@ -101,7 +106,7 @@ def transition(
             "now": now,
         },
     ).all()
-    pairs = [(PayoutRow._make(row[:-1]), bool(row[-1])) for row in found]
+    pairs = [(PayoutRow._make(row[:-2]), bool(row.was_reserved)) for row in found]
     rows = [row for row, _ in pairs]
     if effect.event is not None:
         customer_events.write(
@@ -111,6 +116,7 @@ def transition(
         )
     ledger.post(connection, entries(pairs, effect), now)
     stepped(connection, rows, source, target, now)
+    note_steps(connection, source, target, [(row.rail, row.stage_seconds) for row in found])
     taken = {row.id for row in rows}
     return Moved(rows, [move.payout_id for move in moves if move.payout_id not in taken])
 

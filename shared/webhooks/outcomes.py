@@ -7,7 +7,7 @@ import random
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 import structlog
@@ -26,11 +26,14 @@ from shared.webhooks.schedule import FAILING, delay_seconds, rest_seconds
 logger = structlog.get_logger(__name__)
 
 
+RESULTS: Final = ("delivered", "refused", "gone", "timeout", "unreachable", "blocked")
+
+
 class Reply(NamedTuple):
     """How a call ended. Of the answer itself nothing is kept but its status."""
 
     result: str
-    """`delivered`, `refused` (another status), `gone` (410), `timeout`, `unreachable` or `blocked`."""
+    """One of `RESULTS`: `refused` is another status than a success, `gone` is 410."""
     http_status: int | None
     error: str | None
     """Why it is no success, in our words."""

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ ANY_FREE_PORT = {
         "OVNPAY_GATEWAY_METRICS",
         "OVNPAY_WORKERS_METRICS",
         "OVNPAY_SCHEDULER_METRICS",
+        "OVNPAY_EXPORTER_METRICS",
     )
 }
 # Tests ask as fast as they can; the one of the rate limit sets its own.
@@ -54,9 +55,11 @@ class Stack:
 
 
 @contextmanager
-def running_stack(home: Path, *, keep: bool = False, **settings: str) -> Iterator[Stack]:
-    """`ovnpay up` in `home`, with `settings` in its environment and nothing else of ours; with `keep` the servers' data
-    is there for the next one.
+def running_stack(
+    home: Path, *, command: Sequence[str] = ("-m", "deploy.local", "up"), keep: bool = False, **settings: str
+) -> Iterator[Stack]:
+    """`ovnpay up` in `home`, or another `command` for Python, with `settings` in its environment and nothing else of
+    ours; with `keep` the servers' data is there for the next one.
 
     Raises AssertionError if it doesn't become ready, doesn't stop at Ctrl-C, or leaves a process behind.
     """
@@ -66,7 +69,7 @@ def running_stack(home: Path, *, keep: bool = False, **settings: str) -> Iterato
     stack = Stack(home)
     with (home / "up.out").open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.local", "up"],
+            [sys.executable, *command],
             cwd=project,
             env=environment,
             stdin=subprocess.DEVNULL,

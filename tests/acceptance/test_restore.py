@@ -158,7 +158,7 @@ def _held(stack: Stack) -> int:
 
 
 def _gauge(stack: Stack, name: str) -> float:
-    with urllib.request.urlopen(stack["metrics"]["scheduler"]) as answer:
+    with urllib.request.urlopen(stack["metrics"]["exporter"]) as answer:
         return float(re.findall(rf"(?m)^{name} (.*)$", answer.read().decode())[0])
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.benchmarks import statements
 from tests.benchmarks.system import System
 
-RATE = 100
+RATE = 200
 """Looks a second."""
 SHOWN = 40
 _PYTHON = ("gateway", "workers", "scheduler", "paystream")

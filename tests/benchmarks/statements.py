@@ -25,9 +25,10 @@ class Statement(NamedTuple):
 
     def minus(self, other: "Statement | None") -> "Statement":
         """What has come since."""
-        return (
-            self if other is None else Statement(self.text, *(a - b for a, b in zip(self[1:], other[1:], strict=True)))
-        )
+        if other is None:
+            return self
+        calls, rows, wal_bytes = self.calls - other.calls, self.rows - other.rows, self.wal_bytes - other.wal_bytes
+        return Statement(self.text, calls, rows, self.milliseconds - other.milliseconds, wal_bytes)
 
 
 def so_far(database: "psycopg.Connection[Any]") -> dict[str, Statement]:

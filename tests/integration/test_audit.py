@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.payout_intake import PayoutIntake, PayoutRequest
-from shared import audit
+from shared import audit, idempotency
 from shared.audit import Actor, Entry, EntryRow, Filters
 from shared.batches.release import release_due
 from shared.errors import Refusal
@@ -71,11 +71,15 @@ def test_an_intake_says_who_asked_for_what_with_one_statement(world: World, inta
     assert sum("INSERT INTO audit_entries" in statement for statement in statements) == 1
     of_bulk, of_single = log(world, Filters(action=Action.PAYOUT_CREATE))
     payout_id = data(answers[0])["id"]
-    assert (of_single.object_id, of_single.after) == (payout_id, {"amount": 4_500})
+    # Nor does it keep a key as the customer has written it: only what tells it from others
+    assert (of_single.object_id, of_single.after) == (payout_id, {"amount": 4_500, **idempotency.audited(single.key)})
     assert (of_single.key_id, of_single.request_id) == (single.actor.key_id, single.actor.request_id)
     assert (of_single.address, of_single.mode, of_single.actor_kind) == ("192.0.2.7", "sandbox", "key")
     ids = [row["id"] for row in data(answers[1])["results"]]
-    assert (of_bulk.object_id, of_bulk.after) == (None, {"amount": 3_000, "count": 3, "ids": ids})
+    assert (of_bulk.object_id, of_bulk.after) == (
+        None,
+        {"amount": 3_000, "count": 3, "ids": ids, **idempotency.audited(bulk.key)},
+    )
     # And each of several is found by its own id, as one alone is
     assert [row.id for row in log(world, Filters(object_id=ids[2]))] == [of_bulk.id]
     assert [row.id for row in log(world, Filters(object_id=payout_id))] == [of_single.id]

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -42,11 +43,11 @@ def taken(world: World, law: Invariant) -> Turn | None:
         return turns.claim(connection, law)
 
 
-def proved(world: World, law: Invariant) -> turns.Proved:
+def proved(world: World, law: Invariant, rests: timedelta = timedelta(0)) -> turns.Proved:
     """One proof in turn, recorded and due again at once."""
     turn = taken(world, law)
     assert turn is not None
-    done = turns.prove_next(world.engine, law, turn)
+    done = turns.prove_next(world.engine, law, turn, rests)
     with world.engine.begin() as connection:
         turns.record(connection, turn, done, every_seconds=0.0)
     return done
@@ -89,10 +90,12 @@ def test_a_break_is_found_at_once_and_counts_until_a_turn_is_clean(afresh: None,
     world.execute("UPDATE payouts SET sequence = sequence - 1 WHERE id = :id", id=payout_id)
     assert proved(world, small).breaks == []
     assert breaks(world) == 1
-    # A whole turn that finds nothing says that it is over
-    while proved(world, small).after is not None:
+    # A whole turn that finds nothing says that it is over; before it the next one has rested
+    while not proved(world, small).over:
         pass
-    while proved(world, small).after is not None:
+    resting = proved(world, small, turns.TURN_RESTS)
+    assert (resting.checked, resting.over, breaks(world)) == (4, False, 1)
+    while not proved(world, small).over:
         pass
     assert breaks(world) == 0
 

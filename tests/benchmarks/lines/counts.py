@@ -143,15 +143,18 @@ def _notices(bench: Bench, system: System) -> None:
         storm(url, sent[0], connections)
         until_applied(1)
 
-    with system.asleep("scheduler", "paystream"):
-        with ExitStack() as sleeping:
+    with system.asleep("scheduler", "paystream"), ExitStack() as sleeping:
 
-            def warm() -> None:
-                first()
-                sleeping.enter_context(system.asleep("workers"))
+        def warm() -> None:
+            first()
+            sleeping.enter_context(system.asleep("workers"))
 
-            stored = _counted(system, warm, lambda: storm(url, sent[1], connections))
-        applied = _counted(system, lambda: None, lambda: until_applied(2))
+        def wake() -> None:
+            sleeping.close()
+            until_applied(2)
+
+        stored = _counted(system, warm, lambda: storm(url, sent[1], connections))
+        applied = _counted(system, lambda: None, wake)
     for what, counted in (("stored", stored), ("applied", applied)):
         bench.add(f"{count} webhooks at once, {what}: round trips each", counted.trips / count, "", note=_said(counted))
         bench.add("the same: WAL each", counted.written_bytes / count, "B", note=_all_wal(counted, count))
@@ -191,7 +194,7 @@ def _monitored(url: str, client: redis.Redis, seen: Counter[str]) -> Iterator[No
     watching = threading.Event()
 
     def watch() -> None:
-        with redis.Redis.from_url(url).monitor() as monitor:
+        with redis.Redis.from_url(url).monitor() as monitor:  # type: ignore[no-untyped-call]
             watching.set()
             for one in monitor.listen():
                 command = one["command"]

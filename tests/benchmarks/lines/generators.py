@@ -13,8 +13,9 @@ MARGIN = 3.0
 def measure(bench: Bench) -> None:
     """The goal is the same for both: to outrun the system three times."""
     system = bench.system()
+    aim = single(system)
     with system.asleep(*(set(SERVICES) - {"gateway"})):
-        ours = fire(single(system), CONNECTIONS, bench.size(5, 2))
+        ours = fire(aim, CONNECTIONS, bench.size(5, 2))
     wrong = f", {ours.refused} refused" if ours.refused else ""
     bench.tell(f"the system meanwhile: {ours.a_second:,.0f} single POSTs/s{wrong}")
     for bundled in (False, True) if WRK else (True,):

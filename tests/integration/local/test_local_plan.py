@@ -32,7 +32,7 @@ def planned(home: Home, **environ: str) -> dict[str, Service]:
 
 def test_all_are_planned_in_an_order_whose_reverse_stops_them_well(home: Home) -> None:
     assert list(planned(home)) == [
-        "postgres", "valkey", "bootstrap", "paystream", "workers", "scheduler", "gateway"
+        "postgres", "valkey", "bootstrap", "paystream", "exporter", "workers", "scheduler", "gateway"
     ]  # fmt: skip
 
 
@@ -48,7 +48,7 @@ def test_nothing_embedded_is_planned_where_a_server_is_given(home: Home, tmp_pat
         },
     )
 
-    assert [service.name for service in plan.services] == ["bootstrap", "workers", "scheduler", "gateway"]
+    assert [service.name for service in plan.services] == ["bootstrap", "exporter", "workers", "scheduler", "gateway"]
     assert plan.description["database_url"] == "postgresql://elsewhere/pay"
     assert plan.description["redis_url"] == "redis://elsewhere:6379/0"
     assert plan.services[-1].environment["OVNPAY_PAYSTREAM_URL"] == "https://paystream.example"

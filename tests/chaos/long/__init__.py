@@ -1,0 +1,1 @@
+"""What takes minutes: `make chaos-controls` runs it, `make test` does not."""

@@ -1,0 +1,39 @@
+"""A short run of chaos, and one that has to fail; `make chaos`, `chaos-many` and `chaos-controls` run long."""
+
+from pathlib import Path
+
+import pytest
+
+from shared import safeguards
+from tests.chaos import report
+from tests.chaos.plan import WORKERS, Fault, Habit, Kind, Plan, make_plan
+from tests.chaos.run import run
+from tests.told import tell
+
+SEED, SECONDS = 4, 15
+
+
+@pytest.mark.timeout(240)
+def test_nobody_is_lost_or_paid_twice_in_a_short_chaos(tmp_path: Path) -> None:
+    # Given the whole system twice, under load, and a plan that breaks everything
+    plan = make_plan(SEED, SECONDS)
+    # When it was carried out, and everything is whole again
+    result = run(plan, tmp_path, tell=lambda text: None)
+    tell("chaos, short", *plan.table(), *report.summary([result]))
+    # Then all work ends, and clients, database, ledger and Paystream say the same
+    assert result.verdict.breaks == []
+    assert result.verdict.paid > 50
+
+
+@pytest.mark.timeout(240)
+def test_a_provider_that_is_called_before_anything_is_written_down_pays_twice(tmp_path: Path) -> None:
+    """The negative control that takes least: the others run in `make chaos-controls`."""
+    # Given workers that call Paystream before they have committed what they ask, and a Paystream that takes a second
+    habits = (Habit("slow:1.0", 1.0, "payments"), Habit("slow:1.0", 1.0, "batches"))
+    # When workers lose their connections to Postgres while calls are in the air
+    times = (1.5, 2.2, 2.9, 3.6)
+    resets = tuple(Fault(at, Kind.RESET, f"{workers}>postgres") for at in times for workers in WORKERS)
+    plan = Plan(1, 4, resets, habits)
+    result = run(plan, tmp_path, tell=lambda text: None, without=safeguards.WRITE_AHEAD, within_seconds=13)
+    # Then somebody was paid twice, and it is found
+    assert result.verdict.doubled

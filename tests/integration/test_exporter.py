@@ -1,0 +1,144 @@
+"""The exporter says what is in the database and in Redis; what it can't read is missing, and it says so."""
+
+import uuid
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+import redis
+import sqlalchemy as sa
+from prometheus_client import REGISTRY
+
+from shared.broker import SUBMIT_PAYOUTS, Doorbell, redis_client
+from shared.db import engine_for
+from shared.exporter import reading
+from shared.exporter.reading import Exporter
+from shared.models.payouts import PayoutStatus, Rail
+from shared.payouts.transition import Move, transition
+from shared.settings import Settings
+from tests.acceptance.asking import until
+from tests.integration.conftest import World
+
+Figures = dict[tuple[str, ...], float]
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator["redis.Redis"]:
+    """A client of the session's Valkey."""
+    client = redis_client(settings, timeout_seconds=1.0)
+    yield client
+    client.close()
+
+
+def figures(engine: sa.Engine, client: "redis.Redis") -> Figures:
+    """A new reading: name and labels' values to figure."""
+    samples = [sample for metric in Exporter(engine, client).collect() for sample in metric.samples]
+    return {(sample.name, *sample.labels.values()): sample.value for sample in samples}
+
+
+def test_what_waits_is_counted_and_how_long(world: World, engine: sa.Engine, client: "redis.Redis") -> None:
+    before = figures(engine, client)
+    # Given a payout that has waited in `queued` for an hour, a submission of which nobody knows what became of it,
+    # and a batch half a minute past its time
+    [queued] = world.queued()
+    world.execute("UPDATE payouts SET updated_at = updated_at - interval '1 hour' WHERE id = :id", id=queued)
+    [_], held = world.held()
+    world.execute(
+        "UPDATE submissions SET status = 'unknown', created_at = now() - interval '2 hours' WHERE id = :id", id=held.id
+    )
+    batch, _ = world.batch(1_000)
+    world.execute(
+        "UPDATE batches SET scheduled_for = now() - interval '30 s', next_action_at = now() WHERE id = :id", id=batch.id
+    )
+    # When they are read, then each is there, and as old as it is
+    after = figures(engine, client)
+    assert after["ovnpay_payouts", "queued"] == before["ovnpay_payouts", "queued"] + 1
+    assert after["ovnpay_payouts_oldest_age_seconds", "queued", "standard"] >= 3_600
+    assert after["ovnpay_submissions", "unknown"] == before["ovnpay_submissions", "unknown"] + 1
+    assert after["ovnpay_submissions_oldest_age_seconds", "unknown"] >= 7_200
+    assert after["ovnpay_batches_overdue",] == before["ovnpay_batches_overdue",] + 1
+    assert after["ovnpay_batches_overdue_age_seconds",] >= 30
+    assert after["ovnpay_ledger_imbalance_cents",] == 0
+    assert {name[1]: up for name, up in after.items() if name[0] == "ovnpay_exporter_collector_up"} == dict.fromkeys(
+        [*reading.ON_DATABASE, *reading.ON_REDIS], 1.0
+    )
+    # and once the wallet is paused, it waits for a person and is not late
+    values = {"id": uuid.uuid4(), "wallet": world.wallet_id}
+    world.execute(
+        "INSERT INTO outgoing_holds (id, kind, wallet_id, reason, placed_by, since) "
+        "VALUES (:id, 'paused', :wallet, 'a test', 'test', now())",
+        **values,
+    )
+    paused = figures(engine, client)
+    assert paused["ovnpay_outgoing_held", "paused", "wallet"] == after["ovnpay_outgoing_held", "paused", "wallet"] + 1
+    assert paused["ovnpay_payouts_oldest_age_seconds", "queued", "standard"] < 3_600
+    world.execute("UPDATE outgoing_holds SET lifted_at = now() WHERE id = :id", id=values["id"])
+    world.execute("UPDATE batches SET status = 'canceled', next_action_at = NULL WHERE id = :id", id=batch.id)
+
+
+def test_the_oldest_instant_payout_is_found_among_many_others(
+    world: World, engine: sa.Engine, client: "redis.Redis"
+) -> None:
+    # Given more standard payouts at the provider than are looked at, and an instant one among them for an hour
+    world.held(count=150)
+    [instant] = world.accepted(rail=Rail.INSTANT)
+    world.execute(
+        "UPDATE payouts SET updated_at = now() - interval '1 hour', next_action_at = now() + interval '1 hour' "
+        "WHERE id = :id",
+        id=instant,
+    )
+    # Then it is the oldest of its rail
+    assert figures(engine, client)["ovnpay_payouts_oldest_age_seconds", "processing", "instant"] >= 3_600
+    assert figures(engine, client)["ovnpay_payouts_oldest_age_seconds", "processing", "standard"] > 0
+
+
+def test_messages_that_nobody_hears_are_counted(settings: Settings, engine: sa.Engine, client: "redis.Redis") -> None:
+    depth = ("ovnpay_queue_depth", "payouts")
+    before = figures(engine, client)[depth]
+    bell = Doorbell(settings)
+    bell.ring(SUBMIT_PAYOUTS, [uuid.uuid4()])
+    bell.close()
+    until(lambda: figures(engine, client)[depth] == before + 1, "the message is counted")
+
+
+def test_without_its_servers_it_says_that_it_can_not_read(settings: Settings) -> None:
+    # Given a database and a Redis that are not there
+    away = engine_for(settings, "tests", url="postgresql://nobody@127.0.0.1:9/none")
+    nobody = redis_client(msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:9/0"), timeout_seconds=1.0)
+    # When it is asked, then it says so of every collector, and no figure is there that would look like a good one
+    found = figures(away, nobody)
+    assert {name[0] for name in found} == {"ovnpay_exporter_collector_up"}
+    assert set(found.values()) == {0.0}
+    assert len(found) == len(reading.ON_DATABASE) + len(reading.ON_REDIS)
+
+
+def test_a_reading_is_given_again_for_some_seconds(world: World, engine: sa.Engine, client: "redis.Redis") -> None:
+    exporter = Exporter(engine, client)
+    first = exporter.collect()
+    world.queued()
+    assert exporter.collect() is first
+
+
+def test_steps_count_once_they_are_committed(world: World) -> None:
+    labels = {"from_status": "queued", "to_status": "canceled"}
+
+    def counted() -> float:
+        return REGISTRY.get_sample_value("ovnpay_payout_transitions_total", labels) or 0.0
+
+    def cancel(connection: sa.Connection) -> None:
+        moves = [Move(payout_id, "test") for payout_id in payout_ids]
+        transition(connection, moves, PayoutStatus.QUEUED, PayoutStatus.CANCELED, world.clock.now())
+
+    payout_ids, before = world.queued(3), counted()
+    # When the transaction is rolled back, or the part of it, then nothing has happened
+    with world.engine.connect() as connection:
+        cancel(connection)
+        connection.rollback()
+        with connection.begin(), connection.begin_nested() as part:
+            cancel(connection)
+            part.rollback()
+    assert counted() == before
+    # When it is committed, then each payout counts
+    with world.engine.begin() as connection:
+        cancel(connection)
+    assert counted() == before + 3
