@@ -1,6 +1,7 @@
 """Sessions: a user signs in and gets a token; it ends when idle, after a day, or by sign-out."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -82,6 +83,11 @@ def find(connection: sa.Connection, token_hash: bytes, now: datetime) -> Account
             sa.text("UPDATE sessions SET last_seen_at = :now WHERE id = :id"), {"id": row[-2], "now": now}
         )
     return Account._make(row[:-2])
+
+
+def find_any(connection: sa.Connection, hashes: Sequence[bytes], now: datetime) -> Account | None:
+    """The same for a token's hashes under each pepper that is accepted."""
+    return next((found for one in hashes if (found := find(connection, one, now)) is not None), None)
 
 
 def end(connection: sa.Connection, token_hash: bytes, now: datetime) -> None:

@@ -101,6 +101,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     key_pepper: str = ""
     """The secret under which API keys are hashed."""
 
+    key_pepper_previous: str = ""
+    """Another that is accepted while a rotation is under way: what was made under it works, and keys that are used are
+    hashed anew under `key_pepper`. See `deploy/runbooks/rotate-keys.md`."""
+
     gateway_host: str = "127.0.0.1"
     gateway_port: int = 8080
     gateway_processes: int = 1
@@ -174,6 +178,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`json`, `console`, or `auto`: console on a terminal."""
 
     log_level: str = "info"
+
+    @property
+    def peppers(self) -> tuple[str, ...]:
+        """The pepper that is made use of, and the one that is accepted too."""
+        return (self.key_pepper, self.key_pepper_previous) if self.key_pepper_previous else (self.key_pepper,)
 
     @property
     def loopback_allowed(self) -> bool:

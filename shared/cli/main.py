@@ -331,6 +331,22 @@ def keys_revoke(key_id: Annotated[str, typer.Argument(help="As in `key_…`.")])
     revoke(key_id)
 
 
+@keys.command("pepper")
+def keys_pepper(
+    seal: Annotated[
+        bool, typer.Option("--seal", help="Seal customers' webhook secrets anew, under OVNPAY_KEY_PEPPER.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+) -> None:
+    """While the pepper is rotated: what still depends on OVNPAY_KEY_PEPPER_PREVIOUS. Exit 1 while something does.
+
+    A key is hashed anew when it is used; deploy/runbooks/rotate-keys.md has the steps.
+    """
+    from shared.cli.api_keys import pepper
+
+    pepper(seal=seal, as_json=json)
+
+
 @wallets.callback(invoke_without_command=True)
 def wallet(
     context: typer.Context,

@@ -40,7 +40,7 @@ TABLES: Final = {
     "analytics_failures": Grant(FORGOTTEN),
     "analytics_folds": Grant(FORGOTTEN),
     "analytics_totals": Grant(FORGOTTEN),
-    "api_keys": Grant(KEPT, frozenset({"key_hash", "previous_key_hash"})),
+    "api_keys": Grant(KEPT, frozenset({"key_hash", "key_pepper", "previous_key_hash"})),
     "audit_entries": Grant(APPENDED),
     "batches": Grant(KEPT),
     "customer_events": Grant(APPENDED, masked=frozenset({"data"})),

@@ -1,11 +1,12 @@
 """Retention: how far each rule has come, and that the personal data in old events can be masked, which alone of an
-event can change.
+event can change. And which pepper an API key is hashed under.
 
 Revision ID: 0011
 """
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0011"
 down_revision = "0010"
@@ -14,7 +15,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Adds the table; replaces one trigger, which stops writers for a moment. Processes of before change no event."""
+    """Adds a table and a column; replaces one trigger, which stops writers for a moment."""
     moment = sa.DateTime(timezone=True)
     op.create_table(
         "retention_marks",
@@ -24,6 +25,7 @@ def upgrade() -> None:
         sa.Column("forgotten_at", moment, nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_retention_marks")),
     )
+    op.add_column("api_keys", sa.Column("key_pepper", postgresql.BYTEA(), nullable=True))
     op.execute("""
         CREATE FUNCTION refuse_all_but_masking() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
