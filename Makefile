@@ -26,7 +26,7 @@ EXAMPLES ?= 500
 
 .DEFAULT_GOAL := help
 .PHONY: help up down status test model bench rolling outages pooler chaos chaos-many chaos-controls lint types audit alerts \
-	dashboards format lock clean
+	dashboards image-check manifests format lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r a b; do printf '%-14s %s\n' "$$a" "$$b"; done
@@ -85,6 +85,12 @@ alerts: $(DEV) ## check the Prometheus rules and run their tests (ARGS=--strict)
 dashboards: $(DEV) ## ask every panel of the dashboards, of the running system under load
 	@$(BIN)/python .ci/dashboards $(ARGS)
 
+image-check: $(DEV) ## carry out the image's build steps without Docker (ARGS=--twice: is it the same to the byte?)
+	@$(BIN)/python .ci/image-check $(ARGS)
+
+manifests: $(DEV) ## check Dockerfile, docker-compose.yml and the Kubernetes overlays (ARGS=--strict)
+	@$(BIN)/python .ci/manifests $(ARGS)
+
 format: $(DEV) ## format the code, and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -106,9 +112,9 @@ $(RUNTIME): requirements.lock pyproject.toml
 	@$(PIP_INSTALL) --no-build-isolation --no-deps -e .
 	@echo '$(CURDIR)' > $@
 
-$(DEV): requirements-dev.lock $(RUNTIME)
+$(DEV): requirements-dev.lock requirements-tracing.lock $(RUNTIME)
 	@echo 'Installing the pinned development tools'
-	@$(PIP_INSTALL) -r requirements-dev.lock
+	@$(PIP_INSTALL) -r requirements-tracing.lock -r requirements-dev.lock
 	@touch $@
 
 $(BENCH): requirements-bench.lock $(DEV)

@@ -7,7 +7,7 @@ import sys
 import msgspec
 
 from gateway.children import Child
-from shared import log
+from shared import log, tracing
 from shared.settings import Settings, SettingsError, load
 
 _EPILOG = """\
@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         from gateway.parent import Parent
 
         return Parent(settings).run()
+    tracing.start("gateway")
     from gateway.serving import run  # the application, which the parent of several processes never loads
 
     return run(settings, options.child)

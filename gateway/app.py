@@ -19,6 +19,7 @@ from shared import startup
 from shared.broker import Doorbell
 from shared.clock import Clock, SystemClock
 from shared.db import engine_for
+from shared.presence import GATEWAY, Beat
 from shared.settings import Settings
 
 INTAKE_CONNECTIONS = 2 + PATIENT_LANES
@@ -65,7 +66,9 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
             payout_intake=PayoutIntake(settings, intake_engine, doorbell, used),
             webhook_intake=WebhookIntake(settings, intake_engine, doorbell, used),
         )
+        beat = Beat(settings, lambda: (GATEWAY,))
         yield
+        await asyncio.to_thread(beat.stop)
         await made.payout_intake.close()
         await made.webhook_intake.close()
         await made.rate_limits.close()

@@ -15,7 +15,7 @@ from gateway.envelope import ApiError, error_body, refusal_body, response
 from gateway.group_commit import Closing, Overloaded
 from gateway.routes import ACCESS, ELSEWHERE, PROMISES
 from gateway.state import ACCOUNT, CREDENTIAL, REQUEST_ID, SCENARIO, SERVICES, SESSION_TOKEN, TAKEN
-from shared import sessions
+from shared import sessions, tracing
 from shared.errors import Refusal
 from shared.keys import Credential, hashed, well_formed_session
 from shared.models.organizations import Mode, Role
@@ -48,7 +48,10 @@ async def figures(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Gives the request its id and counts it."""
     request[REQUEST_ID] = _request_id(request)
     started = time.monotonic()
-    answer = await handler(request)
+    if tracing.is_on():
+        answer = await _traced(request, handler)
+    else:
+        answer = await handler(request)
     answer.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
     taken = request.get(TAKEN) or request.app[SERVICES].rate_limits.untouched()
     answer.headers.update(taken.headers())
@@ -60,6 +63,21 @@ async def figures(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.get(SCENARIO) is not Scenario.SLOW_RESPONSE:  # slow because somebody asked for it
         SECONDS.labels(method, route).observe(time.monotonic() - started)
     return answer
+
+
+async def _traced(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answers within a span, which goes on with the client's trace if he sent one."""
+    method = request.method if request.method in METHODS else "other"
+    route = _route(request) or "unknown"
+    facts = {"http.request.method": method, "http.route": route, "ovnpay.request_id": request[REQUEST_ID]}
+    parents = [request.headers.get(tracing.HEADER)]
+    with tracing.span(f"{method} {route}", tracing.Kind.SERVER, parents, **facts) as span:
+        answer = await handler(request)
+        if span is not None:
+            span.set_attribute("http.response.status_code", answer.status)
+            if answer.status >= 500:
+                tracing.failed(span, str(answer.status))
+        return answer
 
 
 @web.middleware

@@ -125,7 +125,7 @@ class Error(msgspec.Struct):
 @cache
 def document() -> dict[str, Any]:
     """The whole document."""
-    routes = [route for route in ROUTES if route.path.startswith(API) or route.path == "/health"]
+    routes = [route for route in ROUTES if route.path.startswith(API) or route.path.startswith("/health")]
     operations = [operation_of(route.handler) for route in routes]
     shapes: list[Any] = [Meta, Error, BulkPayout, RegisterDriver]
     shapes += [one.answer for one in operations]

@@ -94,7 +94,8 @@ class Parent:
         # Kept by the port: it tells gateways of one machine apart.
         with counting_folder(self._settings.metrics_folder, f"gateway-{self._settings.gateway_metrics_port}") as folder:
             port = self._settings.gateway_metrics_port
-            exposition = Exposition(port, lambda: of_all_processes(folder), lambda: None)
+            host = self._settings.metrics_host
+            exposition = Exposition(port, lambda: of_all_processes(folder), lambda: None, host=host)
             exposition.start()
             try:
                 return self._watch(sockets, {**os.environ, VARIABLE: str(folder)})

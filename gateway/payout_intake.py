@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from gateway.envelope import refusal_body, success_body
 from gateway.group_commit import LATER, GroupCommit, Later
-from shared import audit, broker, idempotency, ledger
+from shared import audit, broker, idempotency, ledger, log, tracing
 from shared.audit import Actor
 from shared.broker import Doorbell
 from shared.clock import Clock
@@ -54,6 +54,8 @@ class PayoutRequest(NamedTuple):
     shape: Callable[[Sequence[Outcome]], dict[str, Any]]
     """What the endpoint shows of the orders' outcomes; may raise one of them as the answer to the whole request."""
     actor: Actor
+    traceparent: str | None = None
+    """Of the trace that the request is part of, where there is one."""
 
 
 def only(show: Callable[[PayoutRow], dict[str, Any]]) -> Callable[[Sequence[Outcome]], dict[str, Any]]:
@@ -94,16 +96,22 @@ class PayoutIntake:
             weigh=lambda request: len(request.orders),
             line=lambda request: request.wallet_id,
         )
-        patient = lane("payouts_of_held_wallets", self.flush, at_once=PATIENT_LANES)
-        self._group_commit = lane("payouts", partial(self.flush, skip_held=True), behind=patient)
+        patient = lane("payouts_of_held_wallets", self._traced, at_once=PATIENT_LANES)
+        self._group_commit = lane("payouts", partial(self._traced, skip_held=True), behind=patient)
 
     async def submit(self, request: PayoutRequest) -> Answer:
         """Waits for the request's answer; raises as `GroupCommit.submit` does."""
-        return await self._group_commit.submit(request)
+        return await self._group_commit.submit(request._replace(traceparent=tracing.traceparent()))
 
     async def close(self) -> None:
         """Answers everybody who waits, then stops."""
         await self._group_commit.close()
+
+    def _traced(self, requests: Sequence[PayoutRequest], *, skip_held: bool = False) -> list[Answered]:
+        """Flushes within a span of the requests' traces, in which the doorbells are rung too."""
+        parents = [request.traceparent for request in requests]
+        with tracing.span("payouts.accept", parents=parents, requests=len(requests)):
+            return self.flush(requests, skip_held=skip_held)
 
     def flush(self, requests: Sequence[PayoutRequest], *, skip_held: bool = False) -> list[Answered]:
         """Answers a group in one transaction; with `skip_held`, those whose wallet somebody else holds later.
@@ -133,6 +141,7 @@ class PayoutIntake:
         crash_point("accept.after_commit")
         self._ring(accepted)
         crash_point("accept.after_ring")
+        _tell(requests, accepted)
         return answers
 
     def _half(self, requests: Sequence[PayoutRequest]) -> list[Answered]:
@@ -225,6 +234,22 @@ class PayoutIntake:
         instant = [row.submission_id for row in accepted if row.rail == Rail.INSTANT and row.submission_id]
         self._doorbell.ring(broker.SEND_INSTANT_SUBMISSIONS, instant)
         self._doorbell.ring(broker.QUEUE_PAYOUTS, [row.id for row in accepted if row.rail != Rail.INSTANT])
+
+
+def _tell(requests: Sequence[PayoutRequest], accepted: Sequence[PayoutRow]) -> None:
+    """One line for all: which request made which payouts."""
+    if not accepted:
+        return
+    made = {row.id for row in accepted}
+    ids = [(request.request_id, order.id) for request in requests for order in request.orders if order.id in made]
+    shown: dict[str, list[str]] = {}
+    for request_id, payout_id in ids[: log.IDS_MOST]:
+        shown.setdefault(request_id, []).append(show(PAYOUT, payout_id))
+    if len(shown) == 1:
+        [(request_id, payouts)] = shown.items()
+        logger.info("payouts.accepted", request_id=request_id, payouts=payouts, count=len(accepted))
+    else:
+        logger.info("payouts.accepted", requests=shown, count=len(accepted))
 
 
 def _entries(done: Iterable[tuple[PayoutRequest, Sequence[Outcome]]]) -> Iterator[audit.Entry]:

@@ -45,6 +45,8 @@ class Route(NamedTuple):
 
 ROUTES: Final = (
     Route("GET", "/health", health.health, None),
+    Route("GET", "/health/live", health.live, None),
+    Route("GET", "/health/ready", health.ready, None),
     Route("GET", "/openapi.json", documents.openapi, None),
     Route("GET", "/docs", documents.page, None),
     Route("GET", "/docs/{file}", documents.asset, None),

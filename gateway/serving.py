@@ -62,7 +62,9 @@ async def _serve(settings: Settings, child: Child | None) -> None:
     with ExitStack() as stack:
         if child is None:
             sockets = listeners(settings.gateway_host, settings.gateway_port)
-            exposition = Exposition(settings.gateway_metrics_port, lambda: REGISTRY, lambda: None)
+            exposition = Exposition(
+                settings.gateway_metrics_port, lambda: REGISTRY, lambda: None, host=settings.metrics_host
+            )
             exposition.start()
             stack.callback(exposition.stop)
         else:

@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.exc import OperationalError
 
 from gateway.group_commit import GroupCommit
-from shared import broker, provider_events
+from shared import broker, log, provider_events
 from shared.broker import Doorbell
 from shared.clock import Clock
 from shared.crash_points import crash_point
 from shared.provider_events import Notice, Receipt, Stored
 from shared.settings import Settings
+
+logger = structlog.get_logger(__name__)
 
 
 class WebhookIntake:
@@ -52,6 +55,8 @@ class WebhookIntake:
         crash_point("webhook.after_commit")
         self._doorbell.ring(broker.APPLY_PROVIDER_EVENTS, stored.waiting)
         crash_point("webhook.after_ring")
+        told = [{"event_id": one.event_key[:64], "payment": one.payment_id} for one in notices[: log.IDS_MOST]]
+        logger.info("provider_webhooks.stored", events=told, count=len(notices), waiting=len(stored.waiting))
         return stored.receipts
 
     def _transaction(self, notices: Sequence[Notice]) -> Stored:

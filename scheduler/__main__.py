@@ -25,6 +25,7 @@ from shared.broker import Doorbell
 from shared.clock import SystemClock
 from shared.db import engine_for
 from shared.exposition import Exposition
+from shared.presence import SCHEDULER, Beat
 from shared.reconciliation import life
 from shared.settings import Settings, SettingsError, load
 
@@ -93,12 +94,14 @@ def run(settings: Settings, stopping: threading.Event) -> None:
         age_seconds = time.monotonic() - jobs.ticked_at
         return f"the last tick ended {age_seconds:.0f} s ago" if age_seconds > STALE_SECONDS else None
 
-    exposition = Exposition(settings.scheduler_metrics_port, lambda: REGISTRY, wrong)
+    exposition = Exposition(settings.scheduler_metrics_port, lambda: REGISTRY, wrong, host=settings.metrics_host)
     exposition.start()
+    beat = Beat(settings, lambda: () if wrong() else (SCHEDULER,))
     logger.info("scheduler.started", jobs=[entry.name for entry in TIMETABLE])
     stopping.wait()
     logger.info("scheduler.stopping")
     jobs.ending.set()
+    beat.stop()
     scheduler.shutdown(wait=True)
     exposition.stop()
     jobs.doorbell.close()

@@ -22,7 +22,7 @@ from dramatiq.middleware import CurrentMessage, Middleware, ShutdownNotification
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from shared import dead_letters
+from shared import dead_letters, tracing
 from shared.settings import Settings
 
 logger = structlog.get_logger(__name__)
@@ -199,7 +199,7 @@ class Doorbell:
         self._copies = settings.doorbell_copies
         self._rest_seconds = rest_seconds
         self._rest_until = 0.0
-        self._queue: queue.Queue[tuple[Bell, Sequence[uuid.UUID]] | None] = queue.Queue(queue_size)
+        self._queue: queue.Queue[tuple[Bell, Sequence[uuid.UUID], str | None] | None] = queue.Queue(queue_size)
         self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
         self._thread.start()
         self.dropped = 0
@@ -209,7 +209,7 @@ class Doorbell:
         if not ids:
             return
         try:
-            self._queue.put_nowait((bell, ids))
+            self._queue.put_nowait((bell, ids, tracing.traceparent()))
         except queue.Full:
             self.dropped += len(ids)
 
@@ -233,24 +233,28 @@ class Doorbell:
         while not closing:
             item = self._queue.get()
             rings: dict[Bell, list[uuid.UUID]] = {}
+            traces: dict[Bell, list[str]] = {}
             while True:
                 if item is None:
                     closing = True
                 else:
-                    rings.setdefault(item[0], []).extend(item[1])
+                    bell, ids, trace = item
+                    rings.setdefault(bell, []).extend(ids)
+                    if trace is not None:
+                        traces.setdefault(bell, []).append(trace)
                 try:
                     item = self._queue.get_nowait()
                 except queue.Empty:
                     break
             for bell, ids in rings.items():
-                self._send(bell, ids)
+                self._send(bell, ids, traces.get(bell, ()))
 
-    def _send(self, bell: Bell, ids: list[uuid.UUID]) -> None:
+    def _send(self, bell: Bell, ids: list[uuid.UUID], traces: Sequence[str]) -> None:
         if time.monotonic() < self._rest_until:
             self.dropped += len(ids)
             return
         try:
-            for message in messages(bell, ids):
+            for message in messages(bell, ids, traces):
                 for _ in range(self._copies):
                     self._broker.enqueue(message)
         except Exception as error:  # whatever it is, this thread goes on: the tick rings again
@@ -259,8 +263,10 @@ class Doorbell:
             logger.warning("doorbell.unheard", actor=bell.actor, ids=len(ids), error=repr(error))
 
 
-def messages(bell: Bell, ids: Iterable[uuid.UUID]) -> list[dramatiq.Message[Any]]:
-    """The messages that say "these ids have work": at most `ids_a_message` of the bell in each."""
+def messages(bell: Bell, ids: Iterable[uuid.UUID], traces: Sequence[str] = ()) -> list[dramatiq.Message[Any]]:
+    """The messages that say "these ids have work": at most `ids_a_message` of the bell in each. Where somebody traces,
+    an option says in which traces this was rung."""
+    options = {tracing.OPTION: list(dict.fromkeys(traces))[: tracing.LINKS_MOST]} if traces else {}
     texts = [value.hex for value in dict.fromkeys(ids)]
     return [
         dramatiq.Message(
@@ -268,7 +274,7 @@ def messages(bell: Bell, ids: Iterable[uuid.UUID]) -> list[dramatiq.Message[Any]
             actor_name=bell.actor,
             args=(texts[start : start + bell.ids_a_message],),
             kwargs={},
-            options={},
+            options=options,
         )
         for start in range(0, len(texts), bell.ids_a_message)
     ]

@@ -1,4 +1,4 @@
-"""The operator's port of a process: `/metrics` for Prometheus and `/health` for whoever restarts it."""
+"""The operator's port of a process: `/metrics` for Prometheus, `/health` and `/health/live` for whoever restarts it."""
 
 import platform
 import threading
@@ -34,11 +34,13 @@ class Exposition:
             def do_GET(self) -> None:
                 if self.path.partition("?")[0] == "/metrics":
                     self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry()) + build)
-                elif self.path == "/health":
+                elif self.path == "/health/live":  # that this thread answers; what it needs may be away
+                    self._answer(200, "text/plain", b"live\n")
+                elif self.path in ("/health", "/health/ready"):
                     wrong = healthy()
                     self._answer(200 if wrong is None else 503, "text/plain", (wrong or "healthy").encode() + b"\n")
                 else:
-                    self._answer(404, "text/plain", b"/metrics or /health\n")
+                    self._answer(404, "text/plain", b"/metrics, /health, /health/live or /health/ready\n")
 
             def _answer(self, status: int, content_type: str, body: bytes) -> None:
                 self.send_response(status)

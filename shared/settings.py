@@ -110,6 +110,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     gateway_processes: int = 1
     """Processes that serve on one socket; `ovnpay gateway --processes` sets it."""
 
+    metrics_host: str = "127.0.0.1"
+    """Where every service listens for `/metrics` and `/health`, each on its port below; in a container `0.0.0.0`."""
+
     gateway_metrics_port: int = 9101
     workers_metrics_port: int = 9102
     workers_threads: int = 6

@@ -4,6 +4,7 @@ import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 
 import dramatiq
 import structlog
@@ -12,14 +13,42 @@ from dramatiq.errors import ConnectionError as BrokerConnectionError
 from dramatiq.middleware import Middleware
 from redis.exceptions import RedisError
 
-from shared import log, startup
+from shared import log, startup, tracing
 from shared.broker import Bell, DoorbellBroker, broker_for
 from shared.crash_points import crash_point
+from shared.presence import Beat, hears
 from shared.reconciliation import life
 from shared.settings import Settings, load
 from workers.context import Context, current, open_context
 
 logger = structlog.get_logger(__name__)
+
+
+class MessageIds(Middleware):
+    """Binds a message's id and actor to every line that is logged while it is worked on."""
+
+    def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
+        """Begins."""
+        structlog.contextvars.bind_contextvars(message_id=message.message_id, actor=message.actor_name)
+
+    def after_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy, **outcome: Any) -> None:
+        """Ends."""
+        structlog.contextvars.unbind_contextvars("message_id", "actor")
+
+
+class Hearing(Middleware):
+    """Says which queues this process hears, from its first look at them to its last."""
+
+    _beat: Beat | None = None
+
+    def after_worker_boot(self, broker: dramatiq.Broker, worker: Any) -> None:
+        """Begins."""
+        self._beat = Beat(current().settings, lambda: [hears(queue) for queue in tuple(worker.consumers)])
+
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: Any) -> None:
+        """Ends."""
+        if self._beat is not None:
+            self._beat.stop()
 
 
 class Ending(Middleware):
@@ -51,10 +80,12 @@ class Ending(Middleware):
 def setup(settings: Settings | None = None) -> DoorbellBroker:
     """Prepares this process: called by Dramatiq in each child. Waits for the database."""
     from workers.metrics import MessageMetrics
+    from workers.tracing import MessageSpans
 
     settings = settings or load()
     log.configure(settings, "workers")
-    broker = broker_for(settings, MessageMetrics(), Ending())
+    tracing.start("workers")
+    broker = broker_for(settings, MessageSpans(), MessageIds(), MessageMetrics(), Hearing(), Ending())
     context = open_context(settings)
     startup.ready(context.engine, settings)
     life.begin(context.engine)

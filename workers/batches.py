@@ -45,6 +45,7 @@ def release_batches(context: Context, batch_ids: list[uuid.UUID]) -> None:
             if isinstance(outcome, Refusal):
                 logger.warning("batch.not_released", batch=show(BATCH, batch_id), code=outcome.code, **outcome.details)
             else:
+                logger.info("batch.released", batch=show(BATCH, batch_id), count=len(outcome.payout_ids))
                 context.doorbell.ring(broker.SUBMIT_PAYOUTS, outcome.payout_ids)
                 _note_lag(outcome)
         crash_point("release.after_ring")

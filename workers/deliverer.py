@@ -15,8 +15,10 @@ import sqlalchemy as sa
 import structlog
 from prometheus_client import Counter, Histogram
 
+from shared import log
 from shared.clock import Clock
 from shared.crash_points import crash_point
+from shared.ids import EVENT, WEBHOOK, show
 from shared.models.webhooks import Pace, PausedReason
 from shared.settings import Settings
 from shared.webhooks.attempts import Attempt, claim, hand_back
@@ -110,6 +112,16 @@ class Deliverer:
     def _step(self, woken: set[uuid.UUID], done: Sequence[tuple[Attempt, Reply]]) -> None:
         """Records what has ended, and claims for those endpoints and for the woken ones."""
         now = self._clock.now()
+        if done:
+            told = [
+                {
+                    "event": show(EVENT, attempt.event_id),
+                    "webhook": show(WEBHOOK, attempt.endpoint_id),
+                    "result": reply.result,
+                }
+                for attempt, reply in done[: log.IDS_MOST]
+            ]
+            logger.info("webhooks.called", calls=told, count=len(done))
         for attempt, reply in done:
             self._leave_lane(attempt)
             self._under_way.pop(attempt.held_as, None)

@@ -1,14 +1,21 @@
 """Actors for payouts: queue, submit, poll."""
 
 import uuid
+from collections.abc import Sequence
 
-from shared import broker, safeguards
+import structlog
+
+from shared import broker, log, safeguards
 from shared.crash_points import crash_point
+from shared.ids import PAYOUT, SUBMISSION, show
 from shared.payouts import poll, submit
 from shared.payouts.departures import departing
 from shared.payouts.queue import queue
+from shared.payouts.rows import PayoutRow
 from workers.context import Context
 from workers.submissions import claimed_again, send_held
+
+logger = structlog.get_logger(__name__)
 
 
 def queue_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
@@ -18,6 +25,9 @@ def queue_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
         crash_point("queue.before_commit")
     crash_point("queue.after_commit")
     context.doorbell.ring(broker.SUBMIT_PAYOUTS, [row.id for row in done.queued.rows])
+    for step, rows in (("payouts.queued", done.queued.rows), ("payouts.canceled", done.canceled.rows)):
+        if rows:
+            logger.info(step, payouts=log.shown(PAYOUT, (row.id for row in rows)), count=len(rows))
 
 
 def submit_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
@@ -34,7 +44,18 @@ def submit_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
         crash_point("submit.before_commit")
     crash_point("submit.after_commit")
     context.doorbell.ring(broker.SEND_SUBMISSIONS, others)
+    if prepared.rows:
+        logger.info("payouts.submitted", submissions=_by_submission(prepared.rows), count=len(prepared.rows))
     send_held(context, held or claimed_again(context, mine))
+
+
+def _by_submission(rows: Sequence[PayoutRow]) -> dict[str, list[str]]:
+    """Which payouts travel in which submission, as a line shows it."""
+    shown: dict[str, list[str]] = {}
+    for row in rows[: log.IDS_MOST]:
+        if row.submission_id is not None:
+            shown.setdefault(show(SUBMISSION, row.submission_id), []).append(show(PAYOUT, row.id))
+    return shown
 
 
 def poll_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:

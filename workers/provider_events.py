@@ -3,12 +3,16 @@
 import uuid
 from collections import Counter as Counts
 
+import structlog
 from prometheus_client import Counter, Histogram
 
-from shared import broker, provider_events
+from shared import broker, log, provider_events
 from shared.crash_points import crash_point
+from shared.ids import PAYOUT, show
 from shared.payouts.settle import Verdict
 from workers.context import Context
+
+logger = structlog.get_logger(__name__)
 
 UNPLACED = "unplaced"
 """The result of an orphan that is given up."""
@@ -39,6 +43,12 @@ def apply_provider_events(context: Context, event_ids: list[uuid.UUID]) -> None:
     counts.update({Verdict.ORPHAN.value: -len(given_up), UNPLACED: len(given_up)})
     for result, count in counts.items():
         EVENTS.labels(result).inc(count)
+    if handled:
+        told = [
+            {"event": one.event_id.hex, "payout": one.payout_id and show(PAYOUT, one.payout_id), "result": one.verdict}
+            for one in handled[: log.IDS_MOST]
+        ]
+        logger.info("provider_events.applied", events=told, count=len(handled))
     for one in handled:
         if one.due is None:
             AGE_SECONDS.observe((now - one.received_at).total_seconds())

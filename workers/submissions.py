@@ -6,9 +6,9 @@ from functools import partial
 
 import structlog
 
-from shared import broker
+from shared import broker, log
 from shared.crash_points import crash_point
-from shared.ids import SUBMISSION, show
+from shared.ids import PAYOUT, SUBMISSION, show
 from shared.outgoing.held import is_held
 from shared.payouts import answers, figures, lookup, submit
 from shared.payouts.submit import Held
@@ -95,6 +95,10 @@ def _record(context: Context, one: Held, outcome: Outcome | None) -> None:
         logger.exception("submission.not_recorded", submission=show(SUBMISSION, one.id))
         return
     crash_point("send.after_commit")
+    if recorded.payments:
+        payments = {show(PAYOUT, payout_id): payment[:64] for payout_id, payment in recorded.payments[: log.IDS_MOST]}
+        name = show(SUBMISSION, one.id)
+        logger.info("submission.accepted", submission=name, payments=payments, count=len(recorded.payments))
     context.doorbell.ring(broker.SEND_SUBMISSIONS, recorded.submissions)
     context.doorbell.ring(broker.APPLY_PROVIDER_EVENTS, recorded.events)
 

@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m deploy.simulator",
         description="Paystream, the payment provider, simulated over HTTP from its published API.",
         epilog=f"Every option can be given as an environment variable too: --webhook-url as "
-        f"{ENV_PREFIX}WEBHOOK_URL. The command line wins.",
+        f"{ENV_PREFIX}WEBHOOK_URL, or as a file that {ENV_PREFIX}WEBHOOK_URL_FILE names. The command line wins.",
     )
     add = parser.add_argument
     add("--host", help="address to listen on (default %(default)s)")
@@ -118,6 +118,11 @@ def read_options(arguments: Sequence[str] | None = None, environ: Mapping[str, s
     parser.set_defaults(**{name: Options.__dataclass_fields__[name].default for name in names})
     for name in names:
         text = environ.get(ENV_PREFIX + name.upper())
+        if not text and (path := environ.get(f"{ENV_PREFIX}{name.upper()}_FILE")):
+            try:
+                text = Path(path).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError):
+                parser.error(f"{ENV_PREFIX}{name.upper()}_FILE names a file that can't be read")
         if not text:
             continue
         if name == "control":

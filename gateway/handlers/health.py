@@ -1,6 +1,12 @@
-"""Health: whether this gateway can serve, for load balancers and people."""
+"""Health: whether this gateway lives, and whether it can serve, for load balancers, orchestrators and people.
+
+`/health/live` fails when only a restart helps, so it asks nobody else: a database that is away must not have every
+gateway restarted. `/health/ready` fails while this gateway should get no requests. `/health` is for people.
+"""
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import sqlalchemy as sa
 from aiohttp import web
@@ -10,6 +16,7 @@ from gateway.envelope import ApiError
 from gateway.handlers.common import success
 from gateway.operation import operation
 from gateway.state import SERVICES
+from shared import migrations
 from shared.clock import rfc3339
 from shared.reconciliation.gate import reconcile_only
 
@@ -24,14 +31,40 @@ async def health(request: web.Request) -> web.Response:
     With `outgoing: reconcile-only` no payment leaves, and requests for payments are refused: our record is being
     compared with Paystream's.
     """
-    services = request.app[SERVICES]
+    stopped = await _asked(request, reconcile_only)
+    return _healthy(request, **({"outgoing": "reconcile-only"} if stopped else {}))
+
+
+@operation(answer=shapes.Health, query=None)
+async def live(request: web.Request) -> web.Response:
+    """Says that the gateway lives: 200 as long as it answers at all, whatever it needs may be away."""
+    return _healthy(request)
+
+
+@operation(answer=shapes.Health, query=None)
+async def ready(request: web.Request) -> web.Response:
+    """Says whether requests should come here: 200 while the database answers and is migrated, 503 otherwise.
+
+    A database that is already further than this gateway is good: while a release is rolled out, old gateways serve on.
+    """
+    revision = await _asked(request, migrations.found)
+    if not migrations.serves(revision):
+        message = f"The database is at revision {revision}, this gateway wants {migrations.HEAD}: run `ovnpay migrate`"
+        raise ApiError(503, "SERVICE_UNAVAILABLE", message, headers={"Retry-After": "1"})
+    return _healthy(request)
+
+
+async def _asked(request: web.Request, question: Callable[[sa.Connection], Any]) -> Any:
+    """The database's answer, if it comes soon; on the connection that is kept apart for keys and signs of life."""
     try:
         async with asyncio.timeout(DATABASE_SECONDS_MAX):
-            stopped = await services.read_key(reconcile_only)
+            return await request.app[SERVICES].read_key(question)
     except (TimeoutError, sa.exc.SQLAlchemyError):
         raise ApiError(
             503, "SERVICE_UNAVAILABLE", "The database does not answer", headers={"Retry-After": "1"}
         ) from None
-    now = rfc3339(services.clock.now())
-    outgoing = {"outgoing": "reconcile-only"} if stopped else {}
-    return success(request, {"status": "healthy", "version": VERSION, "timestamp": now, **outgoing})
+
+
+def _healthy(request: web.Request, **more: str) -> web.Response:
+    now = rfc3339(request.app[SERVICES].clock.now())
+    return success(request, {"status": "healthy", "version": VERSION, "timestamp": now, **more})

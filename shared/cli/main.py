@@ -270,6 +270,20 @@ def payouts_resolve(
     resolve(payout_id, outcome, reason, as_email)
 
 
+@app.command(rich_help_panel=INSTALLATION)
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Check the whole installation, and say in plain words what is wrong and how to mend it. Exit 1 if something fails.
+
+    It looks at the settings, the database (role, rights, migrations, clock), Redis, who hears the queues, the scheduler
+    and Paystream, of which it asks its balance once with each key. It changes nothing.
+    """
+    from shared.cli.doctor import doctor
+
+    doctor(as_json=json)
+
+
 @users.command("create")
 def users_create(
     email: Annotated[str, typer.Argument(help="What the user signs in with.")],

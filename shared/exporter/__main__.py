@@ -52,7 +52,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     engine = engine_for(settings, "exporter", pool_size=1)
     redis = redis_client(settings, timeout_seconds=1.0)
     registry = of(Exporter(engine, redis))
-    exposition = Exposition(settings.exporter_metrics_port, lambda: registry, lambda: None)
+    exposition = Exposition(settings.exporter_metrics_port, lambda: registry, lambda: None, host=settings.metrics_host)
     exposition.start()
     logger.info("exporter.started", port=exposition.port)
     stopping.wait()

@@ -39,6 +39,18 @@ def current(connection: sa.Connection) -> str | None:
     return None if found is None else str(found)
 
 
+def found(connection: sa.Connection) -> str | None:
+    """The revision that a database says it is at, in one question; raises where it was never migrated."""
+    revision: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return revision
+
+
+def serves(revision: str | None) -> bool:
+    """Whether this code can work with a database at `revision`: at ours, or at a later one, for migrations are safe
+    while older processes run."""
+    return revision is not None and revision >= HEAD
+
+
 def upgrade(engine: sa.Engine, revision: str = HEAD) -> list[str]:
     """Brings the database to `revision`, and the roles to what `grants` says: each revision in its own transaction,
     so that none holds the locks of another. Returns the revisions applied, in order.

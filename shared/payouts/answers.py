@@ -40,6 +40,8 @@ class Recorded(NamedTuple):
     """New submissions, made where the provider refused a whole batch."""
     events: list[uuid.UUID]
     """Webhooks that had come before the answer and can be applied now."""
+    payments: Sequence[tuple[uuid.UUID, str]] = ()
+    """The payouts that the provider took on, each with the id that it gave to the payment."""
 
 
 def record(
@@ -197,7 +199,7 @@ def _accepted(
             "matched": as_rows({"payout_id": one, "payment_id": payment.id} for one, payment in matched.items()),
         },
     )
-    return Recorded([], [row.id for row in early])
+    return Recorded([], [row.id for row in early], [(one, payment.id) for one, payment in matched.items()])
 
 
 def _match(

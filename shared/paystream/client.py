@@ -15,9 +15,10 @@ import aiohttp
 import msgspec
 from prometheus_client import Counter, Histogram
 
+from shared import tracing
 from shared.models.organizations import Mode
 from shared.paystream.budget import Budget, Limit
-from shared.paystream.outcomes import Outcome, Throttled, Unknown, Withheld, judge
+from shared.paystream.outcomes import Accepted, Outcome, Throttled, Unknown, Withheld, judge
 from shared.paystream.wire import Call
 from shared.settings import Settings
 
@@ -121,7 +122,11 @@ class Paystream:
                 return Unknown("not sent: its turn came after its lease")
             if call.clear is not None and started > call.clear_until and not await asyncio.to_thread(call.clear):
                 return Withheld()
-            outcome = await self._send(call)
+            # The context of whoever asked is here too: what is scheduled from a thread takes it along.
+            with tracing.span(endpoint, tracing.Kind.CLIENT, mode=call.mode, key=call.idempotency_key or "") as span:
+                outcome = await self._send(call)
+                if not isinstance(outcome, Accepted):
+                    tracing.failed(span, type(outcome).__name__)
             CALL_SECONDS.labels(endpoint).observe(time.monotonic() - started)
         CALLS.labels(endpoint, type(outcome).__name__.lower()).inc()
         return outcome
@@ -134,6 +139,8 @@ class Paystream:
             data = msgspec.json.encode(call.body)
         if call.idempotency_key is not None:
             headers["Idempotency-Key"] = call.idempotency_key
+        if parent := tracing.traceparent():
+            headers[tracing.HEADER] = parent
         try:
             async with self._session.request(
                 call.method,

@@ -43,9 +43,10 @@ EDGES: Final = {
 """Every step that a payout may take, by the design and not by the code."""
 
 
-def install(connection: "psycopg.Connection[Any]") -> None:
+def install(database_url: str) -> None:
     """Begins the journal, as the owner of the tables."""
-    connection.execute(_TRIGGERS)
+    with psycopg.connect(database_url) as connection:
+        connection.execute(_TRIGGERS)
 
 
 class Owners:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import psycopg
-
 from deploy.local.server import free_port
 from tests.acceptance.customer import Customer
 from tests.acceptance.stack import Stack, running_stack
@@ -62,8 +60,8 @@ async def _run(plan: Plan, home: Path, tell: Tell, without: str, within_seconds:
     async with AsyncExitStack() as opened:
         tell("starting the system")
         links, stack = await opened.enter_async_context(_system(home, without))
-        with psycopg.connect(stack["database_url"]) as connection:
-            journal.install(connection)
+        # In a thread: it may wait for a service's lock, and the service for its link, which runs in this one.
+        await asyncio.to_thread(journal.install, stack["database_url"])
         customer = Customer(stack["gateway"], stack["sandbox_key"])
         driver_ids, spendable_cents = await asyncio.to_thread(_prepared, customer)
         through = [f"http://127.0.0.1:{links[f'client>gateway-{number}'].port}" for number in (1, 2)]

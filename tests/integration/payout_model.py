@@ -101,6 +101,12 @@ class Model:
         batch.released, batch.refused = True, False
         return True
 
+    def may_be(self, batch_id: uuid.UUID) -> set[str]:
+        """Its status; with a payout returned it depends on whether that was before its end or after it."""
+        status = self.batch_status(batch_id)
+        returned = any(self.payouts[one].status == "returned" for one in self.batches[batch_id].payouts)
+        return {"completed", "failed"} if returned and status in ("completed", "failed") else {status}
+
     def batch_status(self, batch_id: uuid.UUID) -> str:
         batch = self.batches[batch_id]
         statuses = {self.payouts[one].status for one in batch.payouts}

@@ -74,6 +74,21 @@ def test_services_wait_for_the_migration_and_say_what_is_missing(empty: sa.Engin
         wait_until_ready(empty, revision="9999", timeout_seconds=0.1)
 
 
+def test_an_old_process_may_start_after_the_migration(empty: sa.Engine) -> None:
+    """While a release is rolled out, a process of the old one that is restarted must not wait for ever."""
+    # Given a database that a later release has migrated
+    migrations.upgrade(empty)
+    with empty.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9000'"))
+        found = migrations.found(connection)
+    # When a process of this release starts, then it serves
+    wait_until_ready(empty, revision=migrations.HEAD, timeout_seconds=5)
+    assert migrations.serves(found)
+    # And one of a later release than the database's does not
+    assert not migrations.serves("0001")
+    assert not migrations.serves(None)
+
+
 def test_every_table_is_explained() -> None:
     """The models are a data dictionary: each says what its rows are."""
     for mapper in Base.registry.mappers:

@@ -37,6 +37,8 @@ BASE = (
     "broker",
     "dead_letters",
     "exposition",
+    "presence",
+    "tracing",
     "migrations",
 )
 

@@ -29,6 +29,15 @@ def test_environment_and_command_line() -> None:
     assert (options.rtp_seconds, options.webhook_url) == (2.0, None)
 
 
+def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:
+    """As Docker mounts it; one that is not there is refused, and not quietly the default."""
+    (tmp_path / "key").write_text("psk_test_from_a_file\n")
+    environ = {"PAYSTREAM_SIM_TEST_KEY_FILE": str(tmp_path / "key")}
+    assert read_options([], environ).test_key == "psk_test_from_a_file"
+    with pytest.raises(SystemExit):
+        read_options([], {"PAYSTREAM_SIM_TEST_KEY_FILE": str(tmp_path / "none")})
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

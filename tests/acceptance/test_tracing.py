@@ -1,0 +1,163 @@
+"""Traces: with a collector one payout is one trace, from the client through gateway and worker to Paystream."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from shared import tracing
+from tests.acceptance.asking import call, until
+from tests.acceptance.customer import Customer
+from tests.acceptance.stack import running_stack
+
+
+class Span(NamedTuple):
+    """What the tests look at."""
+
+    service: str
+    name: str
+    trace: str
+    id: str
+    parent: str
+    attributes: dict[str, str]
+
+
+@contextmanager
+def collector() -> Iterator[tuple[str, list[Span]]]:
+    """An OTLP collector on loopback: its address, and the spans that it was sent."""
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    spans: list[Span] = []
+
+    def text(value: Any) -> str:
+        return str(getattr(value, value.WhichOneof("value")))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            request = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
+            for resource in request.resource_spans:
+                service = next(text(one.value) for one in resource.resource.attributes if one.key == "service.name")
+                spans.extend(
+                    Span(
+                        service,
+                        span.name,
+                        span.trace_id.hex(),
+                        span.span_id.hex(),
+                        span.parent_span_id.hex(),
+                        {one.key: text(one.value) for one in span.attributes},
+                    )
+                    for scope in resource.scope_spans
+                    for span in scope.spans
+                )
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", spans
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_one_payout_is_one_trace(tmp_path: Path) -> None:
+    """The client's own trace goes on: request, commit, message, call to Paystream, each the child of the one before."""
+    # Given a system that traces, and a client who does
+    trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    home = tmp_path / "home"
+    home.mkdir()
+    with collector() as (url, spans):
+        settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+        with running_stack(home, **settings) as stack:
+            customer = Customer(stack["gateway"], stack["sandbox_key"])
+            driver_id = customer.verified_driver("Jane Doe")["id"]
+            # When he pays somebody at once
+            body = json.dumps({"driverId": driver_id, "amount": 12_300}).encode()
+            headers = customer.headers | {"traceparent": f"00-{trace}-{parent}-01"}
+            call(stack["gateway"], "POST", "/api/v1/payouts/instant", body, headers).data  # noqa: B018
+
+            # Then all that was done for him is in his trace, in the order in which it was asked for,
+            def way() -> list[Span] | None:
+                mine, at = [one for one in list(spans) if one.trace == trace], parent
+                chain = []
+                while found := next((one for one in mine if one.parent == at), None):
+                    chain.append(found)
+                    at = found.id
+                return chain if chain and chain[-1].name == "POST /payments" else None
+
+            chain = until(way, "the trace reaches Paystream", 20)
+            assert [(one.service, one.name) for one in chain] == [
+                ("ovnpay-gateway", "POST /api/v1/payouts/instant"),
+                ("ovnpay-gateway", "payouts.accept"),
+                ("ovnpay-workers", "submissions.send_instant"),
+                ("ovnpay-workers", "POST /payments"),
+            ]
+            # the log's lines name it too,
+            assert f'"trace_id": "{trace}"' in (stack.home / "logs" / "gateway.log").read_text()
+    # and no span has the driver's name, or a key.
+    said = repr([one.attributes for one in spans])
+    assert "Jane" not in said
+    assert "psk_" not in said
+
+
+HIDING = """
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "opentelemetry":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Hidden())
+"""
+LOADING = """
+import gateway.app, workers.app, workers.payouts, scheduler.jobs
+from shared import tracing
+tracing.start("gateway", {})
+with tracing.span("x") as span:
+    assert span is None and tracing.traceparent() is None
+print([name for name in sys.modules if name.startswith(("opentelemetry", "google.protobuf"))])
+tracing.start("gateway", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})
+print(tracing.is_on())
+"""
+
+
+def run(program: str) -> list[str]:
+    """What a process of its own prints."""
+    command, project = [sys.executable, "-c", f"import sys\n{program}"], Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_without_a_collector_nothing_of_it_is_loaded() -> None:
+    """The tracer and the exporter are not imported. (redis-py looks for the metrics of OpenTelemetry by itself, where
+    the package is installed: 2 MB.)"""
+    loaded, on = run(LOADING)
+    assert "opentelemetry.sdk.trace" not in loaded
+    assert "opentelemetry.exporter" not in loaded
+    assert "google.protobuf" not in loaded
+    assert on == "True"
+
+
+def test_without_the_package_all_works_and_the_log_says_so() -> None:
+    """The extra is left out: nothing is traced, even where a collector is named."""
+    loaded, warning, on = run(HIDING + LOADING)
+    assert (loaded, on) == ("[]", "False")
+    assert "install ovnpay[tracing]" in warning
+
+
+def test_a_traceparent_that_is_none_begins_a_trace_of_its_own() -> None:
+    """A client can send anything."""
+    bad = ("", "00-0-0-00", "00-" + "g" * 32 + "-" + "1" * 16 + "-01", "ff-" + "1" * 32 + "-" + "1" * 16 + "-01")
+    for text in (*bad, "00-" + "0" * 32 + "-" + "1" * 16 + "-01", None, "x" * 9000):
+        assert tracing._read(text) is None
+    assert tracing._read("00-" + "1" * 32 + "-" + "2" * 16 + "-01").trace_id == int("1" * 32, 16)
