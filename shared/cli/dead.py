@@ -1,23 +1,19 @@
 """`ovnpay dead`: messages whose actor failed, and rows that no longer go on by themselves."""
 
-import getpass
 import json
 import sys
 from typing import Any, NoReturn
 
 import redis
-import structlog
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from shared import dead_letters, given_up, log
+from shared import dead_letters, given_up
 from shared.broker import NAMESPACE, QUEUES
-from shared.cli.stores import Stores, stores
+from shared.cli.stores import stores
 from shared.clock import rfc3339
 from shared.dead_letters import Letter
-
-logger = structlog.get_logger(__name__)
 
 IDS_SHOWN = 3
 
@@ -46,7 +42,7 @@ def retry(letter_id: str | None, queue: str | None, *, everything: bool) -> None
         _stop("say which: an ID, --queue NAME, or --all")
     wanted = _queues(queue)
     with stores() as both:
-        done = both.of_redis(lambda client: _retried(both, client, letter_id, wanted))
+        done = both.of_redis(lambda client: _retried(client, letter_id, wanted))
     if isinstance(done, str):
         _stop(f"Redis is away ({done}); the rows are due by themselves, whatever becomes of the letters")
     for letter in done:
@@ -57,13 +53,11 @@ def retry(letter_id: str | None, queue: str | None, *, everything: bool) -> None
         print("nothing is dead there")
 
 
-def _retried(both: Stores, client: "redis.Redis", letter_id: str | None, wanted: tuple[str, ...]) -> list[Letter]:
-    log.configure(both.settings, "cli")
+def _retried(client: "redis.Redis", letter_id: str | None, wanted: tuple[str, ...]) -> list[Letter]:
     done = []
     for letter in _letters(client, wanted):
         if letter_id in (None, letter.id) and dead_letters.retry(client, f"{NAMESPACE}:{letter.queue}", letter.id):
             done.append(letter)
-            logger.info("dead_letter.retried", letter=letter.id, actor=letter.actor, by=getpass.getuser())
     return done
 
 
