@@ -22,8 +22,8 @@ Reader = Callable[[Callable[[sa.Connection], Credential | None]], Awaitable[Cred
 class Keyring:
     """Looks keys up."""
 
-    def __init__(self, pepper: str, clock: Clock) -> None:
-        self._pepper = pepper
+    def __init__(self, peppers: tuple[str, ...], clock: Clock) -> None:
+        self._peppers = peppers
         self._clock = clock
         self._known: dict[bytes, tuple[float, Credential | None]] = {}
         self._asked: dict[bytes, asyncio.Future[Credential | None]] = {}
@@ -32,10 +32,10 @@ class Keyring:
         """The credential behind a key; None for a key that is malformed, unknown, expired or revoked."""
         if not keys.well_formed(text):
             return None
-        key_hash = keys.hashed(text, self._pepper)
+        key_hash = keys.hashed(text, self._peppers[0])
         known = self._known.get(key_hash)
         if known is None or known[0] < time.monotonic():
-            credential = await self._ask(key_hash, read)
+            credential = await self._ask(text, key_hash, read)
         else:
             credential = known[1]
         if credential is not None and credential.expires_at and credential.expires_at <= self._clock.now():
@@ -46,7 +46,7 @@ class Keyring:
         """Forgets everything, because a key has changed."""
         self._known.clear()
 
-    async def _ask(self, key_hash: bytes, read: Reader) -> Credential | None:
+    async def _ask(self, text: str, key_hash: bytes, read: Reader) -> Credential | None:
         """Asks the database, once for all who ask at the same time."""
         under_way = self._asked.get(key_hash)
         if under_way is not None:
@@ -55,7 +55,7 @@ class Keyring:
         self._asked[key_hash] = answer
         try:
             now = self._clock.now()
-            credential = await read(lambda connection: keys.find(connection, key_hash, now))
+            credential = await read(lambda connection: keys.identify(connection, text, self._peppers, now))
         except BaseException as error:
             if isinstance(error, Exception):
                 answer.set_exception(error)

@@ -148,8 +148,8 @@ async def _account(request: web.Request, token: str, roles: frozenset[Role]) -> 
     services = request.app[SERVICES]
     account = None
     if well_formed_session(token):
-        token_hash, now = hashed(token, services.settings.key_pepper), services.clock.now()
-        account = await services.read(lambda connection: sessions.find(connection, token_hash, now))
+        hashes, now = [hashed(token, pepper) for pepper in services.settings.peppers], services.clock.now()
+        account = await services.read(lambda connection: sessions.find_any(connection, hashes, now))
     if account is None:
         raise _unauthorized(
             "Sign in with POST /api/v1/auth/login and send its token: Authorization: Bearer ovnp_sess_…"

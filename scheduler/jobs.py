@@ -10,7 +10,7 @@ import sqlalchemy as sa
 import structlog
 from prometheus_client import Counter, Gauge
 
-from shared import due, idempotency, safeguards, sessions
+from shared import due, retention, safeguards
 from shared.analytics import fold
 from shared.broker import Doorbell
 from shared.clock import Clock
@@ -24,7 +24,6 @@ from shared.reconciliation import after_restore, life, runs
 from shared.reconciliation.asking import NotTold, no_pause
 from shared.reconciliation.gate import Gate, gate
 from shared.settings import Settings
-from shared.webhooks import deliveries
 
 logger = structlog.get_logger(__name__)
 
@@ -59,6 +58,8 @@ class Jobs:
     """How long a round of folding begins another fold; the next round goes on from there, and leaves the database to
     the payouts in between."""
     webhooks_again_seconds = 0.5
+    rows_a_portion = 5_000
+    portions_a_run = 200
     prove_after_seconds = 60.0
     breaks_told = 20
     """How many breaks of one proof are told in the log."""
@@ -155,23 +156,20 @@ class Jobs:
         if self.ending.wait(seconds):
             raise NotTold("the scheduler stops")
 
-    def forget_expired_keys(self) -> None:
-        """Deletes idempotency keys past their lifetime, sessions that are long over, and old deliveries."""
-        forgotten = 0
-        for _ in range(100):
-            with self.engine.begin() as connection:
-                count = idempotency.forget_expired(connection, self.clock.now(), limit=10_000)
-            forgotten += count
-            if count < 10_000:
-                break
-        if forgotten:
-            logger.info("idempotency_keys.forgotten", count=forgotten)
-        with self.engine.begin() as connection:
-            sessions.forget_over(connection, self.clock.now(), limit=10_000)
-        for _ in range(100):
-            with self.engine.begin() as connection:
-                if deliveries.forget_old(connection, self.clock.now(), limit=5_000) < 5_000:
+    def forget(self) -> None:
+        """Forgets what was kept long enough, in portions; what is left goes next time."""
+        for rule in retention.RULES:
+            forgotten = 0
+            for _ in range(self.portions_a_run):
+                with self.engine.begin() as connection:
+                    done = retention.forget(
+                        connection, rule, self.settings, self.clock.now(), limit=self.rows_a_portion
+                    )
+                forgotten += done.forgotten
+                if not done.more:
                     break
+            if forgotten:
+                logger.info("retention.forgotten", rule=rule.name, rows=forgotten)
 
     def fold_analytics(self) -> None:
         """Folds the wallets' ledgers into the sums of the analytics, in turn, so that none waits for one that is far

@@ -23,5 +23,5 @@ TIMETABLE = (
     Entry("reconcile", Jobs.reconcile, 60.0),
     Entry("fold_analytics", Jobs.fold_analytics, 2.0),
     Entry("prove_invariants", Jobs.prove_invariants, 5.0),
-    Entry("forget_expired_keys", Jobs.forget_expired_keys, 600.0),
+    Entry("forget", Jobs.forget, 600.0),
 )

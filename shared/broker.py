@@ -22,7 +22,7 @@ from dramatiq.middleware import CurrentMessage, Middleware, ShutdownNotification
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from shared import tracing
+from shared import dead_letters, tracing
 from shared.settings import Settings
 
 logger = structlog.get_logger(__name__)
@@ -83,14 +83,24 @@ HEARD_WITHIN_MS: Final = {
 costs a fifth of a millisecond of a core; Dramatiq's own second is too long for somebody who waits for his money."""
 
 
+LISTENING_NOTED_SECONDS: Final = 5.0
+LISTENING_SECONDS: Final = 15.0
+"""How long after its last sign a process counts as one that listens."""
+
+
 class _Ear(_RedisConsumer):
-    """Dramatiq's listener to a queue, which can be told to take nothing more while what it has taken is finished."""
+    """Dramatiq's listener to a queue, which can be told to take nothing more while what it has taken is finished. It
+    says that it is there, for Dramatiq's own heartbeats come from everybody who rings, too."""
+
+    _noted_at = -LISTENING_NOTED_SECONDS
 
     def __next__(self) -> MessageProxy | None:
         if not self.broker.is_draining:
+            self._note_listening()
             heard: MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call]
             return heard
         try:
+            self.broker.client.zrem(listeners_key(self.queue_name), self.broker.broker_id)
             waiting, self.message_cache = self.message_cache, []
             self.requeue([MessageProxy(dramatiq.Message.decode(data)) for data in waiting])  # type: ignore[no-untyped-call]
             # Any command is a sign of life; without one, what is under way would be given to somebody else as well.
@@ -99,6 +109,35 @@ class _Ear(_RedisConsumer):
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
         time.sleep(self.timeout / 1000)
         return None
+
+    def nack(self, message: MessageProxy) -> None:
+        """Keeps a message whose actor failed, for people; the tick rings again for its rows."""
+        unfinished = f"{NAMESPACE}:__acks__.{self.broker.broker_id}.{self.queue_name}"
+        try:
+            dead_letters.bury(self.broker.client, f"{NAMESPACE}:{self.queue_name}", unfinished, message)
+        except redis.ConnectionError as error:
+            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+        finally:
+            self.queued_message_ids.discard(message.message_id)
+
+    def _note_listening(self) -> None:
+        if time.monotonic() - self._noted_at < LISTENING_NOTED_SECONDS:
+            return
+        self._noted_at = time.monotonic()
+        key, now = listeners_key(self.queue_name), time.time()
+        try:
+            with self.broker.client.pipeline() as pipe:
+                pipe.zadd(key, {self.broker.broker_id: now})
+                pipe.zremrangebyscore(key, 0, now - 4 * LISTENING_SECONDS)
+                pipe.expire(key, int(4 * LISTENING_SECONDS))
+                pipe.execute()
+        except redis.ConnectionError as error:
+            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+
+
+def listeners_key(queue_name: str) -> str:
+    """Where the worker processes that listen to a queue are, by when each has said so, in Unix time."""
+    return f"{NAMESPACE}:{queue_name}.listeners"
 
 
 class DoorbellBroker(RedisBroker):
@@ -142,7 +181,8 @@ def redis_client(settings: Settings, *, timeout_seconds: float) -> "redis.Redis"
 
 def broker_for(settings: Settings, *middleware: Middleware) -> DoorbellBroker:
     """The workers' broker: no retries, no delays, no results."""
-    broker = DoorbellBroker(settings, [CurrentMessage(), ShutdownNotifications(), *middleware], timeout_seconds=5.0)
+    always = (CurrentMessage(), ShutdownNotifications(), dead_letters.DeadLetters())
+    broker = DoorbellBroker(settings, [*always, *middleware], timeout_seconds=5.0)
     dramatiq.set_broker(broker)
     return broker
 

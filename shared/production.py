@@ -29,7 +29,14 @@ PLACEHOLDER: Final = re.compile(
 
 MAKE_ONE: Final = "make one with `openssl rand -hex 32`"
 AT_PAYSTREAM: Final = "Paystream's dashboard has the right one, and makes another"
-SECRETS: Final = ("key_pepper", "paystream_webhook_secret", "paystream_webhook_secret_previous")
+SECRETS: Final = (
+    "key_pepper",
+    "key_pepper_previous",
+    "paystream_webhook_secret",
+    "paystream_webhook_secret_previous",
+)
+PREVIOUS: Final = "_previous"
+"""What ends so is only set while a rotation is under way."""
 PROVIDER_KEYS: Final = {"paystream_test_key": "psk_test_", "paystream_live_key": "psk_live_"}
 
 
@@ -39,8 +46,10 @@ def refusals(settings: "Settings") -> Iterator[str]:
         yield "OVNPAY_WITHOUT switches off safeguards for a test, which production refuses; leave it unset"
     for name in SECRETS:
         value = getattr(settings, name)
-        if name == "paystream_webhook_secret_previous" and not value:
+        if name.endswith(PREVIOUS) and not value:
             continue
+        if name.endswith(PREVIOUS) and value == getattr(settings, name.removesuffix(PREVIOUS)):
+            yield f"{_variable(name)} is the same as the current one: that rotates nothing; unset it"
         if why := _weak(value, SECRET_LENGTH_MIN):
             yield f"{_variable(name)} {why}, which production refuses; {_remedy(name)}"
     for name, prefix in PROVIDER_KEYS.items():
@@ -87,7 +96,7 @@ def _weak(secret: str, length_min: int) -> str | None:
 
 
 def _remedy(name: str) -> str:
-    return MAKE_ONE if name == "key_pepper" else AT_PAYSTREAM
+    return MAKE_ONE if name.startswith("key_pepper") else AT_PAYSTREAM
 
 
 def _variable(name: str) -> str:

@@ -1,6 +1,7 @@
 """Sessions: a user signs in and gets a token; it ends when idle, after a day, or by sign-out."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -12,8 +13,6 @@ from shared.keys.tokens import generate_session, hashed
 LIFETIME: Final = timedelta(hours=24)
 IDLE_MOST: Final = timedelta(hours=2)
 SEEN_NOTED_EVERY: Final = timedelta(minutes=1)
-KEPT: Final = timedelta(days=30)
-"""How long after its end a session can still be looked at by us."""
 
 
 class Account(NamedTuple):
@@ -86,6 +85,11 @@ def find(connection: sa.Connection, token_hash: bytes, now: datetime) -> Account
     return Account._make(row[:-2])
 
 
+def find_any(connection: sa.Connection, hashes: Sequence[bytes], now: datetime) -> Account | None:
+    """The same for a token's hashes under each pepper that is accepted."""
+    return next((found for one in hashes if (found := find(connection, one, now)) is not None), None)
+
+
 def end(connection: sa.Connection, token_hash: bytes, now: datetime) -> None:
     """Ends a session."""
     connection.execute(
@@ -94,10 +98,10 @@ def end(connection: sa.Connection, token_hash: bytes, now: datetime) -> None:
     )
 
 
-def forget_over(connection: sa.Connection, now: datetime, *, limit: int) -> int:
-    """Deletes at most `limit` sessions that have been over for a month. Returns how many."""
+def forget_over(connection: sa.Connection, before: datetime, *, limit: int) -> int:
+    """Deletes at most `limit` sessions that were over before a time. Returns how many."""
     done = connection.execute(
         sa.text("DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < :before LIMIT :limit)"),
-        {"before": now - KEPT, "limit": limit},
+        {"before": before, "limit": limit},
     )
     return done.rowcount

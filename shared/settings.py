@@ -22,6 +22,12 @@ URL_SCHEMES = {
     "paystream_url": ("https", "http"),
 }
 
+KEPT_DAYS_MIN = {
+    "keep_sessions_days": 1,
+    "keep_personal_data_days": 31,  # events can be redelivered for thirty
+    "keep_bodies_days": 90,  # a bank takes two months to send money back
+}
+
 
 class SettingsError(Exception):
     """A setting is missing, can't be read, or won't do; the message says which and what it should look like, and never
@@ -95,6 +101,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     key_pepper: str = ""
     """The secret under which API keys are hashed."""
 
+    key_pepper_previous: str = ""
+    """Another that is accepted while a rotation is under way: what was made under it works, and keys that are used are
+    hashed anew under `key_pepper`. See `deploy/runbooks/rotate-keys.md`."""
+
     gateway_host: str = "127.0.0.1"
     gateway_port: int = 8080
     gateway_processes: int = 1
@@ -151,6 +161,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     prove_every_seconds: float = 300.0
     """How often each invariant is proved of what has changed; each time also the next portion of everything."""
 
+    keep_sessions_days: int = 30
+    keep_personal_data_days: int = 35
+    keep_bodies_days: int = 400
+    """How long sign-ins, drivers' personal data in events, and raw bodies of Paystream's webhooks are kept, see
+    `shared/retention.py`; `ovnpay retention` shows what else is."""
+
     doorbell_copies: int = 1
     """How often each doorbell message is sent; tests set 2 to prove that nothing depends on hearing it once."""
 
@@ -165,6 +181,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`json`, `console`, or `auto`: console on a terminal."""
 
     log_level: str = "info"
+
+    @property
+    def peppers(self) -> tuple[str, ...]:
+        """The pepper that is made use of, and the one that is accepted too."""
+        return (self.key_pepper, self.key_pepper_previous) if self.key_pepper_previous else (self.key_pepper,)
 
     @property
     def loopback_allowed(self) -> bool:
@@ -182,6 +203,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 crash_points.read(self.crash_at)
             except crash_points.CrashPointError as error:
                 raise SettingsError(str(error)) from None
+        for name, days_min in KEPT_DAYS_MIN.items():
+            if getattr(self, name) < days_min:
+                raise SettingsError(f"{PREFIX}{name.upper()} must be {days_min} or more")
         if self.environment not in ("development", "production"):
             raise SettingsError("OVNPAY_ENVIRONMENT must be development or production")
         if self.database_pooler not in ("", "transaction"):

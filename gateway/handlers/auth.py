@@ -111,11 +111,13 @@ def _note_refused(request: web.Request, account: Account) -> None:
 async def logout(request: web.Request) -> web.Response:
     """Signs the user out: the token is refused from now on."""
     services = request.app[SERVICES]
-    token_hash, now = keys.hashed(request[SESSION_TOKEN], services.settings.key_pepper), services.clock.now()
+    hashes = [keys.hashed(request[SESSION_TOKEN], pepper) for pepper in services.settings.peppers]
+    now = services.clock.now()
     actor, user_id = actor_of(request), request[ACCOUNT].id
 
     def work(connection: sa.Connection) -> None:
-        sessions.end(connection, token_hash, now)
+        for token_hash in hashes:
+            sessions.end(connection, token_hash, now)
         audit.record(connection, [audit.Entry(actor, Action.SESSION_END, show(USER, user_id))], now)
 
     await services.write(work)

@@ -1,15 +1,19 @@
 """Commands on API keys, for whoever runs the installation: list them, limit one, revoke one that has leaked."""
 
+import json
 import sys
+import uuid
 from typing import NoReturn
 
-from shared import audit, organizations
+from shared import audit, organizations, peppers
 from shared.cli.database import database
 from shared.clock import SystemClock
 from shared.errors import Refusal
 from shared.ids import KEY, parse, show
 from shared.keys import life
 from shared.models.audit import Action
+
+KEYS_SHOWN = 20
 
 
 def _stop(sentence: str, code: int = 1) -> NoReturn:
@@ -55,3 +59,32 @@ def revoke(key_id: str) -> None:
         entry = audit.Entry(audit.operator(organization_id), Action.KEY_REVOKE, key_id, after={"revoked": True})
         audit.record(connection, [entry], now)
     print(f"{key_id} is revoked; gateways refuse it within 2 seconds")
+
+
+def pepper(*, seal: bool, as_json: bool) -> None:
+    """Says what still depends on the previous pepper; exits with 1 while something does."""
+    with database() as (settings, engine):
+        if not settings.key_pepper_previous:
+            _stop("OVNPAY_KEY_PEPPER_PREVIOUS is not set: no rotation is under way", 2)
+        after: uuid.UUID | None = uuid.UUID(int=0) if seal else None
+        while after is not None:
+            with engine.begin() as connection:
+                after = peppers.seal_again(connection, settings.peppers, after)
+        with engine.connect() as connection:
+            found = peppers.dependents(connection, settings.key_pepper)
+    if as_json:
+        shown = {"keys": [show(KEY, one) for one in found.key_ids], "replacedKeys": found.replaced_keys}
+        print(json.dumps(shown | {"webhooks": found.webhooks, "drivers": found.drivers}))
+    else:
+        print(f"API keys hashed under another pepper  {len(found.key_ids)}")
+        for one in found.key_ids[:KEYS_SHOWN]:
+            print(f"  {show(KEY, one)}")
+        if len(found.key_ids) > KEYS_SHOWN:
+            print(f"  and {len(found.key_ids) - KEYS_SHOWN} more: --json has them")
+        print(f"replaced keys that still work         {found.replaced_keys}")
+        print(f"webhook secrets to seal anew          {found.webhooks}")
+        print(f"drivers' details not yet passed on    {found.drivers}")
+        if found.none:
+            print("nothing: OVNPAY_KEY_PEPPER_PREVIOUS can be unset, a day after the last process had another first")
+    if not found.none:
+        raise SystemExit(1)

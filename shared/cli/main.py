@@ -33,6 +33,12 @@ reconcile = typer.Typer(
 )
 app.add_typer(reconcile, name="reconcile", rich_help_panel=INSTALLATION)
 
+dead = typer.Typer(
+    no_args_is_help=True,
+    help="What failed, and what waits for a person: list it, ring again for it.",
+)
+app.add_typer(dead, name="dead", rich_help_panel=INSTALLATION)
+
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -129,6 +135,63 @@ def verify(
     from shared.cli.verify import verify
 
     verify(invariant or [], organization, as_json=json, freeze=freeze)
+
+
+@app.command(rich_help_panel=INSTALLATION)
+def queues(
+    once: Annotated[bool, typer.Option("--once", help="Show it once, as on a pipe.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead, once.")] = False,
+) -> None:
+    """Watch the queues: what waits, is in flight or dead, who listens, and which rows are due; until Ctrl-C.
+
+    Works while Redis or the database is away, and says so; exit 2 if both are.
+    """
+    from shared.cli.queues import queues
+
+    queues(once=once, as_json=json)
+
+
+@dead.command("list")
+def dead_list(
+    queue: Annotated[str | None, typer.Option(help="Only this queue's messages.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+) -> None:
+    """List messages whose actor failed, with how many of their rows still wait, and rows that wait for a person.
+
+    A dead message loses nothing: its rows are due by themselves, and the tick has rung for them again. Messages are
+    kept for three days, 200 of a queue.
+    """
+    from shared.cli.dead import listed
+
+    listed(queue, as_json=json)
+
+
+@dead.command("retry")
+def dead_retry(
+    letter_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="As `ovnpay dead list` shows it.")] = None,
+    queue: Annotated[str | None, typer.Option(help="All of this queue.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of every queue.")] = False,
+) -> None:
+    """Ring again for the rows of a dead message, and take it away: in one step, so that it is never lost.
+
+    Safe at any time: an actor looks what is left to do, and a payout leaves once however often it is rung for.
+    """
+    from shared.cli.dead import retry
+
+    retry(letter_id, queue, everything=everything)
+
+
+@app.command(rich_help_panel=INSTALLATION)
+def retention(
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+) -> None:
+    """Show what is kept how long and why, how much there is of it, and when the next of it goes.
+
+    A scheduler forgets by itself, every ten minutes; this changes nothing.
+    """
+    from shared.cli.retention import show
+
+    show(as_json=json)
 
 
 @reconcile.callback()
@@ -280,6 +343,22 @@ def keys_revoke(key_id: Annotated[str, typer.Argument(help="As in `key_…`.")])
     from shared.cli.api_keys import revoke
 
     revoke(key_id)
+
+
+@keys.command("pepper")
+def keys_pepper(
+    seal: Annotated[
+        bool, typer.Option("--seal", help="Seal customers' webhook secrets anew, under OVNPAY_KEY_PEPPER.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+) -> None:
+    """While the pepper is rotated: what still depends on OVNPAY_KEY_PEPPER_PREVIOUS. Exit 1 while something does.
+
+    A key is hashed anew when it is used; deploy/runbooks/rotate-keys.md has the steps.
+    """
+    from shared.cli.api_keys import pepper
+
+    pepper(seal=seal, as_json=json)
 
 
 @wallets.callback(invoke_without_command=True)

@@ -17,6 +17,7 @@ from shared.models.payouts import Rail
 from shared.organizations import by_name
 from shared.outgoing import holds
 from shared.outgoing.holds import HoldRow, Scope
+from shared.reconciliation.gate import Gate, gate
 
 
 def pause(organization: str | None, mode: str, rail: str | None, reason: str | None, *, everything: bool) -> None:
@@ -54,10 +55,13 @@ def listed(*, as_json: bool) -> None:
     """Shows what is held, the oldest first."""
     with database() as (_, engine), engine.connect() as connection:
         found = [(row, _named(connection, row.scope)) for row in holds.active(connection)]
+        compares = gate(connection) is Gate.RECONCILE_ONLY
     if as_json:
         print(json.dumps([_as_json(row) for row, _ in found]))
         return
-    if not found:
+    if compares:
+        print("reconcile-only: nothing leaves until Paystream's record was compared")
+    elif not found:
         print("nothing is held: outgoing money leaves")
     for row, name in found:
         print(f"{row.kind.value}  {name}  since {rfc3339(row.since)} by {row.placed_by}: {row.reason}")

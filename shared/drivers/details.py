@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import msgspec
 
 from shared.masking import MASK
-from shared.sealing import cipher
+from shared.sealing import Pepper, cipher
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
@@ -63,21 +63,21 @@ class Details(msgspec.Struct, omit_defaults=True, rename="camel"):
 
 DETAIL_LENGTH_MIN: Final = 4
 """Shorter ones, as the name of a state, are parts of common words."""
-_PURPOSE: Final = b"ovnpay driver details"
+PURPOSE: Final = b"ovnpay driver details"
 
 
 def seal(details: Details, pepper: str) -> bytes:
     """The details as they may be stored for a while."""
-    return cipher(pepper, _PURPOSE).encrypt(msgspec.json.encode(details))
+    return cipher(pepper, PURPOSE).encrypt(msgspec.json.encode(details))
 
 
-def unseal(sealed: bytes, pepper: str) -> Details:
+def unseal(sealed: bytes, pepper: Pepper) -> Details:
     """The details again.
 
     Raises:
         cryptography.fernet.InvalidToken: they were sealed under another pepper.
     """
-    return msgspec.json.decode(cipher(pepper, _PURPOSE).decrypt(sealed), type=Details)
+    return msgspec.json.decode(cipher(pepper, PURPOSE).decrypt(sealed), type=Details)
 
 
 def key_for(driver_id: uuid.UUID, sealed: bytes, name: str) -> str:

@@ -25,6 +25,7 @@ from shared.paystream.wire import (
     read,
     recipient_call,
 )
+from shared.sealing import Pepper
 
 logger = structlog.get_logger(__name__)
 
@@ -44,7 +45,7 @@ class HeldDriver(NamedTuple):
     token: uuid.UUID
     sealed_details: bytes | None
 
-    def call(self, pepper: str) -> Call:
+    def call(self, pepper: Pepper) -> Call:
         """The next question to the provider: to take him on, to take his bank details, or whether he is verified.
 
         Bank details wait until he is taken on: what goes out under a key must not change, and a first attempt may have.
@@ -63,7 +64,7 @@ class HeldDriver(NamedTuple):
         """Whether the question passes bank details on."""
         return self.recipient_id is not None and self.sealed_details is not None
 
-    def last4(self, pepper: str) -> str | None:
+    def last4(self, pepper: Pepper) -> str | None:
         """The end of the account number that is passed on."""
         return None if self.sealed_details is None else unseal(self.sealed_details, pepper).bank_account.last4
 
@@ -94,7 +95,7 @@ def record(
     outcome: Outcome,
     now: datetime,
     *,
-    pepper: str,
+    pepper: Pepper,
     first_seconds: float,
 ) -> None:
     """Records what the provider said of a driver; nothing, if the lease is no longer ours. Details that the customer

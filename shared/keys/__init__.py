@@ -1,6 +1,6 @@
 """API keys: their form, the wallet behind one, and their life from request to revocation."""
 
-from shared.keys.credentials import SCOPES, SCOPES_OF, Credential, add, find
+from shared.keys.credentials import SCOPES, SCOPES_OF, Credential, add, find, identify
 from shared.keys.tokens import generate, generate_session, hashed, well_formed, well_formed_session
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "generate",
     "generate_session",
     "hashed",
+    "identify",
     "well_formed",
     "well_formed_session",
 ]

@@ -1,13 +1,14 @@
 """Credentials: the wallet behind an API key, and what the key may do with it."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
 from shared.ids import new_id
-from shared.keys.tokens import hashed
+from shared.keys.tokens import hashed, pepper_tag
 from shared.models.organizations import Role
 
 SCOPES: Final = {
@@ -62,9 +63,9 @@ def add(
     where the same key is there already: then nothing has changed."""
     added: uuid.UUID | None = connection.scalar(
         sa.text("""
-            INSERT INTO api_keys (id, wallet_id, created_by, name, prefix, key_hash, scopes, approval_status,
-                                  created_at)
-            VALUES (:id, :wallet_id, :user_id, :name, :prefix, :key_hash, :scopes, 'approved', :now)
+            INSERT INTO api_keys (id, wallet_id, created_by, name, prefix, key_hash, key_pepper, scopes,
+                                  approval_status, created_at)
+            VALUES (:id, :wallet_id, :user_id, :name, :prefix, :key_hash, :key_pepper, :scopes, 'approved', :now)
             ON CONFLICT (key_hash) DO NOTHING RETURNING id
         """),
         {
@@ -74,6 +75,7 @@ def add(
             "name": name,
             "prefix": text[:10],
             "key_hash": hashed(text, pepper),
+            "key_pepper": pepper_tag(pepper),
             "scopes": list(SCOPES),
             "now": now,
         },
@@ -111,3 +113,22 @@ def find(connection: sa.Connection, key_hash: bytes, now: datetime) -> Credentia
             {"id": key_id, "now": now},
         )
     return Credential(key_id, wallet_id, organization_id, mode, currency, frozenset(scopes), expires_at, rate_limit)
+
+
+def identify(connection: sa.Connection, text: str, peppers: Sequence[str], now: datetime) -> Credential | None:
+    """The credential behind a key, hashed under any of the peppers; under another than the first it is hashed anew, for
+    that one will be taken away."""
+    current = hashed(text, peppers[0])
+    credential = find(connection, current, now)
+    for other in peppers[1:]:
+        if credential is None:
+            credential = find(connection, hashed(text, other), now)
+            if credential is not None:
+                connection.execute(
+                    sa.text("""
+                        UPDATE api_keys SET key_hash = :current, key_pepper = :key_pepper
+                        WHERE key_hash = :other AND NOT EXISTS (SELECT FROM api_keys WHERE key_hash = :current)
+                    """),
+                    {"current": current, "key_pepper": pepper_tag(peppers[0]), "other": hashed(text, other)},
+                )
+    return credential

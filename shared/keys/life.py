@@ -15,7 +15,7 @@ from shared.clock import rfc3339
 from shared.errors import Conflict, Forbidden, NotFound
 from shared.ids import KEY, new_id, show
 from shared.keys.credentials import SCOPES_OF
-from shared.keys.tokens import KEY_PREFIXES, generate, hashed
+from shared.keys.tokens import KEY_PREFIXES, generate, hashed, pepper_tag
 from shared.lists import Page, Wanted, chosen
 from shared.models.audit import Action
 from shared.models.organizations import ApprovalStatus, Mode, Role
@@ -211,9 +211,10 @@ def request(
     key_id = new_id()
     connection.execute(
         sa.text("""
-            INSERT INTO api_keys (id, wallet_id, created_by, name, prefix, key_hash, scopes, approval_status,
-                                  approval_reason, created_at, expires_at)
-            SELECT :id, wallets.id, :user_id, :name, :prefix, :key_hash, :scopes, :status, :reason, :now, :expires_at
+            INSERT INTO api_keys (id, wallet_id, created_by, name, prefix, key_hash, key_pepper, scopes,
+                                  approval_status, approval_reason, created_at, expires_at)
+            SELECT :id, wallets.id, :user_id, :name, :prefix, :key_hash, :key_pepper, :scopes,
+                   :status, :reason, :now, :expires_at
             FROM wallets WHERE organization_id = :organization_id AND mode = :mode AND retired_at IS NULL
         """),
         {
@@ -224,6 +225,7 @@ def request(
             "name": new.name,
             "prefix": KEY_PREFIXES[new.mode],
             "key_hash": None if text is None else hashed(text, pepper),
+            "key_pepper": None if text is None else pepper_tag(pepper),
             "scopes": list(new.scopes),
             "status": (ApprovalStatus.APPROVED if sandbox else ApprovalStatus.PENDING).value,
             "reason": new.approval_reason,
@@ -261,12 +263,18 @@ def regenerate(
     text = generate(Mode(row.mode))
     connection.execute(
         sa.text("""
-            UPDATE api_keys SET key_hash = :key_hash, last_used_at = NULL,
+            UPDATE api_keys SET key_hash = :key_hash, key_pepper = :key_pepper, last_used_at = NULL,
                 previous_key_hash = CASE WHEN :until > :now THEN key_hash END,
                 previous_valid_until = CASE WHEN :until > :now THEN CAST(:until AS timestamptz) END
             WHERE id = :id
         """),
-        {"id": row.id, "key_hash": hashed(text, pepper), "now": now, "until": now + grace},
+        {
+            "id": row.id,
+            "key_hash": hashed(text, pepper),
+            "key_pepper": pepper_tag(pepper),
+            "now": now,
+            "until": now + grace,
+        },
     )
     return Made(get(connection, organization_id, key_id), text)
 
@@ -323,6 +331,7 @@ def approve(
         connection,
         row.id,
         key_hash=hashed(text, pepper),
+        key_pepper=pepper_tag(pepper),
         approval_status=status,
         decided_by=admin_id,
         decided_at=now,

@@ -60,6 +60,11 @@ def _well_formed(text: str) -> str | None:
     return match[2] if match and hmac.compare_digest(_checksum(match[1]), match[3]) else None
 
 
+def pepper_tag(pepper: str) -> bytes:
+    """By which a pepper is known again, and nobody could find it out."""
+    return hmac.digest(pepper.encode(), b"ovnpay pepper tag", hashlib.sha256)[:8]
+
+
 def hashed(text: str, pepper: str) -> bytes:
     """What is stored of a token."""
     return hmac.digest(pepper.encode(), text.encode(), hashlib.sha256)

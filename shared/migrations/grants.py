@@ -29,6 +29,8 @@ class Grant(NamedTuple):
     """The services' privileges; never TRUNCATE, TRIGGER or REFERENCES."""
     hidden: frozenset[str] = frozenset()
     """Columns that the reader does not see: hashes of what opens something, and what is sealed."""
+    masked: frozenset[str] = frozenset()
+    """Columns that the services may change although they can only add rows; a trigger says to what."""
 
 
 TABLES: Final = {
@@ -38,10 +40,10 @@ TABLES: Final = {
     "analytics_failures": Grant(FORGOTTEN),
     "analytics_folds": Grant(FORGOTTEN),
     "analytics_totals": Grant(FORGOTTEN),
-    "api_keys": Grant(KEPT, frozenset({"key_hash", "previous_key_hash"})),
+    "api_keys": Grant(KEPT, frozenset({"key_hash", "key_pepper", "previous_key_hash"})),
     "audit_entries": Grant(APPENDED),
     "batches": Grant(KEPT),
-    "customer_events": Grant(APPENDED),
+    "customer_events": Grant(APPENDED, masked=frozenset({"data"})),
     "drivers": Grant(KEPT, frozenset({"sealed_details"})),
     "idempotency_keys": Grant(FORGOTTEN, frozenset({"answer"})),
     "installation": Grant(KEPT),
@@ -58,6 +60,7 @@ TABLES: Final = {
     "provider_limits": Grant(KEPT),
     "reconciliation_cases": Grant(KEPT),
     "reconciliation_runs": Grant(KEPT),
+    "retention_marks": Grant(KEPT),
     "sessions": Grant(FORGOTTEN, frozenset({"token_hash"})),
     "submission_items": Grant(KEPT),
     "submissions": Grant(KEPT),
@@ -111,6 +114,7 @@ def apply(connection: sa.Connection) -> str | None:
             f"REVOKE ALL ON {table} FROM PUBLIC, {SERVICE}, {READER}",
             f"GRANT {', '.join(grant.service)} ON {table} TO {SERVICE}",
             f"GRANT SELECT{seen} ON {table} TO {READER}",
+            *(f"GRANT UPDATE ({name}) ON {table} TO {SERVICE}" for name in sorted(grant.masked.intersection(found))),
         ]
     connection.exec_driver_sql("; ".join(statements))
     return None

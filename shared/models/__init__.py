@@ -13,6 +13,7 @@ from shared.models.outgoing import OutgoingHold
 from shared.models.payouts import Payout, PayoutTransition
 from shared.models.provider import ProviderCalls, ProviderLimit
 from shared.models.reconciliation import Installation, PayoutResolution, ReconciliationCase, ReconciliationRun
+from shared.models.retention import RetentionMark
 from shared.models.submissions import Submission, SubmissionItem
 from shared.models.webhooks import WebhookDelivery, WebhookEndpoint
 
@@ -43,6 +44,7 @@ __all__ = [
     "ProviderLimit",
     "ReconciliationCase",
     "ReconciliationRun",
+    "RetentionMark",
     "Session",
     "Submission",
     "SubmissionItem",

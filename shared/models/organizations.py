@@ -136,6 +136,9 @@ class ApiKey(Base):
     """`ovnp_sbox_` or `ovnp_prod_`: all of the key that is ever listed."""
     key_hash: Mapped[bytes | None] = mapped_column(unique=True)
     """HMAC-SHA256 of the key under the installation's pepper; null until the key exists."""
+    key_pepper: Mapped[bytes | None]
+    """Which pepper that was; null: the one that there was when nobody noted it. While it is rotated `key_hash` is made
+    anew when the key is used."""
     scopes: Mapped[list[str]]
     """What it may do, as in `payouts:write`."""
     created_by: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("users.id"))

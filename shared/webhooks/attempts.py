@@ -16,6 +16,7 @@ from shared.clock import rfc3339
 from shared.db import as_rows
 from shared.ids import EVENT, show
 from shared.models.webhooks import Pace
+from shared.sealing import Pepper
 from shared.webhooks import signing
 from shared.webhooks.lanes import LANES
 
@@ -46,7 +47,7 @@ class Attempt(NamedTuple):
         """The delivery, and the hold on it."""
         return self.endpoint_id, self.event_id, self.token
 
-    def signed(self, pepper: str, at_seconds: int) -> dict[str, str]:
+    def signed(self, pepper: Pepper, at_seconds: int) -> dict[str, str]:
         """The headers that sign it at a time."""
         secrets = [signing.unseal(sealed, pepper) for sealed in self.sealed_secrets]
         return signing.headers(secrets, show(EVENT, self.event_id), self.body, at_seconds)

@@ -78,7 +78,7 @@ class Sender:
     """Calls endpoints. One for a process; close it at the end."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._pepper = settings.key_pepper
+        self._peppers = settings.peppers
         self._clock = clock
         self._allow_loopback = settings.loopback_allowed
         self._timeout_seconds = settings.webhooks_timeout_seconds
@@ -202,7 +202,7 @@ class Sender:
             "Content-Type": "application/json",
             "User-Agent": "OVNPay-Webhooks/1.0",
             "Accept-Encoding": "identity",
-            **attempt.signed(self._pepper, int(self._clock.now().timestamp())),
+            **attempt.signed(self._peppers, int(self._clock.now().timestamp())),
         }
 
     def _judged(self, response: aiohttp.ClientResponse, seconds: float) -> Reply:

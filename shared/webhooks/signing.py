@@ -11,11 +11,11 @@ import secrets
 from collections.abc import Sequence
 from typing import Final
 
-from shared.sealing import cipher
+from shared.sealing import Pepper, cipher
 
 PREFIX: Final = "whsec_"
 BYTES: Final = 32
-_PURPOSE: Final = b"ovnpay webhook secret"
+PURPOSE: Final = b"ovnpay webhook secret"
 
 
 def generate() -> str:
@@ -25,12 +25,12 @@ def generate() -> str:
 
 def seal(secret: str, pepper: str) -> bytes:
     """The secret as it may be stored."""
-    return cipher(pepper, _PURPOSE).encrypt(secret.encode())
+    return cipher(pepper, PURPOSE).encrypt(secret.encode())
 
 
-def unseal(sealed: bytes, pepper: str) -> str:
+def unseal(sealed: bytes, pepper: Pepper) -> str:
     """The secret again; raises `cryptography.fernet.InvalidToken` if it was sealed under another pepper."""
-    return cipher(pepper, _PURPOSE).decrypt(sealed).decode()
+    return cipher(pepper, PURPOSE).decrypt(sealed).decode()
 
 
 def headers(keys: Sequence[str], event_id: str, body: bytes, at_seconds: int) -> dict[str, str]:

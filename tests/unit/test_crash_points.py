@@ -19,7 +19,7 @@ EXCEPTIONS = {
     Gap("scheduler/jobs.py", "fold_analytics", "commit", "commit"): (
         "each fold is whole, and the sums say how far they go: the next round goes on from there"
     ),
-    Gap("scheduler/jobs.py", "forget_expired_keys", "commit", "commit"): (
+    Gap("scheduler/jobs.py", "forget", "commit", "commit"): (
         "each deletes what is over by its own time; what is left goes next time"
     ),
     Gap("gateway/handlers/sandbox.py", "seed", "ring", "answer"): (

@@ -35,6 +35,7 @@ BASE = (
     "errors",
     "log",
     "broker",
+    "dead_letters",
     "exposition",
     "presence",
     "tracing",
