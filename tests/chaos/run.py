@@ -1,15 +1,18 @@
 """One run: the system is started, loaded and broken by a plan, healed, waited for, and judged."""
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from deploy.local.server import free_port
+from shared import safeguards
 from tests.acceptance.customer import Customer
 from tests.acceptance.stack import Stack, running_stack
 from tests.chaos import journal, system
@@ -63,7 +66,8 @@ async def _run(plan: Plan, home: Path, tell: Tell, without: str, within_seconds:
         # In a thread: it may wait for a service's lock, and the service for its link, which runs in this one.
         await asyncio.to_thread(journal.install, stack["database_url"])
         customer = Customer(stack["gateway"], stack["sandbox_key"])
-        driver_ids, spendable_cents = await asyncio.to_thread(_prepared, customer)
+        with _ticking(stack) if safeguards.DUE_TICK in without else nullcontext():
+            driver_ids, spendable_cents = await asyncio.to_thread(_prepared, customer)
         through = [f"http://127.0.0.1:{links[f'client>gateway-{number}'].port}" for number in (1, 2)]
         await until_ready(through)
         load = Load(through, stack["sandbox_key"], driver_ids, plan.seed)
@@ -123,6 +127,23 @@ async def _system(home: Path, without: str) -> AsyncIterator[tuple[dict[str, Lin
         await asyncio.to_thread(running.__exit__, None, None, None)
     finally:
         await asyncio.gather(*(link.stop() for link in links.values()))
+
+
+@contextmanager
+def _ticking(stack: Stack) -> Iterator[None]:
+    """A scheduler with everything on: without a tick nobody could even be funded."""
+    environment = {
+        "OVNPAY_DATABASE_URL": stack["service_database_url"],
+        "OVNPAY_REDIS_URL": stack["redis_url"],
+        "OVNPAY_SCHEDULER_METRICS_PORT": str(free_port()),
+    }
+    with (stack.home / "logs" / "preparing.log").open("wb") as log:
+        scheduler = subprocess.Popen([sys.executable, "-m", "scheduler"], env=environment, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        scheduler.terminate()
+        scheduler.wait(20)
 
 
 def _prepared(customer: Customer) -> tuple[list[str], int]:
