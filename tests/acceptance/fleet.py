@@ -19,7 +19,7 @@ from deploy.local.service import Service
 from tests.acceptance.asking import until
 from tests.acceptance.customer import Customer
 from tests.acceptance.provider import Provider
-from tests.acceptance.stack import _ANY_FREE_PORT, _NO_HURRY
+from tests.acceptance.stack import ANY_FREE_PORT, NO_HURRY
 
 METRICS = {"workers": "OVNPAY_WORKERS_METRICS_PORT", "scheduler": "OVNPAY_SCHEDULER_METRICS_PORT"}
 
@@ -80,7 +80,7 @@ class Fleet:
         self.home = home
         (home / "logs").mkdir(exist_ok=True)
         clean = {name: text for name, text in os.environ.items() if not name.startswith(("OVNPAY_", "PAYSTREAM_SIM_"))}
-        environment = clean | _ANY_FREE_PORT | _NO_HURRY | settings | {"OVNPAY_HOME": str(home)}
+        environment = clean | ANY_FREE_PORT | NO_HURRY | settings | {"OVNPAY_HOME": str(home)}
         self._plan = make_plan(Home(home), environment)
         self._services = {service.name: service for service in self._plan.services}
         self.said = self._plan.description

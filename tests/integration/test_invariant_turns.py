@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from scheduler.jobs import BREAKS, PROVED, Jobs
+from scheduler.jobs import Jobs
 from shared.broker import Doorbell
 from shared.clock import SystemClock
 from shared.invariants import BY_NAME, LAWS, Invariant, turns
@@ -103,7 +103,7 @@ def test_a_break_is_found_at_once_and_counts_until_a_turn_is_clean(afresh: None,
 def test_the_job_proves_all_freezes_and_shows_it(
     afresh: None, world: World, settings: Settings, engine: sa.Engine
 ) -> None:
-    """Its row tells of it, the gauges too, and the wallet's money stays."""
+    """Its row tells of it, and the wallet's money stays."""
     payout_id = planted(world)
     doorbell = Doorbell(settings)
     jobs = Jobs(settings, engine, doorbell, SystemClock())
@@ -111,13 +111,11 @@ def test_the_job_proves_all_freezes_and_shows_it(
     assert world.rows("SELECT FROM invariant_proofs") == []
     jobs.began_at -= 60
     jobs.prove_invariants()
-    jobs.measure()
     doorbell.close()
     world.execute("UPDATE payouts SET sequence = sequence - 1 WHERE id = :id", id=payout_id)
     names = {row[0] for row in world.rows("SELECT name FROM invariant_proofs WHERE proved_at IS NOT NULL")}
     assert names == {law.name for law in LAWS}
-    assert breaks(world) == BREAKS.labels("histories")._value.get() >= 1
-    assert PROVED.labels("accounts")._value.get() > 0
+    assert breaks(world) >= 1
     kinds = world.rows(
         "SELECT kind FROM outgoing_holds WHERE wallet_id = :id AND lifted_at IS NULL", id=world.wallet_id
     )

@@ -65,8 +65,8 @@ async def test_undelivered_events_survive_kill_9(tmp_path: Path) -> None:
         with PaystreamProcess(record, webhook_url=told.url) as process:
             await process.url()
             await told.until_told(payment["id"], "payment.completed")
-        # Then all came, in order
-        assert told.types_about(payment["id"]) == LIFE
+        # Then all came, in order; what it was about to tell when it was killed perhaps twice
+        assert list(dict.fromkeys(told.types_about(payment["id"]))) == LIFE
 
 
 async def _story(fault: str, last: str = "payment.completed", times: int = 1) -> list[Notice]:
