@@ -14,9 +14,9 @@ from shared.settings import Settings
 
 Document = dict[str, Any]
 
-DRAIN_SECONDS: Final = {"gateway": 10 + 8, "workers": 30, "scheduler": 30, "exporter": 5}
-"""How long each takes to end at the most: the gateway 10 s after the 8 of its preStop, workers by
-`--worker-shutdown-timeout` of `workers/__main__.py`, a scheduler by the statement timeout of `shared/db.py`."""
+DRAIN_SECONDS: Final = {"gateway": 10 + 8, "workers": 35, "scheduler": 30, "exporter": 5}
+"""How long each takes to end at the most: the gateway 10 s after the 8 of its preStop, workers as
+`ovnpay workers --help` says, a scheduler by the statement timeout of `shared/db.py`."""
 PORTS: Final = {"gateway": 9101, "workers": 9102, "scheduler": 9103, "exporter": 9104}
 SECRET_KEYS: Final = {
     "ovnpay-secrets": {

@@ -10,6 +10,7 @@ from shared import due, migrations
 from shared.clock import Clock
 from shared.doctor.finding import Finding, fail, ok, warn
 from shared.migrations import grants
+from shared.reconciliation.gate import reconcile_only
 
 VERSION_MIN: Final = 150_000
 SKEW_WARN, SKEW_FAIL = timedelta(seconds=2), timedelta(seconds=60)
@@ -125,6 +126,9 @@ def _waiting(connection: sa.Connection) -> Iterator[Finding]:
         yield (fail if age > LATE_FAIL_SECONDS else warn)("work: due", says, mend)
     if not late:
         yield ok("work: due", "nothing is late")
+    if reconcile_only(connection):
+        says = "no payment leaves: our record is being compared with Paystream's"
+        yield warn("work: reconcile-only", says, "`ovnpay reconcile` says what differs, and ends it")
     held = connection.scalar(sa.text("SELECT count(*) FROM payouts WHERE held_reason IS NOT NULL"))
     unresolved = connection.scalar(sa.text("SELECT count(*) FROM submissions WHERE status = 'unresolved'"))
     if held or unresolved:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("ovnpay:")}
-COMMANDS = {info.name or info.callback.__name__ for info in app.registered_commands if info.callback} | {"exporter"}
+COMMANDS = {info.name or info.callback.__name__ for info in app.registered_commands if info.callback}
 
 
 @pytest.mark.parametrize("name", SERVICES)
