@@ -4,7 +4,6 @@ import json
 import sys
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from shared.doctor.finding import Finding, Level
@@ -38,4 +37,4 @@ def _print(console: Console, finding: Finding) -> None:
     line = Text.assemble((f"{finding.level:4}", COLOURS[finding.level]), f"  {finding.part}: {finding.says}")
     console.print(line)
     if finding.mend:
-        console.print(Padding(Text(f"→ {finding.mend}", "bold"), (0, 0, 0, 6)))
+        console.print(Text(f"      → {finding.mend}", "bold"))

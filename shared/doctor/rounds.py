@@ -32,7 +32,7 @@ def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
         with engine.connect() as connection:
             yield from database.look(connection, clock)
     except sa.exc.OperationalError as error:
-        why = str(error.orig).strip().splitlines()[-1]
+        why = str(error.orig).strip().splitlines()[0]
         mend = "start PostgreSQL, or set OVNPAY_DATABASE_URL right; until then no request is taken"
         yield fail("database", f"it can't be reached: {why}", mend)
     except sa.exc.ProgrammingError as error:

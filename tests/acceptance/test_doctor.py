@@ -121,6 +121,13 @@ def test_neither_server_is_there(stack: Stack) -> None:
     found = list(examine(environment(stack) | away))
     assert failing(found).keys() == {"database", "redis", "paystream: sandbox", "paystream: production"}
     assert "s3cret" not in repr(found)
+    # And in a file or a pipe each sentence stands there whole.
+    command = [sys.executable, "-m", "shared.cli", "doctor"]
+    done = subprocess.run(
+        command, env=environment(stack) | away, cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert all(one.mend in done.stdout for one in found)
 
 
 @pytest.mark.parametrize(
