@@ -89,14 +89,19 @@ def _note_use(connection: Any, record: Any) -> None:
 
 
 def _check_if_idle(connection: Any, record: Any, proxy: Any) -> None:
-    """Asks the server for a sign of life on a connection that was idle; a dead one is replaced by the pool."""
+    """Asks the server for a sign of life on a connection that was idle; a dead one is replaced by the pool.
+
+    Below psycopg's transactions, whose rollback makes it forget what it has prepared: each request after a pause would
+    pay for that.
+    """
     if time.monotonic() - record.info.get("used_at", time.monotonic()) < IDLE_CHECKED_SECONDS:
         return
     try:
-        connection.execute("SELECT 1")
-        connection.rollback()
+        alive = connection.pgconn.exec_(b"SELECT 1").status == psycopg.pq.ExecStatus.TUPLES_OK
     except psycopg.Error as error:
         raise sa.exc.DisconnectionError from error
+    if not alive:
+        raise sa.exc.DisconnectionError
 
 
 def at_commit(connection: sa.Connection, work: Callable[[], None]) -> None:
