@@ -17,6 +17,7 @@ from tests.chaos.links import Link
 from tests.chaos.plan import Fault, Habit, Kind
 
 _CONTROL_PATIENCE_SECONDS: Final = 15.0
+_CALL_PATIENCE_SECONDS: Final = 10.0
 
 
 class Injector:
@@ -84,6 +85,9 @@ class Injector:
             case Kind.COMMIT_LOST:
                 self._links[fault.target].commits_to_lose += int(fault.detail.partition(" ")[0])
             case Kind.RESET:
+                if fault.detail:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._links[fault.detail].in_the_air.wait(), _CALL_PATIENCE_SECONDS)
                 self._links[fault.target].reset()
             case Kind.SLOW_LINK:
                 link = self._links[fault.target]

@@ -30,6 +30,9 @@ class Link:
         self.opened: list[tuple[float, int]] = []
         """When (Unix time) each connection to the target was opened, and from which port, by which the target knows
         whose it is."""
+        self.in_the_air = asyncio.Event()
+        """Set while something was asked that is not answered yet."""
+        self._awaited: set[asyncio.StreamWriter] = set()
         self._targets = itertools.cycle(targets)
         self._speaks_postgres = speaks_postgres
         self._server: asyncio.Server | None = None
@@ -86,7 +89,7 @@ class Link:
             replies = Replies(self._loses_commit) if self._speaks_postgres else None
             ways = [
                 asyncio.create_task(self._asks(reader, back, replies)),
-                asyncio.create_task(self._answers(there, writer, replies)),
+                asyncio.create_task(self._answers(there, writer, replies, back)),
             ]
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -99,20 +102,33 @@ class Link:
         finally:
             for end in ends:
                 self._open.discard(end)
+                self._no_more_awaits(end)
                 with suppress(OSError):
                     end.close()
             self._serving.discard(task)
+
+    def _no_more_awaits(self, writer: asyncio.StreamWriter) -> None:
+        self._awaited.discard(writer)
+        if not self._awaited:
+            self.in_the_air.clear()
 
     async def _asks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, replies: Replies | None) -> None:
         while chunk := await reader.read(_CHUNK_BYTES):
             if replies is not None:
                 replies.asked(chunk)
+            self._awaited.add(writer)
+            self.in_the_air.set()
             await self._pass(chunk, writer)
 
     async def _answers(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, replies: Replies | None
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        replies: Replies | None,
+        asked: asyncio.StreamWriter,
     ) -> None:
         while chunk := await reader.read(_CHUNK_BYTES):
+            self._no_more_awaits(asked)
             passed, ends = (chunk, False) if replies is None else replies.feed(chunk)
             if passed:
                 await self._pass(passed, writer)

@@ -37,7 +37,7 @@ class Kind(enum.StrEnum):
     COMMIT_LOST = "reply to COMMIT dropped"
     """The next few of a service: it is committed, and nobody hears so."""
     RESET = "connections reset"
-    """All of one link, at one moment."""
+    """All of one link, at one moment; with another link as its detail, as soon as a call of that one is in the air."""
     SLOW_LINK = "link slow"
     THROTTLED = "429 storm"
     """From Paystream, whatever is asked."""

@@ -31,8 +31,11 @@ def test_a_provider_that_is_called_before_anything_is_written_down_pays_twice(tm
     # Given workers that call Paystream before they have committed what they ask, and a Paystream that takes a second
     habits = (Habit("slow:1.0", 1.0, "payments"), Habit("slow:1.0", 1.0, "batches"))
     # When workers lose their connections to Postgres while calls are in the air
-    times = (1.5, 2.2, 2.9, 3.6)
-    resets = tuple(Fault(at, Kind.RESET, f"{workers}>postgres") for at in times for workers in WORKERS)
+    resets = tuple(
+        Fault(at, Kind.RESET, f"{workers}>postgres", detail=f"{workers}>paystream")
+        for at in (1.5, 2.2, 2.9, 3.6)
+        for workers in WORKERS
+    )
     plan = Plan(1, 4, resets, habits)
     result = run(plan, tmp_path, tell=lambda text: None, without=safeguards.WRITE_AHEAD, within_seconds=13)
     # Then somebody was paid twice, and it is found

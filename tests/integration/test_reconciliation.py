@@ -13,7 +13,8 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 from pathlib import Path
 from typing import Any
 
@@ -267,7 +268,8 @@ def test_a_balance_that_goes_another_way_is_a_case(ground: Ground) -> None:
 def test_the_daily_comparison_is_made_once_and_catches_up(ground: Ground) -> None:
     """Of several schedulers one makes it; the next one after missed days begins where the last ended."""
     clock, engine = ground.world.clock, ground.engine
-    clock.advance(days=1, hours=2)
+    tomorrow = clock.now().date() + timedelta(days=1)
+    clock.advance(seconds=(datetime.combine(tomorrow, time_of_day(12), UTC) - clock.now()).total_seconds())
     claimed: list[runs.Run | None] = []
 
     def claim() -> None:
