@@ -29,8 +29,9 @@ from shared.idempotency import Reused, Stored
 from shared.ids import PAYOUT, show
 from shared.models.audit import Action
 from shared.models.payouts import Rail
-from shared.payouts.accept import Order, accept, look_up
+from shared.payouts.accept import Known, Now, Order, accept, looking_again, looking_up
 from shared.payouts.rows import PayoutRow
+from shared.pipeline import Query, ask
 from shared.settings import Settings
 
 logger = structlog.get_logger(__name__)
@@ -162,27 +163,49 @@ class PayoutIntake:
         """One attempt at the group. `made` gets the answers before the commit; with `look`, it holds those of an
         attempt whose fate is not known."""
         now = self._clock.now()
+        everything = [order for request in requests for order in request.orders]
+        wallets = {request.wallet_id for request in requests}
+        keys = {(request.wallet_id, request.key) for request in requests if request.key is not None}
+        shaped: dict[int, Answer] = {}
         with self._engine.begin() as connection:
-            known = look_up(connection, [order for request in requests for order in request.orders])
-            available = ledger.lock(connection, {request.wallet_id for request in requests}, skip_held=skip_held)
+            price_list, drivers, available, stored, *again = ask(
+                connection,
+                *looking_up(everything),
+                ledger.locking(wallets, skip_held=skip_held),
+                idempotency.finding(keys, now) if keys else None,
+                *looking_again(everything),
+            )
             if look and made and self._landed(connection, requests):
                 return made, []
-            keys = {(request.wallet_id, request.key) for request in requests if request.key is not None}
-            stored = idempotency.find(connection, keys, now)
+            stored = stored or {}
             fresh = [place for place in self._fresh(requests, stored) if requests[place].wallet_id in available]
-            orders = [order for place in fresh for order in requests[place].orders]
-            outcomes = accept(connection, orders, known, available, now, grace=self._grace)
-            following = iter(outcomes)
-            done = {place: [next(following) for _ in requests[place].orders] for place in fresh}
-            audit.record(connection, _entries((requests[place], done[place]) for place in fresh), now)
-            shaped = {place: self._shaped(requests[place], done[place], now) for place in fresh}
-            news = [
-                Stored(request.wallet_id, request.key, request.fingerprint, *shaped[place][:2])
-                for place in fresh
-                if (request := requests[place]).key is not None
-            ]
-            idempotency.store(connection, news, now)
-            stored |= {(new.wallet_id, new.key): new for new in news}
+
+            def beside(outcomes: Sequence[Outcome]) -> list[Query[None] | None]:
+                following = iter(outcomes)
+                done = {place: [next(following) for _ in requests[place].orders] for place in fresh}
+                shaped.update((place, self._shaped(requests[place], done[place], now)) for place in fresh)
+                news = [
+                    Stored(request.wallet_id, request.key, request.fingerprint, *shaped[place][:2])
+                    for place in fresh
+                    if (request := requests[place]).key is not None
+                ]
+                stored.update({(new.wallet_id, new.key): new for new in news})
+                entries = list(_entries((requests[place], done[place]) for place in fresh))
+                return [
+                    audit.recording(entries, now) if entries else None,
+                    idempotency.storing(news, now) if news else None,
+                ]
+
+            outcomes = accept(
+                connection,
+                [order for place in fresh for order in requests[place].orders],
+                Known(price_list, drivers),
+                available,
+                now,
+                grace=self._grace,
+                seen=Now.of(*again),
+                beside=beside,
+            )
             made[:] = [
                 LATER
                 if request.wallet_id not in available

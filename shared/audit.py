@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 
 from shared.clock import rfc3339
@@ -18,6 +19,7 @@ from shared.db import as_rows
 from shared.ids import AUDIT, CLOCKS_APART, KEY, PAYOUT, first_id, new_id, parse, show
 from shared.lists import Page, Wanted, chosen
 from shared.models.audit import HOT, Action, ActorKind
+from shared.pipeline import Query, ask, nothing
 
 MASKED: Final = "***"
 """Stands for personal data, which must not get into a log that forgets nothing."""
@@ -66,35 +68,44 @@ def system(organization_id: uuid.UUID, wallet_id: uuid.UUID | None) -> Actor:
     return Actor(ActorKind.SYSTEM, organization_id, wallet_id)
 
 
+_RECORD: Final = sa.text("""
+    INSERT INTO audit_entries (id, organization_id, wallet_id, actor_kind, user_id, key_id, address, request_id,
+                               action, object_kind, object_id, before, after, at)
+    SELECT entry.*, :now FROM json_to_recordset(CAST(:entries AS json)) AS entry (
+        id uuid, organization_id uuid, wallet_id uuid, kind text, user_id uuid, key_id uuid, address text,
+        request_id uuid, action text, object_kind text, object_id text, before jsonb, after jsonb)
+""")
+
+
+class _Row(msgspec.Struct):
+    """An entry as it is sent to the database."""
+
+    id: uuid.UUID
+    kind: ActorKind
+    organization_id: uuid.UUID
+    wallet_id: uuid.UUID | None
+    user_id: uuid.UUID | None
+    key_id: uuid.UUID | None
+    address: str | None
+    request_id: uuid.UUID | None
+    action: Action
+    object_kind: str
+    object_id: str | None
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+def recording(entries: Iterable[Entry], now: datetime) -> Query[None]:
+    """Writes entries once it is asked."""
+    rows = (_Row(new_id(), *entry.actor, entry.action, entry.action.object_kind, *entry[2:]) for entry in entries)
+    return Query(_RECORD, {"now": now, "entries": as_rows(rows)}, nothing)
+
+
 def record(connection: sa.Connection, entries: Iterable[Entry], now: datetime) -> None:
     """Writes entries, in the transaction that did what they say."""
     listed = list(entries)
-    if not listed:
-        return
-    connection.execute(
-        sa.text("""
-            INSERT INTO audit_entries (id, organization_id, wallet_id, actor_kind, user_id, key_id, address, request_id,
-                                       action, object_kind, object_id, before, after, at)
-            SELECT entry.*, :now FROM json_to_recordset(CAST(:entries AS json)) AS entry (
-                id uuid, organization_id uuid, wallet_id uuid, kind text, user_id uuid, key_id uuid, address text,
-                request_id uuid, action text, object_kind text, object_id text, before jsonb, after jsonb)
-        """),
-        {
-            "now": now,
-            "entries": as_rows(
-                {
-                    "id": new_id(),
-                    **entry.actor._asdict(),
-                    "action": entry.action,
-                    "object_kind": entry.action.object_kind,
-                    "object_id": entry.object_id,
-                    "before": entry.before,
-                    "after": entry.after,
-                }
-                for entry in listed
-            ),
-        },
-    )
+    if listed:
+        ask(connection, recording(listed, now))
 
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

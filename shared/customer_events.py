@@ -6,14 +6,16 @@ what has to be told of it can't come apart.
 
 import enum
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 
 from shared.db import as_rows
 from shared.ids import new_id
+from shared.pipeline import Query, ask, nothing
 
 API_VERSION: Final = "2026-02-01"
 """The version of the API in whose shape events are written."""
@@ -65,15 +67,24 @@ _WRITE = sa.text("""
 """)
 
 
+class _Row(msgspec.Struct):
+    """An event as it is sent to the database."""
+
+    id: uuid.UUID
+    wallet_id: uuid.UUID
+    type: str
+    payout_id: uuid.UUID | None
+    sequence: int
+    data: dict[str, Any]
+
+
+def writing(events: Iterable[Event], now: datetime) -> Query[None]:
+    """Writes the events down, with their deliveries, once it is asked."""
+    rows = as_rows(_Row(new_id(), *event) for event in events)
+    return Query(_WRITE, {"now": now, "api_version": API_VERSION, "events": rows}, nothing)
+
+
 def write(connection: sa.Connection, events: Sequence[Event], now: datetime) -> None:
     """Writes the events down, with their deliveries."""
-    if not events:
-        return
-    connection.execute(
-        _WRITE,
-        {
-            "now": now,
-            "api_version": API_VERSION,
-            "events": as_rows({"id": new_id(), **event._asdict()} for event in events),
-        },
-    )
+    if events:
+        ask(connection, writing(events, now))

@@ -7,7 +7,7 @@ meet on one key, `store` tells the later one.
 
 import hashlib
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from shared.db import as_rows
 from shared.errors import Conflict, NotPayable
 from shared.ids import BATCH, PAYOUT, parse
+from shared.pipeline import Query, ask
 
 LIFETIME: Final = timedelta(hours=48)
 KEY_LENGTH_MAX: Final = 255
@@ -63,21 +64,32 @@ def fingerprint(method: str, path: str, body: bytes) -> bytes:
     return hashlib.sha256(b"\0".join((method.encode(), path.encode(), body))).digest()
 
 
+_FIND: Final = sa.text("""
+    SELECT held.wallet_id, held.key, held.fingerprint, held.http_status, held.answer
+    FROM json_to_recordset(CAST(:keys AS json)) AS asked (wallet_id uuid, key text)
+    CROSS JOIN LATERAL (
+        SELECT * FROM idempotency_keys AS held
+        WHERE held.wallet_id = asked.wallet_id AND held.key = asked.key AND held.expires_at > :now
+        OFFSET 0
+    ) AS held
+""")
+"""Key by key through the index: as a join it is a walk through all keys of two days wherever statistics are young."""
+
+
+def finding(keys: Iterable[tuple[uuid.UUID, str]], now: datetime) -> Query[dict[tuple[uuid.UUID, str], Stored]]:
+    """Asks for the answers that these (wallet, key) pairs have already got and that have not expired."""
+    asked = as_rows({"wallet_id": wallet_id, "key": key} for wallet_id, key in keys)
+    return Query(_FIND, {"keys": asked, "now": now}, lambda rows: {(row[0], row[1]): Stored._make(row) for row in rows})
+
+
 def find(
     connection: sa.Connection, keys: Collection[tuple[uuid.UUID, str]], now: datetime
 ) -> dict[tuple[uuid.UUID, str], Stored]:
     """The answers that these (wallet, key) pairs have already got and that have not expired."""
     if not keys:
         return {}
-    rows = connection.execute(
-        sa.text("""
-            SELECT wallet_id, key, fingerprint, http_status, answer FROM idempotency_keys
-            JOIN json_to_recordset(CAST(:keys AS json)) AS asked (wallet_id uuid, key text)
-            USING (wallet_id, key) WHERE expires_at > :now
-        """),
-        {"keys": as_rows({"wallet_id": wallet_id, "key": key} for wallet_id, key in keys), "now": now},
-    )
-    return {(row.wallet_id, row.key): Stored(*row) for row in rows}
+    [found] = ask(connection, finding(keys, now))
+    return found  # type: ignore[no-any-return]
 
 
 def audited(key: str | None) -> dict[str, str]:
@@ -105,6 +117,42 @@ def lock(connection: sa.Connection, wallet_id: uuid.UUID, key: str) -> None:
     )
 
 
+_STORE: Final = sa.text("""
+    INSERT INTO idempotency_keys AS held
+        (wallet_id, key, fingerprint, http_status, answer, created_at, expires_at)
+    SELECT wallet_id, key, decode(fingerprint, 'base64'), http_status, decode(answer, 'base64'),
+           :now, :expires_at
+    FROM json_to_recordset(CAST(:answers AS json))
+        AS answer (wallet_id uuid, key text, fingerprint text, http_status int, answer text)
+    ON CONFLICT (wallet_id, key) DO UPDATE SET fingerprint = excluded.fingerprint,
+        http_status = excluded.http_status, answer = excluded.answer,
+        created_at = excluded.created_at, expires_at = excluded.expires_at
+    WHERE held.expires_at <= :now
+    RETURNING 1
+""")
+
+
+class _Row(msgspec.Struct):
+    """An answer as it is sent to the database."""
+
+    wallet_id: uuid.UUID
+    key: str
+    fingerprint: bytes
+    http_status: int
+    answer: bytes
+
+
+def storing(answers: Sequence[Stored], now: datetime) -> Query[None]:
+    """Remembers answers once it is asked; see `store`."""
+
+    def read(rows: Sequence[object]) -> None:
+        if len(rows) != len(answers):
+            raise Taken
+
+    values = {"now": now, "expires_at": now + LIFETIME, "answers": as_rows(_Row(*answer) for answer in answers)}
+    return Query(_STORE, values, read)
+
+
 def store(connection: sa.Connection, answers: Iterable[Stored], now: datetime) -> None:
     """Remembers answers for 48 hours; an expired answer under the same key is replaced.
 
@@ -114,25 +162,8 @@ def store(connection: sa.Connection, answers: Iterable[Stored], now: datetime) -
         Taken: one of the keys has got an answer since it was looked up. The transaction must not be committed.
     """
     listed = list(answers)
-    if not listed:
-        return
-    done = connection.execute(
-        sa.text("""
-            INSERT INTO idempotency_keys AS held
-                (wallet_id, key, fingerprint, http_status, answer, created_at, expires_at)
-            SELECT wallet_id, key, decode(fingerprint, 'base64'), http_status, decode(answer, 'base64'),
-                   :now, :expires_at
-            FROM json_to_recordset(CAST(:answers AS json))
-                AS answer (wallet_id uuid, key text, fingerprint text, http_status int, answer text)
-            ON CONFLICT (wallet_id, key) DO UPDATE SET fingerprint = excluded.fingerprint,
-                http_status = excluded.http_status, answer = excluded.answer,
-                created_at = excluded.created_at, expires_at = excluded.expires_at
-            WHERE held.expires_at <= :now
-        """),
-        {"now": now, "expires_at": now + LIFETIME, "answers": as_rows(answer._asdict() for answer in listed)},
-    )
-    if done.rowcount != len(listed):
-        raise Taken
+    if listed:
+        ask(connection, storing(listed, now))
 
 
 def forget_expired(connection: sa.Connection, now: datetime, *, limit: int) -> int:

@@ -3,6 +3,7 @@
 import re
 import uuid
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from uuid_utils.compat import uuid7
@@ -43,6 +44,7 @@ def first_id(moment: datetime, later: timedelta = timedelta(0)) -> uuid.UUID:
     return uuid.UUID(int=min(max(milliseconds, 0), 2**48 - 1) << 80)
 
 
+@lru_cache(maxsize=4096)  # an answer, an event, the audit log and our own log show the same few
 def show(prefix: str, value: uuid.UUID) -> str:
     """The public form of an id, as in `pay_01kafz…`."""
     number = value.int

@@ -1,11 +1,12 @@
 """Prices: what a payout costs, from the price list in the database."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
 from shared.models.payouts import Rail
+from shared.pipeline import Query, ask
 
 
 class Line(NamedTuple):
@@ -45,9 +46,15 @@ class PriceList:
         return fee_cents if line.cap_cents is None else min(fee_cents, line.cap_cents)
 
 
+_LOAD: Final = sa.text("SELECT rail, in_batch, from_amount_cents, flat_cents, basis_points, cap_cents FROM prices")
+
+
+def loading() -> Query[PriceList]:
+    """Asks for the price list as it is now. Quotes and charges both read it, so they are equal."""
+    return Query(_LOAD, {}, lambda rows: PriceList(map(Line._make, rows)))
+
+
 def load(connection: sa.Connection) -> PriceList:
-    """The price list as it is now. Quotes and charges both read it, so they are equal."""
-    rows = connection.execute(
-        sa.text("SELECT rail, in_batch, from_amount_cents, flat_cents, basis_points, cap_cents FROM prices")
-    )
-    return PriceList(Line(*row) for row in rows)
+    """The price list as it is now."""
+    [found] = ask(connection, loading())
+    return found  # type: ignore[no-any-return]

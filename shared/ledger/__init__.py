@@ -1,6 +1,6 @@
 """The ledger: double entry over a wallet's five accounts. Nothing else writes a balance or a transfer."""
 
-from shared.ledger.posting import Entry, lock, open_accounts, post
+from shared.ledger.posting import Entry, lock, locking, open_accounts, post, posting, tell_low
 from shared.ledger.reading import Balances, balances
 
-__all__ = ["Balances", "Entry", "balances", "lock", "open_accounts", "post"]
+__all__ = ["Balances", "Entry", "balances", "lock", "locking", "open_accounts", "post", "posting", "tell_low"]

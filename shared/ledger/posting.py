@@ -7,8 +7,9 @@ import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 
 from shared import customer_events
@@ -16,6 +17,7 @@ from shared.customer_events import Event, EventType
 from shared.db import as_rows
 from shared.ids import new_id
 from shared.models.ledger import AccountKind, TransferKind
+from shared.pipeline import Query, ask
 
 A = AccountKind
 K = TransferKind
@@ -62,15 +64,20 @@ def lock(
     Returns the available balance of each, in cents. Whoever spends or serializes on a wallet takes this lock. With
     `skip_held`, those that somebody else holds are left out instead of waited for.
     """
-    rows = connection.execute(
-        sa.text(
-            "SELECT wallet_id, balance_cents FROM accounts "
-            "WHERE wallet_id = ANY(:wallet_ids) AND kind = 'available' ORDER BY wallet_id FOR UPDATE"
-            + (" SKIP LOCKED" if skip_held else "")
-        ),
-        {"wallet_ids": sorted(set(wallet_ids))},
-    )
-    return {row.wallet_id: row.balance_cents for row in rows}
+    [available] = ask(connection, locking(wallet_ids, skip_held=skip_held))
+    return available  # type: ignore[no-any-return]
+
+
+_LOCK: Final = (
+    "SELECT wallet_id, balance_cents FROM accounts "
+    "WHERE wallet_id = ANY(:wallet_ids) AND kind = 'available' ORDER BY wallet_id FOR UPDATE"
+)
+_LOCKS: Final = {False: sa.text(_LOCK), True: sa.text(f"{_LOCK} SKIP LOCKED")}
+
+
+def locking(wallet_ids: Collection[uuid.UUID], *, skip_held: bool = False) -> Query[dict[uuid.UUID, int]]:
+    """Locks the wallets' `available` accounts once it is asked; see `lock`."""
+    return Query(_LOCKS[skip_held], {"wallet_ids": sorted(set(wallet_ids))}, dict)
 
 
 _POST = sa.text("""
@@ -117,10 +124,31 @@ def post(
         return
     if available is None:
         available = lock(connection, {entry.wallet_id for entry in listed})
+    [fallen] = ask(connection, posting(listed, now, available))
+    tell_low(connection, fallen, now)
+
+
+class _Row(msgspec.Struct):
+    """A transfer as it is sent to the database."""
+
+    id: uuid.UUID
+    wallet_id: uuid.UUID
+    from_account: AccountKind
+    to_account: AccountKind
+    amount_cents: int
+    kind: TransferKind
+    payout_id: uuid.UUID | None
+    attempt: int | None
+    topup_id: uuid.UUID | None
+    available_after_cents: int
+
+
+def posting(entries: Sequence[Entry], now: datetime, available: Mapping[uuid.UUID, int]) -> Query[Sequence[Any]]:
+    """Makes the transfers once it is asked; see `post`. What it returns is for `tell_low`."""
     left = dict(available)
     changes: defaultdict[tuple[uuid.UUID, AccountKind], int] = defaultdict(int)
-    rows: list[dict[str, Any]] = []
-    for entry in listed:
+    rows = []
+    for entry in entries:
         source, target = ROUTES[entry.kind]
         changes[entry.wallet_id, source] -= entry.amount_cents
         changes[entry.wallet_id, target] += entry.amount_cents
@@ -129,31 +157,35 @@ def post(
         elif target is A.AVAILABLE:
             left[entry.wallet_id] += entry.amount_cents
         rows.append(
-            {
-                "id": entry.id or new_id(),
-                "wallet_id": entry.wallet_id,
-                "from_account": source,
-                "to_account": target,
-                "amount_cents": entry.amount_cents,
-                "kind": entry.kind,
-                "payout_id": entry.payout_id,
-                "attempt": entry.attempt,
-                "topup_id": entry.topup_id,
-                "available_after_cents": left[entry.wallet_id],
-            }
+            _Row(
+                id=entry.id or new_id(),
+                wallet_id=entry.wallet_id,
+                from_account=source,
+                to_account=target,
+                amount_cents=entry.amount_cents,
+                kind=entry.kind,
+                payout_id=entry.payout_id,
+                attempt=entry.attempt,
+                topup_id=entry.topup_id,
+                available_after_cents=left[entry.wallet_id],
+            )
         )
     moved = [
         {"wallet_id": wallet_id, "kind": kind, "cents": cents} for (wallet_id, kind), cents in changes.items() if cents
     ]
-    fallen = connection.execute(_POST, {"now": now, "entries": as_rows(rows), "changes": as_rows(moved)}).all()
+    return Query(_POST, {"now": now, "entries": as_rows(rows), "changes": as_rows(moved)}, list)
+
+
+def tell_low(connection: sa.Connection, fallen: Sequence[Any], now: datetime) -> None:
+    """Tells the customers whose balance has fallen below what they call low by what was posted."""
     lows = [
         Event(
-            row.wallet_id,
+            wallet_id,
             EventType.BALANCE_LOW.value,
             None,
             0,
-            {"available": row.balance_cents, "threshold": row.low_balance_cents, "currency": row.currency},
+            {"available": balance_cents, "threshold": low_balance_cents, "currency": currency},
         )
-        for row in fallen
+        for wallet_id, balance_cents, low_balance_cents, currency in fallen
     ]
     customer_events.write(connection, lows, now)

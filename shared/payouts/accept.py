@@ -6,13 +6,16 @@ that the answer truthfully says `processing`; a worker then sends it.
 """
 
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 
 from shared import customer_events, ledger, prices
+from shared.customer_events import Event
 from shared.db import as_rows
 from shared.errors import Conflict, InsufficientFunds, Invalid, NotFound, NotPayable, Refusal
 from shared.ids import DRIVER, PAYOUT, named, show
@@ -24,6 +27,7 @@ from shared.payouts.figures import note_accepted
 from shared.payouts.rows import PayoutRow, public
 from shared.payouts.submit import prepare
 from shared.payouts.transition import Move, transition
+from shared.pipeline import Query, ask, nothing
 from shared.sandbox.scenarios import Scenario
 
 REASON: Final = "accepted"
@@ -73,9 +77,40 @@ class Known(NamedTuple):
     """By wallet and id."""
 
 
+def looking_up(
+    orders: Sequence[Order],
+) -> tuple[Query[prices.PriceList], Query[dict[tuple[uuid.UUID, uuid.UUID], _Driver]]]:
+    """Asks for what the orders are checked against, a `Known`; before the wallet is locked, so that nobody waits for
+    it."""
+    ids = list({order.driver_id for order in orders if order.driver_id is not None})
+    drivers = Query(_DRIVERS, {"ids": ids}, lambda rows: {(row[1], row[0]): _Driver._make(row) for row in rows})
+    return prices.loading(), drivers
+
+
 def look_up(connection: sa.Connection, orders: Sequence[Order]) -> Known:
-    """Reads what the orders are checked against; before the wallet is locked, so that nobody waits for it."""
-    return Known(prices.load(connection), _drivers(connection, orders))
+    """Reads what the orders are checked against; see `looking_up`."""
+    return Known(*ask(connection, *looking_up(orders)))
+
+
+class Now(NamedTuple):
+    """What can change until the wallet is locked: asked under its lock."""
+
+    live: "Mapping[Load, uuid.UUID]"
+    """The payouts for the orders' loads that are alive."""
+    there: frozenset[uuid.UUID]
+    """The drivers of the instant ones who can be paid still."""
+
+    @classmethod
+    def of(cls, live: "Mapping[Load, uuid.UUID] | None", there: frozenset[uuid.UUID] | None) -> "Now":
+        """Of the answers to `looking_again`."""
+        return cls(live or {}, there or frozenset())
+
+
+def looking_again(
+    orders: Sequence[Order],
+) -> "tuple[Query[dict[Load, uuid.UUID]] | None, Query[frozenset[uuid.UUID]] | None]":
+    """Asks for a `Now`, by somebody who holds the wallets' lock when it is answered."""
+    return _living(loads_of(orders)), _remaining(orders)
 
 
 def accept(
@@ -86,19 +121,25 @@ def accept(
     now: datetime,
     *,
     grace: timedelta,
+    seen: Now | None = None,
+    beside: Callable[[list[PayoutRow | Refusal]], Sequence[Query[None] | None]] = lambda answers: (),
 ) -> list[PayoutRow | Refusal]:
     """Accepts the orders that can be paid; an answer for each, in order.
 
     An order that the balance no longer covers is refused, its neighbours succeed: funds go in order of arrival.
     `known` is what `look_up` read for them, `available` what `ledger.lock` returned for their wallets, whose lock
-    the caller holds; `grace` is how long the doorbell has before the tick rings for them too.
+    the caller holds; `grace` is how long the doorbell has before the tick rings for them too. `seen` is what
+    `looking_again` found, from a caller who has asked already; `beside` says what else is to be written, of the
+    answers, in the same round trip.
     """
     left = dict(available)
     answers: list[PayoutRow | Refusal] = []
-    known = _still(connection, orders, known)
-    live = live_loads(connection, loads_of(orders))
+    live, there = seen or Now.of(*ask(connection, *looking_again(orders)))
+    live = dict(live)
     for order in orders:
         try:
+            if order.rail is Rail.INSTANT and order.driver_id not in there:
+                raise _unknown(order)
             row = checked(order, known, live, now)
             if row.amount_cents > left[order.wallet_id] or order.scenario is Scenario.INSUFFICIENT_FUNDS:
                 raise InsufficientFunds(
@@ -113,20 +154,24 @@ def accept(
             note_live(live, row)
             answers.append(row)
     accepted = [answer for answer in answers if isinstance(answer, PayoutRow)]
-    write(connection, accepted, now, due=now + grace)
-    ledger.post(
-        connection,
-        [
+    writes: list[Query[Any]] = []
+    if accepted:
+        entries = [
             ledger.Entry(row.wallet_id, TransferKind.RESERVE, row.amount_cents, payout_id=row.id, attempt=row.attempt)
             for row in accepted
-        ],
-        now,
-        available,
-    )
+        ]
+        writes = [*writing(accepted, now, now + grace), ledger.posting(entries, now, available)]
     instant = [row.id for row in accepted if row.rail == Rail.INSTANT]
-    if instant:
+    if not instant:
+        done = ask(connection, *writes, *beside(answers))
+    else:
+        done = ask(connection, *writes)
         sent_on = {row.id: row for row in _send_on(connection, instant, now)}
         answers = [sent_on.get(answer.id, answer) if isinstance(answer, PayoutRow) else answer for answer in answers]
+        ask(connection, *beside(answers))
+    if accepted:
+        ledger.tell_low(connection, done[len(writes) - 1], now)
+        note_accepted(connection, len(accepted))
     return answers
 
 
@@ -147,41 +192,31 @@ def not_payable(status: str, kyc_status: str) -> NotPayable | None:
     return None
 
 
-def _drivers(connection: sa.Connection, orders: Sequence[Order]) -> dict[tuple[uuid.UUID, uuid.UUID], _Driver]:
-    ids = list({order.driver_id for order in orders if order.driver_id is not None})
-    rows = connection.execute(
-        sa.text("""
-            SELECT drivers.id, wallet_id, name, status, kyc_status, duplicate_loads
-            FROM drivers JOIN wallets ON wallets.id = wallet_id WHERE drivers.id = ANY(:ids) AND deleted_at IS NULL
-        """),
-        {"ids": ids},
-    )
-    return {(row.wallet_id, row.id): _Driver(*row) for row in rows}
+def _unknown(order: Order) -> NotFound:
+    return NotFound(f"No driver {named(DRIVER, order.driver_reference)}", code="DRIVER_NOT_FOUND", field="driverId")
 
 
-def _still(connection: sa.Connection, orders: Sequence[Order], known: Known) -> Known:
-    """The same, without drivers of instant payouts who have been deleted or switched off since it was read: those
-    payouts set out at once, while the others are looked at again when they are queued. A delete waits for us."""
-    ids = {
-        order.driver_id
-        for order in orders
-        if order.rail is Rail.INSTANT
-        and order.driver_id is not None
-        and (order.wallet_id, order.driver_id) in known.drivers  # another wallet's driver is not even locked
-    }
-    if not ids:
-        return known
-    there = set(
-        connection.scalars(
-            sa.text("""
-                SELECT id FROM drivers WHERE id = ANY(:ids) AND deleted_at IS NULL
-                ORDER BY id FOR KEY SHARE
-            """),
-            {"ids": sorted(ids)},
-        )
-    )
-    gone = ids - there
-    return known._replace(drivers={key: driver for key, driver in known.drivers.items() if key[1] not in gone})
+_DRIVERS: Final = sa.text("""
+    SELECT drivers.id, wallet_id, name, status, kyc_status, duplicate_loads
+    FROM drivers JOIN wallets ON wallets.id = wallet_id WHERE drivers.id = ANY(:ids) AND deleted_at IS NULL
+""")
+
+_REMAINING: Final = sa.text("""
+    SELECT drivers.id FROM drivers JOIN json_to_recordset(CAST(:asked AS json)) AS asked (id uuid, wallet_id uuid)
+        ON asked.id = drivers.id AND asked.wallet_id = drivers.wallet_id
+    WHERE deleted_at IS NULL ORDER BY drivers.id FOR KEY SHARE OF drivers
+""")
+
+
+def _remaining(orders: Sequence[Order]) -> Query[frozenset[uuid.UUID]] | None:
+    """Asks which drivers of instant payouts have not been deleted since they were read: those payouts set out at once,
+    while the others are looked at again when they are queued. A delete waits for us. Another wallet's driver is not
+    even locked."""
+    pairs = {(order.driver_id, order.wallet_id) for order in orders if order.rail is Rail.INSTANT and order.driver_id}
+    if not pairs:
+        return None
+    asked = as_rows({"id": driver_id, "wallet_id": wallet_id} for driver_id, wallet_id in pairs)
+    return Query(_REMAINING, {"asked": asked}, lambda rows: frozenset(row[0] for row in rows))
 
 
 Load = tuple[uuid.UUID, str]
@@ -200,25 +235,30 @@ def live_loads(connection: sa.Connection, loads: Collection[Load]) -> dict[Load,
     The caller holds the wallets' lock, and so does whoever writes a payout: two requests at the same instant can't
     both find a load free.
     """
+    [found] = ask(connection, _living(loads))
+    return found or {}
+
+
+_LIVING: Final = sa.text("""
+    SELECT DISTINCT ON (asked.driver_id, asked.load_id) asked.driver_id, asked.load_id, first.id
+    FROM json_to_recordset(CAST(:loads AS json)) AS asked (driver_id uuid, load_id text)
+    JOIN drivers AS named ON named.id = asked.driver_id
+    JOIN drivers AS same ON same.wallet_id = named.wallet_id AND same.ovn_driver_id = named.ovn_driver_id
+    JOIN LATERAL (
+        SELECT id FROM payouts
+        WHERE payouts.driver_id = same.id AND payouts.load_id = asked.load_id AND payouts.load_id IS NOT NULL
+              AND (status IN ('validated', 'queued', 'processing', 'completed') OR held_reason IS NOT NULL)
+        ORDER BY payouts.id LIMIT 1
+    ) AS first ON true
+    ORDER BY asked.driver_id, asked.load_id, first.id
+""")
+
+
+def _living(loads: Collection[Load]) -> Query[dict[Load, uuid.UUID]] | None:
     if not loads:
-        return {}
-    rows = connection.execute(
-        sa.text("""
-            SELECT DISTINCT ON (asked.driver_id, asked.load_id) asked.driver_id, asked.load_id, first.id
-            FROM json_to_recordset(CAST(:loads AS json)) AS asked (driver_id uuid, load_id text)
-            JOIN drivers AS named ON named.id = asked.driver_id
-            JOIN drivers AS same ON same.wallet_id = named.wallet_id AND same.ovn_driver_id = named.ovn_driver_id
-            JOIN LATERAL (
-                SELECT id FROM payouts
-                WHERE payouts.driver_id = same.id AND payouts.load_id = asked.load_id AND payouts.load_id IS NOT NULL
-                      AND (status IN ('validated', 'queued', 'processing', 'completed') OR held_reason IS NOT NULL)
-                ORDER BY payouts.id LIMIT 1
-            ) AS first ON true
-            ORDER BY asked.driver_id, asked.load_id, first.id
-        """),
-        {"loads": as_rows({"driver_id": driver_id, "load_id": load_id} for driver_id, load_id in loads)},
-    )
-    return {(row.driver_id, row.load_id): row.id for row in rows}
+        return None
+    asked = as_rows({"driver_id": driver_id, "load_id": load_id} for driver_id, load_id in loads)
+    return Query(_LIVING, {"loads": asked}, lambda rows: {(row[0], row[1]): row[2] for row in rows})
 
 
 def note_live(live: dict[Load, uuid.UUID], row: PayoutRow) -> None:
@@ -242,7 +282,7 @@ def checked(order: Order, known: Known, live: Mapping[Load, uuid.UUID], now: dat
     """The payout that an order becomes, funds aside; raises a Refusal that says why not."""
     driver = known.drivers.get((order.wallet_id, order.driver_id)) if order.driver_id else None
     if driver is None:
-        raise NotFound(f"No driver {named(DRIVER, order.driver_reference)}", code="DRIVER_NOT_FOUND", field="driverId")
+        raise _unknown(order)
     pending = order.scenario is Scenario.KYC_PENDING
     refusal = not_payable(*(("pending", "pending") if pending else (driver.status, driver.kyc_status)))
     if refusal is not None:
@@ -311,21 +351,41 @@ _INSERT = sa.text("""
 """)
 
 
+class _Row(msgspec.Struct):
+    """A payout as it is sent to the database."""
+
+    id: uuid.UUID
+    wallet_id: uuid.UUID
+    driver_id: uuid.UUID
+    load_id: str | None
+    amount_cents: int
+    fee_cents: int
+    rail: str
+    description: str | None
+    requested_by: str | None
+    batch_id: uuid.UUID | None
+    duplicate_of: uuid.UUID | None
+    duplicate_reason: str | None
+    scenario: str | None
+
+
+_written = attrgetter(*_Row.__struct_fields__)
+
+
+def writing(rows: Sequence[PayoutRow], now: datetime, due: datetime | None) -> tuple[Query[None], Query[None]]:
+    """Writes payouts once it is asked; see `write`."""
+    made = as_rows(_Row(*_written(row)) for row in rows)
+    events = (Event(row.wallet_id, "payout.created", row.id, row.sequence, public(row)) for row in rows)
+    values = {"now": now, "due": due, "reason": REASON, "payouts": made}
+    return Query(_INSERT, values, nothing), customer_events.writing(events, now)
+
+
 def write(connection: sa.Connection, rows: Sequence[PayoutRow], now: datetime, due: datetime | None) -> None:
     """Writes payouts as `validated`, with their first history row and their event. The caller holds the wallets'
     lock, and reserves the money of those that travel alone; those in a batch have nothing reserved, and no `due`."""
-    if not rows:
-        return
-    connection.execute(
-        _INSERT,
-        {"now": now, "due": due, "reason": REASON, "payouts": as_rows(row._asdict() for row in rows)},
-    )
-    customer_events.write(
-        connection,
-        [customer_events.Event(row.wallet_id, "payout.created", row.id, row.sequence, public(row)) for row in rows],
-        now,
-    )
-    note_accepted(connection, len(rows))
+    if rows:
+        ask(connection, *writing(rows, now, due))
+        note_accepted(connection, len(rows))
 
 
 def _send_on(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime) -> list[PayoutRow]:

@@ -274,18 +274,17 @@ def test_a_key_answered_elsewhere_in_the_meantime_is_noticed(
 ) -> None:
     """Given another kind of request that stores its answer between our look-up and our store, ours is refused."""
     driver_id = world.driver()
-    find, looks = idempotency.find, []
+    storing, looks = idempotency.storing, []
 
-    def find_then_lose(connection: sa.Connection, keys: Any, now: Any) -> Any:
-        found = find(connection, keys, now)
-        if not looks:
+    def lose_then_store(answers: Any, now: Any) -> Any:
+        looks.append(True)
+        if len(looks) == 1:
             with world.engine.begin() as other:
                 answer = idempotency.Stored(world.wallet_id, "key-5", b"another request", 200, b"{}")
                 idempotency.store(other, [answer], now)
-        looks.append(True)
-        return found
+        return storing(answers, now)
 
-    monkeypatch.setattr(idempotency, "find", find_then_lose)
+    monkeypatch.setattr(idempotency, "storing", lose_then_store)
     [got] = intake.flush([request(world.order(driver_id), "key-5")])
     assert (got.status, data(got)["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
     assert world.rows("SELECT count(*) FROM payouts WHERE driver_id = :id", id=driver_id) == [(0,)]

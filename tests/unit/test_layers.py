@@ -24,6 +24,7 @@ BASE = (
     "models",
     "db",
     "pool",
+    "pipeline",
     "process_figures",
     "settings",
     "production",
