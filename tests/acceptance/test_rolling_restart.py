@@ -13,7 +13,7 @@ from tests.acceptance.load import load_on
 from tests.acceptance.stack import descendants_of
 from tests.told import tell
 
-ROUNDS = int(os.environ.get("OVNPAY_TEST_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("OVNPAY_TEST_ROUNDS", "2"))
 SETTINGS = {"OVNPAY_GATEWAY_PROCESSES": "2", "PAYSTREAM_SIM_STANDARD_SECONDS": "0.1"}
 
 
