@@ -1,6 +1,7 @@
 """Time, passed in: domain functions take `now`; only entry points ask a clock."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -19,6 +20,7 @@ class SystemClock:
         return datetime.now(UTC)
 
 
+@lru_cache(maxsize=64)  # what is accepted together has one time
 def rfc3339(moment: datetime) -> str:
     """A time as the API writes it: RFC 3339 in UTC with `Z`, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
