@@ -25,7 +25,7 @@ def test_nobody_is_lost_or_paid_twice_in_a_short_chaos(tmp_path: Path) -> None:
     assert result.verdict.paid > 50
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_a_provider_that_is_called_before_anything_is_written_down_pays_twice(tmp_path: Path) -> None:
     """The negative control that takes least: the others run in `make chaos-controls`."""
     # Given workers that call Paystream before they have committed what they ask, and a Paystream that takes a second
@@ -36,7 +36,14 @@ def test_a_provider_that_is_called_before_anything_is_written_down_pays_twice(tm
         for at in (1.5, 2.2, 2.9, 3.6)
         for workers in WORKERS
     )
-    plan = Plan(1, 4, resets, habits)
-    result = run(plan, tmp_path, tell=lambda text: None, without=safeguards.WRITE_AHEAD, within_seconds=13)
-    # Then somebody was paid twice, and it is found
-    assert result.verdict.doubled
+
+    def doubled(seed: int) -> set[str]:
+        home = tmp_path / str(seed)
+        home.mkdir()
+        plan = Plan(seed, 4, resets, habits)
+        result = run(plan, home, tell=lambda text: None, without=safeguards.WRITE_AHEAD, within_seconds=13)
+        return result.verdict.doubled
+
+    # Then somebody was paid twice, and it is found: with the first seed, unless the machine is so busy that the calls
+    # in the air were questions
+    assert any(map(doubled, (1, 2, 3)))
