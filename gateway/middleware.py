@@ -3,6 +3,7 @@
 import asyncio
 import time
 import uuid
+from datetime import datetime
 
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -93,7 +94,7 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
         headers = {"Retry-After": str(wait)} if wait is not None else None
         return response(refusal_body(refusal, request_id, clock.now()), refusal.status, headers)
     except ApiError as error:
-        failed = error
+        return _refused(error, request_id, clock.now())  # not kept: it holds this frame, and the frame the body
     except (Overloaded, Closing, OperationalError, InterfaceError, PoolTimeoutError) as unavailable:
         logger.warning("request.unavailable", request_id=request_id, route=_route(request), why=repr(unavailable))
         failed = ApiError(
@@ -108,8 +109,11 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
     except Exception:
         logger.exception("request.failed", request_id=request_id, method=request.method, route=_route(request))
         failed = ApiError(500, "INTERNAL_ERROR", "An internal error; its cause is in our logs under the request id")
-    body = error_body(failed.code, failed.message, failed.details, request_id, clock.now())
-    return response(body, failed.status, failed.headers)
+    return _refused(failed, request_id, clock.now())
+
+
+def _refused(error: ApiError, request_id: str, now: datetime) -> web.Response:
+    return response(error_body(error.code, error.message, error.details, request_id, now), error.status, error.headers)
 
 
 @web.middleware
