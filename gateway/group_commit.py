@@ -72,7 +72,6 @@ class GroupCommit(Generic[Item, Answer]):
         are put off keep their order; `behind` is where they go, and its flush puts nothing off. With `at_once` above
         one, so many groups are flushed at the same time, each of one line alone: lines don't wait for each other.
         """
-        self._name = name
         self._flush = flush
         self._queue_size = queue_size
         self._group_size = group_size
@@ -91,6 +90,7 @@ class GroupCommit(Generic[Item, Answer]):
         self._flushed: set[Hashable] = set()
         """The lines that are being flushed, where each group is of one."""
         self._closing = False
+        self._sizes, self._seconds = GROUP_SIZE.labels(name), FLUSH_SECONDS.labels(name)
 
     async def submit(self, item: Item) -> Answer:
         """Waits for the item's answer.
@@ -101,7 +101,7 @@ class GroupCommit(Generic[Item, Answer]):
         """
         if self._closing:
             raise Closing
-        if self._behind is not None and self._behind._lines[self._line(item)]:
+        if self._behind is not None and self._behind._lines and self._line(item) in self._behind._lines:
             return await self._behind.submit(item)
         if len(self._waiting) >= self._queue_size:
             raise Overloaded
@@ -161,8 +161,8 @@ class GroupCommit(Generic[Item, Answer]):
 
     async def _flush_group(self, group: list[tuple[Item, "asyncio.Future[Answer]"]]) -> None:
         loop = asyncio.get_running_loop()
-        lines = {self._line(item) for item, _ in group}
-        self._flushed |= lines
+        lines = Counter(self._line(item) for item, _ in group)
+        self._flushed |= lines.keys()
         started = time.monotonic()
         try:
             answers = await loop.run_in_executor(self._threads, self._flush, [item for item, _ in group])
@@ -178,9 +178,7 @@ class GroupCommit(Generic[Item, Answer]):
                     self._behind._take(item, future)
                 elif not future.done():
                     future.set_result(answer)
-        self._flushed -= lines
-        for item, _ in group:
-            self._lines[self._line(item)] -= 1
-        self._lines = +self._lines  # forget those that are empty
-        GROUP_SIZE.labels(self._name).observe(len(group))
-        FLUSH_SECONDS.labels(self._name).observe(time.monotonic() - started)
+        self._flushed -= lines.keys()
+        self._lines -= lines  # and forgets those that are empty
+        self._sizes.observe(len(group))
+        self._seconds.observe(time.monotonic() - started)

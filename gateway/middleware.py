@@ -3,6 +3,8 @@
 import asyncio
 import time
 import uuid
+from datetime import datetime
+from functools import cache
 
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -10,6 +12,7 @@ from aiohttp.typedefs import Handler
 from prometheus_client import Counter, Histogram
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from uuid_utils import uuid4
 
 from gateway.envelope import ApiError, error_body, refusal_body, response
 from gateway.group_commit import Closing, Overloaded
@@ -46,23 +49,34 @@ METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 @web.middleware
 async def figures(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Gives the request its id and counts it."""
-    request[REQUEST_ID] = _request_id(request)
+    services, request_id = request.app[SERVICES], _request_id(request)
+    request[REQUEST_ID] = request_id
     started = time.monotonic()
     if tracing.is_on():
         answer = await _traced(request, handler)
     else:
         answer = await handler(request)
-    answer.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
-    taken = request.get(TAKEN) or request.app[SERVICES].rate_limits.untouched()
+    answer.headers[REQUEST_ID_HEADER] = request_id
+    taken = request.get(TAKEN) or services.rate_limits.untouched()
     answer.headers.update(taken.headers())
-    for name, value in request.app[SERVICES].headers.items():
-        answer.headers.setdefault(name, value)
+    answer.headers.merge(services.headers)  # a handler's own stay
     method = request.method if request.method in METHODS else "other"
     route = _route(request) or "unknown"
-    REQUESTS.labels(method, route, str(answer.status)).inc()
+    _requests(method, route, answer.status).inc()
     if request.get(SCENARIO) is not Scenario.SLOW_RESPONSE:  # slow because somebody asked for it
-        SECONDS.labels(method, route).observe(time.monotonic() - started)
+        _seconds(method, route).observe(time.monotonic() - started)
     return answer
+
+
+# Kept, for a label is checked and looked up under a lock each time; there are as many as there are series.
+@cache
+def _requests(method: str, route: str, status: int) -> Counter:
+    return REQUESTS.labels(method, route, str(status))
+
+
+@cache
+def _seconds(method: str, route: str) -> Histogram:
+    return SECONDS.labels(method, route)
 
 
 async def _traced(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -93,7 +107,7 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
         headers = {"Retry-After": str(wait)} if wait is not None else None
         return response(refusal_body(refusal, request_id, clock.now()), refusal.status, headers)
     except ApiError as error:
-        failed = error
+        return _refused(error, request_id, clock.now())  # not kept: it holds this frame, and the frame the body
     except (Overloaded, Closing, OperationalError, InterfaceError, PoolTimeoutError) as unavailable:
         logger.warning("request.unavailable", request_id=request_id, route=_route(request), why=repr(unavailable))
         failed = ApiError(
@@ -108,8 +122,11 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
     except Exception:
         logger.exception("request.failed", request_id=request_id, method=request.method, route=_route(request))
         failed = ApiError(500, "INTERNAL_ERROR", "An internal error; its cause is in our logs under the request id")
-    body = error_body(failed.code, failed.message, failed.details, request_id, clock.now())
-    return response(body, failed.status, failed.headers)
+    return _refused(failed, request_id, clock.now())
+
+
+def _refused(error: ApiError, request_id: str, now: datetime) -> web.Response:
+    return response(error_body(error.code, error.message, error.details, request_id, now), error.status, error.headers)
 
 
 @web.middleware
@@ -122,10 +139,11 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
     token = token.strip() if kind.lower() == "bearer" else ""
     if isinstance(access, str):
-        request[CREDENTIAL] = await _credential(request, token, access)
+        request[CREDENTIAL] = credential = await _credential(request, token, access)
         if (request.method, route) in PROMISES and await request.app[SERVICES].stopped():
             raise ApiError(503, "RECONCILE_ONLY", STOPPED, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
-        request[SCENARIO] = await _scenario(request)
+        asked = request.headers.get(SCENARIO_HEADER)
+        request[SCENARIO] = Scenario.SUCCESS if asked is None else await _scenario(asked, credential)
     else:
         request[ACCOUNT], request[SESSION_TOKEN] = await _account(request, token, access), token
     return await handler(request)
@@ -177,12 +195,9 @@ def _unauthorized(message: str) -> ApiError:
     return ApiError(401, "UNAUTHORIZED", message, headers={"WWW-Authenticate": 'Bearer realm="OVN Pay"'})
 
 
-async def _scenario(request: web.Request) -> Scenario:
+async def _scenario(text: str, credential: Credential) -> Scenario:
     """What the sandbox is to play; two of the scenarios are played here."""
-    text = request.headers.get(SCENARIO_HEADER)
-    if text is None:
-        return Scenario.SUCCESS
-    if request[CREDENTIAL].mode != Mode.SANDBOX:
+    if credential.mode != Mode.SANDBOX:
         message = f"{SCENARIO_HEADER} is for sandbox keys; this is a production key"
         raise ApiError(400, "VALIDATION_ERROR", message, field=SCENARIO_HEADER)
     try:
@@ -205,7 +220,7 @@ def _request_id(request: web.Request) -> str:
             return str(uuid.UUID(given))
         except ValueError:
             pass
-    return str(uuid.uuid4())
+    return str(uuid4())
 
 
 def _route(request: web.Request) -> str | None:

@@ -97,9 +97,10 @@ def operation(
             once=once,
             csv=csv,
         )
-        setattr(handle, _ATTRIBUTE, made)
-        handle.__doc__, handle.__name__, handle.__module__ = function.__doc__, function.__name__, function.__module__
-        return handle
+        made_of = handle if body_bytes_max > BODY_BYTES_MAX else answered
+        setattr(made_of, _ATTRIBUTE, made)
+        made_of.__doc__, made_of.__name__, made_of.__module__ = function.__doc__, function.__name__, function.__module__
+        return made_of
 
     return declare
 

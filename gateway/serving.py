@@ -18,6 +18,7 @@ from gateway.children import READY, Child, listeners
 from gateway.headers import for_environment
 from gateway.server import Runner
 from gateway.state import STOPPING
+from shared import garbage
 from shared.db import DatabaseNotReady
 from shared.exposition import Exposition
 from shared.settings import Settings
@@ -70,6 +71,7 @@ async def _serve(settings: Settings, child: Child | None) -> None:
         else:
             sockets = [socket.socket(fileno=number) for number in child.listeners]
         sites = [web.SockSite(runner, one, backlog=1024) for one in sockets]
+        garbage.collect_rarely()
         for site in sites:
             await site.start()
         if child is not None:

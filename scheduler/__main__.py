@@ -20,7 +20,7 @@ from prometheus_client import REGISTRY, Counter
 
 from scheduler.jobs import Jobs
 from scheduler.timetable import TIMETABLE
-from shared import log, startup
+from shared import garbage, log, startup
 from shared.broker import Doorbell
 from shared.clock import SystemClock
 from shared.db import engine_for
@@ -96,6 +96,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
 
     exposition = Exposition(settings.scheduler_metrics_port, lambda: REGISTRY, wrong, host=settings.metrics_host)
     exposition.start()
+    garbage.collect_rarely()
     beat = Beat(settings, lambda: () if wrong() else (SCHEDULER,))
     logger.info("scheduler.started", jobs=[entry.name for entry in TIMETABLE])
     stopping.wait()

@@ -42,11 +42,12 @@ def wallet_id(request: web.Request) -> uuid.UUID:
 
 def actor_of(request: web.Request, account: Account | None = None) -> Actor:
     """Who the audit log says has made the request: the key's program, or the user: who is signed in, or `account`."""
-    address, request_id = request.remote, uuid.UUID(request[REQUEST_ID])
-    credential, user = request.get(CREDENTIAL), account or request.get(ACCOUNT)
+    address, request_id = request.remote, msgspec.convert(request[REQUEST_ID], uuid.UUID)
+    credential = request.get(CREDENTIAL)
     if credential is not None:
         organization_id, wallet, key_id = credential.organization_id, credential.wallet_id, credential.key_id
         return Actor(ActorKind.KEY, organization_id, wallet, None, key_id, address, request_id)
+    user = account or request.get(ACCOUNT)
     assert user is not None, "who may call this route is known by a key or a session"
     return Actor(ActorKind.USER, user.organization_id, None, user.id, None, address, request_id)
 

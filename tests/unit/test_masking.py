@@ -24,6 +24,8 @@ KEY, TOKEN = generate(Mode.PRODUCTION), generate_session()
         ("psk_live_0123456789abcdef and whsec_0123456789abcdef", "psk_live_… and whsec_…"),
         ("Authorization: Bearer abc.def-ghi", "Authorization: Bearer …"),
         ('{"a": "Bearer abcdefgh"}', '{"a": "Bearer …"}'),
+        ("OVNP_PROD_0123456789 PSK_TEST_0123456789 WHSEC_0123456789", "OVNP_PROD_… PSK_TEST_… WHSEC_…"),
+        ("ba\u017fic dXNlcjpwYXNz", "ba\u017fic …"),  # an s to whoever ignores case
         ("postgresql://pay:s3cret@db/pay", "postgresql://pay:…@db/pay"),
         ("redis://:s3cret@host:6379/0", "redis://:…@host:6379/0"),
         ("to ada.driver+x@fleet.example.com.", "to …."),
