@@ -57,28 +57,25 @@ class _Waiting(NamedTuple):
     """What the notice named that it contradicts."""
 
 
-def gather(connection: sa.Connection, event_ids: Sequence[uuid.UUID], most: int = TOGETHER_MOST) -> list[uuid.UUID]:
-    """Those of the events that still wait and, where any does, what else waits, up to `most`.
-
-    In a storm each doorbell tells of a few, and a transaction for every few is what costs. Who is rung for the others
-    finds them done.
-    """
-    return list(
-        connection.scalars(
-            sa.text("""
-                WITH mine AS (
-                    SELECT id FROM provider_events WHERE id = ANY(:ids) AND status IN ('received', 'orphan')
-                    FOR UPDATE SKIP LOCKED
-                ), others AS (
-                    SELECT id FROM provider_events
-                    WHERE next_action_at IS NOT NULL AND status = 'received' AND EXISTS (SELECT FROM mine)
-                    ORDER BY next_action_at LIMIT :most FOR UPDATE SKIP LOCKED
-                )
-                SELECT id FROM mine UNION SELECT id FROM others
-            """),
-            {"ids": list(event_ids), "most": most},
-        )
+_OF_HELD_WALLETS = sa.text("""
+    WITH named AS (
+        SELECT event.id, payouts.wallet_id
+        FROM provider_events AS event
+        LEFT JOIN submission_items AS items ON items.provider_payment_id = event.payment_id
+        JOIN payouts ON payouts.id = coalesce(items.payout_id, event.payout_id)
+        WHERE event.id = ANY(:ids)
+    ), free AS (
+        SELECT wallet_id FROM accounts
+        WHERE kind = 'available' AND wallet_id IN (SELECT wallet_id FROM named) FOR UPDATE SKIP LOCKED
     )
+    SELECT id FROM named WHERE wallet_id NOT IN (SELECT wallet_id FROM free)
+""")
+
+
+def of_held_wallets(connection: sa.Connection, event_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of the events whose wallet's lock somebody else holds at this moment. Takes the others' locks itself: to be
+    asked in a transaction of its own."""
+    return set(connection.scalars(_OF_HELD_WALLETS, {"ids": list(event_ids)}))
 
 
 def apply(connection: sa.Connection, event_ids: Sequence[uuid.UUID], now: datetime) -> list[Handled]:
