@@ -54,6 +54,14 @@ def open_accounts(connection: sa.Connection, wallet_id: uuid.UUID) -> None:
     )
 
 
+_LOCKED = """
+    SELECT wallet_id, balance_cents FROM accounts
+    WHERE wallet_id = ANY(:wallet_ids) AND kind = 'available' ORDER BY wallet_id FOR UPDATE
+"""
+_LOCK = sa.text(_LOCKED)
+_LOCK_FREE = sa.text(f"{_LOCKED} SKIP LOCKED")
+
+
 def lock(
     connection: sa.Connection, wallet_ids: Collection[uuid.UUID], *, skip_held: bool = False
 ) -> dict[uuid.UUID, int]:
@@ -62,14 +70,7 @@ def lock(
     Returns the available balance of each, in cents. Whoever spends or serializes on a wallet takes this lock. With
     `skip_held`, those that somebody else holds are left out instead of waited for.
     """
-    rows = connection.execute(
-        sa.text(
-            "SELECT wallet_id, balance_cents FROM accounts "
-            "WHERE wallet_id = ANY(:wallet_ids) AND kind = 'available' ORDER BY wallet_id FOR UPDATE"
-            + (" SKIP LOCKED" if skip_held else "")
-        ),
-        {"wallet_ids": sorted(set(wallet_ids))},
-    )
+    rows = connection.execute(_LOCK_FREE if skip_held else _LOCK, {"wallet_ids": sorted(set(wallet_ids))})
     return {row.wallet_id: row.balance_cents for row in rows}
 
 
