@@ -13,7 +13,7 @@ from dramatiq.errors import ConnectionError as BrokerConnectionError
 from dramatiq.middleware import Middleware
 from redis.exceptions import RedisError
 
-from shared import log, startup, tracing
+from shared import garbage, log, startup, tracing
 from shared.broker import Bell, DoorbellBroker, broker_for
 from shared.crash_points import crash_point
 from shared.presence import Beat, hears
@@ -90,6 +90,7 @@ def setup(settings: Settings | None = None) -> DoorbellBroker:
     startup.ready(context.engine, settings)
     life.begin(context.engine)
     register_actors()
+    garbage.collect_rarely()
     return broker
 
 

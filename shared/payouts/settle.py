@@ -135,7 +135,8 @@ def settle(connection: sa.Connection, reports: Sequence[Report], now: datetime) 
             answers.append(Settled(Verdict.ORPHAN, "no payment of ours by that id yet", None, None))
             continue
         latest = current[known.payout_id]
-        known = known._replace(status=latest.status, held=latest.held)
+        if latest is not known:
+            known = known._replace(status=latest.status, held=latest.held)
         differences = _differences(report, known)
         if not differences and report.payment_id is None and known.current_attempt > 1 and report.state not in NOTICES:
             # It does not say which attempt it is about: the provider's record does.
@@ -153,7 +154,7 @@ def settle(connection: sa.Connection, reports: Sequence[Report], now: datetime) 
         for target in path:
             moves.setdefault((source, target), []).append(_move(report, known, target))
             source = target
-        current[known.payout_id] = known._replace(status=source)
+        current[known.payout_id] = known if source == known.status else known._replace(status=source)
     wallets = {current[move.payout_id].wallet_id for steps in moves.values() for move in steps}
     if len(wallets) > 1:  # all at once and in order: edge by edge, two wallets could be locked in either order
         ledger.lock(connection, wallets)
@@ -256,7 +257,7 @@ def _known(
             "payments": [report.payment_id for report in reports if report.payment_id],
             "payouts": [report.payout_id for report in reports if report.payout_id and not report.payment_id],
         },
-    )
+    ).all()
     by_payment: dict[str | None, _Known] = {}
     by_payout: dict[uuid.UUID | None, _Known] = {}
     for row in rows:

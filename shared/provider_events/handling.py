@@ -95,7 +95,7 @@ def apply(connection: sa.Connection, event_ids: Sequence[uuid.UUID], now: dateti
     A notice about a payment that we do not know waits as `orphan` and is tried again for a day: it may be faster
     than the answer to our own call.
     """
-    rows = [_Waiting._make(row) for row in connection.execute(_WAITING, {"ids": list(event_ids)})]
+    rows = [_Waiting._make(row) for row in connection.execute(_WAITING, {"ids": list(event_ids)}).all()]
     reports = [_report(row) for row in rows]
     # Two bodies under one id may name two payments: neither is to be trusted.
     contradictions = [row for row in rows if row.contradicts is not None]
