@@ -20,6 +20,7 @@ from shared.reconciliation.gate import Gate, gate
 from shared.reconciliation.runs import modes_of, reconciler
 from shared.settings import Settings
 from workers.deliverer import Deliverer
+from workers.line import Line
 
 
 @dataclass
@@ -31,6 +32,8 @@ class Context:
     doorbell: Doorbell
     paystream: Paystream
     clock: Clock
+    notices: Line = field(default_factory=lambda: Line("provider_events"))
+    """What Paystream has told us and this process has heard of, and not applied."""
     _deliverer: Deliverer | None = None
     _ending: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)

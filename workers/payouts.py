@@ -36,7 +36,9 @@ def submit_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
     budget = context.paystream.budget
     with context.engine.begin() as connection:
         leaving = departing(connection, payout_ids, lambda mode: budget.pace_seconds(connection, mode))
-        prepared = submit.prepare(connection, leaving, context.clock.now(), reason="submitted")
+        prepared = submit.prepare(
+            connection, leaving, context.clock.now(), reason="submitted", poll_after=context.poll_after
+        )
         mine, others = context.split_off(prepared.submission_ids)
         held = submit.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
         if not safeguards.is_on(safeguards.WRITE_AHEAD):

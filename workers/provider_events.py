@@ -1,16 +1,22 @@
 """The actor that applies the provider's webhooks."""
 
+import time
 import uuid
 from collections import Counter as Counts
+from functools import partial
 
+import sqlalchemy as sa
 import structlog
 from prometheus_client import Counter, Histogram
+from psycopg.errors import DeadlockDetected, LockNotAvailable
+from sqlalchemy.exc import OperationalError
 
 from shared import broker, log, provider_events
 from shared.crash_points import crash_point
 from shared.ids import PAYOUT, show
 from shared.payouts.settle import Verdict
 from workers.context import Context
+from workers.line import Group
 
 logger = structlog.get_logger(__name__)
 
@@ -30,12 +36,43 @@ AGE_SECONDS = Histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600, 86400),
 )
 
+_WAIT_SHORT = sa.text("SET LOCAL lock_timeout = '500ms'")
+"""How long a group waits for one lock; behind some others' groups, but not behind a batch of thousands."""
+
+PATIENCE_SECONDS = 30.0
+"""How long what waits for a lock is tried again before it is left to the tick."""
+
 
 def apply_provider_events(context: Context, event_ids: list[uuid.UUID]) -> None:
-    """processing → completed | failed, and completed → returned, by the provider's word."""
+    """processing → completed | failed, and completed → returned, by the provider's word. One thread of a process
+    applies; the others leave word with it, and are done."""
+    context.notices.work(event_ids, partial(_apply_free, context), provider_events.TOGETHER_MOST)
+
+
+def _apply_free(context: Context, group: Group) -> None:
+    """Applies a group. Those that wait for what somebody else holds for long, as a large batch's release holds a
+    wallet, go to the end of the line: the others don't wait for it."""
+    try:
+        _apply(context, list(group))
+    except OperationalError as error:
+        if not isinstance(error.orig, LockNotAvailable | DeadlockDetected):
+            raise
+        with context.engine.begin() as connection:
+            held = provider_events.of_held_wallets(connection, list(group)) or set(group)
+        patient_since = time.monotonic() - PATIENCE_SECONDS
+        again = {one: since for one, since in group.items() if one in held and since > patient_since}
+        context.notices.put_back(again)
+        if len(held) > len(again):
+            logger.warning("provider_events.left_to_the_tick", count=len(held) - len(again), why="a lock is held")
+        free = {one: since for one, since in group.items() if one not in held}
+        if free:
+            _apply_free(context, free)
+
+
+def _apply(context: Context, event_ids: list[uuid.UUID]) -> None:
     with context.engine.begin() as connection:
-        waiting = provider_events.gather(connection, event_ids)
-        handled = provider_events.apply(connection, waiting, context.clock.now())
+        connection.execute(_WAIT_SHORT)
+        handled = provider_events.apply(connection, event_ids, context.clock.now())
         crash_point("apply.before_commit")
     now = context.clock.now()
     given_up = [one for one in handled if one.verdict is Verdict.ORPHAN and one.due is None]

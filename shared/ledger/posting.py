@@ -7,7 +7,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -56,6 +56,14 @@ def open_accounts(connection: sa.Connection, wallet_id: uuid.UUID) -> None:
     )
 
 
+_LOCKED = """
+    SELECT wallet_id, balance_cents FROM accounts
+    WHERE wallet_id = ANY(:wallet_ids) AND kind = 'available' ORDER BY wallet_id FOR UPDATE
+"""
+_LOCK = sa.text(_LOCKED)
+_LOCK_FREE = sa.text(f"{_LOCKED} SKIP LOCKED")
+
+
 def lock(
     connection: sa.Connection, wallet_ids: Collection[uuid.UUID], *, skip_held: bool = False
 ) -> dict[uuid.UUID, int]:
@@ -68,16 +76,9 @@ def lock(
     return available  # type: ignore[no-any-return]
 
 
-_LOCK: Final = (
-    "SELECT wallet_id, balance_cents FROM accounts "
-    "WHERE wallet_id = ANY(:wallet_ids) AND kind = 'available' ORDER BY wallet_id FOR UPDATE"
-)
-_LOCKS: Final = {False: sa.text(_LOCK), True: sa.text(f"{_LOCK} SKIP LOCKED")}
-
-
 def locking(wallet_ids: Collection[uuid.UUID], *, skip_held: bool = False) -> Query[dict[uuid.UUID, int]]:
     """Locks the wallets' `available` accounts once it is asked; see `lock`."""
-    return Query(_LOCKS[skip_held], {"wallet_ids": sorted(set(wallet_ids))}, dict)
+    return Query(_LOCK_FREE if skip_held else _LOCK, {"wallet_ids": sorted(set(wallet_ids))}, dict)
 
 
 _POST = sa.text("""

@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 LOCK_TIMEOUT = "4s"
 STATEMENT_TIMEOUT = "60s"
 ADVISORY_LOCK = 0x0F_4E_5041  # only one `ovnpay migrate` at a time
-HEAD = "0011"
+HEAD = "0012"
 """The newest revision; services wait for it. A test compares it with the files."""
 
 

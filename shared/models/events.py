@@ -58,6 +58,7 @@ class ProviderEvent(Due, Base):
             sa.text("id DESC"),
             postgresql_where=sa.text("status IN ('orphan', 'mismatch') AND wallet_id IS NOT NULL"),
         ),
+        {"postgresql_with": {"fillfactor": "50"}},
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)

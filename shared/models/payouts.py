@@ -59,7 +59,6 @@ class Payout(Base):
         sa.Index("ix_payouts_wallet_id_id", "wallet_id", sa.text("id DESC")),
         sa.Index("ix_payouts_wallet_id_status_id", "wallet_id", "status", sa.text("id DESC")),
         sa.Index("ix_payouts_driver_id_id", "driver_id", sa.text("id DESC")),
-        sa.Index("ix_payouts_driver_id_status_id", "driver_id", "status", sa.text("id DESC")),
         sa.Index(
             "ix_payouts_due",
             "status",
@@ -78,6 +77,7 @@ class Payout(Base):
                 "AND (status IN ('validated', 'queued', 'processing', 'completed') OR held_reason IS NOT NULL)"
             ),
         ),
+        {"postgresql_with": {"fillfactor": "50"}},
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)

@@ -91,6 +91,21 @@ def _name(held: Held) -> str:
     return show(SUBMISSION, held.id)
 
 
+_OURS = "lease_token = :token" if safeguards.is_on(safeguards.FENCING) else "true"
+
+_CLOSE = sa.text(f"""
+    UPDATE submissions SET status = coalesce(:status, status), next_action_at = :next_action_at,
+        provider_id = :provider_id, answered_at = :answered_at,
+        error_code = nullif(:code, ''), error_message = nullif(:message, ''),
+        unclear_answers = CASE
+            WHEN CAST(:unclear AS jsonb) IS NULL THEN unclear_answers
+            WHEN jsonb_array_length(unclear_answers) >= :kept THEN (unclear_answers - 0) || CAST(:unclear AS jsonb)
+            ELSE coalesce(unclear_answers, '[]') || CAST(:unclear AS jsonb) END,
+        lease_token = NULL, lease_expires_at = NULL
+    WHERE id = :id AND {_OURS} AND status IN ('prepared', 'unknown')
+""")
+
+
 def _close(
     connection: sa.Connection,
     held: Held,
@@ -104,21 +119,9 @@ def _close(
 ) -> bool:
     """Ends the lease with a status, or as it was; False if it was not ours any more. An answer that decides nothing has
     `unclear_at` instead of `answered_at`, and is kept beside the others of its kind."""
-    ours = "lease_token = :token" if safeguards.is_on(safeguards.FENCING) else "true"
     unclear = {"at": rfc3339(unclear_at), "status": status or "throttled", "message": error[1]} if unclear_at else None
     done = connection.execute(
-        sa.text(f"""
-            UPDATE submissions SET status = coalesce(:status, status), next_action_at = :next_action_at,
-                provider_id = :provider_id, answered_at = :answered_at,
-                error_code = nullif(:code, ''), error_message = nullif(:message, ''),
-                unclear_answers = CASE
-                    WHEN CAST(:unclear AS jsonb) IS NULL THEN unclear_answers
-                    WHEN jsonb_array_length(unclear_answers) >= :kept
-                        THEN (unclear_answers - 0) || CAST(:unclear AS jsonb)
-                    ELSE coalesce(unclear_answers, '[]') || CAST(:unclear AS jsonb) END,
-                lease_token = NULL, lease_expires_at = NULL
-            WHERE id = :id AND {ours} AND status IN ('prepared', 'unknown')
-        """),
+        _CLOSE,
         {
             "id": held.id,
             "token": held.token,
@@ -137,14 +140,38 @@ def _close(
     return done.rowcount == 1
 
 
+_FORGET_SENDING = sa.text("""
+    UPDATE submissions SET first_sent_at = NULL, attempts = 0
+    WHERE id = :id AND lease_token = :token AND attempts = 1
+""")
+
+
 def _forget_sending(connection: sa.Connection, held: Held) -> None:
-    connection.execute(
-        sa.text("""
-            UPDATE submissions SET first_sent_at = NULL, attempts = 0
-            WHERE id = :id AND lease_token = :token AND attempts = 1
-        """),
-        {"id": held.id, "token": held.token},
+    connection.execute(_FORGET_SENDING, {"id": held.id, "token": held.token})
+
+
+_ASK_LATER = sa.text("""
+    UPDATE payouts SET next_action_at = :due
+    WHERE id = ANY(:ids) AND submission_id = :id AND status = 'processing' AND held_reason IS NULL
+          AND (next_action_at IS NULL OR next_action_at NOT BETWEEN :earliest AND :due)
+""")
+
+# With the webhooks that may have been faster than the answer.
+_PLACE = sa.text("""
+    WITH matched AS (
+        SELECT * FROM json_to_recordset(CAST(:matched AS json)) AS matched (payout_id uuid, payment_id text)
+    ), placed AS (
+        UPDATE submission_items SET provider_payment_id = matched.payment_id
+        FROM matched WHERE submission_id = :id AND submission_items.payout_id = matched.payout_id
+    ), early AS (
+        SELECT provider_events.id, matched.payout_id FROM matched JOIN provider_events USING (payment_id)
+        WHERE status = 'orphan' FOR UPDATE OF provider_events SKIP LOCKED
     )
+    UPDATE provider_events SET wallet_id = :wallet_id, next_action_at = :due,
+        payout_id = coalesce(provider_events.payout_id, early.payout_id)
+    FROM early WHERE provider_events.id = early.id
+    RETURNING provider_events.id
+""")
 
 
 def _accepted(
@@ -161,39 +188,15 @@ def _accepted(
     matched, strays = _match(held.kind, items, payments)
     if strays:
         hold(connection, strays, "Paystream's answer does not match what we asked for", now)
+    # Noted when the request was written, as a rule: then it is as good as what would be written now.
+    due = now + poll_after
     connection.execute(
-        sa.text("""
-            UPDATE submission_items SET provider_payment_id = matched.payment_id
-            FROM json_to_recordset(CAST(:matched AS json)) AS matched (payout_id uuid, payment_id text)
-            WHERE submission_id = :id AND submission_items.payout_id = matched.payout_id
-        """),
+        _ASK_LATER, {"id": held.id, "ids": sorted(matched), "earliest": now + poll_after / 2, "due": due}
+    )
+    early = connection.execute(
+        _PLACE,
         {
             "id": held.id,
-            "matched": as_rows({"payout_id": one, "payment_id": payment.id} for one, payment in matched.items()),
-        },
-    )
-    connection.execute(
-        sa.text("""
-            UPDATE payouts SET next_action_at = :due
-            WHERE id = ANY(:ids) AND submission_id = :id AND status = 'processing' AND held_reason IS NULL
-        """),
-        {"id": held.id, "ids": sorted(matched), "due": now + poll_after},
-    )
-    # Their webhooks may have been faster than the answer.
-    early = connection.execute(
-        sa.text("""
-            WITH early AS (
-                SELECT provider_events.id, matched.payout_id
-                FROM json_to_recordset(CAST(:matched AS json)) AS matched (payout_id uuid, payment_id text)
-                JOIN provider_events USING (payment_id)
-                WHERE status = 'orphan' FOR UPDATE OF provider_events SKIP LOCKED
-            )
-            UPDATE provider_events SET wallet_id = :wallet_id, next_action_at = :due,
-                payout_id = coalesce(provider_events.payout_id, early.payout_id)
-            FROM early WHERE provider_events.id = early.id
-            RETURNING provider_events.id
-        """),
-        {
             "wallet_id": held.wallet_id,
             "due": now + WOKEN_WITHIN,
             "matched": as_rows({"payout_id": one, "payment_id": payment.id} for one, payment in matched.items()),
@@ -223,6 +226,17 @@ def _match(
     return matched, [payout_id for payout_id in items if payout_id not in matched]
 
 
+_DISSOLVE = sa.text("""
+    UPDATE submission_items SET dissolved = true WHERE submission_id = :id AND payout_id = ANY(:payouts)
+""")
+
+_MOVE = sa.text("""
+    UPDATE payouts SET submission_id = moved.submission_id
+    FROM json_to_recordset(CAST(:moved AS json)) AS moved (payout_id uuid, submission_id uuid)
+    WHERE payouts.id = moved.payout_id AND payouts.submission_id = :id AND payouts.status = 'processing'
+""")
+
+
 def _rejected(connection: sa.Connection, held: Held, outcome: Rejected, now: datetime) -> Recorded:
     """A definite no. One payout fails by it; a batch is split in halves, each a new submission with a key of its
     own, until the payout at fault is alone: its neighbours get paid."""
@@ -237,31 +251,28 @@ def _rejected(connection: sa.Connection, held: Held, outcome: Rejected, now: dat
         transition(connection, [move], PayoutStatus.PROCESSING, PayoutStatus.FAILED, now)
         return Recorded([], [])
     logger.warning("submission.split", submission=_name(held), payouts=len(items), code=outcome.code)
-    connection.execute(
-        sa.text("""
-            UPDATE submission_items SET dissolved = true WHERE submission_id = :id AND payout_id = ANY(:payouts)
-        """),
-        {"id": held.id, "payouts": [item.payout_id for item in items]},
-    )
+    connection.execute(_DISSOLVE, {"id": held.id, "payouts": [item.payout_id for item in items]})
     middle = len(items) // 2
     halves = [(new_id(), items[:middle]), (new_id(), items[middle:])]
     write(connection, halves, now)
-    connection.execute(
-        sa.text("""
-            UPDATE payouts SET submission_id = moved.submission_id
-            FROM json_to_recordset(CAST(:moved AS json)) AS moved (payout_id uuid, submission_id uuid)
-            WHERE payouts.id = moved.payout_id AND payouts.submission_id = :id AND payouts.status = 'processing'
-        """),
-        {
-            "id": held.id,
-            "moved": as_rows(
-                {"payout_id": item.payout_id, "submission_id": submission_id}
-                for submission_id, half in halves
-                for item in half
-            ),
-        },
-    )
+    moved = [
+        {"payout_id": item.payout_id, "submission_id": submission_id} for submission_id, half in halves for item in half
+    ]
+    connection.execute(_MOVE, {"id": held.id, "moved": as_rows(moved)})
     return Recorded([submission_id for submission_id, _ in halves], [])
+
+
+_SENT = """
+    SELECT payouts.id, payouts.wallet_id, payouts.rail, submission_items.attempt, net_cents, recipient_id,
+           payouts.description
+    FROM submission_items JOIN payouts ON payouts.id = submission_items.payout_id
+    WHERE submission_items.submission_id = :id AND NOT dissolved {}
+    ORDER BY payouts.id FOR UPDATE OF payouts
+"""
+_ALL_SENT = sa.text(_SENT.format(""))
+_OURS_ALONE = sa.text(
+    _SENT.format("AND payouts.submission_id = :id AND payouts.status = 'processing' AND payouts.held_reason IS NULL")
+)
 
 
 def _items(connection: sa.Connection, submission_id: uuid.UUID, *, ours_alone: bool = False) -> dict[uuid.UUID, Item]:
@@ -270,19 +281,5 @@ def _items(connection: sa.Connection, submission_id: uuid.UUID, *, ours_alone: b
     With `ours_alone` only those that still wait for this submission: one that failed meanwhile and is on its way in
     another attempt, or that is held, is not ours to decide on.
     """
-    condition = (
-        "AND payouts.submission_id = :id AND payouts.status = 'processing' AND payouts.held_reason IS NULL"
-        if ours_alone
-        else ""
-    )
-    rows = connection.execute(
-        sa.text(f"""
-            SELECT payouts.id, payouts.wallet_id, payouts.rail, submission_items.attempt, net_cents, recipient_id,
-                   payouts.description
-            FROM submission_items JOIN payouts ON payouts.id = submission_items.payout_id
-            WHERE submission_items.submission_id = :id AND NOT dissolved {condition}
-            ORDER BY payouts.id FOR UPDATE OF payouts
-        """),
-        {"id": submission_id},
-    )
+    rows = connection.execute(_OURS_ALONE if ours_alone else _ALL_SENT, {"id": submission_id})
     return {row[0]: Item(row[0], row[1], Rail(row[2]), *row[3:]) for row in rows}

@@ -63,18 +63,20 @@ def note_steps(
 
     def note() -> None:
         STEPS.labels(source.value, target.value).inc(len(stages))
+        of_rails = {rail: STAGE_SECONDS.labels(source.value, rail) for rail in {rail for rail, _ in stages}}
         for rail, seconds in stages:
-            STAGE_SECONDS.labels(source.value, rail).observe(max(seconds, 0.0))
+            of_rails[rail].observe(max(seconds, 0.0))
 
     at_commit(connection, note)
 
 
 def note_first_sent(connection: sa.Connection, submission_id: uuid.UUID) -> None:
     """A submission got its definite answer, of which there is one: how long its payouts had waited to be sent."""
-    waits = [(row.rail, row.seconds) for row in connection.execute(_FIRST_SENT, {"id": submission_id})]
+    waits = [(row.rail, row.seconds) for row in connection.execute(_FIRST_SENT, {"id": submission_id}).all()]
 
     def note() -> None:
+        of_rails = {rail: FIRST_SENT_SECONDS.labels(rail) for rail in {rail for rail, _ in waits}}
         for rail, seconds in waits:
-            FIRST_SENT_SECONDS.labels(rail).observe(max(seconds, 0.0))
+            of_rails[rail].observe(max(seconds, 0.0))
 
     at_commit(connection, note)

@@ -31,40 +31,56 @@ class Question(NamedTuple):
         return payment_call(self.mode, self.payment_id)
 
 
+_ASKED = sa.text("""
+    SELECT payouts.id, wallets.mode, submission_items.provider_payment_id, payouts.polls
+    FROM payouts
+    JOIN submission_items ON submission_items.submission_id = payouts.submission_id
+                         AND submission_items.payout_id = payouts.id
+    JOIN wallets ON wallets.id = payouts.wallet_id
+    WHERE payouts.id = ANY(:ids) AND payouts.status = 'processing' AND payouts.held_reason IS NULL
+    ORDER BY payouts.id FOR UPDATE OF payouts SKIP LOCKED
+""")
+
+# Under the payouts' locks, and so by what is written now: the answer itself may have come as they were read.
+_WAITING_FOR_THEIR_ANSWER = sa.text("""
+    UPDATE payouts SET next_action_at = NULL
+    WHERE id = ANY(:ids) AND EXISTS (
+        SELECT FROM submission_items AS items
+        WHERE items.submission_id = payouts.submission_id AND items.payout_id = payouts.id
+              AND provider_payment_id IS NULL)
+""")
+
+_AGAIN = sa.text("""
+    UPDATE payouts SET polls = polls + 1, polled_at = :now, next_action_at = asked.due
+    FROM json_to_recordset(CAST(:asked AS json)) AS asked (id uuid, due timestamptz)
+    WHERE payouts.id = asked.id
+""")
+
+_NOT_ASKED = sa.text("""
+    UPDATE payouts SET polls = greatest(polls - 1, 0), next_action_at = asked.due,
+                       polled_at = CASE WHEN polls > 1 THEN polled_at END
+    FROM json_to_recordset(CAST(:unasked AS json)) AS asked (id uuid, due timestamptz)
+    WHERE payouts.id = asked.id AND status = 'processing'
+""")
+
+
 def due(
     connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime, *, first_seconds: float
 ) -> list[Question]:
-    """Those of the payouts that are still `processing` at the provider; each will be asked again, later each time."""
-    rows = connection.execute(
-        sa.text("""
-            SELECT payouts.id, wallets.mode, submission_items.provider_payment_id, payouts.polls
-            FROM payouts
-            JOIN submission_items ON submission_items.submission_id = payouts.submission_id
-                                 AND submission_items.payout_id = payouts.id
-            JOIN wallets ON wallets.id = payouts.wallet_id
-            WHERE payouts.id = ANY(:ids) AND payouts.status = 'processing' AND payouts.held_reason IS NULL
-                  AND submission_items.provider_payment_id IS NOT NULL
-            ORDER BY payouts.id FOR UPDATE OF payouts SKIP LOCKED
-        """),
-        {"ids": list(payout_ids)},
-    ).all()
+    """Those of the payouts that are still `processing` at the provider; each will be asked again, later each time. One
+    whose submission has no answer yet waits for that, by the submission's own times: the answer makes it due again."""
+    found = connection.execute(_ASKED, {"ids": list(payout_ids)}).all()
+    rows = [row for row in found if row.provider_payment_id is not None]
+    if len(rows) < len(found):
+        unanswered = [row.id for row in found if row.provider_payment_id is None]
+        connection.execute(_WAITING_FOR_THEIR_ANSWER, {"ids": unanswered})
     waits = [
         backoff_seconds(row.polls + 1, first_seconds=first_seconds, most_seconds=POLL_AGAIN_MOST_SECONDS)
         for row in rows
     ]
-    connection.execute(
-        sa.text("""
-            UPDATE payouts SET polls = polls + 1, polled_at = :now, next_action_at = asked.due
-            FROM json_to_recordset(CAST(:asked AS json)) AS asked (id uuid, due timestamptz)
-            WHERE payouts.id = asked.id
-        """),
-        {
-            "now": now,
-            "asked": as_rows(
-                {"id": row.id, "due": now + timedelta(seconds=wait)} for row, wait in zip(rows, waits, strict=True)
-            ),
-        },
-    )
+    asked = [{"id": row.id, "due": now + timedelta(seconds=wait)} for row, wait in zip(rows, waits, strict=True)]
+    if asked:
+        connection.execute(_AGAIN, {"now": now, "asked": as_rows(asked)})
     return [Question(row.id, row.mode, row.provider_payment_id) for row in rows]
 
 
@@ -99,17 +115,6 @@ def answered(
             unasked[question.payout_id] = outcome.retry_after_seconds
     settled = settle(connection, reports, now)
     if unasked:
-        connection.execute(
-            sa.text("""
-                UPDATE payouts SET polls = greatest(polls - 1, 0), next_action_at = asked.due,
-                                   polled_at = CASE WHEN polls > 1 THEN polled_at END
-                FROM json_to_recordset(CAST(:unasked AS json)) AS asked (id uuid, due timestamptz)
-                WHERE payouts.id = asked.id AND status = 'processing'
-            """),
-            {
-                "unasked": as_rows(
-                    {"id": payout_id, "due": now + timedelta(seconds=wait)} for payout_id, wait in unasked.items()
-                )
-            },
-        )
+        later = [{"id": payout_id, "due": now + timedelta(seconds=wait)} for payout_id, wait in unasked.items()]
+        connection.execute(_NOT_ASKED, {"unasked": as_rows(later)})
     return settled

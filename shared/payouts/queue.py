@@ -20,18 +20,21 @@ class Queued(NamedTuple):
     """Payouts whose driver can't be paid any more: the money is available again, the failure says why."""
 
 
+_VALIDATED = sa.text("""
+    SELECT payouts.id, drivers.status, drivers.kyc_status
+    FROM payouts JOIN drivers ON drivers.id = payouts.driver_id
+    WHERE payouts.id = ANY(:ids) AND payouts.status = 'validated' AND payouts.reserved
+    ORDER BY payouts.id FOR UPDATE OF payouts SKIP LOCKED
+""")
+
+
 def queue(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime, *, grace: timedelta) -> Queued:
     """Queues those of the payouts that are `validated` with their money reserved; others are left alone.
 
     `grace` is how long the doorbell has before the tick rings for their submission.
     """
     found = connection.execute(
-        sa.text("""
-            SELECT payouts.id, drivers.status, drivers.kyc_status
-            FROM payouts JOIN drivers ON drivers.id = payouts.driver_id
-            WHERE payouts.id = ANY(:ids) AND payouts.status = 'validated' AND payouts.reserved
-            ORDER BY payouts.id FOR UPDATE OF payouts SKIP LOCKED
-        """),
+        _VALIDATED,
         {"ids": list(payout_ids)},
     ).all()
     moves, cancels = [], []

@@ -63,6 +63,8 @@ class Settled(NamedTuple):
     outcome: str
     """In a few words."""
     payout_id: uuid.UUID | None
+    wallet_id: uuid.UUID | None
+    """Whose payout it is."""
 
 
 class _Known(NamedTuple):
@@ -130,26 +132,29 @@ def settle(connection: sa.Connection, reports: Sequence[Report], now: datetime) 
     for report in reports:
         known = by_payment.get(report.payment_id) if report.payment_id else by_payout.get(report.payout_id)
         if known is None:
-            answers.append(Settled(Verdict.ORPHAN, "no payment of ours by that id yet", None))
+            answers.append(Settled(Verdict.ORPHAN, "no payment of ours by that id yet", None, None))
             continue
         latest = current[known.payout_id]
-        known = known._replace(status=latest.status, held=latest.held)
+        if latest is not known:
+            known = known._replace(status=latest.status, held=latest.held)
         differences = _differences(report, known)
         if not differences and report.payment_id is None and known.current_attempt > 1 and report.state not in NOTICES:
             # It does not say which attempt it is about: the provider's record does.
             doubtful.append(known.payout_id)
-            answers.append(Settled(Verdict.IGNORED, "names no payment; the provider is asked", known.payout_id))
+            words = "names no payment; the provider is asked"
+            answers.append(Settled(Verdict.IGNORED, words, known.payout_id, known.wallet_id))
             continue
         verdict, path = (Verdict.MISMATCH, ()) if differences else _judge(report, known)
-        answers.append(Settled(verdict, _words(verdict, report, known, differences), known.payout_id))
+        words = _words(verdict, report, known, differences)
+        answers.append(Settled(verdict, words, known.payout_id, known.wallet_id))
         if verdict is Verdict.MISMATCH and not known.held:
-            hold(connection, [known.payout_id], answers[-1].outcome, now)
+            hold(connection, [known.payout_id], words, now)
             known = known._replace(held=True)
         source = S(known.status)
         for target in path:
             moves.setdefault((source, target), []).append(_move(report, known, target))
             source = target
-        current[known.payout_id] = known._replace(status=source)
+        current[known.payout_id] = known if source == known.status else known._replace(status=source)
     wallets = {current[move.payout_id].wallet_id for steps in moves.values() for move in steps}
     if len(wallets) > 1:  # all at once and in order: edge by edge, two wallets could be locked in either order
         ledger.lock(connection, wallets)
@@ -159,13 +164,13 @@ def settle(connection: sa.Connection, reports: Sequence[Report], now: datetime) 
     return answers
 
 
+_ASK = sa.text("UPDATE payouts SET next_action_at = :now WHERE id = ANY(:ids) AND status = 'processing'")
+
+
 def _ask(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime) -> None:
     """Makes the next tick ask the provider about these."""
     if payout_ids:
-        connection.execute(
-            sa.text("UPDATE payouts SET next_action_at = :now WHERE id = ANY(:ids) AND status = 'processing'"),
-            {"ids": list(payout_ids), "now": now},
-        )
+        connection.execute(_ASK, {"ids": list(payout_ids), "now": now})
 
 
 def _differences(report: Report, known: _Known) -> list[str]:
@@ -223,33 +228,36 @@ def _move(report: Report, known: _Known, target: PayoutStatus) -> Move:
     )
 
 
+_KNOWN = sa.text("""
+    WITH named AS (
+        SELECT payout_id, attempt, provider_payment_id, net_cents, recipient_id FROM submission_items
+        WHERE provider_payment_id = ANY(CAST(:payments AS text[]))
+        UNION ALL
+        SELECT id, payouts.attempt, NULL, amount_cents - fee_cents, items.recipient_id
+        FROM payouts LEFT JOIN submission_items AS items
+             ON items.payout_id = payouts.id AND items.attempt = payouts.attempt AND NOT items.dissolved
+        WHERE id = ANY(CAST(:payouts AS uuid[]))
+    )
+    SELECT payouts.id, payouts.wallet_id, named.provider_payment_id, named.net_cents, payouts.amount_cents,
+           wallets.currency, named.recipient_id, payouts.driver_id, named.attempt, payouts.attempt,
+           payouts.status, payouts.held_reason IS NOT NULL
+    FROM named JOIN payouts ON payouts.id = named.payout_id JOIN wallets ON wallets.id = payouts.wallet_id
+    ORDER BY payouts.id FOR UPDATE OF payouts
+""")
+
+
 def _known(
     connection: sa.Connection, reports: Sequence[Report]
 ) -> tuple[dict[str | None, _Known], dict[uuid.UUID | None, _Known]]:
     """The payments that the reports speak of, by the provider's id and, for reports that name our payout, by that;
     their payouts locked in the common order."""
     rows = connection.execute(
-        sa.text("""
-            WITH named AS (
-                SELECT payout_id, attempt, provider_payment_id, net_cents, recipient_id FROM submission_items
-                WHERE provider_payment_id = ANY(CAST(:payments AS text[]))
-                UNION ALL
-                SELECT id, payouts.attempt, NULL, amount_cents - fee_cents, items.recipient_id
-                FROM payouts LEFT JOIN submission_items AS items
-                     ON items.payout_id = payouts.id AND items.attempt = payouts.attempt AND NOT items.dissolved
-                WHERE id = ANY(CAST(:payouts AS uuid[]))
-            )
-            SELECT payouts.id, payouts.wallet_id, named.provider_payment_id, named.net_cents, payouts.amount_cents,
-                   wallets.currency, named.recipient_id, payouts.driver_id, named.attempt, payouts.attempt,
-                   payouts.status, payouts.held_reason IS NOT NULL
-            FROM named JOIN payouts ON payouts.id = named.payout_id JOIN wallets ON wallets.id = payouts.wallet_id
-            ORDER BY payouts.id FOR UPDATE OF payouts
-        """),
+        _KNOWN,
         {
             "payments": [report.payment_id for report in reports if report.payment_id],
             "payouts": [report.payout_id for report in reports if report.payout_id and not report.payment_id],
         },
-    )
+    ).all()
     by_payment: dict[str | None, _Known] = {}
     by_payout: dict[uuid.UUID | None, _Known] = {}
     for row in rows:

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -85,31 +85,41 @@ class Held(NamedTuple):
         return call._replace(urgent=urgent, not_after=self.not_after, clear_until=self.clear_until, clear=clear)
 
 
-def prepare(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime, *, reason: str) -> Prepared:
+_QUEUED = sa.text(f"""
+    SELECT payouts.id, payouts.wallet_id, payouts.rail, payouts.attempt,
+           payouts.amount_cents - payouts.fee_cents, drivers.recipient_id, payouts.description,
+           CASE payouts.attempt WHEN 1 THEN payouts.scenario END
+    FROM payouts JOIN drivers ON drivers.id = payouts.driver_id
+    WHERE payouts.id = ANY(:ids) AND payouts.status = 'queued' AND payouts.held_reason IS NULL
+          AND drivers.recipient_id IS NOT NULL AND {NOT_RECONCILE_ONLY}
+    ORDER BY payouts.id FOR UPDATE OF payouts SKIP LOCKED
+""")
+
+
+def prepare(
+    connection: sa.Connection,
+    payout_ids: Sequence[uuid.UUID],
+    now: datetime,
+    *,
+    reason: str,
+    poll_after: Callable[[Rail], timedelta] | None = None,
+) -> Prepared:
     """Writes the submissions for those of the payouts that are `queued`.
 
     Standard payouts of a wallet that go together travel in provider batches; the other rails one by one. One that looks
     like a payment of the provider's that we have no record of is held instead; in reconcile-only none is written.
+    `poll_after` is how long a payout waits for its webhook before we ask: noted here already, so that an answer that
+    comes soon need not write every payout anew.
     """
-    rows = connection.execute(
-        sa.text(f"""
-            SELECT payouts.id, payouts.wallet_id, payouts.rail, payouts.attempt,
-                   payouts.amount_cents - payouts.fee_cents, drivers.recipient_id, payouts.description,
-                   CASE payouts.attempt WHEN 1 THEN payouts.scenario END
-            FROM payouts JOIN drivers ON drivers.id = payouts.driver_id
-            WHERE payouts.id = ANY(:ids) AND payouts.status = 'queued' AND payouts.held_reason IS NULL
-                  AND drivers.recipient_id IS NOT NULL AND {NOT_RECONCILE_ONLY}
-            ORDER BY payouts.id FOR UPDATE OF payouts SKIP LOCKED
-        """),
-        {"ids": list(payout_ids)},
-    )
+    rows = connection.execute(_QUEUED, {"ids": list(payout_ids)})
     items = [Item(row[0], row[1], Rail(row[2]), *row[3:]) for row in rows]
     doubles = hold_doubles(connection, [item.payout_id for item in items], now)
     items = [item for item in items if item.payout_id not in doubles]
     submissions = [(new_id(), group) for group in grouped(items)]
     write(connection, submissions, now)
+    due = {rail: now + poll_after(rail) for rail in Rail} if poll_after else {}
     moves = [
-        Move(item.payout_id, reason, submission_id=submission_id)
+        Move(item.payout_id, reason, next_action_at=due.get(item.rail), submission_id=submission_id)
         for submission_id, group in submissions
         for item in group
     ]
@@ -140,6 +150,18 @@ def grouped(items: Iterable[Item]) -> list[list[Item]]:
     return groups
 
 
+_WRITE = sa.text("""
+    WITH written AS (
+        INSERT INTO submissions (id, wallet_id, kind, rail, request, status, next_action_at, created_at)
+        SELECT made.*, 'prepared', :now, :now FROM json_to_recordset(CAST(:made AS json))
+            AS made (id uuid, wallet_id uuid, kind text, rail text, request jsonb)
+    )
+    INSERT INTO submission_items (submission_id, position, payout_id, attempt, net_cents, recipient_id)
+    SELECT * FROM json_to_recordset(CAST(:items AS json)) AS item (
+        submission_id uuid, position int, payout_id uuid, attempt int, net_cents bigint, recipient_id text)
+""")
+
+
 def write(connection: sa.Connection, submissions: Sequence[tuple[uuid.UUID, Sequence[Item]]], now: datetime) -> None:
     """Writes submissions with their requests, due now, held by nobody."""
     if not submissions:
@@ -157,25 +179,17 @@ def write(connection: sa.Connection, submissions: Sequence[tuple[uuid.UUID, Sequ
             }
         )
         items += [
-            {"submission_id": submission_id, "position": position, **item._asdict()}
+            {
+                "submission_id": submission_id,
+                "position": position,
+                "payout_id": item.payout_id,
+                "attempt": item.attempt,
+                "net_cents": item.net_cents,
+                "recipient_id": item.recipient_id,
+            }
             for position, item in enumerate(group)
         ]
-    connection.execute(
-        sa.text("""
-            INSERT INTO submissions (id, wallet_id, kind, rail, request, status, next_action_at, created_at)
-            SELECT made.*, 'prepared', :now, :now FROM json_to_recordset(CAST(:made AS json))
-                AS made (id uuid, wallet_id uuid, kind text, rail text, request jsonb)
-        """),
-        {"now": now, "made": as_rows(made)},
-    )
-    connection.execute(
-        sa.text("""
-            INSERT INTO submission_items (submission_id, position, payout_id, attempt, net_cents, recipient_id)
-            SELECT * FROM json_to_recordset(CAST(:items AS json)) AS item (
-                submission_id uuid, position int, payout_id uuid, attempt int, net_cents bigint, recipient_id text)
-        """),
-        {"items": as_rows(items)},
-    )
+    connection.execute(_WRITE, {"now": now, "made": as_rows(made), "items": as_rows(items)})
 
 
 def request_for(submission_id: uuid.UUID, group: Sequence[Item]) -> tuple[SubmissionKind, dict[str, Any]]:
@@ -210,6 +224,27 @@ def request_for(submission_id: uuid.UUID, group: Sequence[Item]) -> tuple[Submis
     return SubmissionKind.BATCH, {"name": show(SUBMISSION, submission_id), "payments": payments}
 
 
+_CLAIM = sa.text(f"""
+    WITH waiting AS (
+        SELECT id, {held("submissions.wallet_id", "submissions.rail")} AS held FROM submissions
+        WHERE id = ANY(:ids) AND status IN ('prepared', 'unknown')
+              AND (lease_expires_at IS NULL OR lease_expires_at < clock_timestamp())
+              AND (:to_look_up OR {OPEN})
+        ORDER BY id FOR UPDATE SKIP LOCKED
+    ), free AS (
+        SELECT waiting.id, held FROM waiting JOIN submissions USING (id)
+        WHERE NOT held OR first_sent_at IS NOT NULL OR :to_look_up
+    )
+    UPDATE submissions SET lease_token = :token, attempts = attempts + 1,
+        lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds),
+        next_action_at = clock_timestamp() + make_interval(secs => :lease_seconds),
+        first_sent_at = coalesce(first_sent_at, clock_timestamp())
+    FROM free, wallets WHERE submissions.id = free.id AND wallets.id = submissions.wallet_id
+    RETURNING submissions.id, wallet_id, wallets.mode, kind, rail, request, lease_token, first_sent_at,
+              CAST(extract(epoch FROM clock_timestamp() - first_sent_at) AS float8), attempts, free.held
+""")
+
+
 def claim(
     connection: sa.Connection, submission_ids: Sequence[uuid.UUID], *, lease_seconds: float, to_look_up: bool = False
 ) -> list[Held]:
@@ -223,25 +258,7 @@ def claim(
     token = uuid.uuid4()
     began = time.monotonic()
     rows = connection.execute(
-        sa.text(f"""
-            WITH waiting AS (
-                SELECT id, {held("submissions.wallet_id", "submissions.rail")} AS held FROM submissions
-                WHERE id = ANY(:ids) AND status IN ('prepared', 'unknown')
-                      AND (lease_expires_at IS NULL OR lease_expires_at < clock_timestamp())
-                      AND (:to_look_up OR {OPEN})
-                ORDER BY id FOR UPDATE SKIP LOCKED
-            ), free AS (
-                SELECT waiting.id, held FROM waiting JOIN submissions USING (id)
-                WHERE NOT held OR first_sent_at IS NOT NULL OR :to_look_up
-            )
-            UPDATE submissions SET lease_token = :token, attempts = attempts + 1,
-                lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds),
-                next_action_at = clock_timestamp() + make_interval(secs => :lease_seconds),
-                first_sent_at = coalesce(first_sent_at, clock_timestamp())
-            FROM free, wallets WHERE submissions.id = free.id AND wallets.id = submissions.wallet_id
-            RETURNING submissions.id, wallet_id, wallets.mode, kind, rail, request, lease_token, first_sent_at,
-                      CAST(extract(epoch FROM clock_timestamp() - first_sent_at) AS float8), attempts, free.held
-        """),
+        _CLAIM,
         {"ids": list(submission_ids), "token": token, "lease_seconds": lease_seconds, "to_look_up": to_look_up},
     )
     return [

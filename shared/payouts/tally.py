@@ -9,7 +9,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from shared import customer_events, ledger
+from shared import customer_events
 from shared.batches.rows import BATCH_COLUMNS, BatchRow, batch_public
 from shared.counts import ENDED
 from shared.db import as_rows
@@ -62,13 +62,18 @@ EVENTS = {BatchStatus.COMPLETED: "batch.completed", BatchStatus.FAILED: "batch.f
 """The customer events that tell of a batch's end."""
 
 
+def is_counted(source: PayoutStatus, target: PayoutStatus) -> bool:
+    """Whether a step changes a figure: one from or to an end."""
+    return source in ENDED or target in ENDED
+
+
 def stepped(
     connection: sa.Connection, rows: Sequence[PayoutRow], source: PayoutStatus, target: PayoutStatus, now: datetime
 ) -> None:
-    """Adds up a step from or to an end; the others change no figure. `rows` are the payouts that took it."""
-    if not rows or not {source, target} & set(ENDED):
+    """Adds up a step from or to an end; the others change no figure. `rows` are the payouts that took it; the caller
+    holds their wallets' lock."""
+    if not rows or not is_counted(source, target):
         return
-    ledger.lock(connection, {row.wallet_id for row in rows})
     values = {
         "rows": as_rows(
             {"wallet_id": row.wallet_id, "driver_id": row.driver_id, "batch_id": row.batch_id, "net": row.net_cents}

@@ -19,7 +19,7 @@ from shared.models.payouts import PayoutStatus
 from shared.payouts.edges import EDGES, Effect
 from shared.payouts.figures import note_steps
 from shared.payouts.rows import COLUMNS, PayoutRow, public
-from shared.payouts.tally import stepped
+from shared.payouts.tally import is_counted, stepped
 
 
 class ForbiddenEdge(Exception):
@@ -98,7 +98,17 @@ def transition(
     found = connection.execute(
         _TRANSITION,
         {
-            "moves": as_rows(move._asdict() for move in moves),
+            "moves": as_rows(
+                {
+                    "payout_id": move.payout_id,
+                    "reason": move.reason,
+                    "next_action_at": move.next_action_at,
+                    "submission_id": move.submission_id,
+                    "failure_code": move.failure_code,
+                    "failure_message": move.failure_message,
+                }
+                for move in moves
+            ),
             "source": source.value,
             "target": target.value,
             "reserved": effect.reserved,
@@ -114,8 +124,11 @@ def transition(
             [customer_events.Event(row.wallet_id, effect.event, row.id, row.sequence, public(row)) for row in rows],
             now,
         )
-    ledger.post(connection, entries(pairs, effect), now)
-    stepped(connection, rows, source, target, now)
+    made = entries(pairs, effect)
+    if made or (rows and is_counted(source, target)):  # after all that needs no lock, for it is held until the commit
+        available = ledger.lock(connection, {row.wallet_id for row in rows})
+        ledger.post(connection, made, now, available)
+        stepped(connection, rows, source, target, now)
     note_steps(connection, source, target, [(row.rail, row.stage_seconds) for row in found])
     taken = {row.id for row in rows}
     return Moved(rows, [move.payout_id for move in moves if move.payout_id not in taken])

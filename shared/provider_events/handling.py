@@ -31,6 +31,7 @@ class Handled(NamedTuple):
     outcome: str
     """In a few words."""
     payout_id: uuid.UUID | None
+    wallet_id: uuid.UUID | None
     received_at: datetime
     due: datetime | None
     """When it is tried again; None: this was its end."""
@@ -57,28 +58,35 @@ class _Waiting(NamedTuple):
     """What the notice named that it contradicts."""
 
 
-def gather(connection: sa.Connection, event_ids: Sequence[uuid.UUID], most: int = TOGETHER_MOST) -> list[uuid.UUID]:
-    """Those of the events that still wait and, where any does, what else waits, up to `most`.
-
-    In a storm each doorbell tells of a few, and a transaction for every few is what costs. Who is rung for the others
-    finds them done.
-    """
-    return list(
-        connection.scalars(
-            sa.text("""
-                WITH mine AS (
-                    SELECT id FROM provider_events WHERE id = ANY(:ids) AND status IN ('received', 'orphan')
-                    FOR UPDATE SKIP LOCKED
-                ), others AS (
-                    SELECT id FROM provider_events
-                    WHERE next_action_at IS NOT NULL AND status = 'received' AND EXISTS (SELECT FROM mine)
-                    ORDER BY next_action_at LIMIT :most FOR UPDATE SKIP LOCKED
-                )
-                SELECT id FROM mine UNION SELECT id FROM others
-            """),
-            {"ids": list(event_ids), "most": most},
-        )
+_OF_HELD_WALLETS = sa.text("""
+    WITH named AS (
+        SELECT event.id, payouts.wallet_id
+        FROM provider_events AS event
+        LEFT JOIN submission_items AS items ON items.provider_payment_id = event.payment_id
+        JOIN payouts ON payouts.id = coalesce(items.payout_id, event.payout_id)
+        WHERE event.id = ANY(:ids)
+    ), free AS (
+        SELECT wallet_id FROM accounts
+        WHERE kind = 'available' AND wallet_id IN (SELECT wallet_id FROM named) FOR UPDATE SKIP LOCKED
     )
+    SELECT id FROM named WHERE wallet_id NOT IN (SELECT wallet_id FROM free)
+""")
+
+
+def of_held_wallets(connection: sa.Connection, event_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+    """Those of the events whose wallet's lock somebody else holds at this moment. Takes the others' locks itself: to be
+    asked in a transaction of its own."""
+    return set(connection.scalars(_OF_HELD_WALLETS, {"ids": list(event_ids)}))
+
+
+_WAITING = sa.text("""
+    SELECT event.id, event.type, event.payment_id, event.payout_id, event.amount_cents, event.currency,
+           event.recipient_id, event.driver_id, event.failure_code, event.failure_reason, event.received_at,
+           event.attempts, event.contradicts, first.payment_id, first.payout_id
+    FROM provider_events AS event LEFT JOIN provider_events AS first ON first.id = event.contradicts
+    WHERE event.id = ANY(:ids) AND event.status IN ('received', 'orphan')
+    ORDER BY event.contradicts IS NULL, event.id FOR UPDATE OF event SKIP LOCKED
+""")
 
 
 def apply(connection: sa.Connection, event_ids: Sequence[uuid.UUID], now: datetime) -> list[Handled]:
@@ -87,20 +95,7 @@ def apply(connection: sa.Connection, event_ids: Sequence[uuid.UUID], now: dateti
     A notice about a payment that we do not know waits as `orphan` and is tried again for a day: it may be faster
     than the answer to our own call.
     """
-    rows = [
-        _Waiting._make(row)
-        for row in connection.execute(
-            sa.text("""
-                SELECT event.id, event.type, event.payment_id, event.payout_id, event.amount_cents, event.currency,
-                       event.recipient_id, event.driver_id, event.failure_code, event.failure_reason, event.received_at,
-                       event.attempts, event.contradicts, first.payment_id, first.payout_id
-                FROM provider_events AS event LEFT JOIN provider_events AS first ON first.id = event.contradicts
-                WHERE event.id = ANY(:ids) AND event.status IN ('received', 'orphan')
-                ORDER BY event.contradicts IS NULL, event.id FOR UPDATE OF event SKIP LOCKED
-            """),
-            {"ids": list(event_ids)},
-        )
-    ]
+    rows = [_Waiting._make(row) for row in connection.execute(_WAITING, {"ids": list(event_ids)}).all()]
     reports = [_report(row) for row in rows]
     # Two bodies under one id may name two payments: neither is to be trusted.
     contradictions = [row for row in rows if row.contradicts is not None]
@@ -141,32 +136,31 @@ def _handled(row: _Waiting, answer: Settled, now: datetime) -> Handled:
         else:
             outcome = GIVEN_UP
             logger.error("provider_event.unplaced", event_id=row.id.hex, type=row.type, payment=row.payment_id)
-    return Handled(row.id, answer.verdict, outcome, answer.payout_id, row.received_at, due)
+    return Handled(row.id, answer.verdict, outcome, answer.payout_id, answer.wallet_id, row.received_at, due)
+
+
+_REMEMBER = sa.text("""
+    UPDATE provider_events SET status = handled.status, outcome = handled.outcome, attempts = attempts + 1,
+        payout_id = coalesce(handled.payout_id, provider_events.payout_id),
+        wallet_id = coalesce(provider_events.wallet_id, handled.wallet_id),
+        next_action_at = handled.due, handled_at = CASE WHEN handled.due IS NULL THEN :now END
+    FROM json_to_recordset(CAST(:handled AS json))
+         AS handled (id uuid, status text, outcome text, payout_id uuid, wallet_id uuid, due timestamptz)
+    WHERE provider_events.id = handled.id
+""")
 
 
 def _remember(connection: sa.Connection, handled: Sequence[Handled], now: datetime) -> None:
-    connection.execute(
-        sa.text("""
-            UPDATE provider_events SET status = handled.status, outcome = handled.outcome, attempts = attempts + 1,
-                payout_id = coalesce(handled.payout_id, provider_events.payout_id),
-                wallet_id = coalesce(provider_events.wallet_id, payouts.wallet_id),
-                next_action_at = handled.due, handled_at = CASE WHEN handled.due IS NULL THEN :now END
-            FROM json_to_recordset(CAST(:handled AS json))
-                 AS handled (id uuid, status text, outcome text, payout_id uuid, due timestamptz)
-            LEFT JOIN payouts ON payouts.id = handled.payout_id
-            WHERE provider_events.id = handled.id
-        """),
+    rows = [
         {
-            "now": now,
-            "handled": as_rows(
-                {
-                    "id": one.event_id,
-                    "status": one.verdict,
-                    "outcome": one.outcome,
-                    "payout_id": one.payout_id,
-                    "due": one.due,
-                }
-                for one in handled
-            ),
-        },
-    )
+            "id": one.event_id,
+            "status": one.verdict,
+            "outcome": one.outcome,
+            "payout_id": one.payout_id,
+            "wallet_id": one.wallet_id,
+            "due": one.due,
+        }
+        for one in handled
+    ]
+    if rows:
+        connection.execute(_REMEMBER, {"now": now, "handled": as_rows(rows)})

@@ -407,10 +407,7 @@ class Payouts(RuleBasedStateMachine):
                 self._answered(call.idempotency_key, token, outcome)
 
     def _applied(self, ids: list[uuid.UUID]) -> None:
-        """Those that were rung for and, if any of these waits, what else has been received."""
-        mine = {one for one in ids if one in self.inbox}
-        others = {one for one, (_, status) in self.inbox.items() if status == "received" and mine}
-        for event_id in sorted(mine | others):
+        for event_id in sorted(one for one in set(ids) if one in self.inbox):
             told, _ = self.inbox.pop(event_id)
             if not self.model.hear(told.payment, told.state, right=told.right):
                 self.inbox[event_id] = (told, "orphan")

@@ -82,24 +82,6 @@ def test_a_webhook_faster_than_the_answer_waits_and_is_woken_by_it(world: World)
     assert world.statuses([payout_id]) == ["completed"]
 
 
-def test_a_worker_rung_for_one_takes_along_what_waits(world: World) -> None:
-    """Whoever is rung for those finds nothing left, and takes nothing along. Orphans wait for their own time."""
-    event_ids = receive(world, *(webhook(submitted(world)[1], "completed") for _ in range(3)))
-    orphans = receive(world, webhook("pay_nobodys", "completed"))
-    apply(world, orphans)
-    with world.engine.begin() as connection:
-        taken = provider_events.gather(connection, event_ids[:1])
-        with world.engine.begin() as another:
-            assert provider_events.gather(another, event_ids) == []
-        assert set(event_ids) <= set(taken)
-        assert not set(orphans) & set(taken)
-        provider_events.apply(connection, taken, world.clock.now())
-    more = receive(world, webhook(submitted(world)[1], "completed"))
-    with world.engine.begin() as connection:
-        assert provider_events.gather(connection, event_ids) == []
-        assert provider_events.gather(connection, [*more, *orphans], 0) == sorted([*more, *orphans])
-
-
 def test_an_orphan_is_tried_again_later_each_time_and_given_up_after_a_day(world: World) -> None:
     """It stays in the log, says so, and nothing is due. Should its payment become known after all, it counts."""
     [payout_id], held = world.held()

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from shared.ids import PAYOUT, show
 from shared.models.payouts import PayoutStatus as S
 from shared.models.payouts import Rail
-from shared.payouts import submit
+from shared.payouts import poll, submit
 from shared.payouts.answers import Recorded, give_up, record
 from shared.payouts.retry import retry
 from shared.payouts.submit import Held
@@ -67,6 +67,43 @@ def test_a_worker_that_died_before_the_call_is_followed_by_another_with_the_same
     assert (again.id, again.request) == (held.id, held.request)
     assert again.token != held.token
     assert again.call().idempotency_key == held.call().idempotency_key
+
+
+def due(world: World, payout_id: uuid.UUID) -> object:
+    """When the tick rings for a payout."""
+    [(at,)] = world.rows("SELECT next_action_at FROM payouts WHERE id = :id", id=payout_id)
+    return at
+
+
+def sent(world: World) -> tuple[uuid.UUID, Held]:
+    """A payout whose submission was written by a worker that knows when to ask, and is about to be sent."""
+    [payout_id] = world.queued()
+    with world.engine.begin() as connection:
+        now = world.clock.now()
+        prepared = submit.prepare(connection, [payout_id], now, reason="test", poll_after=lambda _: POLL_AFTER)
+        [held] = submit.claim(connection, prepared.submission_ids, lease_seconds=60)
+    return payout_id, held
+
+
+@pytest.mark.parametrize(("seconds", "written_anew"), [(1, False), (50, True), (90, True)])
+def test_when_to_ask_is_noted_with_the_request(world: World, seconds: int, written_anew: bool) -> None:
+    """An answer that comes soon leaves it as it is; from a late one on the payout waits anew for its webhook."""
+    payout_id, held = sent(world)
+    noted = world.clock.now() + POLL_AFTER
+    assert due(world, payout_id) == noted
+    world.clock.advance(seconds=seconds)
+    answered(world, held, accepted_answer(held))
+    assert due(world, payout_id) == (world.clock.now() + POLL_AFTER if written_anew else noted)
+
+
+def test_nothing_is_asked_about_a_payout_whose_submission_has_no_answer(world: World) -> None:
+    """It is left to its submission's own times, and due again from the answer on."""
+    payout_id, held = sent(world)
+    with world.engine.begin() as connection:
+        assert poll.due(connection, [payout_id], world.clock.now(), first_seconds=60) == []
+    assert due(world, payout_id) is None
+    answered(world, held, accepted_answer(held))
+    assert due(world, payout_id) == world.clock.now() + POLL_AFTER
 
 
 def test_who_wakes_up_after_losing_the_lease_changes_nothing(world: World) -> None:
