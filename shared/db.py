@@ -120,7 +120,7 @@ def at_commit(connection: sa.Connection, work: Callable[[], None]) -> None:
     sa.event.listen(connection, "rollback_savepoint", lambda *_: waiting.clear())  # ours enclose all of the work
 
 
-def as_rows(values: Iterable[dict[str, Any]]) -> str:
+def as_rows(values: Iterable[dict[str, Any] | msgspec.Struct]) -> str:
     """Rows as one parameter for `json_to_recordset`: measured, a set of arrays for `unnest` costs ten times the time
     to encode and three times the time in all."""
     return msgspec.json.encode(list(values)).decode()

@@ -211,7 +211,7 @@ def test_what_became_of_them_is_counted(world: World) -> None:
     _, payment_id = submitted(world)
     results = ("applied", "ignored", "mismatch", "orphan", "unplaced")
     # What other tests have left waiting is taken along, so before anything is counted
-    apply_provider_events(_Working(world), receive(world, webhook(f"pay_{uuid.uuid4().hex}", "created")))
+    apply_provider_events(_Working(world), receive(world, webhook(f"pay_{uuid.uuid4().hex}", "completed")))
     before = [counted(result) for result in results]
     ages = REGISTRY.get_sample_value("ovnpay_provider_event_age_seconds_count") or 0
     event_ids = receive(

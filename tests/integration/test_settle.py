@@ -130,11 +130,16 @@ def test_an_orphan_is_tried_again_later_each_time_and_given_up_after_a_day(world
 
 
 def test_a_notice_on_the_way_that_is_faster_than_the_answer_waits_too(world: World) -> None:
-    """What it says of the payment can't be compared before we know it."""
+    """What it says of the payment can't be compared before we know it: no worker is woken until then, and should the
+    answer just miss it, the tick does."""
     [payout_id], held = world.held()
     answer = accepted_answer(held)
-    event_ids = receive(world, webhook(answer.data["id"], "created", 1))
-    apply(world, event_ids)
+    body = webhook(answer.data["id"], "created", 1)
+    assert receive(world, body) == []
+    assert world.rows(
+        "SELECT status, outcome, next_action_at - received_at FROM provider_events WHERE payment_id = :id",
+        id=answer.data["id"],
+    ) == [("orphan", "no payment of ours by that id yet", GRACE)]
     with world.engine.begin() as connection:
         recorded = record(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
     [settled] = apply(world, recorded.events)
