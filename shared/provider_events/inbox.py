@@ -1,7 +1,7 @@
 """Storing notices: each once, under the provider's event id, in one transaction for all that came together.
 
-Most of what comes decides nothing (created, processing), and wakes no worker. Where it agrees with our record that is
-seen here. Where it is faster than the answer to our own call, it waits as an orphan for that answer, which looks for it.
+Most of what comes decides nothing (created, processing), and wakes no worker: where it agrees with our record that is
+seen here, and where it is faster than the answer to our own call it waits for that, as an orphan.
 """
 
 import enum

@@ -37,6 +37,7 @@ BASE = (
     "broker",
     "dead_letters",
     "exposition",
+    "lean",
     "presence",
     "tracing",
     "migrations",
