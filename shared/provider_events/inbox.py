@@ -1,7 +1,8 @@
 """Storing notices: each once, under the provider's event id, in one transaction for all that came together.
 
 Most of what comes decides nothing (created, processing), and wakes no worker: where it agrees with our record that is
-seen here, and where it is faster than the answer to our own call it waits for that, as an orphan.
+seen here, and where it is faster than the answer to our own call it is taken along with the next that a worker is woken
+for, or by the tick.
 """
 
 import enum
@@ -47,9 +48,8 @@ _INSERT: Final = sa.text("""
                                  recipient_id, driver_id, failure_code, failure_reason, body, contradicts, wallet_id,
                                  status, outcome, received_at, next_action_at, handled_at)
     SELECT made.*, CASE WHEN made.status = 'ignored' AND made.wallet_id IS NOT NULL THEN 'a notice on the way'
-                        WHEN made.status = 'ignored' THEN 'not about a payment'
-                        WHEN made.status = 'orphan' THEN 'no payment of ours by that id yet' END,
-           :now, CASE WHEN made.status <> 'ignored' THEN CAST(:due AS timestamptz) END,
+                        WHEN made.status = 'ignored' THEN 'not about a payment' END,
+           :now, CASE made.status WHEN 'received' THEN CAST(:due AS timestamptz) END,
            CASE made.status WHEN 'ignored' THEN CAST(:now AS timestamptz) END
     FROM (
         SELECT notice.id, event_key, decode(body_sha256, 'base64'), type, notice.payment_id,
@@ -58,7 +58,6 @@ _INSERT: Final = sa.text("""
                payout.wallet_id,
                CASE WHEN contradicts IS NOT NULL THEN 'received'
                     WHEN NOT concerns_us THEN 'ignored'
-                    WHEN on_the_way AND payout.id IS NULL THEN 'orphan'
                     WHEN on_the_way AND payout.id = item.payout_id
                          AND (notice.payout_id IS NULL OR notice.payout_id = item.payout_id)
                          AND (notice.amount_cents IS NULL OR notice.amount_cents = item.net_cents)
@@ -78,7 +77,7 @@ _INSERT: Final = sa.text("""
             FROM payouts JOIN wallets ON wallets.id = wallet_id
             WHERE payouts.id = coalesce(item.payout_id, notice.payout_id) LIMIT 1) AS payout ON true
     ) AS made
-    ON CONFLICT (event_key) DO NOTHING RETURNING id, status
+    ON CONFLICT (event_key) DO NOTHING RETURNING id, event_key, status, wallet_id
 """)
 
 _FIRSTS: Final = sa.text("SELECT event_key, id, body_sha256 FROM provider_events WHERE event_key = ANY(:keys)")
@@ -113,7 +112,13 @@ def _insert(
     first = {notice.event_key: notice for notice in reversed(notices)}
     made = as_rows(first[key] for key in sorted(first))
     rows = connection.execute(_INSERT, {"now": now, "due": now + grace, "notices": made})
-    return {row.id: row.status == "received" for row in rows}
+    return {row.id: row.status == "received" and not _is_early(first[row.event_key], row.wallet_id) for row in rows}
+
+
+def _is_early(notice: Notice, wallet_id: uuid.UUID | None) -> bool:
+    """Whether it decides nothing and is about a payment that we don't know yet, as a rule for some milliseconds more:
+    a worker who looked at once would put it off for nothing."""
+    return notice.on_the_way and wallet_id is None and notice.contradicts is None
 
 
 def _contradictions(connection: sa.Connection, repeats: Sequence[Notice]) -> dict[uuid.UUID, Notice]:

@@ -334,9 +334,8 @@ class Payouts(RuleBasedStateMachine):
             return
         notices = [provider_events.read(told.body) for _ in range(2 if fate == "comes twice" else 1)]
         self.door.flush(notices)
-        known = told.payment in self.model.payments
-        if not told.stored and (told.state in ENDS or not known):
-            self.inbox[notices[0].id] = (told, "received" if told.state in ENDS else "orphan")
+        if not told.stored and (told.state in ENDS or told.payment not in self.model.payments):
+            self.inbox[notices[0].id] = (told, "received")
         told.stored = True
 
     @precondition(lambda self: any(not made.get("credited_at") for made in self.stranger.topups.values()))
