@@ -77,7 +77,7 @@ _INSERT: Final = sa.text("""
             FROM payouts JOIN wallets ON wallets.id = wallet_id
             WHERE payouts.id = coalesce(item.payout_id, notice.payout_id) LIMIT 1) AS payout ON true
     ) AS made
-    ON CONFLICT (event_key) DO NOTHING RETURNING id, event_key, status, wallet_id
+    ON CONFLICT (event_key) DO NOTHING RETURNING id, status = 'received', wallet_id IS NULL
 """)
 
 _FIRSTS: Final = sa.text("SELECT event_key, id, body_sha256 FROM provider_events WHERE event_key = ANY(:keys)")
@@ -111,14 +111,11 @@ def _insert(
         return {}
     first = {notice.event_key: notice for notice in reversed(notices)}
     made = as_rows(first[key] for key in sorted(first))
+    early = {notice.id for notice in first.values() if notice.on_the_way and notice.contradicts is None}
     rows = connection.execute(_INSERT, {"now": now, "due": now + grace, "notices": made})
-    return {row.id: row.status == "received" and not _is_early(first[row.event_key], row.wallet_id) for row in rows}
-
-
-def _is_early(notice: Notice, wallet_id: uuid.UUID | None) -> bool:
-    """Whether it decides nothing and is about a payment that we don't know yet, as a rule for some milliseconds more:
-    a worker who looked at once would put it off for nothing."""
-    return notice.on_the_way and wallet_id is None and notice.contradicts is None
+    # What decides nothing and is about a payment that we don't know yet, as a rule for some milliseconds more, wakes
+    # nobody: a worker who looked at once would put it off for nothing.
+    return {event_id: waits and not (unknown and event_id in early) for event_id, waits, unknown in rows}
 
 
 def _contradictions(connection: sa.Connection, repeats: Sequence[Notice]) -> dict[uuid.UUID, Notice]:
