@@ -112,7 +112,7 @@ def _insert(
     first = {notice.event_key: notice for notice in reversed(notices)}
     made = as_rows(first[key] for key in sorted(first))
     early = {notice.id for notice in first.values() if notice.on_the_way and notice.contradicts is None}
-    rows = connection.execute(_INSERT, {"now": now, "due": now + grace, "notices": made})
+    rows = connection.execute(_INSERT, {"now": now, "due": now + grace, "notices": made}).all()
     # What decides nothing and is about a payment that we don't know yet, as a rule for some milliseconds more, wakes
     # nobody: a worker who looked at once would put it off for nothing.
     return {event_id: waits and not (unknown and event_id in early) for event_id, waits, unknown in rows}
