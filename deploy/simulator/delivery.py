@@ -17,20 +17,22 @@ from deploy.simulator.options import Options
 from deploy.simulator.signature import sign
 
 ANSWER_TIMEOUT_SECONDS = 10.0
+LOOK_SECONDS = 0.25
 LONGEST_HEAD_BYTES = 64 * 1024
 NO_ANSWER = 0
 _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)\s*(?:\r\n|$)")
 
 
 class _Connection(asyncio.Protocol):
-    """One connection to the receiver; `idle` is where it puts itself when it may be used again."""
+    """One connection to the receiver; `idle` is where it puts itself when it may be used again, and `asked` where it
+    is while it waits for an answer, with the time since when."""
 
-    def __init__(self, idle: list["_Connection"]) -> None:
+    def __init__(self, idle: list["_Connection"], asked: dict["_Connection", float]) -> None:
         self._idle = idle
+        self._asked = asked
         self._transport: asyncio.Transport | None = None
         self._received = b""
         self._answer: asyncio.Future[int] | None = None
-        self._timeout: asyncio.TimerHandle | None = None
 
     def send(self, request: bytes) -> asyncio.Future[int]:
         """The status of the answer, or NO_ANSWER."""
@@ -39,7 +41,7 @@ class _Connection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             self._end(NO_ANSWER)
         else:
-            self._timeout = loop.call_later(ANSWER_TIMEOUT_SECONDS, self.close)
+            self._asked[self] = loop.time()
             self._transport.write(request)
         return answer
 
@@ -78,9 +80,7 @@ class _Connection(asyncio.Protocol):
         self._end(status)
 
     def _end(self, status: int) -> None:
-        if self._timeout is not None:
-            self._timeout.cancel()
-            self._timeout = None
+        self._asked.pop(self, None)
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(status)
         self._answer = None
@@ -93,6 +93,9 @@ class Delivery:
         self._url = URL(options.webhook_url or "http://localhost")
         self._secret = options.webhook_secret
         self._idle: list[_Connection] = []
+        self._asked: dict[_Connection, float] = {}
+        """Those that wait for an answer, by since when: the longest first."""
+        self._look: asyncio.TimerHandle | None = None
         port = "" if self._url.is_default_port() else f":{self._url.port}"
         self._head = (
             f"POST {self._url.raw_path_qs} HTTP/1.1\r\nHost: {self._url.raw_host}{port}\r\n"
@@ -101,8 +104,20 @@ class Delivery:
         self._tls = ssl.create_default_context() if self._url.scheme == "https" else None
 
     def stop(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
         for connection in list(self._idle):
             connection.close()
+
+    def _give_up(self) -> None:
+        """Closes the connections whose answer takes too long: one timer for all, not one for each delivery."""
+        loop = asyncio.get_running_loop()
+        overdue = loop.time() - ANSWER_TIMEOUT_SECONDS
+        for connection, since in list(self._asked.items()):
+            if since > overdue:
+                break
+            connection.close()
+        self._look = loop.call_later(LOOK_SECONDS, self._give_up) if self._asked else None
 
     async def send(self, body: bytes, *, forged: bool = False) -> int:
         """The HTTP status of the answer, or NO_ANSWER."""
@@ -110,12 +125,14 @@ class Delivery:
         signature = sign(secret, body, int(time.time()))
         head = f"{self._head}X-Signature: {signature}\r\nContent-Length: {len(body)}\r\n\r\n"
         request = head.encode() + body
+        if self._look is None:
+            self._look = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._give_up)
         if self._idle:
             status = await self._idle.pop().send(request)
             # The receiver may have closed a kept connection just now: that is no refusal, ask on a new one.
             if status != NO_ANSWER:
                 return status
-        connection = _Connection(self._idle)
+        connection = _Connection(self._idle, self._asked)
         connecting = asyncio.get_running_loop().create_connection(
             lambda: connection, self._url.host or "", self._url.port or 80, ssl=self._tls
         )

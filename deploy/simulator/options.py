@@ -30,7 +30,7 @@ class Options:
     webhook_url: str | None = None
     webhook_secret: str = "whsec_simulator"  # noqa: S105 - the default of a stand-in, not a secret
     webhook_events: tuple[str, ...] = PAYMENT_EVENTS + BATCH_EVENTS
-    webhook_concurrency: int = 16
+    webhook_concurrency: int = 64
     rtp_seconds: float = 0.1
     same_day_seconds: float = 0.3
     standard_seconds: float = 0.5

@@ -3,3 +3,5 @@
 Every other process counts what it does itself. What is there belongs to none of them: two gateways would both say how
 many payouts wait, and none would, once they are all dead.
 """
+
+from shared import lean as lean

@@ -5,7 +5,7 @@ The provider's own has `type` and `data.paymentId`; the one of our reference has
 
 import hashlib
 import uuid
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 import msgspec
 
@@ -45,8 +45,8 @@ class Malformed(Exception):
     """The body is not a notice in either published shape."""
 
 
-class Notice(NamedTuple):
-    """A verified webhook, read; see `shared.models.events.ProviderEvent`."""
+class Notice(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A verified webhook, read; see `shared.models.events.ProviderEvent`. It is stored as it is encoded."""
 
     id: uuid.UUID
     event_key: str
@@ -63,12 +63,9 @@ class Notice(NamedTuple):
     body: bytes
     concerns_us: bool
     """Whether it is about a payment at all; what is not is stored, and that is all."""
+    on_the_way: bool
+    """Whether its state decides nothing; what it says of the payment has to be right all the same."""
     contradicts: uuid.UUID | None = None
-
-    @property
-    def on_the_way(self) -> bool:
-        """Whether its state decides nothing; what it says of the payment has to be right all the same."""
-        return self.type.partition(".")[2] in NOTICES
 
 
 def read(body: bytes) -> Notice:
@@ -105,4 +102,5 @@ def read(body: bytes) -> Notice:
         failure_reason=data.failure_reason,
         body=body,
         concerns_us=subject in SUBJECTS and names_one,
+        on_the_way=state in NOTICES,
     )

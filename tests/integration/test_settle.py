@@ -112,16 +112,39 @@ def test_an_orphan_is_tried_again_later_each_time_and_given_up_after_a_day(world
 
 
 def test_a_notice_on_the_way_that_is_faster_than_the_answer_waits_too(world: World) -> None:
-    """What it says of the payment can't be compared before we know it."""
+    """What it says of the payment can't be compared before we know it. No worker is woken for it: it is taken along."""
     [payout_id], held = world.held()
     answer = accepted_answer(held)
-    event_ids = receive(world, webhook(answer.data["id"], "created", 1))
-    apply(world, event_ids)
+    early = webhook(answer.data["id"], "created", 1)
+    assert receive(world, early) == []
+    assert world.rows(
+        "SELECT status, next_action_at - received_at FROM provider_events WHERE payment_id = :id", id=answer.data["id"]
+    ) == [("received", GRACE)]
     with world.engine.begin() as connection:
-        recorded = record(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
-    [settled] = apply(world, recorded.events)
+        record(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
+    _, another = submitted(world)
+    with world.engine.begin() as connection:
+        taken = provider_events.gather(
+            connection,
+            provider_events.store(
+                connection, [provider_events.read(webhook(another, "completed"))], world.clock.now(), grace=GRACE
+            ).waiting,
+        )
+    [settled] = [one for one in apply(world, taken) if one.payout_id == payout_id]
     assert settled.verdict == "mismatch"
     assert world.statuses([payout_id]) == ["processing"]
+
+
+def test_a_notice_on_the_way_that_is_looked_at_too_early_is_woken_by_the_answer(world: World) -> None:
+    """As an orphan, like any other."""
+    _, held = world.held()
+    answer = accepted_answer(held)
+    assert receive(world, webhook(answer.data["id"], "created")) == []
+    ids = [row[0] for row in world.rows("SELECT id FROM provider_events WHERE payment_id = :id", id=answer.data["id"])]
+    assert [settled.verdict for settled in apply(world, ids)] == ["orphan"]
+    with world.engine.begin() as connection:
+        recorded = record(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
+    assert [settled.verdict for settled in apply(world, recorded.events)] == ["ignored"]
 
 
 @pytest.mark.parametrize(("first", "then"), [("completed", "failed"), ("failed", "completed"), ("failed", "returned")])

@@ -38,6 +38,7 @@ BASE = (
     "broker",
     "dead_letters",
     "exposition",
+    "lean",
     "presence",
     "tracing",
     "migrations",

@@ -74,3 +74,16 @@ async def test_nobody_listens() -> None:
         pass
     # When something is sent there, then there is no answer, and no exception
     assert await delivery.send(b"{}") == NO_ANSWER
+
+
+async def test_receiver_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each delivery at its own time, those that come later too."""
+    monkeypatch.setattr("deploy.simulator.delivery.ANSWER_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("deploy.simulator.delivery.LOOK_SECONDS", 0.01)
+    silent = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
+    async with asyncio.timeout(5), silent as server:
+        port = server.sockets[0].getsockname()[1]
+        delivery = Delivery(Options(webhook_url=f"http://127.0.0.1:{port}/hooks"))
+        assert await asyncio.gather(delivery.send(b"{}"), delivery.send(b"{}")) == [NO_ANSWER, NO_ANSWER]
+        assert await delivery.send(b"{}") == NO_ANSWER
+        delivery.stop()
