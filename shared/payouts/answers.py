@@ -18,6 +18,7 @@ from shared.ids import PAYOUT, SUBMISSION, new_id, show
 from shared.models.payouts import PayoutStatus, Rail
 from shared.models.submissions import SubmissionKind
 from shared.outgoing.held import AGAIN_SECONDS
+from shared.payouts.edges import is_in
 from shared.payouts.holding import hold
 from shared.payouts.submit import Held, Item, write
 from shared.payouts.transition import Move, transition
@@ -150,9 +151,9 @@ def _forget_sending(connection: sa.Connection, held: Held) -> None:
     connection.execute(_FORGET_SENDING, {"id": held.id, "token": held.token})
 
 
-_ASK_LATER = sa.text("""
+_ASK_LATER = sa.text(f"""
     UPDATE payouts SET next_action_at = :due
-    WHERE id = ANY(:ids) AND submission_id = :id AND status = 'processing' AND held_reason IS NULL
+    WHERE id = ANY(:ids) AND submission_id = :id AND {is_in("processing")} AND held_reason IS NULL
           AND (next_action_at IS NULL OR next_action_at NOT BETWEEN :earliest AND :due)
 """)
 
@@ -230,10 +231,10 @@ _DISSOLVE = sa.text("""
     UPDATE submission_items SET dissolved = true WHERE submission_id = :id AND payout_id = ANY(:payouts)
 """)
 
-_MOVE = sa.text("""
+_MOVE = sa.text(f"""
     UPDATE payouts SET submission_id = moved.submission_id
     FROM json_to_recordset(CAST(:moved AS json)) AS moved (payout_id uuid, submission_id uuid)
-    WHERE payouts.id = moved.payout_id AND payouts.submission_id = :id AND payouts.status = 'processing'
+    WHERE payouts.id = moved.payout_id AND payouts.submission_id = :id AND {is_in("processing")}
 """)
 
 
@@ -271,7 +272,7 @@ _SENT = """
 """
 _ALL_SENT = sa.text(_SENT.format(""))
 _OURS_ALONE = sa.text(
-    _SENT.format("AND payouts.submission_id = :id AND payouts.status = 'processing' AND payouts.held_reason IS NULL")
+    _SENT.format(f"AND payouts.submission_id = :id AND {is_in('processing')} AND payouts.held_reason IS NULL")
 )
 
 

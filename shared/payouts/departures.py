@@ -13,6 +13,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from shared.outgoing.held import held
+from shared.payouts.edges import is_in
 
 TOGETHER_MOST: Final = 2_000
 """How many leave in one transaction."""
@@ -23,7 +24,7 @@ TOGETHER_MOST_PACED: Final = 10_000
 _ASKED = sa.text(f"""
     SELECT payouts.id, payouts.wallet_id, wallets.mode, rail = 'standard' AND scenario IS NULL AS shares
     FROM payouts JOIN wallets ON wallets.id = payouts.wallet_id
-    WHERE payouts.id = ANY(:ids) AND payouts.status = 'queued' AND held_reason IS NULL
+    WHERE payouts.id = ANY(:ids) AND {is_in("queued")} AND held_reason IS NULL
           AND NOT {held("payouts.wallet_id", "payouts.rail")}
 """)
 
@@ -36,12 +37,12 @@ _LEAVE = sa.text("""
     ) RETURNING id
 """)
 
-_PUT_OFF = sa.text("""
+_PUT_OFF = sa.text(f"""
     UPDATE payouts SET next_action_at = greatest(
         clock_timestamp(), wallets.departed_at + make_interval(secs => :pace)
     )
     FROM wallets, (
-        SELECT id FROM payouts WHERE id = ANY(:ids) AND status = 'queued' AND held_reason IS NULL
+        SELECT id FROM payouts WHERE id = ANY(:ids) AND {is_in("queued")} AND held_reason IS NULL
         ORDER BY id FOR UPDATE SKIP LOCKED
     ) AS staying
     WHERE payouts.id = staying.id AND wallets.id = payouts.wallet_id

@@ -10,6 +10,7 @@ import structlog
 
 from shared.db import as_rows
 from shared.ids import PAYOUT, show
+from shared.payouts.edges import is_in
 from shared.payouts.settle import Report, Settled, settle
 from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, backoff_seconds
 from shared.paystream.wire import Call, Payment, UnexpectedAnswer, payment_call, read
@@ -31,13 +32,13 @@ class Question(NamedTuple):
         return payment_call(self.mode, self.payment_id)
 
 
-_ASKED = sa.text("""
+_ASKED = sa.text(f"""
     SELECT payouts.id, wallets.mode, submission_items.provider_payment_id, payouts.polls
     FROM payouts
     JOIN submission_items ON submission_items.submission_id = payouts.submission_id
                          AND submission_items.payout_id = payouts.id
     JOIN wallets ON wallets.id = payouts.wallet_id
-    WHERE payouts.id = ANY(:ids) AND payouts.status = 'processing' AND payouts.held_reason IS NULL
+    WHERE payouts.id = ANY(:ids) AND {is_in("processing")} AND payouts.held_reason IS NULL
     ORDER BY payouts.id FOR UPDATE OF payouts SKIP LOCKED
 """)
 

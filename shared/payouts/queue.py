@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from shared.models.payouts import PayoutStatus
 from shared.payouts.accept import not_payable
+from shared.payouts.edges import is_in
 from shared.payouts.transition import Move, Moved, transition
 
 
@@ -20,10 +21,10 @@ class Queued(NamedTuple):
     """Payouts whose driver can't be paid any more: the money is available again, the failure says why."""
 
 
-_VALIDATED = sa.text("""
+_VALIDATED = sa.text(f"""
     SELECT payouts.id, drivers.status, drivers.kyc_status
     FROM payouts JOIN drivers ON drivers.id = payouts.driver_id
-    WHERE payouts.id = ANY(:ids) AND payouts.status = 'validated' AND payouts.reserved
+    WHERE payouts.id = ANY(:ids) AND {is_in("validated")} AND payouts.reserved
     ORDER BY payouts.id FOR UPDATE OF payouts SKIP LOCKED
 """)
 

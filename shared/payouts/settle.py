@@ -16,6 +16,7 @@ import structlog
 from shared import ledger, safeguards
 from shared.ids import DRIVER, PAYOUT, show
 from shared.models.payouts import PayoutStatus
+from shared.payouts.edges import is_in
 from shared.payouts.holding import hold
 from shared.payouts.transition import Move, transition
 
@@ -164,7 +165,7 @@ def settle(connection: sa.Connection, reports: Sequence[Report], now: datetime) 
     return answers
 
 
-_ASK = sa.text("UPDATE payouts SET next_action_at = :now WHERE id = ANY(:ids) AND status = 'processing'")
+_ASK = sa.text(f"UPDATE payouts SET next_action_at = :now WHERE id = ANY(:ids) AND {is_in('processing')}")
 
 
 def _ask(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime) -> None:

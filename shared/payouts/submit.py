@@ -19,6 +19,7 @@ from shared.ids import PAYOUT, SUBMISSION, new_id, show
 from shared.models.payouts import PayoutStatus, Rail
 from shared.models.submissions import SubmissionKind
 from shared.outgoing.held import HEARD_WITHIN_SECONDS, held
+from shared.payouts.edges import is_in
 from shared.payouts.rows import PayoutRow
 from shared.payouts.transition import Move, transition
 from shared.paystream.wire import Call, submission_call
@@ -90,7 +91,7 @@ _QUEUED = sa.text(f"""
            payouts.amount_cents - payouts.fee_cents, drivers.recipient_id, payouts.description,
            CASE payouts.attempt WHEN 1 THEN payouts.scenario END
     FROM payouts JOIN drivers ON drivers.id = payouts.driver_id
-    WHERE payouts.id = ANY(:ids) AND payouts.status = 'queued' AND payouts.held_reason IS NULL
+    WHERE payouts.id = ANY(:ids) AND {is_in("queued")} AND payouts.held_reason IS NULL
           AND drivers.recipient_id IS NOT NULL AND {NOT_RECONCILE_ONLY}
     ORDER BY payouts.id FOR UPDATE OF payouts SKIP LOCKED
 """)

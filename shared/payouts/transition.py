@@ -16,7 +16,7 @@ from shared import customer_events, ledger, safeguards
 from shared.db import as_rows
 from shared.models.ledger import TransferKind
 from shared.models.payouts import PayoutStatus
-from shared.payouts.edges import EDGES, Effect
+from shared.payouts.edges import EDGES, Effect, is_in
 from shared.payouts.figures import note_steps
 from shared.payouts.rows import COLUMNS, PayoutRow, public
 from shared.payouts.tally import is_counted, stepped
@@ -47,30 +47,35 @@ class Moved(NamedTuple):
     """Those that were not in the source status any more: somebody else was first, nothing was overwritten."""
 
 
-_FROM_SOURCE = "payouts.status = :source" if safeguards.is_on(safeguards.TRANSITION_GUARD) else "true"
+_FROM_SOURCE = is_in(":source") if safeguards.is_on(safeguards.TRANSITION_GUARD) else "true"
 """The guard: whoever comes second finds nothing to change."""
 
+# Every id is between those two; the planner takes what is for one row, and so finds payouts by their ids. Any list it
+# takes for a hundred: then it reads all of a table that was small when the statement was prepared.
 _TRANSITION = sa.text(f"""
     WITH move AS (
         SELECT * FROM json_to_recordset(CAST(:moves AS json))
                AS move (payout_id uuid, reason text, next_action_at timestamptz, submission_id uuid,
                         failure_code text, failure_message text)
+        WHERE payout_id BETWEEN '00000000-0000-0000-0000-000000000000' AND 'ffffffff-ffff-ffff-ffff-ffffffffffff'
     ), held AS (
-        SELECT payouts.id, payouts.reserved, payouts.updated_at FROM payouts JOIN move ON move.payout_id = payouts.id
+        SELECT move.*, payouts.reserved AS was_reserved, payouts.updated_at AS since
+        FROM move JOIN payouts ON payouts.id = move.payout_id
         WHERE {_FROM_SOURCE} ORDER BY payouts.id FOR UPDATE OF payouts
     ), changed AS (
         UPDATE payouts SET
-            status = :target, sequence = payouts.sequence + 1, updated_at = :now, next_action_at = move.next_action_at,
-            submission_id = coalesce(move.submission_id, payouts.submission_id),
+            status = :target, sequence = payouts.sequence + 1, updated_at = :now, next_action_at = held.next_action_at,
+            submission_id = coalesce(held.submission_id, payouts.submission_id),
             reserved = coalesce(CAST(:reserved AS boolean), payouts.reserved),
             attempt = payouts.attempt + :attempt_step, polls = 0,
-            failure_code = move.failure_code, failure_message = move.failure_message,
+            failure_code = held.failure_code, failure_message = held.failure_message,
             completed_at = CASE WHEN :target = 'completed' THEN :now ELSE payouts.completed_at END,
             canceled_at = CASE WHEN :target = 'canceled' THEN :now ELSE payouts.canceled_at END
-        FROM move JOIN held ON held.id = move.payout_id, drivers
-        WHERE payouts.id = move.payout_id AND {_FROM_SOURCE} AND drivers.id = payouts.driver_id
-        RETURNING payouts.*, drivers.name AS driver_name, move.reason, held.reserved AS was_reserved,
-                  CAST(extract(epoch FROM :now - held.updated_at) AS float8) AS stage_seconds
+        FROM held, drivers
+        WHERE payouts.id = held.payout_id AND {_FROM_SOURCE}
+              AND drivers.id = payouts.driver_id AND drivers.wallet_id = payouts.wallet_id
+        RETURNING payouts.*, drivers.name AS driver_name, held.reason, held.was_reserved,
+                  CAST(extract(epoch FROM :now - held.since) AS float8) AS stage_seconds
     ), written AS (
         INSERT INTO payout_transitions (payout_id, sequence, from_status, to_status, attempt, reason, failure_code,
                                         created_at)
