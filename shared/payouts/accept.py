@@ -248,10 +248,11 @@ _LIVING: Final = sa.text("""
         SELECT id FROM payouts
         WHERE payouts.driver_id = same.id AND payouts.load_id = asked.load_id AND payouts.load_id IS NOT NULL
               AND (status IN ('validated', 'queued', 'processing', 'completed') OR held_reason IS NOT NULL)
-        ORDER BY payouts.id LIMIT 1
+        OFFSET 0
     ) AS first ON true
     ORDER BY asked.driver_id, asked.load_id, first.id
 """)
+"""No LIMIT inside: for the first by id, the planner would rather walk through all payouts of the driver."""
 
 
 def _living(loads: Collection[Load]) -> Query[dict[Load, uuid.UUID]] | None:
