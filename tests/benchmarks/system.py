@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -150,15 +150,25 @@ class System:
 
     @contextmanager
     def asleep(self, *names: str) -> Iterator[None]:
-        """While this lasts, these services do nothing."""
+        """While this lasts, these services do nothing, and hold nothing: a transaction that sleeps keeps every version
+        of every row that is updated meanwhile."""
         pids = [pid for name in names for pid in self.pids(name)]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+        sessions = [f"ovnpay-{name}" for name in names]
+        held = "SELECT FROM pg_stat_activity WHERE application_name = ANY(%s) AND xact_start IS NOT NULL"
+
+        def stopped() -> bool:
+            _signal(pids, signal.SIGSTOP)
+            if database.execute(held, [sessions]).fetchone() is None:
+                return True
+            _signal(pids, signal.SIGCONT)
+            return False
+
+        with self.database() as database:
+            until(stopped, f"{', '.join(names)} are between two transactions", PATIENCE_SECONDS, 0.02)
         try:
             yield
         finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
+            _signal(pids, signal.SIGCONT)
 
     def cpu_seconds(self) -> dict[str, float]:
         """How long each service has had a core, in all."""
@@ -200,6 +210,11 @@ class System:
                 self._others[service].remove(process.pid)
                 process.terminate()
                 process.wait(40)
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        os.kill(pid, number)
 
 
 def _free_port() -> int:
