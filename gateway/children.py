@@ -37,6 +37,7 @@ def listeners(host: str, port: int) -> list[socket.socket]:
 
     Raises:
         OSError: it is taken, or not ours.
+
     """
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     made: list[socket.socket] = []

@@ -98,6 +98,7 @@ class GroupCommit(Generic[Item, Answer]):
         Raises:
             Overloaded: too many wait already.
             Closing: the gateway is stopping.
+
         """
         if self._closing:
             raise Closing
@@ -130,7 +131,8 @@ class GroupCommit(Generic[Item, Answer]):
 
     def _next_group(self) -> list[tuple[Item, "asyncio.Future[Answer]"]]:
         """Takes the next group out of those who wait: all of them, or of several at once those of one line that is not
-        being flushed."""
+        being flushed.
+        """
         whole, line = self._at_once == 1, None
         if not whole:
             free = (self._line(item) for item, _ in self._waiting if self._line(item) not in self._flushed)

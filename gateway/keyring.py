@@ -51,7 +51,8 @@ class Keyring:
 
     def _name(self, text: str) -> bytes:
         """By which a key is remembered: a hash under a secret of this process, a third of the work of the one that is
-        stored."""
+        stored.
+        """
         return hashlib.blake2s(text.encode(errors="surrogateescape"), key=self._secret).digest()
 
     async def _ask(self, text: str, name: bytes, read: Reader) -> Credential | None:

@@ -124,6 +124,7 @@ class PayoutIntake:
         Raises:
             sqlalchemy.exc.OperationalError: the database is away; what became of the group is not known, and
                 a repeat with the same key finds out.
+
         """
         made: list[Answered] = []
         try:
@@ -161,7 +162,8 @@ class PayoutIntake:
         self, requests: Sequence[PayoutRequest], made: list[Answered], *, look: bool = False, skip_held: bool = False
     ) -> tuple[list[Answered], list[PayoutRow]]:
         """One attempt at the group. `made` gets the answers before the commit; with `look`, it holds those of an
-        attempt whose fate is not known."""
+        attempt whose fate is not known.
+        """
         now = self._clock.now()
         everything = [order for request in requests for order in request.orders]
         wallets = {request.wallet_id for request in requests}

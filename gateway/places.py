@@ -25,6 +25,7 @@ class Places:
 
         Raises:
             ApiError: none is free.
+
         """
         if self._taken.total() >= self._most or self._taken[who] >= self._most_each:
             message = f"Too many {self._what} at once; try again"

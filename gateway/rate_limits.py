@@ -150,6 +150,7 @@ class RateLimits:
         Returns:
             How many seconds to wait, where sign-ins to the account or from the address have failed too often, at any
             gateway: nothing is counted then. None: go on.
+
         """
         (account_limit, account_name), (address_limit, address_name) = self._sign_ins(account, address)
         wait = await self._count_failure(address_limit, address_name)
@@ -162,7 +163,8 @@ class RateLimits:
 
     async def not_failed(self, account: str, address: str) -> None:
         """Takes back what `try_sign_in` has counted: only failures count, so a right password locks nobody out, as
-        often as it comes. What has failed before stays counted."""
+        often as it comes. What has failed before stays counted.
+        """
         for limit, name in self._sign_ins(account, address):
             await self._ask(limit, _give_back(name))
 
@@ -196,7 +198,8 @@ class RateLimits:
 
 def _give_back(name: str) -> Callable[[Throttled], Awaitable[Any]]:
     """One less. Where it is the last that is counted, it stays until it would have gone by itself: the algorithm
-    writes no time that is past."""
+    writes no time that is past.
+    """
     return lambda throttled: throttled.limiter.limit(name, -1)
 
 

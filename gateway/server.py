@@ -41,7 +41,8 @@ class Handler(RequestHandler):
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Goes on reading, where reading was paused. aiohttp asks for it at each body that is read: the parser is then
-        fed nothing and the transport told what it does already, a sixth of the loop's time under load."""
+        fed nothing and the transport told what it does already, a sixth of the loop's time under load.
+        """
         if self._reading_paused or self._buffer_paused:
             super().resume_reading(resume_parser)
 

@@ -88,6 +88,7 @@ class Services:
 
         Raises:
             Overloaded: too many wait already.
+
         """
 
         def run() -> Result:

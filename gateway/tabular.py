@@ -14,7 +14,8 @@ _FORMULA: Final = re.compile(r"[\s]*[=+\-@\t\r\n|%]")
 
 def cell(value: Any) -> str:
     """A value as a cell. Numbers are ours and pass as they are; a dangerous text gets an apostrophe in front, which a
-    spreadsheet hides."""
+    spreadsheet hides.
+    """
     if value is None:
         return ""
     text = str(value)

@@ -47,6 +47,7 @@ class WebhookIntake:
 
         Raises:
             sqlalchemy.exc.DBAPIError: the database is away, or refuses a single notice.
+
         """
         try:
             stored = self._transaction(notices)

@@ -100,7 +100,8 @@ class Jobs:
 
     def prove_invariants(self) -> None:
         """Proves each invariant that is due and that no other scheduler is at; a break freezes the money that it is
-        about. Not at once after the start: what fell due while nobody worked is first caught up on."""
+        about. Not at once after the start: what fell due while nobody worked is first caught up on.
+        """
         every_seconds = self.settings.prove_every_seconds
         if time.monotonic() - self.began_at < min(self.prove_after_seconds, every_seconds):
             return
@@ -119,7 +120,8 @@ class Jobs:
 
     def guard(self) -> None:
         """Sees to it that money may leave: looks whether this is the database that it was; compares the provider's
-        record where it may not be."""
+        record where it may not be.
+        """
         with self.engine.connect() as connection:
             state = gate(connection)
         by = runs.reconciler(self.settings, self.engine, self.paystream, self.clock, no_pause)
@@ -173,7 +175,8 @@ class Jobs:
 
     def fold_analytics(self) -> None:
         """Folds the wallets' ledgers into the sums of the analytics, in turn, so that none waits for one that is far
-        behind; what another scheduler is at is left to it."""
+        behind; what another scheduler is at is left to it.
+        """
         until = time.monotonic() + self.folding_seconds
         with self.engine.connect() as connection:
             waiting = fold.behind(connection)

@@ -210,7 +210,8 @@ def _where(organization_id: uuid.UUID, filters: Filters) -> tuple[str, dict[str,
 
 def _about(object_id: str) -> tuple[str, dict[str, Any]]:
     """Entries about an object. One about several payouts was written soon after they got their ids, so it is looked for
-    there, and needs no index that each payout would have to pay for."""
+    there, and needs no index that each payout would have to pay for.
+    """
     payout_id = parse(PAYOUT, object_id)
     if payout_id is None:
         return "object_id = :object_id", {"object_id": object_id}

@@ -90,7 +90,8 @@ LISTENING_SECONDS: Final = 15.0
 
 class _Ear(_RedisConsumer):
     """Dramatiq's listener to a queue, which can be told to take nothing more while what it has taken is finished. It
-    says that it is there, for Dramatiq's own heartbeats come from everybody who rings, too."""
+    says that it is there, for Dramatiq's own heartbeats come from everybody who rings, too.
+    """
 
     _noted_at = -LISTENING_NOTED_SECONDS
 
@@ -265,7 +266,8 @@ class Doorbell:
 
 def messages(bell: Bell, ids: Iterable[uuid.UUID], traces: Sequence[str] = ()) -> list[dramatiq.Message[Any]]:
     """The messages that say "these ids have work": at most `ids_a_message` of the bell in each. Where somebody traces,
-    an option says in which traces this was rung."""
+    an option says in which traces this was rung.
+    """
     options = {tracing.OPTION: list(dict.fromkeys(traces))[: tracing.LINKS_MOST]} if traces else {}
     texts = [value.hex for value in dict.fromkeys(ids)]
     return [

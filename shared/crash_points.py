@@ -82,6 +82,7 @@ def read(text: str) -> tuple[str, int]:
 
     Raises:
         CrashPointError: it names none.
+
     """
     name, _, nth = text.partition(":")
     if name not in POINTS or not (nth or "1").isdecimal() or int(nth or 1) < 1:

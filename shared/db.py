@@ -76,7 +76,8 @@ def _shorten(context: sa.engine.ExceptionContext) -> None:
 
 def leave_values_out(original: psycopg.Error, raised: sa.exc.StatementError | None) -> None:
     """Shortens what the database says of an error to what it says of any row: its details show the whole row that a
-    constraint refused, and a value that can't be read is repeated. Errors end in logs."""
+    constraint refused, and a value that can't be read is repeated. Errors end in logs.
+    """
     if original.diag.sqlstate is None:
         return
     state = original.diag.sqlstate
@@ -126,7 +127,8 @@ def at_commit(connection: sa.Connection, work: Callable[[], None]) -> None:
 
 def as_rows(values: Iterable[dict[str, Any] | msgspec.Struct]) -> str:
     """Rows as one parameter for `json_to_recordset`: measured, a set of arrays for `unnest` costs ten times the time
-    to encode and three times the time in all."""
+    to encode and three times the time in all.
+    """
     return msgspec.json.encode(list(values)).decode()
 
 
@@ -135,6 +137,7 @@ def check_session(engine: sa.Engine) -> None:
 
     Raises:
         DatabaseNotReady: they do not; the sentence says how the role is told to.
+
     """
     with engine.connect() as connection:
         role = connection.scalar(sa.text("SELECT current_user"))
@@ -157,6 +160,7 @@ def wait_until_ready(engine: sa.Engine, *, revision: str | None, timeout_seconds
 
     Raises:
         DatabaseNotReady: it did not in time; the sentence says what it said last.
+
     """
     deadline = time.monotonic() + timeout_seconds
     pause_seconds = 0.02

@@ -91,7 +91,8 @@ def of(*collectors: Collector) -> CollectorRegistry:
 
 def of_all_processes(folder: Path) -> CollectorRegistry:
     """The figures of all processes that count in a folder, added up; those of processes that are no more stay, but for
-    what they said of their present."""
+    what they said of their present.
+    """
     forget_gauges_of_the_dead(folder)
     made = CollectorRegistry()
     MultiProcessCollector(made, path=str(folder))  # type: ignore[no-untyped-call]

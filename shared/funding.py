@@ -175,7 +175,8 @@ def claim(
     connection: sa.Connection, topup_ids: Sequence[uuid.UUID], *, lease_seconds: float, key_lifetime_seconds: float
 ) -> list[HeldTopup]:
     """Takes the top-ups that are pending and that nobody holds; while no money may leave, only those that the provider
-    has."""
+    has.
+    """
     rows = connection.execute(
         sa.text(f"""
             WITH free AS (

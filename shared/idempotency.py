@@ -94,13 +94,15 @@ def find(
 
 def audited(key: str | None) -> dict[str, str]:
     """What the audit log keeps of the key of a request that makes payouts: enough to know it again. The key itself is
-    the customer's word, and may have a name in it."""
+    the customer's word, and may have a name in it.
+    """
     return {} if key is None else {"idempotencyKeyHash": hashlib.sha256(key.encode()).hexdigest()}
 
 
 def payouts_made(connection: sa.Connection, wallet_id: uuid.UUID, key: str, now: datetime) -> list[uuid.UUID]:
     """The ids of the payouts, or of the batch, that the request under this key has made; none, if it made none, was
-    never heard, or is longer ago than a key lives."""
+    never heard, or is longer ago than a key lives.
+    """
     stored = find(connection, [(wallet_id, key)], now).get((wallet_id, key))
     if stored is None or stored.http_status != 200:
         return []
@@ -160,6 +162,7 @@ def store(connection: sa.Connection, answers: Iterable[Stored], now: datetime) -
 
     Raises:
         Taken: one of the keys has got an answer since it was looked up. The transaction must not be committed.
+
     """
     listed = list(answers)
     if listed:

@@ -39,7 +39,8 @@ def new_id() -> uuid.UUID:
 
 def first_id(moment: datetime, later: timedelta = timedelta(0)) -> uuid.UUID:
     """The first id of a time so much later, or the nearest one that there is: where to look in an index that is ordered
-    by ids."""
+    by ids.
+    """
     milliseconds = int(moment.timestamp() * 1000) + later // timedelta(milliseconds=1)
     return uuid.UUID(int=min(max(milliseconds, 0), 2**48 - 1) << 80)
 

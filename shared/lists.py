@@ -29,6 +29,7 @@ class Wanted(NamedTuple):
 
         Raises:
             Invalid: more than a page number may skip.
+
         """
         skipped = ((self.number or 1) - 1) * self.size
         if skipped > SKIPPED_MAX:
@@ -52,7 +53,8 @@ def chosen(
     connection: sa.Connection, table: str, where: str, values: dict[str, Any], wanted: Wanted
 ) -> tuple[list[uuid.UUID], bool]:
     """The ids of the wanted rows of a table whose ids are in the order of their making, newest first, and whether
-    there are more. Ids alone, so that rows skipped are read from the index."""
+    there are more. Ids alone, so that rows skipped are read from the index.
+    """
     after = " AND id < :after" if wanted.after is not None else ""
     found = list(
         connection.scalars(

@@ -121,7 +121,8 @@ def set_policy(
     low_balance_cents: int | None = None,
 ) -> Policy | None:
     """Sets what is given of the policy of an organization's wallet; a low balance of 0 is none. Returns the policy as
-    it is then; None if there is no organization of that name."""
+    it is then; None if there is no organization of that name.
+    """
     found = connection.execute(
         sa.text("""
             SELECT wallets.id, organization_id, organizations.name, duplicate_loads, low_balance_cents

@@ -61,7 +61,8 @@ def dependents(connection: sa.Connection, current: str) -> Dependents:
 
 def seal_again(connection: sa.Connection, peppers: tuple[str, ...], after: uuid.UUID) -> uuid.UUID | None:
     """Seals the secrets of the next portion of webhooks under the first pepper, deleted ones too. Returns how far it
-    came; None: to the end. A secret that none of the peppers opens is left as it is."""
+    came; None: to the end. A secret that none of the peppers opens is left as it is.
+    """
     rows = connection.execute(
         sa.text("""
             SELECT id, sealed_secret, sealed_previous_secret FROM webhook_endpoints

@@ -39,6 +39,7 @@ def ask(connection: sa.Connection, *asked: Query[Any] | None) -> list[Any]:
     Raises:
         sqlalchemy.exc.DBAPIError: the first that failed, as `Connection.execute` raises it; those after it were not
             carried out.
+
     """
     queries = [query for query in asked if query is not None]
     if len(queries) < 2:

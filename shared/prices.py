@@ -33,6 +33,7 @@ class PriceList:
 
         Raises:
             LookupError: the list has no line for the rail; migrations put one there for each.
+
         """
         for line in self._lines.get((rail, in_batch)) or self._lines.get((rail, False), []):
             if amount_cents >= line.from_amount_cents:

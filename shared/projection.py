@@ -114,7 +114,8 @@ def _waiting(connection: sa.Connection, statement: str, wallet_id: uuid.UUID) ->
 
 def _topups(connection: sa.Connection, wallet_id: uuid.UUID, today: date) -> dict[date, int]:
     """Pending top-ups by the day on which they may be there, which is today for one that is late. One that only a
-    person can bring on has no day."""
+    person can bring on has no day.
+    """
     rows = connection.execute(
         sa.text("""
             SELECT created_at, method, amount_cents FROM topups
@@ -133,7 +134,8 @@ def _topups(connection: sa.Connection, wallet_id: uuid.UUID, today: date) -> dic
 
 def _settling(connection: sa.Connection, wallet_id: uuid.UUID, today: date) -> dict[date, int]:
     """Money in transit by the day on which its rail may have brought it, counted from its last step. What is held has
-    no day."""
+    no day.
+    """
     rows = connection.execute(
         sa.text("""
             SELECT rail, date_trunc('day', updated_at, 'UTC') AS moved_on, sum(amount_cents) FROM payouts

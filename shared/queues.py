@@ -30,6 +30,7 @@ def depths(client: "redis.Redis") -> list[Depth]:
 
     Raises:
         redis.RedisError: Redis does not say.
+
     """
     with client.pipeline(transaction=False) as pipe:
         for queue in QUEUES:

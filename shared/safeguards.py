@@ -29,6 +29,7 @@ def named(text: str) -> frozenset[str]:
 
     Raises:
         ValueError: there is no such safeguard.
+
     """
     names = frozenset(name.strip() for name in text.split(",") if name.strip())
     if unknown := sorted(names - set(ALL)):

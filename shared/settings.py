@@ -31,7 +31,8 @@ KEPT_DAYS_MIN = {
 
 class SettingsError(Exception):
     """A setting is missing, can't be read, or won't do; the message says which and what it should look like, and never
-    what it is: it may be a secret, or one that was put in the wrong place."""
+    what it is: it may be a secret, or one that was put in the wrong place.
+    """
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,6 +246,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 
     Raises:
         SettingsError: one is missing or malformed; the sentence names the variable.
+
     """
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}

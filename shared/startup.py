@@ -17,6 +17,7 @@ def ready(engine: sa.Engine, settings: Settings) -> None:
 
     Raises:
         DatabaseNotReady: it was not in time, or its sessions behind a pooler are not as they should be.
+
     """
     for safeguard in safeguards.switched_off():
         logger.error("safeguard.off", safeguard=safeguard, hint="this is a test: unset OVNPAY_WITHOUT")

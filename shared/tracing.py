@@ -78,7 +78,8 @@ def span(
     name: str, kind: Kind = Kind.INTERNAL, parents: Sequence[str | None] = (), **attributes: Any
 ) -> "AbstractContextManager[Span | None]":
     """A span around what is done within: the child of the current one or, where `parents` are given, of the first of
-    these, with links to the others. What is no traceparent is left out."""
+    these, with links to the others. What is no traceparent is left out.
+    """
     return nullcontext() if _tracer is None else _span(_tracer, name, kind, parents, attributes)
 
 

@@ -30,6 +30,7 @@ def add(
 
     Raises:
         Conflict: somebody has that email already.
+
     """
     user_id = new_id()
     done = connection.execute(
@@ -71,6 +72,7 @@ def reset_password(connection: sa.Connection, email: str, password: str, now: da
 
     Raises:
         NotFound: nobody has that email.
+
     """
     found = connection.execute(
         sa.text("UPDATE users SET password_hash = :password_hash WHERE email = :email RETURNING id, organization_id"),

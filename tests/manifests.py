@@ -251,7 +251,8 @@ def _network(documents: Sequence[Document]) -> Iterator[str]:
 
 def _monitors(documents: Sequence[Document]) -> Iterator[str]:
     """Every deployment is scraped, through a Service that the monitor finds. The two custom kinds are held to
-    the fields that we use, for their schemas come with their operators."""
+    the fields that we use, for their schemas come with their operators.
+    """
     for document in documents:
         if document["kind"] in CUSTOM and document["apiVersion"] != CUSTOM[document["kind"]]:
             yield f"{name_of(document)} has apiVersion {document['apiVersion']}"

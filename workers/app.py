@@ -53,11 +53,13 @@ class Hearing(Middleware):
 
 class Ending(Middleware):
     """At the end: takes nothing more, finishes what is under way, and hands back the rest, so that another process has
-    it at once. Dramatiq itself would go on fetching messages, only to return them when the last thread has ended."""
+    it at once. Dramatiq itself would go on fetching messages, only to return them when the last thread has ended.
+    """
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Hands back what was fetched and waits, and gives the calls of customers' webhooks some seconds to end,
-        beside the actors, for which dramatiq waits by itself."""
+        beside the actors, for which dramatiq waits by itself.
+        """
         assert isinstance(broker, DoorbellBroker)
         broker.is_draining = True
         waiting: defaultdict[str, list[dramatiq.MessageProxy]] = defaultdict(list)

@@ -26,7 +26,7 @@ PAYOUTS_A_TRANSACTION = 10_000
 
 
 def release_batches(context: Context, batch_ids: list[uuid.UUID]) -> None:
-    """queued → processing, their payouts with them; or failed, where the money is missing."""
+    """Queued → processing, their payouts with them; or failed, where the money is missing."""
     with context.engine.connect() as connection:
         groups = portions(connection, batch_ids, payouts_most=PAYOUTS_A_TRANSACTION)
     while groups:

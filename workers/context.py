@@ -40,7 +40,8 @@ class Context:
 
     def deliver(self, endpoint_ids: Sequence[uuid.UUID]) -> None:
         """Has customers' webhooks called that something may be due for; returns at once. What calls them is made when
-        it is first needed, for most processes of a large installation never need it."""
+        it is first needed, for most processes of a large installation never need it.
+        """
         with self._lock:
             if self._ending:
                 return
@@ -69,7 +70,8 @@ class Context:
 
     def split_off(self, ids: Sequence[uuid.UUID]) -> tuple[Sequence[uuid.UUID], Sequence[uuid.UUID]]:
         """As many as can be called within a lease even if each call times out and every thread is at it, and the
-        rest, for another message."""
+        rest, for another message.
+        """
         settings = self.settings
         rounds = settings.lease_seconds / settings.paystream_timeout_seconds / 2
         most = max(int(rounds * settings.paystream_concurrency / settings.workers_threads), 1)

@@ -73,7 +73,8 @@ class Deliverer:
 
     def close(self) -> None:
         """Claims nothing more, and gives what is under way some seconds to end; what does not is handed back, to be
-        delivered again by another process at once."""
+        delivered again by another process at once.
+        """
         self._closing = True
         deadline = time.monotonic() + CLOSING_SECONDS
         while self._under_way and time.monotonic() < deadline:

@@ -14,7 +14,7 @@ logger = structlog.get_logger(__name__)
 
 
 def register_drivers(context: Context, driver_ids: list[uuid.UUID]) -> None:
-    """invited → pending → active, one step for each call."""
+    """Invited → pending → active, one step for each call."""
     pepper, first_seconds = context.settings.peppers, context.settings.verify_after_seconds
     mine, others = context.split_off(driver_ids)
     context.doorbell.ring(broker.REGISTER_DRIVERS, others)

@@ -37,6 +37,7 @@ class Line:
 
         Raises:
             Exception: what the last group that failed has failed by.
+
         """
         if not self._join(ids):
             return

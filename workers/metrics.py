@@ -51,7 +51,6 @@ class MessageMetrics(Middleware):
 
 def serve() -> None:
     """The exposition process: started by Dramatiq once every worker process has booted."""
-
     folder, settings = Path(os.environ[VARIABLE]), load()
     port, host = settings.workers_metrics_port, settings.metrics_host
     Exposition(port, lambda: of_all_processes(folder), lambda: None, host=host).run()

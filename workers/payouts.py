@@ -19,7 +19,7 @@ logger = structlog.get_logger(__name__)
 
 
 def queue_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
-    """validated → queued."""
+    """Validated → queued."""
     with context.engine.begin() as connection:
         done = queue(connection, payout_ids, context.clock.now(), grace=context.grace)
         crash_point("queue.before_commit")
@@ -31,8 +31,9 @@ def queue_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
 
 
 def submit_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
-    """queued → processing, and on to the provider, with what else of their wallets waits. The submissions are
-    committed, and held by us, before any call."""
+    """Queued → processing, and on to the provider, with what else of their wallets waits. The submissions are
+    committed, and held by us, before any call.
+    """
     budget = context.paystream.budget
     with context.engine.begin() as connection:
         leaving = departing(connection, payout_ids, lambda mode: budget.pace_seconds(connection, mode))

@@ -44,14 +44,16 @@ PATIENCE_SECONDS = 30.0
 
 
 def apply_provider_events(context: Context, event_ids: list[uuid.UUID]) -> None:
-    """processing → completed | failed, and completed → returned, by the provider's word. One thread of a process
-    applies; the others leave word with it, and are done."""
+    """Processing → completed | failed, and completed → returned, by the provider's word. One thread of a process
+    applies; the others leave word with it, and are done.
+    """
     context.notices.work(event_ids, partial(_apply_free, context), provider_events.TOGETHER_MOST)
 
 
 def _apply_free(context: Context, group: Group) -> None:
     """Applies a group. Those that wait for what somebody else holds for long, as a large batch's release holds a
-    wallet, go to the end of the line: the others don't wait for it."""
+    wallet, go to the end of the line: the others don't wait for it.
+    """
     try:
         _apply(context, list(group))
     except OperationalError as error:

@@ -44,7 +44,8 @@ def _send(context: Context, submission_ids: Sequence[uuid.UUID], bell: broker.Be
 
 def claimed_again(context: Context, submission_ids: Sequence[uuid.UUID]) -> list[Held]:
     """What can be had once it was found out that money may leave, where nobody knew: the database's server has begun
-    another life."""
+    another life.
+    """
     if not submission_ids or not context.look_whether_money_may_leave():
         return []
     with context.engine.begin() as connection:
@@ -54,7 +55,8 @@ def claimed_again(context: Context, submission_ids: Sequence[uuid.UUID]) -> list
 def send_held(context: Context, held: Sequence[Held]) -> None:
     """Calls the provider for submissions that this worker holds, with no transaction open, and records each answer
     as it comes. One whose key the provider may have forgotten, or whose money is held, is looked up instead, after the
-    others."""
+    others.
+    """
     settings = context.settings
     fresh_seconds = settings.paystream_key_lifetime_seconds - settings.lease_seconds - MARGIN_SECONDS
     fresh = [one for one in held if one.sent_for_seconds < fresh_seconds and not one.look_up]

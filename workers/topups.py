@@ -13,7 +13,7 @@ logger = structlog.get_logger(__name__)
 
 
 def request_topups(context: Context, topup_ids: list[uuid.UUID]) -> None:
-    """pending → settled | failed, by the provider's word."""
+    """Pending → settled | failed, by the provider's word."""
     settings = context.settings
     mine, others = context.split_off(topup_ids)
     context.doorbell.ring(broker.REQUEST_TOPUPS, others)

@@ -25,7 +25,8 @@ _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)\s*(?:\r\n|$)")
 
 class _Connection(asyncio.Protocol):
     """One connection to the receiver; `idle` is where it puts itself when it may be used again, and `asked` where it
-    is while it waits for an answer, with the time since when."""
+    is while it waits for an answer, with the time since when.
+    """
 
     def __init__(self, idle: list["_Connection"], asked: dict["_Connection", float]) -> None:
         self._idle = idle

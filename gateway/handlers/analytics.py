@@ -94,7 +94,8 @@ async def read(
     coarsest: Grain = Grain.YEAR,
 ) -> tuple[dict[str, Any], Result]:
     """Reads for the range, at one moment; with what every answer says of it. `work` also shapes what it has read: a
-    thousand times' figures would keep the event loop from everybody else."""
+    thousand times' figures would keep the event loop from everybody else.
+    """
     services, wallet = request.app[SERVICES], wallet_id(request)
     first, last, now = moment(asked.from_, "from"), moment(asked.to, "to"), services.clock.now()
 

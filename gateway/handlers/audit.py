@@ -45,6 +45,7 @@ class ListEntries(Listing, kw_only=True):
 
         Raises:
             Invalid: `from` or `to` is no time.
+
         """
         key_id = None if self.actor is UNSET else parse(KEY, self.actor)
         return audit.Filters(

@@ -61,6 +61,7 @@ async def _checked(request: web.Request, body: Login) -> Account:
 
     Raises:
         ApiError: they are wrong; too many were, of late; or too many are being checked.
+
     """
     services, limits = request.app[SERVICES], request.app[SERVICES].rate_limits
     account_name, address = body.email.lower(), str(request.remote)

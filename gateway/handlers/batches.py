@@ -153,6 +153,7 @@ def moment(text: str, now: datetime) -> datetime:
 
     Raises:
         Invalid: it is no RFC 3339 time with an offset, is past, or lies more than a year ahead.
+
     """
     found = time_in(text, "scheduledFor")
     if found <= now:
@@ -273,6 +274,7 @@ def id_in(request: web.Request) -> uuid.UUID:
 
     Raises:
         NotFound: nothing can have that id.
+
     """
     text = request.match_info["id"]
     batch_id = parse(BATCH, text)

@@ -57,6 +57,7 @@ def time_in(text: str, field: str) -> datetime:
 
     Raises:
         Invalid: it is no RFC 3339 time with an offset.
+
     """
     try:
         found = datetime.fromisoformat(text)
@@ -127,7 +128,8 @@ async def once_signed_in(
     request: web.Request, work: Callable[[sa.Connection, datetime], dict[str, Any]]
 ) -> web.Response:
     """The same for a signed-in user, whose Idempotency-Keys are his own. The answer's fields stand beside `success`; a
-    `key` among them is shown once and not stored, so a repeat has null in its place."""
+    `key` among them is shown once and not stored, so a repeat has null in its place.
+    """
 
     def keyless(fields: dict[str, Any]) -> dict[str, Any]:
         return {**fields, "key": None} if "key" in fields else fields

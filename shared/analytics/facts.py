@@ -111,7 +111,8 @@ code where the one before it had failed."""
 
 def added_up(source: str, key: Sequence[str], sums: Iterable[str], *more: str, waits: bool = True) -> str:
     """A SELECT that adds up rows with these columns, for each value of the key. `more` are other aggregates; with
-    `waits` the rows' packed waits are added up too."""
+    `waits` the rows' packed waits are added up too.
+    """
     by, names = ", ".join(key), list(sums)
     columns = ", ".join([*(f"CAST(sum({name}) AS bigint) AS {name}" for name in names), *more])
     summed = f"SELECT {by}, {columns} FROM {source} GROUP BY {by}"

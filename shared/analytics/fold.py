@@ -58,7 +58,8 @@ def upsert(
     table: str, key: Mapping[str, str], sums: Mapping[str, str], source: str, others: Mapping[str, tuple[str, str]]
 ) -> str:
     """An INSERT that adds sums of a source's rows to a table. `others` are columns that are not added up: what each is
-    of the rows, and of what is there and what comes."""
+    of the rows, and of what is there and what comes.
+    """
     names = ["wallet_id", *key, *sums, *others]
     values = [":wallet_id", *key.values(), *sums.values(), *(made for made, _ in others.values())]
     changes = [f"{name} = old.{name} + excluded.{name}" for name in sums]

@@ -38,7 +38,8 @@ class Part(NamedTuple):
 
 def days(first: date, end: date, coarsest: Grain, sign: int = 1, *, fewest: bool = False) -> list[Piece]:
     """The local days from the first to before the end, in sums no coarser than that; the fewest of them where some may
-    be taken off again."""
+    be taken off again.
+    """
     if first >= end:
         return []
     finer = FINER.get(coarsest)

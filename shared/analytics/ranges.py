@@ -106,6 +106,7 @@ def span(
 
     Raises:
         Invalid: it is empty, or lies beyond what can be asked for.
+
     """
     if ends is None:
         ends = where.today + timedelta(days=1)
@@ -131,7 +132,8 @@ def _utc(moment: Moment) -> datetime:
 
 def _cut(where: Place, first: _End, last: _End, coarsest: Grain) -> Span:
     """The pieces. Beyond the wallet's first and last sum there is nothing, so an end that lies there is put off to
-    the end of a year: everything, and the time until today, are made of few sums."""
+    the end of a year: everything, and the time until today, are made of few sums.
+    """
     pieces: list[Piece] = []
     fewer: list[Piece] = []
     parts: list[Part] = []

@@ -50,6 +50,7 @@ def series(
 
     Raises:
         Invalid: it touches too many.
+
     """
     starts = buckets(span, interval)
     only, chosen = _of_rail(rail)

@@ -99,6 +99,7 @@ def check_near(connection: sa.Connection, where: Place) -> None:
 
     Raises:
         Behind: it is not folded that far yet.
+
     """
     beyond = connection.scalar(
         sa.text("""

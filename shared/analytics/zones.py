@@ -29,6 +29,7 @@ def set_time_zone(connection: sa.Connection, organization_id: uuid.UUID, time_zo
 
     Raises:
         Invalid: there is no such zone.
+
     """
     known = connection.scalar(
         sa.text(r"""

@@ -81,7 +81,8 @@ def reschedule(
     connection: sa.Connection, wallet_id: uuid.UUID, batch_id: uuid.UUID, scheduled_for: datetime | None
 ) -> BatchRow | Refusal:
     """Gives a batch that is not released another time, or none: then it waits until it is released by hand. One that
-    could not be released for lack of money waits again."""
+    could not be released for lack of money waits again.
+    """
     batch = locked(connection, [Asked(batch_id, wallet_id)]).get(batch_id)
     if batch is None:
         return unknown(batch_id)
@@ -112,7 +113,8 @@ def retry_failed(
     scenario: Scenario = Scenario.SUCCESS,
 ) -> Retried | Refusal:
     """Queues those of a batch's failed payouts again that can be paid and are covered; funds go in the order in which
-    they were handed in. With none failed it changes nothing."""
+    they were handed in. With none failed it changes nothing.
+    """
     failed = connection.scalars(
         sa.text("""
             SELECT id FROM payouts WHERE batch_id = :id AND wallet_id = :wallet_id AND status = 'failed' ORDER BY id

@@ -67,6 +67,7 @@ def quote(connection: sa.Connection, batch: NewBatch, known: Known, now: datetim
 
     Raises:
         ItemsRefused: an item could not be accepted; every one is named.
+
     """
     rows = _checked(connection, batch, known, now, refusals_shown=len(batch.orders))
     return Quote(rows, ledger.balances(connection, batch.wallet_id).available_cents)
@@ -77,6 +78,7 @@ def create(connection: sa.Connection, batch: NewBatch, known: Known, now: dateti
 
     Raises:
         ItemsRefused: an item can't be accepted; nothing was written.
+
     """
     ledger.lock(connection, [batch.wallet_id])
     rows = _checked(connection, batch, known, now, refusals_shown=REFUSALS_SHOWN)

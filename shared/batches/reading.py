@@ -138,7 +138,8 @@ def stats(connection: sa.Connection, wallet_id: uuid.UUID) -> Stats:
 
 def outflow(connection: sa.Connection, wallet_id: uuid.UUID, first: date, days: int) -> list[tuple[date, int]]:
     """What batches that wait for their time will take out of `available`, in cents, for each day (UTC) from `first`
-    on. What is overdue counts for the first day; payouts canceled meanwhile don't count."""
+    on. What is overdue counts for the first day; payouts canceled meanwhile don't count.
+    """
     rows = connection.execute(
         sa.text("""
             SELECT greatest(CAST(scheduled_for AT TIME ZONE 'UTC' AS date), :first) AS day, sum(payouts.amount_cents)

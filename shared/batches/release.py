@@ -130,7 +130,8 @@ def release_due(
     connection: sa.Connection, batch_ids: Sequence[uuid.UUID], now: datetime, *, grace: timedelta
 ) -> dict[uuid.UUID, Released | Refusal]:
     """Releases those of the batches whose time has come, by the database's clock, in the order of their times; the
-    others are not in the answer."""
+    others are not in the answer.
+    """
     rows = connection.execute(
         sa.text("""
             SELECT batches.id, wallet_id, organization_id FROM batches JOIN wallets ON wallets.id = wallet_id
@@ -160,7 +161,8 @@ def _due(connection: sa.Connection, batches: Iterable[uuid.UUID]) -> set[uuid.UU
 
 def portions(connection: sa.Connection, batch_ids: Sequence[uuid.UUID], *, payouts_most: int) -> list[list[uuid.UUID]]:
     """The batches in groups of at most that many payouts, or of one batch: a transaction for each, so that a wallet is
-    not locked for longer than its largest batch takes."""
+    not locked for longer than its largest batch takes.
+    """
     rows = connection.execute(
         sa.text("SELECT id, payout_count FROM batches WHERE id = ANY(:ids) ORDER BY scheduled_for, id"),
         {"ids": list(batch_ids)},

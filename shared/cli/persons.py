@@ -24,6 +24,7 @@ def person(engine: sa.Engine, email: str | None) -> Person:
 
     Raises:
         NotProved: there is no such owner or admin, or the password is not his.
+
     """
     if email is None:
         return Person(audit.operator(uuid.UUID(int=0)).address or "?", None)

@@ -41,7 +41,8 @@ class Reading(NamedTuple):
 
 def queues(*, once: bool, as_json: bool) -> None:
     """Shows it again each second until Ctrl-C; once where that is asked for, or nobody watches. Exits with 2 where
-    neither of the two answers."""
+    neither of the two answers.
+    """
     with stores() as both:
         if as_json:
             reading = _read(both)

@@ -76,11 +76,13 @@ def unseal(sealed: bytes, pepper: Pepper) -> Details:
 
     Raises:
         cryptography.fernet.InvalidToken: they were sealed under another pepper.
+
     """
     return msgspec.json.decode(cipher(pepper, PURPOSE).decrypt(sealed), type=Details)
 
 
 def key_for(driver_id: uuid.UUID, sealed: bytes, name: str) -> str:
     """The idempotency key under which sealed details are passed on: the same as long as they, and the name that may
-    go with them, are."""
+    go with them, are.
+    """
     return f"details-{driver_id.hex}-{hashlib.sha256(sealed + name.encode()).hexdigest()[:32]}"

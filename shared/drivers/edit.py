@@ -39,6 +39,7 @@ def update(
 
     Raises:
         NotFound: the wallet has no such driver.
+
     """
     connection.execute(
         sa.text("""
@@ -72,6 +73,7 @@ def delete(connection: sa.Connection, wallet_id: uuid.UUID, driver_id: uuid.UUID
     Raises:
         NotFound: the wallet has no such driver.
         Conflict: a payout to him has not ended.
+
     """
     found = connection.execute(
         sa.text("""

@@ -100,7 +100,8 @@ def record(
 ) -> None:
     """Records what the provider said of a driver; nothing, if the lease is no longer ours. Details that the customer
     has replaced meanwhile stay, and are passed on next. `first_seconds` is how soon it is asked whether he is verified;
-    twice as long after each time."""
+    twice as long after each time.
+    """
     changes: dict[str, Any] = {"error": None, "attempts": held.attempts}
     if isinstance(outcome, Accepted):
         try:

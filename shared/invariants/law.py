@@ -60,7 +60,8 @@ class Invariant(NamedTuple):
 def asking(statement: str, prefix: str, **values: Any) -> Finding:
     """The question as one statement with `:ids`, whose rows are `wallet_id`, `id` (shown with the prefix), `why` and,
     where the sentence has `{submission}` in it, `submission_id`. It may use `:now`, `:since_id` (all zeros for all
-    that there is), `:names` (the ids as the API shows them, as JSON) and the values."""
+    that there is), `:names` (the ids as the API shows them, as JSON) and the values.
+    """
     text = sa.text(f"SELECT * FROM ({statement}) AS found ORDER BY id LIMIT {FOUND_MOST}")
     uses = set(text.compile().params)
 

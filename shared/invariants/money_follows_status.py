@@ -1,5 +1,6 @@
 """Has each payout moved exactly the money that its status says, each attempt once? So no reservation is released
-twice, or not at all."""
+twice, or not at all.
+"""
 
 from typing import Final
 

@@ -1,5 +1,6 @@
 """Is each payout paid to its driver, in its amount, on its rail? In what we ask Paystream for, and in what we have
-believed of its answers. What it says differently stops the payout by itself, and is no break: a person has it."""
+believed of its answers. What it says differently stops the payout by itself, and is no break: a person has it.
+"""
 
 from typing import Final
 

@@ -1,5 +1,6 @@
 """Is each payout paid at most once? One live request for each attempt, another only after a definite no, and of all
-payments made for it at most one that Paystream says was completed."""
+payments made for it at most one that Paystream says was completed.
+"""
 
 from typing import Final
 

@@ -53,7 +53,8 @@ def prove(
     progress: Callable[[str, int], None] = lambda subject, checked: None,
 ) -> list[Proof]:
     """Proves laws about everything, or about everything of some wallets. `progress` is told how many rows of a kind
-    have been looked at so far."""
+    have been looked at so far.
+    """
     checked = {one.name: 0 for one in laws}
     seconds = {one.name: 0.0 for one in laws}
     found: dict[str, list[Break]] = {one.name: [] for one in laws}

@@ -69,7 +69,8 @@ class Proved(NamedTuple):
 
 def prove_next(engine: sa.Engine, law: Invariant, turn: Turn, rests: timedelta = TURN_RESTS) -> Proved:
     """Proves a law of what has changed since its last proof and, unless its turn rests, of the next portion of
-    everything."""
+    everything.
+    """
     began = time.monotonic()
     with one_moment(engine) as connection:
         now = moment(connection)

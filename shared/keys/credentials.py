@@ -60,7 +60,8 @@ def add(
     now: datetime,
 ) -> uuid.UUID | None:
     """Stores a key that is approved and may do everything, for the wallet of a new organization. Returns its id; None
-    where the same key is there already: then nothing has changed."""
+    where the same key is there already: then nothing has changed.
+    """
     added: uuid.UUID | None = connection.scalar(
         sa.text("""
             INSERT INTO api_keys (id, wallet_id, created_by, name, prefix, key_hash, key_pepper, scopes,
@@ -117,7 +118,8 @@ def find(connection: sa.Connection, key_hash: bytes, now: datetime) -> Credentia
 
 def identify(connection: sa.Connection, text: str, peppers: Sequence[str], now: datetime) -> Credential | None:
     """The credential behind a key, hashed under any of the peppers; under another than the first it is hashed anew, for
-    that one will be taken away."""
+    that one will be taken away.
+    """
     current = hashed(text, peppers[0])
     credential = find(connection, current, now)
     for other in peppers[1:]:

@@ -133,6 +133,7 @@ def get(
 
     Raises:
         NotFound: there is none by that id.
+
     """
     mine = " AND created_by = :user_id" if user_id is not None else ""
     row = connection.execute(
@@ -193,6 +194,7 @@ def request(
     Raises:
         Forbidden: the user lacks one of the scopes himself.
         Conflict: the user has as many as he may.
+
     """
     _check_grantable(connection, user_id, new.scopes)
     # A sandbox reset under way puts another wallet in place: wait for it.
@@ -253,6 +255,7 @@ def regenerate(
         NotFound: the user has no such key.
         Forbidden: the user lacks one of its scopes by now.
         Conflict: it is not approved, or revoked.
+
     """
     row = get(connection, organization_id, key_id, user_id=user_id, lock=True)
     _check_grantable(connection, user_id, row.scopes)
@@ -292,6 +295,7 @@ def revoke(
     Raises:
         NotFound: there is no such key.
         Conflict: it is revoked already.
+
     """
     row = get(connection, organization_id, key_id, user_id=user_id, lock=True)
     if row.revoked_at is not None:
@@ -314,6 +318,7 @@ def approve(
         NotFound: there is no such key.
         Conflict: it is not pending.
         Forbidden: the admin asked for it, and another owner or admin could approve it.
+
     """
     row = _pending(connection, organization_id, key_id)
     others = connection.scalar(
@@ -358,7 +363,8 @@ def of_installation(
     connection: sa.Connection, organization_id: uuid.UUID | None
 ) -> list[tuple[str, KeyRow, int | None]]:
     """Every key that is not revoked, of one organization or of all: its organization's name, the key, and its own limit
-    of requests a minute."""
+    of requests a minute.
+    """
     rows = connection.execute(
         sa.text(f"""
             SELECT organizations.name, rate_limit_per_minute, found.*
@@ -380,6 +386,7 @@ def organization_of(connection: sa.Connection, key_id: uuid.UUID | None) -> uuid
 
     Raises:
         NotFound: there is none by that id.
+
     """
     found: uuid.UUID | None = connection.scalar(
         sa.text("SELECT organization_id FROM api_keys JOIN wallets ON wallets.id = wallet_id WHERE api_keys.id = :id"),
@@ -401,6 +408,7 @@ def limit_rate(
 
     Raises:
         NotFound: there is no such key.
+
     """
     row = get(connection, organization_id, key_id, lock=True)
     before = connection.scalar(sa.text("SELECT rate_limit_per_minute FROM api_keys WHERE id = :id"), {"id": row.id})

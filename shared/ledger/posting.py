@@ -119,6 +119,7 @@ def post(
     Raises:
         sqlalchemy.exc.IntegrityError: a balance would turn negative, or a payout's attempt would be moved
             a second time in the same way. The transaction can't be continued.
+
     """
     listed: Sequence[Entry] = list(entries)
     if not listed:

@@ -140,6 +140,7 @@ def export(connection: sa.Connection, wallet_id: uuid.UUID, asked: Filter) -> It
     Raises:
         Invalid: there are more than `EXPORTED_MOST`.
         Broken: a balance does not follow from the one before it.
+
     """
     values = _values(wallet_id, asked)
     count, first, last = _counted(connection, asked, values, EXPORTED_MOST + 1)

@@ -47,7 +47,8 @@ def found(connection: sa.Connection) -> str | None:
 
 def serves(revision: str | None) -> bool:
     """Whether this code can work with a database at `revision`: at ours, or at a later one, for migrations are safe
-    while older processes run."""
+    while older processes run.
+    """
     return revision is not None and revision >= HEAD
 
 
@@ -57,6 +58,7 @@ def upgrade(engine: sa.Engine, revision: str = HEAD) -> list[str]:
 
     Raises:
         sqlalchemy.exc.OperationalError: a lock was not free in time; the revisions before are there, try again.
+
     """
     return upgrade_with_grants(engine, revision)[0]
 

@@ -89,7 +89,8 @@ NOT_THE_OWNER: Final = (
 
 def apply(connection: sa.Connection) -> str | None:
     """Gives both roles exactly what `TABLES` says, in the migration's transaction: no service sees a new table before
-    it may use it. Returns what a person has to do where it can't: roles are missing, or the tables another's."""
+    it may use it. Returns what a person has to do where it can't: roles are missing, or the tables another's.
+    """
     if not connection.scalar(
         sa.text("SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('alembic_version')")
     ):

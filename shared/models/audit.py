@@ -100,7 +100,8 @@ HOT = Action.PAYOUT_CREATE
 
 class AuditEntry(Base):
     """One action, written in the transaction that did it, and never changed. It has no secrets and no personal data: of
-    a driver's name, email, phone and bank account it says that they changed, not what they were or are."""
+    a driver's name, email, phone and bank account it says that they changed, not what they were or are.
+    """
 
     __tablename__ = "audit_entries"
     __table_args__ = (

@@ -13,7 +13,8 @@ from shared.models.payouts import Rail
 
 class BatchStatus(enum.StrEnum):
     """queued → processing → completed | failed; queued → canceled; steps are taken by `shared.batches.release`
-    and, with the payouts, by `shared.payouts.tally`."""
+    and, with the payouts, by `shared.payouts.tally`.
+    """
 
     QUEUED = "queued"
     """Written down; nothing is reserved. Waits for its time, or for somebody to release it."""

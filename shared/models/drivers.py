@@ -36,7 +36,8 @@ class KycStatus(enum.StrEnum):
 
 class Driver(Leased, Base):
     """A driver of one wallet. The row is also the write-ahead record of the provider's recipient:
-    its id is the idempotency key under which the recipient is asked for."""
+    its id is the idempotency key under which the recipient is asked for.
+    """
 
     __tablename__ = "drivers"
     __table_args__ = (

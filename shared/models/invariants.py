@@ -10,7 +10,8 @@ from shared.models.base import Base, Due
 
 class InvariantProof(Due, Base):
     """One invariant's proofs by the scheduled job. The row is there after the first one, and is the claim of whoever
-    is at it: `next_action_at` is when the next scheduler may prove it; `attempts` counts proofs that did not end."""
+    is at it: `next_action_at` is when the next scheduler may prove it; `attempts` counts proofs that did not end.
+    """
 
     __tablename__ = "invariant_proofs"
 

@@ -187,7 +187,8 @@ class PayoutResolution(Base):
 
 class Installation(Base):
     """The one row by which a database knows that it is still the same one, and not an older copy of itself: while the
-    row does not match the server, nothing that moves money leaves. See `shared.reconciliation.life`."""
+    row does not match the server, nothing that moves money leaves. See `shared.reconciliation.life`.
+    """
 
     __tablename__ = "installation"
     __table_args__ = (sa.CheckConstraint("id = 1", name="single"),)

@@ -58,7 +58,8 @@ class DeliveryStatus(enum.StrEnum):
 
 class WebhookEndpoint(Due, Base):
     """A URL that a customer wants to be called at. `next_action_at` is when it may be rung for again; `attempts` is not
-    used, for each delivery has its own."""
+    used, for each delivery has its own.
+    """
 
     __tablename__ = "webhook_endpoints"
     __table_args__ = (

@@ -17,7 +17,8 @@ HEARD_WITHIN_SECONDS: Final = 1.0
 
 def held(wallet: str, rail: str) -> str:
     """The SQL condition that an active hold covers the wallet and the rail in these columns. One row in a table of a
-    few, so it costs nothing where nothing is held."""
+    few, so it costs nothing where nothing is held.
+    """
     return f"EXISTS (SELECT FROM outgoing_holds AS hold WHERE hold.lifted_at IS NULL AND {_covers(wallet, rail)})"
 
 

@@ -73,7 +73,8 @@ def place(
 
 def freeze(connection: sa.Connection, breaks: Iterable[Break], now: datetime) -> list[Scope]:
     """Freezes the outgoing money of each wallet that a break is about, and all of it for one that nobody can place.
-    Returns what was not frozen before."""
+    Returns what was not frozen before.
+    """
     first: dict[Scope, Break] = {}
     for one in breaks:
         first.setdefault(Scope(one.wallet_id), one)

@@ -35,7 +35,8 @@ REASON: Final = "accepted"
 
 class Order(NamedTuple):
     """A payout that somebody asks for. Its id is made before the transaction, so that after a lost connection
-    during COMMIT we can look whether it is there."""
+    during COMMIT we can look whether it is there.
+    """
 
     id: uuid.UUID
     wallet_id: uuid.UUID
@@ -81,7 +82,8 @@ def looking_up(
     orders: Sequence[Order],
 ) -> tuple[Query[prices.PriceList], Query[dict[tuple[uuid.UUID, uuid.UUID], _Driver]]]:
     """Asks for what the orders are checked against, a `Known`; before the wallet is locked, so that nobody waits for
-    it."""
+    it.
+    """
     ids = list({order.driver_id for order in orders if order.driver_id is not None})
     drivers = Query(_DRIVERS, {"ids": ids}, lambda rows: {(row[1], row[0]): _Driver._make(row) for row in rows})
     return prices.loading(), drivers
@@ -211,7 +213,8 @@ _REMAINING: Final = sa.text("""
 def _remaining(orders: Sequence[Order]) -> Query[frozenset[uuid.UUID]] | None:
     """Asks which drivers of instant payouts have not been deleted since they were read: those payouts set out at once,
     while the others are looked at again when they are queued. A delete waits for us. Another wallet's driver is not
-    even locked."""
+    even locked.
+    """
     pairs = {(order.driver_id, order.wallet_id) for order in orders if order.rail is Rail.INSTANT and order.driver_id}
     if not pairs:
         return None
@@ -383,7 +386,8 @@ def writing(rows: Sequence[PayoutRow], now: datetime, due: datetime | None) -> t
 
 def write(connection: sa.Connection, rows: Sequence[PayoutRow], now: datetime, due: datetime | None) -> None:
     """Writes payouts as `validated`, with their first history row and their event. The caller holds the wallets'
-    lock, and reserves the money of those that travel alone; those in a batch have nothing reserved, and no `due`."""
+    lock, and reserves the money of those that travel alone; those in a batch have nothing reserved, and no `due`.
+    """
     if rows:
         ask(connection, *writing(rows, now, due))
         note_accepted(connection, len(rows))
@@ -391,7 +395,8 @@ def write(connection: sa.Connection, rows: Sequence[PayoutRow], now: datetime, d
 
 def _send_on(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime) -> list[PayoutRow]:
     """Takes instant payouts to `processing` in the accepting transaction, each with its submission; one that may not go
-    on yet stays `queued`."""
+    on yet stays `queued`.
+    """
     moves = [Move(payout_id, "instant", next_action_at=now) for payout_id in payout_ids]
     queued = transition(connection, moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, now)
     sent = {row.id: row for row in prepare(connection, payout_ids, now, reason="instant").rows}

@@ -119,7 +119,8 @@ def _close(
     unclear_at: datetime | None = None,
 ) -> bool:
     """Ends the lease with a status, or as it was; False if it was not ours any more. An answer that decides nothing has
-    `unclear_at` instead of `answered_at`, and is kept beside the others of its kind."""
+    `unclear_at` instead of `answered_at`, and is kept beside the others of its kind.
+    """
     unclear = {"at": rfc3339(unclear_at), "status": status or "throttled", "message": error[1]} if unclear_at else None
     done = connection.execute(
         _CLOSE,
@@ -167,12 +168,18 @@ _PLACE = sa.text("""
     ), early AS (
         SELECT provider_events.id, matched.payout_id FROM matched JOIN provider_events USING (payment_id)
         WHERE status = 'orphan' FOR UPDATE OF provider_events SKIP LOCKED
+    ), woken AS (
+        UPDATE provider_events SET wallet_id = :wallet_id, next_action_at = :due,
+            payout_id = coalesce(provider_events.payout_id, early.payout_id)
+        FROM early WHERE provider_events.id = early.id
+        RETURNING provider_events.id
     )
-    UPDATE provider_events SET wallet_id = :wallet_id, next_action_at = :due,
-        payout_id = coalesce(provider_events.payout_id, early.payout_id)
-    FROM early WHERE provider_events.id = early.id
-    RETURNING provider_events.id
+    SELECT id FROM woken UNION ALL
+    SELECT provider_events.id FROM matched JOIN provider_events USING (payment_id)
+    WHERE status = 'received' AND wallet_id IS NULL
 """)
+"""Returns the notices that were faster than this answer: those that a worker has put off, and those that nobody was
+woken for, since they decide nothing."""
 
 
 def _accepted(
@@ -240,7 +247,8 @@ _MOVE = sa.text(f"""
 
 def _rejected(connection: sa.Connection, held: Held, outcome: Rejected, now: datetime) -> Recorded:
     """A definite no. One payout fails by it; a batch is split in halves, each a new submission with a key of its
-    own, until the payout at fault is alone: its neighbours get paid."""
+    own, until the payout at fault is alone: its neighbours get paid.
+    """
     error = (outcome.code, outcome.message)
     if not _close(connection, held, "rejected", next_action_at=None, error=error, answered_at=now):
         return Recorded([], [])

@@ -60,7 +60,8 @@ def departing(
     connection: sa.Connection, payout_ids: Sequence[uuid.UUID], pace_seconds: Callable[[str], float]
 ) -> list[uuid.UUID]:
     """Those of the payouts that leave now, with all that leave with them; the others are due again when their wallet's
-    turn comes. `pace_seconds` says for a mode how long its wallets' departures are apart."""
+    turn comes. `pace_seconds` says for a mode how long its wallets' departures are apart.
+    """
     asked = connection.execute(_ASKED, {"ids": list(payout_ids)}).all()
     leaving = [row.id for row in asked if not row.shares]
     for mode in sorted({row.mode for row in asked if row.shares}):

@@ -69,7 +69,8 @@ def due(
     connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime, *, first_seconds: float
 ) -> list[Question]:
     """Those of the payouts that are still `processing` at the provider; each will be asked again, later each time. One
-    whose submission has no answer yet waits for that, by the submission's own times: the answer makes it due again."""
+    whose submission has no answer yet waits for that, by the submission's own times: the answer makes it due again.
+    """
     found = connection.execute(_ASKED, {"ids": list(payout_ids)}).all()
     rows = [row for row in found if row.provider_payment_id is not None]
     if len(rows) < len(found):

@@ -50,7 +50,8 @@ def page(
     ids: Collection[uuid.UUID] | None = None,
 ) -> Page[PayoutRow]:
     """A part of the wallet's payouts, newest first, filtered by status and driver, and to certain ids (payouts, or
-    batches whose payouts are meant). An unknown driver has none."""
+    batches whose payouts are meant). An unknown driver has none.
+    """
     if ids is not None and not ids:
         return Page([], 0, more=False)
     if driver_id is None:

@@ -102,6 +102,7 @@ def resolve(
         NotFound: there is no such payout.
         Conflict: there is nothing to say about it; or somebody says the opposite, or the same person says it again.
         InsufficientFunds: its money was given back, and the wallet does not cover it any more.
+
     """
     found = _locked(connection, payout_id)
     _require_open(payout_id, found)
@@ -254,7 +255,8 @@ def _carry_out(
 
 def _link(connection: sa.Connection, payout_id: uuid.UUID, found: _Found, now: datetime) -> uuid.UUID | None:
     """Writes down that the provider's payment, for whose sake the payout was held, is this payout's: reports on it, a
-    return for one, then find it. None where no payment is known."""
+    return for one, then find it. None where no payment is known.
+    """
     case = connection.execute(
         sa.text("""
             SELECT payment_id, theirs, about_at FROM reconciliation_cases
@@ -336,7 +338,8 @@ def _record(
     now: datetime,
 ) -> None:
     """Into the audit log of the wallet's organization: the person by his user where he has named himself, and from
-    which machine."""
+    which machine.
+    """
     at = audit.operator(found.organization_id, found.wallet_id)
     kind = ActorKind.OPERATOR if person.user_id is None else ActorKind.USER
     actor: Actor = at._replace(kind=kind, user_id=person.user_id)

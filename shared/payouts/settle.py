@@ -176,7 +176,8 @@ def _ask(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: dateti
 
 def _differences(report: Report, known: _Known) -> list[str]:
     """What the report says of the payment that is not so by our record; whatever it leaves out is not compared. The
-    rail is the provider's to choose: it changes neither who is paid nor how much."""
+    rail is the provider's to choose: it changes neither who is paid nor how much.
+    """
     found = ["its event id came with two bodies"] if report.contradicted else []
     expected = {known.net_cents} if report.payment_id else {known.net_cents, known.amount_cents}
     if report.amount_cents is not None and report.amount_cents not in expected:
@@ -251,7 +252,8 @@ def _known(
     connection: sa.Connection, reports: Sequence[Report]
 ) -> tuple[dict[str | None, _Known], dict[uuid.UUID | None, _Known]]:
     """The payments that the reports speak of, by the provider's id and, for reports that name our payout, by that;
-    their payouts locked in the common order."""
+    their payouts locked in the common order.
+    """
     rows = connection.execute(
         _KNOWN,
         {

@@ -130,7 +130,8 @@ def prepare(
 
 def grouped(items: Iterable[Item]) -> list[list[Item]]:
     """Splits payouts into what travels together: one wallet, one rail, within the provider's limits. One with a
-    scenario travels alone: a batch's payments have no metadata."""
+    scenario travels alone: a batch's payments have no metadata.
+    """
     groups: list[list[Item]] = []
     standard: defaultdict[uuid.UUID, list[Item]] = defaultdict(list)
     for item in items:

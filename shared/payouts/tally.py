@@ -71,7 +71,8 @@ def stepped(
     connection: sa.Connection, rows: Sequence[PayoutRow], source: PayoutStatus, target: PayoutStatus, now: datetime
 ) -> None:
     """Adds up a step from or to an end; the others change no figure. `rows` are the payouts that took it; the caller
-    holds their wallets' lock."""
+    holds their wallets' lock.
+    """
     if not rows or not is_counted(source, target):
         return
     values = {

@@ -94,6 +94,7 @@ def transition(
         ForbiddenEdge: no payout may take that step.
         sqlalchemy.exc.IntegrityError: a reservation is not covered. Callers that reserve check under the
             wallet's lock first, so this is the database's last word, not an answer to a customer.
+
     """
     if (source, target) not in EDGES:
         raise ForbiddenEdge(f"A payout can't go from {source} to {target}")

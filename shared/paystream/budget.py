@@ -114,7 +114,8 @@ class Budget:
 
     def pace_seconds(self, connection: sa.Connection, mode: str) -> float:
         """How long a wallet's standard payouts wait for each other, so that they travel in fewer calls: nothing while
-        calls are plenty, a minute where they run out. ACH takes days: the minute is not missed."""
+        calls are plenty, a minute where they run out. ACH takes days: the minute is not missed.
+        """
         if not self._hourly:
             return 0.0
         limit = self._of_key(mode)

@@ -56,7 +56,8 @@ class Paystream:
 
     def call_each(self, calls: Sequence[Call]) -> Iterator[tuple[int, Outcome]]:
         """The same, but yields each outcome, with its call's place, as soon as it is there: a slow answer keeps
-        no other from being recorded. Those for which there is no room come first, unsent."""
+        no other from being recorded. Those for which there is no room come first, unsent.
+        """
         done: queue.SimpleQueue[tuple[int, Outcome]] = queue.SimpleQueue()
         refused = self._without_room(calls)
         for place, call in enumerate(calls):

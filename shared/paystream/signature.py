@@ -43,6 +43,7 @@ def verify(headers: Sequence[str], secrets: Iterable[str], body: bytes, now_seco
 
     Raises:
         BadSignature: otherwise; the sentence says what is wrong, never what would be right.
+
     """
     if not headers:
         raise BadSignature(Flaw.MISSING, "The X-Signature header is missing")

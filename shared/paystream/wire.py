@@ -96,6 +96,7 @@ def read(data: Any, shape: type[Shape]) -> Shape:
 
     Raises:
         UnexpectedAnswer: it has another.
+
     """
     try:
         return msgspec.convert(data, shape)
@@ -116,7 +117,8 @@ def payment_call(mode: str, provider_payment_id: str) -> Call:
 
 def recipient_call(mode: str, driver_id: uuid.UUID, name: str, email: str) -> Call:
     """Makes a driver known as a recipient, under the driver's id as the key. Our own id is the external one: two
-    carriers may use the same id for two drivers."""
+    carriers may use the same id for two drivers.
+    """
     body = {"name": name, "email": email, "externalId": show(DRIVER, driver_id)}
     return Call(mode, "POST", "/recipients", body, idempotency_key=f"recipient-{driver_id.hex}")
 

@@ -75,7 +75,8 @@ _OF_HELD_WALLETS = sa.text("""
 
 def of_held_wallets(connection: sa.Connection, event_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
     """Those of the events whose wallet's lock somebody else holds at this moment. Takes the others' locks itself: to be
-    asked in a transaction of its own."""
+    asked in a transaction of its own.
+    """
     return set(connection.scalars(_OF_HELD_WALLETS, {"ids": list(event_ids)}))
 
 

@@ -73,6 +73,7 @@ def read(body: bytes) -> Notice:
 
     Raises:
         Malformed: it is not JSON, or names no event.
+
     """
     try:
         content = msgspec.json.decode(body, type=_Body)

@@ -42,6 +42,7 @@ def compare_all(by: Reconciler, modes: Collection[str], *, wait: timedelta, leas
 
     Raises:
         NotTold: the provider did not tell everything; what was found is kept, and it is done anew.
+
     """
     with by.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lock:
         if not lock.scalar(sa.text("SELECT pg_try_advisory_lock(:lock)"), {"lock": ADVISORY_LOCK}):
@@ -89,7 +90,8 @@ def _hold_known(by: Reconciler, differences: Sequence[Difference]) -> None:
 
 def _stop(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], reason: str, by: Reconciler) -> None:
     """Holds payouts that have not ended well, and gives up the requests that carry them: their keys are not those under
-    which the provider has them."""
+    which the provider has them.
+    """
     now = by.clock.now()
     found = connection.scalars(
         sa.text("""

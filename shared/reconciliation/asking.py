@@ -37,6 +37,7 @@ def ask(paystream: Paystream, call: Call, pause: Pause) -> Outcome:
 
     Raises:
         NotTold: nothing of use came back.
+
     """
     why = ""
     for tried in range(TRIES):
@@ -58,6 +59,7 @@ def pages(
 
     Raises:
         NotTold: a page was not to be had, or can't be read.
+
     """
     window = {"startDate": since, "endDate": until}
     params = {name: rfc3339(moment) for name, moment in window.items() if moment is not None}

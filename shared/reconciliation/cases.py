@@ -91,7 +91,8 @@ _SEE = sa.text("""
 
 def see(connection: sa.Connection, mode: str, differences: Sequence[Difference], now: datetime) -> int:
     """Writes differences down. The same one is the same case: open, or looked at and closed by a person. Returns how
-    many cases are new."""
+    many cases are new.
+    """
     if not differences:
         return 0
     unlike = {(one.kind, one.subject): one for one in differences}
@@ -158,6 +159,7 @@ def close(connection: sa.Connection, case_id: uuid.UUID, person: str, reason: st
     Raises:
         NotFound: there is no such case.
         Conflict: it is closed already.
+
     """
     row = connection.execute(
         sa.text("""

@@ -65,7 +65,8 @@ def note_alive(connection: sa.Connection, now: datetime) -> None:
 
 def look(by: Reconciler, modes: Collection[str]) -> Gate:
     """Finds out whether this is the database that it was, where nobody has yet: then money may leave again, or it is
-    reconcile-only. While the provider tells nothing it stays as it is. `modes` are those that we have a key for."""
+    reconcile-only. While the provider tells nothing it stays as it is. `modes` are those that we have a key for.
+    """
     with by.engine.connect() as connection:
         state = gate(connection)
         if state is not Gate.UNSEEN:
@@ -161,7 +162,8 @@ def enter(
     connection: sa.Connection, reason: str, now: datetime, *, oldest: datetime | None = None, by_hand: bool = False
 ) -> None:
     """Begins reconcile-only. What has to be compared begins an hour before this database was last known to be right,
-    or before the `oldest` payment that it is known not to have."""
+    or before the `oldest` payment that it is known not to have.
+    """
     since = connection.scalar(sa.text("SELECT alive_at FROM installation")) or now - WITHOUT_ANY
     since = min(since, oldest or since) - asking.EARLIER
     connection.execute(
@@ -177,7 +179,8 @@ def enter(
 
 def compared(connection: sa.Connection, now: datetime) -> bool:
     """Notes that the provider's record was compared, and every key of ours looked up; what began by itself ends by
-    itself. Returns whether it is over."""
+    itself. Returns whether it is over.
+    """
     by_hand = connection.scalar(sa.text("SELECT by_hand FROM installation FOR UPDATE"))
     if not by_hand:
         vouch(connection, now)
@@ -192,6 +195,7 @@ def switch_on(connection: sa.Connection, person: str, reason: str, now: datetime
 
     Raises:
         Conflict: it is on already.
+
     """
     connection.execute(
         sa.text(f"INSERT INTO installation (id, written_by) VALUES (1, {_WRITTEN}) ON CONFLICT DO NOTHING")
@@ -208,6 +212,7 @@ def switch_off(connection: sa.Connection, person: str, reason: str, now: datetim
 
     Raises:
         Conflict: it is off, or the provider's record was not compared yet.
+
     """
     row = connection.execute(
         sa.text("SELECT reconcile_only_since, compare_since, compared_at FROM installation FOR UPDATE")

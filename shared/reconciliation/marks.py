@@ -57,6 +57,7 @@ def theirs(data: Any) -> Theirs:
 
     Raises:
         msgspec.ValidationError: it has not the shape that the provider documents.
+
     """
     shown = msgspec.convert(data, _Shown)
     metadata, description = shown.metadata or {}, shown.description or ""

@@ -94,7 +94,8 @@ def begin(
 
 def claim_daily(connection: sa.Connection, mode: str, now: datetime) -> Run | None:
     """Begins yesterday's run, unless somebody else has, or there is nothing to compare; None: not ours. A run that
-    died is given up here, and one that failed is tried again after a while."""
+    died is given up here, and one that failed is tried again after a while.
+    """
     day = (now - AFTER_MIDNIGHT).date() - timedelta(days=1)
     give_up_silent(connection, now)
     state = connection.execute(
@@ -166,6 +167,7 @@ def carry_out(by: Reconciler, run: Run, look: Look = lambda page: None) -> Repor
 
     Raises:
         NotTold: the provider did not tell all of its record; the run is marked as failed, and no case is closed.
+
     """
     try:
         report = _carried_out(by, run, look)
@@ -216,7 +218,8 @@ def _carried_out(by: Reconciler, run: Run, look: Look) -> Report:
 
 def _missing_there(by: Reconciler, run: Run, seen: set[uuid.UUID]) -> list[Difference]:
     """What we say was paid and no page has shown: asked about one by one, for it may have been made before the
-    window."""
+    window.
+    """
     with by.engine.begin() as connection:
         waiting = compare.not_seen(connection, run.mode, run.since, min(run.until, by.clock.now()), seen)
     found = []
@@ -232,7 +235,8 @@ def _missing_there(by: Reconciler, run: Run, seen: set[uuid.UUID]) -> list[Diffe
 
 def _balance(by: Reconciler, run: Run) -> tuple[int | None, list[Difference]]:
     """The provider's balance less what it should be by our ledger, where nothing is under way; it has to stay what it
-    was. None, and no difference, where something is; and after a restore, when the ledger is known to be old."""
+    was. None, and no difference, where something is; and after a restore, when the ledger is known to be old.
+    """
     if run.cause is RunCause.RESTORE:
         with by.engine.connect() as connection:
             return None, _open_balance_case(connection, run.mode)
@@ -252,7 +256,8 @@ def _balance(by: Reconciler, run: Run) -> tuple[int | None, list[Difference]]:
 
 def _our_balance(connection: sa.Connection, mode: str) -> int | None:
     """What the provider should hold of our wallets' money, but for a part that never changes; None: money is on its
-    way. Fees stay there, and play money never was."""
+    way. Fees stay there, and play money never was.
+    """
     row = connection.execute(
         sa.text("""
             SELECT coalesce((SELECT sum(balance_cents) FROM accounts JOIN wallets ON wallets.id = wallet_id

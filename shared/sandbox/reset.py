@@ -15,7 +15,8 @@ from shared.organizations import open_wallet
 
 def reset(connection: sa.Connection, organization_id: uuid.UUID, now: datetime) -> uuid.UUID:
     """Gives the organization a new sandbox wallet, with its opening balance and the old one's policy; its sandbox keys
-    open that one. Returns the old wallet's id: its batches that wait have to be called off."""
+    open that one. Returns the old wallet's id: its batches that wait have to be called off.
+    """
     # One reset at a time: the next one finds the wallet of the one before.
     connection.execute(
         sa.text("SELECT FROM organizations WHERE id = :organization_id FOR NO KEY UPDATE"),

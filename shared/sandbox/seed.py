@@ -96,6 +96,7 @@ def create_payouts(
 
     Raises:
         Refusal: one of them can't be accepted, for instance because the wallet is empty. Nothing must be committed.
+
     """
     available = ledger.lock(connection, [wallet_id])
     present = set(

@@ -72,6 +72,7 @@ def check_address(text: str, *, encrypted: bool, allow_loopback: bool) -> None:
 
     Raises:
         NotAllowed: it is not one that a customer may name.
+
     """
     address = ipaddress.ip_address(text)
     if allow_loopback and address.is_loopback and getattr(address, "ipv4_mapped", None) is None:
@@ -97,6 +98,7 @@ def check_url(url: str, *, allow_loopback: bool) -> None:
 
     Raises:
         Invalid: it can't be called, or may not be; the sentence says why.
+
     """
     if len(url) > URL_LENGTH_MAX:
         raise _wrong(f"url may have at most {URL_LENGTH_MAX:,} characters")

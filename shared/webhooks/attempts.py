@@ -150,7 +150,8 @@ def claim(
 
 def hand_back(connection: sa.Connection, attempts: Collection[Attempt], now: datetime) -> int:
     """Gives up what is still held, without a word on how it went: it is due now, and counts as not tried. Returns how
-    many deliveries that were; the customer may get an event twice whose call was cut."""
+    many deliveries that were; the customer may get an event twice whose call was cut.
+    """
     held = [{"endpoint_id": one.endpoint_id, "event_id": one.event_id, "token": one.token} for one in attempts]
     given_up = connection.execute(
         sa.text("""

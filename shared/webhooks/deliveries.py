@@ -85,6 +85,7 @@ def redeliver(
 
     Raises:
         NotFound: the wallet has no event by that id.
+
     """
     done = connection.execute(
         sa.text(f"""
@@ -127,6 +128,7 @@ def redeliver_since(
 
     Raises:
         Invalid: the time is longer ago than deliveries are kept, or yet to come.
+
     """
     if not now - KEPT <= since <= now:
         raise Invalid(f"since must be in the past, {KEPT.days} days ago at the most", field="since")
@@ -166,6 +168,7 @@ def test(connection: sa.Connection, wallet_id: uuid.UUID, endpoint: EndpointRow,
 
     Raises:
         Conflict: the endpoint is not active, so it would not be called.
+
     """
     if endpoint.status != EndpointStatus.ACTIVE:
         raise Conflict(f"This webhook is {endpoint.status}: activate it first", code="WEBHOOK_NOT_ACTIVE")

@@ -51,6 +51,7 @@ def create(
 
     Raises:
         Conflict: the wallet has as many as it can have.
+
     """
     # Two requests at once must not both find room for the last one.
     connection.execute(
@@ -97,6 +98,7 @@ def get(
 
     Raises:
         NotFound: it has none by that id.
+
     """
     row = connection.execute(
         sa.text(
@@ -121,7 +123,8 @@ def update(
     status: EndpointStatus | None,
 ) -> tuple[EndpointRow, EndpointRow]:
     """Changes what is given; returns the endpoint as it was and as it is. One that becomes active is called at once
-    for all that waits for it, as if it had never failed."""
+    for all that waits for it, as if it had never failed.
+    """
     before = get(connection, wallet_id, endpoint_id, lock=True)
     resumes = status is EndpointStatus.ACTIVE and before.status != status
     row = connection.execute(

@@ -57,6 +57,7 @@ class Guard(AbstractResolver):
         Raises:
             NotAllowed: one of them is not one that a customer may name.
             OSError: there is no such name, or nobody answers for it.
+
         """
         found = await asyncio.get_running_loop().run_in_executor(
             self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)

@@ -73,7 +73,8 @@ class Story:
 
     def paid_once(self, stack: CrashStack, payout_ids: Sequence[str]) -> None:
         """These payouts, and no others of this story, are completed and at the provider once each; their money has
-        moved once, and the customer has heard of both."""
+        moved once, and the customer has heard of both.
+        """
         assert payout_ids
         for payout_id in payout_ids:
             payout = stack.customer.until_payout(payout_id, "completed", ENDS_SECONDS)
@@ -369,7 +370,8 @@ class Worked(Story):
 @dataclass
 class Submitted(Worked):
     """The same with payouts that are queued, for another worker died right after that. Whatever else of the wallet is
-    queued goes with them."""
+    queued goes with them.
+    """
 
     bell: Bell = broker.SUBMIT_PAYOUTS
 

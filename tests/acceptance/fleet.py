@@ -143,7 +143,8 @@ class Fleet:
 @contextmanager
 def fleet(home: Path, *, code: Path | None = None, **settings: str) -> Iterator[Fleet]:
     """A fleet with its servers and Paystream running and its database migrated, by the code of another tree if one is
-    given; nothing of it is left at the end."""
+    given; nothing of it is left at the end.
+    """
     made = Fleet(home, settings)
     try:
         for server in [made.begin("postgres"), made.begin("valkey"), made.begin("paystream")]:

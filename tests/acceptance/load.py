@@ -155,7 +155,8 @@ def load_on(
     pause_seconds: float = 0.05,
 ) -> Iterator[Load]:
     """Clients that pay the driver at these gateways, in turn, while the block lasts; and one that asks seldom, whose
-    connection is idle for longer than a draining gateway waits."""
+    connection is idle for longer than a draining gateway waits.
+    """
     load, numbers, stop = Load(story, driver_id), itertools.count(), threading.Event()
 
     def busy(url: str) -> None:

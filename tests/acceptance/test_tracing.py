@@ -140,7 +140,8 @@ def run(program: str) -> list[str]:
 
 def test_without_a_collector_nothing_of_it_is_loaded() -> None:
     """The tracer and the exporter are not imported. (redis-py looks for the metrics of OpenTelemetry by itself, where
-    the package is installed: 2 MB.)"""
+    the package is installed: 2 MB.)
+    """
     loaded, on = run(LOADING)
     assert "opentelemetry.sdk.trace" not in loaded
     assert "opentelemetry.exporter" not in loaded

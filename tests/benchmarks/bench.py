@@ -104,7 +104,8 @@ class Bench:
     @contextmanager
     def watched(self, system: System, what: str) -> "Iterator[Watch]":
         """Says afterwards how much of a core each service has had meanwhile and, where whoever watches has told how
-        much was done, how much for each; with PROFILE=1, where it went."""
+        much was done, how much for each; with PROFILE=1, where it went.
+        """
         watch, before, started = Watch(), system.cpu_seconds(), time.perf_counter()
         with ExitStack() as stack:
             if self._profile_folder is not None:

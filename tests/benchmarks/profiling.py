@@ -29,6 +29,7 @@ def profiled(system: System, folder: Path) -> Iterator[None]:
 
     Raises:
         FileNotFoundError: there is no py-spy.
+
     """
     program = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
     if program is None:

@@ -1,5 +1,6 @@
 """A storm of ready-made requests over kept-alive connections, written on asyncio's protocols: on two cores the client
-must cost little, or it is what is measured."""
+must cost little, or it is what is measured.
+"""
 
 import asyncio
 import re

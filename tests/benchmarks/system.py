@@ -151,7 +151,8 @@ class System:
     @contextmanager
     def asleep(self, *names: str) -> Iterator[None]:
         """While this lasts, these services do nothing, and hold nothing: a transaction that sleeps keeps every version
-        of every row that is updated meanwhile."""
+        of every row that is updated meanwhile.
+        """
         pids = [pid for name in names for pid in self.pids(name)]
         sessions = [f"ovnpay-{name}" for name in names]
         held = "SELECT FROM pg_stat_activity WHERE application_name = ANY(%s) AND xact_start IS NOT NULL"

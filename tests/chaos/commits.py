@@ -31,7 +31,8 @@ class Replies:
 
     def feed(self, chunk: bytes) -> tuple[bytes, bool]:
         """What may be passed on of this chunk and what was held back before it; and whether the connection has to end
-        there, for a COMMIT's reply comes next."""
+        there, for a COMMIT's reply comes next.
+        """
         data, place = self._held + chunk, 0
         while place < len(data):
             if self._letters:

@@ -141,6 +141,7 @@ class Injector:
 
         Raises:
             LookupError: there is no such fault, any more.
+
         """
         deadline = time.monotonic() + _CONTROL_PATIENCE_SECONDS
         async with aiohttp.ClientSession(self._stack["paystream"]) as session:

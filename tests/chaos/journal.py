@@ -1,5 +1,6 @@
 """The journal: triggers in the database that write down every step of a payout and every hold of a submission, as they
-are committed, and whose connection made it. What the code says of itself is not asked."""
+are committed, and whose connection made it. What the code says of itself is not asked.
+"""
 
 import bisect
 from collections import defaultdict

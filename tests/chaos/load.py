@@ -1,5 +1,6 @@
 """Careful clients: they ask for payouts in every way there is, repeat under the same key whatever was not answered, and
-write down each answer."""
+write down each answer.
+"""
 
 import asyncio
 import itertools

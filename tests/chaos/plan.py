@@ -180,7 +180,8 @@ def _fault(chance: random.Random, kind: Kind, seconds: int) -> Fault:
 
 def _silence_around(stop: Fault) -> Fault:
     """Paystream is silent from before a worker is stopped until after it has woken up: it was stopped with calls in
-    the air, others are at them when it wakes up, and what it has to say then is old."""
+    the air, others are at them when it wakes up, and what it has to say then is old.
+    """
     return Fault(round(max(stop.at_seconds - 1.0, 0.0), 1), Kind.SILENT_PROVIDER, "paystream", stop.lasts_seconds + 3.0)
 
 

@@ -175,7 +175,8 @@ class Carrier:
 
     def let_callers_in(self, other: "Carrier") -> None:
         """Gets the tokens of all `CALLERS`: of those who were let in once and are no more, of colleagues, and of
-        `other`."""
+        `other`.
+        """
         unknown = self.new_key("sandbox", "unknown"), self.organization.add("owner")
         self._sql("delete from api_keys where name = %(name)s", name=self._named("unknown"))
         self._end_session(unknown[1], "delete from sessions where")

@@ -117,7 +117,8 @@ class Pushing:
 
     def answers(self, *, errors: bool, of: Secret | None = None) -> Iterator[bytes]:
         """The answers that were errors, or the successes that must not have this secret. An item that a bulk request
-        could not use is given back to its sender as it was, as the reference shows it: that is left out."""
+        could not use is given back to its sender as it was, as the reference shows it: that is left out.
+        """
         for heard in dict.fromkeys(self.heard):
             if errors == (heard.status >= 400) and not (of and of.shown and re.search(of.shown, heard.route)):
                 yield _GIVEN_BACK.sub(b"", heard.text) if "/bulk" in heard.route else heard.text

@@ -1,5 +1,6 @@
 """What the contract's customers do beyond those of the acceptance tests: change and delete, cancel in time, play a
-sandbox scenario, and come all at the same instant."""
+sandbox scenario, and come all at the same instant.
+"""
 
 import json
 import threading

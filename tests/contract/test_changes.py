@@ -32,7 +32,7 @@ def test_a_payout_canceled_before_it_is_submitted(customer: Customer, dora_id: s
 
 
 def test_a_failed_payout_is_retried_and_no_other(customer: Customer, dora_id: str) -> None:
-    """queued again, as attempt 2."""
+    """Queued again, as attempt 2."""
     payout_id = failed_payout(customer, dora_id)
     answer = customer.post(f"/api/v1/payouts/{payout_id}/retry", {})
     assert (answer.data["id"], answer.data["status"], answer.data["attempt"]) == (payout_id, "queued", 2)

@@ -48,7 +48,12 @@ def test_events_of_a_completed_payout_are_logged(customer: Customer, completed_i
     assert (completed["payload"]["type"], completed["payload"]["data"]["amount"]) == ("payment.completed", 44_750)
     # and so is everything else that it told of this payment, each once, the newest first
     payment_id = completed["payload"]["data"]["paymentId"]
-    logs = [log for log in customer.items(LOGS) if log["payload"]["data"].get("paymentId") == payment_id]
+
+    def logged() -> Any:
+        logs = [log for log in customer.items(LOGS) if log["payload"]["data"].get("paymentId") == payment_id]
+        return logs if len(logs) >= 3 else None
+
+    logs = until(logged, "what was faster than the answer to our call is in the log, too")
     assert [log["event"] for log in logs] == ["payout.completed", "payout.processing", "payout.created"]
     assert {log["payoutId"] for log in logs} == {completed_id}
 

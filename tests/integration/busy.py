@@ -90,7 +90,8 @@ class Busy:
 
     def together(self) -> None:
         """Batches: one released of which the provider refuses a payout, one that waits, one called off; and a wallet's
-        standard payouts that travel in one call."""
+        standard payouts that travel in one call.
+        """
         world = self.world
         for name, scheduled_for in (("released", None), ("waiting", world.clock.now() + timedelta(days=1))):
             batch, ids = world.batch(30_000, 40_000, 50_000, scheduled_for=scheduled_for)

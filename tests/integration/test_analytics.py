@@ -107,7 +107,8 @@ def plain(totals: Totals) -> dict[str, Any]:
 @pytest.mark.parametrize(("seed", "zone"), [(1, "America/Chicago"), (2, "Asia/Kathmandu"), (3, "Atlantic/Azores")])
 def test_any_range_agrees_with_the_ledger_whatever_is_folded(world: World, seed: int, zone: str) -> None:
     """Random lives of payouts, folded in random portions in between. Kathmandu is 5:45 off; on the Azores, the hour
-    after midnight comes twice on October 25."""
+    after midnight comes twice on October 25.
+    """
     story = Story(world, seed, zone)
     # Given a ledger of which nothing, then some, is folded
     for portion in (None, 60):

@@ -24,7 +24,8 @@ def told(world: World) -> tuple[uuid.UUID, uuid.UUID]:
 
 def test_a_wallet_that_is_held_keeps_only_its_own(world: World) -> None:
     """Given two wallets' notices in one message, and one of the wallets held, as a large batch's release holds it: the
-    other's are applied, and who is told of more meanwhile leaves word. Once it is free, all that waited is applied."""
+    other's are applied, and who is told of more meanwhile leaves word. Once it is free, all that waited is applied.
+    """
     other, context = World(world.engine), Working(world)
     (slow, slow_event), (fast, fast_event), (later, later_event) = told(world), told(other), told(other)
     with ExitStack() as held:

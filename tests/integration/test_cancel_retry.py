@@ -38,7 +38,7 @@ def failed(world: World, count: int = 1) -> list[uuid.UUID]:
 
 
 def test_a_payout_can_be_canceled_until_it_is_submitted(world: World) -> None:
-    """validated and queued ones; the money comes back, the customer is told, twice is a conflict."""
+    """Validated and queued ones; the money comes back, the customer is told, twice is a conflict."""
     [validated], [queued], ([submitted], _) = world.accepted(), world.queued(), world.held()
     answers = canceled(world, validated, queued, submitted)
     assert world.statuses([validated, queued, submitted]) == ["canceled", "canceled", "processing"]

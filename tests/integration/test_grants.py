@@ -145,7 +145,8 @@ def test_the_services_can_not_help_themselves_to_more(service: sa.Engine, statem
 
 def test_readers_see_everything_but_what_opens_something(reader: sa.Engine, world: World) -> None:
     """Invariants can be proven by a reader, all but those about answers; hashes and sealed details can't be read, nor
-    anything written."""
+    anything written.
+    """
     readable = [law for law in LAWS if law.name != "answers_have_rows"]
     assert len(prove(reader, readable, [world.wallet_id])) == len(readable)
     with reader.connect() as connection:
@@ -245,7 +246,8 @@ def test_migrate_says_who_the_services_are(
     says: str,
 ) -> None:
     """With both URLs all is well; with the owner's alone it works and warns; with the services' alone it has
-    nothing to do."""
+    nothing to do.
+    """
     monkeypatch.setenv("OVNPAY_DATABASE_URL", getattr(postgres, service_url))
     monkeypatch.setenv("OVNPAY_MIGRATION_DATABASE_URL", getattr(postgres, owner_url) if owner_url else "")
     monkeypatch.setenv("OVNPAY_REDIS_URL", "redis://127.0.0.1:9")

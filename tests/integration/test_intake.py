@@ -198,7 +198,8 @@ def test_a_wallet_that_is_held_keeps_nobody_elses_payout_waiting(
     world: World, intake: PayoutIntake, engine: sa.Engine
 ) -> None:
     """Given a wallet locked by a large batch: another wallet's payouts are accepted meanwhile; its own wait, keep
-    their order, and are answered once it is free, even by a gateway that is closing."""
+    their order, and are answered once it is free, even by a gateway that is closing.
+    """
     neighbour = World(engine)
     mine, theirs = world.driver(), neighbour.driver()
     world.leave_available(45_000)

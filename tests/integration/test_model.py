@@ -350,7 +350,8 @@ class Payouts(RuleBasedStateMachine):
     @rule(mood=st.sampled_from(("does it", "refuses", "is silent")), overtaken=st.booleans())
     def a_worker_falls_asleep(self, mood: str, overtaken: bool) -> None:
         """It holds what is to be sent, has called the provider, and does not write the answer down; so does another
-        one after it, once its lease is over."""
+        one after it, once its lease is over.
+        """
         waiting = "SELECT id FROM submissions WHERE wallet_id = :id AND status IN ('prepared', 'unknown') ORDER BY id"
         ids = [uuid.UUID(str(row[0])) for row in self.world.rows(waiting, id=self.wallet_id)]
         for _ in range(1 + overtaken):

@@ -175,7 +175,8 @@ def test_a_turn_that_comes_after_the_hold_is_not_taken(world: World, settings: S
 
 def test_a_pause_while_workers_send_is_heard_within_two_seconds(world: World, settings: Settings) -> None:
     """Given 40 instant payouts and a slow Paystream, when money is paused in the midst, then the last call begins
-    within two seconds; after it is resumed each is paid once."""
+    within two seconds; after it is resumed each is paid once.
+    """
     submissions = instant(world, 40)
     arrived: list[tuple[float, str]] = []
 

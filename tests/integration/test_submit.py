@@ -244,7 +244,8 @@ def test_only_standard_payouts_travel_in_batches(world: World) -> None:
 
 def test_a_late_no_to_an_old_attempt_leaves_the_new_one_alone(world: World) -> None:
     """Attempt 1 failed by a webhook while its submission was unknown; attempt 2 is on its way; then attempt 1's
-    submission gets its rejection: nothing happens to attempt 2, alone or in a batch."""
+    submission gets its rejection: nothing happens to attempt 2, alone or in a batch.
+    """
     for count in (1, 3):
         payout_ids, first = world.held(count)
         answered(world, first, Unknown("no answer"))

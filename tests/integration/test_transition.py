@@ -23,7 +23,7 @@ def step(world: World, payout_id: object, source: S, target: S, **fields: object
 
 
 def test_the_life_of_a_paid_and_returned_payout_moves_the_money_once(world: World) -> None:
-    """validated → queued → processing → completed → returned; the fee stays ours, the net comes back."""
+    """Validated → queued → processing → completed → returned; the fee stays ours, the net comes back."""
     [payout_id] = world.accepted(amount_cents=45_000)
     for source, target in [
         (S.VALIDATED, S.QUEUED),
@@ -39,7 +39,7 @@ def test_the_life_of_a_paid_and_returned_payout_moves_the_money_once(world: Worl
 
 
 def test_a_retry_is_a_new_attempt_that_reserves_again(world: World) -> None:
-    """failed → queued reserves the whole amount for attempt 2."""
+    """Failed → queued reserves the whole amount for attempt 2."""
     [payout_id] = world.accepted()
     step(world, payout_id, S.VALIDATED, S.QUEUED)
     step(world, payout_id, S.QUEUED, S.PROCESSING)

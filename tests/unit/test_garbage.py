@@ -1,5 +1,6 @@
 """What a refused request leaves behind goes at once: a body held by its error's traceback would wait for a collection,
-and those are rare."""
+and those are rare.
+"""
 
 import asyncio
 import gc

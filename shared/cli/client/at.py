@@ -21,6 +21,7 @@ def moment(text: str, now: datetime, zone_name: str | None) -> datetime:
 
     Raises:
         Misused: it can't be read, or the clocks change just then.
+
     """
     zone = _zone(zone_name)
     text = " ".join(text.split())

@@ -32,6 +32,7 @@ def dollars_as_cents(text: str) -> int:
 
     Raises:
         BadCell: it is no amount, or could be read in two ways.
+
     """
     found = _DOLLARS.fullmatch(text)
     if found is None:
@@ -45,6 +46,7 @@ def cents(text: str) -> int:
 
     Raises:
         BadCell: it is not digits alone.
+
     """
     if not re.fullmatch(r"[0-9]{1,15}", text):
         raise BadCell(

@@ -35,6 +35,7 @@ def find(url: str | None, key: str | None, environ: Mapping[str, str], folder: P
 
     Raises:
         Misused: one of the two is missing or can't be used.
+
     """
     stack = _stack(folder / (environ.get(HOME_VARIABLE) or ".ovnpay"))
     given_url = url or environ.get(URL_VARIABLE)

@@ -131,6 +131,7 @@ async def hand_in(api: Api, part: Part, content: Json, free: Sequence[str]) -> H
 
     Raises:
         Refused: this content is refused, now.
+
     """
     for key in free:
         try:

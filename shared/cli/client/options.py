@@ -34,6 +34,7 @@ def wished(options: Options, now: datetime) -> Wish:
 
     Raises:
         Misused: they contradict each other, or can't be read.
+
     """
     if options.at is not None and options.hold:
         raise Misused("--at schedules and --hold does not; give one of them")

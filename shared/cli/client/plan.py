@@ -90,6 +90,7 @@ async def make(api: Api, settlement: Settlement, parts: Sequence[Part], wish: Wi
 
     Raises:
         RowsRefused: the API would not take some of the rows, or they are paid already.
+
     """
     planned: list[Planned] = []
     problems: list[Problem] = []

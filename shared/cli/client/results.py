@@ -37,6 +37,7 @@ def check_place(path: Path, source: Path) -> None:
 
     Raises:
         Misused: they can't.
+
     """
     folder = path.resolve().parent
     if path.resolve() == source.resolve():
@@ -47,7 +48,8 @@ def check_place(path: Path, source: Path) -> None:
 
 def of_rows(table: Table, items: Sequence[Item], payouts: Iterable[dict[str, Any]]) -> list[list[str]]:
     """The results of a file, header first. A row's payout is known by what it pays, for a file that was handed in again
-    may have its rows in another order."""
+    may have its rows in another order.
+    """
     waiting: defaultdict[tuple[Any, ...], deque[dict[str, Any]]] = defaultdict(deque)
     for payout in payouts:
         waiting[_paid(payout)].append(payout)

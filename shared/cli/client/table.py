@@ -51,6 +51,7 @@ def read(path: Path) -> Table:
 
     Raises:
         Misused: there is no such file, or it can't be opened.
+
     """
     try:
         with path.open("rb") as file:

@@ -80,6 +80,7 @@ class Transport:
         Raises:
             Refused: the API said no, and meant it.
             Unreachable: no answer came; whatever the request was for may or may not have happened.
+
         """
         headers = {"Authorization": f"Bearer {self._connection.key}", "User-Agent": USER_AGENT}
         content = None

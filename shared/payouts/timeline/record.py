@@ -92,7 +92,8 @@ class Record(NamedTuple):
 
 def read(connection: sa.Connection, wallet_id: uuid.UUID, payout_id: uuid.UUID, most: int) -> Record | None:
     """What is recorded of a payout of the wallet, at most `most` rows of each kind; None if the wallet has none by
-    that id. Lease tokens, requests and raw bodies are not even read."""
+    that id. Lease tokens, requests and raw bodies are not even read.
+    """
     row = connection.execute(_READ, {"id": payout_id, "wallet_id": wallet_id, "most": most}).one_or_none()
     if row is None:
         return None

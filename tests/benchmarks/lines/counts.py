@@ -170,7 +170,8 @@ def _messages(bench: Bench) -> None:
 
 def _counted(system: System, warm: Callable[[], object], act: Callable[[], object]) -> Counted:
     """Counts what happens during an act. Between a checkpoint and that it is warmed up, so that the images of whole
-    pages, which come once after a checkpoint, are not counted."""
+    pages, which come once after a checkpoint, are not counted.
+    """
     counted = Counted()
     client = redis.Redis.from_url(system.stack["redis_url"])
     with system.database() as database:

@@ -1,5 +1,6 @@
 """A database of its own on the measured system's server, with one wallet, its money and its drivers: yardsticks write
-where the system writes, and leave nothing in its books."""
+where the system writes, and leave nothing in its books.
+"""
 
 import uuid
 from collections.abc import Iterator
