@@ -86,7 +86,7 @@ def _accepting(bench: Bench, system: System) -> None:
             counted = _counted(system, send, send)
             many = payouts * requests
             bench.add(
-                f"{what}: round trips to Postgres", counted.trips, "", note=f"{counted.transactions} transactions"
+                f"{what}: statements to Postgres", counted.trips, "", note=f"{counted.transactions} transactions"
             )
             bench.add(f"{what}: WAL a payout", counted.written_bytes / many, "B", note=_all_wal(counted, many))
             bench.add(
@@ -119,7 +119,7 @@ def _whole_way(bench: Bench, system: System) -> None:
 def _tell_way(bench: Bench, what: str, counted: Counted, payouts: int) -> None:
     messages = counted.redis["enqueue"]
     bench.add(
-        f"{what}: round trips a payout", counted.trips / payouts, "", note=f"{counted.transactions:,} transactions"
+        f"{what}: statements a payout", counted.trips / payouts, "", note=f"{counted.transactions:,} transactions"
     )
     bench.add(f"{what}: WAL a payout", counted.written_bytes / payouts, "B", note=_all_wal(counted, payouts))
     bench.add(f"{what}: messages a payout", messages / payouts, "", note=f"{messages:,} messages; {_said(counted)}")
@@ -156,7 +156,7 @@ def _notices(bench: Bench, system: System) -> None:
         stored = _counted(system, warm, lambda: storm(url, sent[1], connections))
         applied = _counted(system, lambda: None, wake)
     for what, counted in (("stored", stored), ("applied", applied)):
-        bench.add(f"{count} webhooks at once, {what}: round trips each", counted.trips / count, "", note=_said(counted))
+        bench.add(f"{count} webhooks at once, {what}: statements each", counted.trips / count, "", note=_said(counted))
         bench.add("the same: WAL each", counted.written_bytes / count, "B", note=_all_wal(counted, count))
 
 
@@ -232,4 +232,4 @@ def _all_wal(counted: Counted, many: int) -> str:
     return f"{counted.wal_bytes / many:,.0f} with commits and vacuum"
 
 
-LINE = Line("COUNTS", "statements, round trips, WAL, Redis commands, bytes: exact on any machine", measure)
+LINE = Line("COUNTS", "statements, WAL, Redis commands, bytes: exact on any machine", measure)
