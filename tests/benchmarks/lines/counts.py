@@ -85,9 +85,7 @@ def _accepting(bench: Bench, system: System) -> None:
 
             counted = _counted(system, send, send)
             many = payouts * requests
-            bench.add(
-                f"{what}: statements to Postgres", counted.trips, "", note=f"{counted.transactions} transactions"
-            )
+            bench.add(f"{what}: statements to Postgres", counted.trips, "", note=f"{counted.transactions} transactions")
             bench.add(f"{what}: WAL a payout", counted.written_bytes / many, "B", note=_all_wal(counted, many))
             bench.add(
                 f"{what}: Redis commands a request", sum(counted.redis.values()) / requests, "", note=_said(counted)
