@@ -46,12 +46,13 @@ def ask(connection: sa.Connection, *asked: Query[Any] | None) -> list[Any]:
         results = [connection.execute(query.statement, query.values) for query in queries]
         found = [result.all() if result.returns_rows else [] for result in results]
     else:
-        found = _in_one(connection, queries)
+        found = in_one_round_trip(connection, queries)
     following = iter(found)
     return [None if query is None else query.read(next(following)) for query in asked]
 
 
-def _in_one(connection: sa.Connection, queries: Sequence[Query[Any]]) -> list[Sequence[Any]]:
+def in_one_round_trip(connection: sa.Connection, queries: Sequence[Query[Any]]) -> list[Sequence[Any]]:
+    """The rows of each."""
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     try:

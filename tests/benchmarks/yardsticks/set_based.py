@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from gateway.handlers.bulk import results
 from gateway.payout_intake import Outcome, PayoutIntake, PayoutRequest
+from shared import pipeline
 from shared.audit import Actor
 from shared.broker import Bell
 from shared.clock import SystemClock
@@ -88,6 +89,7 @@ def _clock_driver(dialect: Any) -> list[float]:
 
     for name in ("do_execute", "do_execute_no_params", "do_commit"):
         setattr(dialect, name, clocked(getattr(dialect, name)))
+    pipeline.in_one_round_trip = clocked(pipeline.in_one_round_trip)
     return taken
 
 
