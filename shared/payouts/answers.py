@@ -158,7 +158,8 @@ _ASK_LATER = sa.text(f"""
           AND (next_action_at IS NULL OR next_action_at NOT BETWEEN :earliest AND :due)
 """)
 
-# With the webhooks that may have been faster than the answer.
+# With the webhooks that may have been faster than the answer. They are looked up one by one, by their keys: Postgres
+# believes that the function gives a hundred rows, and would read all notices there are for the sake of one payment.
 _PLACE = sa.text("""
     WITH matched AS (
         SELECT * FROM json_to_recordset(CAST(:matched AS json)) AS matched (payout_id uuid, payment_id text)
@@ -166,8 +167,10 @@ _PLACE = sa.text("""
         UPDATE submission_items SET provider_payment_id = matched.payment_id
         FROM matched WHERE submission_id = :id AND submission_items.payout_id = matched.payout_id
     ), early AS (
-        SELECT provider_events.id, matched.payout_id FROM matched JOIN provider_events USING (payment_id)
-        WHERE status = 'orphan' FOR UPDATE OF provider_events SKIP LOCKED
+        SELECT event.id, matched.payout_id FROM matched CROSS JOIN LATERAL (
+            SELECT id FROM provider_events
+            WHERE payment_id = matched.payment_id AND status = 'orphan' FOR UPDATE SKIP LOCKED
+        ) AS event
     ), woken AS (
         UPDATE provider_events SET wallet_id = :wallet_id, next_action_at = :due,
             payout_id = coalesce(provider_events.payout_id, early.payout_id)
@@ -175,8 +178,10 @@ _PLACE = sa.text("""
         RETURNING provider_events.id
     )
     SELECT id FROM woken UNION ALL
-    SELECT provider_events.id FROM matched JOIN provider_events USING (payment_id)
-    WHERE status = 'received' AND wallet_id IS NULL
+    SELECT event.id FROM matched CROSS JOIN LATERAL (
+        SELECT id FROM provider_events
+        WHERE payment_id = matched.payment_id AND status = 'received' AND wallet_id IS NULL OFFSET 0
+    ) AS event
 """)
 """Returns the notices that were faster than this answer: those that a worker has put off, and those that nobody was
 woken for, since they decide nothing."""
