@@ -3,9 +3,9 @@
 import time
 import uuid
 from collections import Counter as Counts
+from datetime import timedelta
 from functools import partial
 
-import sqlalchemy as sa
 import structlog
 from prometheus_client import Counter, Histogram
 from psycopg.errors import DeadlockDetected, LockNotAvailable
@@ -36,7 +36,7 @@ AGE_SECONDS = Histogram(
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600, 86400),
 )
 
-_WAIT_SHORT = sa.text("SET LOCAL lock_timeout = '500ms'")
+LOCK_TIMEOUT = timedelta(milliseconds=500)
 """How long a group waits for one lock; behind some others' groups, but not behind a batch of thousands."""
 
 PATIENCE_SECONDS = 30.0
@@ -73,8 +73,7 @@ def _apply_free(context: Context, group: Group) -> None:
 
 def _apply(context: Context, event_ids: list[uuid.UUID]) -> None:
     with context.engine.begin() as connection:
-        connection.execute(_WAIT_SHORT)
-        handled = provider_events.apply(connection, event_ids, context.clock.now())
+        handled = provider_events.apply(connection, event_ids, context.clock.now(), lock_timeout=LOCK_TIMEOUT)
         crash_point("apply.before_commit")
     now = context.clock.now()
     given_up = [one for one in handled if one.verdict is Verdict.ORPHAN and one.due is None]

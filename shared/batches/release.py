@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from shared import audit, ledger
 from shared.audit import Actor
-from shared.batches.rows import BATCH_COLUMNS, BatchRow, locked, unknown
+from shared.batches.rows import BATCH_COLUMNS, BatchRow, locked, locking, reading, unknown
 from shared.db import as_rows
 from shared.errors import Conflict, InsufficientFunds, Refusal
 from shared.ids import BATCH, show
@@ -22,7 +22,8 @@ from shared.models.batches import BatchStatus
 from shared.models.payouts import PayoutStatus
 from shared.payouts.accept import not_payable
 from shared.payouts.tally import tell
-from shared.payouts.transition import Move, transition
+from shared.payouts.transition import Move, Taken, book, take, transition
+from shared.pipeline import Query, ask
 from shared.sandbox.scenarios import Scenario
 
 REASON: Final = "released with its batch"
@@ -71,9 +72,14 @@ class _Plan(NamedTuple):
     """What is to be written."""
 
     batches: list[uuid.UUID]
-    moves: list[Move]
+    """Those that are released."""
     cancels: list[Move]
     missing: list[dict[str, Any]]
+    """Those that are not, for lack of money, and what to say of them."""
+
+
+class _OtherThanExpected(Exception):
+    """What was written ahead is not what is to be done."""
 
 
 def release(
@@ -98,15 +104,68 @@ def release(
     waiting: defaultdict[uuid.UUID, list[Any]] = defaultdict(list)
     for row in connection.execute(_WAITING, values):
         waiting[row.batch_id].append(row)
-    left = ledger.lock(connection, {one.wallet_id for one in asked})
-    batches = locked(connection, asked)
-    if due_only:  # while we waited for the locks one may have been moved to another day, or tried by somebody else
+    steps = {one.id: _steps(waiting[one.id], now + grace, scenario) for one in asked}
+    run = _Run(connection, asked, steps, now, by, scenario, due_only)
+    try:
+        with connection.begin_nested():
+            return _carry_out(run, _expected(connection, run))
+    except _OtherThanExpected:
+        return _carry_out(run, None)
+
+
+class _Run(NamedTuple):
+    """A release under way."""
+
+    connection: sa.Connection
+    asked: Sequence[Asked]
+    steps: "Mapping[uuid.UUID, _Steps]"
+    now: datetime
+    by: Mapping[uuid.UUID, Actor]
+    scenario: Scenario
+    due_only: bool
+
+
+def _expected(connection: sa.Connection, run: _Run) -> list[uuid.UUID]:
+    """The batches that will be released, if nothing changes until their wallets are locked."""
+    [left, batches] = ask(connection, ledger.looking({one.wallet_id for one in run.asked}), reading(run.asked))
+    return _decided(run, run.asked, left, batches)[0].batches
+
+
+def _carry_out(run: _Run, expected: list[uuid.UUID] | None) -> dict[uuid.UUID, Released | Refusal]:
+    """Releases what is to be released. What is expected is written ahead, so that the wallets are locked for the
+    ledger's part alone: a batch's payouts take longer, and everybody else's of the wallet would wait for them.
+
+    Raises:
+        _OtherThanExpected: something has changed; what was written must be taken back.
+
+    """
+    connection, asked, ahead = run.connection, run.asked, None
+    if expected is not None:
+        ahead = _set_out(run, expected)
+    [left, batches] = ask(connection, ledger.locking({one.wallet_id for one in asked}), locking(asked))
+    if run.due_only:  # while we waited for the locks one may have been moved to another day, or tried by somebody else
         due = _due(connection, batches)
         asked = [one for one in asked if one.id in due]
+    plan, answers = _decided(run, asked, left, batches)
+    if expected is not None and plan.batches != expected:
+        raise _OtherThanExpected
+    return answers | _written(run, plan, ahead or _set_out(run, plan.batches), batches)
+
+
+def _set_out(run: _Run, batches: Sequence[uuid.UUID]) -> Taken:
+    """The batches' payouts take their step, which is not booked yet."""
+    moves = [move for batch_id in batches for move in run.steps[batch_id].moves]
+    return take(run.connection, moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, run.now)
+
+
+def _decided(
+    run: _Run, asked: Sequence[Asked], left: Mapping[uuid.UUID, int], batches: Mapping[uuid.UUID, BatchRow]
+) -> tuple[_Plan, dict[uuid.UUID, Released | Refusal]]:
+    """What is to be done, and the answers for those of which nothing is released."""
     answers: dict[uuid.UUID, Released | Refusal] = {}
-    plan = _Plan([], [], [], [])
+    plan, left = _Plan([], [], []), dict(left)
     for one in asked:
-        batch = batches.get(one.id)
+        batch, steps = batches.get(one.id), run.steps[one.id]
         if batch is None:
             answers[one.id] = unknown(one.id)
         elif batch.status == BatchStatus.CANCELED:
@@ -114,16 +173,13 @@ def release(
             answers[one.id] = Conflict("This batch was canceled", code=code, status=batch.status)
         elif batch.status != BatchStatus.QUEUED and batch.failure_code is None:
             answers[one.id] = Released(batch, [])
+        elif steps.required <= left[one.wallet_id] and run.scenario is not Scenario.INSUFFICIENT_FUNDS:
+            left[one.wallet_id] -= steps.required
+            plan.batches.append(one.id)
+            plan.cancels.extend(steps.cancels)
         else:
-            moves, cancels, required = _steps(waiting[one.id], now + grace, scenario)
-            if required <= left[one.wallet_id] and scenario is not Scenario.INSUFFICIENT_FUNDS:
-                left[one.wallet_id] -= required
-                plan.batches.append(one.id)
-                plan.moves.extend(moves)
-                plan.cancels.extend(cancels)
-            else:
-                answers[one.id] = _not_covered(batch, left[one.wallet_id], required, now, plan)
-    return answers | _written(connection, plan, waiting, batches, by, now)
+            answers[one.id] = _not_covered(batch, left[one.wallet_id], steps.required, run.now, plan)
+    return plan, answers
 
 
 def release_due(
@@ -178,8 +234,18 @@ def portions(connection: sa.Connection, batch_ids: Sequence[uuid.UUID], *, payou
     return groups
 
 
-def _steps(rows: Sequence[Any], due: datetime, scenario: Scenario) -> tuple[list[Move], list[Move], int]:
-    """The payouts that set out, those that are canceled instead, and what the first ones cost in cents."""
+class _Steps(NamedTuple):
+    """What a release does to a batch's payouts."""
+
+    moves: list[Move]
+    """Those that set out."""
+    cancels: list[Move]
+    """Those that are canceled instead."""
+    required: int
+    """What the first ones cost, in cents."""
+
+
+def _steps(rows: Sequence[Any], due: datetime, scenario: Scenario) -> _Steps:
     moves, cancels, required = [], [], 0
     for row in rows:
         pending = scenario is Scenario.KYC_PENDING
@@ -190,7 +256,7 @@ def _steps(rows: Sequence[Any], due: datetime, scenario: Scenario) -> tuple[list
         else:
             why = "the driver can't be paid"
             cancels.append(Move(row.id, why, failure_code=refusal.code, failure_message=refusal.message))
-    return moves, cancels, required
+    return _Steps(moves, cancels, required)
 
 
 def _not_covered(batch: BatchRow, available: int, required: int, now: datetime, plan: _Plan) -> InsufficientFunds:
@@ -205,33 +271,32 @@ def _not_covered(batch: BatchRow, available: int, required: int, now: datetime, 
 
 
 def _written(
-    connection: sa.Connection,
-    plan: _Plan,
-    waiting: dict[uuid.UUID, list[Any]],
-    batches: dict[uuid.UUID, BatchRow],
-    by: Mapping[uuid.UUID, Actor],
-    now: datetime,
+    run: _Run, plan: _Plan, set_out: Taken, batches: Mapping[uuid.UUID, BatchRow]
 ) -> dict[uuid.UUID, Released]:
-    """Writes the plan down; an answer for each batch that was released."""
+    """Writes the plan down; an answer for each batch that is released."""
+    connection, now, by = run.connection, run.now, run.by
     if plan.missing:
         failed = [BatchRow._make(row) for row in connection.execute(_NOT_COVERED, {"missing": as_rows(plan.missing)})]
         tell(connection, failed, now, "batch.failed")
         audit.record(connection, [_entry(by, batches[row.id], row) for row in failed], now)
     if not plan.batches:
         return {}
-    released = {row.id: BatchRow._make(row) for row in connection.execute(_RELEASED, {"ids": plan.batches, "now": now})}
+    released: dict[uuid.UUID, BatchRow] = {}
+
+    def read(rows: Sequence[Any]) -> None:
+        released.update((row[0], BatchRow._make(row)) for row in rows)
+
+    book(connection, [set_out], now, Query(_RELEASED, {"ids": plan.batches, "now": now}, read))
     tell(connection, [released[batch_id] for batch_id in plan.batches], now, "batch.released")
     audit.record(connection, [_entry(by, batches[row.id], row) for row in released.values()], now)
-    transition(connection, plan.cancels, PayoutStatus.VALIDATED, PayoutStatus.CANCELED, now)
-    moved = {
-        row.id for row in transition(connection, plan.moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, now).rows
-    }
-    if plan.cancels:  # a batch all of whose payouts were canceled has ended
+    if plan.cancels:
+        transition(connection, plan.cancels, PayoutStatus.VALIDATED, PayoutStatus.CANCELED, now)
+        # a batch all of whose payouts were canceled has ended
         released = locked(connection, [Asked(row.id, row.wallet_id) for row in released.values()])
-    return {
-        batch_id: Released(released[batch_id], [row.id for row in waiting[batch_id] if row.id in moved])
-        for batch_id in plan.batches
-    }
+    moved: defaultdict[uuid.UUID | None, list[uuid.UUID]] = defaultdict(list)
+    for row in set_out.rows:
+        moved[row.batch_id].append(row.id)
+    return {batch_id: Released(released[batch_id], moved[batch_id]) for batch_id in plan.batches}
 
 
 def _entry(by: Mapping[uuid.UUID, Actor], before: BatchRow, after: BatchRow) -> audit.Entry:

@@ -11,6 +11,7 @@ from shared.clock import rfc3339
 from shared.db import as_rows
 from shared.errors import NotFound
 from shared.ids import BATCH, named, show
+from shared.pipeline import Query, ask
 
 BATCH_COLUMNS: Final = ", ".join(
     f"batches.{name}"
@@ -82,18 +83,31 @@ def _shown(moment: datetime | None) -> str | None:
     return None if moment is None else rfc3339(moment)
 
 
+_ASKED = f"""
+    SELECT {BATCH_COLUMNS}
+    FROM json_to_recordset(CAST(:asked AS json)) AS asked (id uuid, wallet_id uuid)
+    JOIN batches ON batches.id = asked.id AND batches.wallet_id = asked.wallet_id
+    ORDER BY batches.id
+"""
+_READ = sa.text(_ASKED)
+_LOCK = sa.text(f"{_ASKED} FOR UPDATE OF batches")
+
+
 def locked(connection: sa.Connection, asked: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> dict[uuid.UUID, BatchRow]:
     """Those of the batches, each named with its wallet, that there are; locked, in the common order."""
-    rows = connection.execute(
-        sa.text(f"""
-            SELECT {BATCH_COLUMNS}
-            FROM json_to_recordset(CAST(:asked AS json)) AS asked (id uuid, wallet_id uuid)
-            JOIN batches ON batches.id = asked.id AND batches.wallet_id = asked.wallet_id
-            ORDER BY batches.id FOR UPDATE OF batches
-        """),
-        {"asked": as_rows({"id": batch_id, "wallet_id": wallet_id} for batch_id, wallet_id in asked)},
-    )
-    return {row.id: BatchRow._make(row) for row in rows}
+    [found] = ask(connection, locking(asked))
+    return found  # type: ignore[no-any-return]
+
+
+def locking(asked: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> Query[dict[uuid.UUID, BatchRow]]:
+    """Locks the batches once it is asked; see `locked`."""
+    return reading(asked)._replace(statement=_LOCK)
+
+
+def reading(asked: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> Query[dict[uuid.UUID, BatchRow]]:
+    """Reads the batches once it is asked, and locks nothing."""
+    listed = as_rows({"id": batch_id, "wallet_id": wallet_id} for batch_id, wallet_id in asked)
+    return Query(_READ, {"asked": listed}, lambda rows: {row[0]: BatchRow._make(row) for row in rows})
 
 
 def unknown(reference: uuid.UUID | str) -> NotFound:

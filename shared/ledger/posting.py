@@ -5,7 +5,7 @@ Lock order, for everybody: rows of the domain first, accounts last and by wallet
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -56,12 +56,13 @@ def open_accounts(connection: sa.Connection, wallet_id: uuid.UUID) -> None:
     )
 
 
-_LOCKED = """
+_AVAILABLE = """
     SELECT wallet_id, balance_cents FROM accounts
-    WHERE wallet_id = ANY(:wallet_ids) AND kind = 'available' ORDER BY wallet_id FOR UPDATE
+    WHERE wallet_id = ANY(:wallet_ids) AND kind = 'available' ORDER BY wallet_id
 """
-_LOCK = sa.text(_LOCKED)
-_LOCK_FREE = sa.text(f"{_LOCKED} SKIP LOCKED")
+_READ = sa.text(_AVAILABLE)
+_LOCK = sa.text(f"{_AVAILABLE} FOR UPDATE")
+_LOCK_FREE = sa.text(f"{_AVAILABLE} FOR UPDATE SKIP LOCKED")
 
 
 def lock(
@@ -78,16 +79,26 @@ def lock(
 
 def locking(wallet_ids: Collection[uuid.UUID], *, skip_held: bool = False) -> Query[dict[uuid.UUID, int]]:
     """Locks the wallets' `available` accounts once it is asked; see `lock`."""
-    return Query(_LOCK_FREE if skip_held else _LOCK, {"wallet_ids": sorted(set(wallet_ids))}, dict)
+    return looking(wallet_ids)._replace(statement=_LOCK_FREE if skip_held else _LOCK)
+
+
+def looking(wallet_ids: Collection[uuid.UUID]) -> Query[dict[uuid.UUID, int]]:
+    """Reads the available balances once it is asked, in cents, and locks nothing: they may change at once."""
+    return Query(_READ, {"wallet_ids": sorted(set(wallet_ids))}, dict)
 
 
 _POST = sa.text("""
     WITH posted AS (
         INSERT INTO transfers (id, wallet_id, from_account, to_account, amount_cents, kind,
                                payout_id, attempt, topup_id, available_after_cents, created_at)
-        SELECT entry.*, :now FROM json_to_recordset(CAST(:entries AS json)) AS entry (
+        SELECT entry.id, wallet_id, from_account, to_account, amount_cents, entry.kind, payout_id, attempt, topup_id,
+               balance_cents + available_moved_cents, :now
+        FROM ROWS FROM (json_to_recordset(CAST(:entries AS json)) AS (
             id uuid, wallet_id uuid, from_account text, to_account text, amount_cents bigint, kind text,
-            payout_id uuid, attempt int, topup_id uuid, available_after_cents bigint)
+            payout_id uuid, attempt int, topup_id uuid, available_moved_cents bigint)) WITH ORDINALITY AS entry (
+            id, wallet_id, from_account, to_account, amount_cents, kind, payout_id, attempt, topup_id,
+            available_moved_cents, place)
+        JOIN accounts USING (wallet_id) WHERE accounts.kind = 'available' ORDER BY place
         RETURNING wallet_id, kind
     ), counted AS (
         UPDATE list_counts SET count = list_counts.count + new.count
@@ -105,16 +116,9 @@ _POST = sa.text("""
 """Returns the wallets whose available balance has just fallen below what they call low."""
 
 
-def post(
-    connection: sa.Connection,
-    entries: Iterable[Entry],
-    now: datetime,
-    available: Mapping[uuid.UUID, int] | None = None,
-) -> None:
+def post(connection: sa.Connection, entries: Iterable[Entry], now: datetime) -> None:
     """Makes the transfers, in order, and moves the balances: all of them or, on an error, none. Where the available
     balance falls below the wallet's threshold by it the customer is told; not again before it was above.
-
-    `available` is what `lock` returned, from a caller who holds that lock and has posted nothing since.
 
     Raises:
         sqlalchemy.exc.IntegrityError: a balance would turn negative, or a payout's attempt would be moved
@@ -124,9 +128,7 @@ def post(
     listed: Sequence[Entry] = list(entries)
     if not listed:
         return
-    if available is None:
-        available = lock(connection, {entry.wallet_id for entry in listed})
-    [fallen] = ask(connection, posting(listed, now, available))
+    _, fallen = ask(connection, locking({entry.wallet_id for entry in listed}), posting(listed, now))
     tell_low(connection, fallen, now)
 
 
@@ -142,12 +144,16 @@ class _Row(msgspec.Struct):
     payout_id: uuid.UUID | None
     attempt: int | None
     topup_id: uuid.UUID | None
-    available_after_cents: int
+    available_moved_cents: int
+    """What this transfer and those before it do to the available balance."""
 
 
-def posting(entries: Sequence[Entry], now: datetime, available: Mapping[uuid.UUID, int]) -> Query[Sequence[Any]]:
-    """Makes the transfers once it is asked; see `post`. What it returns is for `tell_low`."""
-    left = dict(available)
+def posting(entries: Sequence[Entry], now: datetime) -> Query[Sequence[Any]]:
+    """Makes the transfers once it is asked, under the wallets' lock; see `post`. What it returns is for `tell_low`.
+
+    It can be made before the lock is taken: the balances that the transfers leave are reckoned where they are written.
+    """
+    moved: defaultdict[uuid.UUID, int] = defaultdict(int)
     changes: defaultdict[tuple[uuid.UUID, AccountKind], int] = defaultdict(int)
     rows = []
     for entry in entries:
@@ -155,9 +161,9 @@ def posting(entries: Sequence[Entry], now: datetime, available: Mapping[uuid.UUI
         changes[entry.wallet_id, source] -= entry.amount_cents
         changes[entry.wallet_id, target] += entry.amount_cents
         if source is A.AVAILABLE:
-            left[entry.wallet_id] -= entry.amount_cents
+            moved[entry.wallet_id] -= entry.amount_cents
         elif target is A.AVAILABLE:
-            left[entry.wallet_id] += entry.amount_cents
+            moved[entry.wallet_id] += entry.amount_cents
         rows.append(
             _Row(
                 id=entry.id or new_id(),
@@ -169,13 +175,13 @@ def posting(entries: Sequence[Entry], now: datetime, available: Mapping[uuid.UUI
                 payout_id=entry.payout_id,
                 attempt=entry.attempt,
                 topup_id=entry.topup_id,
-                available_after_cents=left[entry.wallet_id],
+                available_moved_cents=moved[entry.wallet_id],
             )
         )
-    moved = [
+    made = [
         {"wallet_id": wallet_id, "kind": kind, "cents": cents} for (wallet_id, kind), cents in changes.items() if cents
     ]
-    return Query(_POST, {"now": now, "entries": as_rows(rows), "changes": as_rows(moved)}, list)
+    return Query(_POST, {"now": now, "entries": as_rows(rows), "changes": as_rows(made)}, list)
 
 
 def tell_low(connection: sa.Connection, fallen: Sequence[Any], now: datetime) -> None:

@@ -25,8 +25,8 @@ from shared.models.payouts import PayoutStatus, Rail
 from shared.payouts.edges import LIMIT_CENTS
 from shared.payouts.figures import note_accepted
 from shared.payouts.rows import PayoutRow, public
-from shared.payouts.submit import prepare
-from shared.payouts.transition import Move, transition
+from shared.payouts.submit import Item, looking, prepare_those
+from shared.payouts.transition import Move, Taken, book, taking
 from shared.pipeline import Query, ask, nothing
 from shared.sandbox.scenarios import Scenario
 
@@ -162,13 +162,15 @@ def accept(
             ledger.Entry(row.wallet_id, TransferKind.RESERVE, row.amount_cents, payout_id=row.id, attempt=row.attempt)
             for row in accepted
         ]
-        writes = [*writing(accepted, now, now + grace), ledger.posting(entries, now, available)]
+        writes = [*writing(accepted, now, now + grace), ledger.posting(entries, now)]
     instant = [row.id for row in accepted if row.rail == Rail.INSTANT]
     if not instant:
         done = ask(connection, *writes, *beside(answers))
     else:
-        done = ask(connection, *writes)
-        sent_on = {row.id: row for row in _send_on(connection, instant, now)}
+        *done, queued, items, may_be_doubles = ask(connection, *writes, *_setting_out(instant, now))
+        book(connection, [queued], now)
+        sent = prepare_those(connection, items, may_be_doubles, now, reason="instant").rows
+        sent_on = {row.id: row for row in (*queued.rows, *sent)}
         answers = [sent_on.get(answer.id, answer) if isinstance(answer, PayoutRow) else answer for answer in answers]
         ask(connection, *beside(answers))
     if accepted:
@@ -393,11 +395,11 @@ def write(connection: sa.Connection, rows: Sequence[PayoutRow], now: datetime, d
         note_accepted(connection, len(rows))
 
 
-def _send_on(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime) -> list[PayoutRow]:
-    """Takes instant payouts to `processing` in the accepting transaction, each with its submission; one that may not go
-    on yet stays `queued`.
+def _setting_out(
+    payout_ids: Sequence[uuid.UUID], now: datetime
+) -> tuple[Query[Taken] | None, Query[list[Item]], Query[bool]]:
+    """Takes instant payouts to `queued`, once it is asked, and on: what is needed to take them to `processing`, each
+    with its submission. One that may not go on yet stays `queued`.
     """
     moves = [Move(payout_id, "instant", next_action_at=now) for payout_id in payout_ids]
-    queued = transition(connection, moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, now)
-    sent = {row.id: row for row in prepare(connection, payout_ids, now, reason="instant").rows}
-    return [sent.get(row.id, row) for row in queued.rows]
+    return taking(moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, now), *looking(payout_ids)

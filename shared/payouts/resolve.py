@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 from sqlalchemy.exc import IntegrityError
 
 from shared import audit, ledger
@@ -240,7 +241,7 @@ def _carry_out(
         linked = submission_id if target is S.PROCESSING else None
         move = Move(payout_id, f"resolved by {names}: {outcome}", submission_id=linked)
         if target is S.FAILED:
-            move = move._replace(failure_code=NOT_PAID, failure_message="Paystream has not paid it")
+            move = replace(move, failure_code=NOT_PAID, failure_message="Paystream has not paid it")
         try:
             moved = transition(connection, [move], source, target, now)
         except IntegrityError:

@@ -6,19 +6,20 @@ A report that contradicts our record touches no money: the payout is held for a 
 
 import enum
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 import structlog
 
-from shared import ledger, safeguards
+from shared import safeguards
 from shared.ids import DRIVER, PAYOUT, show
 from shared.models.payouts import PayoutStatus
 from shared.payouts.edges import is_in
 from shared.payouts.holding import hold
-from shared.payouts.transition import Move, transition
+from shared.payouts.transition import Move, book, take
+from shared.pipeline import Query
 
 logger = structlog.get_logger(__name__)
 
@@ -123,8 +124,15 @@ NOTICES = frozenset({"created", "validated", "queued", "processing", "sent"})
 """States on the way: understood, nothing to do."""
 
 
-def settle(connection: sa.Connection, reports: Sequence[Report], now: datetime) -> list[Settled]:
-    """Applies reports; an answer for each, in order."""
+def settle(
+    connection: sa.Connection,
+    reports: Sequence[Report],
+    now: datetime,
+    beside: Callable[[list[Settled]], Query[Any] | None] = lambda answers: None,
+) -> list[Settled]:
+    """Applies reports; an answer for each, in order. `beside` says what else is to be written, of the answers, in the
+    same round trip: it is done before a wallet is locked.
+    """
     by_payment, by_payout = _known(connection, reports)
     current = {known.payout_id: known for known in [*by_payment.values(), *by_payout.values()]}
     answers: list[Settled] = []
@@ -156,11 +164,9 @@ def settle(connection: sa.Connection, reports: Sequence[Report], now: datetime) 
             moves.setdefault((source, target), []).append(_move(report, known, target))
             source = target
         current[known.payout_id] = known if source == known.status else known._replace(status=source)
-    wallets = {current[move.payout_id].wallet_id for steps in moves.values() for move in steps}
-    if len(wallets) > 1:  # all at once and in order: edge by edge, two wallets could be locked in either order
-        ledger.lock(connection, wallets)
-    for edge, steps in sorted(moves.items(), key=lambda item: item[0] != (S.PROCESSING, S.COMPLETED)):
-        transition(connection, steps, *edge, now)
+    in_order = sorted(moves.items(), key=lambda item: item[0] != (S.PROCESSING, S.COMPLETED))
+    taken = [take(connection, steps, *edge, now) for edge, steps in in_order]
+    book(connection, taken, now, beside(answers))
     _ask(connection, doubtful, now)
     return answers
 

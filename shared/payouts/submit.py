@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 
 from shared.db import as_rows
@@ -21,9 +22,10 @@ from shared.models.submissions import SubmissionKind
 from shared.outgoing.held import HEARD_WITHIN_SECONDS, held
 from shared.payouts.edges import is_in
 from shared.payouts.rows import PayoutRow
-from shared.payouts.transition import Move, transition
+from shared.payouts.transition import Move, book, taking
 from shared.paystream.wire import Call, submission_call
-from shared.reconciliation.doubles import hold_doubles
+from shared.pipeline import Query, ask, nothing
+from shared.reconciliation import doubles
 from shared.reconciliation.gate import NOT_RECONCILE_ONLY, OPEN
 from shared.sandbox.scenarios import SIMULATED, Scenario
 
@@ -112,20 +114,44 @@ def prepare(
     `poll_after` is how long a payout waits for its webhook before we ask: noted here already, so that an answer that
     comes soon need not write every payout anew.
     """
-    rows = connection.execute(_QUEUED, {"ids": list(payout_ids)})
-    items = [Item(row[0], row[1], Rail(row[2]), *row[3:]) for row in rows]
-    doubles = hold_doubles(connection, [item.payout_id for item in items], now)
-    items = [item for item in items if item.payout_id not in doubles]
+    items, may_be_doubles = ask(connection, *looking(payout_ids))
+    return prepare_those(connection, items, may_be_doubles, now, reason=reason, poll_after=poll_after)
+
+
+def looking(payout_ids: Sequence[uuid.UUID]) -> tuple[Query[list[Item]], Query[bool]]:
+    """Asks which of the payouts are to be submitted, and whether they may be doubles, for `prepare_those`."""
+    items = Query(
+        _QUEUED, {"ids": list(payout_ids)}, lambda rows: [Item(row[0], row[1], Rail(row[2]), *row[3:]) for row in rows]
+    )
+    return items, doubles.looking()
+
+
+def prepare_those(
+    connection: sa.Connection,
+    items: Sequence[Item],
+    may_be_doubles: bool,
+    now: datetime,
+    *,
+    reason: str,
+    poll_after: Callable[[Rail], timedelta] | None = None,
+) -> Prepared:
+    """Does what `prepare` does with what `looking` has found."""
+    if may_be_doubles and items:
+        held = doubles.hold_doubles(connection, [item.payout_id for item in items], now)
+        items = [item for item in items if item.payout_id not in held]
     submissions = [(new_id(), group) for group in grouped(items)]
-    write(connection, submissions, now)
     due = {rail: now + poll_after(rail) for rail in Rail} if poll_after else {}
     moves = [
         Move(item.payout_id, reason, next_action_at=due.get(item.rail), submission_id=submission_id)
         for submission_id, group in submissions
         for item in group
     ]
-    moved = transition(connection, moves, PayoutStatus.QUEUED, PayoutStatus.PROCESSING, now)
-    return Prepared([submission_id for submission_id, _ in submissions], moved.rows)
+    step = taking(moves, PayoutStatus.QUEUED, PayoutStatus.PROCESSING, now)
+    _, taken = ask(connection, writing(submissions, now), step)
+    if taken is None:
+        return Prepared([], [])
+    book(connection, [taken], now)
+    return Prepared([submission_id for submission_id, _ in submissions], taken.rows)
 
 
 def grouped(items: Iterable[Item]) -> list[list[Item]]:
@@ -164,34 +190,47 @@ _WRITE = sa.text("""
 """)
 
 
+class _Submission(msgspec.Struct):
+    """A submission as it is sent to the database."""
+
+    id: uuid.UUID
+    wallet_id: uuid.UUID
+    kind: SubmissionKind
+    rail: Rail
+    request: dict[str, Any]
+
+
+class _SubmissionItem(msgspec.Struct):
+    """One of its payouts."""
+
+    submission_id: uuid.UUID
+    position: int
+    payout_id: uuid.UUID
+    attempt: int
+    net_cents: int
+    recipient_id: str
+
+
 def write(connection: sa.Connection, submissions: Sequence[tuple[uuid.UUID, Sequence[Item]]], now: datetime) -> None:
     """Writes submissions with their requests, due now, held by nobody."""
+    ask(connection, writing(submissions, now))
+
+
+def writing(submissions: Sequence[tuple[uuid.UUID, Sequence[Item]]], now: datetime) -> Query[None] | None:
+    """Writes submissions once it is asked; see `write`. None where there are none."""
     if not submissions:
-        return
-    made, items = [], []
-    for submission_id, group in submissions:
-        kind, request = request_for(submission_id, group)
-        made.append(
-            {
-                "id": submission_id,
-                "wallet_id": group[0].wallet_id,
-                "kind": kind,
-                "rail": group[0].rail,
-                "request": request,
-            }
-        )
-        items += [
-            {
-                "submission_id": submission_id,
-                "position": position,
-                "payout_id": item.payout_id,
-                "attempt": item.attempt,
-                "net_cents": item.net_cents,
-                "recipient_id": item.recipient_id,
-            }
-            for position, item in enumerate(group)
-        ]
-    connection.execute(_WRITE, {"now": now, "made": as_rows(made), "items": as_rows(items)})
+        return None
+    made = [
+        _Submission(submission_id, group[0].wallet_id, kind, group[0].rail, request)
+        for submission_id, group in submissions
+        for kind, request in [request_for(submission_id, group)]
+    ]
+    items = [
+        _SubmissionItem(submission_id, position, item.payout_id, item.attempt, item.net_cents, item.recipient_id)
+        for submission_id, group in submissions
+        for position, item in enumerate(group)
+    ]
+    return Query(_WRITE, {"now": now, "made": as_rows(made), "items": as_rows(items)}, nothing)
 
 
 def request_for(submission_id: uuid.UUID, group: Sequence[Item]) -> tuple[SubmissionKind, dict[str, Any]]:

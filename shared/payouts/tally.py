@@ -4,9 +4,12 @@ Kept in the transaction of each step, under the wallet's lock, so they are right
 when somebody asks.
 """
 
+import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from shared import customer_events
@@ -16,6 +19,7 @@ from shared.db import as_rows
 from shared.models.batches import BatchStatus
 from shared.models.payouts import PayoutStatus
 from shared.payouts.rows import PayoutRow
+from shared.pipeline import Query, nothing
 
 _PLACES = "json_to_recordset(CAST(:rows AS json)) AS taken (wallet_id uuid, driver_id uuid, batch_id uuid, net bigint)"
 
@@ -67,29 +71,41 @@ def is_counted(source: PayoutStatus, target: PayoutStatus) -> bool:
     return source in ENDED or target in ENDED
 
 
-def stepped(
-    connection: sa.Connection, rows: Sequence[PayoutRow], source: PayoutStatus, target: PayoutStatus, now: datetime
-) -> None:
-    """Adds up a step from or to an end; the others change no figure. `rows` are the payouts that took it; the caller
-    holds their wallets' lock.
+def stepping(
+    rows: Sequence[PayoutRow], source: PayoutStatus, target: PayoutStatus, now: datetime
+) -> tuple[Query[None] | None, Query[list[BatchRow]] | None]:
+    """Adds up a step once it is asked, under the wallets' lock: of all payouts, and of those in batches, where there
+    are any; the latter returns the batches that ended by it, for `tell`. `rows` are the payouts that took it. A step
+    that is neither from nor to an end changes no figure.
     """
     if not rows or not is_counted(source, target):
-        return
+        return None, None
     values = {
-        "rows": as_rows(
-            {"wallet_id": row.wallet_id, "driver_id": row.driver_id, "batch_id": row.batch_id, "net": row.net_cents}
-            for row in rows
-        ),
+        "rows": as_rows(_Place(row.wallet_id, row.driver_id, row.batch_id, row.net_cents) for row in rows),
         "source": source.value,
         "target": target.value,
         "pending": (target not in ENDED) - (source not in ENDED),
         "paid": (target is PayoutStatus.COMPLETED) - (source is PayoutStatus.COMPLETED),
-        "now": now,
     }
-    connection.execute(_STEP, values)
-    if any(row.batch_id for row in rows):
-        moved = [BatchRow._make(row[:-1]) for row in connection.execute(_BATCHES, values) if row[-1]]
-        tell(connection, [row for row in moved if row.status in EVENTS], now)
+    step = Query(_STEP, values, nothing)
+    if not any(row.batch_id for row in rows):
+        return step, None
+    return step, Query(_BATCHES, {**values, "now": now}, _ended)
+
+
+class _Place(msgspec.Struct):
+    """Where a payout counts, as it is sent to the database."""
+
+    wallet_id: uuid.UUID
+    driver_id: uuid.UUID
+    batch_id: uuid.UUID | None
+    net: int
+
+
+def _ended(rows: Sequence[Any]) -> list[BatchRow]:
+    """The batches that have just ended."""
+    moved = [BatchRow._make(row[:-1]) for row in rows if row[-1]]
+    return [row for row in moved if row.status in EVENTS]
 
 
 def tell(connection: sa.Connection, batches: Sequence[BatchRow], now: datetime, event: str | None = None) -> None:

@@ -8,26 +8,30 @@ Nothing else assigns a status.
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 
 from shared import customer_events, ledger, safeguards
+from shared.batches.rows import BatchRow
 from shared.db import as_rows
 from shared.models.ledger import TransferKind
 from shared.models.payouts import PayoutStatus
 from shared.payouts.edges import EDGES, Effect, is_in
 from shared.payouts.figures import note_steps
 from shared.payouts.rows import COLUMNS, PayoutRow, public
-from shared.payouts.tally import is_counted, stepped
+from shared.payouts.tally import stepping, tell
+from shared.pipeline import Query, ask
 
 
 class ForbiddenEdge(Exception):
     """The code asked for a step that no payout may take."""
 
 
-class Move(NamedTuple):
-    """One payout's step."""
+class Move(msgspec.Struct, frozen=True):
+    """One payout's step, as it is sent to the database."""
 
     payout_id: uuid.UUID
     reason: str
@@ -85,6 +89,22 @@ _TRANSITION = sa.text(f"""
 """)
 
 
+class Taken(NamedTuple):
+    """A step that payouts have taken, with what is still to be written of it."""
+
+    source: PayoutStatus
+    target: PayoutStatus
+    rows: list[PayoutRow]
+    """The payouts that took it, as they are now."""
+    events: Query[None] | None
+    """What the customer is told."""
+    transfers: Query[Sequence[Any]] | None
+    figures: tuple[Query[None] | None, Query[list[BatchRow]] | None]
+    """Of drivers, lists and batches."""
+    stages: list[tuple[str, float]]
+    """Each payout's rail, and how many seconds it was in `source`."""
+
+
 def transition(
     connection: sa.Connection, moves: Sequence[Move], source: PayoutStatus, target: PayoutStatus, now: datetime
 ) -> Moved:
@@ -96,48 +116,76 @@ def transition(
             wallet's lock first, so this is the database's last word, not an answer to a customer.
 
     """
+    taken = take(connection, moves, source, target, now)
+    book(connection, [taken], now)
+    there = {row.id for row in taken.rows}
+    return Moved(taken.rows, [move.payout_id for move in moves if move.payout_id not in there])
+
+
+def take(
+    connection: sa.Connection, moves: Sequence[Move], source: PayoutStatus, target: PayoutStatus, now: datetime
+) -> Taken:
+    """The first half of a transition: the payouts and their history, for which no wallet is locked. Whoever takes a
+    step books it before he commits.
+
+    Raises:
+        ForbiddenEdge: no payout may take that step.
+
+    """
+    [taken] = ask(connection, taking(moves, source, target, now))
+    return taken or Taken(source, target, [], None, None, (None, None), [])
+
+
+def taking(moves: Sequence[Move], source: PayoutStatus, target: PayoutStatus, now: datetime) -> Query[Taken] | None:
+    """Takes the step once it is asked; see `take`. None where nobody is to take it."""
     if (source, target) not in EDGES:
         raise ForbiddenEdge(f"A payout can't go from {source} to {target}")
     if not moves:
-        return Moved([], [])
+        return None
     effect = EDGES[source, target]
-    found = connection.execute(
-        _TRANSITION,
-        {
-            "moves": as_rows(
-                {
-                    "payout_id": move.payout_id,
-                    "reason": move.reason,
-                    "next_action_at": move.next_action_at,
-                    "submission_id": move.submission_id,
-                    "failure_code": move.failure_code,
-                    "failure_message": move.failure_message,
-                }
-                for move in moves
-            ),
-            "source": source.value,
-            "target": target.value,
-            "reserved": effect.reserved,
-            "attempt_step": int(effect.new_attempt),
-            "now": now,
-        },
-    ).all()
-    pairs = [(PayoutRow._make(row[:-2]), bool(row.was_reserved)) for row in found]
-    rows = [row for row, _ in pairs]
-    if effect.event is not None:
-        customer_events.write(
-            connection,
-            [customer_events.Event(row.wallet_id, effect.event, row.id, row.sequence, public(row)) for row in rows],
-            now,
-        )
-    made = entries(pairs, effect)
-    if made or (rows and is_counted(source, target)):  # after all that needs no lock, for it is held until the commit
-        available = ledger.lock(connection, {row.wallet_id for row in rows})
-        ledger.post(connection, made, now, available)
-        stepped(connection, rows, source, target, now)
-    note_steps(connection, source, target, [(row.rail, row.stage_seconds) for row in found])
-    taken = {row.id for row in rows}
-    return Moved(rows, [move.payout_id for move in moves if move.payout_id not in taken])
+    values = {
+        "moves": as_rows(moves),
+        "source": source.value,
+        "target": target.value,
+        "reserved": effect.reserved,
+        "attempt_step": int(effect.new_attempt),
+        "now": now,
+    }
+
+    def read(found: Sequence[Any]) -> Taken:
+        pairs = [(PayoutRow._make(row[:-2]), bool(row[-2])) for row in found]
+        rows = [row for row, _ in pairs]
+        events, made = None, entries(pairs, effect)
+        if effect.event is not None and rows:
+            told = (
+                customer_events.Event(row.wallet_id, effect.event, row.id, row.sequence, public(row)) for row in rows
+            )
+            events = customer_events.writing(told, now)
+        transfers = ledger.posting(made, now) if made else None
+        stages = [(row.rail, stage[-1]) for row, stage in zip(rows, found, strict=True)]
+        return Taken(source, target, rows, events, transfers, stepping(rows, source, target, now), stages)
+
+    return Query(_TRANSITION, values, read)
+
+
+def book(connection: sa.Connection, steps: Sequence[Taken], now: datetime, *beside: Query[Any] | None) -> None:
+    """The other half, of all steps in one round trip: the customer's events and then, under the wallets' lock, the
+    ledger and the figures. `beside` is what the caller has to write too, and needs no lock for.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: as `transition` does.
+
+    """
+    booked = [(step.transfers, *step.figures) for step in steps]
+    lock = None
+    if any(query is not None for queries in booked for query in queries):
+        lock = ledger.locking({row.wallet_id for step in steps for row in step.rows})
+    first = [*(step.events for step in steps), *beside, lock]  # the lock last, for it is held until the commit
+    done = ask(connection, *first, *chain.from_iterable(booked))[len(first) :]
+    for step, fallen, ended in zip(steps, done[0::3], done[2::3], strict=True):
+        ledger.tell_low(connection, fallen or (), now)
+        tell(connection, ended or (), now)
+        note_steps(connection, step.source, step.target, step.stages)
 
 
 def entries(pairs: Sequence[tuple[PayoutRow, bool]], effect: Effect) -> list[ledger.Entry]:

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 import structlog
 
 from shared.db import as_rows
 from shared.payouts.settle import Report, Settled, Verdict, settle
 from shared.paystream.outcomes import backoff_seconds
+from shared.pipeline import Query, ask, nothing
 
 logger = structlog.get_logger(__name__)
 
@@ -80,6 +82,8 @@ def of_held_wallets(connection: sa.Connection, event_ids: Sequence[uuid.UUID]) -
     return set(connection.scalars(_OF_HELD_WALLETS, {"ids": list(event_ids)}))
 
 
+_LOCK_TIMEOUT = sa.text("SELECT set_config('lock_timeout', :timeout, true)")
+
 _WAITING = sa.text("""
     SELECT event.id, event.type, event.payment_id, event.payout_id, event.amount_cents, event.currency,
            event.recipient_id, event.driver_id, event.failure_code, event.failure_reason, event.received_at,
@@ -90,26 +94,40 @@ _WAITING = sa.text("""
 """)
 
 
-def apply(connection: sa.Connection, event_ids: Sequence[uuid.UUID], now: datetime) -> list[Handled]:
+def apply(
+    connection: sa.Connection, event_ids: Sequence[uuid.UUID], now: datetime, *, lock_timeout: timedelta | None = None
+) -> list[Handled]:
     """Applies those of the events that still wait, in the order in which they came, contradictions first.
 
     A notice about a payment that we do not know waits as `orphan` and is tried again for a day: it may be faster
-    than the answer to our own call.
+    than the answer to our own call. `lock_timeout` is how long one lock is waited for, where not as long as ever.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: by psycopg.errors.LockNotAvailable, where somebody held a lock for longer.
+
     """
-    rows = [_Waiting._make(row) for row in connection.execute(_WAITING, {"ids": list(event_ids)}).all()]
+    timeout = None
+    if lock_timeout is not None:
+        milliseconds = lock_timeout // timedelta(milliseconds=1)
+        timeout = Query(_LOCK_TIMEOUT, {"timeout": f"{milliseconds}ms"}, nothing)
+    waiting = Query(_WAITING, {"ids": list(event_ids)}, lambda found: [_Waiting._make(row) for row in found])
+    _, rows = ask(connection, timeout, waiting)
     reports = [_report(row) for row in rows]
     # Two bodies under one id may name two payments: neither is to be trusted.
     contradictions = [row for row in rows if row.contradicts is not None]
     firsts = [
         _report(row)._replace(payment_id=row.first_payment_id, payout_id=row.first_payout_id) for row in contradictions
     ]
-    answers = settle(connection, [*firsts, *reports], now)
-    of_first = dict(zip((row.id for row in contradictions), answers, strict=False))
-    handled = []
-    for row, answer in zip(rows, answers[len(firsts) :], strict=True):
-        placed = of_first.get(row.id) if answer.verdict is Verdict.ORPHAN else None
-        handled.append(_handled(row, placed or answer, now))
-    _remember(connection, handled, now)
+    handled: list[Handled] = []
+
+    def remembering(answers: list[Settled]) -> Query[None] | None:
+        of_first = dict(zip((row.id for row in contradictions), answers, strict=False))
+        for row, answer in zip(rows, answers[len(firsts) :], strict=True):
+            placed = of_first.get(row.id) if answer.verdict is Verdict.ORPHAN else None
+            handled.append(_handled(row, placed or answer, now))
+        return _remembering(handled, now) if handled else None
+
+    settle(connection, [*firsts, *reports], now, beside=remembering)
     return handled
 
 
@@ -151,17 +169,19 @@ _REMEMBER = sa.text("""
 """)
 
 
-def _remember(connection: sa.Connection, handled: Sequence[Handled], now: datetime) -> None:
-    rows = [
-        {
-            "id": one.event_id,
-            "status": one.verdict,
-            "outcome": one.outcome,
-            "payout_id": one.payout_id,
-            "wallet_id": one.wallet_id,
-            "due": one.due,
-        }
-        for one in handled
-    ]
-    if rows:
-        connection.execute(_REMEMBER, {"now": now, "handled": as_rows(rows)})
+class _Remembered(msgspec.Struct):
+    """What became of a notice, as it is sent to the database."""
+
+    id: uuid.UUID
+    status: Verdict
+    outcome: str
+    payout_id: uuid.UUID | None
+    wallet_id: uuid.UUID | None
+    due: datetime | None
+
+
+def _remembering(handled: Sequence[Handled], now: datetime) -> Query[None]:
+    rows = (
+        _Remembered(one.event_id, one.verdict, one.outcome, one.payout_id, one.wallet_id, one.due) for one in handled
+    )
+    return Query(_REMEMBER, {"now": now, "handled": as_rows(rows)}, nothing)

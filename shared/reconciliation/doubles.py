@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from shared.models.reconciliation import CaseKind
 from shared.payouts.holding import hold
+from shared.pipeline import Query
 
 REASON: Final = "it looks like Paystream's {}, of which we have no record: it may be paid already"
 
@@ -44,21 +45,24 @@ _OF_NOBODY_KNOWN = sa.text(_MATCH.format(whose="cents", exact="NOT").replace("ce
 """Where the driver's row is lost as well: registered again he is another recipient, so any driver's may be his."""
 
 
+_ANY = sa.text("""
+    SELECT EXISTS (SELECT FROM reconciliation_cases
+                   WHERE kind = :missing_here AND closed_at IS NULL AND payout_id IS NULL)
+""")
+
+
+def looking() -> Query[bool]:
+    """Asks whether there is any payment of the provider's that a payout could be a double of."""
+    return Query(_ANY, {"missing_here": CaseKind.MISSING_HERE.value}, lambda rows: bool(rows[0][0]))
+
+
 def hold_doubles(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime) -> set[uuid.UUID]:
     """Holds those of the payouts that may be paid already; the caller has locked them. Returns which."""
-    values = {"missing_here": CaseKind.MISSING_HERE.value}
-    if not payout_ids or not connection.scalar(
-        sa.text("""
-            SELECT EXISTS (SELECT FROM reconciliation_cases
-                           WHERE kind = :missing_here AND closed_at IS NULL AND payout_id IS NULL)
-        """),
-        values,
-    ):
-        return set()
     held: set[uuid.UUID] = set()
     for match in (_OF_THE_DRIVER, _OF_NOBODY_KNOWN):
         left = [payout_id for payout_id in payout_ids if payout_id not in held]
-        for payout_id, payment_id in connection.execute(match, {**values, "ids": left}).all():
+        values = {"missing_here": CaseKind.MISSING_HERE.value, "ids": left}
+        for payout_id, payment_id in connection.execute(match, values).all():
             hold(connection, [payout_id], REASON.format(payment_id), now)
             held.add(payout_id)
     return held

@@ -62,11 +62,11 @@ def test_a_failure_is_the_groups_alone(world: World, monkeypatch: pytest.MonkeyP
     (_, wrong_event), (payout_id, right_event) = told(world), told(world)
     apply = provider_events.apply
 
-    def failing(connection: sa.Connection, event_ids: list[uuid.UUID], *rest: object) -> object:
+    def failing(connection: sa.Connection, event_ids: list[uuid.UUID], *rest: object, **options: object) -> object:
         if wrong_event in event_ids:
             apply_provider_events(context, [right_event])  # comes meanwhile
             raise ValueError("wrong")
-        return apply(connection, event_ids, *rest)  # type: ignore[arg-type]
+        return apply(connection, event_ids, *rest, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(provider_events, "apply", failing)
     with pytest.raises(ValueError, match="wrong"):

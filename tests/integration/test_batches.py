@@ -1,6 +1,7 @@
 """Batches: handed in without money, released once and whole, done with their last payout."""
 
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -14,9 +15,11 @@ from shared.batches.release import Asked, Released, portions, release, release_d
 from shared.broker import Doorbell
 from shared.errors import Conflict, InsufficientFunds, NotFound
 from shared.models.payouts import PayoutStatus, Rail
+from shared.payouts.accept import accept, look_up
 from shared.payouts.cancel import cancel
 from shared.payouts.queue import queue
 from shared.payouts.retry import retry
+from shared.payouts.rows import PayoutRow
 from shared.paystream.budget import Budget
 from shared.paystream.client import Paystream
 from shared.settings import Settings
@@ -221,6 +224,61 @@ def test_a_batch_moved_while_its_release_waits_is_not_released(world: World) -> 
     assert world.statuses(payout_ids) == ["validated"]
     assert world.balances().in_transit_cents == 0
     assert events(world) == []
+
+
+def test_money_that_goes_while_a_release_waits_is_not_spent_twice(world: World) -> None:
+    """The batch was covered when its payouts were written ahead, and is not when the wallet is locked: none has moved,
+    and nothing of what was written stays.
+    """
+    batch, payout_ids = world.batch(40_000, 50_000)
+    order = world.order(world.driver(), 20_000)
+    world.leave_available(100_000)
+
+    def spend(holder: sa.Connection) -> None:
+        known, available = look_up(holder, [order]), ledger.lock(holder, [world.wallet_id])
+        [row] = accept(holder, [order], known, available, world.clock.now(), grace=GRACE)
+        assert isinstance(row, PayoutRow)
+
+    outcome = released_meanwhile(world, batch.id, spend)
+    assert isinstance(outcome, InsufficientFunds)
+    assert outcome.details == {"available": 80_000, "required": 90_000, "missing": 10_000}
+    assert world.statuses(payout_ids) == ["validated", "validated"]
+    assert steps_of(world, payout_ids) == 2
+    assert world.balances().available_cents == 80_000
+    world.assert_ledger_right()
+
+
+def test_money_that_comes_while_a_release_waits_is_there_for_it(world: World) -> None:
+    """The batch was not covered before; it is released whole, once."""
+    batch, payout_ids = world.batch(40_000, 50_000)
+    [other] = world.accepted(1, amount_cents=20_000)
+    world.leave_available(80_000)
+    outcome = released_meanwhile(
+        world, batch.id, lambda holder: cancel(holder, world.wallet_id, [other], world.clock.now())
+    )
+    assert isinstance(outcome, Released)
+    assert sorted(outcome.payout_ids) == sorted(payout_ids)
+    assert world.statuses(payout_ids) == ["queued", "queued"]
+    assert steps_of(world, payout_ids) == 4
+    assert world.balances().available_cents == 10_000
+    world.assert_ledger_right()
+
+
+def released_meanwhile(world: World, batch_id: uuid.UUID, happens: Callable[[sa.Connection], object]) -> object:
+    """What a release says that waits for the wallet while something happens there."""
+    with ThreadPoolExecutor(1) as pool:
+        with world.engine.begin() as holder:
+            ledger.lock(holder, [world.wallet_id])
+            releasing = pool.submit(world.release, batch_id)
+            until(lambda: somebody_waits(world), "the release waits for the wallet")
+            happens(holder)
+        return releasing.result()
+
+
+def steps_of(world: World, payout_ids: list[uuid.UUID]) -> int:
+    """How many steps they have taken, together."""
+    [(count,)] = world.rows("SELECT count(*) FROM payout_transitions WHERE payout_id = ANY(:ids)", ids=payout_ids)
+    return int(str(count))
 
 
 def released_when_due(world: World, batch_id: uuid.UUID) -> dict[uuid.UUID, object]:
