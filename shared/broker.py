@@ -71,7 +71,7 @@ NAMESPACE: Final = "ovnpay"
 """What the broker's keys in Redis begin with."""
 
 HEARD_WITHIN_MS: Final = {
-    "instant": 10,
+    "instant": 50,
     "batches": 25,
     "provider_events": 50,
     "payouts": 100,
@@ -81,6 +81,15 @@ HEARD_WITHIN_MS: Final = {
 }
 """How often an idle worker looks at a queue, in milliseconds: the most that a doorbell waits to be heard. Each look
 costs a fifth of a millisecond of a core; Dramatiq's own second is too long for somebody who waits for his money."""
+
+WAKES: Final = frozenset({"instant"})
+"""Queues whose idle workers are woken, and look by themselves only in case that the one who was woken has died."""
+
+WAKING_SECONDS: Final = 1
+WAKING_MOST: Final = 16
+"""How long, and how often, somebody is woken for messages that nobody has asked for yet."""
+FULL_SECONDS: Final = 0.005
+"""How long a process that has taken as many messages as it may waits before it looks whether it has finished one."""
 
 
 LISTENING_NOTED_SECONDS: Final = 5.0
@@ -95,10 +104,17 @@ class _Ear(_RedisConsumer):
 
     _noted_at = -LISTENING_NOTED_SECONDS
 
+    def __init__(self, broker: "DoorbellBroker", queue_name: str, prefetch: int, timeout: int) -> None:
+        self._wakes = queue_name in WAKES
+        self._wait_seconds = timeout / 1000
+        super().__init__(broker, queue_name, prefetch, 0 if self._wakes else timeout)  # type: ignore[no-untyped-call]
+
     def __next__(self) -> MessageProxy | None:
         if not self.broker.is_draining:
             self._note_listening()
             heard: MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call]
+            if heard is None and self._wakes:
+                self._wait()
             return heard
         try:
             self.broker.client.zrem(listeners_key(self.queue_name), self.broker.broker_id)
@@ -121,6 +137,16 @@ class _Ear(_RedisConsumer):
         finally:
             self.queued_message_ids.discard(message.message_id)
 
+    def _wait(self) -> None:
+        """Waits until somebody rings; where as much is under way as may be, until some of it may have ended."""
+        if self.outstanding_message_count >= self.prefetch:
+            time.sleep(FULL_SECONDS)
+            return
+        try:
+            self.broker.client.blpop([waking_key(self.queue_name)], timeout=self._wait_seconds)
+        except redis.ConnectionError as error:
+            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+
     def _note_listening(self) -> None:
         if time.monotonic() - self._noted_at < LISTENING_NOTED_SECONDS:
             return
@@ -141,6 +167,11 @@ def listeners_key(queue_name: str) -> str:
     return f"{NAMESPACE}:{queue_name}.listeners"
 
 
+def waking_key(queue_name: str) -> str:
+    """What idle workers of a queue wait at."""
+    return f"{NAMESPACE}:{queue_name}.waking"
+
+
 class DoorbellBroker(RedisBroker):
     """Dramatiq's Redis broker without delay queues: every wait is a due row in Postgres."""
 
@@ -159,7 +190,16 @@ class DoorbellBroker(RedisBroker):
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         """Listens to a queue; how often is the queue's own matter, and not `timeout`."""
-        return _Ear(self, queue_name, prefetch, HEARD_WITHIN_MS[queue_name])  # type: ignore[no-untyped-call]
+        return _Ear(self, queue_name, prefetch, HEARD_WITHIN_MS[queue_name])
+
+    def wake(self, queue_name: str) -> None:
+        """Wakes one who waits for a message in the queue, or who comes within a second to do so."""
+        key = waking_key(queue_name)
+        with self.client.pipeline() as pipe:
+            pipe.lpush(key, 1)
+            pipe.ltrim(key, 0, WAKING_MOST - 1)
+            pipe.expire(key, WAKING_SECONDS)
+            pipe.execute()
 
     def declare_queue(self, queue_name: str) -> None:
         """Declares the queue alone, so that no consumer polls a delay queue that nothing fills."""
@@ -258,6 +298,8 @@ class Doorbell:
             for message in messages(bell, ids, traces):
                 for _ in range(self._copies):
                     self._broker.enqueue(message)
+                    if bell.queue in WAKES:
+                        self._broker.wake(bell.queue)
         except Exception as error:  # whatever it is, this thread goes on: the tick rings again
             self.dropped += len(ids)
             self._rest_until = time.monotonic() + self._rest_seconds

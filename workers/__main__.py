@@ -28,7 +28,8 @@ queues:
   provider_polls   or "polling": asks Paystream about payouts of which it told us nothing
   customer_events  or "webhooks": events to customers' webhooks
 
-Each queue has to be in some pool: what no pool takes waits.
+Each queue has to be in some pool: what no pool takes waits. Where a pool hears instant payouts and something else, a
+third of its threads does nothing but instant payouts.
 
 signals:
   TERM, INT  take nothing more, hand back what waits, finish what is under way, then end: as a rule within four

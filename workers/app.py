@@ -20,6 +20,7 @@ from shared.presence import Beat, hears
 from shared.reconciliation import life
 from shared.settings import Settings, load
 from workers.context import Context, current, open_context
+from workers.seats import Seats
 
 logger = structlog.get_logger(__name__)
 
@@ -87,7 +88,7 @@ def setup(settings: Settings | None = None) -> DoorbellBroker:
     settings = settings or load()
     log.configure(settings, "workers")
     tracing.start("workers")
-    broker = broker_for(settings, MessageSpans(), MessageIds(), MessageMetrics(), Hearing(), Ending())
+    broker = broker_for(settings, MessageSpans(), MessageIds(), MessageMetrics(), Seats(), Hearing(), Ending())
     context = open_context(settings)
     startup.ready(context.engine, settings)
     life.begin(context.engine)

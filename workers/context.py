@@ -34,6 +34,8 @@ class Context:
     clock: Clock
     notices: Line = field(default_factory=lambda: Line("provider_events"))
     """What Paystream has told us and this process has heard of, and not applied."""
+    departures: Line = field(default_factory=lambda: Line("departures"))
+    """Queued payouts that this process has heard of, and not submitted."""
     _deliverer: Deliverer | None = None
     _ending: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)

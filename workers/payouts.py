@@ -2,18 +2,19 @@
 
 import uuid
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
 from shared import broker, log, safeguards
 from shared.crash_points import crash_point
 from shared.ids import PAYOUT, SUBMISSION, show
-from shared.payouts import poll, submit
+from shared.payouts import departures, poll, submit
 from shared.payouts.departures import departing
 from shared.payouts.queue import queue
 from shared.payouts.rows import PayoutRow
 from workers.context import Context
-from workers.submissions import claimed_again, send_held
+from workers.line import Group
 
 logger = structlog.get_logger(__name__)
 
@@ -31,25 +32,28 @@ def queue_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
 
 
 def submit_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
-    """Queued → processing, and on to the provider, with what else of their wallets waits. The submissions are
-    committed, and held by us, before any call.
+    """Queued → processing, with what else of their wallets waits. One thread of a process does it, for those that the
+    others were told of too: beside each other they would all look through the same payouts.
     """
+    context.departures.work(payout_ids, partial(_submit, context), departures.TOGETHER_MOST)
+
+
+def _submit(context: Context, group: Group) -> None:
+    """What is about to be asked of the provider is committed, and then rung for."""
     budget = context.paystream.budget
     with context.engine.begin() as connection:
-        leaving = departing(connection, payout_ids, lambda mode: budget.pace_seconds(connection, mode))
+        leaving = departing(connection, list(group), lambda mode: budget.pace_seconds(connection, mode))
         prepared = submit.prepare(
             connection, leaving, context.clock.now(), reason="submitted", poll_after=context.poll_after
         )
-        mine, others = context.split_off(prepared.submission_ids)
-        held = submit.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
-        if not safeguards.is_on(safeguards.WRITE_AHEAD):
-            context.paystream.call_all([one.call() for one in held])  # the same again below, as a repeat
+        if not safeguards.is_on(safeguards.WRITE_AHEAD):  # the same again later, as a repeat
+            held = submit.claim(connection, prepared.submission_ids, lease_seconds=context.settings.lease_seconds)
+            context.paystream.call_all([one.call() for one in held])
         crash_point("submit.before_commit")
     crash_point("submit.after_commit")
-    context.doorbell.ring(broker.SEND_SUBMISSIONS, others)
+    context.doorbell.ring(broker.SEND_SUBMISSIONS, prepared.submission_ids)
     if prepared.rows:
         logger.info("payouts.submitted", submissions=_by_submission(prepared.rows), count=len(prepared.rows))
-    send_held(context, held or claimed_again(context, mine))
 
 
 def _by_submission(rows: Sequence[PayoutRow]) -> dict[str, list[str]]:

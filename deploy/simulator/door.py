@@ -72,6 +72,7 @@ class Door:
         message = "Too many requests with this key."
         self._requests = Limit(options.requests_per_hour, 3600, message)
         self._funding = Limit(options.funding_per_minute, 60, "Too many funding operations with this key.")
+        self._large = asyncio.Lock()
         self.stopping = asyncio.Event()
         self.calls: Counter[tuple[str, str]] = Counter()
 
@@ -119,10 +120,13 @@ class Door:
         if route.body is None or route.path.startswith("/batches/"):
             # What is read from the record must not be older than what was answered.
             await self._record.committed()
+        payments = body.subjects() if body is not None else []
+        if len(payments) > 1:  # one large call after the other, and small ones between them
+            async with self._large:
+                await asyncio.sleep(0)
         # From here to the run there is no await for a call that is not held: two with one key can not both pass.
         if key is not None and (stored := self._record.answer(mode, key)) is not None:
             return await self._replay(stored, fingerprint)
-        payments = body.subjects() if body is not None else []
         once_key = f"{mode} {key or fingerprint.hex()}"
         faults = self._faults.of_call(_fault_endpoint(route), mode, payments, once_key) if mistake is None else []
         repeated = f" You sent: {content.decode(errors='replace')}" if argument_of(faults, "repeat") is not None else ""

@@ -9,7 +9,7 @@ from typing import Any
 from deploy.simulator.moments import now_seconds
 
 SHORTEST_WAIT_SECONDS = 0.01
-MOST_PER_TURN = 500
+MOST_PER_TURN = 100
 
 
 class Timer:

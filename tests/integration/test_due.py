@@ -10,10 +10,11 @@ import redis
 import sqlalchemy as sa
 
 from shared import broker, due
-from shared.broker import Doorbell, messages
+from shared.broker import Doorbell, DoorbellBroker, messages
 from shared.due import KINDS
 from shared.models.payouts import Rail
 from shared.settings import Settings
+from tests.acceptance.asking import until
 from tests.integration.conftest import World
 
 BY_NAME = {kind.name: kind for kind in KINDS}
@@ -94,6 +95,32 @@ def test_the_doorbell_rings_in_the_queue(settings: Settings, copies: int) -> Non
     doorbell.close()
     assert client.llen("ovnpay:payouts") == copies
     client.close()
+
+
+def test_who_waits_for_an_instant_payout_is_woken(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given an idle worker that would look by itself only a minute later, what is rung for now is heard now."""
+    monkeypatch.setitem(broker.HEARD_WITHIN_MS, "instant", 60_000)
+    listening = DoorbellBroker(settings, [], timeout_seconds=90.0)
+    listening.client.flushall()
+    heard: list[list[str]] = []
+
+    def listen() -> None:
+        ear = listening.consume("instant", prefetch=1)
+        while not heard:
+            message = next(ear)
+            if message is not None:
+                heard.append(message.args[0])
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    until(lambda: any(one["cmd"] == "blpop" for one in listening.client.client_list()), "it waits")
+    submission_id = uuid.uuid4()
+    doorbell = Doorbell(settings)
+    doorbell.ring(broker.SEND_INSTANT_SUBMISSIONS, [submission_id])
+    listener.join(20)
+    assert heard == [[submission_id.hex]]
+    doorbell.close()
+    listening.close()
 
 
 def test_without_redis_ringing_neither_raises_nor_waits(settings: Settings) -> None:
