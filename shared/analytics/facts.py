@@ -18,8 +18,8 @@ _BEGUN: Final = """(SELECT begun.created_at FROM transfers AS begun
 
 
 def facts(*slices: str) -> str:
-    """CTEs: `slice`, transfers of the wallet by these conditions on them, and `fact`, a row for each that moves a
-    payout's money.
+    """CTEs: `slice`, transfers of the wallet by these conditions on them, and `fact`, a row for those of them that move
+    payouts' money and are alike in all that is added up by: as many as there are drivers, rather than transfers.
 
     A payout's wait counts from when its money was first set aside: at its acceptance or, in a batch, at the release.
     `code` is why an attempt failed, was canceled or returned or, of a paid one, why the attempt before it had failed.
@@ -56,16 +56,25 @@ def facts(*slices: str) -> str:
                           ELSE to_status = 'returned' END
                 ORDER BY sequence DESC LIMIT 1
             ) AS step ON true
-        ), fact AS (SELECT read.*, {_WAIT} AS wait FROM read)
+        ), fact AS (
+            SELECT quarter, local, rail, driver_id, what, code, wait, count(*) AS alike, sum(cents) AS cents,
+                   min(position) AS first_position, max(position) AS last_position
+            FROM (SELECT read.*, {_WAIT} AS wait FROM read) AS one
+            GROUP BY quarter, local, rail, driver_id, what, code, wait
+        )
     """
 
 
+def _sum(column: str, condition: str) -> str:
+    return f"CAST(coalesce(sum({column}) FILTER (WHERE {condition}), 0) AS bigint)"
+
+
 def _counted(what: str) -> str:
-    return f"count(*) FILTER (WHERE what = '{what}')"
+    return _sum("alike", f"what = '{what}'")
 
 
 def _cents(what: str) -> str:
-    return f"CAST(coalesce(sum(cents) FILTER (WHERE what = '{what}'), 0) AS bigint)"
+    return _sum("cents", f"what = '{what}'")
 
 
 ENDED: Final = {
@@ -90,14 +99,15 @@ TOTALS: Final = {
 }
 """What all facts add up to, by column."""
 
-WAITS: Final = "coalesce(array_agg(wait) FILTER (WHERE wait IS NOT NULL), '{}')"
+WAITS: Final = "coalesce(array_agg(wait + alike - 1) FILTER (WHERE wait IS NOT NULL), '{}')"
+"""A fact's wait is one of its kind, packed; there are as many as there are facts alike."""
 
 ENDS: Final = "what IN ('paid', 'fee', 'failed', 'returned')"
 """The facts that a driver's sums are made of."""
 
 FAILURES: Final = {
-    "count": "count(*) FILTER (WHERE what <> 'paid')",
-    "cents": "CAST(coalesce(sum(cents) FILTER (WHERE what <> 'paid'), 0) AS bigint)",
+    "count": _sum("alike", "what <> 'paid'"),
+    "cents": _sum("cents", "what <> 'paid'"),
     "recovered_count": _counted("paid"),
 }
 """What the facts that tell of failures add up to, by column."""

@@ -77,8 +77,8 @@ def upsert(
 
 JOINED_WAITS: Final = merged_sql("old.waits || excluded.waits")
 POSITIONS: Final = {
-    "first_position": ("min(position)", "least(old.first_position, excluded.first_position)"),
-    "last_position": ("max(position)", "greatest(old.last_position, excluded.last_position)"),
+    "first_position": ("min(first_position)", "least(old.first_position, excluded.first_position)"),
+    "last_position": ("max(last_position)", "greatest(old.last_position, excluded.last_position)"),
 }
 TIME: Final = {"grain": "grain", "starts": "starts"}
 
@@ -98,7 +98,8 @@ _FOLD: Final = sa.text(f"""
     ), of_drivers AS (
         {_into("analytics_drivers", ["driver_id"], ENDED, f"spread WHERE {ENDS}", waits=(WAITS, JOINED_WAITS))}
     ), failed AS (
-        SELECT grain, starts, rail, {OUTCOME} AS outcome, {REASON} AS code, what, cents FROM spread WHERE {FAILED}
+        SELECT grain, starts, rail, {OUTCOME} AS outcome, {REASON} AS code, what, alike, cents
+        FROM spread WHERE {FAILED}
     ), of_failures AS (
         {_into("analytics_failures", ["rail", "outcome", "code"], FAILURES, "failed")}
     ), counted AS (
