@@ -32,7 +32,7 @@ BULK_TAKES: Final = timedelta(minutes=5)
 
 
 class Actor(NamedTuple):
-    """Who does something, for which organization, from where; see `shared.models.audit.AuditEntry`."""
+    """Who does something, for which organization, from where; see `shared.models.tables.audit.AuditEntry`."""
 
     kind: ActorKind
     organization_id: uuid.UUID
@@ -136,7 +136,7 @@ class Filters(NamedTuple):
 
 
 class EntryRow(NamedTuple):
-    """An entry as it is read; see `shared.models.audit.AuditEntry`."""
+    """An entry as it is read; see `shared.models.tables.audit.AuditEntry`."""
 
     id: uuid.UUID
     at: datetime

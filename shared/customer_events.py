@@ -43,7 +43,7 @@ class EventType(enum.StrEnum):
 
 
 class Event(NamedTuple):
-    """An event to tell; see `shared.models.events.CustomerEvent`."""
+    """An event to tell; see `shared.models.tables.events.CustomerEvent`."""
 
     wallet_id: uuid.UUID
     type: str

@@ -10,7 +10,7 @@ from shared.pipeline import Query, ask
 
 
 class Line(NamedTuple):
-    """One line of the price list; see `shared.models.ledger.Price`."""
+    """One line of the price list; see `shared.models.tables.ledger.Price`."""
 
     rail: str
     in_batch: bool

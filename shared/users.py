@@ -15,7 +15,7 @@ from shared.passwords import hash_password
 
 
 class UserRow(NamedTuple):
-    """A user; see `shared.models.organizations.User`."""
+    """A user; see `shared.models.tables.organizations.User`."""
 
     email: str
     role: str

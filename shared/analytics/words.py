@@ -25,7 +25,7 @@ from shared.analytics.waits import percentile_seconds
 
 @dataclass(frozen=True)
 class Ended:
-    """What ended; the columns of `shared.models.analytics.Ended`."""
+    """What ended; the columns of `shared.models.tables.analytics.Ended`."""
 
     paid_count: int = 0
     net_cents: int = 0
@@ -60,7 +60,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Totals(Ended):
-    """What began and what ended; the columns of `shared.models.analytics.AnalyticsTotal`."""
+    """What began and what ended; the columns of `shared.models.tables.analytics.AnalyticsTotal`."""
 
     accepted_count: int = 0
     accepted_cents: int = 0

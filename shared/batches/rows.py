@@ -37,7 +37,7 @@ BATCH_COLUMNS: Final = ", ".join(
 
 
 class BatchRow(NamedTuple):
-    """A batch; see `shared.models.batches.Batch`."""
+    """A batch; see `shared.models.tables.batches.Batch`."""
 
     id: uuid.UUID
     wallet_id: uuid.UUID

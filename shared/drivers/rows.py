@@ -12,7 +12,7 @@ from shared.lists import Page, Wanted, chosen
 
 
 class DriverRow(NamedTuple):
-    """A driver, with what payouts say of him; see `shared.models.drivers.Driver`."""
+    """A driver, with what payouts say of him; see `shared.models.tables.drivers.Driver`."""
 
     id: uuid.UUID
     ovn_driver_id: str

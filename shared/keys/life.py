@@ -29,7 +29,7 @@ PENDING_NOTE = "A production key has to be approved by an owner or admin; the ke
 
 
 class KeyRow(NamedTuple):
-    """A key as its owner and admins see it; see `shared.models.organizations.ApiKey`."""
+    """A key as its owner and admins see it; see `shared.models.tables.organizations.ApiKey`."""
 
     id: uuid.UUID
     name: str

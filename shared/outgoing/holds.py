@@ -33,7 +33,7 @@ class Scope(NamedTuple):
 
 
 class HoldRow(NamedTuple):
-    """A hold; see `shared.models.outgoing.OutgoingHold`."""
+    """A hold; see `shared.models.tables.outgoing.OutgoingHold`."""
 
     id: uuid.UUID
     kind: HoldKind

@@ -19,7 +19,7 @@ FINAL_FAILURES: Final = frozenset({"COMPLIANCE_HOLD", "INVALID_RECIPIENT"})
 
 
 class PayoutRow(NamedTuple):
-    """A payout with its driver's name; see `shared.models.payouts.Payout`."""
+    """A payout with its driver's name; see `shared.models.tables.payouts.Payout`."""
 
     id: uuid.UUID
     wallet_id: uuid.UUID

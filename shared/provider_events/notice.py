@@ -46,7 +46,7 @@ class Malformed(Exception):
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A verified webhook, read; see `shared.models.events.ProviderEvent`. It is stored as it is encoded."""
+    """A verified webhook, read; see `shared.models.tables.events.ProviderEvent`. It is stored as it is encoded."""
 
     id: uuid.UUID
     event_key: str

@@ -27,7 +27,7 @@ LISTED_MOST: Final = 1_000
 
 
 class Difference(NamedTuple):
-    """One difference between the two records; see `shared.models.reconciliation.ReconciliationCase`."""
+    """One difference between the two records; see `shared.models.tables.reconciliation.ReconciliationCase`."""
 
     kind: CaseKind
     subject: str

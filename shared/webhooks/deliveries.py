@@ -26,7 +26,7 @@ REDELIVERED_MOST: Final = 10_000
 
 
 class DeliveryRow(NamedTuple):
-    """A delivery as it is read, with its event's type; see `shared.models.webhooks.WebhookDelivery`."""
+    """A delivery as it is read, with its event's type; see `shared.models.tables.webhooks.WebhookDelivery`."""
 
     event_id: uuid.UUID
     type: str

@@ -21,7 +21,7 @@ MOST: Final = 20
 
 
 class EndpointRow(NamedTuple):
-    """An endpoint as it is read; see `shared.models.webhooks.WebhookEndpoint`."""
+    """An endpoint as it is read; see `shared.models.tables.webhooks.WebhookEndpoint`."""
 
     id: uuid.UUID
     url: str

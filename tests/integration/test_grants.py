@@ -18,7 +18,7 @@ from shared.cli.database import migrate
 from shared.db import engine_for
 from shared.invariants import LAWS, prove
 from shared.migrations import grants
-from shared.models import Base
+from shared.models.tables import Base
 from shared.settings import Settings
 from tests.integration.conftest import World
 

@@ -9,7 +9,7 @@ from alembic.runtime.migration import MigrationContext
 
 from shared import migrations
 from shared.db import DatabaseNotReady, wait_until_ready
-from shared.models import Base
+from shared.models.tables import Base
 
 REVISIONS = sorted(path.name[:4] for path in (migrations.HERE / "versions").glob("[0-9]*.py"))
 

@@ -5,7 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.models.base import Base, Due
+from shared.models.tables.base import Base, Due
 
 
 class InvariantProof(Due, Base):
