@@ -106,7 +106,7 @@ class _Ear(_RedisConsumer):
 
     def __init__(self, broker: "DoorbellBroker", queue_name: str, prefetch: int, timeout: int) -> None:
         self._wakes = queue_name in WAKES
-        self._wait_seconds = timeout / 1000
+        self._pause_seconds = timeout / 1000
         super().__init__(broker, queue_name, prefetch, 0 if self._wakes else timeout)  # type: ignore[no-untyped-call]
 
     def __next__(self) -> MessageProxy | None:
@@ -124,7 +124,7 @@ class _Ear(_RedisConsumer):
             self.broker.do_qsize(self.queue_name)
         except redis.ConnectionError as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
-        time.sleep(self.timeout / 1000)
+        time.sleep(self._pause_seconds)
         return None
 
     def nack(self, message: MessageProxy) -> None:
@@ -143,7 +143,7 @@ class _Ear(_RedisConsumer):
             time.sleep(FULL_SECONDS)
             return
         try:
-            self.broker.client.blpop([waking_key(self.queue_name)], timeout=self._wait_seconds)
+            self.broker.client.blpop([waking_key(self.queue_name)], timeout=self._pause_seconds)
         except redis.ConnectionError as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
 

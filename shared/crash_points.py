@@ -33,8 +33,8 @@ POINTS: Final[dict[str, str]] = {
     # Workers: payouts.queue, payouts.submit.
     "queue.before_commit": "Payouts are taken to queued, not committed.",
     "queue.after_commit": "Payouts are queued; no bell was rung for their submission.",
-    "submit.before_commit": "Payouts are processing, their submissions written, not committed.",
-    "submit.after_commit": "Submissions are committed; nobody was rung for them.",
+    "submit.before_commit": "Payouts are processing, their submissions written and claimed, not committed.",
+    "submit.after_commit": "Submissions are committed and held by us; none was sent, nobody was rung for the rest.",
     # Workers: sending submissions, alone or as the provider's batches.
     "send.after_passing_on": "The bell was rung for what is too much for us; nothing was claimed.",
     "send.before_call": "Submissions are committed and held by us; the provider was not called.",

@@ -1,7 +1,7 @@
 """Actors for payouts: queue, submit, poll."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 import structlog
@@ -9,12 +9,12 @@ import structlog
 from shared import broker, log, safeguards
 from shared.crash_points import crash_point
 from shared.ids import PAYOUT, SUBMISSION, show
+from shared.models.payouts import Rail
 from shared.payouts import departures, poll, submit
-from shared.payouts.departures import departing
 from shared.payouts.queue import queue
 from shared.payouts.rows import PayoutRow
 from workers.context import Context
-from workers.line import Group
+from workers.submissions import claimed_again, send_held
 
 logger = structlog.get_logger(__name__)
 
@@ -32,28 +32,37 @@ def queue_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
 
 
 def submit_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
-    """Queued → processing, with what else of their wallets waits. One thread of a process does it, for those that the
-    others were told of too: beside each other they would all look through the same payouts.
+    """Queued → processing, and on to the provider. Those that share a call leave with what else of their wallets waits;
+    one thread of a process sees to that, for those too that the others were told of: beside each other they would all
+    look through the same payouts, and flood the provider with batches that an instant payout would wait behind.
     """
-    context.departures.work(payout_ids, partial(_submit, context), departures.TOGETHER_MOST)
+    with context.engine.connect() as connection:
+        alone, sharing = departures.split(connection, payout_ids)
+    if alone:
+        _submit(context, alone)
+    context.departures.work(sharing, partial(_submit, context), departures.TOGETHER_MOST)
 
 
-def _submit(context: Context, group: Group) -> None:
-    """What is about to be asked of the provider is committed, and then rung for."""
+def _submit(context: Context, payout_ids: Collection[uuid.UUID]) -> None:
+    """The submissions are committed, and held by us, before any call."""
     budget = context.paystream.budget
     with context.engine.begin() as connection:
-        leaving = departing(connection, list(group), lambda mode: budget.pace_seconds(connection, mode))
+        leaving = departures.departing(connection, list(payout_ids), lambda mode: budget.pace_seconds(connection, mode))
         prepared = submit.prepare(
             connection, leaving, context.clock.now(), reason="submitted", poll_after=context.poll_after
         )
-        if not safeguards.is_on(safeguards.WRITE_AHEAD):  # the same again later, as a repeat
-            held = submit.claim(connection, prepared.submission_ids, lease_seconds=context.settings.lease_seconds)
-            context.paystream.call_all([one.call() for one in held])
+        instant = {row.submission_id for row in prepared.rows if row.rail == Rail.INSTANT}
+        mine, others = context.split_off([one for one in prepared.submission_ids if one not in instant])
+        held = submit.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
+        if not safeguards.is_on(safeguards.WRITE_AHEAD):
+            context.paystream.call_all([one.call() for one in held])  # the same again below, as a repeat
         crash_point("submit.before_commit")
     crash_point("submit.after_commit")
-    context.doorbell.ring(broker.SEND_SUBMISSIONS, prepared.submission_ids)
+    context.doorbell.ring(broker.SEND_INSTANT_SUBMISSIONS, [one for one in prepared.submission_ids if one in instant])
+    context.doorbell.ring(broker.SEND_SUBMISSIONS, others)
     if prepared.rows:
         logger.info("payouts.submitted", submissions=_by_submission(prepared.rows), count=len(prepared.rows))
+    send_held(context, held or claimed_again(context, mine))
 
 
 def _by_submission(rows: Sequence[PayoutRow]) -> dict[str, list[str]]:

@@ -5,7 +5,7 @@ webhook), and ids are in the order of time.
 """
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +15,9 @@ from shared import idempotency
 from shared.ids import first_id
 
 NOBODY: Final = uuid.UUID(int=0)
+BYTES: Final = 16
+"""Of an id."""
+FETCHED_AT_ONCE: Final = 10_000
 
 
 class Stretch(NamedTuple):
@@ -23,6 +26,25 @@ class Stretch(NamedTuple):
     keys: list[Any]
     after: str | None
     """Where the next one begins; None: this was the last."""
+
+
+class _Ids:
+    """Ids, as few bytes as they have, for there may be millions: all that has changed while no scheduler ran."""
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
+        self._bytes = bytearray()
+
+    def add(self, ids: Iterable[uuid.UUID]) -> None:
+        """Some more."""
+        self._bytes += b"".join(one.bytes for one in ids)
+
+    def __iter__(self) -> Iterator[list[uuid.UUID]]:
+        """In portions."""
+        portion = self._at_once * BYTES
+        for begin in range(0, len(self._bytes), portion):
+            end = min(begin + portion, len(self._bytes))
+            yield [uuid.UUID(bytes=bytes(self._bytes[place : place + BYTES])) for place in range(begin, end, BYTES)]
 
 
 class Subject(NamedTuple):
@@ -49,11 +71,13 @@ class Subject(NamedTuple):
         ).all()
         return Stretch(list(ids), str(ids[-1]) if len(ids) == most else None)
 
-    def since(self, connection: sa.Connection, since: datetime) -> Iterator[list[Any]]:
+    def since(self, connection: sa.Connection, since: datetime) -> Iterable[list[Any]]:
         """Those that have changed since then, in portions."""
-        ids = connection.scalars(sa.text(self.changed), {"since_id": first_id(since)}).all()
-        for place in range(0, len(ids), self.at_once):
-            yield list(ids[place : place + self.at_once])
+        ids, values = _Ids(self.at_once), {"since_id": first_id(since)}
+        found = connection.scalars(sa.text(self.changed), values, execution_options={"yield_per": FETCHED_AT_ONCE})
+        for portion in found.partitions():
+            ids.add(portion)
+        return ids
 
 
 _TOUCHED: Final = """
@@ -109,12 +133,14 @@ class _Keys(Subject):
         keys = [(row.wallet_id, row.key) for row in rows]
         return Stretch(keys, f"{last.expires_at.isoformat()} {last.wallet_id} {last.key}" if last else None)
 
-    def since(self, connection: sa.Connection, since: datetime) -> Iterator[list[Any]]:
+    def since(self, connection: sa.Connection, since: datetime) -> Iterable[list[Any]]:
         before = since + idempotency.LIFETIME - timedelta(microseconds=1)
         after: str | None = f"{before.isoformat()} {NOBODY} "
+        portions = []
         while after is not None:
             keys, after = self.stretch(connection, after, self.at_once, None)
-            yield keys
+            portions.append(keys)
+        return portions
 
 
 KEYS: Final = _Keys("keys", 5_000, "idempotency_keys", "wallet_id", "")
@@ -130,8 +156,8 @@ class _Everything(Subject):
             return Stretch(list(wallets), None)
         return Stretch(list(connection.scalars(sa.text("SELECT id FROM wallets ORDER BY id"))), None)
 
-    def since(self, connection: sa.Connection, since: datetime) -> Iterator[list[Any]]:
-        yield self.stretch(connection, None, 0, None).keys
+    def since(self, connection: sa.Connection, since: datetime) -> Iterable[list[Any]]:
+        return [self.stretch(connection, None, 0, None).keys]
 
 
 EVERYTHING: Final = _Everything("everything", 1, "wallets", "id", "")

@@ -7,8 +7,9 @@ the accounts, read all of a wallet in one portion. `ovnpay verify` does a whole 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -76,20 +77,20 @@ def prove_next(engine: sa.Engine, law: Invariant, turn: Turn, rests: timedelta =
         now = moment(connection)
         # A transaction takes its ids before it commits, and its machine's clock may be off.
         since = (turn.proved_at or now) - CLOCKS_APART
-        portions: list[tuple[Sequence[Any], datetime | None]] = []
-        if law.when_changed:
-            portions += [(keys, since) for keys in law.subject.since(connection, since)]
+        changed = law.subject.since(connection, since) if law.when_changed else ()
+        portions: Iterable[tuple[Sequence[Any], datetime | None]] = ((keys, since) for keys in changed)
         after, over = turn.turn_after, False
         if after is not None or turn.turned_at is None or now - turn.turned_at >= rests:
             stretch = law.subject.stretch(connection, after, law.subject.at_once, None)
-            portions.append((stretch.keys, None))
+            portions = chain(portions, [(stretch.keys, None)])
             after, over = stretch.after, stretch.after is None
     found: list[Break] = []
+    checked = 0
     for keys, changed_since in portions:
         if keys:
             with one_moment(engine) as connection:
                 found += law.breaks(connection, Portion(keys, moment(connection), changed_since))
-    checked = sum(len(keys) for keys, _ in portions)
+        checked += len(keys)
     distinct = list(dict.fromkeys(found))[:BREAKS_MOST]  # what has just changed may be next in turn as well
     return Proved(now, checked, time.monotonic() - began, distinct, after, over)
 

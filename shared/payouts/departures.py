@@ -8,7 +8,7 @@ be canceled.
 
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -48,31 +48,46 @@ _PUT_OFF = sa.text(f"""
     WHERE payouts.id = staying.id AND wallets.id = payouts.wallet_id
 """)
 
-_TOGETHER = sa.text(f"""
+_OTHERS = sa.text(f"""
     SELECT id FROM payouts
     WHERE wallet_id = ANY(:wallets) AND status = 'queued' AND rail = 'standard' AND scenario IS NULL
-          AND held_reason IS NULL AND NOT {held("payouts.wallet_id", "payouts.rail")}
+          AND held_reason IS NULL AND NOT {held("payouts.wallet_id", "payouts.rail")} AND id <> ALL(:ids)
     ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
 """)
+
+
+def split(connection: sa.Connection, payout_ids: Sequence[uuid.UUID]) -> tuple[list[uuid.UUID], list[uuid.UUID]]:
+    """Those of the payouts that leave alone, and those that share a call with others of their wallet. Neither what has
+    left already nor what is held.
+    """
+    asked = _asked(connection, payout_ids)
+    return [row.id for row in asked if not row.shares], [row.id for row in asked if row.shares]
 
 
 def departing(
     connection: sa.Connection, payout_ids: Sequence[uuid.UUID], pace_seconds: Callable[[str], float]
 ) -> list[uuid.UUID]:
-    """Those of the payouts that leave now, with all that leave with them; the others are due again when their wallet's
+    """Those of the payouts that leave now, with others that leave with them; the rest are due again when their wallet's
     turn comes. `pace_seconds` says for a mode how long its wallets' departures are apart.
     """
-    asked = connection.execute(_ASKED, {"ids": list(payout_ids)}).all()
+    asked = _asked(connection, payout_ids)
     leaving = [row.id for row in asked if not row.shares]
     for mode in sorted({row.mode for row in asked if row.shares}):
         sharing = [row for row in asked if row.shares and row.mode == mode]
-        wallets = sorted({row.wallet_id for row in sharing})
+        wallets = {row.wallet_id for row in sharing}
         pace, most = pace_seconds(mode), TOGETHER_MOST
         if pace > 0:
             most = TOGETHER_MOST_PACED
-            wallets = list(connection.scalars(_LEAVE, {"wallets": wallets, "pace": pace}))
+            wallets = set(connection.scalars(_LEAVE, {"wallets": sorted(wallets), "pace": pace}))
             staying = [row.id for row in sharing if row.wallet_id not in wallets]
             connection.execute(_PUT_OFF, {"ids": staying, "pace": pace})
-        if wallets:
-            leaving += connection.scalars(_TOGETHER, {"wallets": wallets, "most": most})
+        mine = [row.id for row in sharing if row.wallet_id in wallets]
+        leaving += mine
+        if wallets and len(mine) < most:  # those that were asked for go first: a large batch keeps no other wallet's
+            room = {"wallets": sorted(wallets), "ids": mine, "most": most - len(mine)}
+            leaving += connection.scalars(_OTHERS, room)
     return leaving
+
+
+def _asked(connection: sa.Connection, payout_ids: Sequence[uuid.UUID]) -> Sequence[Any]:
+    return connection.execute(_ASKED, {"ids": list(payout_ids)}).all()

@@ -25,10 +25,6 @@ from shared.settings import Settings
 CALLS = Counter("ovnpay_provider_calls_total", "Calls to the provider by their outcome.", ["endpoint", "outcome"])
 CALL_SECONDS = Histogram("ovnpay_provider_call_duration_seconds", "How long calls to the provider took.", ["endpoint"])
 BODY_BYTES_MAX = 16 * 1024 * 1024
-BATCHES_AT_ONCE = 2
-"""Batches of up to a thousand payments that a process sends at the same time, however many are ready: with more, an
-instant payout would wait behind them at the provider's. What waits for longer than its lease is not sent, but later.
-"""
 
 
 class Paystream:
@@ -104,7 +100,6 @@ class Paystream:
     async def _open(self) -> None:
         self._slots = asyncio.Semaphore(self._concurrency)
         self._urgent_slots = asyncio.Semaphore(self._concurrency)
-        self._batch_slots = asyncio.Semaphore(min(BATCHES_AT_ONCE, self._concurrency))
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=2 * self._concurrency, keepalive_timeout=30),
             timeout=aiohttp.ClientTimeout(total=self._timeout_seconds, connect=min(5.0, self._timeout_seconds)),
@@ -122,7 +117,7 @@ class Paystream:
 
     async def _one(self, call: Call) -> Outcome:
         endpoint = _endpoint(call)
-        async with self._slots_of(call):
+        async with self._urgent_slots if call.urgent else self._slots:
             started = time.monotonic()
             if call.not_after is not None and started > call.not_after:
                 return Unknown("not sent: its turn came after its lease")
@@ -136,12 +131,6 @@ class Paystream:
             CALL_SECONDS.labels(endpoint).observe(time.monotonic() - started)
         CALLS.labels(endpoint, type(outcome).__name__.lower()).inc()
         return outcome
-
-    def _slots_of(self, call: Call) -> asyncio.Semaphore:
-        """Where a call waits for its turn: beside others of its kind, and never an instant payout behind the others."""
-        if call.urgent:
-            return self._urgent_slots
-        return self._batch_slots if (call.method, call.path) == ("POST", "/batches") else self._slots
 
     async def _send(self, call: Call) -> Outcome:
         headers = {"Authorization": f"Bearer {self._keys[call.mode]}"}

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from shared.models.payouts import PayoutStatus, Rail
-from shared.payouts import answers, submit
+from shared.payouts import answers, departures, submit
 from shared.payouts.departures import departing
 from shared.paystream.budget import Budget, Taken
 from shared.paystream.client import Paystream
@@ -165,6 +165,28 @@ def test_standard_payouts_leave_together(world: World) -> None:
     assert sorted(leaving) == sorted(first + second)
     with world.engine.begin() as connection:
         assert departing(connection, fast, lambda _: 0.0) == fast
+
+
+def test_a_wallet_with_much_to_send_keeps_no_other_wallets_payout(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for together with an older payout of a wallet of which more waits than leaves at once, both leave."""
+    monkeypatch.setattr(departures, "TOGETHER_MOST", 3)
+    large, small = world, World(world.engine)
+    many, one = large.queued(5), small.queued(1)
+    with world.engine.begin() as connection:
+        leaving = departing(connection, [many[-1], *one], lambda _: 0.0)
+    assert {many[-1], *one} < set(leaving)
+    assert len(leaving) == 3
+
+
+def test_those_that_leave_alone_are_told_apart(world: World) -> None:
+    """Nobody waits in a line with them; what is not queued is neither."""
+    fast, standard, accepted = world.queued(1, Rail.SAME_DAY), world.queued(2), world.accepted(1)
+    with world.engine.connect() as connection:
+        alone, sharing = departures.split(connection, [*fast, *standard, *accepted])
+    assert alone == fast
+    assert sorted(sharing) == sorted(standard)
 
 
 def test_where_room_is_tight_they_wait_for_each_other(world: World) -> None:

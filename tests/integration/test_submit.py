@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from shared.broker import SEND_INSTANT_SUBMISSIONS, Bell, Doorbell
 from shared.ids import PAYOUT, show
 from shared.models.payouts import PayoutStatus as S
 from shared.models.payouts import Rail
@@ -14,8 +15,13 @@ from shared.payouts.answers import Recorded, give_up, record
 from shared.payouts.retry import retry
 from shared.payouts.submit import Held
 from shared.payouts.transition import Move, transition
+from shared.paystream.budget import Budget
+from shared.paystream.client import Paystream
 from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
+from shared.settings import Settings
 from tests.integration.conftest import GRACE, World
+from workers.context import Context
+from workers.payouts import submit_payouts
 
 POLL_AFTER = timedelta(minutes=1)
 
@@ -264,3 +270,24 @@ def test_a_late_no_to_an_old_attempt_leaves_the_new_one_alone(world: World) -> N
         assert (payout_ids[0],) not in carried
         assert world.rows("SELECT submission_id FROM payouts WHERE id = :id", id=payout_ids[0]) == [(second[0],)]
     world.assert_ledger_right()
+
+
+def test_instant_payouts_are_rung_for_where_threads_are_kept_for_them(
+    world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is tried again comes by the way of all payouts, and leaves by its own: with others of its kind."""
+    rung: dict[Bell, list[uuid.UUID]] = {}
+    doorbell = Doorbell(settings)
+    monkeypatch.setattr(doorbell, "ring", lambda bell, ids: rung.setdefault(bell, []).extend(ids))
+    context = Context(
+        settings, world.engine, doorbell, Paystream(settings, Budget(settings, world.engine)), world.clock
+    )
+    payout_ids = world.queued(2, Rail.INSTANT)
+    submit_payouts(context, payout_ids)
+    assert set(world.statuses(payout_ids)) == {"processing"}
+    written = world.rows("SELECT submission_id FROM payouts WHERE id = ANY(:ids)", ids=payout_ids)
+    assert {bell: set(ids) for bell, ids in rung.items() if ids} == {
+        SEND_INSTANT_SUBMISSIONS: {row[0] for row in written}
+    }
+    doorbell.close()
+    context.paystream.close()
