@@ -282,7 +282,11 @@ def test_instant_payouts_are_rung_for_where_threads_are_kept_for_them(
     context = Context(
         settings, world.engine, doorbell, Paystream(settings, Budget(settings, world.engine)), world.clock
     )
-    payout_ids = world.queued(2, Rail.INSTANT)
+    payout_ids, now = world.accepted(2, Rail.INSTANT), world.clock.now()
+    with world.engine.begin() as connection:
+        moves = [Move(payout_id, "refused", failure_code="BANK_REJECTED") for payout_id in payout_ids]
+        transition(connection, moves, S.PROCESSING, S.FAILED, now)
+        retry(connection, world.wallet_id, payout_ids, now, grace=GRACE)
     submit_payouts(context, payout_ids)
     assert set(world.statuses(payout_ids)) == {"processing"}
     written = world.rows("SELECT submission_id FROM payouts WHERE id = ANY(:ids)", ids=payout_ids)
