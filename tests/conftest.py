@@ -33,6 +33,30 @@ def production(stack: Stack) -> Customer:
     return production
 
 
+LONG = (
+    "acceptance/test_crash_points.py",
+    "contract/test_schemathesis.py",
+    "chaos/test_short_run.py",
+    "acceptance/test_rolling_restart.py",
+    "acceptance/test_outages.py",
+    "acceptance/test_everything_killed.py",
+    "contract/test_isolation.py",
+    "integration/test_model.py",
+    "contract/test_canary.py",
+)
+"""Files that take minutes, the longest first: where one of them came last, one process would wait for it alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begins with the long files, for whoever runs several at a time (with --no-loadscope-reorder)."""
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.as_posix()
+        return next((place for place, name in enumerate(LONG) if path.endswith(name)), len(LONG))
+
+    items.sort(key=place)
+
+
 OF_OTHERS: list[list[str]] = []
 
 
