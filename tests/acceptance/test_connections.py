@@ -2,6 +2,7 @@
 
 import uuid
 from collections import Counter
+from urllib.request import urlopen
 
 import psycopg
 
@@ -19,6 +20,7 @@ def test_no_process_takes_more_connections_than_the_table_says(stack: Stack, cus
     driver_id = str(customer.verified_driver("Cora Connection")["id"])
     story = uuid.uuid4().hex
     most: Counter[str] = Counter()
+    urlopen(stack["metrics"]["exporter"], timeout=30).close()  # it connects when it is asked
     with psycopg.connect(stack["database_url"], autocommit=True) as connection:
         for turn in range(5):
             requests = [
