@@ -77,6 +77,7 @@ def test_key_of_another_wallet_is_another_key(
     key = _key()
     sandbox = customer.post("/api/v1/payouts", {"driverId": driver_id, "amount": 20_000}, key)
     # When the production wallet uses the same for a payout of its own
+    production.fund(20_000)
     live = production.post("/api/v1/payouts", {"driverId": production_driver["id"], "amount": 20_000}, key)
     # Then both are paid
     assert "Idempotent-Replayed" not in live.headers

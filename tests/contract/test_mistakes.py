@@ -26,6 +26,7 @@ def ids(
         lambda: customer.get(f"/api/v1/drivers/{rejected['id']}").data["kycStatus"] == "rejected",
         "Paystream has rejected her",
     )
+    production.fund(1_000)  # other tests may have spent all it had
     return {
         "$sandbox_key": stack["sandbox_key"],
         "$driver": driver_id,
