@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import Final, Generic, Literal, TypeVar
 
 import structlog
@@ -51,6 +52,9 @@ class Closing(Exception):
     """The gateway is stopping and takes nothing more."""
 
 
+_Waiting = tuple[Item, "asyncio.Future[Answer]"]
+
+
 class GroupCommit(Generic[Item, Answer]):
     """Gathers items and gives them to `flush` in groups, on a thread of its own."""
 
@@ -79,17 +83,19 @@ class GroupCommit(Generic[Item, Answer]):
         self._line = line
         self._behind = behind
         self._lines: Counter[Hashable] = Counter()
-        """The lines of those who wait or are being flushed."""
-        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        """The lines of those who have no answer yet."""
         self._at_once = at_once
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=f"{name}-intake")
-        self._runs: set[asyncio.Task[None]] = set()
+        self._lock = Lock()
+        """Held for what the threads and the event loop both change: the three that follow."""
+        self._waiting: list[_Waiting[Item, Answer]] = []
         self._running = 0
-        """Runs that will look again who waits. Not those in `_runs`: a task that has ended stays there for a moment,
-        and whoever came in that moment would wait for the next one to come."""
+        """Threads that will look again who waits."""
         self._flushed: set[Hashable] = set()
         """The lines that are being flushed, where each group is of one."""
         self._closing = False
+        self._all_answered: asyncio.Future[None] | None = None
+        """Somebody waits until nobody else does."""
         self._sizes, self._seconds = GROUP_SIZE.labels(name), FLUSH_SECONDS.labels(name)
 
     async def submit(self, item: Item) -> Answer:
@@ -114,73 +120,89 @@ class GroupCommit(Generic[Item, Answer]):
     async def close(self) -> None:
         """Answers everybody who waits, then stops."""
         self._closing = True
-        while self._runs:
-            await asyncio.wait(self._runs)
+        if self._lines:
+            self._all_answered = asyncio.get_running_loop().create_future()
+            await self._all_answered
         self._threads.shutdown()
         if self._behind is not None:
             await self._behind.close()
 
     def _take(self, item: Item, answer: "asyncio.Future[Answer]") -> None:
-        self._waiting.append((item, answer))
         self._lines[self._line(item)] += 1
-        if self._running < self._at_once:
-            self._running += 1
-            run = asyncio.create_task(self._run())
-            self._runs.add(run)
-            run.add_done_callback(self._runs.discard)
+        with self._lock:
+            self._waiting.append((item, answer))
+            wanted = self._running < self._at_once
+            self._running += wanted
+        if wanted:
+            self._threads.submit(self._run, answer.get_loop())
 
-    def _next_group(self) -> list[tuple[Item, "asyncio.Future[Answer]"]]:
-        """Takes the next group out of those who wait: all of them, or of several at once those of one line that is not
-        being flushed.
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Flushes, on a thread, group after group, until nobody waits. It takes the next group itself: the event loop,
+        busy with the answers to the last one, would let a fifth of the time pass between two flushes.
         """
-        whole, line = self._at_once == 1, None
-        if not whole:
-            free = (self._line(item) for item, _ in self._waiting if self._line(item) not in self._flushed)
-            line = next(free, None)
-            if line is None:
-                return []
-        group: list[tuple[Item, asyncio.Future[Answer]]] = []
-        others: list[tuple[Item, asyncio.Future[Answer]]] = []
-        weight = 0
-        for place, one in enumerate(self._waiting):
-            if not whole and self._line(one[0]) != line:
-                others.append(one)
-                continue
-            weight += self._weigh(one[0])
-            if group and weight > self._group_size:
-                others += self._waiting[place:]
-                break
-            group.append(one)
-        self._waiting = others
+        while group := self._next_group():
+            started = time.monotonic()
+            outcome: Sequence[Answer | Literal[Later.LATER]] | Exception
+            try:
+                outcome = self._flush([item for item, _ in group])
+                assert len(outcome) == len(group), "an answer for each"
+            except Exception as error:
+                outcome = error
+            with self._lock:
+                self._flushed.difference_update(self._line(item) for item, _ in group)
+            loop.call_soon_threadsafe(self._answer, group, outcome, time.monotonic() - started)
+
+    def _next_group(self) -> "list[_Waiting[Item, Answer]]":
+        """Takes the next group out of those who wait: all of them, or of several at once those of one line that is not
+        being flushed. With none, its thread is no longer `_running`.
+        """
+        with self._lock:
+            group: list[_Waiting[Item, Answer]] = []
+            others: list[_Waiting[Item, Answer]] = []
+            whole, line, weight = self._at_once == 1, None, 0
+            if not whole:
+                line = next((of for item, _ in self._waiting if (of := self._line(item)) not in self._flushed), None)
+            for place, one in enumerate(self._waiting):
+                if not whole and ((of := self._line(one[0])) != line or of in self._flushed):
+                    others.append(one)
+                    continue
+                weight += self._weigh(one[0])
+                if group and weight > self._group_size:
+                    others += self._waiting[place:]
+                    break
+                group.append(one)
+            self._waiting = others
+            if not group:
+                self._running -= 1
+            elif not whole:
+                self._flushed.add(line)
         return group
 
-    async def _run(self) -> None:
-        try:
-            while group := self._next_group():
-                await self._flush_group(group)
-        finally:
-            self._running -= 1
-
-    async def _flush_group(self, group: list[tuple[Item, "asyncio.Future[Answer]"]]) -> None:
-        loop = asyncio.get_running_loop()
-        lines = Counter(self._line(item) for item, _ in group)
-        self._flushed |= lines.keys()
-        started = time.monotonic()
-        try:
-            answers = await loop.run_in_executor(self._threads, self._flush, [item for item, _ in group])
-        except Exception as error:
+    def _answer(
+        self,
+        group: "list[_Waiting[Item, Answer]]",
+        outcome: Sequence[Answer | Literal[Later.LATER]] | Exception,
+        seconds: float,
+    ) -> None:
+        """Answers a group, on the event loop; those who are put off wait behind."""
+        if isinstance(outcome, Exception):
             for _, future in group:
                 if not future.done():
-                    future.set_exception(error)
+                    future.set_exception(outcome)
                     future.exception()  # seen, even if its client has hung up
         else:
-            for (item, future), answer in zip(group, answers, strict=True):
+            for (item, future), answer in zip(group, outcome, strict=True):
                 if answer is LATER:
                     assert self._behind is not None
                     self._behind._take(item, future)
                 elif not future.done():
                     future.set_result(answer)
-        self._flushed -= lines.keys()
-        self._lines -= lines  # and forgets those that are empty
+        for item, _ in group:
+            line = self._line(item)
+            self._lines[line] -= 1
+            if not self._lines[line]:
+                del self._lines[line]
         self._sizes.observe(len(group))
-        self._seconds.observe(time.monotonic() - started)
+        self._seconds.observe(seconds)
+        if self._all_answered is not None and not self._lines and not self._all_answered.done():
+            self._all_answered.set_result(None)

@@ -30,6 +30,9 @@ REDIS_CONNECTIONS_MAX: Final = 16
 """Connections of each gateway; who finds none free waits for one."""
 REST_SECONDS: Final = 1.0
 """How long Redis is left alone after it did not answer."""
+PAUSE_SECONDS: Final = 0.002
+"""Between two questions about a caller who keeps on asking: his requests are counted together, whose counting would
+else take an eighth of the gateway's time. A lone request is counted at once."""
 CALLERS_REMEMBERED: Final = 10_000
 BURST: Final = 2
 """How many minutes' requests may come at once."""
@@ -85,7 +88,9 @@ class RateLimits:
         self._free = asyncio.Semaphore(REDIS_CONNECTIONS_MAX)
         self._waiting: defaultdict[_Caller, list[asyncio.Future[Taken]]] = defaultdict(list)
         """Whose requests wait for the next question about him."""
-        self._rounds: dict[_Caller, asyncio.Task[None]] = {}
+        self._asked: set[_Caller] = set()
+        """About whom Redis is being asked."""
+        self._rounds: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -97,12 +102,22 @@ class RateLimits:
         return Taken(self.per_minute, self.per_minute * BURST, math.ceil(time.time()), None)
 
     async def take(self, caller: str, per_minute: int | None = None) -> Taken:
-        """Counts one request of the caller."""
+        """Counts one request of the caller: at once, or with the others who wait while he is being asked about."""
         named = _Caller(caller, per_minute or self.per_minute)
+        if named not in self._asked:
+            self._asked.add(named)
+            try:
+                [alone] = await self._count(named, 1)
+            finally:
+                if named in self._waiting:
+                    rounds = asyncio.create_task(self._ask_in_rounds(named))
+                    self._rounds.add(rounds)
+                    rounds.add_done_callback(self._rounds.discard)
+                else:
+                    self._asked.discard(named)
+            return alone
         taken: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
         self._waiting[named].append(taken)
-        if named not in self._rounds:
-            self._rounds[named] = asyncio.create_task(self._ask_in_rounds(named))
         return await taken
 
     async def _ask_in_rounds(self, caller: "_Caller") -> None:
@@ -119,8 +134,10 @@ class RateLimits:
                 for one, taken in zip(waiting, answers, strict=True):
                     if not one.done():  # its client has hung up
                         one.set_result(taken)
+                if caller in self._waiting:
+                    await asyncio.sleep(PAUSE_SECONDS)
         finally:
-            del self._rounds[caller]
+            self._asked.discard(caller)
 
     async def _count(self, caller: "_Caller", requests: int) -> list[Taken]:
         """Counts so many requests: those that fit pass, in order of arrival, the others are refused."""

@@ -58,7 +58,8 @@ def in_one_round_trip(connection: sa.Connection, queries: Sequence[Query[Any]]) 
     try:
         with driver.pipeline():
             cursors = [driver.execute(_sql(query.statement), query.values) for query in queries]
-        return [cursor.fetchall() if cursor.description is not None else [] for cursor in cursors]
+        # A cursor's description describes each column anew: too dear for the question whether there are any.
+        return [cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else [] for cursor in cursors]
     except psycopg.Error as error:
         lost = connection.dialect.is_disconnect(error, connection.connection, None)  # type: ignore[arg-type]
         failed = sa.exc.DBAPIError.instance(
