@@ -53,7 +53,11 @@ class Invariant(NamedTuple):
 
     def breaks(self, connection: sa.Connection, portion: Portion) -> list[Break]:
         """The breaks in a portion, at most `FOUND_MOST`."""
-        found = list(self.find(connection, portion))[:FOUND_MOST]
+        found: list[tuple[uuid.UUID | None, str]] = []
+        for begin in range(0, len(portion.keys), self.subject.a_question):
+            keys = portion.keys[begin : begin + self.subject.a_question]
+            found += self.find(connection, portion._replace(keys=keys))
+            del found[FOUND_MOST:]
         return [Break(self.name, wallet_id, sentence) for wallet_id, sentence in found]
 
 

@@ -76,7 +76,7 @@ def prove(
 
 def _stretches(
     engine: sa.Engine, subject: Subject, wallets: Sequence[uuid.UUID] | None
-) -> Iterator[tuple[list[Any], sa.Connection]]:
+) -> Iterator[tuple[Sequence[Any], sa.Connection]]:
     """All there is of a subject, each portion with the transaction that sees it."""
     after: str | None = None
     while True:
