@@ -247,6 +247,7 @@ class Doorbell:
         self._rest_until = 0.0
         self._queue: queue.SimpleQueue[tuple[Bell, Sequence[uuid.UUID], str | None] | None] = queue.SimpleQueue()
         self._queue_size = queue_size
+        self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
         self._thread.start()
         self.dropped = 0
@@ -259,6 +260,8 @@ class Doorbell:
             self.dropped += len(ids)
         else:
             self._queue.put((bell, ids, tracing.traceparent()))
+            if bell.queue in WAKES:
+                self._hurry.set()
 
     def waiting(self, queue_name: str) -> int:
         """How many messages wait or are being worked on in a queue; 0 where Redis does not say."""
@@ -271,6 +274,7 @@ class Doorbell:
     def close(self, timeout_seconds: float = 2.0) -> None:
         """Sends what is waiting, then stops."""
         self._queue.put(None)
+        self._hurry.set()
         self._thread.join(timeout_seconds)
         self._broker.close()
         self._broker.client.close()
@@ -280,7 +284,9 @@ class Doorbell:
         while not closing:
             rings: dict[Bell, list[uuid.UUID]] = {}
             traces: dict[Bell, list[str]] = {}
-            at_once, item, until = False, self._queue.get(), time.monotonic() + GATHERED_SECONDS
+            item = self._queue.get()
+            self._hurry.wait(GATHERED_SECONDS)
+            self._hurry.clear()
             while True:
                 if item is None:
                     closing = True
@@ -289,10 +295,8 @@ class Doorbell:
                     rings.setdefault(bell, []).extend(ids)
                     if trace is not None:
                         traces.setdefault(bell, []).append(trace)
-                    at_once = at_once or bell.queue in WAKES
-                left = 0.0 if closing or at_once else until - time.monotonic()
                 try:
-                    item = self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
+                    item = self._queue.get_nowait()
                 except queue.Empty:
                     break
             for bell, ids in rings.items():
