@@ -13,8 +13,8 @@ import enum
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from queue import SimpleQueue
+from threading import Lock, Thread
 from typing import Final, Generic, Literal, TypeVar
 
 import structlog
@@ -85,7 +85,9 @@ class GroupCommit(Generic[Item, Answer]):
         self._lines: Counter[Hashable] = Counter()
         """The lines of those who have no answer yet."""
         self._at_once = at_once
-        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=f"{name}-intake")
+        self._wakes: SimpleQueue[asyncio.AbstractEventLoop | None] = SimpleQueue()
+        """Each wakes a thread; None ends it."""
+        self._threads = [Thread(target=self._work, name=f"{name}-intake", daemon=True) for _ in range(at_once)]
         self._lock = Lock()
         """Held for what the threads and the event loop both change: the three that follow."""
         self._waiting: list[_Waiting[Item, Answer]] = []
@@ -97,6 +99,8 @@ class GroupCommit(Generic[Item, Answer]):
         self._all_answered: asyncio.Future[None] | None = None
         """Somebody waits until nobody else does."""
         self._sizes, self._seconds = GROUP_SIZE.labels(name), FLUSH_SECONDS.labels(name)
+        for thread in self._threads:  # now: one that can't be started later would leave everybody waiting
+            thread.start()
 
     async def submit(self, item: Item) -> Answer:
         """Waits for the item's answer.
@@ -123,7 +127,10 @@ class GroupCommit(Generic[Item, Answer]):
         if self._lines:
             self._all_answered = asyncio.get_running_loop().create_future()
             await self._all_answered
-        self._threads.shutdown()
+        for _ in self._threads:
+            self._wakes.put(None)
+        for thread in self._threads:
+            thread.join()
         if self._behind is not None:
             await self._behind.close()
 
@@ -134,11 +141,16 @@ class GroupCommit(Generic[Item, Answer]):
             wanted = self._running < self._at_once
             self._running += wanted
         if wanted:
-            self._threads.submit(self._run, answer.get_loop())
+            self._wakes.put(answer.get_loop())
+
+    def _work(self) -> None:
+        """A thread's life."""
+        while (loop := self._wakes.get()) is not None:
+            self._run(loop)
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Flushes, on a thread, group after group, until nobody waits. It takes the next group itself: the event loop,
-        busy with the answers to the last one, would let a fifth of the time pass between two flushes.
+        """Flushes, on a thread, group after group, until nobody waits. It takes the next group itself, for the event
+        loop is busy with the answers to the last one.
         """
         while group := self._next_group():
             started = time.monotonic()
@@ -146,8 +158,8 @@ class GroupCommit(Generic[Item, Answer]):
             try:
                 outcome = self._flush([item for item, _ in group])
                 assert len(outcome) == len(group), "an answer for each"
-            except Exception as error:
-                outcome = error
+            except BaseException as error:  # nobody may be left waiting
+                outcome = error if isinstance(error, Exception) else RuntimeError(repr(error))
             with self._lock:
                 self._flushed.difference_update(self._line(item) for item, _ in group)
             loop.call_soon_threadsafe(self._answer, group, outcome, time.monotonic() - started)

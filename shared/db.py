@@ -96,6 +96,7 @@ def leave_values_out(original: psycopg.Error, raised: sa.exc.StatementError | No
 
 def _note_use(connection: Any, record: Any) -> None:
     record.info["used_at"] = time.monotonic()
+    record.info.pop(_AT_COMMIT, None)  # of a transaction that somebody left open
 
 
 def _check_if_idle(connection: Any, record: Any, proxy: Any) -> None:

@@ -4,6 +4,7 @@ No column is kept for this: what has changed has a row whose id was made then (a
 webhook), and ids are in the order of time.
 """
 
+import sys
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -191,4 +192,4 @@ class _Everything(Subject):
         return [self.stretch(connection, None, 0, None).keys]
 
 
-EVERYTHING: Final = _Everything("everything", 1, 100_000, "wallets", "id", "")
+EVERYTHING: Final = _Everything("everything", 1, sys.maxsize, "wallets", "id", "")
