@@ -10,7 +10,7 @@ import sqlalchemy as sa
 import structlog
 from prometheus_client import Counter, Gauge
 
-from shared import due, retention, safeguards
+from shared import due, garbage, retention, safeguards
 from shared.analytics import fold
 from shared.broker import Doorbell
 from shared.clock import Clock
@@ -103,6 +103,7 @@ class Jobs:
         about. Not at once after the start: what fell due while nobody worked is first caught up on.
         """
         every_seconds = self.settings.prove_every_seconds
+        garbage.give_back()
         if time.monotonic() - self.began_at < min(self.prove_after_seconds, every_seconds):
             return
         for law in LAWS:
@@ -117,6 +118,7 @@ class Jobs:
             for broken in proved.breaks[: self.breaks_told]:
                 wallet = broken.wallet_id and show(WALLET, broken.wallet_id)
                 logger.error("invariant.broken", invariant=law.name, wallet=wallet, what=broken.explanation)
+            garbage.give_back()
 
     def guard(self) -> None:
         """Sees to it that money may leave: looks whether this is the database that it was; compares the provider's

@@ -21,5 +21,10 @@ def collect_rarely() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS_MAX)
-    with suppress(AttributeError, OSError):  # glibc's own: what start-up has freed goes back to the system
+    give_back()
+
+
+def give_back() -> None:
+    """Gives the system what was freed and is kept for later; where the C library knows how (glibc's does)."""
+    with suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
