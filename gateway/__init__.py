@@ -1,3 +1,3 @@
 """The gateway: HTTP in, nothing else. It checks requests, calls the domain, shapes answers, rings bells."""
 
-from shared import lean as lean
+from shared.platform import unused_imports as unused_imports

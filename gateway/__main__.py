@@ -6,9 +6,9 @@ import sys
 
 import msgspec
 
-from gateway.children import Child
-from shared import log, tracing
-from shared.settings import Settings, SettingsError, load
+from gateway.child_processes import Child
+from shared.platform import logs, tracing
+from shared.platform.settings import Settings, SettingsError, load
 
 _EPILOG = """\
 signals:
@@ -40,13 +40,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     if settings.gateway_processes < 1:
         parser.error("processes must be positive")
-    log.configure(settings, "gateway")
+    logs.configure(settings, "gateway")
     if options.child is None and settings.gateway_processes > 1:
-        from gateway.parent import Parent
+        from gateway.parent_process import Parent
 
         return Parent(settings).run()
     tracing.start("gateway")
-    from gateway.serving import run  # the application, which the parent of several processes never loads
+    from gateway.serve import run
 
     return run(settings, options.child)
 

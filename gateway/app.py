@@ -6,21 +6,22 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
 
-from gateway import headers, routes
-from gateway.decoding import BATCH_BYTES_MAX
-from gateway.keyring import Keyring
-from gateway.middleware import MIDDLEWARES
-from gateway.payout_intake import PATIENT_LANES, PayoutIntake
-from gateway.places import Places
-from gateway.rate_limits import RateLimits
-from gateway.state import SERVICES, STOPPING, Services
-from gateway.webhook_intake import WebhookIntake
-from shared import startup
-from shared.broker import Doorbell
-from shared.clock import Clock, SystemClock
-from shared.db import engine_for
-from shared.presence import GATEWAY, Beat
-from shared.settings import Settings
+from gateway import routes
+from gateway.app_state import SERVICES, STOPPING, Services
+from gateway.concurrency_limit import Places
+from gateway.http import security_headers
+from gateway.http.credential_cache import Keyring
+from gateway.http.decoding import BATCH_BYTES_MAX
+from gateway.http.middleware import MIDDLEWARES
+from gateway.http.rate_limits import RateLimits
+from gateway.intake.payouts import PATIENT_LANES, PayoutIntake
+from gateway.intake.provider_webhooks import WebhookIntake
+from shared.operations import startup
+from shared.platform.clock import Clock, SystemClock
+from shared.platform.database import engine_for
+from shared.platform.registered_consumers import GATEWAY, Beat
+from shared.platform.settings import Settings
+from shared.platform.task_queue import Doorbell
 
 INTAKE_CONNECTIONS = 2 + PATIENT_LANES
 """Connections that the intakes' threads need: for payouts, those of wallets that are held, and webhooks. One more looks
@@ -48,7 +49,7 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
         doorbell = Doorbell(settings)
         application[SERVICES] = made = Services(
             settings=settings,
-            headers=headers.for_environment(settings.environment),
+            headers=security_headers.for_environment(settings.environment),
             engine=engine,
             doorbell=doorbell,
             clock=used,

@@ -8,7 +8,7 @@ from gateway.handlers import (
     analytics,
     audit,
     auth,
-    batch_steps,
+    batch_changes,
     batches,
     bulk,
     documents,
@@ -18,14 +18,14 @@ from gateway.handlers import (
     health,
     keys,
     payouts,
+    provider_webhooks,
     sandbox,
     timeline,
     webhook_deliveries,
     webhook_endpoints,
-    webhooks,
 )
-from gateway.operation import Handler
-from shared.models.organizations import Role
+from gateway.openapi.operation import Handler
+from shared.schema.organizations import Role
 
 API: Final = "/api/v1"
 ANYBODY: Final = frozenset(Role)
@@ -73,11 +73,11 @@ ROUTES: Final = (
     Route("POST", "/api/v1/batches/quote", batches.quote, "batches:write"),
     Route("GET", "/api/v1/batches/{id}", batches.get, "batches:read"),
     Route("GET", "/api/v1/batches/{id}/payouts", batches.payouts, "batches:read"),
-    Route("POST", "/api/v1/batches/{id}/release", batch_steps.release, "batches:write"),
-    Route("POST", "/api/v1/batches/{id}/run", batch_steps.run, "batches:write"),
-    Route("POST", "/api/v1/batches/{id}/cancel", batch_steps.cancel, "batches:write"),
-    Route("POST", "/api/v1/batches/{id}/reschedule", batch_steps.reschedule, "batches:write"),
-    Route("POST", "/api/v1/batches/{id}/retry-failed", batch_steps.retry_failed, "batches:write"),
+    Route("POST", "/api/v1/batches/{id}/release", batch_changes.release, "batches:write"),
+    Route("POST", "/api/v1/batches/{id}/run", batch_changes.run, "batches:write"),
+    Route("POST", "/api/v1/batches/{id}/cancel", batch_changes.cancel, "batches:write"),
+    Route("POST", "/api/v1/batches/{id}/reschedule", batch_changes.reschedule, "batches:write"),
+    Route("POST", "/api/v1/batches/{id}/retry-failed", batch_changes.retry_failed, "batches:write"),
     Route("GET", "/api/v1/scheduled-payouts", batches.scheduled, "batches:read"),
     Route("GET", "/api/v1/scheduled-payouts/stats", batches.stats, "batches:read"),
     Route("GET", "/api/v1/balance", funding.balance, "balance:read"),
@@ -89,8 +89,8 @@ ROUTES: Final = (
     Route("GET", "/api/v1/analytics/drivers", analytics.drivers, "analytics:read"),
     Route("GET", "/api/v1/analytics/rails", analytics.rails, "analytics:read"),
     Route("GET", "/api/v1/analytics/failures", analytics.failures, "analytics:read"),
-    Route("POST", "/api/v1/webhooks/paystream", webhooks.receive, None),
-    Route("GET", "/api/v1/webhooks/logs", webhooks.logs, "webhooks:manage"),
+    Route("POST", "/api/v1/webhooks/paystream", provider_webhooks.receive, None),
+    Route("GET", "/api/v1/webhooks/logs", provider_webhooks.logs, "webhooks:manage"),
     Route("GET", "/api/v1/webhooks", webhook_endpoints.listed, "webhooks:manage"),
     Route("POST", "/api/v1/webhooks", webhook_endpoints.create, "webhooks:manage"),
     Route("GET", "/api/v1/webhooks/{id}", webhook_endpoints.get, "webhooks:manage"),

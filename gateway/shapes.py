@@ -7,11 +7,11 @@ from typing import Annotated, Any, Generic, Literal, NotRequired, TypedDict, Typ
 
 from msgspec import Meta
 
-from shared.models.audit import Action, ActorKind
-from shared.models.batches import BatchStatus
-from shared.models.drivers import DriverStatus, KycStatus
-from shared.models.organizations import ApprovalStatus, Mode, Role
-from shared.models.payouts import PayoutStatus, Rail
+from shared.schema.audit import Action, ActorKind
+from shared.schema.batches import BatchStatus
+from shared.schema.drivers import DriverStatus, KycStatus
+from shared.schema.organizations import ApprovalStatus, Mode, Role
+from shared.schema.payouts import PayoutStatus, Rail
 
 Item = TypeVar("Item")
 

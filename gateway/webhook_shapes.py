@@ -5,8 +5,8 @@ from typing import Annotated, Any, TypedDict
 from msgspec import Meta
 
 from gateway.shapes import Count, EventId, ListedCapped, Time, WebhookId
-from shared.customer_events import EventType
-from shared.models.webhooks import DeliveryStatus, EndpointStatus, PausedReason
+from shared.events.customer_events import EventType
+from shared.schema.webhooks import DeliveryStatus, EndpointStatus, PausedReason
 
 
 class Webhook(TypedDict):

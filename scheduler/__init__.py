@@ -1,3 +1,3 @@
 """The scheduler: rings for what is due, and proves the ledger. Any number may run."""
 
-from shared import lean as lean
+from shared.platform import unused_imports as unused_imports

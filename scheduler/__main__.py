@@ -20,14 +20,15 @@ from prometheus_client import REGISTRY, Counter
 
 from scheduler.jobs import Jobs
 from scheduler.timetable import TIMETABLE
-from shared import garbage, log, startup
-from shared.broker import Doorbell
-from shared.clock import SystemClock
-from shared.db import engine_for
-from shared.exposition import Exposition
-from shared.presence import SCHEDULER, Beat
-from shared.reconciliation import life
-from shared.settings import Settings, SettingsError, load
+from shared.controls.reconciliation import database_identity
+from shared.operations import startup
+from shared.platform import logs, process_memory
+from shared.platform.clock import SystemClock
+from shared.platform.database import engine_for
+from shared.platform.metrics_server import Exposition
+from shared.platform.registered_consumers import SCHEDULER, Beat
+from shared.platform.settings import Settings, SettingsError, load
+from shared.platform.task_queue import Doorbell
 
 logger = structlog.get_logger(__name__)
 
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingsError as error:
         print(f"ovnpay scheduler: {error}", file=sys.stderr)
         return 2
-    log.configure(settings, "scheduler")
+    logs.configure(settings, "scheduler")
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -71,7 +72,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     """Runs the timetable until `stopping` is set; ends the jobs under way first."""
     engine = engine_for(settings, "scheduler", pool_size=THREADS + 1)  # one more that only holds a lock
     startup.ready(engine, settings)
-    life.begin(engine)
+    database_identity.begin(engine)
     jobs = Jobs(settings, engine, Doorbell(settings), SystemClock())
     scheduler = BackgroundScheduler(
         timezone=UTC,
@@ -96,7 +97,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
 
     exposition = Exposition(settings.scheduler_metrics_port, lambda: REGISTRY, wrong, host=settings.metrics_host)
     exposition.start()
-    garbage.collect_rarely()
+    process_memory.collect_rarely()
     beat = Beat(settings, lambda: () if wrong() else (SCHEDULER,))
     logger.info("scheduler.started", jobs=[entry.name for entry in TIMETABLE])
     stopping.wait()

@@ -10,20 +10,21 @@ import sqlalchemy as sa
 import structlog
 from prometheus_client import Counter, Gauge
 
-from shared import due, garbage, retention, safeguards
-from shared.analytics import fold
-from shared.broker import Doorbell
-from shared.clock import Clock
-from shared.crash_points import crash_point
-from shared.ids import WALLET, show
-from shared.invariants import LAWS, turns
-from shared.outgoing import holds
-from shared.paystream.budget import Budget
-from shared.paystream.client import Paystream
-from shared.reconciliation import after_restore, life, runs
-from shared.reconciliation.asking import NotTold, no_pause
-from shared.reconciliation.gate import Gate, gate
-from shared.settings import Settings
+from shared.controls.invariants import LAWS, sweep
+from shared.controls.reconciliation import after_restore, database_identity, runs
+from shared.controls.reconciliation.provider_pages import NotTold, no_pause
+from shared.holds import outgoing_holds
+from shared.holds.reconcile_only import Gate, gate
+from shared.operations import due_rows, retention
+from shared.platform import process_memory, safeguards
+from shared.platform.clock import Clock
+from shared.platform.failpoints import crash_point
+from shared.platform.ids import WALLET, show
+from shared.platform.settings import Settings
+from shared.platform.task_queue import Doorbell
+from shared.provider.call_budget import Budget
+from shared.provider.client import Paystream
+from shared.reporting.analytics import fold
 
 logger = structlog.get_logger(__name__)
 
@@ -71,25 +72,25 @@ class Jobs:
 
     def tick(self) -> None:
         """Rings the bell for every due row, at most 10,000 of a kind; the next tick, a second later, goes on."""
-        for kind in due.OTHERS if safeguards.is_on(safeguards.DUE_TICK) else ():
+        for kind in due_rows.OTHERS if safeguards.is_on(safeguards.DUE_TICK) else ():
             self._ring_for(kind, self.again_seconds)
         self.ticked_at = time.monotonic()
         LAST_TICK.set_to_current_time()
 
     def release_batches(self) -> None:
         """The same for batches whose time has come."""
-        self._ring_for(due.BATCHES, self.batches_again_seconds)
+        self._ring_for(due_rows.BATCHES, self.batches_again_seconds)
 
     def deliver_customer_events(self) -> None:
         """The same for webhooks that something is due for."""
-        self._ring_for(due.WEBHOOKS, self.webhooks_again_seconds)
+        self._ring_for(due_rows.WEBHOOKS, self.webhooks_again_seconds)
 
-    def _ring_for(self, kind: due.Kind, again_seconds: float) -> None:
+    def _ring_for(self, kind: due_rows.Kind, again_seconds: float) -> None:
         if self.doorbell.waiting(kind.bell.queue) > self.messages_waiting_max:
             return
         for _ in range(self.claims_a_tick):
             with self.engine.begin() as connection:
-                found = due.claim(connection, kind, limit=self.rows_a_claim, again_seconds=again_seconds)
+                found = due_rows.claim(connection, kind, limit=self.rows_a_claim, again_seconds=again_seconds)
             if found.ids:
                 crash_point("tick.after_claim")
                 self.doorbell.ring(kind.bell, found.ids)
@@ -103,22 +104,22 @@ class Jobs:
         about. Not at once after the start: what fell due while nobody worked is first caught up on.
         """
         every_seconds = self.settings.prove_every_seconds
-        garbage.give_back()
+        process_memory.give_back()
         if time.monotonic() - self.began_at < min(self.prove_after_seconds, every_seconds):
             return
         for law in LAWS:
             with self.engine.begin() as connection:
-                turn = turns.claim(connection, law)
+                turn = sweep.claim(connection, law)
             if turn is None:
                 continue
-            proved = turns.prove_next(self.engine, law, turn)
+            proved = sweep.prove_next(self.engine, law, turn)
             with self.engine.begin() as connection:
-                turns.record(connection, turn, proved, every_seconds=every_seconds)
-                holds.freeze(connection, proved.breaks, self.clock.now())
+                sweep.record(connection, turn, proved, every_seconds=every_seconds)
+                outgoing_holds.freeze(connection, proved.breaks, self.clock.now())
             for broken in proved.breaks[: self.breaks_told]:
                 wallet = broken.wallet_id and show(WALLET, broken.wallet_id)
                 logger.error("invariant.broken", invariant=law.name, wallet=wallet, what=broken.explanation)
-            garbage.give_back()
+            process_memory.give_back()
 
     def guard(self) -> None:
         """Sees to it that money may leave: looks whether this is the database that it was; compares the provider's
@@ -129,7 +130,7 @@ class Jobs:
         by = runs.reconciler(self.settings, self.engine, self.paystream, self.clock, no_pause)
         modes = runs.modes_of(self.settings)
         if state is Gate.UNSEEN:
-            state = life.look(by, modes)
+            state = database_identity.look(by, modes)
         if state is Gate.RECONCILE_ONLY:
             wait = timedelta(seconds=self.settings.paystream_timeout_seconds)
             try:
@@ -142,7 +143,7 @@ class Jobs:
     def note_alive(self) -> None:
         """Notes that the database is the right one, so that a copy of it says how old it is."""
         with self.engine.begin() as connection:
-            life.note_alive(connection, self.clock.now())
+            database_identity.note_alive(connection, self.clock.now())
 
     def reconcile(self) -> None:
         """Makes yesterday's comparison with the provider's record, once, whoever does; missed days are made up for."""

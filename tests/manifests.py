@@ -8,15 +8,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from shared import due
-from shared.broker import QUEUES
-from shared.settings import Settings
+from shared.operations import due_rows
+from shared.platform.settings import Settings
+from shared.platform.task_queue import QUEUES
 
 Document = dict[str, Any]
 
 DRAIN_SECONDS: Final = {"gateway": 10 + 8, "workers": 35, "scheduler": 30, "exporter": 5}
 """How long each takes to end at the most: the gateway 10 s after the 8 of its preStop, workers as
-`ovnpay workers --help` says, a scheduler by the statement timeout of `shared/db.py`."""
+`ovnpay workers --help` says, a scheduler by the statement timeout of `shared/platform/database.py`."""
 PORTS: Final = {"gateway": 9101, "workers": 9102, "scheduler": 9103, "exporter": 9104}
 SECRET_KEYS: Final = {
     "ovnpay-secrets": {
@@ -27,7 +27,7 @@ SECRET_KEYS: Final = {
 }  # fmt: skip
 """The secrets that deploy/kubernetes/README.md has you make, for they can't be in the tree."""
 CUSTOM: Final = {"ServiceMonitor": "monitoring.coreos.com/v1", "ScaledObject": "keda.sh/v1alpha1"}
-DUE_KINDS: Final = {kind.name: kind.bell.queue for kind in (*due.KINDS, due.WEBHOOKS)}
+DUE_KINDS: Final = {kind.name: kind.bell.queue for kind in (*due_rows.KINDS, due_rows.WEBHOOKS)}
 
 
 def findings(documents: Sequence[Document]) -> list[str]:

@@ -1,3 +1,3 @@
 """The workers: Dramatiq actors that move payouts through the pipeline."""
 
-from shared import lean as lean
+from shared.platform import unused_imports as unused_imports

@@ -6,9 +6,9 @@ import sys
 from contextlib import suppress
 from typing import Final
 
-from shared.broker import QUEUES
-from shared.process_figures import counting_folder
-from shared.settings import SettingsError, load
+from shared.platform.process_metrics import counting_folder
+from shared.platform.settings import SettingsError, load
+from shared.platform.task_queue import QUEUES
 
 ALIASES: Final = {
     "standard": "payouts",

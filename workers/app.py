@@ -13,14 +13,15 @@ from dramatiq.errors import ConnectionError as BrokerConnectionError
 from dramatiq.middleware import Middleware
 from redis.exceptions import RedisError
 
-from shared import garbage, log, startup, tracing
-from shared.broker import Bell, DoorbellBroker, broker_for
-from shared.crash_points import crash_point
-from shared.presence import Beat, hears
-from shared.reconciliation import life
-from shared.settings import Settings, load
+from shared.controls.reconciliation import database_identity
+from shared.operations import startup
+from shared.platform import logs, process_memory, tracing
+from shared.platform.failpoints import crash_point
+from shared.platform.registered_consumers import Beat, hears
+from shared.platform.settings import Settings, load
+from shared.platform.task_queue import Bell, DoorbellBroker, broker_for
 from workers.context import Context, current, open_context
-from workers.seats import Seats
+from workers.reserved_threads import Seats
 
 logger = structlog.get_logger(__name__)
 
@@ -86,14 +87,14 @@ def setup(settings: Settings | None = None) -> DoorbellBroker:
     from workers.tracing import MessageSpans
 
     settings = settings or load()
-    log.configure(settings, "workers")
+    logs.configure(settings, "workers")
     tracing.start("workers")
     broker = broker_for(settings, MessageSpans(), MessageIds(), MessageMetrics(), Seats(), Hearing(), Ending())
     context = open_context(settings)
     startup.ready(context.engine, settings)
-    life.begin(context.engine)
+    database_identity.begin(context.engine)
     register_actors()
-    garbage.collect_rarely()
+    process_memory.collect_rarely()
     return broker
 
 

@@ -6,11 +6,11 @@ import structlog
 from prometheus_client import Histogram
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared import broker
 from shared.batches.release import Released, portions, release_due
-from shared.crash_points import crash_point
-from shared.errors import Refusal
-from shared.ids import BATCH, show
+from shared.platform import task_queue
+from shared.platform.errors import Refusal
+from shared.platform.failpoints import crash_point
+from shared.platform.ids import BATCH, show
 from workers.context import Context
 
 logger = structlog.get_logger(__name__)
@@ -46,7 +46,7 @@ def release_batches(context: Context, batch_ids: list[uuid.UUID]) -> None:
                 logger.warning("batch.not_released", batch=show(BATCH, batch_id), code=outcome.code, **outcome.details)
             else:
                 logger.info("batch.released", batch=show(BATCH, batch_id), count=len(outcome.payout_ids))
-                context.doorbell.ring(broker.SUBMIT_PAYOUTS, outcome.payout_ids)
+                context.doorbell.ring(task_queue.SUBMIT_PAYOUTS, outcome.payout_ids)
                 _note_lag(outcome)
         crash_point("release.after_ring")
 
@@ -58,4 +58,4 @@ def _note_lag(released: Released) -> None:
         LAG_SECONDS.observe(max((batch.released_at - batch.scheduled_for).total_seconds(), 0.0))
 
 
-ACTORS = {broker.RELEASE_BATCHES: release_batches}
+ACTORS = {task_queue.RELEASE_BATCHES: release_batches}

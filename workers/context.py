@@ -8,19 +8,19 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from shared.broker import Doorbell
-from shared.clock import Clock, SystemClock
-from shared.db import engine_for
-from shared.models.payouts import Rail
-from shared.paystream.budget import Budget
-from shared.paystream.client import Paystream
-from shared.reconciliation import life
-from shared.reconciliation.asking import no_pause
-from shared.reconciliation.gate import Gate, gate
-from shared.reconciliation.runs import modes_of, reconciler
-from shared.settings import Settings
-from workers.deliverer import Deliverer
-from workers.line import Line
+from shared.controls.reconciliation import database_identity
+from shared.controls.reconciliation.provider_pages import no_pause
+from shared.controls.reconciliation.runs import modes_of, reconciler
+from shared.holds.reconcile_only import Gate, gate
+from shared.platform.clock import Clock, SystemClock
+from shared.platform.database import engine_for
+from shared.platform.settings import Settings
+from shared.platform.task_queue import Doorbell
+from shared.provider.call_budget import Budget
+from shared.provider.client import Paystream
+from shared.schema.payouts import Rail
+from workers.coalescing_queue import Line
+from workers.delivery_worker import Deliverer
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Context:
             state = gate(connection)
         if state is Gate.UNSEEN:
             by = reconciler(self.settings, self.engine, self.paystream, self.clock, no_pause)
-            state = life.look(by, modes_of(self.settings))
+            state = database_identity.look(by, modes_of(self.settings))
         return state is Gate.OPEN
 
     @property

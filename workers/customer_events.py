@@ -2,7 +2,7 @@
 
 import uuid
 
-from shared import broker
+from shared.platform import task_queue
 from workers.context import Context
 
 
@@ -11,4 +11,4 @@ def deliver_customer_events(context: Context, endpoint_ids: list[uuid.UUID]) -> 
     context.deliver(endpoint_ids)
 
 
-ACTORS = {broker.DELIVER_CUSTOMER_EVENTS: deliver_customer_events}
+ACTORS = {task_queue.DELIVER_CUSTOMER_EVENTS: deliver_customer_events}

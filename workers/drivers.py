@@ -4,10 +4,10 @@ import uuid
 
 import structlog
 
-from shared import broker
-from shared.crash_points import crash_point
 from shared.drivers import recipients
-from shared.ids import DRIVER, show
+from shared.platform import task_queue
+from shared.platform.failpoints import crash_point
+from shared.platform.ids import DRIVER, show
 from workers.context import Context
 
 logger = structlog.get_logger(__name__)
@@ -17,7 +17,7 @@ def register_drivers(context: Context, driver_ids: list[uuid.UUID]) -> None:
     """Invited → pending → active, one step for each call."""
     pepper, first_seconds = context.settings.peppers, context.settings.verify_after_seconds
     mine, others = context.split_off(driver_ids)
-    context.doorbell.ring(broker.REGISTER_DRIVERS, others)
+    context.doorbell.ring(task_queue.REGISTER_DRIVERS, others)
     crash_point("register.after_passing_on")
     with context.engine.begin() as connection:
         held = recipients.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
@@ -38,4 +38,4 @@ def register_drivers(context: Context, driver_ids: list[uuid.UUID]) -> None:
             logger.exception("driver.not_recorded", driver=show(DRIVER, held[place].id))
 
 
-ACTORS = {broker.REGISTER_DRIVERS: register_drivers}
+ACTORS = {task_queue.REGISTER_DRIVERS: register_drivers}

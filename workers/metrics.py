@@ -10,9 +10,9 @@ from dramatiq import Broker, MessageProxy, Worker
 from dramatiq.middleware import Middleware
 from prometheus_client import Counter, Gauge, Histogram
 
-from shared.exposition import Exposition, of_all_processes
-from shared.process_figures import VARIABLE
-from shared.settings import load
+from shared.platform.metrics_server import Exposition, of_all_processes
+from shared.platform.process_metrics import VARIABLE
+from shared.platform.settings import load
 
 MESSAGES = Counter("ovnpay_messages_total", "Messages handled by the workers.", ["actor", "outcome"])
 LISTENERS = Gauge(

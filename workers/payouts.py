@@ -6,13 +6,13 @@ from functools import partial
 
 import structlog
 
-from shared import broker, log, safeguards
-from shared.crash_points import crash_point
-from shared.ids import PAYOUT, SUBMISSION, show
-from shared.models.payouts import Rail
-from shared.payouts import departures, poll, submit
+from shared.payouts import dispatch, poll, submissions
 from shared.payouts.queue import queue
 from shared.payouts.rows import PayoutRow
+from shared.platform import logs, safeguards, task_queue
+from shared.platform.failpoints import crash_point
+from shared.platform.ids import PAYOUT, SUBMISSION, show
+from shared.schema.payouts import Rail
 from workers.context import Context
 from workers.submissions import claimed_again, send_held
 
@@ -25,10 +25,10 @@ def queue_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
         done = queue(connection, payout_ids, context.clock.now(), grace=context.grace)
         crash_point("queue.before_commit")
     crash_point("queue.after_commit")
-    context.doorbell.ring(broker.SUBMIT_PAYOUTS, [row.id for row in done.queued.rows])
+    context.doorbell.ring(task_queue.SUBMIT_PAYOUTS, [row.id for row in done.queued.rows])
     for step, rows in (("payouts.queued", done.queued.rows), ("payouts.canceled", done.canceled.rows)):
         if rows:
-            logger.info(step, payouts=log.shown(PAYOUT, (row.id for row in rows)), count=len(rows))
+            logger.info(step, payouts=logs.shown(PAYOUT, (row.id for row in rows)), count=len(rows))
 
 
 def submit_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
@@ -37,29 +37,31 @@ def submit_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
     look through the same payouts, and flood the provider with batches that an instant payout would wait behind.
     """
     with context.engine.connect() as connection:
-        alone, sharing = departures.split(connection, payout_ids)
+        alone, sharing = dispatch.split(connection, payout_ids)
     if alone:
         _submit(context, alone)
-    context.departures.work(sharing, partial(_submit, context), departures.TOGETHER_MOST)
+    context.departures.work(sharing, partial(_submit, context), dispatch.TOGETHER_MOST)
 
 
 def _submit(context: Context, payout_ids: Collection[uuid.UUID]) -> None:
     """The submissions are committed, and held by us, before any call."""
     budget = context.paystream.budget
     with context.engine.begin() as connection:
-        leaving = departures.departing(connection, list(payout_ids), lambda mode: budget.pace_seconds(connection, mode))
-        prepared = submit.prepare(
+        leaving = dispatch.departing(connection, list(payout_ids), lambda mode: budget.pace_seconds(connection, mode))
+        prepared = submissions.prepare(
             connection, leaving, context.clock.now(), reason="submitted", poll_after=context.poll_after
         )
         instant = {row.submission_id for row in prepared.rows if row.rail == Rail.INSTANT}
         mine, others = context.split_off([one for one in prepared.submission_ids if one not in instant])
-        held = submit.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
+        held = submissions.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
         if not safeguards.is_on(safeguards.WRITE_AHEAD):
             context.paystream.call_all([one.call() for one in held])  # the same again below, as a repeat
         crash_point("submit.before_commit")
     crash_point("submit.after_commit")
-    context.doorbell.ring(broker.SEND_INSTANT_SUBMISSIONS, [one for one in prepared.submission_ids if one in instant])
-    context.doorbell.ring(broker.SEND_SUBMISSIONS, others)
+    context.doorbell.ring(
+        task_queue.SEND_INSTANT_SUBMISSIONS, [one for one in prepared.submission_ids if one in instant]
+    )
+    context.doorbell.ring(task_queue.SEND_SUBMISSIONS, others)
     if prepared.rows:
         logger.info("payouts.submitted", submissions=_by_submission(prepared.rows), count=len(prepared.rows))
     send_held(context, held or claimed_again(context, mine))
@@ -68,7 +70,7 @@ def _submit(context: Context, payout_ids: Collection[uuid.UUID]) -> None:
 def _by_submission(rows: Sequence[PayoutRow]) -> dict[str, list[str]]:
     """Which payouts travel in which submission, as a line shows it."""
     shown: dict[str, list[str]] = {}
-    for row in rows[: log.IDS_MOST]:
+    for row in rows[: logs.IDS_MOST]:
         if row.submission_id is not None:
             shown.setdefault(show(SUBMISSION, row.submission_id), []).append(show(PAYOUT, row.id))
     return shown
@@ -77,7 +79,7 @@ def _by_submission(rows: Sequence[PayoutRow]) -> dict[str, list[str]]:
 def poll_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
     """Asks the provider about payouts whose webhook never came."""
     mine, others = context.split_off(payout_ids)
-    context.doorbell.ring(broker.POLL_PAYOUTS, others)
+    context.doorbell.ring(task_queue.POLL_PAYOUTS, others)
     crash_point("poll.after_passing_on")
     first_seconds = context.settings.poll_after_instant_seconds
     with context.engine.begin() as connection:
@@ -90,7 +92,7 @@ def poll_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
 
 
 ACTORS = {
-    broker.QUEUE_PAYOUTS: queue_payouts,
-    broker.SUBMIT_PAYOUTS: submit_payouts,
-    broker.POLL_PAYOUTS: poll_payouts,
+    task_queue.QUEUE_PAYOUTS: queue_payouts,
+    task_queue.SUBMIT_PAYOUTS: submit_payouts,
+    task_queue.POLL_PAYOUTS: poll_payouts,
 }

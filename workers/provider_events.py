@@ -11,12 +11,13 @@ from prometheus_client import Counter, Histogram
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy.exc import OperationalError
 
-from shared import broker, log, provider_events
-from shared.crash_points import crash_point
-from shared.ids import PAYOUT, show
+from shared import inbox
 from shared.payouts.settle import Verdict
+from shared.platform import logs, task_queue
+from shared.platform.failpoints import crash_point
+from shared.platform.ids import PAYOUT, show
+from workers.coalescing_queue import Group
 from workers.context import Context
-from workers.line import Group
 
 logger = structlog.get_logger(__name__)
 
@@ -47,7 +48,7 @@ def apply_provider_events(context: Context, event_ids: list[uuid.UUID]) -> None:
     """Processing → completed | failed, and completed → returned, by the provider's word. One thread of a process
     applies; the others leave word with it, and are done.
     """
-    context.notices.work(event_ids, partial(_apply_free, context), provider_events.TOGETHER_MOST)
+    context.notices.work(event_ids, partial(_apply_free, context), inbox.TOGETHER_MOST)
 
 
 def _apply_free(context: Context, group: Group) -> None:
@@ -60,7 +61,7 @@ def _apply_free(context: Context, group: Group) -> None:
         if not isinstance(error.orig, LockNotAvailable | DeadlockDetected):
             raise
         with context.engine.begin() as connection:
-            held = provider_events.of_held_wallets(connection, list(group)) or set(group)
+            held = inbox.of_held_wallets(connection, list(group)) or set(group)
         patient_since = time.monotonic() - PATIENCE_SECONDS
         again = {one: since for one, since in group.items() if one in held and since > patient_since}
         context.notices.put_back(again)
@@ -73,7 +74,7 @@ def _apply_free(context: Context, group: Group) -> None:
 
 def _apply(context: Context, event_ids: list[uuid.UUID]) -> None:
     with context.engine.begin() as connection:
-        handled = provider_events.apply(connection, event_ids, context.clock.now(), lock_timeout=LOCK_TIMEOUT)
+        handled = inbox.apply(connection, event_ids, context.clock.now(), lock_timeout=LOCK_TIMEOUT)
         crash_point("apply.before_commit")
     now = context.clock.now()
     given_up = [one for one in handled if one.verdict is Verdict.ORPHAN and one.due is None]
@@ -84,7 +85,7 @@ def _apply(context: Context, event_ids: list[uuid.UUID]) -> None:
     if handled:
         told = [
             {"event": one.event_id.hex, "payout": one.payout_id and show(PAYOUT, one.payout_id), "result": one.verdict}
-            for one in handled[: log.IDS_MOST]
+            for one in handled[: logs.IDS_MOST]
         ]
         logger.info("provider_events.applied", events=told, count=len(handled))
     for one in handled:
@@ -92,4 +93,4 @@ def _apply(context: Context, event_ids: list[uuid.UUID]) -> None:
             AGE_SECONDS.observe((now - one.received_at).total_seconds())
 
 
-ACTORS = {broker.APPLY_PROVIDER_EVENTS: apply_provider_events}
+ACTORS = {task_queue.APPLY_PROVIDER_EVENTS: apply_provider_events}

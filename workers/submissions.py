@@ -6,13 +6,13 @@ from functools import partial
 
 import structlog
 
-from shared import broker, log
-from shared.crash_points import crash_point
-from shared.ids import PAYOUT, SUBMISSION, show
-from shared.outgoing.held import is_held
-from shared.payouts import answers, figures, lookup, submit
-from shared.payouts.submit import Held
-from shared.paystream.outcomes import Accepted, Outcome, Rejected, Unknown
+from shared.holds.conditions import is_held
+from shared.payouts import lookup, metrics, provider_results, submissions
+from shared.payouts.submissions import Held
+from shared.platform import logs, task_queue
+from shared.platform.failpoints import crash_point
+from shared.platform.ids import PAYOUT, SUBMISSION, show
+from shared.provider.outcomes import Accepted, Outcome, Rejected, Unknown
 from workers.context import Context
 
 logger = structlog.get_logger(__name__)
@@ -25,20 +25,20 @@ MARGIN_SECONDS = 600.0
 
 def send_submissions(context: Context, submission_ids: list[uuid.UUID]) -> None:
     """Sends the submissions that still need it and that nobody holds."""
-    _send(context, submission_ids, broker.SEND_SUBMISSIONS)
+    _send(context, submission_ids, task_queue.SEND_SUBMISSIONS)
 
 
 def send_instant_submissions(context: Context, submission_ids: list[uuid.UUID]) -> None:
     """The same for instant payouts, on a queue of their own."""
-    _send(context, submission_ids, broker.SEND_INSTANT_SUBMISSIONS)
+    _send(context, submission_ids, task_queue.SEND_INSTANT_SUBMISSIONS)
 
 
-def _send(context: Context, submission_ids: Sequence[uuid.UUID], bell: broker.Bell) -> None:
+def _send(context: Context, submission_ids: Sequence[uuid.UUID], bell: task_queue.Bell) -> None:
     mine, others = context.split_off(submission_ids)
     context.doorbell.ring(bell, others)
     crash_point("send.after_passing_on")
     with context.engine.begin() as connection:
-        held = submit.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
+        held = submissions.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
     send_held(context, held or claimed_again(context, mine))
 
 
@@ -49,7 +49,7 @@ def claimed_again(context: Context, submission_ids: Sequence[uuid.UUID]) -> list
     if not submission_ids or not context.look_whether_money_may_leave():
         return []
     with context.engine.begin() as connection:
-        return submit.claim(connection, submission_ids, lease_seconds=context.settings.lease_seconds)
+        return submissions.claim(connection, submission_ids, lease_seconds=context.settings.lease_seconds)
 
 
 def send_held(context: Context, held: Sequence[Held]) -> None:
@@ -85,27 +85,27 @@ def _record(context: Context, one: Held, outcome: Outcome | None) -> None:
     try:
         with context.engine.begin() as connection:
             if outcome is None:
-                answers.give_up(connection, one, context.clock.now())
+                provider_results.give_up(connection, one, context.clock.now())
                 return
-            recorded = answers.record(
+            recorded = provider_results.record(
                 connection, one, outcome, context.clock.now(), poll_after=context.poll_after(one.rail)
             )
             if isinstance(outcome, Accepted | Rejected):
-                figures.note_first_sent(connection, one.id)
+                metrics.note_first_sent(connection, one.id)
             crash_point("send.before_commit")
     except Exception:
         logger.exception("submission.not_recorded", submission=show(SUBMISSION, one.id))
         return
     crash_point("send.after_commit")
     if recorded.payments:
-        payments = {show(PAYOUT, payout_id): payment[:64] for payout_id, payment in recorded.payments[: log.IDS_MOST]}
+        payments = {show(PAYOUT, payout_id): payment[:64] for payout_id, payment in recorded.payments[: logs.IDS_MOST]}
         name = show(SUBMISSION, one.id)
         logger.info("submission.accepted", submission=name, payments=payments, count=len(recorded.payments))
-    context.doorbell.ring(broker.SEND_SUBMISSIONS, recorded.submissions)
-    context.doorbell.ring(broker.APPLY_PROVIDER_EVENTS, recorded.events)
+    context.doorbell.ring(task_queue.SEND_SUBMISSIONS, recorded.submissions)
+    context.doorbell.ring(task_queue.APPLY_PROVIDER_EVENTS, recorded.events)
 
 
 ACTORS = {
-    broker.SEND_SUBMISSIONS: send_submissions,
-    broker.SEND_INSTANT_SUBMISSIONS: send_instant_submissions,
+    task_queue.SEND_SUBMISSIONS: send_submissions,
+    task_queue.SEND_INSTANT_SUBMISSIONS: send_instant_submissions,
 }

@@ -4,9 +4,10 @@ import uuid
 
 import structlog
 
-from shared import broker, funding
-from shared.crash_points import crash_point
-from shared.ids import TRANSACTION, show
+from shared.funding import topups
+from shared.platform import task_queue
+from shared.platform.failpoints import crash_point
+from shared.platform.ids import TRANSACTION, show
 from workers.context import Context
 
 logger = structlog.get_logger(__name__)
@@ -16,10 +17,10 @@ def request_topups(context: Context, topup_ids: list[uuid.UUID]) -> None:
     """Pending → settled | failed, by the provider's word."""
     settings = context.settings
     mine, others = context.split_off(topup_ids)
-    context.doorbell.ring(broker.REQUEST_TOPUPS, others)
+    context.doorbell.ring(task_queue.REQUEST_TOPUPS, others)
     crash_point("topup.after_passing_on")
     with context.engine.begin() as connection:
-        held = funding.claim(
+        held = topups.claim(
             connection,
             mine,
             lease_seconds=settings.lease_seconds,
@@ -27,14 +28,14 @@ def request_topups(context: Context, topup_ids: list[uuid.UUID]) -> None:
         )
     for topup in held:
         crash_point("topup.before_call")
-        outcome = funding.ask(context.paystream, topup)
+        outcome = topups.ask(context.paystream, topup)
         crash_point("topup.after_call")
         try:
             with context.engine.begin() as connection:
-                funding.record(connection, topup, outcome, context.clock.now())
+                topups.record(connection, topup, outcome, context.clock.now())
                 crash_point("topup.before_commit")
         except Exception:  # this top-up's alone; its lease will run out
             logger.exception("topup.not_recorded", topup=show(TRANSACTION, topup.id))
 
 
-ACTORS = {broker.REQUEST_TOPUPS: request_topups}
+ACTORS = {task_queue.REQUEST_TOPUPS: request_topups}

@@ -7,7 +7,7 @@ from typing import Any
 from dramatiq import Broker, MessageProxy
 from dramatiq.middleware import Middleware
 
-from shared import tracing
+from shared.platform import tracing
 
 
 class MessageSpans(Middleware):

@@ -79,7 +79,7 @@ def make_plan(home: Home, environ: Mapping[str, str]) -> Plan:
     services.append(_bootstrap(home, as_owner, description, secrets.get("credentials")))
     if not paystream_url:
         services.append(_paystream(home, environment, gateway_url))
-    for name, module in (("exporter", "shared.exporter"), ("workers", "workers"), ("scheduler", "scheduler")):
+    for name, module in (("exporter", "shared.reporting.exporter"), ("workers", "workers"), ("scheduler", "scheduler")):
         health = description["metrics"][name].removesuffix("/metrics") + "/health"
         url = description["metrics"][name]
         services.append(python_service(name, ["-m", module], environment, url=url, probe=health))

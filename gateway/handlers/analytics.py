@@ -9,22 +9,22 @@ import sqlalchemy as sa
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 
-from gateway.envelope import ApiError
+from gateway.app_state import SERVICES
 from gateway.handlers import analytics_shapes as shapes
-from gateway.handlers.common import success, wallet_id
-from gateway.operation import operation
-from gateway.query import Format, PageSize
-from gateway.state import SERVICES
-from gateway.tabular import csv_answer
-from shared.analytics import ranges, ranking, reading, sources
-from shared.analytics.ranges import Place, Span
-from shared.analytics.reading import Interval
-from shared.analytics.words import together
-from shared.clock import rfc3339
-from shared.errors import Invalid
-from shared.lists import Wanted
-from shared.models.analytics import Grain
-from shared.models.payouts import Rail
+from gateway.handlers.shared_steps import success, wallet_id
+from gateway.http.csv_tables import csv_answer
+from gateway.http.envelope import ApiError
+from gateway.http.query_parameters import Format, PageSize
+from gateway.openapi.operation import operation
+from shared.platform.clock import rfc3339
+from shared.platform.errors import Invalid
+from shared.platform.pagination import Wanted
+from shared.reporting.analytics import queries, ranges, ranking, sources
+from shared.reporting.analytics.definitions import together
+from shared.reporting.analytics.queries import Interval
+from shared.reporting.analytics.ranges import Place, Span
+from shared.schema.analytics import Grain
+from shared.schema.payouts import Rail
 
 Result = TypeVar("Result")
 
@@ -136,7 +136,7 @@ async def summary(request: web.Request, asked: OfRail) -> web.Response:
     """
 
     def work(connection: sa.Connection, place: Place, span: Span) -> dict[str, Any]:
-        return shapes.totals(together(reading.by_rail(connection, place, span, only(asked)).values()))
+        return shapes.totals(together(queries.by_rail(connection, place, span, only(asked)).values()))
 
     said, figures = await read(request, asked, work)
     figures = {**said, **figures}
@@ -153,10 +153,10 @@ async def timeseries(request: web.Request, asked: Series) -> web.Response:
     """
 
     def work(connection: sa.Connection, place: Place, span: Span) -> list[dict[str, Any]]:
-        series = reading.series(connection, place, span, asked.interval, only(asked))
+        series = queries.series(connection, place, span, asked.interval, only(asked))
         return [{"start": start.isoformat(), **shapes.totals(figures)} for start, figures in series.items()]
 
-    said, items = await read(request, asked, work, reading.COARSEST[asked.interval])
+    said, items = await read(request, asked, work, queries.COARSEST[asked.interval])
     return answer(request, asked, "timeseries", {**said, "interval": asked.interval}, items)
 
 
@@ -165,7 +165,7 @@ async def rails(request: web.Request, asked: Range) -> web.Response:
     """Adds up a range by rail."""
 
     def work(connection: sa.Connection, place: Place, span: Span) -> list[dict[str, Any]]:
-        found = reading.by_rail(connection, place, span)
+        found = queries.by_rail(connection, place, span)
         return [{"rail": rail.value, **shapes.totals(figures)} for rail, figures in found.items()]
 
     said, items = await read(request, asked, work)
@@ -195,7 +195,7 @@ async def failures(request: web.Request, asked: OfRail) -> web.Response:
     """Counts the reasons for which payouts ended badly in a range."""
 
     def work(connection: sa.Connection, place: Place, span: Span) -> list[dict[str, Any]]:
-        found = reading.failures(connection, place, span, only(asked))
+        found = queries.failures(connection, place, span, only(asked))
         count = sum(failure.ended_count for failure in found)
         return [shapes.failure(one, count) for one in found]
 

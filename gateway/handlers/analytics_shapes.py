@@ -1,15 +1,15 @@
-"""The shapes of the analytics' answers, and how figures fill them. `shared.analytics.words` says what they mean."""
+"""Shapes of the analytics answers and how figures fill them; see `shared.reporting.analytics.definitions`."""
 
 from typing import Annotated, Any, Final, Literal, TypedDict
 
 from msgspec import Meta
 
 from gateway.shapes import Cents, Count, DriverId, DriverName, OvnDriverId, Time
-from shared.analytics import words
-from shared.analytics.ranking import DriverFigures
-from shared.analytics.reading import Failure
-from shared.ids import DRIVER, show
-from shared.models.payouts import Rail
+from shared.platform.ids import DRIVER, show
+from shared.reporting.analytics import definitions
+from shared.reporting.analytics.queries import Failure
+from shared.reporting.analytics.ranking import DriverFigures
+from shared.schema.payouts import Rail
 
 Rate = Annotated[
     float,
@@ -146,7 +146,7 @@ class AnalyticsFailures(_Range):
     items: list[AnalyticsFailure]
 
 
-def ended(figures: words.Ended) -> dict[str, Any]:
+def ended(figures: definitions.Ended) -> dict[str, Any]:
     """What ended, as it is shown."""
     return {
         "volume": figures.volume_cents,
@@ -163,7 +163,7 @@ def ended(figures: words.Ended) -> dict[str, Any]:
     }
 
 
-def totals(figures: words.Totals) -> dict[str, Any]:
+def totals(figures: definitions.Totals) -> dict[str, Any]:
     """What began and what ended, as it is shown."""
     return ended(figures) | {
         "acceptedCount": figures.accepted_count,
@@ -198,9 +198,9 @@ def failure(found: Failure, count: int) -> dict[str, Any]:
 
 
 COLUMNS: Final = {
-    "timeseries": ["start", *totals(words.Totals())],
-    "rails": ["rail", *totals(words.Totals())],
-    "drivers": ["driverId", "ovnDriverId", "driverName", *ended(words.Ended())],
+    "timeseries": ["start", *totals(definitions.Totals())],
+    "rails": ["rail", *totals(definitions.Totals())],
+    "drivers": ["driverId", "ovnDriverId", "driverName", *ended(definitions.Ended())],
     "failures": ["outcome", "code", "count", "amount", "share", "recoveredCount"],
 }
 """The columns of each list as CSV: those of its items."""

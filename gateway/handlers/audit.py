@@ -8,14 +8,14 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from gateway import shapes
-from gateway.envelope import page as shaped_page
-from gateway.handlers.common import success, time_in
-from gateway.operation import operation
-from gateway.query import Listing, wanted
-from gateway.state import ACCOUNT, SERVICES
-from shared import audit
-from shared.ids import AUDIT, KEY, parse
-from shared.models.audit import Action
+from gateway.app_state import ACCOUNT, SERVICES
+from gateway.handlers.shared_steps import success, time_in
+from gateway.http.envelope import page as shaped_page
+from gateway.http.query_parameters import Listing, wanted
+from gateway.openapi.operation import operation
+from shared.identity import audit
+from shared.platform.ids import AUDIT, KEY, parse
+from shared.schema.audit import Action
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=254)]
 Moment = Annotated[str, msgspec.Meta(max_length=40, extra_json_schema={"format": "date-time"})]

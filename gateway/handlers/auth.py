@@ -9,15 +9,15 @@ import structlog
 from aiohttp import web
 
 from gateway import shapes
-from gateway.envelope import ApiError
-from gateway.handlers.common import actor_of, success
-from gateway.operation import operation
-from gateway.state import ACCOUNT, REQUEST_ID, SERVICES, SESSION_TOKEN, Services
-from shared import audit, keys, sessions
-from shared.clock import rfc3339
-from shared.ids import USER, show
-from shared.models.audit import Action
-from shared.sessions import Account, Started
+from gateway.app_state import ACCOUNT, REQUEST_ID, SERVICES, SESSION_TOKEN, Services
+from gateway.handlers.shared_steps import actor_of, success
+from gateway.http.envelope import ApiError
+from gateway.openapi.operation import operation
+from shared.identity import api_keys, audit, sessions
+from shared.identity.sessions import Account, Started
+from shared.platform.clock import rfc3339
+from shared.platform.ids import USER, show
+from shared.schema.audit import Action
 
 logger = structlog.get_logger(__name__)
 
@@ -112,7 +112,7 @@ def _note_refused(request: web.Request, account: Account) -> None:
 async def logout(request: web.Request) -> web.Response:
     """Signs the user out: the token is refused from now on."""
     services = request.app[SERVICES]
-    hashes = [keys.hashed(request[SESSION_TOKEN], pepper) for pepper in services.settings.peppers]
+    hashes = [api_keys.hashed(request[SESSION_TOKEN], pepper) for pepper in services.settings.peppers]
     now = services.clock.now()
     actor, user_id = actor_of(request), request[ACCOUNT].id
 

@@ -13,30 +13,31 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from gateway import shapes
-from gateway.decoding import BATCH_BYTES_MAX
-from gateway.envelope import page as shaped_page
+from gateway.app_state import SERVICES, Services
 from gateway.handlers.bulk import BulkPayout, checked, ordered
-from gateway.handlers.common import Time, actor_of, idempotency_key, once, success, time_in, wallet_id
 from gateway.handlers.payouts import REFUSES, Urgency
-from gateway.operation import operation
-from gateway.query import Format, Listing, ShortListing, wanted
-from gateway.state import SERVICES, Services
-from gateway.tabular import csv_body, csv_file
-from shared import audit, idempotency
-from shared.batches import reading
+from gateway.handlers.shared_steps import Time, actor_of, idempotency_key, once, success, time_in, wallet_id
+from gateway.http.csv_tables import csv_body, csv_file
+from gateway.http.decoding import BATCH_BYTES_MAX
+from gateway.http.envelope import page as shaped_page
+from gateway.http.query_parameters import Format, Listing, ShortListing, wanted
+from gateway.openapi.operation import operation
+from shared.batches import queries
 from shared.batches.create import NewBatch, Quote
 from shared.batches.create import create as creating
 from shared.batches.create import quote as quoting
-from shared.batches.rows import batch_public, unknown
-from shared.clock import rfc3339
-from shared.errors import Invalid, Refusal
-from shared.ids import BATCH, PAYOUT, new_id, parse, show
-from shared.lists import Wanted
-from shared.models.audit import Action
-from shared.models.batches import BatchStatus
-from shared.models.payouts import PayoutStatus, Rail
+from shared.identity import audit
 from shared.payouts.accept import Order, look_up
 from shared.payouts.rows import PayoutRow, duplicate_warning, public
+from shared.platform import idempotency
+from shared.platform.clock import rfc3339
+from shared.platform.errors import Invalid, Refusal
+from shared.platform.ids import BATCH, PAYOUT, new_id, parse, show
+from shared.platform.pagination import Wanted
+from shared.schema.audit import Action
+from shared.schema.batch_rows import batch_public, unknown
+from shared.schema.batches import BatchStatus
+from shared.schema.payouts import PayoutStatus, Rail
 
 ITEMS_MAX: Final = 10_000
 AHEAD_DAYS_MAX: Final = 366
@@ -174,7 +175,7 @@ async def page(request: web.Request, listing: ListBatches) -> web.Response:
     """Lists batches, newest first."""
     wallet, part = wallet_id(request), wanted(listing, BATCH)
     status = None if listing.status is UNSET else listing.status
-    found = await request.app[SERVICES].read(lambda connection: reading.page(connection, wallet, part, status=status))
+    found = await request.app[SERVICES].read(lambda connection: queries.page(connection, wallet, part, status=status))
     return success(request, shaped_page([batch_public(row) for row in found.rows], found, part))
 
 
@@ -182,7 +183,7 @@ async def page(request: web.Request, listing: ListBatches) -> web.Response:
 async def get(request: web.Request) -> web.Response:
     """Shows a batch with its payouts, at most 1,000 of them; `/batches/{id}/payouts` has them all."""
     wallet, batch_id = wallet_id(request), id_in(request)
-    found = await request.app[SERVICES].read(lambda connection: reading.get(connection, wallet, batch_id))
+    found = await request.app[SERVICES].read(lambda connection: queries.get(connection, wallet, batch_id))
     if found is None:
         raise unknown(batch_id)
     return success(
@@ -200,7 +201,7 @@ async def get(request: web.Request) -> web.Response:
 class ListBatchPayouts(Listing, kw_only=True):
     """Which of a batch's payouts."""
 
-    pageSize: Annotated[int, msgspec.Meta(ge=1, le=reading.PAYOUTS_SHOWN, description="Items a page.")] = 100
+    pageSize: Annotated[int, msgspec.Meta(ge=1, le=queries.PAYOUTS_SHOWN, description="Items a page.")] = 100
     status: PayoutStatus | UnsetType = UNSET
     format: Format = Format.JSON
 
@@ -216,7 +217,7 @@ async def payouts(request: web.Request, listing: ListBatchPayouts) -> web.Respon
     status = None if listing.status is UNSET else listing.status
     if listing.format is Format.CSV:
         return await _exported(services, wallet, batch_id, status)
-    found = await services.read(lambda connection: reading.payouts(connection, wallet, batch_id, part, status=status))
+    found = await services.read(lambda connection: queries.payouts(connection, wallet, batch_id, part, status=status))
     if found is None:
         raise unknown(batch_id)
     return success(request, shaped_page([public(row) for row in found.rows], found, part))
@@ -228,7 +229,7 @@ async def _exported(
     """A batch's results; thousands of rows become a file off the event loop."""
 
     def read(connection: sa.Connection) -> bytes | None:
-        found = reading.payouts(connection, wallet, batch_id, Wanted(ITEMS_MAX), status=status)
+        found = queries.payouts(connection, wallet, batch_id, Wanted(ITEMS_MAX), status=status)
         return None if found is None else csv_body(RESULT_COLUMNS, map(_result, found.rows))
 
     async with services.exports:
@@ -304,7 +305,7 @@ async def scheduled(request: web.Request, listing: ListScheduled) -> web.Respons
     wallet, part = wallet_id(request), wanted(listing, BATCH)
     status = None if listing.status is UNSET else BatchStatus(listing.status)
     found = await request.app[SERVICES].read(
-        lambda connection: reading.page(connection, wallet, part, status=status, scheduled=True)
+        lambda connection: queries.page(connection, wallet, part, status=status, scheduled=True)
     )
     return success(request, shaped_page([batch_public(row) for row in found.rows], found, part))
 
@@ -313,7 +314,7 @@ async def scheduled(request: web.Request, listing: ListScheduled) -> web.Respons
 async def stats(request: web.Request) -> web.Response:
     """Counts the batches that have a time."""
     wallet = wallet_id(request)
-    found = await request.app[SERVICES].read(lambda connection: reading.stats(connection, wallet))
+    found = await request.app[SERVICES].read(lambda connection: queries.stats(connection, wallet))
     return success(
         request,
         {

@@ -11,18 +11,7 @@ import msgspec
 from aiohttp import web
 
 from gateway import shapes
-from gateway.decoding import convert
-from gateway.envelope import ApiError
-from gateway.handlers.common import (
-    AmountCents,
-    Description,
-    actor_of,
-    answer,
-    idempotency_key,
-    once,
-    once_and_ring,
-    wallet_id,
-)
+from gateway.app_state import REQUEST_ID, SCENARIO, SERVICES
 from gateway.handlers.drivers import RegisterDriver, registrations
 from gateway.handlers.payouts import (
     AllowDuplicate,
@@ -34,18 +23,30 @@ from gateway.handlers.payouts import (
     note_steps,
     order_of,
 )
-from gateway.operation import operation
-from gateway.payout_intake import Outcome, PayoutRequest
-from gateway.state import REQUEST_ID, SCENARIO, SERVICES
-from shared import audit, broker, idempotency
+from gateway.handlers.shared_steps import (
+    AmountCents,
+    Description,
+    actor_of,
+    answer,
+    idempotency_key,
+    once,
+    once_and_ring,
+    wallet_id,
+)
+from gateway.http.decoding import convert
+from gateway.http.envelope import ApiError
+from gateway.intake.payouts import Outcome, PayoutRequest
+from gateway.openapi.operation import operation
 from shared.drivers.register import NewDriver, register
-from shared.errors import Invalid, NotFound, Refusal
-from shared.ids import DRIVER, PAYOUT, named, parse, show
-from shared.models.audit import Action
+from shared.identity import audit
 from shared.payouts.accept import Order
 from shared.payouts.cancel import cancel
 from shared.payouts.retry import retry
 from shared.payouts.rows import PayoutRow, duplicate_warning
+from shared.platform import idempotency, task_queue
+from shared.platform.errors import Invalid, NotFound, Refusal
+from shared.platform.ids import DRIVER, PAYOUT, named, parse, show
+from shared.schema.audit import Action
 
 ITEMS_MAX: Final = 100
 
@@ -147,7 +148,7 @@ async def register_drivers(request: web.Request, body: BulkDrivers) -> web.Respo
             shown.append((row | {"status": outcome.status, "kycStatus": outcome.kyc_status}, None))
         return results(shown)
 
-    return await once_and_ring(request, work, broker.REGISTER_DRIVERS, added)
+    return await once_and_ring(request, work, task_queue.REGISTER_DRIVERS, added)
 
 
 @operation(body=BulkPayouts, answer=shapes.BulkResults, once=True)
@@ -236,7 +237,7 @@ async def retry_payouts(request: web.Request, body: BulkIds) -> web.Response:
 
         return by_id(body.payoutIds, act)
 
-    return await once_and_ring(request, work, broker.SUBMIT_PAYOUTS, queued)
+    return await once_and_ring(request, work, task_queue.SUBMIT_PAYOUTS, queued)
 
 
 def by_id(texts: Sequence[str], act: Callable[[Sequence[uuid.UUID]], Mapping[uuid.UUID, Outcome]]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ POLICY: Final = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src '
 
 @cache
 def _document() -> bytes:
-    from gateway.openapi import document
+    from gateway.openapi.document import document
 
     return msgspec.json.encode(document())
 

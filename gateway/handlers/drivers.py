@@ -10,26 +10,27 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from gateway import shapes
-from gateway.envelope import page as shaped_page
-from gateway.handlers.common import Reference, actor_of, once_and_ring, success, wallet_id
-from gateway.operation import operation
-from gateway.query import Listing, wanted
-from gateway.state import SCENARIO, SERVICES
-from shared import audit, broker
-from shared.clock import rfc3339
-from shared.crash_points import crash_point
+from gateway.app_state import SCENARIO, SERVICES
+from gateway.handlers.shared_steps import Reference, actor_of, once_and_ring, success, wallet_id
+from gateway.http.envelope import page as shaped_page
+from gateway.http.query_parameters import Listing, wanted
+from gateway.openapi.operation import operation
 from shared.drivers import edit, rows
 from shared.drivers import register as registering
-from shared.drivers.details import BankAccount, Details, Identity, seal
+from shared.drivers.bank_details import BankAccount, Details, Identity, seal
 from shared.drivers.edit import unknown
-from shared.errors import Invalid, Refusal
-from shared.ids import DRIVER, PAYOUT, parse, show
-from shared.lists import Page
-from shared.models.audit import Action
-from shared.models.drivers import DriverStatus
-from shared.payouts import reading
+from shared.identity import audit
+from shared.payouts import queries
 from shared.payouts.rows import PayoutRow, public
-from shared.sandbox.scenarios import Scenario
+from shared.platform import task_queue
+from shared.platform.clock import rfc3339
+from shared.platform.errors import Invalid, Refusal
+from shared.platform.failpoints import crash_point
+from shared.platform.ids import DRIVER, PAYOUT, parse, show
+from shared.platform.pagination import Page
+from shared.schema.audit import Action
+from shared.schema.drivers import DriverStatus
+from shared.schema.scenarios import Scenario
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, examples=["John Smith"])]
 Email = Annotated[
@@ -65,7 +66,7 @@ async def register(request: web.Request, body: RegisterDriver) -> web.Response:
         added.append(row.id)
         return rows.public(row)
 
-    return await once_and_ring(request, work, broker.REGISTER_DRIVERS, added)
+    return await once_and_ring(request, work, task_queue.REGISTER_DRIVERS, added)
 
 
 def registrations(actor: audit.Actor, answers: Iterable[rows.DriverRow | Refusal]) -> list[audit.Entry]:
@@ -152,7 +153,7 @@ async def update(request: web.Request, body: UpdateDriver) -> web.Response:
 
     row = await services.write(work)
     if changes.sealed_details is not None:
-        services.doorbell.ring(broker.REGISTER_DRIVERS, [driver_id])
+        services.doorbell.ring(task_queue.REGISTER_DRIVERS, [driver_id])
         crash_point("driver_update.after_ring")
     return success(request, rows.public(row))
 
@@ -198,7 +199,7 @@ async def payouts(request: web.Request, listing: Listing) -> web.Response:
     def read(connection: sa.Connection) -> Page[PayoutRow] | None:
         if rows.get(connection, wallet, driver_id) is None:
             return None
-        return reading.page(connection, wallet, part, driver_id=driver_id)
+        return queries.page(connection, wallet, part, driver_id=driver_id)
 
     found = await request.app[SERVICES].read(read)
     if found is None:

@@ -10,14 +10,14 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from gateway import webhook_shapes as shapes
-from gateway.envelope import ApiError
-from gateway.handlers.common import success, wallet_id
-from gateway.operation import operation
-from gateway.query import PAGE_SIZE_MAX
-from gateway.state import SERVICES, STOPPING
-from shared.customer_events import TEST, EventType
-from shared.ids import EVENT, parse, show
-from shared.webhooks import attempts, feed
+from gateway.app_state import SERVICES, STOPPING
+from gateway.handlers.shared_steps import success, wallet_id
+from gateway.http.envelope import ApiError
+from gateway.http.query_parameters import PAGE_SIZE_MAX
+from gateway.openapi.operation import operation
+from shared.events import attempts, feed
+from shared.events.customer_events import TEST, EventType
+from shared.platform.ids import EVENT, parse, show
 
 LOOK_AGAIN_SECONDS: Final = 0.5
 TYPES: Final = frozenset(EventType) | {TEST}

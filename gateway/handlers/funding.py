@@ -11,19 +11,22 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from gateway import shapes
-from gateway.envelope import ApiError
-from gateway.envelope import page as shaped_page
-from gateway.handlers.common import AmountCents, Description, actor_of, once_and_ring, success, wallet_id
-from gateway.operation import operation
-from gateway.query import DayOrTime, Format, Listing, span, wanted
-from gateway.state import CREDENTIAL, SERVICES
-from gateway.tabular import csv_body, csv_file
-from shared import audit, broker, funding, ledger
-from shared.clock import rfc3339
-from shared.ids import PAYOUT, TRANSACTION, show
+from gateway.app_state import CREDENTIAL, SERVICES
+from gateway.handlers.shared_steps import AmountCents, Description, actor_of, once_and_ring, success, wallet_id
+from gateway.http.csv_tables import csv_body, csv_file
+from gateway.http.envelope import ApiError
+from gateway.http.envelope import page as shaped_page
+from gateway.http.query_parameters import DayOrTime, Format, Listing, span, wanted
+from gateway.openapi.operation import operation
+from shared import ledger
+from shared.funding import topups
+from shared.funding.projection import Waiting, project
+from shared.identity import audit
 from shared.ledger import statement
-from shared.models.audit import Action
-from shared.projection import Waiting, project
+from shared.platform import task_queue
+from shared.platform.clock import rfc3339
+from shared.platform.ids import PAYOUT, TRANSACTION, show
+from shared.schema.audit import Action
 
 
 class Method(enum.StrEnum):
@@ -67,7 +70,7 @@ async def topup(request: web.Request, body: Topup) -> web.Response:
     asked: list[uuid.UUID] = []
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
-        row = funding.request(
+        row = topups.request(
             connection, wallet, body.amount, body.method.value, body.description, now, grace=services.grace
         )
         facts = {"amount": row.amount_cents, "method": body.method.value}
@@ -84,7 +87,7 @@ async def topup(request: web.Request, body: Topup) -> web.Response:
             "createdAt": rfc3339(row.created_at),
         }
 
-    return await once_and_ring(request, work, broker.REQUEST_TOPUPS, asked)
+    return await once_and_ring(request, work, task_queue.REQUEST_TOPUPS, asked)
 
 
 class ListTransactions(Listing, kw_only=True):

@@ -12,13 +12,13 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from gateway import shapes
-from gateway.envelope import ApiError
-from gateway.handlers.common import success
-from gateway.operation import operation
-from gateway.state import SERVICES
-from shared import migrations
-from shared.clock import rfc3339
-from shared.reconciliation.gate import reconcile_only
+from gateway.app_state import SERVICES
+from gateway.handlers.shared_steps import success
+from gateway.http.envelope import ApiError
+from gateway.openapi.operation import operation
+from shared.holds.reconcile_only import reconcile_only
+from shared.platform.clock import rfc3339
+from shared.schema import migrations
 
 VERSION = "1.0.0"
 DATABASE_SECONDS_MAX = 3.0

@@ -10,18 +10,18 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from gateway import shapes
-from gateway.envelope import page as shaped_page
-from gateway.handlers.common import actor_of, flat, once_signed_in, success
-from gateway.operation import operation
-from gateway.query import ShortListing, wanted
-from gateway.state import ACCOUNT, SERVICES, Services
-from shared import audit
-from shared.clock import rfc3339
-from shared.errors import Invalid
-from shared.ids import KEY, parse, show
-from shared.keys import SCOPES, SCOPES_OF, life
-from shared.models.audit import Action
-from shared.models.organizations import ApprovalStatus, Mode, Role
+from gateway.app_state import ACCOUNT, SERVICES, Services
+from gateway.handlers.shared_steps import actor_of, flat, once_signed_in, success
+from gateway.http.envelope import page as shaped_page
+from gateway.http.query_parameters import ShortListing, wanted
+from gateway.openapi.operation import operation
+from shared.identity import audit
+from shared.identity.api_keys import SCOPES, SCOPES_OF, lifecycle
+from shared.platform.clock import rfc3339
+from shared.platform.errors import Invalid
+from shared.platform.ids import KEY, parse, show
+from shared.schema.audit import Action
+from shared.schema.organizations import ApprovalStatus, Mode, Role
 
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 Scope = Literal[
@@ -76,16 +76,16 @@ def _key_id(request: web.Request) -> uuid.UUID | None:
     return parse(KEY, request.match_info["id"])
 
 
-def _made(made: life.Made, now: datetime) -> dict[str, Any]:
-    note = life.NOTE if made.text is not None else life.PENDING_NOTE
-    return {**life.shown(made.row, now), "key": made.text, "note": note}
+def _made(made: lifecycle.Made, now: datetime) -> dict[str, Any]:
+    note = lifecycle.NOTE if made.text is not None else lifecycle.PENDING_NOTE
+    return {**lifecycle.shown(made.row, now), "key": made.text, "note": note}
 
 
 def _note(
     connection: sa.Connection,
     request: web.Request,
     action: Action,
-    row: life.KeyRow,
+    row: lifecycle.KeyRow,
     now: datetime,
     after: dict[str, Any],
     before: dict[str, Any] | None = None,
@@ -101,13 +101,13 @@ PENDING: Final = {"approval_status": ApprovalStatus.PENDING}
 async def mine(request: web.Request) -> web.Response:
     """Lists the API keys that you asked for, newest first."""
     services, account = request.app[SERVICES], request[ACCOUNT]
-    rows = await services.read(lambda connection: life.of_user(connection, account.id))
+    rows = await services.read(lambda connection: lifecycle.of_user(connection, account.id))
     return _all(request, services, rows)
 
 
-def _all(request: web.Request, services: Services, rows: list[life.KeyRow]) -> web.Response:
+def _all(request: web.Request, services: Services, rows: list[lifecycle.KeyRow]) -> web.Response:
     now = services.clock.now()
-    shown = [life.shown(row, now) for row in rows]
+    shown = [lifecycle.shown(row, now) for row in rows]
     return flat(request, keys=shown, total=len(shown), has_next_page=False)
 
 
@@ -123,10 +123,10 @@ async def create(request: web.Request, body: CreateKey) -> web.Response:
     if body.mode is Mode.PRODUCTION and body.approval_reason is None:
         raise Invalid("approval_reason is required for a production key", field="approval_reason")
     account, pepper = request[ACCOUNT], request.app[SERVICES].settings.key_pepper
-    new = life.NewKey(body.name, body.mode, body.scopes, body.expires_in, body.approval_reason)
+    new = lifecycle.NewKey(body.name, body.mode, body.scopes, body.expires_in, body.approval_reason)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        made = life.request(connection, account.organization_id, account.id, new, pepper, now)
+        made = lifecycle.request(connection, account.organization_id, account.id, new, pepper, now)
         shown = _made(made, now)
         facts = {name: shown[name] for name in ("name", "mode", "scopes", "approval_status", "expires_at")}
         _note(connection, request, Action.KEY_CREATE, made.row, now, facts)
@@ -140,9 +140,9 @@ async def get_mine(request: web.Request) -> web.Response:
     """Shows one of your API keys."""
     services, account, key_id = request.app[SERVICES], request[ACCOUNT], _key_id(request)
     row = await services.read(
-        lambda connection: life.get(connection, account.organization_id, key_id, user_id=account.id)
+        lambda connection: lifecycle.get(connection, account.organization_id, key_id, user_id=account.id)
     )
-    return flat(request, **life.shown(row, services.clock.now()))
+    return flat(request, **lifecycle.shown(row, services.clock.now()))
 
 
 @operation(answer=shapes.Message, flat=True, refuses=("KEY_NOT_FOUND", "KEY_REVOKED"))
@@ -157,7 +157,7 @@ async def _revoke(request: web.Request, user_id: uuid.UUID | None) -> web.Respon
     now = services.clock.now()
 
     def work(connection: sa.Connection) -> None:
-        row = life.revoke(connection, account.organization_id, key_id, now, user_id=user_id)
+        row = lifecycle.revoke(connection, account.organization_id, key_id, now, user_id=user_id)
         _note(connection, request, Action.KEY_REVOKE, row, now, {"revoked_at": rfc3339(now)}, {"revoked_at": None})
 
     await services.write(work)
@@ -182,7 +182,7 @@ async def regenerate(request: web.Request, body: RegenerateKey) -> web.Response:
     pepper, grace = services.settings.key_pepper, timedelta(hours=body.grace_period_hours)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        made = life.regenerate(connection, account.organization_id, account.id, key_id, pepper, now, grace=grace)
+        made = lifecycle.regenerate(connection, account.organization_id, account.id, key_id, pepper, now, grace=grace)
         facts = {"grace_period_hours": body.grace_period_hours}
         _note(connection, request, Action.KEY_REGENERATE, made.row, now, facts)
         return _made(made, now)
@@ -207,17 +207,17 @@ async def page(request: web.Request, listing: ListKeys) -> web.Response:
     mode = None if listing.mode is UNSET else listing.mode
     status = None if listing.status is UNSET else listing.status
     found = await services.read(
-        lambda connection: life.page(connection, account.organization_id, part, mode=mode, status=status)
+        lambda connection: lifecycle.page(connection, account.organization_id, part, mode=mode, status=status)
     )
     now = services.clock.now()
-    return success(request, shaped_page([life.shown(row, now) for row in found.rows], found, part))
+    return success(request, shaped_page([lifecycle.shown(row, now) for row in found.rows], found, part))
 
 
 @operation(answer=shapes.ApiKeys, flat=True)
 async def pending(request: web.Request) -> web.Response:
     """Lists production keys that wait for approval, oldest first."""
     services, account = request.app[SERVICES], request[ACCOUNT]
-    rows = await services.read(lambda connection: life.pending(connection, account.organization_id))
+    rows = await services.read(lambda connection: lifecycle.pending(connection, account.organization_id))
     return _all(request, services, rows)
 
 
@@ -225,8 +225,8 @@ async def pending(request: web.Request) -> web.Response:
 async def get(request: web.Request) -> web.Response:
     """Shows an API key of the organization."""
     services, account, key_id = request.app[SERVICES], request[ACCOUNT], _key_id(request)
-    row = await services.read(lambda connection: life.get(connection, account.organization_id, key_id))
-    return success(request, life.shown(row, services.clock.now()))
+    row = await services.read(lambda connection: lifecycle.get(connection, account.organization_id, key_id))
+    return success(request, lifecycle.shown(row, services.clock.now()))
 
 
 @operation(answer=shapes.NewApiKey, flat=True, refuses=("KEY_NOT_FOUND", "KEY_NOT_PENDING", "OWN_REQUEST"), once=True)
@@ -235,7 +235,7 @@ async def approve(request: web.Request) -> web.Response:
     account, key_id, pepper = request[ACCOUNT], _key_id(request), request.app[SERVICES].settings.key_pepper
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        made = life.approve(connection, account.organization_id, account.id, key_id, pepper, now)
+        made = lifecycle.approve(connection, account.organization_id, account.id, key_id, pepper, now)
         decided = {"approval_status": made.row.approval_status}
         _note(connection, request, Action.KEY_APPROVE, made.row, now, decided, PENDING)
         return _made(made, now)
@@ -251,7 +251,7 @@ async def reject(request: web.Request, body: RejectKey) -> web.Response:
     account, key_id = request[ACCOUNT], _key_id(request)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        row = life.reject(connection, account.organization_id, account.id, key_id, body.reason, now)
+        row = lifecycle.reject(connection, account.organization_id, account.id, key_id, body.reason, now)
         decided = {"approval_status": row.approval_status}
         _note(connection, request, Action.KEY_REJECT, row, now, decided, PENDING)
         return {

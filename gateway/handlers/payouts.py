@@ -12,9 +12,8 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from gateway import shapes
-from gateway.envelope import ApiError
-from gateway.envelope import page as shaped_page
-from gateway.handlers.common import (
+from gateway.app_state import REQUEST_ID, SCENARIO, SERVICES
+from gateway.handlers.shared_steps import (
     AmountCents,
     Description,
     Reference,
@@ -26,23 +25,26 @@ from gateway.handlers.common import (
     success,
     wallet_id,
 )
-from gateway.operation import operation
-from gateway.payout_intake import PayoutRequest, only
-from gateway.query import Listing, wanted
-from gateway.state import REQUEST_ID, SCENARIO, SERVICES
-from shared import audit, broker, idempotency, prices
-from shared.clock import rfc3339
-from shared.errors import NotFound, Refusal
-from shared.ids import DRIVER, PAYOUT, named, new_id, parse, show
-from shared.lists import Page
-from shared.models.audit import Action
-from shared.models.payouts import PayoutStatus, Rail
+from gateway.http.envelope import ApiError
+from gateway.http.envelope import page as shaped_page
+from gateway.http.query_parameters import Listing, wanted
+from gateway.intake.payouts import PayoutRequest, only
+from gateway.openapi.operation import operation
+from shared.identity import audit
+from shared.ledger import prices
 from shared.payouts import cancel as canceling
-from shared.payouts import reading
+from shared.payouts import queries
 from shared.payouts import retry as retrying
 from shared.payouts.accept import Order
-from shared.payouts.edges import LIMIT_CENTS
+from shared.payouts.allowed_edges import LIMIT_CENTS
 from shared.payouts.rows import PayoutRow, duplicate_warning, public
+from shared.platform import idempotency, task_queue
+from shared.platform.clock import rfc3339
+from shared.platform.errors import NotFound, Refusal
+from shared.platform.ids import DRIVER, PAYOUT, named, new_id, parse, show
+from shared.platform.pagination import Page
+from shared.schema.audit import Action
+from shared.schema.payouts import PayoutStatus, Rail
 
 DriverReference = Annotated[
     str,
@@ -209,7 +211,7 @@ async def get(request: web.Request) -> web.Response:
     payout_id = parse(PAYOUT, text)
     row = None
     if payout_id is not None:
-        row = await request.app[SERVICES].read(lambda connection: reading.get(connection, wallet, payout_id))
+        row = await request.app[SERVICES].read(lambda connection: queries.get(connection, wallet, payout_id))
     if row is None:
         raise NotFound(f"No payout {named(PAYOUT, text)}", code="PAYOUT_NOT_FOUND")
     return success(request, public(row))
@@ -254,7 +256,7 @@ async def retry(request: web.Request) -> web.Response:
             shown["warnings"] = [duplicate_warning(row.duplicate_of)]
         return shown
 
-    return await once_and_ring(request, work, broker.SUBMIT_PAYOUTS, queued)
+    return await once_and_ring(request, work, task_queue.SUBMIT_PAYOUTS, queued)
 
 
 def note_steps(
@@ -262,7 +264,7 @@ def note_steps(
 ) -> None:
     """Notes in the audit log that payouts were taken a step further, those of them that were."""
     rows = [row for row in stepped if isinstance(row, PayoutRow)]
-    before = reading.came_from(connection, rows)
+    before = queries.came_from(connection, rows)
     audit.record(
         connection,
         [
@@ -312,7 +314,7 @@ async def page(request: web.Request, listing: ListPayouts) -> web.Response:
 
     def read(connection: sa.Connection) -> Page[PayoutRow]:
         ids = None if key is None else idempotency.payouts_made(connection, wallet, key, now)
-        return reading.page(connection, wallet, part, status=status, driver_id=driver_id, ids=ids)
+        return queries.page(connection, wallet, part, status=status, driver_id=driver_id, ids=ids)
 
     found = await request.app[SERVICES].read(read)
     return success(request, shaped_page([public(row) for row in found.rows], found, part))

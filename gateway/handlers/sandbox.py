@@ -10,24 +10,26 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from gateway import shapes
-from gateway.envelope import ApiError
-from gateway.handlers.common import actor_of, flat, success, wallet_id
-from gateway.keyring import REMEMBERED_SECONDS
-from gateway.operation import operation
-from gateway.state import CREDENTIAL, SERVICES
-from shared import audit, broker, ledger
+from gateway.app_state import CREDENTIAL, SERVICES
+from gateway.handlers.shared_steps import actor_of, flat, success, wallet_id
+from gateway.http.credential_cache import REMEMBERED_SECONDS
+from gateway.http.envelope import ApiError
+from gateway.openapi.operation import operation
+from shared import ledger
 from shared.batches import change
 from shared.drivers import rows as drivers
-from shared.errors import Forbidden
-from shared.ids import DRIVER, PAYOUT, WALLET, show
-from shared.lists import Wanted
-from shared.models.audit import Action
-from shared.models.organizations import Mode
-from shared.models.payouts import Rail
-from shared.payouts import reading
+from shared.identity import audit
+from shared.payouts import queries
 from shared.payouts.rows import PayoutRow, public
+from shared.platform import task_queue
+from shared.platform.errors import Forbidden
+from shared.platform.ids import DRIVER, PAYOUT, WALLET, show
+from shared.platform.pagination import Wanted
 from shared.sandbox import seed as seeding
 from shared.sandbox.reset import reset as resetting
+from shared.schema.audit import Action
+from shared.schema.organizations import Mode
+from shared.schema.payouts import Rail
 
 SHOWN_MAX = 100
 VERIFICATION_SECONDS_MAX = 15.0
@@ -72,7 +74,7 @@ async def state(request: web.Request) -> web.Response:
 
     def read(connection: sa.Connection) -> dict[str, Any]:
         known = drivers.page(connection, wallet, part)
-        payouts = reading.page(connection, wallet, part)
+        payouts = queries.page(connection, wallet, part)
         return {
             "drivers": [drivers.public(row) for row in known.rows],
             "payouts": [public(row) for row in payouts.rows],
@@ -109,7 +111,7 @@ async def seed(request: web.Request) -> web.Response:
         return ids
 
     added = await services.write(register)
-    services.doorbell.ring(broker.REGISTER_DRIVERS, added)
+    services.doorbell.ring(task_queue.REGISTER_DRIVERS, added)
     try:
         async with asyncio.timeout(VERIFICATION_SECONDS_MAX):
             while True:
@@ -136,7 +138,7 @@ async def seed(request: web.Request) -> web.Response:
     return flat(request, message="Sandbox seeded with test data", data=counts)
 
 
-def _ring(doorbell: broker.Doorbell, payouts: list[PayoutRow]) -> None:
+def _ring(doorbell: task_queue.Doorbell, payouts: list[PayoutRow]) -> None:
     instant = [row.submission_id for row in payouts if row.rail == Rail.INSTANT and row.submission_id]
-    doorbell.ring(broker.SEND_INSTANT_SUBMISSIONS, instant)
-    doorbell.ring(broker.QUEUE_PAYOUTS, [row.id for row in payouts if row.rail != Rail.INSTANT])
+    doorbell.ring(task_queue.SEND_INSTANT_SUBMISSIONS, instant)
+    doorbell.ring(task_queue.QUEUE_PAYOUTS, [row.id for row in payouts if row.rail != Rail.INSTANT])

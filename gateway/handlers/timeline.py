@@ -5,13 +5,13 @@ from typing import Any
 from aiohttp import web
 
 from gateway import shapes
-from gateway.handlers.common import success, wallet_id
-from gateway.operation import operation
-from gateway.state import SERVICES
-from shared.clock import rfc3339
-from shared.errors import NotFound
-from shared.ids import PAYOUT, named, parse
+from gateway.app_state import SERVICES
+from gateway.handlers.shared_steps import success, wallet_id
+from gateway.openapi.operation import operation
 from shared.payouts.timeline import Expected, timeline
+from shared.platform.clock import rfc3339
+from shared.platform.errors import NotFound
+from shared.platform.ids import PAYOUT, named, parse
 
 
 @operation(answer=shapes.Timeline, refuses=("PAYOUT_NOT_FOUND",))

@@ -9,19 +9,20 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from gateway import webhook_shapes as shapes
-from gateway.envelope import page as shaped_page
-from gateway.handlers.common import actor_of, once_and_ring, success, time_in, wallet_id
+from gateway.app_state import SERVICES
+from gateway.handlers.shared_steps import actor_of, once_and_ring, success, time_in, wallet_id
 from gateway.handlers.webhook_endpoints import UNKNOWN, endpoint_id
-from gateway.operation import operation
-from gateway.query import Listing, wanted
-from gateway.state import SERVICES
-from shared import audit, broker
-from shared.clock import rfc3339
-from shared.ids import EVENT, WEBHOOK, parse, show
-from shared.lists import Page
-from shared.models.audit import Action
-from shared.models.webhooks import DeliveryStatus
-from shared.webhooks import deliveries, endpoints
+from gateway.http.envelope import page as shaped_page
+from gateway.http.query_parameters import Listing, wanted
+from gateway.openapi.operation import operation
+from shared.events import deliveries, endpoints
+from shared.identity import audit
+from shared.platform import task_queue
+from shared.platform.clock import rfc3339
+from shared.platform.ids import EVENT, WEBHOOK, parse, show
+from shared.platform.pagination import Page
+from shared.schema.audit import Action
+from shared.schema.webhooks import DeliveryStatus
 
 
 class ListDeliveries(Listing, kw_only=True):
@@ -75,7 +76,7 @@ async def test(request: web.Request) -> web.Response:
         audit.record(connection, [audit.Entry(actor, Action.WEBHOOK_TEST, shown, after={"event": event_id})], now)
         return {"id": event_id, "webhookId": shown}
 
-    return await once_and_ring(request, work, broker.DELIVER_CUSTOMER_EVENTS, [wanted_id] if wanted_id else [])
+    return await once_and_ring(request, work, task_queue.DELIVER_CUSTOMER_EVENTS, [wanted_id] if wanted_id else [])
 
 
 @operation(answer=shapes.Tested, refuses=(*UNKNOWN, "DELIVERY_NOT_FOUND"), once=True)
@@ -93,7 +94,7 @@ async def redeliver(request: web.Request) -> web.Response:
         audit.record(connection, [entry], now)
         return shown
 
-    return await once_and_ring(request, work, broker.DELIVER_CUSTOMER_EVENTS, [wanted_id] if wanted_id else [])
+    return await once_and_ring(request, work, task_queue.DELIVER_CUSTOMER_EVENTS, [wanted_id] if wanted_id else [])
 
 
 @operation(body=Redeliver, answer=shapes.Redelivering, refuses=UNKNOWN, once=True)
@@ -113,4 +114,4 @@ async def redeliver_since(request: web.Request, body: Redeliver) -> web.Response
         audit.record(connection, [entry], now)
         return {"count": done.number, "until": done.until and rfc3339(done.until)}
 
-    return await once_and_ring(request, work, broker.DELIVER_CUSTOMER_EVENTS, [wanted_id] if wanted_id else [])
+    return await once_and_ring(request, work, task_queue.DELIVER_CUSTOMER_EVENTS, [wanted_id] if wanted_id else [])

@@ -9,18 +9,18 @@ import sqlalchemy as sa
 from aiohttp import web
 
 from gateway import webhook_shapes as shapes
-from gateway.handlers.common import actor_of, once, success, wallet_id
-from gateway.operation import operation
-from gateway.state import SERVICES
-from shared import audit
-from shared.clock import rfc3339
-from shared.customer_events import EventType
-from shared.ids import WEBHOOK, parse, show
-from shared.models.audit import Action
-from shared.models.webhooks import EndpointStatus
-from shared.webhooks import endpoints
-from shared.webhooks.addresses import URL_LENGTH_MAX, check_url
-from shared.webhooks.endpoints import EndpointRow, without_query
+from gateway.app_state import SERVICES
+from gateway.handlers.shared_steps import actor_of, once, success, wallet_id
+from gateway.openapi.operation import operation
+from shared.events import endpoints
+from shared.events.addresses import URL_LENGTH_MAX, check_url
+from shared.events.customer_events import EventType
+from shared.events.endpoints import EndpointRow, without_query
+from shared.identity import audit
+from shared.platform.clock import rfc3339
+from shared.platform.ids import WEBHOOK, parse, show
+from shared.schema.audit import Action
+from shared.schema.webhooks import EndpointStatus
 
 Url = Annotated[
     str,

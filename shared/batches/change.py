@@ -9,14 +9,14 @@ import sqlalchemy as sa
 
 from shared import ledger
 from shared.batches.release import Asked
-from shared.batches.rows import BATCH_COLUMNS, BatchRow, locked, unknown
-from shared.errors import Conflict, Refusal
-from shared.models.batches import BatchStatus
-from shared.models.payouts import PayoutStatus
+from shared.payouts.lifecycle import Move, transition
 from shared.payouts.retry import retry
 from shared.payouts.rows import PayoutRow
-from shared.payouts.transition import Move, transition
-from shared.sandbox.scenarios import Scenario
+from shared.platform.errors import Conflict, Refusal
+from shared.schema.batch_rows import BATCH_COLUMNS, BatchRow, locked, unknown
+from shared.schema.batches import BatchStatus
+from shared.schema.payouts import PayoutStatus
+from shared.schema.scenarios import Scenario
 
 REASON: Final = "canceled with its batch"
 

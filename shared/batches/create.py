@@ -11,13 +11,13 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from shared import ledger
-from shared.batches.rows import BatchRow
-from shared.errors import Refusal
-from shared.models.batches import BatchStatus
-from shared.models.payouts import Rail
 from shared.payouts import accept
 from shared.payouts.accept import Known, Order
 from shared.payouts.rows import PayoutRow
+from shared.platform.errors import Refusal
+from shared.schema.batch_rows import BatchRow
+from shared.schema.batches import BatchStatus
+from shared.schema.payouts import Rail
 
 REFUSALS_SHOWN: Final = 100
 """How many of the items at fault the answer to `create` lists; a quote lists all."""

@@ -11,20 +11,21 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared import audit, ledger
-from shared.audit import Actor
-from shared.batches.rows import BATCH_COLUMNS, BatchRow, locked, locking, reading, unknown
-from shared.db import as_rows
-from shared.errors import Conflict, InsufficientFunds, Refusal
-from shared.ids import BATCH, show
-from shared.models.audit import Action
-from shared.models.batches import BatchStatus
-from shared.models.payouts import PayoutStatus
+from shared import ledger
+from shared.identity import audit
+from shared.identity.audit import Actor
 from shared.payouts.accept import not_payable
-from shared.payouts.tally import tell
-from shared.payouts.transition import Move, Taken, book, take, transition
-from shared.pipeline import Query, ask
-from shared.sandbox.scenarios import Scenario
+from shared.payouts.counters import tell
+from shared.payouts.lifecycle import Move, Taken, book, take, transition
+from shared.platform.database import as_rows
+from shared.platform.errors import Conflict, InsufficientFunds, Refusal
+from shared.platform.ids import BATCH, show
+from shared.platform.pipelined_queries import Query, ask
+from shared.schema.audit import Action
+from shared.schema.batch_rows import BATCH_COLUMNS, BatchRow, locked, locking, reading, unknown
+from shared.schema.batches import BatchStatus
+from shared.schema.payouts import PayoutStatus
+from shared.schema.scenarios import Scenario
 
 REASON: Final = "released with its batch"
 NOT_COVERED: Final = "The wallet's available balance does not cover this batch"

@@ -6,7 +6,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from shared.cli import account_commands, clients, money_commands, watching_commands
+from shared.cli.client import commands as clients
+from shared.cli.operator import account_commands, money_commands, monitoring_commands
 from shared.cli.panels import INSTALLATION
 
 app = typer.Typer(
@@ -71,13 +72,13 @@ def scheduler(context: typer.Context) -> None:
 @app.command(context_settings=PASS_ON, rich_help_panel=INSTALLATION)
 def exporter(context: typer.Context) -> None:
     """Run the exporter: what is in the database and the queues, as metrics."""
-    _hand_over("shared.exporter", *context.args)
+    _hand_over("shared.reporting.exporter", *context.args)
 
 
 @app.command(rich_help_panel=INSTALLATION)
 def migrate() -> None:
     """Bring the database's tables to this version of the code."""
-    from shared.cli.database import migrate
+    from shared.cli.operator.database import migrate
 
     migrate()
 
@@ -87,12 +88,12 @@ def bootstrap(
     json: Annotated[bool, typer.Option("--json", help="Print the credentials as one JSON line.")] = False,
 ) -> None:
     """Migrate, and make sure that a first organization with its wallets, owner and keys exists."""
-    from shared.cli.database import bootstrap
+    from shared.cli.operator.database import bootstrap
 
     bootstrap(as_json=json)
 
 
-for commands in (money_commands, watching_commands, account_commands):
+for commands in (money_commands, monitoring_commands, account_commands):
     app.add_typer(commands.commands)
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from shared.drivers.rows import DriverRow, get
-from shared.errors import Conflict, NotFound
-from shared.ids import DRIVER, named, show
+from shared.platform.errors import Conflict, NotFound
+from shared.platform.ids import DRIVER, named, show
 
 
 class Changes(NamedTuple):
@@ -21,7 +21,7 @@ class Changes(NamedTuple):
     """Whether the phone is taken away."""
     active: bool | None = None
     sealed_details: bytes | None = None
-    """Bank details and identity to pass on, as `shared.drivers.details.seal` made them."""
+    """Bank details and identity to pass on, as `shared.drivers.bank_details.seal` made them."""
 
 
 def update(

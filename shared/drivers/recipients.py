@@ -9,13 +9,14 @@ import msgspec
 import sqlalchemy as sa
 import structlog
 
-from shared import customer_events
-from shared.customer_events import Event, EventType
 from shared.drivers import rows
-from shared.drivers.details import key_for, unseal
-from shared.ids import DRIVER, show
-from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown, backoff_seconds
-from shared.paystream.wire import (
+from shared.drivers.bank_details import key_for, unseal
+from shared.events import customer_events
+from shared.events.customer_events import Event, EventType
+from shared.platform.encryption import Pepper
+from shared.platform.ids import DRIVER, show
+from shared.provider.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown, backoff_seconds
+from shared.provider.wire import (
     Call,
     PaymentMethod,
     Recipient,
@@ -25,7 +26,6 @@ from shared.paystream.wire import (
     read,
     recipient_call,
 )
-from shared.sealing import Pepper
 
 logger = structlog.get_logger(__name__)
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from shared.db import as_rows
 from shared.drivers.rows import DriverRow
-from shared.errors import Conflict
-from shared.ids import DRIVER, new_id, show
+from shared.platform.database import as_rows
+from shared.platform.errors import Conflict
+from shared.platform.ids import DRIVER, new_id, show
 
 
 class NewDriver(NamedTuple):

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.clock import rfc3339
-from shared.ids import DRIVER, show
-from shared.lists import Page, Wanted, chosen
+from shared.platform.clock import rfc3339
+from shared.platform.ids import DRIVER, show
+from shared.platform.pagination import Page, Wanted, chosen
 
 
 class DriverRow(NamedTuple):
-    """A driver, with what payouts say of him; see `shared.models.tables.drivers.Driver`."""
+    """A driver, with what payouts say of him; see `shared.schema.tables.drivers.Driver`."""
 
     id: uuid.UUID
     ovn_driver_id: str

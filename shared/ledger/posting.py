@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from shared import customer_events
-from shared.customer_events import Event, EventType
-from shared.db import as_rows
-from shared.ids import new_id
-from shared.models.ledger import AccountKind, TransferKind
-from shared.pipeline import Query, ask
+from shared.events import customer_events
+from shared.events.customer_events import Event, EventType
+from shared.platform.database import as_rows
+from shared.platform.ids import new_id
+from shared.platform.pipelined_queries import Query, ask
+from shared.schema.ledger import AccountKind, TransferKind
 
 A = AccountKind
 K = TransferKind

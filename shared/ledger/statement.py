@@ -8,10 +8,10 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared import counts
-from shared.errors import Invalid
-from shared.lists import Page, Wanted
-from shared.models.ledger import TransferKind
+from shared.platform import row_counts
+from shared.platform.errors import Invalid
+from shared.platform.pagination import Page, Wanted
+from shared.schema.ledger import TransferKind
 
 K = TransferKind
 
@@ -123,7 +123,7 @@ def page(connection: sa.Connection, wallet_id: uuid.UUID, wanted: Wanted, asked:
         if total < COUNTED_MOST:  # or the newest lines would be walked through until those of an old day come
             where, values = f"{where} AND position BETWEEN :first AND :last", values | {"first": first, "last": last}
     else:
-        total = counts.total(connection, wallet_id, *(f"transfers:{kind}" for kind in asked.kinds))
+        total = row_counts.total(connection, wallet_id, *(f"transfers:{kind}" for kind in asked.kinds))
     lines = _lines(
         connection,
         f"SELECT position FROM transfers WHERE {where}{after} ORDER BY position DESC LIMIT :limit OFFSET :skipped",

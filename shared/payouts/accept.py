@@ -14,21 +14,23 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from shared import customer_events, ledger, prices
-from shared.customer_events import Event
-from shared.db import as_rows
-from shared.errors import Conflict, InsufficientFunds, Invalid, NotFound, NotPayable, Refusal
-from shared.ids import DRIVER, PAYOUT, named, show
-from shared.models.ledger import TransferKind
-from shared.models.organizations import DuplicateLoads
-from shared.models.payouts import PayoutStatus, Rail
-from shared.payouts.edges import LIMIT_CENTS
-from shared.payouts.figures import note_accepted
+from shared import ledger
+from shared.events import customer_events
+from shared.events.customer_events import Event
+from shared.ledger import prices
+from shared.payouts.allowed_edges import LIMIT_CENTS
+from shared.payouts.lifecycle import Move, Taken, book, taking
+from shared.payouts.metrics import note_accepted
 from shared.payouts.rows import PayoutRow, public
-from shared.payouts.submit import Item, looking, prepare_those
-from shared.payouts.transition import Move, Taken, book, taking
-from shared.pipeline import Query, ask, nothing
-from shared.sandbox.scenarios import Scenario
+from shared.payouts.submissions import Item, looking, prepare_those
+from shared.platform.database import as_rows
+from shared.platform.errors import Conflict, InsufficientFunds, Invalid, NotFound, NotPayable, Refusal
+from shared.platform.ids import DRIVER, PAYOUT, named, show
+from shared.platform.pipelined_queries import Query, ask, nothing
+from shared.schema.ledger import TransferKind
+from shared.schema.organizations import DuplicateLoads
+from shared.schema.payouts import PayoutStatus, Rail
+from shared.schema.scenarios import Scenario
 
 REASON: Final = "accepted"
 

@@ -6,11 +6,11 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from shared.errors import Conflict, NotFound, Refusal
-from shared.ids import PAYOUT, show
-from shared.models.payouts import PayoutStatus
+from shared.payouts.lifecycle import Move, transition
 from shared.payouts.rows import PayoutRow
-from shared.payouts.transition import Move, transition
+from shared.platform.errors import Conflict, NotFound, Refusal
+from shared.platform.ids import PAYOUT, show
+from shared.schema.payouts import PayoutStatus
 
 CANCELABLE = (PayoutStatus.VALIDATED, PayoutStatus.QUEUED)
 

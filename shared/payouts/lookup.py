@@ -4,13 +4,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from shared.clock import rfc3339
-from shared.ids import SUBMISSION, show
-from shared.models.submissions import SubmissionKind
-from shared.payouts.submit import Held
-from shared.paystream.client import Paystream
-from shared.paystream.outcomes import Accepted, Outcome, Rejected, Unknown
-from shared.paystream.wire import Call
+from shared.payouts.submissions import Held
+from shared.platform.clock import rfc3339
+from shared.platform.ids import SUBMISSION, show
+from shared.provider.client import Paystream
+from shared.provider.outcomes import Accepted, Outcome, Rejected, Unknown
+from shared.provider.wire import Call
+from shared.schema.submissions import SubmissionKind
 
 EARLIER: Final = timedelta(hours=1)
 """How much before our first sending we begin to look: the provider's clock is not ours."""

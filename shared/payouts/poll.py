@@ -8,12 +8,12 @@ from typing import NamedTuple
 import sqlalchemy as sa
 import structlog
 
-from shared.db import as_rows
-from shared.ids import PAYOUT, show
-from shared.payouts.edges import is_in
+from shared.payouts.allowed_edges import is_in
 from shared.payouts.settle import Report, Settled, settle
-from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, backoff_seconds
-from shared.paystream.wire import Call, Payment, UnexpectedAnswer, payment_call, read
+from shared.platform.database import as_rows
+from shared.platform.ids import PAYOUT, show
+from shared.provider.outcomes import Accepted, Outcome, Rejected, Throttled, backoff_seconds
+from shared.provider.wire import Call, Payment, UnexpectedAnswer, payment_call, read
 
 logger = structlog.get_logger(__name__)
 

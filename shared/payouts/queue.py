@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from shared.models.payouts import PayoutStatus
 from shared.payouts.accept import not_payable
-from shared.payouts.edges import is_in
-from shared.payouts.transition import Move, Moved, transition
+from shared.payouts.allowed_edges import is_in
+from shared.payouts.lifecycle import Move, Moved, transition
+from shared.schema.payouts import PayoutStatus
 
 
 class Queued(NamedTuple):

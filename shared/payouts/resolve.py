@@ -14,17 +14,18 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 from sqlalchemy.exc import IntegrityError
 
-from shared import audit, ledger
-from shared.audit import Actor, Entry
-from shared.errors import Conflict, InsufficientFunds, NotFound
-from shared.ids import PAYOUT, new_id, show
-from shared.models.audit import Action, ActorKind
-from shared.models.organizations import Mode
-from shared.models.payouts import PayoutStatus
-from shared.models.reconciliation import CaseKind
-from shared.payouts.submit import PROVIDER_RAILS
-from shared.payouts.transition import Move, transition
-from shared.reconciliation import cases
+from shared import ledger
+from shared.holds import cases
+from shared.identity import audit
+from shared.identity.audit import Actor, Entry
+from shared.payouts.lifecycle import Move, transition
+from shared.payouts.submissions import PROVIDER_RAILS
+from shared.platform.errors import Conflict, InsufficientFunds, NotFound
+from shared.platform.ids import PAYOUT, new_id, show
+from shared.schema.audit import Action, ActorKind
+from shared.schema.organizations import Mode
+from shared.schema.payouts import PayoutStatus
+from shared.schema.reconciliation import CaseKind
 
 S = PayoutStatus
 

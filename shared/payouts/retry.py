@@ -8,15 +8,15 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from shared import ledger
-from shared.db import as_rows
-from shared.errors import Conflict, InsufficientFunds, Refusal
-from shared.models.organizations import DuplicateLoads
-from shared.models.payouts import PayoutStatus
 from shared.payouts.accept import duplicate, live_loads, not_payable
 from shared.payouts.cancel import locked_statuses, unknown
+from shared.payouts.lifecycle import Move, transition
 from shared.payouts.rows import PayoutRow
-from shared.payouts.transition import Move, transition
-from shared.sandbox.scenarios import Scenario
+from shared.platform.database import as_rows
+from shared.platform.errors import Conflict, InsufficientFunds, Refusal
+from shared.schema.organizations import DuplicateLoads
+from shared.schema.payouts import PayoutStatus
+from shared.schema.scenarios import Scenario
 
 
 def retry(

@@ -4,8 +4,8 @@ import uuid
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from shared.clock import rfc3339
-from shared.ids import BATCH, DRIVER, PAYOUT, show
+from shared.platform.clock import rfc3339
+from shared.platform.ids import BATCH, DRIVER, PAYOUT, show
 
 COLUMNS: Final = (
     "id, wallet_id, driver_id, driver_name, load_id, amount_cents, fee_cents, rail, status, description, "
@@ -19,7 +19,7 @@ FINAL_FAILURES: Final = frozenset({"COMPLIANCE_HOLD", "INVALID_RECIPIENT"})
 
 
 class PayoutRow(NamedTuple):
-    """A payout with its driver's name; see `shared.models.tables.payouts.Payout`."""
+    """A payout with its driver's name; see `shared.schema.tables.payouts.Payout`."""
 
     id: uuid.UUID
     wallet_id: uuid.UUID

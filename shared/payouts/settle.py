@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 import structlog
 
-from shared import safeguards
-from shared.ids import DRIVER, PAYOUT, show
-from shared.models.payouts import PayoutStatus
-from shared.payouts.edges import is_in
-from shared.payouts.holding import hold
-from shared.payouts.transition import Move, book, take
-from shared.pipeline import Query
+from shared.payouts.allowed_edges import is_in
+from shared.payouts.contradictions import hold
+from shared.payouts.lifecycle import Move, book, take
+from shared.platform import safeguards
+from shared.platform.ids import DRIVER, PAYOUT, show
+from shared.platform.pipelined_queries import Query
+from shared.schema.payouts import PayoutStatus
 
 logger = structlog.get_logger(__name__)
 

@@ -9,8 +9,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from shared.models.organizations import DuplicateLoads, Mode
-from shared.organizations import open_wallet
+from shared.onboarding.organizations import open_wallet
+from shared.schema.organizations import DuplicateLoads, Mode
 
 
 def reset(connection: sa.Connection, organization_id: uuid.UUID, now: datetime) -> uuid.UUID:

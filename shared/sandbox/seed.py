@@ -9,12 +9,12 @@ import sqlalchemy as sa
 
 from shared import ledger
 from shared.drivers.register import NewDriver, register
-from shared.errors import Refusal
-from shared.ids import DRIVER, new_id, show
-from shared.models.payouts import Rail
 from shared.payouts.accept import Order, accept, look_up
 from shared.payouts.rows import PayoutRow
-from shared.sandbox.scenarios import Scenario
+from shared.platform.errors import Refusal
+from shared.platform.ids import DRIVER, new_id, show
+from shared.schema.payouts import Rail
+from shared.schema.scenarios import Scenario
 
 NAMES: Final = ("John Smith", "Jane Doe", "Maria Garcia", "Wei Chen", "Amara Okafor")
 

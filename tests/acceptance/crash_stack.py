@@ -20,9 +20,9 @@ from deploy.local import probes
 from deploy.local.home import Home
 from deploy.local.plan import make_plan
 from deploy.local.service import Service
-from shared.broker import Bell, Doorbell
-from shared.crash_points import VARIABLE
-from shared.settings import Settings, load
+from shared.platform.failpoints import VARIABLE
+from shared.platform.settings import Settings, load
+from shared.platform.task_queue import Bell, Doorbell
 from tests.acceptance.asking import Answer, until
 from tests.acceptance.customer import Customer
 from tests.acceptance.provider import Provider

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from shared import broker
-from shared.broker import Bell
+from shared.platform import task_queue
+from shared.platform.task_queue import Bell
 from tests.acceptance import ledger, notice
 from tests.acceptance.asking import Answer, call, until
 from tests.acceptance.crash_stack import CrashStack
@@ -219,7 +219,7 @@ class DueBatch(Released):
             ledger.uuid_of(self.batch_id),
         )
         time.sleep(wait_seconds)  # until its time has come, to the moment
-        stack.ring(broker.RELEASE_BATCHES, [ledger.uuid_of(self.batch_id)])
+        stack.ring(task_queue.RELEASE_BATCHES, [ledger.uuid_of(self.batch_id)])
 
     def repeat(self, stack: CrashStack) -> None:
         """The tick sees to it."""
@@ -258,7 +258,7 @@ class MadeKnown(Registered):
         self.registered_id = self._ask(stack).data["id"]
 
     def act(self, stack: CrashStack) -> None:
-        stack.ring(broker.REGISTER_DRIVERS, [ledger.uuid_of(self.registered_id)])
+        stack.ring(task_queue.REGISTER_DRIVERS, [ledger.uuid_of(self.registered_id)])
 
     def repeat(self, stack: CrashStack) -> None:
         """The tick sees to it."""
@@ -292,7 +292,7 @@ class AccountPassedOn(NewAccount):
         self._ask(stack).data  # noqa: B018
 
     def act(self, stack: CrashStack) -> None:
-        stack.ring(broker.REGISTER_DRIVERS, [ledger.uuid_of(self.registered_id)])
+        stack.ring(task_queue.REGISTER_DRIVERS, [ledger.uuid_of(self.registered_id)])
 
     def repeat(self, stack: CrashStack) -> None:
         """The tick sees to it."""
@@ -337,11 +337,11 @@ class TopupAsked(ToppedUp):
 
     def act(self, stack: CrashStack) -> None:
         topup = ledger.uuid_of(self.answer["transactionId"])
-        stack.ring(broker.REQUEST_TOPUPS, [topup])
+        stack.ring(task_queue.REQUEST_TOPUPS, [topup])
         if self.settling:
             asked = "select true from topups where id = %s and provider_id is not null"
             until(lambda: stack.rows(asked, topup), "Paystream was asked for it", pause_seconds=0.02)
-            stack.ring(broker.REQUEST_TOPUPS, [topup])
+            stack.ring(task_queue.REQUEST_TOPUPS, [topup])
 
     def repeat(self, stack: CrashStack) -> None:
         """The tick sees to it."""
@@ -351,7 +351,7 @@ class TopupAsked(ToppedUp):
 class Worked(Story):
     """A worker dies over payouts that are accepted, and nobody is rung for again but by the tick."""
 
-    bell: Bell = broker.QUEUE_PAYOUTS
+    bell: Bell = task_queue.QUEUE_PAYOUTS
     payouts: int = 1
     more: dict[str, object] = field(default_factory=dict)
     ids: list[str] = field(default_factory=list)
@@ -373,11 +373,11 @@ class Submitted(Worked):
     queued goes with them.
     """
 
-    bell: Bell = broker.SUBMIT_PAYOUTS
+    bell: Bell = task_queue.SUBMIT_PAYOUTS
 
     def before(self, stack: CrashStack) -> None:
         ids = [ledger.uuid_of(payout_id) for payout_id in self.ids]
-        stack.dies("workers", "queue.after_commit", lambda: stack.ring(broker.QUEUE_PAYOUTS, ids))
+        stack.dies("workers", "queue.after_commit", lambda: stack.ring(task_queue.QUEUE_PAYOUTS, ids))
 
 
 @dataclass
@@ -403,7 +403,7 @@ class OneRefused(Submitted):
 class Sent(Worked):
     """A worker dies over an instant payout's submission."""
 
-    bell: Bell = broker.SEND_INSTANT_SUBMISSIONS
+    bell: Bell = task_queue.SEND_INSTANT_SUBMISSIONS
     more: dict[str, object] = field(default_factory=lambda: {"urgency": "instant"})
 
     def act(self, stack: CrashStack) -> None:
@@ -451,7 +451,7 @@ class AtPaystream(Worked):
 class Polled(AtPaystream):
     """A worker dies over asking for it."""
 
-    bell: Bell = broker.POLL_PAYOUTS
+    bell: Bell = task_queue.POLL_PAYOUTS
 
     def repeat(self, stack: CrashStack) -> None:
         stack.rows("update payouts set next_action_at = now() where id = %s", ledger.uuid_of(self.ids[0]))
@@ -490,7 +490,7 @@ class Applied(Heard):
 
     def act(self, stack: CrashStack) -> None:
         [(event_id,)] = stack.rows("select id from provider_events where event_key = %s", self.event_id)
-        stack.ring(broker.APPLY_PROVIDER_EVENTS, [event_id])
+        stack.ring(task_queue.APPLY_PROVIDER_EVENTS, [event_id])
 
     def repeat(self, stack: CrashStack) -> None:
         """Paystream was answered."""
@@ -515,7 +515,7 @@ class Delivered(Story):
         self.event_id = stack.customer.post(f"/api/v1/webhooks/{self.endpoint_id}/test", {}).data["id"]
 
     def act(self, stack: CrashStack) -> None:
-        stack.ring(broker.DELIVER_CUSTOMER_EVENTS, [ledger.uuid_of(self.endpoint_id)])
+        stack.ring(task_queue.DELIVER_CUSTOMER_EVENTS, [ledger.uuid_of(self.endpoint_id)])
 
     def check(self, stack: CrashStack) -> None:
         deliveries = f"/api/v1/webhooks/{self.endpoint_id}/deliveries"

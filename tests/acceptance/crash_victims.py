@@ -17,7 +17,7 @@ import dramatiq
 import gateway.__main__
 import scheduler.__main__
 import workers.app
-from shared import crash_points
+from shared.platform import failpoints
 
 PR_SET_PDEATHSIG = 1
 
@@ -48,7 +48,7 @@ def become(service: str, environment: dict[str, str], log: str) -> None:
         os.dup2(output, number)
     os.environ.clear()
     os.environ.update(environment)
-    crash_points.arm(environment.get(crash_points.VARIABLE, ""))
+    failpoints.arm(environment.get(failpoints.VARIABLE, ""))
     SERVICES[service]()
 
 

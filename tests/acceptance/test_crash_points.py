@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared.crash_points import POINTS
+from shared.platform.failpoints import POINTS
 from tests.acceptance import ledger
 from tests.acceptance.asking import until
 from tests.acceptance.crash_stack import PROJECT, CrashStack, crash_stack

@@ -11,10 +11,10 @@ import psycopg
 import pytest
 import redis
 
-from shared.broker import QUEUES
-from shared.doctor.finding import Finding, Level
-from shared.doctor.rounds import examine
-from shared.presence import KEY
+from shared.operations.doctor.checkup import examine
+from shared.operations.doctor.finding import Finding, Level
+from shared.platform.registered_consumers import KEY
+from shared.platform.task_queue import QUEUES
 from tests.acceptance.asking import until
 from tests.acceptance.stack import Stack
 

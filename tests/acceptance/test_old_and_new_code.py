@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from deploy.local.server import free_port
-from shared import migrations
+from shared.schema import migrations
 from tests.acceptance.asking import until
 from tests.acceptance.fleet import fleet
 from tests.acceptance.load import load_on
@@ -73,17 +73,21 @@ def test_old_and_new_code_run_together_over_a_migration(tmp_path: Path) -> None:
 def _last_of_the_previous_revision() -> tuple[str, str]:
     """The newest commit on our line whose code wants another revision, one that ours comes from, and that revision."""
     ours = {path.name[:4] for path in (migrations.HERE / "versions").glob("[0-9]*.py")}
-    commits = _git("log", "--first-parent", "--format=%H", "HEAD", "--", "shared/migrations/__init__.py").split()
+    commits = _git("log", "--first-parent", "--format=%H", "HEAD", "--", *_MIGRATIONS).split()
     for commit in commits:
-        for candidate in (commit, f"{commit}^"):
+        for candidate, path in ((name, path) for name in (commit, f"{commit}^") for path in _MIGRATIONS):
             try:
-                text = _git("show", f"{candidate}:shared/migrations/__init__.py")
+                text = _git("show", f"{candidate}:{path}")
             except subprocess.CalledProcessError:
                 continue
             revision = text.partition('\nHEAD = "')[2][:4]
             if revision != migrations.HEAD and revision in ours:
                 return _git("rev-parse", candidate).strip(), revision
     raise AssertionError("The history has no commit whose newest migration is another")
+
+
+_MIGRATIONS = ("shared/schema/migrations/__init__.py", "shared/migrations/__init__.py")
+"""Where the newest revision is named: today, and in commits before the package was moved."""
 
 
 def _has_history() -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg
 
-from shared.ids import PAYOUT, show
+from shared.platform.ids import PAYOUT, show
 from tests.acceptance import ledger
 from tests.acceptance.asking import call, until
 from tests.acceptance.customer import Customer

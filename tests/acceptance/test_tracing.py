@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from shared import tracing
+from shared.platform import tracing
 from tests.acceptance.asking import call, until
 from tests.acceptance.customer import Customer
 from tests.acceptance.stack import running_stack

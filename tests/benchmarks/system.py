@@ -24,9 +24,9 @@ from urllib.parse import urlsplit
 import psycopg
 import sqlalchemy as sa
 
-from shared.db import engine_for
-from shared.ids import DRIVER, parse
-from shared.settings import Settings
+from shared.platform.database import engine_for
+from shared.platform.ids import DRIVER, parse
+from shared.platform.settings import Settings
 from tests.acceptance.asking import until
 from tests.acceptance.customer import Customer
 from tests.acceptance.provider import Provider

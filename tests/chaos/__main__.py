@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared import safeguards
+from shared.platform import safeguards
 from tests.chaos import report
 from tests.chaos.plan import make_plan
 from tests.chaos.run import RECOVERED_SECONDS, Result, run

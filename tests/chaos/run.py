@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.local.server import free_port
-from shared import safeguards
+from shared.platform import safeguards
 from tests.acceptance.customer import Customer
 from tests.acceptance.stack import Stack, running_stack
 from tests.chaos import journal, system

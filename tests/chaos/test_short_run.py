@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shared import safeguards
+from shared.platform import safeguards
 from tests.chaos import report
 from tests.chaos.plan import WORKERS, Fault, Habit, Kind, Plan, make_plan
 from tests.chaos.run import run

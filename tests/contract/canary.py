@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from gateway.operation import operation_of
+from gateway.openapi.operation import operation_of
 from gateway.routes import ROUTES, Route
 from tests.contract.raw_http import Headers, RawAnswer, exchange, request
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from shared.ids import TRANSACTION, parse
+from shared.platform.ids import TRANSACTION, parse
 from tests.acceptance import notice
 from tests.acceptance.asking import until
 from tests.acceptance.customer import PAYOUT_ENDS, Customer

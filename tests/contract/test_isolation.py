@@ -25,7 +25,7 @@ import pytest
 
 from gateway.app import create
 from gateway.routes import ELSEWHERE, ROUTES
-from shared.settings import Settings
+from shared.platform.settings import Settings
 from tests.acceptance import notice
 from tests.acceptance.customer import Customer
 from tests.acceptance.stack import Stack

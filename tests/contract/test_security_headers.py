@@ -4,7 +4,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from gateway.headers import SECURE, TRANSPORT, for_environment
+from gateway.http.security_headers import SECURE, TRANSPORT, for_environment
 from tests.acceptance.customer import Customer
 from tests.acceptance.stack import Stack
 from tests.contract.callers import ask

@@ -13,17 +13,17 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from shared.analytics import zones
-from shared.analytics.fold import fold
 from shared.batches.change import cancel as cancel_batch
 from shared.batches.release import Asked
-from shared.models.payouts import PayoutStatus as S
-from shared.models.payouts import Rail
-from shared.payouts import submit
+from shared.payouts import submissions
 from shared.payouts.cancel import cancel
+from shared.payouts.lifecycle import Move, transition
 from shared.payouts.queue import queue
 from shared.payouts.retry import retry
-from shared.payouts.transition import Move, transition
+from shared.reporting.analytics import time_zones
+from shared.reporting.analytics.fold import fold
+from shared.schema.payouts import PayoutStatus as S
+from shared.schema.payouts import Rail
 from tests.integration.conftest import GRACE, World
 
 CODES = ("BANK_REJECTED", "ACCOUNT_CLOSED", "INVALID_RECIPIENT")
@@ -47,7 +47,7 @@ class Story:
         )
         assert isinstance(organization_id, uuid.UUID)
         with self.world.engine.begin() as connection:
-            zones.set_time_zone(connection, organization_id, name)
+            time_zones.set_time_zone(connection, organization_id, name)
         self.zone = ZoneInfo(name)
 
     def go_on(self, steps: int) -> None:
@@ -93,7 +93,7 @@ class Story:
     def _queue(self) -> None:
         with self.world.engine.begin() as connection:
             queue(connection, self._some(S.VALIDATED), self.world.clock.now(), grace=GRACE)
-            submit.prepare(connection, self._some(S.QUEUED), self.world.clock.now(), reason="test")
+            submissions.prepare(connection, self._some(S.QUEUED), self.world.clock.now(), reason="test")
 
     def _move(self, source: S, target: S) -> None:
         code = self.random.choice(CODES) if target in (S.FAILED, S.RETURNED) else None
@@ -180,7 +180,7 @@ class Leg:
 
 @dataclass
 class Reckoned:
-    """The figures, one transfer at a time: nothing of `shared.analytics` is used."""
+    """The figures, one transfer at a time: nothing of `shared.reporting.analytics` is used."""
 
     moves: list[Leg]
     steps: dict[Any, Any]

@@ -6,18 +6,20 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from shared import audit, idempotency, ledger
-from shared.clock import rfc3339
-from shared.idempotency import Stored
-from shared.ids import PAYOUT, show
-from shared.models.audit import Action
-from shared.models.payouts import Rail
-from shared.payouts import submit
+from shared import ledger
+from shared.identity import audit
+from shared.payouts import submissions
 from shared.payouts.accept import accept, look_up
-from shared.payouts.answers import record
 from shared.payouts.cancel import cancel
+from shared.payouts.provider_results import record
 from shared.payouts.retry import retry
-from shared.paystream.outcomes import Accepted, Outcome, Rejected, Unknown
+from shared.platform import idempotency
+from shared.platform.clock import rfc3339
+from shared.platform.idempotency import Stored
+from shared.platform.ids import PAYOUT, show
+from shared.provider.outcomes import Accepted, Outcome, Rejected, Unknown
+from shared.schema.audit import Action
+from shared.schema.payouts import Rail
 from tests.integration.conftest import GRACE, World
 from tests.integration.test_settle import apply, receive, webhook
 from tests.integration.test_submit import accepted_answer
@@ -35,13 +37,13 @@ class Busy:
     payments: dict[str, str] = field(default_factory=dict)
     """The provider's ids of their payments."""
 
-    def submitted(self, name: str, outcome: Outcome | None = None, rail: Rail = Rail.SAME_DAY) -> submit.Held:
+    def submitted(self, name: str, outcome: Outcome | None = None, rail: Rail = Rail.SAME_DAY) -> submissions.Held:
         """A payout that was sent, and what came back; by default the provider takes it."""
         [self.payouts[name]], held = self.world.held(rail=rail)
         self.answer(name, held, outcome)
         return held
 
-    def answer(self, name: str, held: submit.Held, outcome: Outcome | None = None) -> None:
+    def answer(self, name: str, held: submissions.Held, outcome: Outcome | None = None) -> None:
         """Records what came back."""
         outcome = outcome or accepted_answer(held)
         with self.world.engine.begin() as connection:
@@ -82,8 +84,8 @@ class Busy:
             now = world.clock.now()
             cancel(connection, world.wallet_id, [self.payouts["canceled"]], now)
             retry(connection, world.wallet_id, [self.payouts["retried"]], now, grace=GRACE)
-            prepared = submit.prepare(connection, [self.payouts["retried"]], now, reason="test")
-            [held] = submit.claim(connection, prepared.submission_ids, lease_seconds=60)
+            prepared = submissions.prepare(connection, [self.payouts["retried"]], now, reason="test")
+            [held] = submissions.claim(connection, prepared.submission_ids, lease_seconds=60)
         self.answer("retried", held)
         self.told("retried", "completed")
         self.together()
@@ -103,12 +105,12 @@ class Busy:
             for row in world.rows("SELECT id FROM payouts WHERE batch_id = :id", id=self.payouts["released_batch"])
         ]
         with world.engine.begin() as connection:
-            prepared = submit.prepare(connection, ids, world.clock.now(), reason="test")  # type: ignore[arg-type]
-            [held] = submit.claim(connection, prepared.submission_ids, lease_seconds=60)
+            prepared = submissions.prepare(connection, ids, world.clock.now(), reason="test")  # type: ignore[arg-type]
+            [held] = submissions.claim(connection, prepared.submission_ids, lease_seconds=60)
         with world.engine.begin() as connection:
             refused = Rejected("INVALID_RECIPIENT", "one of them")
             halves = record(connection, held, refused, world.clock.now(), poll_after=timedelta(minutes=1)).submissions
-            for half in submit.claim(connection, halves, lease_seconds=60):
+            for half in submissions.claim(connection, halves, lease_seconds=60):
                 record(connection, half, accepted_answer(half), world.clock.now(), poll_after=timedelta(minutes=1))
 
     def asked(self, key: str) -> uuid.UUID:

@@ -14,25 +14,27 @@ import sqlalchemy as sa
 
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.valkey import EmbeddedValkey
-from shared import keys, ledger, migrations
-from shared.audit import Actor
+from shared import ledger
 from shared.batches.create import NewBatch, create
 from shared.batches.release import Asked, Released, release
-from shared.batches.rows import BatchRow
-from shared.db import engine_for
-from shared.errors import Refusal
-from shared.ids import new_id
-from shared.invariants import BY_NAME, Break, prove
-from shared.models.audit import ActorKind
-from shared.models.organizations import Mode
-from shared.models.payouts import PayoutStatus, Rail
-from shared.organizations import Opening, open_organization
-from shared.payouts import submit
+from shared.controls.invariants import BY_NAME, Break, prove
+from shared.identity import api_keys
+from shared.identity.audit import Actor
+from shared.onboarding.organizations import Opening, open_organization
+from shared.payouts import submissions
 from shared.payouts.accept import Order, accept, look_up
+from shared.payouts.lifecycle import Move, transition
 from shared.payouts.queue import queue
 from shared.payouts.rows import PayoutRow
-from shared.payouts.transition import Move, transition
-from shared.settings import Settings
+from shared.platform.database import engine_for
+from shared.platform.errors import Refusal
+from shared.platform.ids import new_id
+from shared.platform.settings import Settings
+from shared.schema import migrations
+from shared.schema.audit import ActorKind
+from shared.schema.batch_rows import BatchRow
+from shared.schema.organizations import Mode
+from shared.schema.payouts import PayoutStatus, Rail
 
 GRACE = timedelta(seconds=2)
 _numbers = itertools.count(1)
@@ -118,13 +120,13 @@ class World:
     sandbox_key: str = field(init=False)
 
     def __post_init__(self) -> None:
-        self.sandbox_key = keys.generate(Mode.SANDBOX)
+        self.sandbox_key = api_keys.generate(Mode.SANDBOX)
         opening = Opening(
             name="Carrier",
             owner_email=f"owner-{uuid.uuid4().hex}@carrier.example",
             owner_password="a password",
             sandbox_key=self.sandbox_key,
-            production_key=keys.generate(Mode.PRODUCTION),
+            production_key=api_keys.generate(Mode.PRODUCTION),
         )
         with self.engine.begin() as connection:
             organization_id = open_organization(connection, opening, "a pepper for tests", self.clock.now())
@@ -184,12 +186,12 @@ class World:
             queue(connection, payout_ids, self.clock.now(), grace=GRACE)
         return payout_ids
 
-    def held(self, count: int = 1, rail: Rail = Rail.STANDARD) -> tuple[list[uuid.UUID], submit.Held]:
+    def held(self, count: int = 1, rail: Rail = Rail.STANDARD) -> tuple[list[uuid.UUID], submissions.Held]:
         """That many payouts in one submission, held by us and about to be sent."""
         payout_ids = self.queued(count, rail)
         with self.engine.begin() as connection:
-            prepared = submit.prepare(connection, payout_ids, self.clock.now(), reason="test")
-            [held] = submit.claim(connection, prepared.submission_ids, lease_seconds=60)
+            prepared = submissions.prepare(connection, payout_ids, self.clock.now(), reason="test")
+            [held] = submissions.claim(connection, prepared.submission_ids, lease_seconds=60)
         return payout_ids, held
 
     def execute(self, statement: str, **values: object) -> None:
@@ -268,7 +270,7 @@ class World:
         """Takes payouts that are queued to an end, as the provider's word does."""
         with self.engine.begin() as connection:
             now = self.clock.now()
-            submit.prepare(connection, payout_ids, now, reason="test")
+            submissions.prepare(connection, payout_ids, now, reason="test")
             moves = [Move(payout_id, "test", failure_code="X", failure_message="x") for payout_id in payout_ids]
             transition(connection, moves, PayoutStatus.PROCESSING, target, now)
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared.clock import rfc3339
-from shared.ids import PAYOUT, parse
-from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
-from shared.paystream.wire import Call
+from shared.platform.clock import rfc3339
+from shared.platform.ids import PAYOUT, parse
+from shared.provider.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
+from shared.provider.wire import Call
 
 MOODS = ("does it", "does it", "does it", "refuses", "is silent", "does it silently", "has no time", "kills the worker")
 
@@ -53,7 +53,7 @@ class Payment:
 
 
 class Stranger:
-    """The provider, in the shape of `shared.paystream.client.Paystream`."""
+    """The provider, in the shape of `shared.provider.client.Paystream`."""
 
     def __init__(self) -> None:
         self.budget = Budget()

@@ -5,10 +5,10 @@ import uuid
 
 import pytest
 
-from shared.errors import InsufficientFunds, Invalid, NotFound, NotPayable
-from shared.ids import new_id
-from shared.models.payouts import Rail
 from shared.payouts.rows import PayoutRow
+from shared.platform.errors import InsufficientFunds, Invalid, NotFound, NotPayable
+from shared.platform.ids import new_id
+from shared.schema.payouts import Rail
 from tests.integration.conftest import World
 
 

@@ -9,17 +9,17 @@ import pytest
 import sqlalchemy as sa
 
 from scheduler.jobs import Jobs
-from shared.analytics import fold, ranges, ranking, reading
-from shared.analytics.ranges import Span
-from shared.analytics.reading import Interval
-from shared.analytics.waits import ERROR_MOST
-from shared.analytics.words import Ended, Totals, together
-from shared.broker import Doorbell
-from shared.errors import Invalid
-from shared.invariants import analytics_agree
-from shared.invariants.law import Portion
-from shared.models.payouts import Rail
-from shared.settings import Settings
+from shared.controls.invariants import analytics_agree
+from shared.controls.invariants.invariant import Portion
+from shared.platform.errors import Invalid
+from shared.platform.settings import Settings
+from shared.platform.task_queue import Doorbell
+from shared.reporting.analytics import fold, queries, ranges, ranking
+from shared.reporting.analytics.definitions import Ended, Totals, together
+from shared.reporting.analytics.queries import Interval
+from shared.reporting.analytics.ranges import Span
+from shared.reporting.analytics.waits import ERROR_MOST
+from shared.schema.payouts import Rail
 from tests.integration.analytics import BEGIN, Reckoned, Story
 from tests.integration.conftest import World
 
@@ -44,14 +44,14 @@ def assert_agrees(story: Story, first: date | datetime, last: date | datetime) -
         place = ranges.place(connection, wallet_id, now)
 
         def span(interval: Interval | None = None) -> Span:
-            coarsest = {} if interval is None else {"coarsest": reading.COARSEST[interval]}
+            coarsest = {} if interval is None else {"coarsest": queries.COARSEST[interval]}
             return ranges.span(connection, place, first, last, **coarsest)
 
-        rails = reading.by_rail(connection, place, span())
-        one = reading.by_rail(connection, place, span(), Rail.INSTANT)
-        series = {each: reading.series(connection, place, span(each), each) for each in Interval}
+        rails = queries.by_rail(connection, place, span())
+        one = queries.by_rail(connection, place, span(), Rail.INSTANT)
+        series = {each: queries.series(connection, place, span(each), each) for each in Interval}
         ranked, count = ranking.drivers(connection, place, span(), sort=ranking.Sort.VOLUME, limit=100)
-        failures = reading.failures(connection, place, span())
+        failures = queries.failures(connection, place, span())
     same(together(rails.values()), reckoned)
     by_rail = reckoned.by("rail")
     for rail in Rail:
@@ -65,7 +65,7 @@ def assert_agrees(story: Story, first: date | datetime, last: date | datetime) -
     for interval in (Interval.WEEK, Interval.MONTH):
         starts: dict[date, list[Totals]] = {}
         for day, totals in series[Interval.DAY].items():
-            starts.setdefault(reading.begin_of(day, interval), []).append(totals)
+            starts.setdefault(queries.begin_of(day, interval), []).append(totals)
         apart = {start: together(totals) for start, totals in starts.items()}
         assert {start: plain(one) for start, one in series[interval].items()} == {
             start: plain(one) for start, one in apart.items()
@@ -147,7 +147,7 @@ def test_two_folders_and_a_writer_at_once(world: World) -> None:
             with story.reading() as connection:
                 place = ranges.place(connection, world.wallet_id, world.clock.now())
                 span = ranges.span(connection, place, date(2026, 1, 1), date(2027, 6, 1))
-                rails = reading.by_rail(connection, place, span)
+                rails = queries.by_rail(connection, place, span)
                 told = connection.execute(
                     sa.text("""
                         SELECT kind, sum(amount_cents) FROM transfers

@@ -19,11 +19,11 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from shared import provider_events
-from shared.payouts import poll, submit
-from shared.payouts.answers import payments_in, record
+from shared import inbox
+from shared.payouts import poll, submissions
+from shared.payouts.provider_results import payments_in, record
 from shared.payouts.queue import queue
-from shared.paystream.outcomes import Accepted
+from shared.provider.outcomes import Accepted
 from tests import told as telling
 from tests.integration.conftest import GRACE, World
 from tests.integration.test_submit import accepted_answer
@@ -122,8 +122,8 @@ def submitted(world: World, told: Sequence[Story]) -> dict[uuid.UUID, str]:
     payout_ids = world.accepted(len(told), amount_cents=AMOUNT_CENTS)
     with world.engine.begin() as connection:
         queue(connection, payout_ids, world.clock.now(), grace=GRACE)
-        prepared = submit.prepare(connection, payout_ids, world.clock.now(), reason="test")
-        for held in submit.claim(connection, prepared.submission_ids, lease_seconds=60):
+        prepared = submissions.prepare(connection, payout_ids, world.clock.now(), reason="test")
+        for held in submissions.claim(connection, prepared.submission_ids, lease_seconds=60):
             answer = accepted_answer(held)
             record(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
             assert all(payment.amount == NET_CENTS for payment in payments_in(held.kind, answer.data))
@@ -145,10 +145,10 @@ def tell(world: World, told: Sequence[Story], chance: random.Random) -> int:
         bodies = [body for story in told for body in story.hear(turn)]
         heard += len(bodies)
         with world.engine.begin() as connection:
-            notices = [provider_events.read(body) for body in bodies]
-            stored = provider_events.store(connection, notices, world.clock.now(), grace=GRACE)
+            notices = [inbox.read(body) for body in bodies]
+            stored = inbox.store(connection, notices, world.clock.now(), grace=GRACE)
         with world.engine.begin() as connection:
-            provider_events.apply(connection, stored.waiting, world.clock.now())
+            inbox.apply(connection, stored.waiting, world.clock.now())
         asked = [story for story in told if chance.randrange(POLLED_EVERY) == 0]
         with world.engine.begin() as connection:
             ids = [story.payout_id for story in asked]

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 import sqlalchemy as sa
 
-from shared import ledger, provider_events
+from shared import inbox, ledger
 from tests.integration.conftest import World
 from tests.integration.local.stand_ins import wait_until
 from tests.integration.test_contradictions import Working
@@ -60,7 +60,7 @@ def test_a_failure_is_the_groups_alone(world: World, monkeypatch: pytest.MonkeyP
     """A second message's notices are applied by the thread whose own have failed."""
     context = Working(world)
     (_, wrong_event), (payout_id, right_event) = told(world), told(world)
-    apply = provider_events.apply
+    apply = inbox.apply
 
     def failing(connection: sa.Connection, event_ids: list[uuid.UUID], *rest: object, **options: object) -> object:
         if wrong_event in event_ids:
@@ -68,7 +68,7 @@ def test_a_failure_is_the_groups_alone(world: World, monkeypatch: pytest.MonkeyP
             raise ValueError("wrong")
         return apply(connection, event_ids, *rest, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(provider_events, "apply", failing)
+    monkeypatch.setattr(inbox, "apply", failing)
     with pytest.raises(ValueError, match="wrong"):
         apply_provider_events(context, [wrong_event])
     assert world.statuses([payout_id]) == ["completed"]

@@ -7,19 +7,20 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from gateway.payout_intake import PayoutIntake, PayoutRequest
-from shared import audit, idempotency
-from shared.audit import Actor, Entry, EntryRow, Filters
+from gateway.intake.payouts import PayoutIntake, PayoutRequest
 from shared.batches.release import release_due
-from shared.errors import Refusal
-from shared.ids import BATCH, PAYOUT, USER, WALLET, new_id, show
-from shared.lists import Wanted
-from shared.models.audit import Action
-from shared.models.organizations import DuplicateLoads, Mode, Role
-from shared.organizations import set_policy
+from shared.identity import audit
+from shared.identity.audit import Actor, Entry, EntryRow, Filters
+from shared.identity.users import add, reset_password
+from shared.onboarding.organizations import set_policy
 from shared.payouts.accept import Order
 from shared.payouts.rows import PayoutRow, public
-from shared.users import add, reset_password
+from shared.platform import idempotency
+from shared.platform.errors import Refusal
+from shared.platform.ids import BATCH, PAYOUT, USER, WALLET, new_id, show
+from shared.platform.pagination import Wanted
+from shared.schema.audit import Action
+from shared.schema.organizations import DuplicateLoads, Mode, Role
 from tests.integration.conftest import GRACE, World
 from tests.integration.test_intake import data, doorbell, intake, request
 

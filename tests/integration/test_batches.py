@@ -8,21 +8,22 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from shared import due, ledger
+from shared import ledger
 from shared.batches import change
 from shared.batches.create import ItemsRefused
 from shared.batches.release import Asked, Released, portions, release, release_due
-from shared.broker import Doorbell
-from shared.errors import Conflict, InsufficientFunds, NotFound
-from shared.models.payouts import PayoutStatus, Rail
+from shared.operations import due_rows
 from shared.payouts.accept import accept, look_up
 from shared.payouts.cancel import cancel
 from shared.payouts.queue import queue
 from shared.payouts.retry import retry
 from shared.payouts.rows import PayoutRow
-from shared.paystream.budget import Budget
-from shared.paystream.client import Paystream
-from shared.settings import Settings
+from shared.platform.errors import Conflict, InsufficientFunds, NotFound
+from shared.platform.settings import Settings
+from shared.platform.task_queue import Doorbell
+from shared.provider.call_budget import Budget
+from shared.provider.client import Paystream
+from shared.schema.payouts import PayoutStatus, Rail
 from tests.acceptance.asking import until
 from tests.integration.conftest import GRACE, World
 from workers.batches import release_batches
@@ -192,7 +193,7 @@ def test_after_ten_minutes_without_a_scheduler_each_batch_is_released_once(world
 
     def scheduler(_: int) -> tuple[list[uuid.UUID], list[uuid.UUID]]:
         with world.engine.begin() as connection:
-            claimed = due.claim(connection, due.BATCHES, limit=500, again_seconds=10).ids
+            claimed = due_rows.claim(connection, due_rows.BATCHES, limit=500, again_seconds=10).ids
         with world.engine.begin() as connection:
             done = release_due(connection, ids, world.clock.now(), grace=GRACE)
         return claimed, [one for got in done.values() if isinstance(got, Released) for one in got.payout_ids]
@@ -409,11 +410,11 @@ def test_a_batch_gets_another_time_or_none(world: World) -> None:
         moved = change.reschedule(connection, world.wallet_id, batch.id, later)
     assert not isinstance(moved, Exception)
     assert moved.scheduled_for == later
-    due = "SELECT next_action_at FROM batches WHERE id = :id"
-    assert world.rows(due, id=batch.id) == [(later,)]
+    due_query = "SELECT next_action_at FROM batches WHERE id = :id"
+    assert world.rows(due_query, id=batch.id) == [(later,)]
     with world.engine.begin() as connection:
         change.reschedule(connection, world.wallet_id, batch.id, None)
-    assert world.rows(due, id=batch.id) == [(None,)]
+    assert world.rows(due_query, id=batch.id) == [(None,)]
     world.leave_available(100)
     assert isinstance(world.release(batch.id), InsufficientFunds)
     assert world.batch_status(batch.id) == "failed"

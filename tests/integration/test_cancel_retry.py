@@ -5,14 +5,14 @@ import uuid
 
 import pytest
 
-from shared.errors import Conflict, InsufficientFunds, NotFound, NotPayable, Refusal
-from shared.ids import new_id
-from shared.models.payouts import PayoutStatus as S
-from shared.payouts import submit
+from shared.payouts import submissions
 from shared.payouts.cancel import cancel
+from shared.payouts.lifecycle import Move, transition
 from shared.payouts.retry import retry
 from shared.payouts.rows import PayoutRow
-from shared.payouts.transition import Move, transition
+from shared.platform.errors import Conflict, InsufficientFunds, NotFound, NotPayable, Refusal
+from shared.platform.ids import new_id
+from shared.schema.payouts import PayoutStatus as S
 from tests.integration.conftest import GRACE, World
 
 
@@ -59,7 +59,7 @@ def test_canceling_and_submitting_at_once_have_one_winner(world: World) -> None:
     def worker() -> None:
         for payout_id in payout_ids:
             with world.engine.begin() as connection:
-                done = submit.prepare(connection, [payout_id], world.clock.now(), reason="test")
+                done = submissions.prepare(connection, [payout_id], world.clock.now(), reason="test")
             with_submission.extend(row.id for row in done.rows)
 
     answers: dict[uuid.UUID, PayoutRow | Refusal] = {}
@@ -88,7 +88,7 @@ def test_a_failed_payout_is_retried_as_a_new_attempt(world: World) -> None:
     assert (row.status, row.attempt, row.failure_code) == ("queued", 2, None)
     assert world.transfers(payout_id) == [("reserve", 45_000), ("release", 45_000), ("reserve", 45_000)]
     with world.engine.begin() as connection:
-        [new] = submit.prepare(connection, [payout_id], world.clock.now(), reason="test").submission_ids
+        [new] = submissions.prepare(connection, [payout_id], world.clock.now(), reason="test").submission_ids
     assert new != old
     world.assert_ledger_right()
 

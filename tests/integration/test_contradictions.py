@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from shared import provider_events
-from shared.ids import DRIVER, PAYOUT, new_id, show
+from shared import inbox
+from shared.inbox import Receipt, Stored
 from shared.payouts import poll
-from shared.paystream.outcomes import Accepted
-from shared.provider_events import Receipt, Stored
+from shared.platform.ids import DRIVER, PAYOUT, new_id, show
+from shared.provider.outcomes import Accepted
 from tests.integration.conftest import GRACE, World
 from tests.integration.test_settle import MONEY, apply, receive, submitted, webhook
+from workers.coalescing_queue import Line
 from workers.context import Context
-from workers.line import Line
 from workers.provider_events import apply_provider_events
 
 
@@ -115,8 +115,8 @@ def test_said_to_be_paid_before_we_have_asked(world: World) -> None:
 def store(world: World, *bodies: bytes) -> Stored:
     """Stores webhooks, committed."""
     with world.engine.begin() as connection:
-        notices = [provider_events.read(one) for one in bodies]
-        return provider_events.store(connection, notices, world.clock.now(), grace=GRACE)
+        notices = [inbox.read(one) for one in bodies]
+        return inbox.store(connection, notices, world.clock.now(), grace=GRACE)
 
 
 @pytest.mark.parametrize("together", [True, False])

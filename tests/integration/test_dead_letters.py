@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 import dramatiq
 import pytest
 
-from shared import dead_letters
-from shared.broker import NAMESPACE, REGISTER_DRIVERS, DoorbellBroker, broker_for, messages
 from shared.cli.main import app
-from shared.ids import new_id
-from shared.queues import depths
-from shared.settings import Settings
+from shared.platform import dead_letters
+from shared.platform.ids import new_id
+from shared.platform.queue_status import depths
+from shared.platform.settings import Settings
+from shared.platform.task_queue import NAMESPACE, REGISTER_DRIVERS, DoorbellBroker, broker_for, messages
 from tests.integration.conftest import World
 
 KEY = f"{NAMESPACE}:{REGISTER_DRIVERS.queue}"

@@ -5,15 +5,15 @@ import uuid
 import pytest
 
 from shared.drivers import recipients
-from shared.drivers.details import BankAccount, Details, seal
+from shared.drivers.bank_details import BankAccount, Details, seal
 from shared.drivers.edit import Changes, delete, update
 from shared.drivers.recipients import HeldDriver
 from shared.drivers.register import NewDriver, register
 from shared.drivers.rows import DriverRow, get
-from shared.errors import Conflict, NotFound
-from shared.models.payouts import PayoutStatus as S
-from shared.payouts.transition import Move, transition
-from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
+from shared.payouts.lifecycle import Move, transition
+from shared.platform.errors import Conflict, NotFound
+from shared.provider.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
+from shared.schema.payouts import PayoutStatus as S
 from tests.integration.conftest import GRACE, World
 
 PEPPER = "a pepper for tests"

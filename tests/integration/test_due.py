@@ -9,11 +9,12 @@ import pytest
 import redis
 import sqlalchemy as sa
 
-from shared import broker, due
-from shared.broker import Doorbell, DoorbellBroker, messages
-from shared.due import KINDS
-from shared.models.payouts import Rail
-from shared.settings import Settings
+from shared.operations import due_rows
+from shared.operations.due_rows import KINDS
+from shared.platform import task_queue
+from shared.platform.settings import Settings
+from shared.platform.task_queue import Doorbell, DoorbellBroker, messages
+from shared.schema.payouts import Rail
 from tests.acceptance.asking import until
 from tests.integration.conftest import World
 
@@ -31,7 +32,7 @@ def overdue(world: World, table: str, ids: list[uuid.UUID]) -> None:
 def claimed(world: World, name: str, limit: int = 10_000) -> list[uuid.UUID]:
     """One tick's claim."""
     with world.engine.begin() as connection:
-        return due.claim(connection, BY_NAME[name], limit=limit, again_seconds=10).ids
+        return due_rows.claim(connection, BY_NAME[name], limit=limit, again_seconds=10).ids
 
 
 def test_an_accepted_payout_becomes_due_by_itself_after_the_grace(world: World) -> None:
@@ -79,7 +80,7 @@ def test_schedulers_at_once_share_the_due_rows(world: World) -> None:
 def test_messages_carry_ids_and_nothing_else() -> None:
     """At most 500 in each, each id once."""
     ids = [uuid.uuid4() for _ in range(1_001)]
-    made = messages(broker.QUEUE_PAYOUTS, [*ids, *ids])
+    made = messages(task_queue.QUEUE_PAYOUTS, [*ids, *ids])
     assert [len(message.args[0]) for message in made] == [500, 500, 1]
     assert [uuid.UUID(text) for message in made for text in message.args[0]] == ids
     assert all(message.kwargs == {} for message in made)
@@ -91,7 +92,7 @@ def test_the_doorbell_rings_in_the_queue(settings: Settings, copies: int) -> Non
     client = redis.Redis.from_url(settings.redis_url)
     client.flushall()
     doorbell = Doorbell(msgspec.structs.replace(settings, doorbell_copies=copies))
-    doorbell.ring(broker.QUEUE_PAYOUTS, [uuid.uuid4()])
+    doorbell.ring(task_queue.QUEUE_PAYOUTS, [uuid.uuid4()])
     doorbell.close()
     assert client.llen("ovnpay:payouts") == copies
     client.close()
@@ -99,7 +100,7 @@ def test_the_doorbell_rings_in_the_queue(settings: Settings, copies: int) -> Non
 
 def test_who_waits_for_an_instant_payout_is_woken(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given an idle worker that would look by itself only a minute later, what is rung for now is heard now."""
-    monkeypatch.setitem(broker.HEARD_WITHIN_MS, "instant", 60_000)
+    monkeypatch.setitem(task_queue.HEARD_WITHIN_MS, "instant", 60_000)
     listening = DoorbellBroker(settings, [], timeout_seconds=90.0)
     listening.client.flushall()
     heard: list[list[str]] = []
@@ -116,7 +117,7 @@ def test_who_waits_for_an_instant_payout_is_woken(settings: Settings, monkeypatc
     until(lambda: any(one["cmd"] == "blpop" for one in listening.client.client_list()), "it waits")
     submission_id = uuid.uuid4()
     doorbell = Doorbell(settings)
-    doorbell.ring(broker.SEND_INSTANT_SUBMISSIONS, [submission_id])
+    doorbell.ring(task_queue.SEND_INSTANT_SUBMISSIONS, [submission_id])
     listener.join(20)
     assert heard == [[submission_id.hex]]
     doorbell.close()
@@ -128,7 +129,7 @@ def test_without_redis_ringing_neither_raises_nor_waits(settings: Settings) -> N
     doorbell = Doorbell(msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:9/0"))
     started = time.monotonic()
     for _ in range(1_000):
-        doorbell.ring(broker.QUEUE_PAYOUTS, [uuid.uuid4()])
+        doorbell.ring(task_queue.QUEUE_PAYOUTS, [uuid.uuid4()])
     assert time.monotonic() - started < 0.5
     doorbell.close()
     assert doorbell.dropped == 1_000
@@ -143,8 +144,8 @@ def test_what_is_due_is_looked_up_in_its_index(world: World, name: str) -> None:
         sa.event.listen(
             connection, "before_cursor_execute", lambda _c, _u, sql, values, _x, _m: asked.append((sql, values))
         )
-        due.claim(connection, kind, limit=500, again_seconds=10)
-        due.backlog(connection)
+        due_rows.claim(connection, kind, limit=500, again_seconds=10)
+        due_rows.backlog(connection)
         connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
         mine = [one for one in asked if f"FROM {kind.table}" in one[0] and kind.condition in one[0]]
         assert len(mine) == 2

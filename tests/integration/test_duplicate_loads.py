@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.batches.create import ItemsRefused, NewBatch, create
-from shared.errors import Conflict, Refusal
-from shared.ids import new_id
-from shared.models.payouts import PayoutStatus, Rail
 from shared.payouts.accept import Order, look_up
 from shared.payouts.queue import queue
 from shared.payouts.retry import retry
 from shared.payouts.rows import PayoutRow
+from shared.platform.errors import Conflict, Refusal
+from shared.platform.ids import new_id
+from shared.schema.payouts import PayoutStatus, Rail
 from tests.integration.conftest import GRACE, World
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared import funding
-from shared.clock import rfc3339
-from shared.db import engine_for
-from shared.funding import HeldTopup
-from shared.paystream.budget import Budget
-from shared.paystream.client import Paystream
-from shared.paystream.outcomes import Accepted, Rejected, Unknown
-from shared.settings import Settings
+from shared.funding import topups
+from shared.funding.topups import HeldTopup
+from shared.platform.clock import rfc3339
+from shared.platform.database import engine_for
+from shared.platform.settings import Settings
+from shared.provider.call_budget import Budget
+from shared.provider.client import Paystream
+from shared.provider.outcomes import Accepted, Rejected, Unknown
 from tests.integration.conftest import GRACE, World
 from tests.integration.provider import Asked, answer, provider
 
@@ -26,7 +26,7 @@ LIFETIME_SECONDS = 24 * 3600.0
 def asked_for(world: World, amount_cents: int = 500_000) -> uuid.UUID:
     """A top-up that the customer has asked for."""
     with world.engine.begin() as connection:
-        row = funding.request(
+        row = topups.request(
             connection, world.wallet_id, amount_cents, "rtp", "Weekly funding", world.clock.now(), grace=GRACE
         )
     assert row.balance_cents == 10_000_000 + amount_cents
@@ -36,14 +36,14 @@ def asked_for(world: World, amount_cents: int = 500_000) -> uuid.UUID:
 def held(world: World, topup_id: uuid.UUID) -> HeldTopup:
     """The top-up, held by us."""
     with world.engine.begin() as connection:
-        [topup] = funding.claim(connection, [topup_id], lease_seconds=60, key_lifetime_seconds=LIFETIME_SECONDS)
+        [topup] = topups.claim(connection, [topup_id], lease_seconds=60, key_lifetime_seconds=LIFETIME_SECONDS)
     return topup
 
 
 def record(world: World, topup: HeldTopup, outcome: Any) -> None:
     """Records an outcome, committed."""
     with world.engine.begin() as connection:
-        funding.record(connection, topup, outcome, world.clock.now())
+        topups.record(connection, topup, outcome, world.clock.now())
 
 
 def status(world: World, topup_id: uuid.UUID) -> str:
@@ -83,11 +83,11 @@ def test_a_top_up_is_pending_until_the_provider_has_credited_it(world: World, se
     record(world, held(world, topup_id), Accepted({"id": "top_1", "amount": 500_000}))
     with crediting(settings, [credit(world, "top_0")]) as client:
         topup = held(world, topup_id)
-        record(world, topup, funding.ask(client, topup))
+        record(world, topup, topups.ask(client, topup))
     assert status(world, topup_id) == "pending"
     with crediting(settings, [credit(world, f"top_{number}") for number in (5, 4, 3, 2, 1)]) as client:
         topup = held(world, topup_id)
-        record(world, topup, funding.ask(client, topup))
+        record(world, topup, topups.ask(client, topup))
     assert status(world, topup_id) == "settled"
     assert world.balances()[:3] == (10_500_000, 0, 0)
     world.assert_ledger_right()
@@ -117,7 +117,7 @@ def test_another_amount_is_not_credited(world: World, settings: Settings) -> Non
     record(world, held(world, topup_id), Accepted({"id": "top_1", "amount": 500_000}))
     with crediting(settings, [credit(world, "top_1", 400_000)]) as client:
         topup = held(world, topup_id)
-        record(world, topup, funding.ask(client, topup))
+        record(world, topup, topups.ask(client, topup))
     assert status(world, topup_id) == "pending"
     assert world.balances().available_cents == 10_000_000
 
@@ -129,7 +129,7 @@ def test_a_key_that_may_be_forgotten_is_never_sent_again(world: World, settings:
     world.execute("UPDATE topups SET first_sent_at = first_sent_at - interval '24 h' WHERE id = :id", id=topup_id)
     topup = held(world, topup_id)
     with crediting(settings, []) as client:
-        assert funding.ask(client, topup) is None
+        assert topups.ask(client, topup) is None
     record(world, topup, None)
     assert world.rows("SELECT status, next_action_at FROM topups WHERE id = :id", id=topup_id) == [("pending", None)]
 
@@ -152,7 +152,7 @@ def test_each_method_is_looked_after_at_its_own_pace_and_credited_once(
 ) -> None:
     """Seconds or days: pending until the provider shows the credit, however often it is shown."""
     with world.engine.begin() as connection:
-        topup_id = funding.request(
+        topup_id = topups.request(
             connection, world.wallet_id, 500_000, method, "Weekly funding", world.clock.now(), grace=GRACE
         ).id
     record(world, held(world, topup_id), Accepted({"id": f"top_{method}", "amount": 500_000}))
@@ -162,9 +162,9 @@ def test_each_method_is_looked_after_at_its_own_pace_and_credited_once(
     with crediting(settings, [credit(world, f"top_{method}")]) as client:
         topup = held(world, topup_id)
         for _ in range(2):
-            record(world, topup, funding.ask(client, topup))
+            record(world, topup, topups.ask(client, topup))
         with world.engine.begin() as connection:
-            assert funding.claim(connection, [topup_id], lease_seconds=60, key_lifetime_seconds=LIFETIME_SECONDS) == []
+            assert topups.claim(connection, [topup_id], lease_seconds=60, key_lifetime_seconds=LIFETIME_SECONDS) == []
     assert world.balances()[:3] == (10_500_000, 0, 0)
     kinds = world.rows("SELECT kind FROM transfers WHERE topup_id = :id ORDER BY position", id=topup_id)
     assert kinds == [("topup",), ("topup_settle",)]

@@ -13,13 +13,14 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from deploy.local.postgres import EmbeddedPostgres
-from shared import migrations, startup
-from shared.cli.database import migrate
-from shared.db import engine_for
-from shared.invariants import LAWS, prove
-from shared.migrations import grants
-from shared.models.tables import Base
-from shared.settings import Settings
+from shared.cli.operator.database import migrate
+from shared.controls.invariants import LAWS, prove
+from shared.operations import startup
+from shared.platform.database import engine_for
+from shared.platform.settings import Settings
+from shared.schema import migrations
+from shared.schema.migrations import grants
+from shared.schema.tables import Base
 from tests.integration.conftest import World
 
 SECRET = "f3a1c97be2d04586" * 2

@@ -11,16 +11,17 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from gateway.group_commit import Closing, GroupCommit, Overloaded
-from gateway.payout_intake import Answer, PayoutIntake, PayoutRequest, only
-from shared import idempotency, ledger
-from shared.audit import Actor
-from shared.broker import Doorbell
-from shared.db import engine_for
-from shared.models.audit import ActorKind
+from gateway.intake.group_commit import Closing, GroupCommit, Overloaded
+from gateway.intake.payouts import Answer, PayoutIntake, PayoutRequest, only
+from shared import ledger
+from shared.identity.audit import Actor
 from shared.payouts.accept import Order
 from shared.payouts.rows import public
-from shared.settings import Settings
+from shared.platform import idempotency
+from shared.platform.database import engine_for
+from shared.platform.settings import Settings
+from shared.platform.task_queue import Doorbell
+from shared.schema.audit import ActorKind
 from tests.acceptance.asking import until
 from tests.integration.conftest import World
 

@@ -8,12 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from scheduler.jobs import Jobs
-from shared.broker import Doorbell
-from shared.clock import SystemClock
-from shared.invariants import BY_NAME, LAWS, Invariant, turns
-from shared.invariants.subjects import PAYOUTS
-from shared.invariants.turns import Turn
-from shared.settings import Settings
+from shared.controls.invariants import BY_NAME, LAWS, Invariant, sweep
+from shared.controls.invariants.subjects import PAYOUTS
+from shared.controls.invariants.sweep import Turn
+from shared.platform.clock import SystemClock
+from shared.platform.settings import Settings
+from shared.platform.task_queue import Doorbell
 from tests.integration.conftest import World
 
 
@@ -40,16 +40,16 @@ def afresh(engine: sa.Engine) -> Iterator[None]:
 def taken(world: World, law: Invariant) -> Turn | None:
     """One scheduler's claim."""
     with world.engine.begin() as connection:
-        return turns.claim(connection, law)
+        return sweep.claim(connection, law)
 
 
-def proved(world: World, law: Invariant, rests: timedelta = timedelta(0)) -> turns.Proved:
+def proved(world: World, law: Invariant, rests: timedelta = timedelta(0)) -> sweep.Proved:
     """One proof in turn, recorded and due again at once."""
     turn = taken(world, law)
     assert turn is not None
-    done = turns.prove_next(world.engine, law, turn, rests)
+    done = sweep.prove_next(world.engine, law, turn, rests)
     with world.engine.begin() as connection:
-        turns.record(connection, turn, done, every_seconds=0.0)
+        sweep.record(connection, turn, done, every_seconds=0.0)
     return done
 
 
@@ -72,9 +72,9 @@ def test_one_scheduler_is_at_a_law(afresh: None, world: World) -> None:
     turn = taken(world, law)
     assert turn is not None
     assert taken(world, law) is None
-    done = turns.prove_next(world.engine, law, turn)
+    done = sweep.prove_next(world.engine, law, turn)
     with world.engine.begin() as connection:
-        turns.record(connection, turn, done, every_seconds=300.0)
+        sweep.record(connection, turn, done, every_seconds=300.0)
     assert taken(world, law) is None
 
 
@@ -93,7 +93,7 @@ def test_a_break_is_found_at_once_and_counts_until_a_turn_is_clean(afresh: None,
     # A whole turn that finds nothing says that it is over; before it the next one has rested
     while not proved(world, small).over:
         pass
-    resting = proved(world, small, turns.TURN_RESTS)
+    resting = proved(world, small, sweep.TURN_RESTS)
     assert (resting.checked, resting.over, breaks(world)) == (4, False, 1)
     while not proved(world, small).over:
         pass

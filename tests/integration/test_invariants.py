@@ -11,9 +11,9 @@ from typing import NamedTuple
 import pytest
 import sqlalchemy as sa
 
-from shared.analytics import fold
-from shared.ids import BATCH, PAYOUT, show
-from shared.invariants import BY_NAME, LAWS, Break, Portion
+from shared.controls.invariants import BY_NAME, LAWS, Break, Portion
+from shared.platform.ids import BATCH, PAYOUT, show
+from shared.reporting.analytics import fold
 from tests.integration.busy import Busy
 from tests.integration.conftest import World
 

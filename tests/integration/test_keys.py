@@ -8,12 +8,12 @@ from typing import NamedTuple
 import pytest
 import sqlalchemy as sa
 
-from shared import keys, sessions
-from shared.errors import Conflict, Forbidden, NotFound
-from shared.ids import new_id
-from shared.keys import life
-from shared.models.organizations import Mode
-from shared.passwords import check_password
+from shared.identity import api_keys, sessions
+from shared.identity.api_keys import lifecycle
+from shared.identity.passwords import check_password
+from shared.platform.errors import Conflict, Forbidden, NotFound
+from shared.platform.ids import new_id
+from shared.schema.organizations import Mode
 from tests.integration.conftest import World
 
 PEPPER = "a pepper for tests"
@@ -42,33 +42,33 @@ class Office(NamedTuple):
         )
         return user_id
 
-    def ask(self, mode: Mode, by: uuid.UUID | None = None, days: int | None = None) -> life.Made:
+    def ask(self, mode: Mode, by: uuid.UUID | None = None, days: int | None = None) -> lifecycle.Made:
         """Asks for a key."""
-        new = life.NewKey("ERP", mode, ["payouts:read"], days, "we need it")
+        new = lifecycle.NewKey("ERP", mode, ["payouts:read"], days, "we need it")
         return self.do(
-            lambda connection: life.request(
+            lambda connection: lifecycle.request(
                 connection, self.organization_id, by or self.owner_id, new, PEPPER, self.world.clock.now()
             )
         )
 
-    def approve(self, made: life.Made, by: uuid.UUID | None = None) -> life.Made:
+    def approve(self, made: lifecycle.Made, by: uuid.UUID | None = None) -> lifecycle.Made:
         """Approves it."""
         return self.do(
-            lambda connection: life.approve(
+            lambda connection: lifecycle.approve(
                 connection, self.organization_id, by or self.owner_id, made.row.id, PEPPER, self.world.clock.now()
             )
         )
 
-    def do(self, work: Callable[[sa.Connection], life.Made]) -> life.Made:
+    def do(self, work: Callable[[sa.Connection], lifecycle.Made]) -> lifecycle.Made:
         """In a transaction."""
         with self.world.engine.begin() as connection:
             return work(connection)
 
-    def opens(self, text: str | None) -> keys.Credential | None:
+    def opens(self, text: str | None) -> api_keys.Credential | None:
         """What a key opens."""
         assert text is not None
         with self.world.engine.begin() as connection:
-            return keys.find(connection, keys.hashed(text, PEPPER), self.world.clock.now())
+            return api_keys.find(connection, api_keys.hashed(text, PEPPER), self.world.clock.now())
 
 
 @pytest.fixture
@@ -88,12 +88,14 @@ def office(world: World) -> Office:
 def test_whoever_has_lost_a_scope_cannot_renew_a_key_that_has_it(office: Office) -> None:
     """An owner who was made a viewer."""
     owner_id = office.hire("owner")
-    new = life.NewKey("Bank", Mode.SANDBOX, ["funding:write"], None, None)
+    new = lifecycle.NewKey("Bank", Mode.SANDBOX, ["funding:write"], None, None)
     now = office.world.clock.now()
-    made = office.do(lambda connection: life.request(connection, office.organization_id, owner_id, new, PEPPER, now))
+    made = office.do(
+        lambda connection: lifecycle.request(connection, office.organization_id, owner_id, new, PEPPER, now)
+    )
     office.world.execute("UPDATE users SET role = 'viewer' WHERE id = :id", id=owner_id)
     with pytest.raises(Forbidden, match="funding:write"), office.world.engine.begin() as connection:
-        life.regenerate(connection, office.organization_id, owner_id, made.row.id, PEPPER, now)
+        lifecycle.regenerate(connection, office.organization_id, owner_id, made.row.id, PEPPER, now)
 
 
 def test_a_sandbox_key_opens_its_wallet_at_once(office: Office) -> None:
@@ -133,19 +135,19 @@ def test_a_rejected_key_never_works(office: Office) -> None:
     asked = office.ask(Mode.PRODUCTION)
     now = office.world.clock.now()
     with office.world.engine.begin() as connection:
-        row = life.reject(connection, office.organization_id, office.owner_id, asked.row.id, "no", now)
+        row = lifecycle.reject(connection, office.organization_id, office.owner_id, asked.row.id, "no", now)
         assert (row.approval_status, row.rejection_reason) == ("rejected", "no")
     with pytest.raises(Conflict):
         office.approve(asked)
     with pytest.raises(Conflict), office.world.engine.begin() as connection:
-        life.regenerate(connection, office.organization_id, office.owner_id, asked.row.id, PEPPER, now)
+        lifecycle.regenerate(connection, office.organization_id, office.owner_id, asked.row.id, PEPPER, now)
 
 
 def test_a_regenerated_key_replaces_the_old_one(office: Office) -> None:
     """Same id, another text."""
     made = office.ask(Mode.SANDBOX)
     with office.world.engine.begin() as connection:
-        anew = life.regenerate(
+        anew = lifecycle.regenerate(
             connection, office.organization_id, office.owner_id, made.row.id, PEPPER, office.world.clock.now()
         )
     assert anew.row.id == made.row.id
@@ -157,19 +159,21 @@ def test_a_revoked_key_is_refused_for_good(office: Office) -> None:
     """By its owner or an admin; only once."""
     made = office.ask(Mode.SANDBOX)
     with office.world.engine.begin() as connection:
-        life.revoke(connection, office.organization_id, made.row.id, office.world.clock.now(), user_id=office.owner_id)
+        lifecycle.revoke(
+            connection, office.organization_id, made.row.id, office.world.clock.now(), user_id=office.owner_id
+        )
     assert office.opens(made.text) is None
     with pytest.raises(Conflict), office.world.engine.begin() as connection:
-        life.revoke(connection, office.organization_id, made.row.id, office.world.clock.now())
+        lifecycle.revoke(connection, office.organization_id, made.row.id, office.world.clock.now())
 
 
 def test_keys_of_others_are_unknown(office: Office, engine: sa.Engine) -> None:
     """Another user's to a developer, another organization's to an admin."""
     made, now = office.ask(Mode.SANDBOX), office.world.clock.now()
     with pytest.raises(NotFound), office.world.engine.begin() as connection:
-        life.revoke(connection, office.organization_id, made.row.id, now, user_id=office.hire("developer"))
+        lifecycle.revoke(connection, office.organization_id, made.row.id, now, user_id=office.hire("developer"))
     with pytest.raises(NotFound), office.world.engine.begin() as connection:
-        life.revoke(connection, new_id(), made.row.id, now)
+        lifecycle.revoke(connection, new_id(), made.row.id, now)
 
 
 def test_a_use_is_noted_to_the_minute(office: Office) -> None:
@@ -203,7 +207,7 @@ def test_a_session_ends_when_idle_after_a_day_or_signed_out(office: Office) -> N
         assert not check_password(password_hash, "another")
         assert not check_password(None, "a password")
         tokens = [
-            keys.hashed(sessions.start(connection, account, PEPPER, world.clock.now()).token, PEPPER) for _ in "ab"
+            api_keys.hashed(sessions.start(connection, account, PEPPER, world.clock.now()).token, PEPPER) for _ in "ab"
         ]
     idle, used = tokens
 
@@ -218,6 +222,6 @@ def test_a_session_ends_when_idle_after_a_day_or_signed_out(office: Office) -> N
     world.clock.advance(hours=1, seconds=1)
     assert not open_still(used)
     with world.engine.begin() as connection:
-        token = keys.hashed(sessions.start(connection, account, PEPPER, world.clock.now()).token, PEPPER)
+        token = api_keys.hashed(sessions.start(connection, account, PEPPER, world.clock.now()).token, PEPPER)
         sessions.end(connection, token, world.clock.now() + timedelta(seconds=1))
     assert not open_still(token)

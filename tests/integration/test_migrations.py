@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from shared import migrations
-from shared.db import DatabaseNotReady, wait_until_ready
-from shared.models.tables import Base
+from shared.platform.database import DatabaseNotReady, wait_until_ready
+from shared.schema import migrations
+from shared.schema.tables import Base
 
 REVISIONS = sorted(path.name[:4] for path in (migrations.HERE / "versions").glob("[0-9]*.py"))
 

@@ -29,14 +29,23 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from gateway.payout_intake import Answer, PayoutIntake, PayoutRequest
-from gateway.webhook_intake import WebhookIntake
+from gateway.intake.payouts import Answer, PayoutIntake, PayoutRequest
+from gateway.intake.provider_webhooks import WebhookIntake
 from scheduler.jobs import Jobs
-from shared import funding, migrations, provider_events
+from shared import inbox
 from shared.batches import change
 from shared.batches.create import NewBatch, create
 from shared.batches.release import Asked, release
-from shared.broker import (
+from shared.funding import topups as funding
+from shared.payouts import allowed_edges, cancel, retry
+from shared.payouts import submissions as submit
+from shared.payouts.accept import look_up
+from shared.platform.clock import SystemClock
+from shared.platform.database import engine_for
+from shared.platform.errors import Refusal
+from shared.platform.ids import PAYOUT, SUBMISSION, new_id, parse, show
+from shared.platform.settings import Settings
+from shared.platform.task_queue import (
     APPLY_PROVIDER_EVENTS,
     POLL_PAYOUTS,
     QUEUE_PAYOUTS,
@@ -45,16 +54,10 @@ from shared.broker import (
     SUBMIT_PAYOUTS,
     Bell,
 )
-from shared.clock import SystemClock
-from shared.db import engine_for
-from shared.errors import Refusal
-from shared.ids import PAYOUT, SUBMISSION, new_id, parse, show
-from shared.models.payouts import PayoutStatus, Rail
-from shared.payouts import cancel, edges, retry, submit
-from shared.payouts.accept import look_up
-from shared.paystream.outcomes import Accepted, Outcome, Rejected
-from shared.paystream.wire import Call
-from shared.settings import Settings
+from shared.provider.outcomes import Accepted, Outcome, Rejected
+from shared.provider.wire import Call
+from shared.schema import migrations
+from shared.schema.payouts import PayoutStatus, Rail
 from tests.integration.conftest import GRACE, World
 from tests.integration.payout_model import ENDS, OPEN, Model
 from tests.integration.stranger import MOODS, Payment, Stranger, WorkerDied
@@ -332,7 +335,7 @@ class Payouts(RuleBasedStateMachine):
             self.outbox.remove(told)
         if fate == "is lost":
             return
-        notices = [provider_events.read(told.body) for _ in range(2 if fate == "comes twice" else 1)]
+        notices = [inbox.read(told.body) for _ in range(2 if fate == "comes twice" else 1)]
         self.door.flush(notices)
         if not told.stored and (told.state in ENDS or told.payment not in self.model.payments):
             self.inbox[notices[0].id] = (told, "received")
@@ -553,7 +556,7 @@ def test_the_model_notices_a_reservation_that_is_not_released(
 ) -> None:
     """Given that canceling forgets the money, one canceled payout is enough."""
     edge = (PayoutStatus.VALIDATED, PayoutStatus.CANCELED)
-    monkeypatch.setitem(edges.EDGES, edge, edges.EDGES[edge]._replace(transfers=()))
+    monkeypatch.setitem(allowed_edges.EDGES, edge, allowed_edges.EDGES[edge]._replace(transfers=()))
     story = machine()
     story.asks(amounts=[40_000, 1_000], rail="standard")
     story.balances_and_statuses_are_the_models()

@@ -12,28 +12,28 @@ from typing import Any
 import pytest
 
 from deploy.local.postgres import EmbeddedPostgres
-from shared import due
-from shared.broker import Doorbell
-from shared.cli import outgoing
-from shared.cli.verify import verify
-from shared.clock import SystemClock
-from shared.ids import WALLET, show
-from shared.invariants import Break
-from shared.models.outgoing import HoldKind
-from shared.models.payouts import Rail
-from shared.outgoing import holds
-from shared.outgoing.holds import Scope
-from shared.payouts import submit
-from shared.payouts.departures import departing
+from shared.cli.operator import outgoing_holds as commands
+from shared.cli.operator.verify import verify
+from shared.controls.invariants import Break
+from shared.holds import outgoing_holds
+from shared.holds.outgoing_holds import Scope
+from shared.operations import due_rows
+from shared.payouts import submissions as submit
+from shared.payouts.dispatch import departing
 from shared.payouts.timeline import timeline
-from shared.settings import Settings
+from shared.platform.clock import SystemClock
+from shared.platform.ids import WALLET, show
+from shared.platform.settings import Settings
+from shared.platform.task_queue import Doorbell
+from shared.schema.holds import HoldKind
+from shared.schema.payouts import Rail
 from tests.integration.conftest import World
 from tests.integration.provider import Asked, answer
 from tests.integration.test_provider_calls import paystream
 from workers.context import Context
 from workers.submissions import send_held, send_instant_submissions
 
-BY_NAME = {kind.name: kind for kind in due.KINDS}
+BY_NAME = {kind.name: kind for kind in due_rows.KINDS}
 
 
 @contextmanager
@@ -42,10 +42,10 @@ def held(world: World, scope: Scope) -> Iterator[Callable[[], None]]:
 
     def lift() -> None:
         with world.engine.begin() as connection:
-            holds.lift(connection, HoldKind.PAUSED, scope, "over", "a test", world.clock.now())
+            outgoing_holds.lift(connection, HoldKind.PAUSED, scope, "over", "a test", world.clock.now())
 
     with world.engine.begin() as connection:
-        assert holds.place(connection, HoldKind.PAUSED, scope, "a test", "a test", world.clock.now())
+        assert outgoing_holds.place(connection, HoldKind.PAUSED, scope, "a test", "a test", world.clock.now())
     try:
         yield lift
     finally:
@@ -104,9 +104,9 @@ def test_the_tick_leaves_alone_what_is_held_and_lifting_makes_it_due(world: Worl
     [payout_id], [submission_id] = world.queued(), instant(world)
     past = "UPDATE {} SET next_action_at = clock_timestamp() - interval '1 s' WHERE id = :id"
 
-    def ticked(kind: str) -> due.Claimed:
+    def ticked(kind: str) -> due_rows.Claimed:
         with world.engine.begin() as connection:
-            return due.claim(connection, BY_NAME[kind], limit=10_000, again_seconds=10)
+            return due_rows.claim(connection, BY_NAME[kind], limit=10_000, again_seconds=10)
 
     with held(world, Scope(world.wallet_id)) as lift:
         world.execute(past.format("payouts"), id=payout_id)
@@ -227,7 +227,7 @@ def operator(world: World, postgres: EmbeddedPostgres, monkeypatch: pytest.Monke
 def shown(capsys: pytest.CaptureFixture[str]) -> Any:
     """What `ovnpay pause --list --json` prints."""
     capsys.readouterr()
-    outgoing.listed(as_json=True)
+    commands.listed(as_json=True)
     return json.loads(capsys.readouterr().out)
 
 
@@ -258,8 +258,8 @@ def test_a_break_freezes_the_wallet_until_somebody_says_why_it_may_go_on(
     assert leaving(world, [payout_id]) == []
     # And it pays again with a reason, and not without one
     with pytest.raises(SystemExit, match="2"):
-        outgoing.unfreeze(operator, "sandbox", None, "  ", everything=False)
-    outgoing.unfreeze(operator, "sandbox", None, "a counter was changed by hand", everything=False)
+        commands.unfreeze(operator, "sandbox", None, "  ", everything=False)
+    commands.unfreeze(operator, "sandbox", None, "a counter was changed by hand", everything=False)
     assert leaving(world, [payout_id]) == [payout_id]
     # And is frozen again while it is broken
     with pytest.raises(SystemExit, match="1"):
@@ -281,27 +281,27 @@ def test_a_break_freezes_the_wallet_until_somebody_says_why_it_may_go_on(
 def test_pause_and_resume_say_what_they_do(world: World, operator: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A reason is needed; whose money is one thing; twice is once; frozen and paused are lifted apart."""
     for wrong in (
-        lambda: outgoing.pause(operator, "sandbox", None, None, everything=False),
-        lambda: outgoing.pause(operator, "sandbox", None, " ", everything=False),
-        lambda: outgoing.pause(operator, "sandbox", "instant", "x", everything=False),
-        lambda: outgoing.pause(None, "sandbox", "pigeon", "x", everything=False),
-        lambda: outgoing.pause("Nobody", "sandbox", None, "x", everything=False),
-        lambda: outgoing.pause(None, "sandbox", None, "x", everything=False),
+        lambda: commands.pause(operator, "sandbox", None, None, everything=False),
+        lambda: commands.pause(operator, "sandbox", None, " ", everything=False),
+        lambda: commands.pause(operator, "sandbox", "instant", "x", everything=False),
+        lambda: commands.pause(None, "sandbox", "pigeon", "x", everything=False),
+        lambda: commands.pause("Nobody", "sandbox", None, "x", everything=False),
+        lambda: commands.pause(None, "sandbox", None, "x", everything=False),
     ):
         with pytest.raises(SystemExit, match="2"):
             wrong()
     with pytest.raises(SystemExit, match="1"):
-        outgoing.resume(operator, "sandbox", None, None, everything=False)
+        commands.resume(operator, "sandbox", None, None, everything=False)
     for _ in range(2):
-        outgoing.pause(operator, "sandbox", None, "a duplicate file", everything=False)
-    outgoing.pause(None, "sandbox", "same_day", "the bank is closed", everything=False)
-    outgoing.pause(None, "sandbox", None, "an incident", everything=True)
+        commands.pause(operator, "sandbox", None, "a duplicate file", everything=False)
+    commands.pause(None, "sandbox", "same_day", "the bank is closed", everything=False)
+    commands.pause(None, "sandbox", None, "an incident", everything=True)
     assert [(one["kind"], one["scope"], one["reason"]) for one in shown(capsys)] == [
         ("paused", "wallet", "a duplicate file"),
         ("paused", "rail", "the bank is closed"),
         ("paused", "all", "an incident"),
     ]
-    outgoing.resume(operator, "sandbox", None, None, everything=False)
+    commands.resume(operator, "sandbox", None, None, everything=False)
     assert "but still paused: all outgoing money" in capsys.readouterr().err
     assert len(shown(capsys)) == 2
 
@@ -309,5 +309,5 @@ def test_pause_and_resume_say_what_they_do(world: World, operator: str, capsys: 
 def test_a_break_that_nobody_can_place_freezes_all(world: World, operator: str) -> None:
     """Better all wait than one is paid wrongly."""
     with world.engine.begin() as connection:
-        assert holds.freeze(connection, [Break("a_law", None, "x")], world.clock.now()) == [Scope()]
+        assert outgoing_holds.freeze(connection, [Break("a_law", None, "x")], world.clock.now()) == [Scope()]
     assert leaving(world, world.queued()) == []

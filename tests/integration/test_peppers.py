@@ -8,14 +8,15 @@ import pytest
 import sqlalchemy as sa
 from cryptography.fernet import InvalidToken
 
-from shared import keys, migrations, sessions
 from shared.cli.main import app
-from shared.drivers import details
-from shared.ids import KEY, new_id, show
-from shared.keys.tokens import generate_session
-from shared.production import refusals
-from shared.settings import Settings
-from shared.webhooks import endpoints, signing
+from shared.drivers import bank_details
+from shared.events import endpoints, signing
+from shared.identity import api_keys, sessions
+from shared.identity.api_keys.tokens import generate_session
+from shared.platform.ids import KEY, new_id, show
+from shared.platform.settings import Settings
+from shared.platform.settings_validation import refusals
+from shared.schema import migrations
 from tests.integration.conftest import World
 
 OLD, NEW = "a pepper for tests", "another pepper for tests"
@@ -25,7 +26,7 @@ BOTH = (NEW, OLD)
 def identified(world: World, *accepted: str) -> bool:
     """Whether the sandbox key opens its wallet by these peppers."""
     with world.engine.begin() as connection:
-        found = keys.identify(connection, world.sandbox_key, accepted, world.clock.now())
+        found = api_keys.identify(connection, world.sandbox_key, accepted, world.clock.now())
     return found is not None and found.wallet_id == world.wallet_id
 
 
@@ -50,13 +51,13 @@ def test_a_session_of_before_goes_on(world: World) -> None:
         SELECT :id, id, :hash, :now, :now, :until FROM users WHERE organization_id = :organization
         """,
         id=new_id(),
-        hash=keys.hashed(token, OLD),
+        hash=api_keys.hashed(token, OLD),
         now=now,
         until=now + timedelta(hours=1),
         organization=world.organization_id,
     )
     with world.engine.begin() as connection:
-        hashes = [keys.hashed(token, pepper) for pepper in BOTH]
+        hashes = [api_keys.hashed(token, pepper) for pepper in BOTH]
         found = sessions.find_any(connection, hashes, now)
         assert found is not None
         assert found.organization_id == world.organization_id
@@ -74,9 +75,9 @@ def test_operators_see_when_the_old_one_can_go(
             endpoints.create(connection, world.wallet_id, url, ["payout.failed"], OLD, world.clock.now())
             for url in ("https://hooks.example/", "https://hooks.example/2")
         )
-    bank = details.Details(details.BankAccount(account_number="000123456789", routing_number="021000021"))
+    bank = bank_details.Details(bank_details.BankAccount(account_number="000123456789", routing_number="021000021"))
     driver_id = world.driver()
-    world.execute("UPDATE drivers SET sealed_details = :d WHERE id = :id", d=details.seal(bank, OLD), id=driver_id)
+    world.execute("UPDATE drivers SET sealed_details = :d WHERE id = :id", d=bank_details.seal(bank, OLD), id=driver_id)
     keys_made = "SELECT id FROM api_keys ORDER BY wallet_id = :id DESC"
     sandbox, production = [show(KEY, row[0]) for row in world.rows(keys_made, id=world.wallet_id)]  # type: ignore[arg-type]
     monkeypatch.setenv("OVNPAY_DATABASE_URL", empty.url.render_as_string(hide_password=False))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from shared.pipeline import Query, ask, nothing
+from shared.platform.pipelined_queries import Query, ask, nothing
 from tests.integration.conftest import World
 
 

@@ -3,10 +3,10 @@
 import uuid
 from datetime import UTC, date, datetime, timedelta
 
-from shared import funding
-from shared.models.payouts import PayoutStatus, Rail
+from shared.funding import topups
+from shared.funding.projection import Projection, Shortfall, Waiting, project
 from shared.payouts.cancel import cancel
-from shared.projection import Projection, Shortfall, Waiting, project
+from shared.schema.payouts import PayoutStatus, Rail
 from tests.integration.conftest import GRACE, World
 
 FRIDAY = datetime(2026, 2, 6, 12, tzinfo=UTC)
@@ -21,7 +21,7 @@ def projected(world: World, days: int = 10) -> Projection:
 def top_up(world: World, amount_cents: int, method: str) -> uuid.UUID:
     """A top-up that is pending."""
     with world.engine.begin() as connection:
-        return funding.request(
+        return topups.request(
             connection, world.wallet_id, amount_cents, method, "Funding", world.clock.now(), grace=GRACE
         ).id
 

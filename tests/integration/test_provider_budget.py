@@ -10,14 +10,14 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from shared.models.payouts import PayoutStatus, Rail
-from shared.payouts import answers, departures, submit
-from shared.payouts.departures import departing
-from shared.paystream.budget import Budget, Taken
-from shared.paystream.client import Paystream
-from shared.paystream.outcomes import Accepted, Throttled
-from shared.paystream.wire import Call
-from shared.settings import Settings
+from shared.payouts import dispatch, provider_results, submissions
+from shared.payouts.dispatch import departing
+from shared.platform.settings import Settings
+from shared.provider.call_budget import Budget, Taken
+from shared.provider.client import Paystream
+from shared.provider.outcomes import Accepted, Throttled
+from shared.provider.wire import Call
+from shared.schema.payouts import PayoutStatus, Rail
 from tests.integration.conftest import World
 from tests.integration.provider import answer, provider
 
@@ -141,14 +141,14 @@ def test_what_found_no_room_was_never_sent(world: World) -> None:
     """Given a submission that waits a day for room: its key's lifetime begins when it is sent."""
     _, held = world.held()
     with world.engine.begin() as connection:
-        answers.record(connection, held, Throttled(60.0), world.clock.now(), poll_after=timedelta(days=1))
+        provider_results.record(connection, held, Throttled(60.0), world.clock.now(), poll_after=timedelta(days=1))
     row = world.rows("SELECT status, first_sent_at, attempts FROM submissions WHERE id = :id", id=held.id)
     assert row == [("prepared", None, 0)]
     # When it was tried before, it may have arrived
     with world.engine.begin() as connection:
-        submit.claim(connection, [held.id], lease_seconds=0)
-        [again] = submit.claim(connection, [held.id], lease_seconds=60)
-        answers.record(connection, again, Throttled(60.0), world.clock.now(), poll_after=timedelta(days=1))
+        submissions.claim(connection, [held.id], lease_seconds=0)
+        [again] = submissions.claim(connection, [held.id], lease_seconds=60)
+        provider_results.record(connection, again, Throttled(60.0), world.clock.now(), poll_after=timedelta(days=1))
     [(status, first_sent_at, attempts)] = world.rows(
         "SELECT status, first_sent_at, attempts FROM submissions WHERE id = :id", id=held.id
     )
@@ -171,7 +171,7 @@ def test_a_wallet_with_much_to_send_keeps_no_other_wallets_payout(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked for together with an older payout of a wallet of which more waits than leaves at once, both leave."""
-    monkeypatch.setattr(departures, "TOGETHER_MOST", 3)
+    monkeypatch.setattr(dispatch, "TOGETHER_MOST", 3)
     large, small = world, World(world.engine)
     many, one = large.queued(5), small.queued(1)
     with world.engine.begin() as connection:
@@ -184,7 +184,7 @@ def test_those_that_leave_alone_are_told_apart(world: World) -> None:
     """Nobody waits in a line with them; what is not queued is neither."""
     fast, standard, accepted = world.queued(1, Rail.SAME_DAY), world.queued(2), world.accepted(1)
     with world.engine.connect() as connection:
-        alone, sharing = departures.split(connection, [*fast, *standard, *accepted])
+        alone, sharing = dispatch.split(connection, [*fast, *standard, *accepted])
     assert alone == fast
     assert sorted(sharing) == sorted(standard)
 
@@ -194,7 +194,7 @@ def test_where_room_is_tight_they_wait_for_each_other(world: World) -> None:
     first = world.queued(2)
     with world.engine.begin() as connection:
         assert sorted(departing(connection, first, lambda _: 60.0)) == sorted(first)
-        submit.prepare(connection, first, world.clock.now(), reason="test")
+        submissions.prepare(connection, first, world.clock.now(), reason="test")
     later = [*world.queued(2), *world.queued(1)]
     fast = world.queued(1, Rail.SAME_DAY)
     with world.engine.begin() as connection:

@@ -11,19 +11,20 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from shared.broker import Doorbell
-from shared.clock import SystemClock
-from shared.db import engine_for
-from shared.ids import SUBMISSION, show
-from shared.models.payouts import Rail
-from shared.models.submissions import SubmissionKind
-from shared.payouts import lookup, submit
-from shared.payouts.submit import Held
-from shared.paystream.budget import Budget
-from shared.paystream.client import Paystream
-from shared.paystream.outcomes import Accepted, Rejected, Throttled, Unknown
-from shared.paystream.wire import Call
-from shared.settings import Settings
+from shared.payouts import lookup
+from shared.payouts import submissions as submit
+from shared.payouts.submissions import Held
+from shared.platform.clock import SystemClock
+from shared.platform.database import engine_for
+from shared.platform.ids import SUBMISSION, show
+from shared.platform.settings import Settings
+from shared.platform.task_queue import Doorbell
+from shared.provider.call_budget import Budget
+from shared.provider.client import Paystream
+from shared.provider.outcomes import Accepted, Rejected, Throttled, Unknown
+from shared.provider.wire import Call
+from shared.schema.payouts import Rail
+from shared.schema.submissions import SubmissionKind
 from tests.integration.conftest import World
 from tests.integration.provider import Answering, Asked, answer, provider
 from workers.context import Context

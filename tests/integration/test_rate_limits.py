@@ -5,10 +5,10 @@ import asyncio
 import msgspec
 import pytest
 
-from gateway import rate_limits
-from gateway.rate_limits import ACCOUNT_FAILURES, BURST, RateLimits, Taken
-from shared.ids import new_id
-from shared.settings import Settings
+from gateway.http import rate_limits
+from gateway.http.rate_limits import ACCOUNT_FAILURES, BURST, RateLimits, Taken
+from shared.platform.ids import new_id
+from shared.platform.settings import Settings
 
 CLIENTS = 32
 """How many ask at the same time: few enough that a slow machine's Redis answers each in time."""

@@ -23,23 +23,24 @@ import pytest
 import sqlalchemy as sa
 
 from deploy.local.postgres import EmbeddedPostgres
-from shared import migrations
-from shared.broker import Doorbell
-from shared.db import engine_for
-from shared.errors import Conflict
-from shared.ids import PAYOUT, show
-from shared.models.payouts import Rail
-from shared.models.reconciliation import RunCause
-from shared.payouts import poll, submit
-from shared.paystream.budget import Budget
-from shared.paystream.client import Paystream
-from shared.paystream.wire import Call
-from shared.reconciliation import after_restore, cases, life, runs
-from shared.reconciliation.asking import no_pause
-from shared.reconciliation.compare import Graces
-from shared.reconciliation.gate import Gate, gate
-from shared.reconciliation.runs import Reconciler
-from shared.settings import Settings
+from shared.controls.reconciliation import after_restore, database_identity, runs
+from shared.controls.reconciliation.compare import Graces
+from shared.controls.reconciliation.provider_pages import no_pause
+from shared.controls.reconciliation.runs import Reconciler
+from shared.holds import cases
+from shared.holds.reconcile_only import Gate, gate
+from shared.payouts import poll, submissions
+from shared.platform.database import engine_for
+from shared.platform.errors import Conflict
+from shared.platform.ids import PAYOUT, show
+from shared.platform.settings import Settings
+from shared.platform.task_queue import Doorbell
+from shared.provider.call_budget import Budget
+from shared.provider.client import Paystream
+from shared.provider.wire import Call
+from shared.schema import migrations
+from shared.schema.payouts import Rail
+from shared.schema.reconciliation import RunCause
 from tests.integration.conftest import World
 from workers.context import Context
 from workers.submissions import send_held
@@ -81,8 +82,8 @@ class Ground:
     def send(self, payout_ids: list[Any]) -> list[str]:
         """Hands payouts to the provider; their statuses."""
         with self.engine.begin() as connection:
-            prepared = submit.prepare(connection, payout_ids, self.world.clock.now(), reason="test")
-            held = submit.claim(connection, prepared.submission_ids, lease_seconds=60)
+            prepared = submissions.prepare(connection, payout_ids, self.world.clock.now(), reason="test")
+            held = submissions.claim(connection, prepared.submission_ids, lease_seconds=60)
         doorbell = Doorbell(self.settings)
         send_held(Context(self.settings, self.engine, doorbell, self.client, self.world.clock), held)
         doorbell.close()
@@ -303,9 +304,9 @@ def test_the_daily_comparison_is_made_once_and_catches_up(ground: Ground) -> Non
 def test_a_database_that_may_be_older_sends_nothing_until_it_was_compared(ground: Ground, restored: str) -> None:
     """Out of a dump, or recovered to an earlier point: seen by itself; what was lost is held when it comes again."""
     clock, engine = ground.world.clock, ground.engine
-    life.begin(engine)
+    database_identity.begin(engine)
     assert _gate(engine) is Gate.UNSEEN
-    assert life.look(ground.by, ["sandbox"]) is Gate.OPEN
+    assert database_identity.look(ground.by, ["sandbox"]) is Gate.OPEN
     driver_id = ground.driver()
     lost = ground.order(driver_id, 1, "lost")
     ground.pay(lost)
@@ -325,10 +326,10 @@ def test_a_database_that_may_be_older_sends_nothing_until_it_was_compared(ground
     # Then nothing leaves before somebody has looked, nor until Paystream's record was compared
     [waiting] = ground.order(driver_id, 1, "new")
     assert ground.send([waiting]) == ["processing"]
-    assert life.look(ground.by, ["sandbox"]) is Gate.RECONCILE_ONLY
+    assert database_identity.look(ground.by, ["sandbox"]) is Gate.RECONCILE_ONLY
     assert ground.send(ground.order(driver_id, 1, "later")) == ["queued"]
     with engine.begin() as connection, pytest.raises(Conflict, match="was not compared"):
-        life.switch_off(connection, "ann", "in a hurry", clock.now())
+        database_identity.switch_off(connection, "ann", "in a hurry", clock.now())
     wait = timedelta(seconds=10)
     assert not after_restore.compare_all(ground.by, ["sandbox"], wait=wait, lease_seconds=30)
     clock.advance(seconds=11)
@@ -345,12 +346,12 @@ def test_a_person_who_stops_payments_lets_them_go_again(ground: Ground) -> None:
     """Not before Paystream's record was compared; every organization's log has it."""
     clock, engine = ground.world.clock, ground.engine
     with engine.begin() as connection:
-        life.switch_on(connection, "ann", "the backup was put back", clock.now())
+        database_identity.switch_on(connection, "ann", "the backup was put back", clock.now())
     clock.advance(seconds=1)
     assert not after_restore.compare_all(ground.by, ["sandbox"], wait=timedelta(0), lease_seconds=30)
     assert _gate(engine) is Gate.RECONCILE_ONLY
     with engine.begin() as connection:
-        life.switch_off(connection, "bob", "compared, no case", clock.now())
+        database_identity.switch_off(connection, "bob", "compared, no case", clock.now())
     assert _gate(engine) is Gate.OPEN
     told = ground.world.rows("SELECT after ->> 'by' FROM audit_entries WHERE action = 'installation.reconcile_only'")
     assert sorted(told) == [("ann",), ("bob",)]

@@ -7,14 +7,15 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from shared import users
-from shared.errors import Conflict, Refusal
-from shared.models.organizations import Role
-from shared.payouts import answers
-from shared.payouts.holding import hold
+from shared.controls.reconciliation import compare
+from shared.holds import cases
+from shared.identity import users
+from shared.payouts import provider_results
+from shared.payouts.contradictions import hold
 from shared.payouts.resolve import Outcome, Person, Resolved, resolve
 from shared.payouts.settle import Report, Verdict, settle
-from shared.reconciliation import cases, compare
+from shared.platform.errors import Conflict, Refusal
+from shared.schema.organizations import Role
 from tests.integration.conftest import World
 
 OPERATOR = Person("root@host", None)
@@ -24,7 +25,7 @@ def unresolved(world: World, *, production: bool = False) -> uuid.UUID:
     """A payout whose key's lifetime is over, and that the provider does not find."""
     [payout_id], held = world.held()
     with world.engine.begin() as connection:
-        answers.give_up(connection, held, world.clock.now())
+        provider_results.give_up(connection, held, world.clock.now())
     if production:  # the two wallets change their parts; retired, so that both may have either mode for a moment
         world.execute(
             "UPDATE wallets SET mode = CASE mode WHEN 'sandbox' THEN 'production' ELSE 'sandbox' END, "

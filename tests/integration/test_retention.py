@@ -12,13 +12,13 @@ import sqlalchemy as sa
 
 from deploy.local.postgres import EmbeddedPostgres
 from scheduler.jobs import Jobs
-from shared import retention
-from shared.broker import Doorbell
 from shared.cli.main import app
-from shared.db import engine_for
-from shared.ids import first_id
-from shared.provider_events.log import LogRow, log_public
-from shared.settings import Settings, SettingsError
+from shared.inbox.webhook_log import LogRow, log_public
+from shared.operations import retention
+from shared.platform.database import engine_for
+from shared.platform.ids import first_id
+from shared.platform.settings import Settings, SettingsError
+from shared.platform.task_queue import Doorbell
 from tests.integration.conftest import World
 
 DRIVER = {

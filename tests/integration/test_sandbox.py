@@ -4,21 +4,21 @@ import uuid
 
 import sqlalchemy as sa
 
-from shared import keys
-from shared.lists import Wanted
-from shared.models.payouts import PayoutStatus
-from shared.organizations import SANDBOX_GRANT_CENTS
-from shared.payouts import reading
+from shared.identity import api_keys
+from shared.onboarding.organizations import SANDBOX_GRANT_CENTS
+from shared.payouts import queries
 from shared.payouts.queue import queue
+from shared.platform.pagination import Wanted
 from shared.sandbox import seed
 from shared.sandbox.reset import reset
+from shared.schema.payouts import PayoutStatus
 from tests.integration.conftest import GRACE, World
 
 
 def wallet_of_key(world: World) -> uuid.UUID:
     """The wallet that the organization's sandbox key opens."""
     with world.engine.begin() as connection:
-        found = keys.find(connection, keys.hashed(world.sandbox_key, "a pepper for tests"), world.clock.now())
+        found = api_keys.find(connection, api_keys.hashed(world.sandbox_key, "a pepper for tests"), world.clock.now())
     assert found is not None
     return found.wallet_id
 
@@ -41,7 +41,7 @@ def test_a_reset_opens_another_wallet_and_work_under_way_ends_in_the_old_one(wor
     new_id = resets(world)
     assert wallet_of_key(world) == new_id != world.wallet_id
     with world.engine.begin() as connection:
-        assert reading.page(connection, new_id, Wanted(10)).total == 0
+        assert queries.page(connection, new_id, Wanted(10)).total == 0
         queue(connection, payout_ids, world.clock.now(), grace=GRACE)
     world.end(payout_ids, PayoutStatus.COMPLETED)
     assert world.statuses(payout_ids) == ["completed"] * 2

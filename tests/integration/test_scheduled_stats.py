@@ -5,9 +5,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from shared.batches import change, reading
+from shared.batches import change, queries
 from shared.batches.release import Asked, Released
-from shared.models.payouts import PayoutStatus
+from shared.schema.payouts import PayoutStatus
 from tests.integration.conftest import World
 
 WORKERS, ROUNDS = 8, 9
@@ -47,7 +47,7 @@ def test_every_reading_is_right_while_batches_move(world: World) -> None:
             with counting:  # what is surely there, but for what may be called off until we have read
                 made_before, canceled_before = done["made"], done["canceled"]
             with world.engine.connect() as connection:
-                found = reading.stats(connection, world.wallet_id)
+                found = queries.stats(connection, world.wallet_id)
             with counting:
                 made_after, canceled_after = begun["made"], begun["canceled"]
             total = sum(found.by_status.values())
@@ -68,7 +68,7 @@ def test_every_reading_is_right_while_batches_move(world: World) -> None:
         assert reader.result() > 5
     # At the end it is what a recount says
     with world.engine.connect() as connection:
-        found = reading.stats(connection, world.wallet_id)
+        found = queries.stats(connection, world.wallet_id)
     counted = dict(
         world.rows(f"SELECT status, count(*) FROM batches WHERE {SCHEDULED} GROUP BY status", id=world.wallet_id)
     )

@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from shared import provider_events
-from shared.ids import PAYOUT, show
-from shared.models.payouts import PayoutStatus as S
-from shared.payouts.answers import record
-from shared.payouts.transition import Move, transition
-from shared.provider_events import Handled
+from shared import inbox
+from shared.inbox import Handled
+from shared.payouts.lifecycle import Move, transition
+from shared.payouts.provider_results import record
+from shared.platform.ids import PAYOUT, show
+from shared.schema.payouts import PayoutStatus as S
 from tests.integration.conftest import GRACE, World
 from tests.integration.test_submit import accepted_answer
 
@@ -40,14 +40,14 @@ def webhook(payment_id: str, state: str, amount_cents: int = 44_750, event_id: s
 def receive(world: World, *bodies: bytes) -> list[uuid.UUID]:
     """Stores webhooks, committed."""
     with world.engine.begin() as connection:
-        notices = [provider_events.read(body) for body in bodies]
-        return provider_events.store(connection, notices, world.clock.now(), grace=GRACE).waiting
+        notices = [inbox.read(body) for body in bodies]
+        return inbox.store(connection, notices, world.clock.now(), grace=GRACE).waiting
 
 
 def apply(world: World, event_ids: list[uuid.UUID]) -> list[Handled]:
     """Applies webhooks, committed."""
     with world.engine.begin() as connection:
-        return provider_events.apply(connection, event_ids, world.clock.now())
+        return inbox.apply(connection, event_ids, world.clock.now())
 
 
 MONEY = {
@@ -194,8 +194,8 @@ def test_the_references_shape_names_our_payout(world: World, amount_cents: int) 
 )
 def test_what_is_no_event_is_malformed(body: bytes) -> None:
     """A clear refusal, whatever it is."""
-    with pytest.raises(provider_events.Malformed):
-        provider_events.read(body)
+    with pytest.raises(inbox.Malformed):
+        inbox.read(body)
 
 
 def test_a_payment_canceled_at_the_provider_fails_the_payout(world: World) -> None:

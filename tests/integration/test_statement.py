@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.errors import Invalid
 from shared.ledger import statement
 from shared.ledger.statement import Broken, Filter, Line, LineType
-from shared.lists import Page, Wanted
-from shared.models.payouts import PayoutStatus
+from shared.platform.errors import Invalid
+from shared.platform.pagination import Page, Wanted
+from shared.schema.payouts import PayoutStatus
 from tests.integration.conftest import World
 
 

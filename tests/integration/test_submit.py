@@ -6,19 +6,19 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from shared.broker import SEND_INSTANT_SUBMISSIONS, Bell, Doorbell
-from shared.ids import PAYOUT, show
-from shared.models.payouts import PayoutStatus as S
-from shared.models.payouts import Rail
-from shared.payouts import poll, submit
-from shared.payouts.answers import Recorded, give_up, record
+from shared.payouts import poll, submissions
+from shared.payouts.lifecycle import Move, transition
+from shared.payouts.provider_results import Recorded, give_up, record
 from shared.payouts.retry import retry
-from shared.payouts.submit import Held
-from shared.payouts.transition import Move, transition
-from shared.paystream.budget import Budget
-from shared.paystream.client import Paystream
-from shared.paystream.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
-from shared.settings import Settings
+from shared.payouts.submissions import Held
+from shared.platform.ids import PAYOUT, show
+from shared.platform.settings import Settings
+from shared.platform.task_queue import SEND_INSTANT_SUBMISSIONS, Bell, Doorbell
+from shared.provider.call_budget import Budget
+from shared.provider.client import Paystream
+from shared.provider.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
+from shared.schema.payouts import PayoutStatus as S
+from shared.schema.payouts import Rail
 from tests.integration.conftest import GRACE, World
 from workers.context import Context
 from workers.payouts import submit_payouts
@@ -35,7 +35,7 @@ def answered(world: World, held: Held, outcome: Outcome) -> Recorded:
 def claimed(world: World, submission_ids: list[uuid.UUID], lease_seconds: float = 60) -> list[Held]:
     """Claims submissions, committed."""
     with world.engine.begin() as connection:
-        return submit.claim(connection, submission_ids, lease_seconds=lease_seconds)
+        return submissions.claim(connection, submission_ids, lease_seconds=lease_seconds)
 
 
 def expire_lease(world: World, submission_id: uuid.UUID) -> None:
@@ -86,8 +86,8 @@ def sent(world: World) -> tuple[uuid.UUID, Held]:
     [payout_id] = world.queued()
     with world.engine.begin() as connection:
         now = world.clock.now()
-        prepared = submit.prepare(connection, [payout_id], now, reason="test", poll_after=lambda _: POLL_AFTER)
-        [held] = submit.claim(connection, prepared.submission_ids, lease_seconds=60)
+        prepared = submissions.prepare(connection, [payout_id], now, reason="test", poll_after=lambda _: POLL_AFTER)
+        [held] = submissions.claim(connection, prepared.submission_ids, lease_seconds=60)
     return payout_id, held
 
 
@@ -260,7 +260,7 @@ def test_a_late_no_to_an_old_attempt_leaves_the_new_one_alone(world: World) -> N
             moves = [Move(payout_ids[0], "webhook", failure_code="BANK_REJECTED")]
             transition(connection, moves, S.PROCESSING, S.FAILED, now)
             retry(connection, world.wallet_id, payout_ids[:1], now, grace=GRACE)
-            second = submit.prepare(connection, payout_ids[:1], now, reason="test").submission_ids
+            second = submissions.prepare(connection, payout_ids[:1], now, reason="test").submission_ids
         [again] = claimed(world, [first.id])
         recorded = answered(world, again, Rejected("INVALID_RECIPIENT", "no"))
         assert world.statuses(payout_ids[:1]) == ["processing"]

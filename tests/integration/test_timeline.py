@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from shared.models.payouts import PayoutStatus, Rail
-from shared.payouts import answers, poll
-from shared.payouts.arrival import arrival, business_days_later
+from shared.payouts import poll, provider_results
+from shared.payouts.estimated_arrival import arrival, business_days_later
 from shared.payouts.retry import retry
 from shared.payouts.settle import Report, settle
 from shared.payouts.timeline import EVENTS_MOST, Timeline, timeline
-from shared.paystream.outcomes import Accepted, Rejected, Throttled, Unknown
+from shared.provider.outcomes import Accepted, Rejected, Throttled, Unknown
+from shared.schema.payouts import PayoutStatus, Rail
 from tests.integration.conftest import GRACE, World
 
 
@@ -35,7 +35,7 @@ def record(world: World, held: Any, outcome: Any) -> None:
     """What the provider answers, a moment later."""
     world.clock.advance(seconds=1)
     with world.engine.begin() as connection:
-        answers.record(connection, held, outcome, world.clock.now(), poll_after=timedelta(days=4))
+        provider_results.record(connection, held, outcome, world.clock.now(), poll_after=timedelta(days=4))
 
 
 def says(world: World, payment_id: str, state: str, **more: Any) -> None:
@@ -101,12 +101,12 @@ def test_unclear_answers_are_all_told_and_no_host_is_named(world: World) -> None
 def test_only_so_many_unclear_answers_are_kept(world: World) -> None:
     """The newest; however long an outage lasts, the row does not grow."""
     _, held = world.held(1)
-    for number in range(answers.UNCLEAR_ANSWERS_KEPT + 2):
+    for number in range(provider_results.UNCLEAR_ANSWERS_KEPT + 2):
         world.execute("UPDATE submissions SET lease_token = :t WHERE id = :id", id=held.id, t=held.token)
         record(world, held, Unknown(f"no answer within {number} s"))
     [(kept,)] = world.rows("SELECT unclear_answers FROM submissions WHERE id = :id", id=held.id)
     assert isinstance(kept, list)
-    assert len(kept) == answers.UNCLEAR_ANSWERS_KEPT
+    assert len(kept) == provider_results.UNCLEAR_ANSWERS_KEPT
     assert (kept[0]["message"], kept[-1]["message"]) == ("no answer within 2 s", "no answer within 51 s")
 
 

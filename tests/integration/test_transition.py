@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from shared.models.payouts import PayoutStatus as S
-from shared.payouts.edges import EDGES
-from shared.payouts.transition import ForbiddenEdge, Move, Moved, transition
+from shared.payouts.allowed_edges import EDGES
+from shared.payouts.lifecycle import ForbiddenEdge, Move, Moved, transition
+from shared.schema.payouts import PayoutStatus as S
 from tests.integration.conftest import World
 
 ROOT = Path(__file__).parents[2]
@@ -136,5 +136,5 @@ def test_nothing_else_in_the_code_assigns_a_payouts_status() -> None:
                     updates.append(path.relative_to(ROOT).as_posix())
             if "INSERT INTO payouts " in text:
                 inserts.append(path.relative_to(ROOT).as_posix())
-    assert updates == ["shared/payouts/transition.py"]
+    assert updates == ["shared/payouts/lifecycle.py"]
     assert inserts == ["shared/payouts/accept.py"]

@@ -10,19 +10,19 @@ import pytest
 import sqlalchemy as sa
 from standardwebhooks import Webhook
 
-from shared.clock import SystemClock
-from shared.ids import EVENT, new_id, show
-from shared.models.webhooks import Pace
-from shared.settings import Settings
-from shared.webhooks import signing
-from shared.webhooks.attempts import Attempt
-from shared.webhooks.outcomes import Reply
-from shared.webhooks.sender import REPLY_BYTES_MAX, Sender
+from shared.events import signing
+from shared.events.attempt_results import Reply
+from shared.events.attempts import Attempt
+from shared.events.sender import REPLY_BYTES_MAX, Sender
+from shared.platform.clock import SystemClock
+from shared.platform.ids import EVENT, new_id, show
+from shared.platform.settings import Settings
+from shared.schema.webhooks import Pace
 from tests.acceptance.asking import until
 from tests.integration.conftest import World
 from tests.integration.webhooks import PEPPER, endpoint, happen, row, sent
 from tests.receiver import Receiver, receiving
-from workers.deliverer import Deliverer
+from workers.delivery_worker import Deliverer
 
 SECRET = signing.generate()
 
@@ -187,7 +187,7 @@ def test_a_name_that_points_inside_is_blocked_whatever_it_pointed_to_before(
 
 def test_what_is_checked_is_the_address_that_is_connected_to(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a resolver whose check is wrong, so that only the check of the socket is left
-    monkeypatch.setattr("shared.webhooks.sender.Guard.resolve", _unguarded)
+    monkeypatch.setattr("shared.events.sender.Guard.resolve", _unguarded)
     # Then an address inside is blocked all the same, before a packet is sent
     started = time.monotonic()
     reply = reply_to(sender, "https://unguarded.example.com/")

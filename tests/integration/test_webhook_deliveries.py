@@ -8,20 +8,21 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from shared import due, ledger
-from shared.customer_events import Event, EventType, write
-from shared.ids import EVENT, show
+from shared import ledger
+from shared.events import deliveries, endpoints, feed
+from shared.events.attempt_results import Reply
+from shared.events.attempts import backlog, hand_back
+from shared.events.customer_events import Event, EventType, write
+from shared.events.retry_schedule import DELAYS_SECONDS
 from shared.ledger import Entry
-from shared.lists import Wanted
-from shared.models.ledger import TransferKind
-from shared.models.organizations import Mode
-from shared.models.payouts import PayoutStatus
-from shared.models.webhooks import EndpointStatus, Pace
-from shared.organizations import set_policy
-from shared.webhooks import deliveries, endpoints, feed
-from shared.webhooks.attempts import backlog, hand_back
-from shared.webhooks.outcomes import Reply
-from shared.webhooks.schedule import DELAYS_SECONDS
+from shared.onboarding.organizations import set_policy
+from shared.operations import due_rows
+from shared.platform.ids import EVENT, show
+from shared.platform.pagination import Wanted
+from shared.schema.ledger import TransferKind
+from shared.schema.organizations import Mode
+from shared.schema.payouts import PayoutStatus
+from shared.schema.webhooks import EndpointStatus, Pace
 from tests.acceptance.asking import until
 from tests.integration.conftest import World
 from tests.integration.webhooks import FAILED, FREE, OK, delivery, end, endpoint, happen, row, take
@@ -304,7 +305,11 @@ def test_the_tick_rings_for_endpoints_that_something_is_due_for(world: World) ->
 
     def rung() -> set[uuid.UUID]:
         with world.engine.begin() as connection:
-            return set(due.claim(connection, due.WEBHOOKS, limit=500, again_seconds=0).ids) & {busy, idle, paused}
+            return set(due_rows.claim(connection, due_rows.WEBHOOKS, limit=500, again_seconds=0).ids) & {
+                busy,
+                idle,
+                paused,
+            }
 
     assert rung() == {busy}
     with world.engine.connect() as connection:

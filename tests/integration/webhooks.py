@@ -5,13 +5,13 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from shared.customer_events import Event, EventType, write
-from shared.models.webhooks import Pace
-from shared.webhooks import endpoints
-from shared.webhooks.attempts import Attempt, claim
-from shared.webhooks.lanes import LANES
-from shared.webhooks.outcomes import Paused, Reply, record
-from shared.webhooks.sender import Sender
+from shared.events import endpoints
+from shared.events.attempt_results import Paused, Reply, record
+from shared.events.attempts import Attempt, claim
+from shared.events.customer_events import Event, EventType, write
+from shared.events.lanes import LANES
+from shared.events.sender import Sender
+from shared.schema.webhooks import Pace
 from tests.integration.conftest import World
 
 PEPPER = "a pepper for tests"

@@ -14,7 +14,7 @@ import pytest
 
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.server import free_port
-from shared.db import SESSION
+from shared.platform.database import SESSION
 from tests.acceptance.asking import until
 from tests.acceptance.fleet import fleet
 from tests.acceptance.load import load_on

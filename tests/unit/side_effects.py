@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("gateway", "workers", "scheduler")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 ANSWERING = {
-    ("gateway/payout_intake.py", "flush"): "answer",
-    ("gateway/webhook_intake.py", "flush"): "answer",
+    ("gateway/intake/payouts.py", "flush"): "answer",
+    ("gateway/intake/provider_webhooks.py", "flush"): "answer",
     ("workers/app.py", "perform"): "ack",
 }
 """Functions at whose end somebody hears of it, besides the handlers, which are operations."""
@@ -237,7 +237,7 @@ class Walker:
         name = _called(node)
         source = self.modules.get(one.imports.get(name, ""), one)
         if name == "write" and _of_services(node):
-            source = self.modules["gateway/state.py"]
+            source = self.modules["gateway/app_state.py"]
         if name in source.functions:
             state = self._function(source, source.functions[name], state)
         for argument in node.args:  # a function inside this one that is handed on is called

@@ -7,9 +7,9 @@ from datetime import date, timedelta
 
 import pytest
 
-from shared.analytics.pieces import days
-from shared.analytics.waits import ERROR_MOST, SHORTEST_SECONDS, WIDTH, percentile_seconds
-from shared.models.analytics import Grain
+from shared.reporting.analytics.periods import days
+from shared.reporting.analytics.waits import ERROR_MOST, SHORTEST_SECONDS, WIDTH, percentile_seconds
+from shared.schema.analytics import Grain
 
 
 def packed(waits: list[float]) -> list[int]:

@@ -9,10 +9,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
+from gateway.app_state import CREDENTIAL, SERVICES
 from gateway.handlers import batches
-from gateway.state import CREDENTIAL, SERVICES
-from shared.ids import BATCH, new_id, show
-from shared.lists import Page
+from shared.platform.ids import BATCH, new_id, show
+from shared.platform.pagination import Page
 
 
 def test_results_are_made_off_the_event_loop_one_file_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

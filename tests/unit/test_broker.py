@@ -1,6 +1,6 @@
 """The doorbell's table of contents."""
 
-from shared.broker import HEARD_WITHIN_MS, QUEUES, SEND_INSTANT_SUBMISSIONS, WAKES
+from shared.platform.task_queue import HEARD_WITHIN_MS, QUEUES, SEND_INSTANT_SUBMISSIONS, WAKES
 
 
 def test_every_queue_says_how_soon_it_is_heard() -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from shared.cli.client import handing, settlement, table
+from shared.cli.client import csv_table, settlement_file, submission
+from shared.cli.client.drivers import Driver, Roster
 from shared.cli.client.errors import Refused
-from shared.cli.client.handing import Next, Part, Wish
-from shared.cli.client.roster import Driver, Roster
+from shared.cli.client.submission import Next, Part, Wish
 from shared.cli.client.transport import Answer
 
 ROSTER = Roster([Driver(f"drv_{n}", f"OVN-{n}", f"Driver {n}", "active", "verified") for n in range(1, 4)])
@@ -19,12 +19,12 @@ NOW = Wish("payday", None, hold=False, duplicate_reason=None)
 
 
 def parts(content: str, urgency: str | None = None) -> list[Part]:
-    return handing.parts(settlement.understand(table.parse(content.encode()), urgency).rows, ROSTER)
+    return submission.parts(settlement_file.understand(csv_table.parse(content.encode()), urgency).rows, ROSTER)
 
 
 def first_key(content: str, urgency: str | None = None) -> str:
     (part,) = parts(content, urgency)
-    return handing.keys(part)[0]
+    return submission.keys(part)[0]
 
 
 @pytest.mark.parametrize(
@@ -67,12 +67,12 @@ def test_each_urgency_becomes_a_batch() -> None:
     content = "driver,amount,urgency\nOVN-1,1.00,instant\nOVN-2,2.00,\nOVN-3,3.00,instant\n"
     found = parts(content)
     assert [(part.urgency, part.total_cents) for part in found] == [("instant", 400), ("standard", 200)]
-    assert handing.body(found[0], NOW, of_several=True)["name"] == "payday (instant)"
+    assert submission.body(found[0], NOW, of_several=True)["name"] == "payday (instant)"
 
 
 def test_a_body_refuses_duplicates_and_has_nothing_that_was_left_blank() -> None:
     (part,) = parts(CONTENT)
-    assert handing.body(part, NOW, of_several=False) == {
+    assert submission.body(part, NOW, of_several=False) == {
         "name": "payday",
         "urgency": "standard",
         "refuseDuplicates": True,
@@ -81,7 +81,7 @@ def test_a_body_refuses_duplicates_and_has_nothing_that_was_left_blank() -> None
             {"driverId": "drv_2", "amount": 250, "description": "two"},
         ],
     }
-    again = handing.body(part, NOW._replace(at=FRIDAY, duplicate_reason="lost check"), of_several=False)
+    again = submission.body(part, NOW._replace(at=FRIDAY, duplicate_reason="lost check"), of_several=False)
     assert again["scheduledFor"] == "2026-11-27T23:00:00+00:00"
     assert again["payouts"][0].items() >= {"allowDuplicate": True, "duplicateReason": "lost check"}.items()
     assert "allowDuplicate" not in again["payouts"][1]
@@ -110,7 +110,7 @@ SHORT = {"status": "failed", "scheduledFor": None, "failure": {"code": "INSUFFIC
     ],
 )
 def test_what_is_left_to_do_with_a_batch_that_is_there(batch: dict[str, Any], wish: Wish, expected: Next) -> None:
-    assert handing.next_step(batch, wish) is expected
+    assert submission.next_step(batch, wish) is expected
 
 
 class Keyring:
@@ -144,16 +144,16 @@ def refused(code: str, *, replayed: bool) -> Refused:
 async def handed_in(api: Any) -> tuple[str, bool]:
     """The batch that this content is in, and whether it was there before: as the command looks and hands in."""
     (part,) = parts(CONTENT)
-    found = await handing.look_up(api, part)
+    found = await submission.look_up(api, part)
     if found.batch is not None:
         return found.batch["id"], True
-    done = await handing.hand_in(api, part, {}, found.free)
+    done = await submission.hand_in(api, part, {}, found.free)
     return done.batch["id"], done.before
 
 
 def keys() -> list[str]:
     (part,) = parts(CONTENT)
-    return handing.keys(part)
+    return submission.keys(part)
 
 
 def run(api: Keyring) -> tuple[str, bool]:

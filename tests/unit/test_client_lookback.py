@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from shared.cli.client import handing, lookback, settlement, table
-from shared.cli.client.lookback import Looked, look_back
-from shared.cli.client.roster import Driver, Roster
+from shared.cli.client import csv_table, settlement_file, submission
+from shared.cli.client import look_back as look_back_module
+from shared.cli.client.drivers import Driver, Roster
+from shared.cli.client.look_back import Looked, look_back
 
 ROSTER = Roster([Driver(f"drv_{n}", f"OVN-{n}", f"Driver {n}", "active", "verified") for n in range(1, 4)])
 CONTENT = "driver,amount,loadId,description\nOVN-1,1.00,,Bonus\nOVN-2,2.50,,\nOVN-3,3.00,L-1,Bonus\n"
@@ -40,7 +41,7 @@ class Wallet:
 def looked(*payouts: Any, content: str = CONTENT) -> tuple[Looked, int]:
     """What looking back finds, and how many payouts it had to see for it."""
     wallet: Any = Wallet(*payouts)
-    parts = handing.parts(settlement.understand(table.parse(content.encode()), None).rows, ROSTER)
+    parts = submission.parts(settlement_file.understand(csv_table.parse(content.encode()), None).rows, ROSTER)
     return asyncio.run(look_back(wallet, parts[0].items, NOW)), wallet.told
 
 
@@ -79,5 +80,5 @@ def test_it_asks_for_no_more_than_it_needs(monkeypatch: pytest.MonkeyPatch) -> N
     old, other = payout("drv_1", 1, "x", days=8), payout("drv_3", 1, "x")
     assert looked(other, old, old, old) == (Looked([], seen_all=True), 2)
     assert looked(other, content="driver,amount,loadId\nOVN-1,1.00,L-1\n") == (Looked([], seen_all=True), 0)
-    monkeypatch.setattr(lookback, "PAYOUTS_MAX", 2)
+    monkeypatch.setattr(look_back_module, "PAYOUTS_MAX", 2)
     assert looked(other, other, other, other) == (Looked([], seen_all=False), 3)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from shared.cli.client import results, settlement, table
+from shared.cli.client import csv_table, results, settlement_file
+from shared.cli.client.drivers import Driver
 from shared.cli.client.errors import Misused
-from shared.cli.client.handing import Item
-from shared.cli.client.roster import Driver
+from shared.cli.client.submission import Item
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1 extra", "-2+3", "@SUM(A1)", "\tx", "\rx", "=HYPERLINK(1)", "--5", "-"])
@@ -29,8 +29,9 @@ def payout(number: int, amount: int, load: str | None, **more: Any) -> dict[str,
 
 
 def test_rows_find_their_payouts_in_whatever_order_they_were_handed_in() -> None:
-    read = settlement.understand(
-        table.parse(b"driver;amount;load;note\nOVN-1;1,000.00;=L;+n\nOVN-1;2.00;;\nOVN-1;2.00;;\nOVN-1;3.00;;\n"), None
+    read = settlement_file.understand(
+        csv_table.parse(b"driver;amount;load;note\nOVN-1;1,000.00;=L;+n\nOVN-1;2.00;;\nOVN-1;2.00;;\nOVN-1;3.00;;\n"),
+        None,
     )
     driver = Driver("drv_1", "OVN-1", "John", "active", "verified")
     failure = {"code": "BANK_REJECTED", "message": "@closed", "retryable": False}

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.cli.client import cells, roster, settlement, table
+from shared.cli.client import cells, csv_table, settlement_file
+from shared.cli.client import drivers as roster
 from shared.cli.client.cells import BadCell, cents, dollars_as_cents
-from shared.cli.client.roster import Driver, Roster
+from shared.cli.client.drivers import Driver, Roster
 
 HEADER = "driverId,amount,loadId,description\n"
 ROSTER = Roster(
@@ -22,14 +23,16 @@ ROSTER = Roster(
 def problems(content: str | bytes, *, urgency: str | None = None, allow_duplicates: bool = False) -> list[str]:
     """Everything that is wrong, as the command prints it."""
     raw = content.encode() if isinstance(content, str) else content
-    read = settlement.understand(table.parse(raw), urgency)
+    read = settlement_file.understand(csv_table.parse(raw), urgency)
     found = [*read.problems, *roster.check(read, ROSTER, allow_duplicates=allow_duplicates)]
     return [problem.shown("f.csv") for problem in sorted(found, key=lambda problem: problem.line or 0)]
 
 
-def rows(content: str | bytes, urgency: str | None = None) -> list[settlement.Row]:
+def rows(content: str | bytes, urgency: str | None = None) -> list[settlement_file.Row]:
     """The rows of a file that has nothing wrong."""
-    read = settlement.understand(table.parse(content.encode() if isinstance(content, str) else content), urgency)
+    read = settlement_file.understand(
+        csv_table.parse(content.encode() if isinstance(content, str) else content), urgency
+    )
     assert not read.problems
     return read.rows
 
@@ -115,7 +118,7 @@ def test_what_a_file_asks_for_twice_is_refused_unless_allowed() -> None:
 
 def test_two_drivers_may_share_a_load() -> None:
     drivers = Roster([Driver(f"drv_{n}", f"OVN-{n}", "A", "active", "verified") for n in (1, 2)])
-    read = settlement.understand(table.parse((HEADER + "OVN-1,1.00,L-1,\nOVN-2,1.00,L-1,\n").encode()), None)
+    read = settlement_file.understand(csv_table.parse((HEADER + "OVN-1,1.00,L-1,\nOVN-2,1.00,L-1,\n").encode()), None)
     assert roster.check(read, drivers, allow_duplicates=False) == []
 
 
@@ -133,7 +136,7 @@ def test_delimiters_line_ends_and_byte_order_marks_make_no_difference(delimiter:
 
 
 def test_an_unknown_column_is_told_and_kept() -> None:
-    read = settlement.understand(table.parse(b"driver,amount,cost centre\nOVN-1,1.00,X\n"), None)
+    read = settlement_file.understand(csv_table.parse(b"driver,amount,cost centre\nOVN-1,1.00,X\n"), None)
     assert read.unknown_columns == ["cost centre"]
     assert read.rows[0].cells == ["OVN-1", "1.00", "X"]
 
@@ -153,7 +156,7 @@ def test_a_formula_looking_text_is_data() -> None:
 
 def test_the_settlement_of_the_other_tests_is_taken_as_it_is() -> None:
     path = Path(__file__).parents[1] / "data" / "settlement.csv"
-    read = settlement.understand(table.read(path), None)
+    read = settlement_file.understand(csv_table.read(path), None)
     assert (len(read.rows), read.problems, read.unknown_columns) == (1_000, [], ["name", "email"])
     assert {row.urgency for row in read.rows} == {"standard", "same_day", "instant"}
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.cli.client import at
+from shared.cli.client import release_time
 from shared.cli.client.errors import Misused
 
 CHICAGO = "America/Chicago"
@@ -16,8 +16,8 @@ TUESDAY = datetime(2026, 11, 24, 15, 0, tzinfo=UTC)  # 09:00 in Chicago
 
 def utc(text: str, now: datetime = TUESDAY, zone: str | None = CHICAGO) -> str:
     """The moment in UTC, after the check that it is to come."""
-    found = at.moment(text, now, zone)
-    at.check(found, now)
+    found = release_time.moment(text, now, zone)
+    release_time.check(found, now)
     return found.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
@@ -101,11 +101,14 @@ def test_without_a_zone_it_is_this_machines_with_its_changes() -> None:
 
 
 def test_the_moment_is_echoed_with_offset_and_utc() -> None:
-    assert at.described(at.moment("Friday 17:00", TUESDAY, CHICAGO)) == "Friday 2026-11-27 17:00 -06:00 (23:00 UTC)"
-    late = at.described(at.moment("Friday 19:00", TUESDAY, CHICAGO))
+    assert (
+        release_time.described(release_time.moment("Friday 17:00", TUESDAY, CHICAGO))
+        == "Friday 2026-11-27 17:00 -06:00 (23:00 UTC)"
+    )
+    late = release_time.described(release_time.moment("Friday 19:00", TUESDAY, CHICAGO))
     assert late == "Friday 2026-11-27 19:00 -06:00 (2026-11-28 01:00 UTC)"
 
 
 def test_a_zone_that_does_not_exist_is_refused() -> None:
     with pytest.raises(Misused, match="no time zone 'Chicago'"):
-        at.moment("Friday 17:00", TUESDAY, "Chicago")
+        release_time.moment("Friday 17:00", TUESDAY, "Chicago")

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from deploy.simulator.options import Options
-from shared.broker import QUEUES
 from shared.cli.main import app
-from shared.settings import Settings
+from shared.platform.settings import Settings
+from shared.platform.task_queue import QUEUES
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from shared.crash_points import POINTS, VARIABLE
+from shared.platform.failpoints import POINTS, VARIABLE
 from tests.unit.side_effects import Gap, gaps, module, modules, points_in
 
 _READS = "a comparison only reads the provider's record; one that died is made again when its claim is over"
@@ -26,7 +26,7 @@ EXCEPTIONS = {
         "play money on play drivers: a repeat leaves what is there alone, and each row is due by itself"
     ),
     Gap(
-        "gateway/state.py", "run", "ring", "commit"
+        "gateway/app_state.py", "run", "ring", "commit"
     ): "the same: seeding registers the drivers and rings, then pays them",
     Gap("scheduler/jobs.py", "prove_invariants", "commit", "commit"): (
         "a law that was taken and not proved is taken again after its lease; what was found is frozen as it is recorded"
@@ -71,7 +71,7 @@ def test_a_point_that_is_taken_away_is_missed(name: str) -> None:
 def come_to(*names: str, crash_at: str) -> "subprocess.CompletedProcess[bytes]":
     """A process that comes to these points, one after the other."""
     steps = "\n".join(f"    crash_point({name!r})" for name in names)
-    code = f"from shared.crash_points import crash_point\ntry:\n{steps}\nfinally:\n    print('a handler ran')"
+    code = f"from shared.platform.failpoints import crash_point\ntry:\n{steps}\nfinally:\n    print('a handler ran')"
     environment = os.environ | {VARIABLE: crash_at}
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False, timeout=30)
 

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.decoding import convert, parse
-from gateway.envelope import ApiError
+from gateway.http.decoding import convert, parse
+from gateway.http.envelope import ApiError
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from gateway.envelope import ApiError
-from gateway.middleware import envelope
-from gateway.state import REQUEST_ID, SERVICES, Services
-from shared.clock import SystemClock
-from shared.errors import NotFound
+from gateway.app_state import REQUEST_ID, SERVICES, Services
+from gateway.http.envelope import ApiError
+from gateway.http.middleware import envelope
+from shared.platform.clock import SystemClock
+from shared.platform.errors import NotFound
 
 
 class Body:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from gateway.group_commit import GroupCommit
+from gateway.intake.group_commit import GroupCommit
 
 
 def test_who_comes_as_a_flush_ends_does_not_wait_for_the_next_to_come() -> None:

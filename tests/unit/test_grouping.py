@@ -2,9 +2,9 @@
 
 import uuid
 
-from shared.models.payouts import Rail
-from shared.models.submissions import SubmissionKind
-from shared.payouts.submit import CENTS_A_BATCH, Item, grouped, request_for
+from shared.payouts.submissions import CENTS_A_BATCH, Item, grouped, request_for
+from shared.schema.payouts import Rail
+from shared.schema.submissions import SubmissionKind
 
 
 def items(count: int, rail: Rail = Rail.STANDARD, wallet_id: uuid.UUID | None = None, cents: int = 1_000) -> list[Item]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.ids import DRIVER, PAYOUT, new_id, parse, show
+from shared.platform.ids import DRIVER, PAYOUT, new_id, parse, show
 
 
 @given(st.uuids())

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from shared.invariants.law import FOUND_MOST, Invariant, Portion
-from shared.invariants.subjects import PAYOUTS, Ids
+from shared.controls.invariants.invariant import FOUND_MOST, Invariant, Portion
+from shared.controls.invariants.subjects import PAYOUTS, Ids
 
 IDS = [uuid.UUID(int=number) for number in range(1, 251)]
 NO_CONNECTION = cast(sa.Connection, None)

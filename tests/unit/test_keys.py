@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from shared.keys import generate, hashed, well_formed
-from shared.models.organizations import Mode
+from shared.identity.api_keys import generate, hashed, well_formed
+from shared.schema.organizations import Mode
 
 
 @pytest.mark.parametrize(("mode", "prefix"), [(Mode.SANDBOX, "ovnp_sbox_"), (Mode.PRODUCTION, "ovnp_prod_")])

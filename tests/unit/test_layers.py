@@ -1,7 +1,8 @@
-"""Imports run one way: services → shared; never sideways, never up. Inside shared: cli → domain → base."""
+"""The rules of the tree: which package may import which, no cycles, no module without a package."""
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,46 +17,57 @@ MAY_IMPORT = {
     "deploy/simulator": {"deploy.simulator"},
 }
 OURS = {"gateway", "workers", "scheduler", "shared", "deploy", "tests"}
-BASE = (
+PACKAGES = (
+    "platform",
+    "schema",
+    "identity",
+    "events",
     "ledger",
-    "counts",
-    "customer_events",
-    "lists",
-    "models",
-    "db",
-    "pool",
-    "pipeline",
-    "process_figures",
-    "settings",
-    "production",
-    "crash_points",
-    "safeguards",
-    "masking",
-    "ids",
-    "clock",
-    "errors",
-    "log",
-    "broker",
-    "dead_letters",
-    "exposition",
-    "lean",
-    "presence",
-    "tracing",
-    "migrations",
+    "provider",
+    "holds",
+    "drivers",
+    "payouts",
+    "inbox",
+    "batches",
+    "funding",
+    "onboarding",
+    "sandbox",
+    "controls",
+    "operations",
+    "reporting",
+    "cli",
 )
+"""The packages of `shared`, in order: each imports only itself and those before it."""
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every module that a file imports, local imports included."""
+    """Yield every module that a file imports, local imports included."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from ([node.module] if node.module != "shared" else [f"shared.{name.name}" for name in node.names])
+            submodules = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in modules() else node.module for name in submodules)
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Map each module of the product to its file."""
+    found = {}
+    for folder in ("shared", "gateway", "workers", "scheduler", "deploy"):
+        for path in (ROOT / folder).rglob("*.py"):
+            found[".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")] = path
+    return found
+
+
+@cache
+def graph() -> dict[str, set[str]]:
+    """Map each module of the product to the modules of the product that it imports."""
+    return {name: {other for other in imports(path) if other in modules()} - {name} for name, path in modules().items()}
 
 
 @pytest.mark.parametrize("folder", MAY_IMPORT)
-def test_a_folder_imports_only_what_it_may(folder: str) -> None:
+def test_folder_imports_only_what_it_may(folder: str) -> None:
     """The gateway never imports workers; the simulator imports nothing of ours."""
     wrong = [
         f"{path.relative_to(ROOT)} imports {module}"
@@ -68,26 +80,51 @@ def test_a_folder_imports_only_what_it_may(folder: str) -> None:
     assert wrong == []
 
 
-def test_the_base_of_shared_knows_nothing_of_the_domain() -> None:
-    """And the domain nothing of the command line."""
-    wrong = []
-    for path in (ROOT / "shared").rglob("*.py"):
-        part = path.relative_to(ROOT / "shared").parts[0].removesuffix(".py")
-        for module in imports(path):
-            names = module.split(".")
-            if names[0] != "shared" or len(names) < 2:
-                continue
-            if part in BASE and names[1] not in BASE:
-                wrong.append(f"{path.relative_to(ROOT)} imports {module}")
-            if part != "cli" and names[1] == "cli":
-                wrong.append(f"{path.relative_to(ROOT)} imports {module}")
-    assert wrong == []
+def test_no_module_stands_directly_in_shared() -> None:
+    assert [path.name for path in (ROOT / "shared").glob("*.py")] == ["__init__.py"]
+    folders = {path.parent.name for path in (ROOT / "shared").glob("*/__init__.py")}
+    assert folders == set(PACKAGES)
 
 
-def test_the_client_knows_the_public_api_alone() -> None:
-    """`ovnpay pay` and its neighbours could run on a clerk's machine: nothing of ours, no database, no broker."""
-    client = ROOT / "shared" / "cli" / "client"
-    files = [*client.rglob("*.py"), ROOT / "shared" / "cli" / "clients.py"]
+def test_packages_import_in_order() -> None:
+    rank = {f"shared.{name}": place for place, name in enumerate(PACKAGES)}
+
+    def package(module: str) -> str:
+        return ".".join(module.split(".")[:2])
+
+    upward = [
+        f"{module} imports {other}"
+        for module, others in sorted(graph().items())
+        if package(module) in rank
+        for other in sorted(others)
+        if rank.get(package(other), -1) > rank[package(module)]
+    ]
+    assert upward == []
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    finished: set[str] = set()
+    path: list[str] = []
+
+    def visit(module: str) -> list[str]:
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module in finished:
+            return []
+        path.append(module)
+        for other in sorted(graph()[module]):
+            if circle := visit(other):
+                return circle
+        path.pop()
+        finished.add(module)
+        return []
+
+    assert [circle for module in sorted(graph()) if (circle := visit(module))] == []
+
+
+def test_client_uses_the_public_api_alone() -> None:
+    """`ovnpay pay` and its neighbors could run on a clerk's machine: nothing of ours, no database, no broker."""
+    files = list((ROOT / "shared" / "cli" / "client").rglob("*.py"))
     foreign = {"sqlalchemy", "psycopg", "alembic", "redis", "dramatiq", "msgspec"}
     wrong = [
         f"{path.relative_to(ROOT)} imports {module}"
@@ -100,12 +137,8 @@ def test_the_client_knows_the_public_api_alone() -> None:
     assert wrong == []
 
 
-def test_every_module_says_in_its_first_line_what_it_answers() -> None:
-    """A docstring, in every file of the product."""
+def test_every_module_has_a_docstring() -> None:
     silent = [
-        str(path.relative_to(ROOT))
-        for folder in MAY_IMPORT
-        for path in (ROOT / folder).rglob("*.py")
-        if not ast.get_docstring(ast.parse(path.read_text()))
+        str(path.relative_to(ROOT)) for path in modules().values() if not ast.get_docstring(ast.parse(path.read_text()))
     ]
     assert silent == []

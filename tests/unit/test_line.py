@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from workers.line import Group, Line
+from workers.coalescing_queue import Group, Line
 
 
 def ids(count: int) -> list[uuid.UUID]:

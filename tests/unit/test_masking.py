@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from shared import log
-from shared.keys import generate, generate_session
-from shared.masking import masked, name_shown
-from shared.models.organizations import Mode
-from shared.settings import Settings
+from shared.identity.api_keys import generate, generate_session
+from shared.platform import logs
+from shared.platform.masking import masked, name_shown
+from shared.platform.settings import Settings
+from shared.schema.organizations import Mode
 
 KEY, TOKEN = generate(Mode.PRODUCTION), generate_session()
 
@@ -64,7 +64,7 @@ def logging_put_back() -> Iterator[None]:
 def test_neither_our_lines_nor_a_librarys_have_any(capsys: pytest.CaptureFixture[str], log_format: str) -> None:
     """Not in a field, not in a traceback, and not as a local variable beside it."""
     # Given logging as a service has it
-    log.configure(Settings(database_url="", redis_url="", log_format=log_format), "tests")
+    logs.configure(Settings(database_url="", redis_url="", log_format=log_format), "tests")
     # When something fails with a secret at hand and in its message
     account_number = "".join(["99887766", "5544332211"])
     try:

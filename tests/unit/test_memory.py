@@ -21,10 +21,10 @@ NOBODY_NEEDS = {
     "pytest": "tests",
 }
 SERVICES = {
-    "gateway": ("gateway.__main__", "gateway.serving"),
+    "gateway": ("gateway.__main__", "gateway.serve"),
     "workers": ("workers.__main__", "workers.app"),
     "scheduler": ("scheduler.__main__",),
-    "exporter": ("shared.exporter.__main__",),
+    "exporter": ("shared.reporting.exporter.__main__",),
 }
 MB_MOST = 86
 """Loaded and before its first request; about 70 to 79 when this was written. Twenty more are room for the work."""

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from gateway.openapi import CODES, SCHEMAS, document
+from gateway.openapi.document import CODES, SCHEMAS, document
 from gateway.routes import API, ROUTES
 
 ROOT = Path(__file__).parents[2]

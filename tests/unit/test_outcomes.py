@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.paystream.outcomes import Accepted, Rejected, Throttled, Unknown, backoff_seconds, judge
+from shared.provider.outcomes import Accepted, Rejected, Throttled, Unknown, backoff_seconds, judge
 
 ERROR = {"error": {"code": "BANK_REJECTED", "message": "Account closed"}}
 

@@ -4,8 +4,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from gateway.envelope import ApiError
-from gateway.places import Places
+from gateway.concurrency_limit import Places
+from gateway.http.envelope import ApiError
 
 
 def test_nobody_gets_more_than_his_share_and_all_no_more_than_there_are() -> None:

@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from shared.exposition import of_all_processes
-from shared.process_figures import VARIABLE, counting_folder, gather
+from shared.platform.metrics_server import of_all_processes
+from shared.platform.process_metrics import VARIABLE, counting_folder, gather
 
 COUNTING = """
 import os, signal

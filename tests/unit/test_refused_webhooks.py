@@ -3,8 +3,8 @@
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from gateway.refused_webhooks import RefusedWebhooks
-from shared.paystream.signature import BadSignature, Flaw
+from gateway.intake.rejected_webhooks import RefusedWebhooks
+from shared.provider.signature import BadSignature, Flaw
 
 
 def test_a_flood_has_a_line_a_second_that_says_how_many_have_none() -> None:

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from shared import safeguards
-from shared.settings import SettingsError, load
+from shared.platform import safeguards
+from shared.platform.settings import SettingsError, load
 from tests.unit.test_settings import NEEDED, PRODUCTION
 
 

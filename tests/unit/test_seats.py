@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from workers.seats import INSTANT, WorkQueue, kept_free
+from workers.reserved_threads import INSTANT, WorkQueue, kept_free
 
 
 @dataclass(order=True)

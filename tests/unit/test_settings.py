@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.production import doubts
-from shared.settings import SettingsError, load
+from shared.platform.settings import SettingsError, load
+from shared.platform.settings_validation import doubts
 
 RANDOM = "f3a1c97be2d04586" * 3
 PRODUCTION = {

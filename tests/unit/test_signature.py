@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.paystream.signature import BadSignature, Flaw, sign, verify
+from shared.provider.signature import BadSignature, Flaw, sign, verify
 
 SECRET, BODY, NOW = "whsec_current", b'{"id":"evt_1"}', 1_770_000_000
 RIGHT = sign(SECRET, BODY, NOW)

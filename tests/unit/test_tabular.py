@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from gateway.tabular import cell, csv_body
+from gateway.http.csv_tables import cell, csv_body
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import ipaddress
 
 import pytest
 
-from shared.errors import Invalid
-from shared.webhooks.addresses import NotAllowed, check_address, check_url, is_public, literal
+from shared.events.addresses import NotAllowed, check_address, check_url, is_public, literal
+from shared.platform.errors import Invalid
 
 PUBLIC = ["93.184.216.34", "8.8.8.8", "1.1.1.1", "2606:4700::1111", "2a00:1450:4001:81b::200e"]
 INSIDE = {

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from shared.webhooks.schedule import DELAYS_SECONDS, delay_seconds, retry_after_seconds
-from shared.webhooks.signing import generate, headers, seal, unseal
+from shared.events.retry_schedule import DELAYS_SECONDS, delay_seconds, retry_after_seconds
+from shared.events.signing import generate, headers, seal, unseal
 
 BODY = b'{"id":"evt_1","type":"payout.succeeded"}'
 

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from shared.broker import QUEUES
+from shared.platform.task_queue import QUEUES
 from workers.__main__ import ALIASES, _queues
 
 

@@ -2,7 +2,7 @@
 # Run once by PostgreSQL's image, while its volume is new: the database, who owns it, and what the services sign in as.
 #
 # The owner migrates and is used by nobody else; the services' login can add to the ledger and not change it, see
-# shared/migrations/grants.py. Both passwords are those of the URLs that our containers get.
+# shared/schema/migrations/grants.py. Both passwords are those of the URLs that our containers get.
 set -eu
 password() { sed -n 's|^[a-z+]*://[^:]*:\([^@]*\)@.*|\1|p' "${SECRETS:-/run/secrets}/$1"; }
 OWNER_PASSWORD=$(password migration_database_url) SERVICES_PASSWORD=$(password database_url) \

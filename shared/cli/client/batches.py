@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shared.cli.client import at as times
+from shared.cli.client import release_time as times
 from shared.cli.client import results, summary
 from shared.cli.client.api import Api, Json
-from shared.cli.client.at import here, short
 from shared.cli.client.errors import Exit, Misused, Unreachable
 from shared.cli.client.follow import follow, held
 from shared.cli.client.output import Output, amount
 from shared.cli.client.payouts import taken
-from shared.cli.client.running import Access, Interrupted, asking, command
+from shared.cli.client.release_time import here, short
+from shared.cli.client.run_command import Access, Interrupted, asking, command
 
 COLUMNS = ("batch", "status", "payouts", "amount", "fees", "created", "scheduled for", "name")
 

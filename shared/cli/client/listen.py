@@ -19,7 +19,7 @@ from shared.cli.client.api import Api, Json
 from shared.cli.client.cells import money
 from shared.cli.client.errors import Misused
 from shared.cli.client.output import Output
-from shared.cli.client.running import Access, asking
+from shared.cli.client.run_command import Access, asking
 
 PREFIX: Final = "whsec_"
 WAIT_SECONDS: Final = 20

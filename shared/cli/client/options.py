@@ -4,10 +4,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from shared.cli.client import at as times
-from shared.cli.client import handing
+from shared.cli.client import release_time as times
+from shared.cli.client import submission
 from shared.cli.client.errors import Misused
-from shared.cli.client.handing import Wish
+from shared.cli.client.submission import Wish
 
 REASON_LENGTH_MAX: Final = 500
 
@@ -45,7 +45,7 @@ def wished(options: Options, now: datetime) -> Wish:
     if options.timezone is not None and options.at is None:
         raise Misused("--timezone is for --at")
     name = (options.name or f"{options.file.stem} {now.astimezone():%Y-%m-%d}").strip()
-    if not 0 < len(name) <= handing.NAME_LENGTH_MAX - len(" (same_day)") or not name.isprintable():
+    if not 0 < len(name) <= submission.NAME_LENGTH_MAX - len(" (same_day)") or not name.isprintable():
         raise Misused("--name must be printable, and shorter than 190 characters")
     at = None if options.at is None else times.moment(options.at, now, options.timezone)
     return Wish(name, at, options.hold, options.reason and options.reason.strip())

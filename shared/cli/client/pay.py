@@ -7,18 +7,19 @@ from datetime import UTC, datetime
 
 import typer
 
-from shared.cli.client import at as times
-from shared.cli.client import handing, plan, results, roster, settlement, summary, table
+from shared.cli.client import csv_table, payday_plan, results, settlement_file, submission, summary
+from shared.cli.client import drivers as roster
+from shared.cli.client import release_time as times
 from shared.cli.client.api import Api, Json
 from shared.cli.client.cells import money
+from shared.cli.client.csv_table import Problem
 from shared.cli.client.errors import Exit, Misused, Refused, Stop, Unreachable
 from shared.cli.client.follow import follow, over
-from shared.cli.client.handing import Handed, Item, Next, Part
 from shared.cli.client.options import Options, wished
 from shared.cli.client.output import Output
-from shared.cli.client.plan import Plan, RowsRefused
-from shared.cli.client.running import Access, Interrupted, command
-from shared.cli.client.table import Problem
+from shared.cli.client.payday_plan import Plan, RowsRefused
+from shared.cli.client.run_command import Access, Interrupted, command
+from shared.cli.client.submission import Handed, Item, Next, Part
 
 SAFE = "running the same command again is safe: it pays once"
 
@@ -75,10 +76,10 @@ class Payday:
                 self._out.say(f"handed in and not released: {' '.join(self._batch_ids)}")
             return self._fail(stop)
 
-    async def _prepare(self) -> tuple[settlement.Settlement, Plan]:
+    async def _prepare(self) -> tuple[settlement_file.Settlement, Plan]:
         """Reads and checks the file, and makes the plan. Nothing is written anywhere."""
         options = self._options
-        read = settlement.understand(table.read(options.file), options.urgency)
+        read = settlement_file.understand(csv_table.read(options.file), options.urgency)
         problems = list(read.problems)
         try:
             drivers = await roster.load(self._api, (row.driver for row in read.rows), self._out.say)
@@ -90,14 +91,14 @@ class Payday:
             problems += roster.check(read, drivers, allow_duplicates=options.allow_duplicates)
         if problems:
             raise BadFile(sorted(problems, key=lambda problem: problem.line or 0))
-        parts = handing.parts(read.rows, drivers)
-        made = await plan.make(self._api, read, parts, self._wish)
+        parts = submission.parts(read.rows, drivers)
+        made = await payday_plan.make(self._api, read, parts, self._wish)
         return read, made
 
     def _agreed(self, made: Plan) -> bool:
         """Shows the plan, and has it agreed to where anything is left to do."""
         options, wish = self._options, self._wish
-        plan.show(made, wish, self._api, self._out, name=str(options.file))
+        payday_plan.show(made, wish, self._api, self._out, name=str(options.file))
         self._document["plan"] = made.public()
         if made.missing_cents:
             there = [one.batch["id"] for one in made.planned if one.batch is not None]
@@ -111,9 +112,9 @@ class Payday:
             raise Misused("Say --yes to pay without being asked; nothing was handed in")
         what = f"{made.sum('payoutCount'):,} payouts, {money(made.sum('totalAmount'))}"
         verb = "Hand in and hold" if wish.hold else "Pay" if wish.at is None else "Schedule"
-        return typer.confirm(f"{verb} {what}, {plan.when(wish)}?", err=True)
+        return typer.confirm(f"{verb} {what}, {payday_plan.when(wish)}?", err=True)
 
-    async def _carry_out(self, read: settlement.Settlement, made: Plan) -> int:
+    async def _carry_out(self, read: settlement_file.Settlement, made: Plan) -> int:
         """Hands in what is not there, does what is left to do with each batch, and follows them."""
         self._sending = True
         handed = []
@@ -121,12 +122,12 @@ class Payday:
             done = (
                 Handed(one.batch, before=True)
                 if one.batch is not None
-                else await handing.hand_in(self._api, one.part, one.body, one.free)
+                else await submission.hand_in(self._api, one.part, one.body, one.free)
             )
             handed.append(done)
             self._batch_ids.append(done.batch["id"])
             if done.before and one.batch is None:
-                self._out.say(plan.already(done.batch))
+                self._out.say(payday_plan.already(done.batch))
             elif not done.before:
                 self._out.say(f"handed in as {done.batch['id']}")
         steps = [await self._take_step(one) for one in handed]
@@ -146,7 +147,7 @@ class Payday:
     async def _take_step(self, handed: Handed) -> Next:
         """Does what is left to do with a batch; returns what is to be done from then on."""
         batch, wish = handed.batch, self._wish
-        step = handing.next_step(batch, wish)
+        step = submission.next_step(batch, wish)
         match step:
             case Next.RELEASE:
                 try:
@@ -174,10 +175,12 @@ class Payday:
         if Next.FOLLOW in steps:
             return "released"
         return (
-            "held: it is paid once it is released" if self._wish.at is None else f"scheduled: {plan.when(self._wish)}"
+            "held: it is paid once it is released"
+            if self._wish.at is None
+            else f"scheduled: {payday_plan.when(self._wish)}"
         )
 
-    async def _write_results(self, read: settlement.Settlement, parts: Sequence[Part]) -> list[Json]:
+    async def _write_results(self, read: settlement_file.Settlement, parts: Sequence[Part]) -> list[Json]:
         payouts = [payout for batch_id in self._batch_ids async for payout in self._api.payouts_of(batch_id)]
         items: list[Item] = [item for part in parts for item in part.items]
         content = results.text(results.of_rows(read.table, items, payouts), read.table.delimiter)

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.cli.client.api import Api, Json
-from shared.cli.client.at import here, short
 from shared.cli.client.cells import money
 from shared.cli.client.errors import Exit, Refused
 from shared.cli.client.output import Output, amount
-from shared.cli.client.running import Access, asking
+from shared.cli.client.release_time import here, short
+from shared.cli.client.run_command import Access, asking
 
 COLUMNS = ("payout", "status", "amount", "fee", "driver", "load", "rail", "requested", "batch")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.cli.client.cells import money
+from shared.cli.client.csv_table import Table
 from shared.cli.client.errors import Misused
-from shared.cli.client.handing import Item
-from shared.cli.client.table import Table
+from shared.cli.client.submission import Item
 
 COLUMNS: Final = ("payoutId", "status", "fee", "netAmount", "failureCode", "failureMessage")
 OF_BATCH: Final = ("payoutId", "driverId", "driverName", "loadId", "description", "amount", *COLUMNS[1:])

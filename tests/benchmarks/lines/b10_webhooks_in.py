@@ -15,14 +15,14 @@ import psycopg
 import sqlalchemy as sa
 
 from shared import ledger
-from shared.clock import SystemClock
-from shared.ids import DRIVER, new_id, parse
-from shared.models.payouts import Rail
-from shared.payouts import submit
+from shared.payouts import submissions
 from shared.payouts.accept import Order, accept, look_up
-from shared.payouts.answers import record
+from shared.payouts.provider_results import record
 from shared.payouts.queue import queue
 from shared.payouts.rows import PayoutRow
+from shared.platform.clock import SystemClock
+from shared.platform.ids import DRIVER, new_id, parse
+from shared.schema.payouts import Rail
 from tests.acceptance import notice
 from tests.acceptance.asking import until
 from tests.benchmarks.bench import Bench, Line
@@ -90,8 +90,8 @@ def processing(engine: sa.Engine, wallet_id: uuid.UUID, driver_id: uuid.UUID, co
             ids = [row.id for row in rows if isinstance(row, PayoutRow)]
             assert len(ids) == len(orders), rows
             queue(connection, ids, now, grace=HOUR)
-            prepared = submit.prepare(connection, ids, now, reason="benchmark")
-            for held in submit.claim(connection, prepared.submission_ids, lease_seconds=60):
+            prepared = submissions.prepare(connection, ids, now, reason="benchmark")
+            for held in submissions.claim(connection, prepared.submission_ids, lease_seconds=60):
                 answer = accepted_answer(held)
                 record(connection, held, answer, now, poll_after=HOUR)
                 payment_ids += [payment["id"] for payment in answer.data["payments"]]

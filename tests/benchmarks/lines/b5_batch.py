@@ -2,7 +2,7 @@
 
 import time
 
-from shared.ids import BATCH, parse
+from shared.platform.ids import BATCH, parse
 from tests.acceptance.asking import until
 from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.payload import batch

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from shared.ids import DRIVER, show
-from shared.invariants import LAWS
+from shared.controls.invariants import LAWS
+from shared.platform.ids import DRIVER, show
 from tests.acceptance.asking import until
 from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.report import at_most

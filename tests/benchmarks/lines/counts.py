@@ -15,8 +15,8 @@ from itertools import islice
 
 import redis
 
-from shared import broker
-from shared.ids import DRIVER, new_id, parse
+from shared.platform import task_queue
+from shared.platform.ids import DRIVER, new_id, parse
 from tests.acceptance.asking import until
 from tests.benchmarks import flow, statements
 from tests.benchmarks.bench import Bench, Line
@@ -161,7 +161,7 @@ def _notices(bench: Bench, system: System) -> None:
 def _messages(bench: Bench) -> None:
     """What a doorbell carries."""
     for ids in (1, 500):
-        [message] = broker.messages(broker.QUEUE_PAYOUTS, [new_id() for _ in range(ids)])
+        [message] = task_queue.messages(task_queue.QUEUE_PAYOUTS, [new_id() for _ in range(ids)])
         size = len(message.copy(options={"redis_message_id": str(uuid.uuid4())}).encode())
         bench.add(f"bytes of a message for {ids} payouts", size, "B", note=f"{size / ids:.0f} a payout")
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
-from shared.keys import generate, hashed
-from shared.models.organizations import Mode
+from shared.identity.api_keys import generate, hashed
+from shared.schema.organizations import Mode
 from tests.acceptance.asking import call
 from tests.acceptance.customer import Customer
 from tests.benchmarks.bench import Bench, Line

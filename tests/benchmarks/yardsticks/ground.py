@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from shared import keys, migrations
-from shared.clock import SystemClock
-from shared.funding import grant
-from shared.models.organizations import Mode
-from shared.organizations import Opening, open_organization
+from shared.funding.topups import grant
+from shared.identity import api_keys
+from shared.onboarding.organizations import Opening, open_organization
+from shared.platform.clock import SystemClock
+from shared.schema import migrations
+from shared.schema.organizations import Mode
 from tests.benchmarks.system import DRIVERS, MONEY_CENTS, System
 
 NAME = "yardstick"
@@ -60,8 +61,8 @@ def _settled(engine: sa.Engine) -> Ground:
         name="Yardstick",
         owner_email="owner@yardstick.example",
         owner_password="a password",
-        sandbox_key=keys.generate(Mode.SANDBOX),
-        production_key=keys.generate(Mode.PRODUCTION),
+        sandbox_key=api_keys.generate(Mode.SANDBOX),
+        production_key=api_keys.generate(Mode.PRODUCTION),
     )
     now = SystemClock().now()
     with engine.begin() as connection:

@@ -10,19 +10,19 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gateway.handlers.bulk import results
-from gateway.payout_intake import Outcome, PayoutIntake, PayoutRequest
-from shared import pipeline
-from shared.audit import Actor
-from shared.broker import Bell
-from shared.clock import SystemClock
-from shared.errors import Refusal
-from shared.idempotency import fingerprint
-from shared.ids import new_id
-from shared.models.audit import ActorKind
-from shared.models.payouts import Rail
+from gateway.intake.payouts import Outcome, PayoutIntake, PayoutRequest
+from shared.identity.audit import Actor
 from shared.payouts.accept import Order
 from shared.payouts.rows import PayoutRow, public
-from shared.settings import Settings
+from shared.platform import pipelined_queries
+from shared.platform.clock import SystemClock
+from shared.platform.errors import Refusal
+from shared.platform.idempotency import fingerprint
+from shared.platform.ids import new_id
+from shared.platform.settings import Settings
+from shared.platform.task_queue import Bell
+from shared.schema.audit import ActorKind
+from shared.schema.payouts import Rail
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.report import Yardstick
 from tests.benchmarks.system import AMOUNT_CENTS
@@ -89,7 +89,7 @@ def _clock_driver(dialect: Any) -> list[float]:
 
     for name in ("do_execute", "do_execute_no_params", "do_commit"):
         setattr(dialect, name, clocked(getattr(dialect, name)))
-    pipeline.in_one_round_trip = clocked(pipeline.in_one_round_trip)
+    pipelined_queries.in_one_round_trip = clocked(pipelined_queries.in_one_round_trip)
     return taken
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared import safeguards
+from shared.platform import safeguards
 from tests.chaos.__main__ import main
 
 

@@ -1,0 +1,164 @@
+"""Endpoints that change a batch: release, run, cancel, reschedule, retry what failed."""
+
+import uuid
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+import sqlalchemy as sa
+from aiohttp import web
+
+from gateway import shapes
+from gateway.app_state import SCENARIO, SERVICES
+from gateway.handlers.batches import id_in, moment
+from gateway.handlers.bulk import results
+from gateway.handlers.shared_steps import Time, actor_of, once, once_and_ring, wallet_id
+from gateway.openapi.operation import operation
+from shared.batches import change
+from shared.batches.release import Asked
+from shared.batches.release import release as releasing
+from shared.identity import audit
+from shared.platform import task_queue
+from shared.platform.clock import rfc3339
+from shared.platform.errors import Refusal
+from shared.platform.ids import BATCH, PAYOUT, show
+from shared.schema.audit import Action
+from shared.schema.batch_rows import batch_public
+
+REFUSED_SHOWN: Final = 100
+"""How many of the payouts that could not be retried an answer lists."""
+
+RELEASE_REFUSES: Final = ("BATCH_NOT_FOUND", "BATCH_NOT_RELEASABLE", "INSUFFICIENT_FUNDS")
+
+
+@operation(answer=shapes.ReleasedBatch, refuses=RELEASE_REFUSES, once=True)
+async def release(request: web.Request) -> web.Response:
+    """Releases a batch: its money is reserved, all or nothing, and its payouts set out.
+
+    Released before, it answers with its present state. Where the money does not reach, the batch is `failed`, nothing
+    has moved, and it can be released again.
+    """
+    return await _release(request)
+
+
+@operation(answer=shapes.ReleasedBatch, refuses=RELEASE_REFUSES, once=True)
+async def run(request: web.Request) -> web.Response:
+    """Processes a scheduled batch now, whatever its time; otherwise as release."""
+    return await _release(request)
+
+
+async def _release(request: web.Request) -> web.Response:
+    services, wallet, batch_id = request.app[SERVICES], wallet_id(request), id_in(request)
+    set_out: list[uuid.UUID] = []
+
+    def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | Refusal:
+        asked = [Asked(batch_id, wallet)]
+        done = releasing(
+            connection, asked, now, by={wallet: actor_of(request)}, grace=services.grace, scenario=request[SCENARIO]
+        )[batch_id]
+        if isinstance(done, Refusal):
+            return done
+        set_out.extend(done.payout_ids)
+        released_at = done.batch.released_at and rfc3339(done.batch.released_at)
+        return {
+            "id": show(BATCH, batch_id),
+            "status": done.batch.status,
+            "releasedAt": released_at,
+            "processedAt": released_at,
+        }
+
+    async with services.large:
+        return await once_and_ring(request, work, task_queue.SUBMIT_PAYOUTS, set_out)
+
+
+@operation(answer=shapes.CanceledBatch, refuses=("BATCH_NOT_FOUND", "BATCH_NOT_CANCELABLE"), once=True)
+async def cancel(request: web.Request) -> web.Response:
+    """Calls a batch off that is not released, and all of its payouts with it."""
+    wallet, batch_id = wallet_id(request), id_in(request)
+
+    def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | Refusal:
+        done = change.cancel(connection, [Asked(batch_id, wallet)], now)[batch_id]
+        if isinstance(done, Refusal):
+            return done
+        _note(request, connection, Action.BATCH_CANCEL, batch_id, {"status": done.status}, now)
+        canceled_at = done.canceled_at and rfc3339(done.canceled_at)
+        return {"id": show(BATCH, batch_id), "status": done.status, "canceledAt": canceled_at}
+
+    async with request.app[SERVICES].large:
+        return await once(request, work)
+
+
+def _note(
+    request: web.Request,
+    connection: sa.Connection,
+    action: Action,
+    batch_id: uuid.UUID,
+    after: dict[str, Any],
+    now: datetime,
+) -> None:
+    audit.record(connection, [audit.Entry(actor_of(request), action, show(BATCH, batch_id), after=after)], now)
+
+
+class RescheduleBatch(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /batches/:id/reschedule`; null: it waits until it is released by hand."""
+
+    scheduledFor: Time | None
+
+
+@operation(
+    body=RescheduleBatch,
+    answer=shapes.Batch,
+    refuses=("BATCH_NOT_FOUND", "BATCH_NOT_RESCHEDULABLE"),
+    once=True,
+)
+async def reschedule(request: web.Request, body: RescheduleBatch) -> web.Response:
+    """Gives a batch that is not released another time, or none.
+
+    One that could not be released for lack of money waits again.
+    """
+    wallet, batch_id = wallet_id(request), id_in(request)
+    asked = None if body.scheduledFor is None else moment(body.scheduledFor, request.app[SERVICES].clock.now())
+
+    def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | Refusal:
+        done = change.reschedule(connection, wallet, batch_id, asked)
+        if isinstance(done, Refusal):
+            return done
+        shown = batch_public(done)
+        facts = {"scheduledFor": shown["scheduledFor"], "status": done.status}
+        _note(request, connection, Action.BATCH_RESCHEDULE, batch_id, facts, now)
+        return shown
+
+    return await once(request, work)
+
+
+@operation(answer=shapes.RetriedBatch, refuses=("BATCH_NOT_FOUND",), once=True)
+async def retry_failed(request: web.Request) -> web.Response:
+    """Queues a batch's failed payouts again, those that can be paid and are covered.
+
+    `results` has the first 100 that could not be, each with its reason.
+    """
+    services, wallet, batch_id = request.app[SERVICES], wallet_id(request), id_in(request)
+    queued: list[uuid.UUID] = []
+
+    def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | Refusal:
+        done = change.retry_failed(connection, wallet, batch_id, now, grace=services.grace, scenario=request[SCENARIO])
+        if isinstance(done, Refusal):
+            return done
+        refused = [
+            ({"id": show(PAYOUT, payout_id), "status": "failed"}, outcome)
+            for payout_id, outcome in done.answers.items()
+            if isinstance(outcome, Refusal)
+        ]
+        facts = {"retried": len(done.answers) - len(refused), "refused": len(refused)}
+        _note(request, connection, Action.BATCH_RETRY, batch_id, facts, now)
+        queued.extend(one for one, outcome in done.answers.items() if not isinstance(outcome, Refusal))
+        return {
+            "id": show(BATCH, batch_id),
+            "status": done.batch.status,
+            "retried": len(queued),
+            "refused": len(refused),
+            "results": results(refused[:REFUSED_SHOWN])["results"],
+        }
+
+    async with services.large:
+        return await once_and_ring(request, work, task_queue.SUBMIT_PAYOUTS, queued)

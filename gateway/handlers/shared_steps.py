@@ -1,0 +1,176 @@
+"""What several handlers need: the caller, the idempotency key, an answer, and POSTs that run once under a key."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+import sqlalchemy as sa
+from aiohttp import web
+
+from gateway.app_state import ACCOUNT, CREDENTIAL, REQUEST_ID, SERVICES
+from gateway.http.envelope import ApiError, flat_body, refusal_body, response, success_body
+from shared.identity.audit import Actor
+from shared.identity.sessions import Account
+from shared.platform import idempotency
+from shared.platform.errors import Invalid, Refusal
+from shared.platform.failpoints import crash_point
+from shared.platform.idempotency import KEY_LENGTH_MAX, Reused, Stored
+from shared.platform.task_queue import Bell
+from shared.schema.audit import ActorKind
+
+AMOUNT_CENTS_MAX = 1_000_000_000_000
+
+AmountCents = Annotated[int, msgspec.Meta(gt=0, le=AMOUNT_CENTS_MAX, description="US cents.", examples=[45000])]
+Time = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=40,
+        description="RFC 3339 with Z or an offset, in the future, at most a year ahead.",
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+Reference = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+Description = Annotated[str, msgspec.Meta(max_length=500, examples=["Payment for load #L-12345"])]
+
+
+def wallet_id(request: web.Request) -> uuid.UUID:
+    """The wallet that the request's key opens."""
+    return request[CREDENTIAL].wallet_id
+
+
+def actor_of(request: web.Request, account: Account | None = None) -> Actor:
+    """Who the audit log says has made the request: the key's program, or the user: who is signed in, or `account`."""
+    address, request_id = request.remote, msgspec.convert(request[REQUEST_ID], uuid.UUID)
+    credential = request.get(CREDENTIAL)
+    if credential is not None:
+        organization_id, wallet, key_id = credential.organization_id, credential.wallet_id, credential.key_id
+        return Actor(ActorKind.KEY, organization_id, wallet, None, key_id, address, request_id)
+    user = account or request.get(ACCOUNT)
+    assert user is not None, "who may call this route is known by a key or a session"
+    return Actor(ActorKind.USER, user.organization_id, None, user.id, None, address, request_id)
+
+
+def time_in(text: str, field: str) -> datetime:
+    """The time that a field gives.
+
+    Raises:
+        Invalid: it is no RFC 3339 time with an offset.
+
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise Invalid(f"{field} must be an RFC 3339 time with Z or an offset, as in 2026-01-31T17:00:00Z", field=field)
+    return found
+
+
+def success(request: web.Request, data: Any) -> web.Response:
+    """A success with its data."""
+    return response(success_body(data, request[REQUEST_ID], request.app[SERVICES].clock.now()))
+
+
+def flat(request: web.Request, **fields: Any) -> web.Response:
+    """A success whose fields stand beside `success`."""
+    return response(flat_body(fields, request[REQUEST_ID], request.app[SERVICES].clock.now()))
+
+
+def answer(status: int, body: bytes, *, replayed: bool) -> web.Response:
+    """An answer that is ready made, perhaps given before."""
+    return response(body, status, {"Idempotent-Replayed": "true"} if replayed else None)
+
+
+def idempotency_key(request: web.Request) -> str | None:
+    """The request's Idempotency-Key, if it has one."""
+    key, *others = request.headers.getall("Idempotency-Key", [None])
+    if others:
+        raise ApiError(400, "VALIDATION_ERROR", "Idempotency-Key is there twice", field="Idempotency-Key")
+    if key is not None and not (0 < len(key) <= KEY_LENGTH_MAX and key.isascii() and key.isprintable()):
+        raise ApiError(
+            400,
+            "VALIDATION_ERROR",
+            f"Idempotency-Key must be 1 to {KEY_LENGTH_MAX} printable ASCII characters",
+            field="Idempotency-Key",
+        )
+    return key
+
+
+async def once(
+    request: web.Request,
+    work: Callable[[sa.Connection, datetime], Any],
+    kept: Callable[[Any], Any] = lambda data: data,
+) -> web.Response:
+    """Does a POST's work in one transaction and answers with what it returns; under an Idempotency-Key, once.
+
+    `work` may raise a Refusal: that is an answer too, and what it had changed is undone. It may also return one, and
+    what it has changed stays. `kept` is what is remembered of the answer: without what is shown once.
+    """
+    return await _once(request, wallet_id(request), work, success_body, kept)
+
+
+async def once_and_ring(
+    request: web.Request,
+    work: Callable[[sa.Connection, datetime], Any],
+    bell: Bell,
+    ids: Sequence[uuid.UUID],
+) -> web.Response:
+    """The same, and then rings for the `ids` that `work` has put there."""
+    response = await once(request, work)
+    request.app[SERVICES].doorbell.ring(bell, ids)
+    crash_point("change.after_ring")
+    return response
+
+
+async def once_signed_in(
+    request: web.Request, work: Callable[[sa.Connection, datetime], dict[str, Any]]
+) -> web.Response:
+    """The same for a signed-in user, whose Idempotency-Keys are his own. The answer's fields stand beside `success`; a
+    `key` among them is shown once and not stored, so a repeat has null in its place.
+    """
+
+    def keyless(fields: dict[str, Any]) -> dict[str, Any]:
+        return {**fields, "key": None} if "key" in fields else fields
+
+    return await _once(request, request[ACCOUNT].id, work, flat_body, keyless)
+
+
+async def _once(
+    request: web.Request,
+    scope: uuid.UUID,
+    work: Callable[[sa.Connection, datetime], Any],
+    encode: Callable[[Any, str, datetime], bytes],
+    kept: Callable[[Any], Any],
+) -> web.Response:
+    """Keys are unique within the scope; `kept` is what is remembered of an answer."""
+    services, request_id = request.app[SERVICES], request[REQUEST_ID]
+    key = idempotency_key(request)
+    fingerprint = idempotency.fingerprint(request.method, request.path, await request.read())
+    now = services.clock.now()
+
+    def run(connection: sa.Connection) -> tuple[int, bytes, bool]:
+        if key is not None:
+            idempotency.lock(connection, scope, key)
+            stored = idempotency.find(connection, [(scope, key)], now).get((scope, key))
+            if stored is not None:
+                if stored.fingerprint != fingerprint:
+                    raise Reused(key)
+                return stored.http_status, stored.answer, True
+        try:
+            with connection.begin_nested():
+                done = work(connection, now)
+            if isinstance(done, Refusal):
+                raise done
+            status, body = 200, encode(done, request_id, now)
+            remembered = encode(kept(done), request_id, now) if key is not None else b""
+        except Refusal as refusal:
+            status, body = refusal.status, refusal_body(refusal, request_id, now)
+            remembered = body
+        if key is not None:
+            idempotency.store(connection, [Stored(scope, key, fingerprint, status, remembered)], now)
+        return status, body, False
+
+    status, body, replayed = await services.write(run)
+    return answer(status, body, replayed=replayed)

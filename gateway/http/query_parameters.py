@@ -1,0 +1,113 @@
+"""Query parameters: read into the shape that the endpoint declares; what is not known is refused, not ignored."""
+
+import enum
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Final, TypeVar
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET, Meta, UnsetType
+
+from gateway.http.decoding import convert
+from gateway.http.envelope import ApiError
+from shared.platform.ids import parse
+from shared.platform.masking import name_shown
+from shared.platform.pagination import Wanted
+
+Shape = TypeVar("Shape", bound=msgspec.Struct)
+
+PAGE_SIZE_MAX: Final = 100
+
+PageNumber = Annotated[int, Meta(ge=1, le=10_000_000, description="Which page, from 1; not together with cursor.")]
+PageSize = Annotated[int, Meta(ge=1, le=PAGE_SIZE_MAX, description="Items a page.")]
+Cursor = Annotated[str, Meta(min_length=1, max_length=100, description="`nextCursor` of the answer before.")]
+
+
+_DAY_OR_TIME: Final = r"^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d))?$"
+DayOrTime = Annotated[
+    str,
+    Meta(
+        max_length=40,
+        description="A day (UTC, from its beginning), as in 2026-01-31, or an RFC 3339 time with Z or an offset.",
+        examples=["2026-01-31"],
+        extra_json_schema={"pattern": _DAY_OR_TIME},
+    ),
+]
+
+
+class Format(enum.StrEnum):
+    """How an answer is written: `csv` gives the whole list as a file, without pages."""
+
+    JSON = "json"
+    CSV = "csv"
+
+
+class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """No query parameter at all."""
+
+
+class Listing(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which part of a list."""
+
+    page: PageNumber | UnsetType = UNSET
+    pageSize: PageSize = 50
+    cursor: Cursor | UnsetType = UNSET
+
+
+class ShortListing(Listing, kw_only=True):
+    """Which part of a list whose pages are shorter."""
+
+    pageSize: PageSize = 20
+
+
+def read(request: web.Request, shape: type[Shape]) -> Shape:
+    """The request's parameters in their shape; one given twice is refused."""
+    given = request.query
+    if not given and shape is Nothing:
+        return shape()
+    if len(given) != len(set(given)):
+        name = next(name for name in given if len(given.getall(name)) > 1)
+        raise ApiError(400, "VALIDATION_ERROR", f"{name_shown(name)} is there twice", field=name_shown(name))
+    for name, value in given.items():
+        if "\0" in value or "\0" in name or any(0xD800 <= ord(character) <= 0xDFFF for character in name + value):
+            raise ApiError(400, "VALIDATION_ERROR", "A query parameter is not text", field=name_shown(name))
+    found = convert(dict(given), shape, what="a query parameter of this endpoint", lax=True)
+    attributes = {field.encode_name: field.name for field in msgspec.structs.fields(found)}
+    for name, value in given.items():
+        number = getattr(found, attributes[name], None)
+        if isinstance(number, int) and str(number) != value:  # 1e3 and 1.0 are numbers, but not written as one is
+            raise ApiError(400, "VALIDATION_ERROR", f"{name} must be an integer in digits", field=name)
+    return found
+
+
+def wanted(listing: Listing, prefix: str) -> Wanted:
+    """The part of a list whose items' ids have this prefix."""
+    if listing.cursor is UNSET:
+        return Wanted(listing.pageSize, 1 if listing.page is UNSET else listing.page)
+    if listing.page is not UNSET:
+        raise ApiError(400, "VALIDATION_ERROR", "page and cursor can't be used together", field="page")
+    after = parse(prefix, listing.cursor)
+    if after is None:
+        raise ApiError(400, "VALIDATION_ERROR", "cursor is not one that this list has given", field="cursor")
+    return Wanted(listing.pageSize, None, after)
+
+
+def span(since: str | UnsetType, until: str | UnsetType) -> tuple[datetime | None, datetime | None]:
+    """The times that the parameters `from` and `to` name: from the first on, and before the second."""
+    first = None if since is UNSET else _moment(since, "from")
+    last = None if until is UNSET else _moment(until, "to")
+    if first is not None and last is not None and first >= last:
+        raise ApiError(400, "VALIDATION_ERROR", "to must be later than from; it is not included itself", field="to")
+    return first, last
+
+
+def _moment(text: str, name: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text) if re.match(_DAY_OR_TIME, text, re.ASCII) else None
+        if found is not None:
+            return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    message = f"{name} must be a day, as in 2026-01-31, or an RFC 3339 time with Z or an offset (+ is written %2B)"
+    raise ApiError(400, "VALIDATION_ERROR", message, field=name)

@@ -1,0 +1,292 @@
+"""The intake of payouts: one transaction for all that arrive together, an answer of its own to each.
+
+In that transaction: the idempotency keys are looked up under the wallet's lock, the payouts are accepted, the audit log
+says who asked for them, and the answers are stored under their keys.
+
+A wallet that somebody else holds, for as long as a batch of 10,000 takes perhaps, is not waited for here: its requests
+go to a second lane, which waits, and the payouts of everybody else go on.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import OperationalError
+
+from gateway.http.envelope import refusal_body, success_body
+from gateway.intake.group_commit import LATER, GroupCommit, Later
+from shared import ledger
+from shared.identity import audit
+from shared.identity.audit import Actor
+from shared.payouts.accept import Known, Now, Order, accept, looking_again, looking_up
+from shared.payouts.rows import PayoutRow
+from shared.platform import idempotency, logs, task_queue, tracing
+from shared.platform.clock import Clock
+from shared.platform.errors import Refusal
+from shared.platform.failpoints import crash_point
+from shared.platform.idempotency import Reused, Stored
+from shared.platform.ids import PAYOUT, show
+from shared.platform.pipelined_queries import Query, ask
+from shared.platform.settings import Settings
+from shared.platform.task_queue import Doorbell
+from shared.schema.audit import Action
+from shared.schema.payouts import Rail
+
+logger = structlog.get_logger(__name__)
+
+PATIENT_LANES = 2
+"""How many wallets that somebody else holds are waited for at the same time."""
+
+
+Outcome = PayoutRow | Refusal
+
+
+class PayoutRequest(NamedTuple):
+    """One request of a client: for one payout, or for several in bulk."""
+
+    wallet_id: uuid.UUID
+    orders: Sequence[Order]
+    key: str | None
+    """The client's Idempotency-Key."""
+    fingerprint: bytes
+    request_id: str
+    shape: Callable[[Sequence[Outcome]], dict[str, Any]]
+    """What the endpoint shows of the orders' outcomes; may raise one of them as the answer to the whole request."""
+    actor: Actor
+    traceparent: str | None = None
+    """Of the trace that the request is part of, where there is one."""
+
+
+def only(show: Callable[[PayoutRow], dict[str, Any]]) -> Callable[[Sequence[Outcome]], dict[str, Any]]:
+    """The shape of a request for one payout: the payout, or the refusal as the answer."""
+
+    def shape(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        [outcome] = outcomes
+        if isinstance(outcome, Refusal):
+            raise outcome
+        return show(outcome)
+
+    return shape
+
+
+class Answer(NamedTuple):
+    """What its client gets."""
+
+    status: int
+    body: bytes
+    replayed: bool = False
+
+
+Answered = Answer | Literal[Later.LATER]
+
+
+class PayoutIntake:
+    """Accepts payouts by group commit."""
+
+    def __init__(self, settings: Settings, engine: sa.Engine, doorbell: Doorbell, clock: Clock) -> None:
+        self._engine = engine
+        self._doorbell = doorbell
+        self._clock = clock
+        self._grace = timedelta(seconds=settings.doorbell_grace_seconds)
+        lane = partial(
+            GroupCommit[PayoutRequest, Answer],
+            queue_size=settings.intake_queue_size,
+            group_size=settings.intake_group_size,
+            weigh=lambda request: len(request.orders),
+            line=lambda request: request.wallet_id,
+        )
+        patient = lane("payouts_of_held_wallets", self._traced, at_once=PATIENT_LANES)
+        self._group_commit = lane("payouts", partial(self._traced, skip_held=True), behind=patient)
+
+    async def submit(self, request: PayoutRequest) -> Answer:
+        """Waits for the request's answer; raises as `GroupCommit.submit` does."""
+        return await self._group_commit.submit(request._replace(traceparent=tracing.traceparent()))
+
+    async def close(self) -> None:
+        """Answers everybody who waits, then stops."""
+        await self._group_commit.close()
+
+    def _traced(self, requests: Sequence[PayoutRequest], *, skip_held: bool = False) -> list[Answered]:
+        """Flushes within a span of the requests' traces, in which the doorbells are rung too."""
+        parents = [request.traceparent for request in requests]
+        with tracing.span("payouts.accept", parents=parents, requests=len(requests)):
+            return self.flush(requests, skip_held=skip_held)
+
+    def flush(self, requests: Sequence[PayoutRequest], *, skip_held: bool = False) -> list[Answered]:
+        """Answers a group in one transaction; with `skip_held`, those whose wallet somebody else holds later.
+
+        A connection lost at any point, COMMIT included, is tried once more: the second transaction first takes
+        the wallet's lock, which the first one, should it still be at work, holds; then it looks whether the
+        first one's payouts are there. If they are, the answers already made are true.
+
+        Raises:
+            sqlalchemy.exc.OperationalError: the database is away; what became of the group is not known, and
+                a repeat with the same key finds out.
+
+        """
+        made: list[Answered] = []
+        try:
+            answers, accepted = self._transaction(requests, made, skip_held=skip_held)
+        except OperationalError as error:
+            logger.warning("intake.again", requests=len(requests), why=str(error.orig).strip())
+            answers, accepted = self._transaction(requests, list(made), look=True)
+        except idempotency.Taken:
+            answers, accepted = self._transaction(requests, made, skip_held=skip_held)  # finds the other answer now
+        except Exception:
+            if len(requests) == 1:
+                raise
+            logger.exception("intake.split", requests=len(requests))
+            middle = len(requests) // 2
+            return [*self._half(requests[:middle]), *self._half(requests[middle:])]
+        crash_point("accept.after_commit")
+        self._ring(accepted)
+        crash_point("accept.after_ring")
+        _tell(requests, accepted)
+        return answers
+
+    def _half(self, requests: Sequence[PayoutRequest]) -> list[Answered]:
+        """Half of a group that could not be flushed as a whole: nobody fails for a neighbour's sake."""
+        try:
+            return self.flush(requests)
+        except OperationalError:
+            raise
+        except Exception:
+            logger.exception("intake.failed", requests=len(requests))
+            now = self._clock.now()
+            failed = Refusal("An internal error; nothing was changed", code="INTERNAL_ERROR")
+            return [Answer(500, refusal_body(failed, request.request_id, now)) for request in requests]
+
+    def _transaction(
+        self, requests: Sequence[PayoutRequest], made: list[Answered], *, look: bool = False, skip_held: bool = False
+    ) -> tuple[list[Answered], list[PayoutRow]]:
+        """One attempt at the group. `made` gets the answers before the commit; with `look`, it holds those of an
+        attempt whose fate is not known.
+        """
+        now = self._clock.now()
+        everything = [order for request in requests for order in request.orders]
+        wallets = {request.wallet_id for request in requests}
+        keys = {(request.wallet_id, request.key) for request in requests if request.key is not None}
+        shaped: dict[int, Answer] = {}
+        with self._engine.begin() as connection:
+            price_list, drivers, available, stored, *again = ask(
+                connection,
+                *looking_up(everything),
+                ledger.locking(wallets, skip_held=skip_held),
+                idempotency.finding(keys, now) if keys else None,
+                *looking_again(everything),
+            )
+            if look and made and self._landed(connection, requests):
+                return made, []
+            stored = stored or {}
+            fresh = [place for place in self._fresh(requests, stored) if requests[place].wallet_id in available]
+
+            def beside(outcomes: Sequence[Outcome]) -> list[Query[None] | None]:
+                following = iter(outcomes)
+                done = {place: [next(following) for _ in requests[place].orders] for place in fresh}
+                shaped.update((place, self._shaped(requests[place], done[place], now)) for place in fresh)
+                news = [
+                    Stored(request.wallet_id, request.key, request.fingerprint, *shaped[place][:2])
+                    for place in fresh
+                    if (request := requests[place]).key is not None
+                ]
+                stored.update({(new.wallet_id, new.key): new for new in news})
+                entries = list(_entries((requests[place], done[place]) for place in fresh))
+                return [
+                    audit.recording(entries, now) if entries else None,
+                    idempotency.storing(news, now) if news else None,
+                ]
+
+            outcomes = accept(
+                connection,
+                [order for place in fresh for order in requests[place].orders],
+                Known(price_list, drivers),
+                available,
+                now,
+                grace=self._grace,
+                seen=Now.of(*again),
+                beside=beside,
+            )
+            made[:] = [
+                LATER
+                if request.wallet_id not in available
+                else shaped.get(place) or self._repeated(request, stored, now)
+                for place, request in enumerate(requests)
+            ]
+            crash_point("accept.before_commit")
+        return made, [outcome for outcome in outcomes if isinstance(outcome, PayoutRow)]
+
+    @staticmethod
+    def _landed(connection: sa.Connection, requests: Sequence[PayoutRequest]) -> bool:
+        """Whether the payouts of an earlier attempt are there: all are, or none."""
+        found = connection.scalar(
+            sa.text("SELECT count(*) FROM payouts WHERE id = ANY(:ids)"),
+            {"ids": [order.id for request in requests for order in request.orders]},
+        )
+        return bool(found)
+
+    @staticmethod
+    def _fresh(requests: Sequence[PayoutRequest], stored: dict[Any, Stored]) -> list[int]:
+        """The places of the requests that are no repeats: of those in a group with one key, the first."""
+        seen = set(stored)
+        fresh = []
+        for place, request in enumerate(requests):
+            name = (request.wallet_id, request.key)
+            if request.key is None or name not in seen:
+                fresh.append(place)
+                seen.add(name)
+        return fresh
+
+    @staticmethod
+    def _repeated(request: PayoutRequest, stored: dict[Any, Stored], now: datetime) -> Answer:
+        """The answer to a request whose key is taken: the first one's, if it is the same request."""
+        assert request.key is not None
+        first = stored[request.wallet_id, request.key]
+        if first.fingerprint != request.fingerprint:
+            refusal = Reused(request.key)
+            return Answer(refusal.status, refusal_body(refusal, request.request_id, now))
+        return Answer(first.http_status, first.answer, replayed=True)
+
+    @staticmethod
+    def _shaped(request: PayoutRequest, outcomes: Sequence[Outcome], now: datetime) -> Answer:
+        try:
+            return Answer(200, success_body(request.shape(outcomes), request.request_id, now))
+        except Refusal as refusal:
+            return Answer(refusal.status, refusal_body(refusal, request.request_id, now))
+
+    def _ring(self, accepted: Sequence[PayoutRow]) -> None:
+        instant = [row.submission_id for row in accepted if row.rail == Rail.INSTANT and row.submission_id]
+        self._doorbell.ring(task_queue.SEND_INSTANT_SUBMISSIONS, instant)
+        self._doorbell.ring(task_queue.QUEUE_PAYOUTS, [row.id for row in accepted if row.rail != Rail.INSTANT])
+
+
+def _tell(requests: Sequence[PayoutRequest], accepted: Sequence[PayoutRow]) -> None:
+    """One line for all: which request made which payouts."""
+    if not accepted:
+        return
+    made = {row.id for row in accepted}
+    ids = [(request.request_id, order.id) for request in requests for order in request.orders if order.id in made]
+    shown: dict[str, list[str]] = {}
+    for request_id, payout_id in ids[: logs.IDS_MOST]:
+        shown.setdefault(request_id, []).append(show(PAYOUT, payout_id))
+    if len(shown) == 1:
+        [(request_id, payouts)] = shown.items()
+        logger.info("payouts.accepted", request_id=request_id, payouts=payouts, count=len(accepted))
+    else:
+        logger.info("payouts.accepted", requests=shown, count=len(accepted))
+
+
+def _entries(done: Iterable[tuple[PayoutRequest, Sequence[Outcome]]]) -> Iterator[audit.Entry]:
+    """What the audit log says of requests that have made payouts: an entry for each, however many it has made."""
+    for request, outcomes in done:
+        actor = request.actor
+        rows = [outcome for outcome in outcomes if isinstance(outcome, PayoutRow)]
+        facts: dict[str, Any] = {"amount": sum(row.amount_cents for row in rows), **idempotency.audited(request.key)}
+        if len(outcomes) == 1 and rows:
+            yield audit.Entry(actor, Action.PAYOUT_CREATE, show(PAYOUT, rows[0].id), after=facts)
+        elif rows:
+            facts |= {"count": len(rows), "ids": [show(PAYOUT, row.id) for row in rows]}
+            yield audit.Entry(actor, Action.PAYOUT_CREATE, None, after=facts)

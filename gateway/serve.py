@@ -1,0 +1,110 @@
+"""One process that serves: from its sockets' first connection to the last answer."""
+
+import asyncio
+import signal
+import socket
+import sys
+import time
+from contextlib import ExitStack
+from typing import Final
+
+import structlog
+import uvloop
+from aiohttp import web
+from prometheus_client import REGISTRY
+
+from gateway.app import create
+from gateway.app_state import STOPPING
+from gateway.child_processes import READY, Child, listeners
+from gateway.http.security_headers import for_environment
+from gateway.http.server import Runner
+from shared.platform import process_memory
+from shared.platform.database import DatabaseNotReady
+from shared.platform.metrics_server import Exposition
+from shared.platform.settings import Settings
+
+logger = structlog.get_logger(__name__)
+
+KEEPALIVE_SECONDS: Final = 30.0
+IDLE_SECONDS: Final = 2.0
+"""How long a draining process keeps connections that nothing comes on. Who uses his within this time is told by his
+answer's `Connection: close`; only who sends after just this long a silence meets a closed connection."""
+DRAINING_SECONDS: Final = 8.0
+"""How long it waits for its answers in all; less than the ten seconds after which those who stop processes kill."""
+CUTTING_SECONDS: Final = 1.0
+
+
+def run(settings: Settings, child: Child | None) -> int:
+    """Serves until told to stop, and drains; returns the exit code. A `child` serves on what it inherited."""
+    try:
+        uvloop.run(_serve(settings, child))
+    except DatabaseNotReady as error:
+        print(f"ovnpay gateway: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(settings: Settings, child: Child | None) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
+            loop.add_signal_handler(number, stopping.set)
+    application = create(settings)
+    runner = Runner(
+        application,
+        headers=for_environment(settings.environment),
+        access_log=None,
+        auto_decompress=False,  # a compressed body is refused, not opened
+        keepalive_timeout=KEEPALIVE_SECONDS,
+        shutdown_timeout=CUTTING_SECONDS,
+    )
+    await runner.setup()
+    with ExitStack() as stack:
+        if child is None:
+            sockets = listeners(settings.gateway_host, settings.gateway_port)
+            exposition = Exposition(
+                settings.gateway_metrics_port, lambda: REGISTRY, lambda: None, host=settings.metrics_host
+            )
+            exposition.start()
+            stack.callback(exposition.stop)
+        else:
+            sockets = [socket.socket(fileno=number) for number in child.listeners]
+        sites = [web.SockSite(runner, one, backlog=1024) for one in sockets]
+        process_memory.collect_rarely()
+        for site in sites:
+            await site.start()
+        if child is not None:
+            line = stack.enter_context(socket.socket(fileno=child.line))
+            line.setblocking(False)
+            loop.add_reader(line.fileno(), _until_parent_is_gone, line, stopping)
+            line.send(READY)
+        logger.info("gateway.started", host=settings.gateway_host, port=settings.gateway_port)
+        await stopping.wait()
+        logger.info("gateway.stopping")
+        application[STOPPING].set()
+        await _drain(runner, sites)
+        await runner.cleanup()
+
+
+def _until_parent_is_gone(line: socket.socket, stopping: asyncio.Event) -> None:
+    if not line.recv(1):
+        asyncio.get_running_loop().remove_reader(line.fileno())
+        stopping.set()
+
+
+async def _drain(runner: Runner, sites: list[web.SockSite]) -> None:
+    """Takes no more connections, ends each with its next answer, and those that are idle after a while."""
+    for _ in range(2):
+        await asyncio.sleep(0)  # who has come already is let in: another round of the loop accepts them all
+    for site in sites:
+        await site.stop()
+    server = runner.own_server
+    server.is_draining = True
+    started = time.monotonic()
+    while server.connections and time.monotonic() < started + DRAINING_SECONDS:
+        if time.monotonic() > started + IDLE_SECONDS:
+            server.close_idle()
+        await asyncio.sleep(0.02)
+    if server.connections:
+        logger.warning("gateway.answers_cut", connections=len(server.connections))

@@ -1,0 +1,154 @@
+"""Reading batches: one with its payouts, a part of a list, those with a time, and what they will cost."""
+
+import uuid
+from datetime import date, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from shared.payouts.rows import COLUMNS, PayoutRow
+from shared.platform.pagination import Page, Wanted, chosen
+from shared.schema.batch_rows import BATCH_COLUMNS, BatchRow
+from shared.schema.batches import BatchStatus
+from shared.schema.payouts import PayoutStatus
+
+PAYOUTS_SHOWN: Final = 1_000
+"""How many payouts come with a batch."""
+
+
+class Details(NamedTuple):
+    """A batch with its payouts, in the order in which they were handed in."""
+
+    batch: BatchRow
+    payouts: list[PayoutRow]
+    """The first of them, at most `PAYOUTS_SHOWN`."""
+    by_status: dict[str, int]
+    cents_by_status: dict[str, int]
+    """What its payouts in each status cost the wallet."""
+
+
+class Stats(NamedTuple):
+    """The batches with a time, counted."""
+
+    by_status: dict[str, int]
+    upcoming_cents: int
+    """What those that wait will cost."""
+    next_scheduled: datetime | None
+
+
+def get(connection: sa.Connection, wallet_id: uuid.UUID, batch_id: uuid.UUID) -> Details | None:
+    """One batch of the wallet; None if it has none by that id."""
+    row = connection.execute(
+        sa.text(f"SELECT {BATCH_COLUMNS} FROM batches WHERE id = :id AND wallet_id = :wallet_id"),
+        {"id": batch_id, "wallet_id": wallet_id},
+    ).one_or_none()
+    if row is None:
+        return None
+    first = payouts(connection, wallet_id, batch_id, Wanted(PAYOUTS_SHOWN))
+    counts = connection.execute(
+        sa.text("SELECT status, count(*), sum(amount_cents) FROM payouts WHERE batch_id = :id GROUP BY status"),
+        {"id": batch_id},
+    ).all()
+    return Details(
+        BatchRow._make(row),
+        list(first.rows) if first else [],
+        {row[0]: row[1] for row in counts},
+        {row[0]: int(row[2]) for row in counts},
+    )
+
+
+def payouts(
+    connection: sa.Connection,
+    wallet_id: uuid.UUID,
+    batch_id: uuid.UUID,
+    wanted: Wanted,
+    *,
+    status: PayoutStatus | None = None,
+) -> Page[PayoutRow] | None:
+    """A part of a batch's payouts, in the order in which they were handed in; None if the wallet has no such batch."""
+    count = connection.scalar(
+        sa.text("SELECT payout_count FROM batches WHERE id = :id AND wallet_id = :wallet_id"),
+        {"id": batch_id, "wallet_id": wallet_id},
+    )
+    if count is None:
+        return None
+    where, values = "payouts.batch_id = :id", dict[str, Any](id=batch_id)
+    if status is not None:
+        where, values["status"] = f"{where} AND payouts.status = :status", status.value
+        count = connection.scalar(sa.text(f"SELECT count(*) FROM payouts WHERE {where}"), values) or 0
+    if wanted.after is not None:
+        where, values["after"] = f"{where} AND payouts.id > :after", wanted.after
+    rows = connection.execute(
+        sa.text(f"""
+            SELECT {COLUMNS} FROM (
+                SELECT payouts.*, drivers.name AS driver_name
+                FROM payouts JOIN drivers ON drivers.id = payouts.driver_id
+                WHERE {where} ORDER BY payouts.id LIMIT :limit OFFSET :skipped
+            ) AS found ORDER BY id
+        """),
+        values | {"limit": wanted.size + 1, "skipped": wanted.skipped},
+    ).all()
+    return Page([PayoutRow._make(row) for row in rows[: wanted.size]], count, len(rows) > wanted.size)
+
+
+def page(
+    connection: sa.Connection,
+    wallet_id: uuid.UUID,
+    wanted: Wanted,
+    *,
+    status: BatchStatus | None = None,
+    scheduled: bool = False,
+) -> Page[BatchRow]:
+    """A part of the wallet's batches, newest first; with `scheduled`, of those that have a time."""
+    where, values = "wallet_id = :wallet_id", dict[str, Any](wallet_id=wallet_id)
+    if status is not None:
+        where, values["status"] = f"{where} AND status = :status", status.value
+    if scheduled:
+        where = f"{where} AND scheduled_for IS NOT NULL"
+    ids, more = chosen(connection, "batches", where, values, wanted)
+    rows = connection.execute(
+        sa.text(f"SELECT {BATCH_COLUMNS} FROM batches WHERE id = ANY(:ids) ORDER BY id DESC"), {"ids": ids}
+    )
+    total = connection.scalar(sa.text(f"SELECT count(*) FROM batches WHERE {where}"), values) or 0
+    return Page([BatchRow._make(row) for row in rows], total, more)
+
+
+def stats(connection: sa.Connection, wallet_id: uuid.UUID) -> Stats:
+    """The wallet's batches with a time: how many in each status, what is to come, and when."""
+    rows = connection.execute(
+        sa.text("""
+            SELECT status, count(*), sum(upcoming.cents), min(scheduled_for) FROM batches
+            LEFT JOIN LATERAL (
+                SELECT sum(payouts.amount_cents) AS cents FROM payouts
+                WHERE payouts.batch_id = batches.id AND payouts.status = 'validated' AND batches.status = 'queued'
+            ) AS upcoming ON true
+            WHERE wallet_id = :wallet_id AND scheduled_for IS NOT NULL GROUP BY status
+        """),
+        {"wallet_id": wallet_id},
+    ).all()
+    found = {row[0]: row for row in rows}
+    shown = (BatchStatus.QUEUED, BatchStatus.PROCESSING, BatchStatus.COMPLETED, BatchStatus.FAILED)
+    queued = found.get(BatchStatus.QUEUED)
+    return Stats(
+        {status.value: found[status][1] if status in found else 0 for status in shown},
+        int(queued[2] or 0) if queued else 0,
+        queued[3] if queued else None,
+    )
+
+
+def outflow(connection: sa.Connection, wallet_id: uuid.UUID, first: date, days: int) -> list[tuple[date, int]]:
+    """What batches that wait for their time will take out of `available`, in cents, for each day (UTC) from `first`
+    on. What is overdue counts for the first day; payouts canceled meanwhile don't count.
+    """
+    rows = connection.execute(
+        sa.text("""
+            SELECT greatest(CAST(scheduled_for AT TIME ZONE 'UTC' AS date), :first) AS day, sum(payouts.amount_cents)
+            FROM batches JOIN payouts ON payouts.batch_id = batches.id AND payouts.status = 'validated'
+            WHERE batches.wallet_id = :wallet_id AND batches.status = 'queued' AND scheduled_for < :end
+            GROUP BY day
+        """),
+        {"wallet_id": wallet_id, "first": first, "end": first + timedelta(days=days)},
+    )
+    found = {row[0]: int(row[1]) for row in rows}
+    every_day = (first + timedelta(days=number) for number in range(days))
+    return [(day, found.get(day, 0)) for day in every_day]

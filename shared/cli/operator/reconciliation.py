@@ -1,0 +1,179 @@
+"""Commands on reconciliation: compare now, list cases, close one, stop payments and let them go."""
+
+import sys
+import time
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as midnight
+from typing import Any, NoReturn
+
+import msgspec
+import sqlalchemy as sa
+from rich.console import Console
+from rich.table import Table
+
+from shared.cli.operator.actors import NotProved, person
+from shared.cli.operator.database import database
+from shared.controls.reconciliation import after_restore, database_identity, runs
+from shared.controls.reconciliation.provider_pages import NotTold
+from shared.holds import cases
+from shared.holds.cases import Case
+from shared.holds.reconcile_only import reconcile_only
+from shared.platform.clock import Clock, SystemClock
+from shared.platform.errors import Refusal
+from shared.platform.ids import CASE, parse, show
+from shared.platform.settings import Settings
+from shared.provider.call_budget import Budget
+from shared.provider.client import Paystream
+from shared.schema.reconciliation import RunCause
+
+
+def _stop(sentence: str, code: int = 1) -> NoReturn:
+    print(f"ovnpay reconcile: {sentence}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def compare(since: str | None, until: str | None, mode: str | None, *, as_json: bool) -> None:
+    """Compares now; exit 1 while a case is open."""
+    clock = SystemClock()
+    first, last = _window(since, until, clock.now())
+    with database() as (settings, engine):
+        modes = runs.modes_of(settings)
+        if mode is not None and mode not in modes:
+            _stop(f"there is no key of Paystream's for the mode {mode!r}", 2)
+        paystream = Paystream(settings, Budget(settings, engine))
+        try:
+            reports = _compared(settings, engine, paystream, clock, [mode] if mode else modes, (first, last))
+        except NotTold as why:
+            _stop(str(why), 2)
+        finally:
+            paystream.close()
+        with engine.connect() as connection:
+            found = cases.listed(connection, only_open=True)
+    shown = [case for case in found if mode in (None, case.mode)]
+    if as_json:
+        print(_document(reports, shown))
+    else:
+        for report in reports:
+            print(
+                f"{report.run.mode}, {report.run.since:%Y-%m-%d %H:%M} to {report.run.until:%Y-%m-%d %H:%M} UTC: "
+                f"{report.payments} payments of Paystream's, {report.opened} new cases, {report.closed} gone"
+            )
+        _print(shown)
+    raise SystemExit(1 if shown else 0)
+
+
+def _compared(
+    settings: Settings,
+    engine: sa.Engine,
+    paystream: Paystream,
+    clock: Clock,
+    modes: list[str],
+    window: tuple[datetime, datetime],
+) -> list[runs.Report]:
+    by = runs.reconciler(settings, engine, paystream, clock, time.sleep)
+    with engine.connect() as connection:
+        stopped = reconcile_only(connection)
+    if stopped:  # what has to be compared before payments go again, first
+        wait = timedelta(seconds=settings.paystream_timeout_seconds)
+        after_restore.compare_all(by, runs.modes_of(settings), wait=wait, lease_seconds=settings.lease_seconds)
+    reports = []
+    for mode in modes:
+        with engine.begin() as connection:
+            run = runs.begin(connection, mode, *window, RunCause.COMMAND, clock.now())
+        reports.append(runs.carry_out(by, run))
+    return reports
+
+
+def _window(since: str | None, until: str | None, now: datetime) -> tuple[datetime, datetime]:
+    first = _day(since) if since else runs.window(now.date() - timedelta(days=1), None)[0]
+    last = _day(until) + timedelta(days=1) if until else now
+    if first >= last:
+        _stop("--since comes after --until", 2)
+    return first, last
+
+
+def _day(text: str) -> datetime:
+    try:
+        return datetime.combine(date.fromisoformat(text), midnight(), UTC)
+    except ValueError:
+        _stop(f"{text!r} is no date like 2026-01-31", 2)
+
+
+def listed(*, only_open: bool, as_json: bool) -> None:
+    """Prints the cases."""
+    with database() as (_, engine), engine.connect() as connection:
+        found = cases.listed(connection, only_open=only_open)
+    if as_json:
+        for case in found:
+            print(cases.as_json(case))
+    else:
+        _print(found)
+
+
+def close(case_id: str, reason: str, email: str | None) -> None:
+    """Closes a case."""
+    parsed = parse(CASE, case_id)
+    if parsed is None or not reason.strip():
+        _stop(f"{case_id!r} is no case's id" if parsed is None else "say in --reason what you have found", 2)
+    with database() as (_, engine):
+        try:
+            who = person(engine, email)
+            with engine.begin() as connection:
+                cases.close(connection, parsed, who.name, reason.strip(), SystemClock().now())
+        except (NotProved, Refusal) as why:
+            _stop(str(why))
+    print(f"{case_id} is closed by {who.name}")
+
+
+def switch(to: str, reason: str, email: str | None) -> None:
+    """Stops payments, or lets them go."""
+    if to not in ("on", "off") or not reason.strip():
+        _stop("say on or off, and in --reason why", 2)
+    with database() as (_, engine):
+        try:
+            who = person(engine, email)
+            change = database_identity.switch_on if to == "on" else database_identity.switch_off
+            with engine.begin() as connection:
+                change(connection, who.name, reason.strip(), SystemClock().now())
+        except (NotProved, Refusal) as why:
+            _stop(str(why))
+    print(f"reconcile-only is {to}: {'nothing is sent to Paystream' if to == 'on' else 'payments go again'}")
+
+
+def _print(found: list[Case]) -> None:
+    """The cases as a plain table."""
+    if not found:
+        print("no case is open: the two records agree")
+        return
+    table = Table("case", "kind", "mode", "about", "ours", "theirs", "seen", "closed", box=None, pad_edge=False)
+    for case in found:
+        closed = f"{case.closed_by}: {case.closed_reason}" if case.closed_at else ""
+        seen = f"{case.first_seen_at:%m-%d %H:%M}"
+        row = (show(CASE, case.id), case.kind, case.mode, case.subject, _words(case.ours), _words(case.theirs), seen)
+        table.add_row(*row, closed)
+    wide = None if sys.stdout.isatty() else 400  # a file's lines are for grep
+    Console(width=wide, soft_wrap=False, highlight=False, markup=False).print(table)
+
+
+def _words(said: dict[str, Any] | None) -> str:
+    return (
+        "nothing" if said is None else ", ".join(f"{name} {value}" for name, value in said.items() if value is not None)
+    )
+
+
+def _document(reports: list[runs.Report], found: list[Case]) -> str:
+    made = [
+        {
+            "mode": report.run.mode,
+            "since": report.run.since,
+            "until": report.run.until,
+            "payments": report.payments,
+            "differences": len(report.differences),
+            "opened": report.opened,
+            "closed": report.closed,
+            "balanceGapCents": report.balance_gap_cents,
+        }
+        for report in reports
+    ]
+    listed_cases = [msgspec.Raw(cases.as_json(case).encode()) for case in found]
+    return msgspec.json.encode({"runs": made, "openCases": listed_cases}).decode()

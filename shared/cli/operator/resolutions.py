@@ -1,0 +1,39 @@
+"""The command by which people say what became of a payout."""
+
+import sys
+from typing import NoReturn
+
+from shared.cli.operator.actors import NotProved, person
+from shared.cli.operator.database import database
+from shared.payouts.resolve import Outcome
+from shared.payouts.resolve import resolve as say
+from shared.platform.clock import SystemClock
+from shared.platform.errors import Refusal
+from shared.platform.ids import PAYOUT, parse
+
+
+def _stop(sentence: str, code: int = 1) -> NoReturn:
+    print(f"ovnpay payouts resolve: {sentence}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def resolve(payout_id: str, outcome: str, reason: str, email: str | None) -> None:
+    """Says it, and prints what was done."""
+    if outcome not in list(Outcome):
+        _stop(f"--outcome is paid or not-paid, not {outcome!r}", 2)
+    parsed = parse(PAYOUT, payout_id)
+    if parsed is None or not reason.strip():
+        _stop(f"{payout_id!r} is no payout's id" if parsed is None else "say in --reason how you know", 2)
+    with database() as (_, engine):
+        try:
+            who = person(engine, email)
+            with engine.begin() as connection:
+                done = say(connection, parsed, Outcome(outcome), reason.strip(), who, SystemClock().now())
+        except NotProved as why:
+            _stop(str(why))
+        except Refusal as refusal:
+            _stop(refusal.message)
+    if done.done:
+        print(f"{payout_id} is {done.status}, resolved as {outcome} by {' and '.join(done.by)}")
+    else:
+        print(f"{payout_id}: {outcome}, says {done.by[0]}; nothing is done until a second person says so, within a day")

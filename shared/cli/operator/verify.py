@@ -1,0 +1,126 @@
+"""`ovnpay verify`: proves every invariant, explains each break, and freezes the money that it is about."""
+
+import json
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+
+import sqlalchemy as sa
+
+from shared.cli.operator.database import database
+from shared.cli.operator.outgoing_holds import command_for
+from shared.controls import invariants
+from shared.controls.invariants import BY_NAME, LAWS, Break, Proof
+from shared.controls.invariants.check import moment
+from shared.controls.invariants.sweep import record_whole
+from shared.holds import outgoing_holds
+from shared.onboarding.organizations import by_name
+from shared.platform.clock import SystemClock
+from shared.platform.ids import WALLET, show
+
+SHOWN_MOST = 20
+"""How many breaks of a law are printed; `--json` has all that were kept."""
+
+
+def verify(names: Sequence[str], organization: str | None, *, as_json: bool, freeze: bool) -> None:
+    """Proves what is asked for; exits with 1 if anything is broken."""
+    if unknown := [name for name in names if name not in BY_NAME]:
+        there_are = ", ".join(BY_NAME)
+        print(f"ovnpay verify: no invariant is named {', '.join(unknown)}; there are {there_are}", file=sys.stderr)
+        raise SystemExit(2)
+    laws = [BY_NAME[name] for name in dict.fromkeys(names)] or list(LAWS)
+    with database() as (_, engine):
+        wallets = None if organization is None else _wallets(engine, organization)
+        with engine.connect() as connection:
+            began = moment(connection)
+        proofs = invariants.prove(engine, laws, wallets, _progress())
+        found = [one for proof in proofs for one in proof.breaks]
+        frozen: list[outgoing_holds.Scope] = []
+        if freeze:
+            with engine.begin() as connection:
+                frozen = outgoing_holds.freeze(connection, found, SystemClock().now())
+                for proof in proofs if wallets is None else ():
+                    record_whole(connection, proof, began)
+        owners = _owners(engine, {one.wallet_id for one in found if one.wallet_id})
+    if as_json:
+        print(json.dumps(_as_json(proofs, frozen, owners)))
+    else:
+        _tell(proofs, frozen, owners)
+    if found:
+        raise SystemExit(1)
+
+
+def _wallets(engine: sa.Engine, organization: str) -> list[uuid.UUID]:
+    with engine.connect() as connection:
+        organization_id = by_name(connection, organization)
+        if organization_id is None:
+            print(f"ovnpay verify: there is no organization named {organization!r}", file=sys.stderr)
+            raise SystemExit(2)
+        wallets = connection.scalars(
+            sa.text("SELECT id FROM wallets WHERE organization_id = :id ORDER BY id"), {"id": organization_id}
+        )
+        return list(wallets)
+
+
+def _owners(engine: sa.Engine, wallet_ids: set[uuid.UUID]) -> dict[uuid.UUID | None, str]:
+    with engine.connect() as connection:
+        rows = connection.execute(
+            sa.text("""
+                SELECT wallets.id, name, mode FROM wallets JOIN organizations ON organizations.id = organization_id
+                WHERE wallets.id = ANY(:ids)
+            """),
+            {"ids": list(wallet_ids)},
+        )
+        return {row.id: f"{row.name}, {row.mode}" for row in rows}
+
+
+def _progress() -> Callable[[str, int], None]:
+    """Says on a terminal how far it is."""
+    if not sys.stderr.isatty():
+        return lambda subject, checked: None
+    return lambda subject, checked: print(f"\r\x1b[K{subject}: {checked:,}", end="", file=sys.stderr, flush=True)
+
+
+def _as_json(
+    proofs: Sequence[Proof], frozen: Sequence[outgoing_holds.Scope], owners: dict[uuid.UUID | None, str]
+) -> dict[str, object]:
+    def shown(one: Break) -> dict[str, object]:
+        wallet = one.wallet_id and show(WALLET, one.wallet_id)
+        return {"wallet": wallet, "owner": owners.get(one.wallet_id), "explanation": one.explanation}
+
+    return {
+        "holds": not any(proof.breaks for proof in proofs),
+        "invariants": [
+            {
+                "name": proof.name,
+                "law": proof.law,
+                "checked": proof.checked,
+                "seconds": round(proof.seconds, 3),
+                "breaks": [shown(one) for one in proof.breaks],
+            }
+            for proof in proofs
+        ],
+        "frozen": [(scope.wallet_id and show(WALLET, scope.wallet_id)) or "all" for scope in frozen],
+    }
+
+
+def _tell(proofs: Sequence[Proof], frozen: Sequence[outgoing_holds.Scope], owners: dict[uuid.UUID | None, str]) -> None:
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr)
+    width = max(len(proof.name) for proof in proofs)
+    for proof in proofs:
+        verdict = f"BROKEN, {len(proof.breaks)} times" if proof.breaks else "holds"
+        print(f"{proof.name:{width}}  {verdict} ({proof.checked:,} rows, {proof.seconds:.1f} s)")
+    for proof in proofs:
+        if not proof.breaks:
+            continue
+        print(f"\n{proof.name} is broken. {proof.law}; but:", file=sys.stderr)
+        for one in proof.breaks[:SHOWN_MOST]:
+            owner = owners.get(one.wallet_id, "no wallet")
+            print(f"  {owner}: {one.explanation}", file=sys.stderr)
+        if len(proof.breaks) > SHOWN_MOST:
+            print(f"  and {len(proof.breaks) - SHOWN_MOST} more: --json has them", file=sys.stderr)
+    for scope in frozen:
+        whose = owners.get(scope.wallet_id, "every wallet")
+        print(f"\nFrozen: nothing leaves {whose} for Paystream. Once it is mended:", file=sys.stderr)
+        print(f"  {command_for(scope, owners.get(scope.wallet_id))}", file=sys.stderr)

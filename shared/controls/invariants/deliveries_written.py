@@ -1,0 +1,31 @@
+"""Has every customer event its delivery, to each endpoint that wanted it when it happened?"""
+
+from datetime import timedelta
+from typing import Final
+
+from shared.controls.invariants.invariant import Invariant, asking
+from shared.controls.invariants.subjects import EVENTS
+from shared.events.deliveries import KEPT
+from shared.platform.ids import EVENT
+
+_AT_ONCE: Final = timedelta(minutes=1)
+"""An endpoint changed so shortly before an event may not have been seen by the event's transaction."""
+_FORGETTING: Final = timedelta(days=1)
+"""Deliveries are forgotten one after the other, from `KEPT` on."""
+
+_BREAKS: Final = """
+    SELECT event.wallet_id, event.id, event.type || ' has no delivery to ' || endpoint.url AS why
+    FROM customer_events AS event JOIN webhook_endpoints AS endpoint ON endpoint.wallet_id = event.wallet_id
+    WHERE event.id = ANY(:ids) AND endpoint.deleted_at IS NULL AND endpoint.status <> 'disabled'
+          AND event.type = ANY (endpoint.events) AND endpoint.updated_at < event.created_at - CAST(:at_once AS interval)
+          AND event.created_at > :now - CAST(:kept AS interval)
+          AND NOT EXISTS (SELECT FROM webhook_deliveries AS delivery
+                          WHERE delivery.endpoint_id = endpoint.id AND delivery.event_id = event.id)
+"""
+
+INVARIANT: Final = Invariant(
+    "deliveries_written",
+    "Every customer event has its delivery to each endpoint that wants it",
+    EVENTS,
+    asking(_BREAKS, EVENT, at_once=_AT_ONCE, kept=KEPT - _FORGETTING),
+)

@@ -1,0 +1,86 @@
+"""What an invariant is: a law, what it is about, and the question that finds who breaks it."""
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from shared.controls.invariants.subjects import Subject
+from shared.platform.database import as_rows
+from shared.platform.ids import SUBMISSION, first_id, show
+
+FOUND_MOST: Final = 100
+"""How many breaks of one law are told of a portion: the first hundred say what is wrong."""
+
+
+class Break(NamedTuple):
+    """Something that must not be."""
+
+    invariant: str
+    """The law's name."""
+    wallet_id: uuid.UUID | None
+    """Whose money it is about; None where nobody can say."""
+    explanation: str
+    """One plain sentence with the ids concerned."""
+
+
+class Portion(NamedTuple):
+    """What is looked at in one transaction."""
+
+    keys: Sequence[Any]
+    """Ids of the law's subject, or what else names them."""
+    now: datetime
+    since: datetime | None = None
+    """Only what has changed since then, where the law can tell; None: all that there is of them."""
+
+
+Finding = Callable[[sa.Connection, Portion], Iterable[tuple[uuid.UUID | None, str]]]
+"""Returns for each break whose it is and the sentence."""
+
+
+class Invariant(NamedTuple):
+    """A law."""
+
+    name: str
+    law: str
+    """What always holds, as one sentence."""
+    subject: Subject
+    find: Finding
+    when_changed: bool = True
+    """Whether it is proved of what has just changed too; False: in its turn alone, for it takes long."""
+
+    def breaks(self, connection: sa.Connection, portion: Portion) -> list[Break]:
+        """The breaks in a portion, at most `FOUND_MOST`."""
+        found: list[tuple[uuid.UUID | None, str]] = []
+        for begin in range(0, len(portion.keys), self.subject.a_question):
+            keys = portion.keys[begin : begin + self.subject.a_question]
+            found += self.find(connection, portion._replace(keys=keys))
+            del found[FOUND_MOST:]
+        return [Break(self.name, wallet_id, sentence) for wallet_id, sentence in found]
+
+
+def asking(statement: str, prefix: str, **values: Any) -> Finding:
+    """The question as one statement with `:ids`, whose rows are `wallet_id`, `id` (shown with the prefix), `why` and,
+    where the sentence has `{submission}` in it, `submission_id`. It may use `:now`, `:since_id` (all zeros for all
+    that there is), `:names` (the ids as the API shows them, as JSON) and the values.
+    """
+    text = sa.text(f"SELECT * FROM ({statement}) AS found ORDER BY id LIMIT {FOUND_MOST}")
+    uses = set(text.compile().params)
+
+    def find(connection: sa.Connection, portion: Portion) -> Iterable[tuple[uuid.UUID | None, str]]:
+        known = values | {
+            "ids": list(portion.keys),
+            "now": portion.now,
+            "since_id": first_id(portion.since) if portion.since else uuid.UUID(int=0),
+        }
+        if "names" in uses:
+            known["names"] = as_rows({"id": one, "name": show(prefix, one)} for one in portion.keys)
+        for row in connection.execute(text, {name: known[name] for name in uses}):
+            why: str = row.why
+            if "{submission}" in why:
+                why = why.replace("{submission}", show(SUBMISSION, row.submission_id))
+            yield row.wallet_id, f"{show(prefix, row.id)}: {why}"
+
+    return find

@@ -1,0 +1,104 @@
+"""Asking: the provider's own record, page by page, within its limits; no transaction is open meanwhile."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from shared.controls.reconciliation.payment_references import Theirs, theirs
+from shared.platform.clock import rfc3339
+from shared.provider.client import Paystream
+from shared.provider.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
+from shared.provider.wire import Call, payment_call
+
+EARLIER: Final = timedelta(hours=1)
+"""How much more than the window is read at both ends: the provider's clock is not ours."""
+
+PAGES_MAX: Final = 20_000
+TRIES: Final = 3
+
+
+class NotTold(Exception):
+    """The provider did not tell its record; nothing can be said about it now."""
+
+
+Pause = Callable[[float], None]
+"""Waits so many seconds; may raise to give up."""
+
+
+def no_pause(seconds: float) -> None:
+    """Does not wait: whoever can't wait asks later."""
+    raise NotTold(f"Paystream takes no question for {seconds:.0f} s")
+
+
+def ask(paystream: Paystream, call: Call, pause: Pause) -> Outcome:
+    """Asks one question, and waits for room where there is none.
+
+    Raises:
+        NotTold: nothing of use came back.
+
+    """
+    why = ""
+    for tried in range(TRIES):
+        outcome = paystream.call(call)
+        while isinstance(outcome, Throttled):
+            pause(outcome.retry_after_seconds)
+            outcome = paystream.call(call)
+        if isinstance(outcome, Accepted | Rejected):
+            return outcome
+        why = outcome.reason if isinstance(outcome, Unknown) else "it was not asked"
+        pause(1.0 + tried)
+    raise NotTold(f"Paystream did not answer GET {call.path}: {why}")
+
+
+def pages(
+    paystream: Paystream, mode: str, since: datetime | None, until: datetime | None, pause: Pause
+) -> Iterator[list[Theirs]]:
+    """The provider's payments made from `since` until `until`, newest first, a page at a time.
+
+    Raises:
+        NotTold: a page was not to be had, or can't be read.
+
+    """
+    window = {"startDate": since, "endDate": until}
+    params = {name: rfc3339(moment) for name, moment in window.items() if moment is not None}
+    for _ in range(PAGES_MAX):
+        outcome = ask(paystream, Call(mode, "GET", "/payments", params=params), pause)
+        if not isinstance(outcome, Accepted) or not isinstance(outcome.data, list):
+            raise NotTold("Paystream answered the list of payments with something else")
+        try:
+            yield [theirs(one) for one in outcome.data]
+        except msgspec.ValidationError as error:
+            raise NotTold(f"Paystream's list of payments is not what it documents: {error}") from error
+        if outcome.next_cursor is None:
+            return
+        params = {**params, "cursor": outcome.next_cursor}
+    raise NotTold(f"more than {PAGES_MAX} pages")
+
+
+def newest(paystream: Paystream, mode: str, pause: Pause) -> list[Theirs]:
+    """The newest page of all; raises as `pages` does."""
+    return next(pages(paystream, mode, None, None, pause), [])
+
+
+def one(paystream: Paystream, mode: str, payment_id: str, pause: Pause) -> Theirs | None:
+    """A single payment; None: the provider has none by that id. Raises as `pages` does."""
+    outcome = ask(paystream, payment_call(mode, payment_id), pause)
+    if isinstance(outcome, Rejected):
+        return None
+    assert isinstance(outcome, Accepted)
+    try:
+        return theirs(outcome.data)
+    except msgspec.ValidationError as error:
+        raise NotTold(f"Paystream's payment is not what it documents: {error}") from error
+
+
+def balance_cents(paystream: Paystream, mode: str, pause: Pause) -> int:
+    """What the provider holds for us, available and locked; raises as `pages` does."""
+    outcome = ask(paystream, Call(mode, "GET", "/balance/summary"), pause)
+    data = outcome.data if isinstance(outcome, Accepted) else None
+    try:
+        return int(data["availableBalance"]) + int(data["lockedBalance"])  # type: ignore[index]
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotTold(f"Paystream's balance is not what it documents: {error}") from error

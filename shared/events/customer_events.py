@@ -1,0 +1,90 @@
+"""Customer events: what happened, as the customer is told; written in the transaction that made it true.
+
+In the same statement each event gets a delivery to every endpoint of its wallet that wants it: what has happened and
+what has to be told of it can't come apart.
+"""
+
+import enum
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from shared.platform.database import as_rows
+from shared.platform.ids import new_id
+from shared.platform.pipelined_queries import Query, ask, nothing
+
+API_VERSION: Final = "2026-02-01"
+"""The version of the API in whose shape events are written."""
+
+TEST: Final = "webhook.test"
+"""The type of the event that goes to one endpoint, because its owner asked for it."""
+
+
+class EventType(enum.StrEnum):
+    """What an endpoint can ask for."""
+
+    PAYOUT_CREATED = "payout.created"
+    PAYOUT_SUCCEEDED = "payout.succeeded"
+    PAYOUT_FAILED = "payout.failed"
+    PAYOUT_CANCELLED = "payout.cancelled"
+    PAYOUT_RETURNED = "payout.returned"
+    BATCH_RELEASED = "batch.released"
+    BATCH_COMPLETED = "batch.completed"
+    BATCH_FAILED = "batch.failed"
+    DRIVER_VERIFIED = "driver.verified"
+    FUNDING_SETTLED = "funding.settled"
+    BALANCE_LOW = "balance.low"
+    WEBHOOK_PAUSED = "webhook.paused"
+    """One of the wallet's endpoints is no longer called."""
+
+
+class Event(NamedTuple):
+    """An event to tell; see `shared.schema.tables.events.CustomerEvent`."""
+
+    wallet_id: uuid.UUID
+    type: str
+    payout_id: uuid.UUID | None
+    sequence: int
+    data: dict[str, Any]
+
+
+_WRITE = sa.text("""
+    WITH event AS (
+        SELECT * FROM json_to_recordset(CAST(:events AS json))
+            AS event (id uuid, wallet_id uuid, type text, payout_id uuid, sequence int, data jsonb)
+    ), delivery AS (
+        INSERT INTO webhook_deliveries (endpoint_id, event_id, wallet_id, status, next_action_at)
+        SELECT endpoint.id, event.id, event.wallet_id, 'pending', :now
+        FROM event JOIN webhook_endpoints AS endpoint ON endpoint.wallet_id = event.wallet_id
+        WHERE endpoint.deleted_at IS NULL AND endpoint.status <> 'disabled' AND event.type = ANY (endpoint.events)
+    )
+    INSERT INTO customer_events (id, wallet_id, type, payout_id, sequence, data, created_at, api_version)
+    SELECT event.*, :now, :api_version FROM event
+""")
+
+
+class _Row(msgspec.Struct):
+    """An event as it is sent to the database."""
+
+    id: uuid.UUID
+    wallet_id: uuid.UUID
+    type: str
+    payout_id: uuid.UUID | None
+    sequence: int
+    data: dict[str, Any]
+
+
+def writing(events: Iterable[Event], now: datetime) -> Query[None]:
+    """Writes the events down, with their deliveries, once it is asked."""
+    rows = as_rows(_Row(new_id(), *event) for event in events)
+    return Query(_WRITE, {"now": now, "api_version": API_VERSION, "events": rows}, nothing)
+
+
+def write(connection: sa.Connection, events: Sequence[Event], now: datetime) -> None:
+    """Writes the events down, with their deliveries."""
+    if events:
+        ask(connection, writing(events, now))

@@ -1,0 +1,36 @@
+"""Lanes: endpoints are called beside those that answer as they do, so that a slow or dead one delays nobody else.
+
+An endpoint gets into the quick lane by its first quick success, so whoever is dead from the start never comes into
+it; whoever dies on the way leaves it by the first call that takes longer than a second.
+"""
+
+from typing import Final, NamedTuple
+
+from shared.schema.webhooks import Pace
+
+QUICK_SECONDS: Final = 1.0
+"""What counts as quick. A call in the quick lane gives its place away after that, though it goes on."""
+
+FAILURES_FORGIVEN: Final = 2
+"""Quick failures in a row, as a restart brings them, that leave an endpoint in its lane."""
+
+
+class Lane(NamedTuple):
+    """How much is under way at once."""
+
+    slots: int
+    """Calls in each worker process."""
+    an_endpoint: int
+    """Calls to one endpoint, by all processes together."""
+
+
+LANES: Final = {Pace.QUICK: Lane(64, 8), Pace.SLOW: Lane(128, 2), Pace.FAILING: Lane(128, 1)}
+
+
+def pace_after(pace: Pace, *, delivered: bool, seconds: float, failures_in_a_row: int) -> Pace:
+    """The lane of an endpoint that has been called so."""
+    if delivered:
+        return Pace.QUICK if seconds <= QUICK_SECONDS else Pace.SLOW
+    if seconds <= QUICK_SECONDS and failures_in_a_row <= FAILURES_FORGIVEN:
+        return pace
+    return Pace.FAILING

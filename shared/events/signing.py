@@ -1,0 +1,51 @@
+"""Signatures of customer webhooks, two ways: `X-Signature` as the API reference says, and Standard Webhooks.
+
+A secret is `whsec_` and 24 to 64 bytes in base64. `X-Signature` takes the whole text as its key, Standard Webhooks the
+bytes in it. While two secrets are valid each signs, the newer first.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from typing import Final
+
+from shared.platform.encryption import Pepper, cipher
+
+PREFIX: Final = "whsec_"
+BYTES: Final = 32
+PURPOSE: Final = b"ovnpay webhook secret"
+
+
+def generate() -> str:
+    """A new secret."""
+    return PREFIX + base64.b64encode(secrets.token_bytes(BYTES)).decode()
+
+
+def seal(secret: str, pepper: str) -> bytes:
+    """The secret as it may be stored."""
+    return cipher(pepper, PURPOSE).encrypt(secret.encode())
+
+
+def unseal(sealed: bytes, pepper: Pepper) -> str:
+    """The secret again; raises `cryptography.fernet.InvalidToken` if it was sealed under another pepper."""
+    return cipher(pepper, PURPOSE).decrypt(sealed).decode()
+
+
+def headers(keys: Sequence[str], event_id: str, body: bytes, at_seconds: int) -> dict[str, str]:
+    """The headers that sign a body at a time, by each of the secrets."""
+    plain = f"{at_seconds}.".encode() + body
+    standard = f"{event_id}.{at_seconds}.".encode() + body
+    hexadecimal = [hmac.digest(key.encode(), plain, hashlib.sha256).hex() for key in keys]
+    encoded = [base64.b64encode(hmac.digest(_bytes(key), standard, hashlib.sha256)).decode() for key in keys]
+    return {
+        "X-Signature": ",".join([f"t={at_seconds}", *(f"v1={digest}" for digest in hexadecimal)]),
+        "webhook-id": event_id,
+        "webhook-timestamp": str(at_seconds),
+        "webhook-signature": " ".join(f"v1,{digest}" for digest in encoded),
+    }
+
+
+def _bytes(key: str) -> bytes:
+    return base64.b64decode(key.removeprefix(PREFIX))

@@ -1,0 +1,270 @@
+"""Funding: top-ups of a wallet, asked of the provider and credited when it confirms them."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+import structlog
+
+from shared import ledger
+from shared.events import customer_events
+from shared.events.customer_events import Event, EventType
+from shared.holds.reconcile_only import OPEN
+from shared.platform.clock import rfc3339
+from shared.platform.ids import TRANSACTION, new_id, show
+from shared.provider.client import Paystream
+from shared.provider.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown, backoff_seconds
+from shared.provider.wire import BalanceTransaction, TopupAnswer, UnexpectedAnswer, credits_call, read, topup_call
+from shared.schema.ledger import TransferKind
+
+logger = structlog.get_logger(__name__)
+
+METHODS: Final = ("bank_transfer", "rtp")
+GRANT: Final = "sandbox_grant"
+SETTLEMENT_FIRST_SECONDS: Final = {"rtp": 0.3, "bank_transfer": 2.0}
+SETTLEMENT_MOST_SECONDS: Final = 1800.0
+"""How soon, and how seldom at the last, the provider is asked whether a top-up has settled."""
+
+MARGIN_SECONDS: Final = 600.0
+"""A key is not re-sent this close to the end of its lifetime: the provider's clock is not ours."""
+EARLIER: Final = timedelta(hours=1)
+"""How much before our asking the provider's credits are read back to: its clock is not ours."""
+PAGES_MAX: Final = 200
+
+
+class TopupRow(NamedTuple):
+    """A top-up just asked for, and what the wallet holds with it."""
+
+    id: uuid.UUID
+    amount_cents: int
+    balance_cents: int
+    """Available plus pending funding, this top-up included."""
+    status: str
+    created_at: datetime
+
+
+def request(
+    connection: sa.Connection,
+    wallet_id: uuid.UUID,
+    amount_cents: int,
+    method: str,
+    description: str,
+    now: datetime,
+    *,
+    grace: timedelta,
+) -> TopupRow:
+    """Writes a top-up down as pending; a worker then asks the provider for it."""
+    topup_id = _insert(connection, wallet_id, amount_cents, method, description, now, due=now + grace)
+    held = ledger.balances(connection, wallet_id)
+    return TopupRow(topup_id, amount_cents, held.available_cents + held.pending_funding_cents, "pending", now)
+
+
+def grant(connection: sa.Connection, wallet_id: uuid.UUID, amount_cents: int, now: datetime) -> None:
+    """Gives a new sandbox wallet its play money, settled at once; the provider has no part in it."""
+    topup_id = _insert(connection, wallet_id, amount_cents, GRANT, "Sandbox opening balance", now, due=None)
+    _settle(connection, topup_id, wallet_id, amount_cents, now)
+
+
+def _insert(
+    connection: sa.Connection,
+    wallet_id: uuid.UUID,
+    amount_cents: int,
+    method: str,
+    description: str,
+    now: datetime,
+    due: datetime | None,
+) -> uuid.UUID:
+    topup_id = new_id()
+    connection.execute(
+        sa.text("""
+            INSERT INTO topups (id, wallet_id, amount_cents, method, description, status, created_at, next_action_at)
+            VALUES (:id, :wallet_id, :amount, :method, :description, 'pending', :now, :due)
+        """),
+        {
+            "id": topup_id,
+            "wallet_id": wallet_id,
+            "amount": amount_cents,
+            "method": method,
+            "description": description,
+            "now": now,
+            "due": due,
+        },
+    )
+    entry = ledger.Entry(wallet_id, TransferKind.TOPUP, amount_cents, topup_id=topup_id, id=topup_id)
+    ledger.post(connection, [entry], now)
+    return topup_id
+
+
+def _settle(
+    connection: sa.Connection, topup_id: uuid.UUID, wallet_id: uuid.UUID, amount_cents: int, now: datetime
+) -> None:
+    row = connection.execute(
+        sa.text("""
+            UPDATE topups SET status = 'settled', settled_at = :now, next_action_at = NULL, last_error = NULL,
+                lease_token = NULL, lease_expires_at = NULL WHERE id = :id RETURNING method, description, created_at
+        """),
+        {"id": topup_id, "now": now},
+    ).one()
+    entry = ledger.Entry(wallet_id, TransferKind.TOPUP_SETTLE, amount_cents, topup_id=topup_id)
+    ledger.post(connection, [entry], now)
+    if row.method == GRANT:  # nobody asked for it
+        return
+    data = {
+        "transactionId": show(TRANSACTION, topup_id),
+        "amount": amount_cents,
+        "status": "settled",
+        "method": row.method,
+        "description": row.description,
+        "createdAt": rfc3339(row.created_at),
+        "settledAt": rfc3339(now),
+    }
+    customer_events.write(connection, [Event(wallet_id, EventType.FUNDING_SETTLED.value, None, 0, data)], now)
+
+
+class HeldTopup(NamedTuple):
+    """A top-up that this worker holds."""
+
+    id: uuid.UUID
+    wallet_id: uuid.UUID
+    mode: str
+    amount_cents: int
+    method: str
+    provider_id: str | None
+    attempts: int
+    token: uuid.UUID
+    created_at: datetime
+    key_may_be_forgotten: bool
+
+
+def ask(paystream: Paystream, held: HeldTopup) -> Outcome | None:
+    """The next question to the provider: to make the top-up, or whether it has settled.
+
+    None: its key may be forgotten, so asking again might debit the bank twice; a person has to look.
+    """
+    if held.provider_id is None:
+        if held.key_may_be_forgotten:
+            return None
+        return paystream.call(topup_call(held.mode, held.id, held.amount_cents, held.method))
+    call, since = credits_call(held.mode), held.created_at - EARLIER
+    for _ in range(PAGES_MAX):
+        outcome = paystream.call(call)
+        if not isinstance(outcome, Accepted):
+            return outcome
+        try:
+            lines = read(outcome.data, list[BalanceTransaction])
+        except UnexpectedAnswer as error:
+            return Unknown(str(error))
+        credit = next((line for line in lines if line.reference == held.provider_id and line.type == "credit"), None)
+        if credit is not None:
+            return Accepted(credit)
+        if outcome.next_cursor is None or (lines and lines[-1].created_at < since):
+            break
+        call = call._replace(params={**(call.params or {}), "cursor": outcome.next_cursor})
+    return Accepted(None)
+
+
+def claim(
+    connection: sa.Connection, topup_ids: Sequence[uuid.UUID], *, lease_seconds: float, key_lifetime_seconds: float
+) -> list[HeldTopup]:
+    """Takes the top-ups that are pending and that nobody holds; while no money may leave, only those that the provider
+    has.
+    """
+    rows = connection.execute(
+        sa.text(f"""
+            WITH free AS (
+                SELECT id FROM topups WHERE id = ANY(:ids) AND status = 'pending'
+                      AND (lease_expires_at IS NULL OR lease_expires_at < clock_timestamp())
+                      AND (provider_id IS NOT NULL OR {OPEN})
+                ORDER BY id FOR UPDATE SKIP LOCKED
+            )
+            UPDATE topups SET lease_token = :token, attempts = attempts + 1,
+                lease_expires_at = clock_timestamp() + make_interval(secs => :lease_seconds),
+                next_action_at = clock_timestamp() + make_interval(secs => :lease_seconds),
+                first_sent_at = coalesce(first_sent_at, clock_timestamp())
+            FROM free, wallets WHERE topups.id = free.id AND wallets.id = topups.wallet_id
+            RETURNING topups.id, wallet_id, wallets.mode, amount_cents, method, provider_id, attempts, lease_token,
+                      topups.created_at, clock_timestamp() > first_sent_at + make_interval(secs => :safe_seconds)
+        """),
+        {
+            "ids": list(topup_ids),
+            "token": uuid.uuid4(),
+            "lease_seconds": lease_seconds,
+            "safe_seconds": key_lifetime_seconds - lease_seconds - MARGIN_SECONDS,
+        },
+    )
+    return [HeldTopup(*row) for row in rows]
+
+
+def record(connection: sa.Connection, held: HeldTopup, outcome: Outcome | None, now: datetime) -> None:
+    """Records what `ask` brought back; nothing, if the lease is no longer ours."""
+    mine = connection.scalar(
+        sa.text("SELECT true FROM topups WHERE id = :id AND lease_token = :token AND status = 'pending' FOR UPDATE"),
+        {"id": held.id, "token": held.token},
+    )
+    if not mine:
+        logger.warning("topup.fenced", topup=show(TRANSACTION, held.id))
+        return
+    if outcome is None:
+        _give_up(connection, held)
+        return
+    if isinstance(outcome, Rejected) and held.provider_id is None:
+        _fail(connection, held, outcome, now)
+        return
+    changes: dict[str, Any] = {"provider_id": None, "error": None, "attempts": held.attempts, "unsent": False}
+    first_seconds = SETTLEMENT_FIRST_SECONDS.get(held.method, 1.0)
+    wait_seconds = backoff_seconds(held.attempts, first_seconds=first_seconds, most_seconds=SETTLEMENT_MOST_SECONDS)
+    if isinstance(outcome, Accepted):
+        try:
+            if held.provider_id is None:
+                changes |= {"provider_id": read(outcome.data, TopupAnswer).id, "attempts": 0}
+                wait_seconds = first_seconds
+            elif outcome.data is not None:
+                if outcome.data.amount == held.amount_cents:
+                    _settle(connection, held.id, held.wallet_id, held.amount_cents, now)
+                    return
+                changes["error"] = f"Paystream credited {outcome.data.amount} cents instead of {held.amount_cents}"
+                logger.error("topup.mismatch", topup=show(TRANSACTION, held.id), why=changes["error"])
+        except UnexpectedAnswer as error:
+            changes["error"] = str(error)
+    elif isinstance(outcome, Throttled):
+        wait_seconds = outcome.retry_after_seconds
+        changes["unsent"] = held.attempts == 1 and held.provider_id is None
+    else:
+        changes["error"] = (
+            f"{outcome.code}: {outcome.message}" if isinstance(outcome, Rejected) else outcome.explanation
+        )
+    connection.execute(
+        sa.text("""
+            UPDATE topups SET lease_token = NULL, lease_expires_at = NULL, last_error = :error,
+                attempts = CASE WHEN :unsent THEN 0 ELSE :attempts END,
+                first_sent_at = CASE WHEN :unsent THEN NULL ELSE first_sent_at END,
+                next_action_at = :due, provider_id = coalesce(provider_id, :provider_id) WHERE id = :id
+        """),
+        changes | {"id": held.id, "due": now + timedelta(seconds=wait_seconds)},
+    )
+
+
+def _give_up(connection: sa.Connection, held: HeldTopup) -> None:
+    connection.execute(
+        sa.text("""
+            UPDATE topups SET next_action_at = NULL, lease_token = NULL, lease_expires_at = NULL,
+                last_error = 'no answer within the lifetime of its key' WHERE id = :id
+        """),
+        {"id": held.id},
+    )
+    logger.error("topup.unresolved", topup=show(TRANSACTION, held.id), hint="ask Paystream whether it was made")
+
+
+def _fail(connection: sa.Connection, held: HeldTopup, outcome: Rejected, now: datetime) -> None:
+    connection.execute(
+        sa.text("""
+            UPDATE topups SET status = 'failed', next_action_at = NULL, last_error = :why,
+                lease_token = NULL, lease_expires_at = NULL WHERE id = :id
+        """),
+        {"id": held.id, "why": f"{outcome.code}: {outcome.message}"},
+    )
+    entry = ledger.Entry(held.wallet_id, TransferKind.TOPUP_FAIL, held.amount_cents, topup_id=held.id)
+    ledger.post(connection, [entry], now)
+    logger.warning("topup.refused", topup=show(TRANSACTION, held.id), code=outcome.code)

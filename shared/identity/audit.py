@@ -1,0 +1,244 @@
+"""The audit log: who did what to which object, written in the transaction that did it, and read by admins.
+
+Whoever knows what has changed records it: the gateway's handlers in the transaction of their request; the domain itself
+where commands on the installation and our own clock come to it as well.
+"""
+
+import getpass
+import socket
+import uuid
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from shared.platform.clock import rfc3339
+from shared.platform.database import as_rows
+from shared.platform.ids import AUDIT, CLOCKS_APART, KEY, PAYOUT, first_id, new_id, parse, show
+from shared.platform.pagination import Page, Wanted, chosen
+from shared.platform.pipelined_queries import Query, ask, nothing
+from shared.schema.audit import HOT, Action, ActorKind
+
+MASKED: Final = "***"
+"""Stands for personal data, which must not get into a log that forgets nothing."""
+
+COUNTED_MOST: Final = 10_000
+"""How far a log's length is counted."""
+
+BULK_TAKES: Final = timedelta(minutes=5)
+"""How long after its payouts got their ids the entry of a bulk request may be written."""
+
+
+class Actor(NamedTuple):
+    """Who does something, for which organization, from where; see `shared.schema.tables.audit.AuditEntry`."""
+
+    kind: ActorKind
+    organization_id: uuid.UUID
+    wallet_id: uuid.UUID | None = None
+    user_id: uuid.UUID | None = None
+    key_id: uuid.UUID | None = None
+    address: str | None = None
+    request_id: uuid.UUID | None = None
+
+
+class Entry(NamedTuple):
+    """Something done. `before` and `after` have the fields that changed, and nothing personal or secret."""
+
+    actor: Actor
+    action: Action
+    object_id: str | None
+    """As the API shows it; None where there are several."""
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+
+
+def operator(organization_id: uuid.UUID, wallet_id: uuid.UUID | None = None) -> Actor:
+    """Whoever runs a command on the installation."""
+    try:
+        login = getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        login = "?"
+    return Actor(ActorKind.OPERATOR, organization_id, wallet_id, address=f"{login}@{socket.gethostname()}")
+
+
+def system(organization_id: uuid.UUID, wallet_id: uuid.UUID | None) -> Actor:
+    """Ourselves."""
+    return Actor(ActorKind.SYSTEM, organization_id, wallet_id)
+
+
+_RECORD: Final = sa.text("""
+    INSERT INTO audit_entries (id, organization_id, wallet_id, actor_kind, user_id, key_id, address, request_id,
+                               action, object_kind, object_id, before, after, at)
+    SELECT entry.*, :now FROM json_to_recordset(CAST(:entries AS json)) AS entry (
+        id uuid, organization_id uuid, wallet_id uuid, kind text, user_id uuid, key_id uuid, address text,
+        request_id uuid, action text, object_kind text, object_id text, before jsonb, after jsonb)
+""")
+
+
+class _Row(msgspec.Struct):
+    """An entry as it is sent to the database."""
+
+    id: uuid.UUID
+    kind: ActorKind
+    organization_id: uuid.UUID
+    wallet_id: uuid.UUID | None
+    user_id: uuid.UUID | None
+    key_id: uuid.UUID | None
+    address: str | None
+    request_id: uuid.UUID | None
+    action: Action
+    object_kind: str
+    object_id: str | None
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+def recording(entries: Iterable[Entry], now: datetime) -> Query[None]:
+    """Writes entries once it is asked."""
+    rows = (_Row(new_id(), *entry.actor, entry.action, entry.action.object_kind, *entry[2:]) for entry in entries)
+    return Query(_RECORD, {"now": now, "entries": as_rows(rows)}, nothing)
+
+
+def record(connection: sa.Connection, entries: Iterable[Entry], now: datetime) -> None:
+    """Writes entries, in the transaction that did what they say."""
+    listed = list(entries)
+    if listed:
+        ask(connection, recording(listed, now))
+
+
+def changed(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields that differ, as they were and as they are."""
+    names = [name for name in after if before.get(name) != after[name]]
+    return {name: before.get(name) for name in names}, {name: after[name] for name in names}
+
+
+def masked(fields: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The fields, with only whether they were there for those of these names."""
+    hidden = {name: MASKED for name in names if fields.get(name) is not None}
+    return fields | hidden
+
+
+class Filters(NamedTuple):
+    """Which entries; None: all."""
+
+    action: Action | None = None
+    email: str | None = None
+    """Of the user who did it."""
+    key_id: uuid.UUID | None = None
+    object_id: str | None = None
+    request_id: uuid.UUID | None = None
+    since: datetime | None = None
+    """At this time or later."""
+    until: datetime | None = None
+    """Before this time."""
+
+
+class EntryRow(NamedTuple):
+    """An entry as it is read; see `shared.schema.tables.audit.AuditEntry`."""
+
+    id: uuid.UUID
+    at: datetime
+    action: str
+    actor_kind: str
+    user: str | None
+    """His email."""
+    key_id: uuid.UUID | None
+    address: str | None
+    request_id: uuid.UUID | None
+    mode: str | None
+    """Of the wallet that it was done in."""
+    object_kind: str
+    object_id: str | None
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+def page(
+    connection: sa.Connection, organization_id: uuid.UUID, wanted: Wanted, filters: Filters | None = None
+) -> Page[EntryRow]:
+    """A part of the organization's log, newest first. The total is counted to `COUNTED_MOST`."""
+    where, values = _where(organization_id, filters or Filters())
+    ids, more = chosen(connection, "audit_entries", where, values, wanted)
+    rows = connection.execute(
+        sa.text("""
+            SELECT entry.id, at, action, actor_kind, users.email, key_id, address, request_id, wallets.mode,
+                   object_kind, object_id, before, after
+            FROM audit_entries AS entry
+            LEFT JOIN users ON users.id = user_id LEFT JOIN wallets ON wallets.id = wallet_id
+            WHERE entry.organization_id = :organization_id AND entry.id = ANY(:ids) ORDER BY entry.id DESC
+        """),
+        {"organization_id": organization_id, "ids": ids},
+    )
+    total = connection.scalar(
+        sa.text(f"SELECT count(*) FROM (SELECT FROM audit_entries WHERE {where} LIMIT :most) AS counted"),
+        values | {"most": COUNTED_MOST},
+    )
+    return Page([EntryRow._make(row) for row in rows], total or 0, more)
+
+
+def _where(organization_id: uuid.UUID, filters: Filters) -> tuple[str, dict[str, Any]]:
+    parts, values = ["organization_id = :organization_id"], dict[str, Any](organization_id=organization_id)
+    if filters.action is not None:
+        parts.append("action = :action")
+        values["action"] = filters.action.value
+        if filters.action != HOT:
+            parts.append(f"action <> '{HOT.value}'")  # says that the index of all but these will do
+    if filters.email is not None:
+        mine = "SELECT users.id FROM users WHERE email = :email AND users.organization_id = :organization_id"
+        parts.append(f"user_id = ({mine})")
+        values["email"] = filters.email.lower()
+    if filters.key_id is not None:
+        parts.append("key_id = :key_id")
+        values["key_id"] = filters.key_id
+    if filters.object_id is not None:
+        about, more = _about(filters.object_id)
+        parts.append(about)
+        values |= more
+    if filters.request_id is not None:
+        parts.append("request_id = :request_id")
+        values["request_id"] = filters.request_id
+    if filters.since is not None:
+        parts.append("at >= :since AND id >= :since_id")
+        values |= {"since": filters.since, "since_id": first_id(filters.since, -CLOCKS_APART)}
+    if filters.until is not None:
+        parts.append("at < :until AND id < :until_id")
+        values |= {"until": filters.until, "until_id": first_id(filters.until, CLOCKS_APART)}
+    return " AND ".join(parts), values
+
+
+def _about(object_id: str) -> tuple[str, dict[str, Any]]:
+    """Entries about an object. One about several payouts was written soon after they got their ids, so it is looked for
+    there, and needs no index that each payout would have to pay for.
+    """
+    payout_id = parse(PAYOUT, object_id)
+    if payout_id is None:
+        return "object_id = :object_id", {"object_id": object_id}
+    several = "object_id IS NULL AND id > :made AND id < :made_before AND jsonb_exists(after -> 'ids', :object_id)"
+    made_before = uuid.UUID(int=min(payout_id.int + (_milliseconds(BULK_TAKES) << 80), 2**128 - 1))
+    values = {"object_id": object_id, "made": payout_id, "made_before": made_before}
+    return f"(object_id = :object_id OR {several})", values
+
+
+def _milliseconds(duration: timedelta) -> int:
+    return duration // timedelta(milliseconds=1)
+
+
+def public(row: EntryRow) -> dict[str, Any]:
+    """The entry in the API's shape; the admin's endpoints speak snake_case."""
+    return {
+        "id": show(AUDIT, row.id),
+        "at": rfc3339(row.at),
+        "action": row.action,
+        "actor_kind": row.actor_kind,
+        "user": row.user,
+        "key_id": row.key_id and show(KEY, row.key_id),
+        "address": row.address,
+        "request_id": row.request_id and str(row.request_id),
+        "mode": row.mode,
+        "object_kind": row.object_kind,
+        "object_id": row.object_id,
+        "before": row.before,
+        "after": row.after,
+    }

@@ -1,0 +1,160 @@
+"""Organizations: opening one, with its two wallets, its owner and its first keys."""
+
+import uuid
+from datetime import datetime
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from shared import ledger
+from shared.funding import topups
+from shared.identity import api_keys, audit, users
+from shared.platform import row_counts
+from shared.platform.ids import KEY, ORGANIZATION, WALLET, new_id, show
+from shared.schema.audit import Action
+from shared.schema.organizations import DuplicateLoads, Mode, Role
+
+SANDBOX_GRANT_CENTS = 100_000_00
+"""The play money that a new sandbox wallet opens with."""
+
+
+class Opening(NamedTuple):
+    """What an organization is opened with. Opening it again with the same changes nothing."""
+
+    name: str
+    owner_email: str
+    owner_password: str
+    sandbox_key: str
+    production_key: str
+
+
+def open_organization(connection: sa.Connection, opening: Opening, pepper: str, now: datetime) -> uuid.UUID:
+    """Makes sure that the organization, its wallets, its owner and these keys exist. Returns its id."""
+    connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:email))"), {"email": opening.owner_email})
+    owner = sa.text("SELECT id, organization_id FROM users WHERE email = :email")
+    found = connection.execute(owner, {"email": opening.owner_email.lower()}).one_or_none()
+    if found is None:
+        opened = create(connection, opening.name, now)
+        users.add(connection, opened, opening.owner_email, opening.owner_password, Role.OWNER, now)
+        found = connection.execute(owner, {"email": opening.owner_email.lower()}).one()
+    owner_id, organization_id = found
+    assert isinstance(organization_id, uuid.UUID)
+    rows = connection.execute(
+        sa.text("SELECT mode, id FROM wallets WHERE organization_id = :id AND retired_at IS NULL"),
+        {"id": organization_id},
+    )
+    wallets = {row.mode: row.id for row in rows}
+    for mode, text in ((Mode.SANDBOX, opening.sandbox_key), (Mode.PRODUCTION, opening.production_key)):
+        key_id = api_keys.add(connection, wallets[mode], owner_id, text, pepper, f"First {mode} key", now)
+        if key_id is not None:
+            actor, facts = (
+                audit.operator(organization_id, wallets[mode]),
+                {"mode": mode, "scopes": list(api_keys.SCOPES)},
+            )
+            audit.record(connection, [audit.Entry(actor, Action.KEY_CREATE, show(KEY, key_id), after=facts)], now)
+    return organization_id
+
+
+def create(connection: sa.Connection, name: str, now: datetime) -> uuid.UUID:
+    """Opens an organization with its wallets, one a mode. Returns its id."""
+    organization_id = new_id()
+    connection.execute(
+        sa.text("INSERT INTO organizations (id, name, created_at) VALUES (:id, :name, :now)"),
+        {"id": organization_id, "name": name, "now": now},
+    )
+    for mode in Mode:
+        open_wallet(connection, organization_id, mode, now)
+    entry = audit.Entry(
+        audit.operator(organization_id), Action.ORGANIZATION_CREATE, show(ORGANIZATION, organization_id)
+    )
+    audit.record(connection, [entry], now)
+    return organization_id
+
+
+def by_name(connection: sa.Connection, name: str) -> uuid.UUID | None:
+    """The organization of that name; None if there is none."""
+    found: uuid.UUID | None = connection.scalar(
+        sa.text("SELECT id FROM organizations WHERE name = :name ORDER BY id"), {"name": name}
+    )
+    return found
+
+
+def open_wallet(
+    connection: sa.Connection,
+    organization_id: uuid.UUID,
+    mode: Mode,
+    now: datetime,
+    duplicate_loads: DuplicateLoads = DuplicateLoads.WARN,
+) -> uuid.UUID:
+    """Opens a wallet with its accounts and counts; a sandbox one gets its play money. Returns its id."""
+    wallet_id = new_id()
+    connection.execute(
+        sa.text("""
+            INSERT INTO wallets (id, organization_id, mode, duplicate_loads, created_at)
+            VALUES (:id, :organization_id, :mode, :duplicate_loads, :now)
+        """),
+        {
+            "id": wallet_id,
+            "organization_id": organization_id,
+            "mode": mode.value,
+            "duplicate_loads": duplicate_loads.value,
+            "now": now,
+        },
+    )
+    ledger.open_accounts(connection, wallet_id)
+    row_counts.open_counts(connection, wallet_id)
+    if mode is Mode.SANDBOX:
+        topups.grant(connection, wallet_id, SANDBOX_GRANT_CENTS, now)
+    return wallet_id
+
+
+class Policy(NamedTuple):
+    """A wallet's policy."""
+
+    organization: str
+    mode: str
+    duplicate_loads: str
+    low_balance_cents: int | None
+
+
+def set_policy(
+    connection: sa.Connection,
+    organization: str,
+    mode: Mode,
+    duplicate_loads: DuplicateLoads | None,
+    now: datetime,
+    *,
+    low_balance_cents: int | None = None,
+) -> Policy | None:
+    """Sets what is given of the policy of an organization's wallet; a low balance of 0 is none. Returns the policy as
+    it is then; None if there is no organization of that name.
+    """
+    found = connection.execute(
+        sa.text("""
+            SELECT wallets.id, organization_id, organizations.name, duplicate_loads, low_balance_cents
+            FROM wallets JOIN organizations ON organizations.id = organization_id
+            WHERE organizations.id = :organization_id AND mode = :mode AND retired_at IS NULL
+            FOR NO KEY UPDATE OF wallets
+        """),
+        {"organization_id": by_name(connection, organization), "mode": mode.value},
+    ).one_or_none()
+    if found is None:
+        return None
+    before = {"duplicate_loads": found.duplicate_loads, "low_balance_cents": found.low_balance_cents}
+    after = dict(before)
+    if duplicate_loads is not None:
+        after["duplicate_loads"] = duplicate_loads.value
+    if low_balance_cents is not None:
+        after["low_balance_cents"] = low_balance_cents or None
+    if duplicate_loads is not None or low_balance_cents is not None:
+        connection.execute(
+            sa.text("""
+                UPDATE wallets SET duplicate_loads = :duplicate_loads, low_balance_cents = :low_balance_cents
+                WHERE id = :id
+            """),
+            after | {"id": found.id},
+        )
+        actor = audit.operator(found.organization_id, found.id)
+        entry = audit.Entry(actor, Action.WALLET_UPDATE, show(WALLET, found.id), *audit.changed(before, after))
+        audit.record(connection, [entry], now)
+    return Policy(found.name, mode.value, after["duplicate_loads"], after["low_balance_cents"])

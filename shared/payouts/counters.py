@@ -1,0 +1,120 @@
+"""What payouts' steps add up to: their drivers' figures, their batches' progress, the lengths of lists.
+
+Kept in the transaction of each step, under the wallet's lock, so they are right at any moment and nothing is summed
+when somebody asks.
+"""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from shared.events import customer_events
+from shared.payouts.rows import PayoutRow
+from shared.platform.database import as_rows
+from shared.platform.pipelined_queries import Query, nothing
+from shared.platform.row_counts import ENDED
+from shared.schema.batch_rows import BATCH_COLUMNS, BatchRow, batch_public
+from shared.schema.batches import BatchStatus
+from shared.schema.payouts import PayoutStatus
+
+_PLACES = "json_to_recordset(CAST(:rows AS json)) AS taken (wallet_id uuid, driver_id uuid, batch_id uuid, net bigint)"
+
+_STEP = sa.text(f"""
+    WITH step AS (SELECT * FROM {_PLACES}), of_drivers AS (
+        UPDATE drivers SET pending_payouts = pending_payouts + :pending * made.count,
+                           total_paid_cents = total_paid_cents + :paid * made.net
+        FROM (SELECT driver_id, count(*), sum(net) AS net FROM step GROUP BY driver_id) AS made
+        WHERE drivers.id = made.driver_id
+    )
+    UPDATE list_counts
+    SET count = list_counts.count + CASE name WHEN 'payouts:' || :target THEN made.count ELSE -made.count END
+    FROM (SELECT wallet_id, count(*) FROM step GROUP BY wallet_id) AS made
+    WHERE list_counts.wallet_id = made.wallet_id AND name IN ('payouts:' || :source, 'payouts:' || :target)
+""")
+
+_BATCHES = sa.text(f"""
+    WITH step AS (SELECT * FROM {_PLACES}), made AS (
+        SELECT batch_id, count(*) FROM step WHERE batch_id IS NOT NULL GROUP BY batch_id
+    ), held AS (
+        SELECT batches.id, batches.status AS was, open_payouts + :pending * made.count AS open,
+               paid_payouts + :paid * made.count AS paid
+        FROM batches JOIN made ON made.batch_id = batches.id ORDER BY batches.id FOR UPDATE OF batches
+    ), becoming AS (
+        SELECT id, was, open, paid, CASE
+            WHEN was = 'processing' AND open = 0 AND paid > 0 THEN 'completed'
+            WHEN was = 'processing' AND open = 0 THEN 'failed'
+            WHEN was IN ('completed', 'failed') AND released AND open > 0 THEN 'processing'
+            WHEN NOT released AND open = 0 THEN 'canceled'
+            ELSE was END AS status
+        FROM (SELECT held.*, released_at IS NOT NULL AS released FROM held JOIN batches USING (id)) AS held
+    )
+    UPDATE batches SET open_payouts = open, paid_payouts = paid, status = becoming.status,
+        completed_at = CASE
+            WHEN becoming.status = was THEN completed_at
+            WHEN becoming.status IN ('completed', 'failed') THEN :now END,
+        canceled_at = CASE WHEN becoming.status = 'canceled' AND was <> 'canceled' THEN :now ELSE canceled_at END,
+        next_action_at = CASE WHEN becoming.status = 'canceled' THEN NULL ELSE next_action_at END
+    FROM becoming WHERE batches.id = becoming.id
+    RETURNING {BATCH_COLUMNS}, becoming.status <> was
+""")
+
+EVENTS = {BatchStatus.COMPLETED: "batch.completed", BatchStatus.FAILED: "batch.failed"}
+"""The customer events that tell of a batch's end."""
+
+
+def is_counted(source: PayoutStatus, target: PayoutStatus) -> bool:
+    """Whether a step changes a figure: one from or to an end."""
+    return source in ENDED or target in ENDED
+
+
+def stepping(
+    rows: Sequence[PayoutRow], source: PayoutStatus, target: PayoutStatus, now: datetime
+) -> tuple[Query[None] | None, Query[list[BatchRow]] | None]:
+    """Adds up a step once it is asked, under the wallets' lock: of all payouts, and of those in batches, where there
+    are any; the latter returns the batches that ended by it, for `tell`. `rows` are the payouts that took it. A step
+    that is neither from nor to an end changes no figure.
+    """
+    if not rows or not is_counted(source, target):
+        return None, None
+    values = {
+        "rows": as_rows(_Place(row.wallet_id, row.driver_id, row.batch_id, row.net_cents) for row in rows),
+        "source": source.value,
+        "target": target.value,
+        "pending": (target not in ENDED) - (source not in ENDED),
+        "paid": (target is PayoutStatus.COMPLETED) - (source is PayoutStatus.COMPLETED),
+    }
+    step = Query(_STEP, values, nothing)
+    if not any(row.batch_id for row in rows):
+        return step, None
+    return step, Query(_BATCHES, {**values, "now": now}, _ended)
+
+
+class _Place(msgspec.Struct):
+    """Where a payout counts, as it is sent to the database."""
+
+    wallet_id: uuid.UUID
+    driver_id: uuid.UUID
+    batch_id: uuid.UUID | None
+    net: int
+
+
+def _ended(rows: Sequence[Any]) -> list[BatchRow]:
+    """The batches that have just ended."""
+    moved = [BatchRow._make(row[:-1]) for row in rows if row[-1]]
+    return [row for row in moved if row.status in EVENTS]
+
+
+def tell(connection: sa.Connection, batches: Sequence[BatchRow], now: datetime, event: str | None = None) -> None:
+    """Writes the customer event of each batch: `event`, or that of its end."""
+    customer_events.write(
+        connection,
+        [
+            customer_events.Event(row.wallet_id, event or EVENTS[BatchStatus(row.status)], None, 0, batch_public(row))
+            for row in batches
+        ],
+        now,
+    )

@@ -1,0 +1,209 @@
+"""The one transition function: a conditional update by a table of allowed edges.
+
+Each step writes its history row, its ledger transfers and its customer event in the same transaction, and is added
+up in the figures of its driver, its batch and its lists.
+Nothing else assigns a status.
+"""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import chain
+from typing import Any, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from shared import ledger
+from shared.events import customer_events
+from shared.payouts.allowed_edges import EDGES, Effect, is_in
+from shared.payouts.counters import stepping, tell
+from shared.payouts.metrics import note_steps
+from shared.payouts.rows import COLUMNS, PayoutRow, public
+from shared.platform import safeguards
+from shared.platform.database import as_rows
+from shared.platform.pipelined_queries import Query, ask
+from shared.schema.batch_rows import BatchRow
+from shared.schema.ledger import TransferKind
+from shared.schema.payouts import PayoutStatus
+
+
+class ForbiddenEdge(Exception):
+    """The code asked for a step that no payout may take."""
+
+
+class Move(msgspec.Struct, frozen=True):
+    """One payout's step, as it is sent to the database."""
+
+    payout_id: uuid.UUID
+    reason: str
+    next_action_at: datetime | None = None
+    submission_id: uuid.UUID | None = None
+    """The submission that takes it from here; None leaves the one it has."""
+    failure_code: str | None = None
+    failure_message: str | None = None
+
+
+class Moved(NamedTuple):
+    """What a transition did."""
+
+    rows: list[PayoutRow]
+    """The payouts that took the step, as they are now."""
+    lost: list[uuid.UUID]
+    """Those that were not in the source status any more: somebody else was first, nothing was overwritten."""
+
+
+_FROM_SOURCE = is_in(":source") if safeguards.is_on(safeguards.TRANSITION_GUARD) else "true"
+"""The guard: whoever comes second finds nothing to change."""
+
+# Every id is between those two; the planner takes what is for one row, and so finds payouts by their ids. Any list it
+# takes for a hundred: then it reads all of a table that was small when the statement was prepared.
+_TRANSITION = sa.text(f"""
+    WITH move AS (
+        SELECT * FROM json_to_recordset(CAST(:moves AS json))
+               AS move (payout_id uuid, reason text, next_action_at timestamptz, submission_id uuid,
+                        failure_code text, failure_message text)
+        WHERE payout_id BETWEEN '00000000-0000-0000-0000-000000000000' AND 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+    ), held AS (
+        SELECT move.*, payouts.reserved AS was_reserved, payouts.updated_at AS since
+        FROM move JOIN payouts ON payouts.id = move.payout_id
+        WHERE {_FROM_SOURCE} ORDER BY payouts.id FOR UPDATE OF payouts
+    ), changed AS (
+        UPDATE payouts SET
+            status = :target, sequence = payouts.sequence + 1, updated_at = :now, next_action_at = held.next_action_at,
+            submission_id = coalesce(held.submission_id, payouts.submission_id),
+            reserved = coalesce(CAST(:reserved AS boolean), payouts.reserved),
+            attempt = payouts.attempt + :attempt_step, polls = 0,
+            failure_code = held.failure_code, failure_message = held.failure_message,
+            completed_at = CASE WHEN :target = 'completed' THEN :now ELSE payouts.completed_at END,
+            canceled_at = CASE WHEN :target = 'canceled' THEN :now ELSE payouts.canceled_at END
+        FROM held, drivers
+        WHERE payouts.id = held.payout_id AND {_FROM_SOURCE}
+              AND drivers.id = payouts.driver_id AND drivers.wallet_id = payouts.wallet_id
+        RETURNING payouts.*, drivers.name AS driver_name, held.reason, held.was_reserved,
+                  CAST(extract(epoch FROM :now - held.since) AS float8) AS stage_seconds
+    ), written AS (
+        INSERT INTO payout_transitions (payout_id, sequence, from_status, to_status, attempt, reason, failure_code,
+                                        created_at)
+        SELECT id, sequence, :source, :target, attempt, reason, failure_code, :now FROM changed
+    )
+    SELECT {COLUMNS}, was_reserved, stage_seconds FROM changed ORDER BY id
+""")
+
+
+class Taken(NamedTuple):
+    """A step that payouts have taken, with what is still to be written of it."""
+
+    source: PayoutStatus
+    target: PayoutStatus
+    rows: list[PayoutRow]
+    """The payouts that took it, as they are now."""
+    events: Query[None] | None
+    """What the customer is told."""
+    transfers: Query[Sequence[Any]] | None
+    figures: tuple[Query[None] | None, Query[list[BatchRow]] | None]
+    """Of drivers, lists and batches."""
+    stages: list[tuple[str, float]]
+    """Each payout's rail, and how many seconds it was in `source`."""
+
+
+def transition(
+    connection: sa.Connection, moves: Sequence[Move], source: PayoutStatus, target: PayoutStatus, now: datetime
+) -> Moved:
+    """Takes payouts from `source` to `target`, those of them that still are in `source`.
+
+    Raises:
+        ForbiddenEdge: no payout may take that step.
+        sqlalchemy.exc.IntegrityError: a reservation is not covered. Callers that reserve check under the
+            wallet's lock first, so this is the database's last word, not an answer to a customer.
+
+    """
+    taken = take(connection, moves, source, target, now)
+    book(connection, [taken], now)
+    there = {row.id for row in taken.rows}
+    return Moved(taken.rows, [move.payout_id for move in moves if move.payout_id not in there])
+
+
+def take(
+    connection: sa.Connection, moves: Sequence[Move], source: PayoutStatus, target: PayoutStatus, now: datetime
+) -> Taken:
+    """The first half of a transition: the payouts and their history, for which no wallet is locked. Whoever takes a
+    step books it before he commits.
+
+    Raises:
+        ForbiddenEdge: no payout may take that step.
+
+    """
+    [taken] = ask(connection, taking(moves, source, target, now))
+    return taken or Taken(source, target, [], None, None, (None, None), [])
+
+
+def taking(moves: Sequence[Move], source: PayoutStatus, target: PayoutStatus, now: datetime) -> Query[Taken] | None:
+    """Takes the step once it is asked; see `take`. None where nobody is to take it."""
+    if (source, target) not in EDGES:
+        raise ForbiddenEdge(f"A payout can't go from {source} to {target}")
+    if not moves:
+        return None
+    effect = EDGES[source, target]
+    values = {
+        "moves": as_rows(moves),
+        "source": source.value,
+        "target": target.value,
+        "reserved": effect.reserved,
+        "attempt_step": int(effect.new_attempt),
+        "now": now,
+    }
+
+    def read(found: Sequence[Any]) -> Taken:
+        pairs = [(PayoutRow._make(row[:-2]), bool(row[-2])) for row in found]
+        rows = [row for row, _ in pairs]
+        events, made = None, entries(pairs, effect)
+        if effect.event is not None and rows:
+            told = (
+                customer_events.Event(row.wallet_id, effect.event, row.id, row.sequence, public(row)) for row in rows
+            )
+            events = customer_events.writing(told, now)
+        transfers = ledger.posting(made, now) if made else None
+        stages = [(row.rail, stage[-1]) for row, stage in zip(rows, found, strict=True)]
+        return Taken(source, target, rows, events, transfers, stepping(rows, source, target, now), stages)
+
+    return Query(_TRANSITION, values, read)
+
+
+def book(connection: sa.Connection, steps: Sequence[Taken], now: datetime, *beside: Query[Any] | None) -> None:
+    """The other half, of all steps in one round trip: the customer's events and then, under the wallets' lock, the
+    ledger and the figures. `beside` is what the caller has to write too, and needs no lock for.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: as `transition` does.
+
+    """
+    booked = [(step.transfers, *step.figures) for step in steps]
+    lock = None
+    if any(query is not None for queries in booked for query in queries):
+        lock = ledger.locking({row.wallet_id for step in steps for row in step.rows})
+    first = [*(step.events for step in steps), *beside, lock]  # the lock last, for it is held until the commit
+    done = ask(connection, *first, *chain.from_iterable(booked))[len(first) :]
+    for step, fallen, ended in zip(steps, done[0::3], done[2::3], strict=True):
+        ledger.tell_low(connection, fallen or (), now)
+        tell(connection, ended or (), now)
+        note_steps(connection, step.source, step.target, step.stages)
+
+
+def entries(pairs: Sequence[tuple[PayoutRow, bool]], effect: Effect) -> list[ledger.Entry]:
+    """The ledger transfers of a step, for payouts each with whether its amount was reserved before."""
+    made = []
+    for row, was_reserved in pairs:
+        amounts = {
+            TransferKind.RESERVE: 0 if was_reserved else row.amount_cents,
+            TransferKind.SETTLE: row.net_cents,
+            TransferKind.FEE: row.fee_cents,
+            TransferKind.RELEASE: row.amount_cents if was_reserved else 0,
+            TransferKind.RETURN: row.net_cents,
+        }
+        made += [
+            ledger.Entry(row.wallet_id, kind, amounts[kind], payout_id=row.id, attempt=row.attempt)
+            for kind in effect.transfers
+            if amounts[kind]
+        ]
+    return made

@@ -1,0 +1,119 @@
+"""Everything that is recorded of one payout, read at one moment: one statement, in one round trip."""
+
+import uuid
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from shared.holds.conditions import kind_of_hold
+
+_PAYOUT = (
+    "id, status, rail, amount_cents, batch_id, duplicate_of, duplicate_reason, reserved, submission_id, failure_code, "
+    "held_reason, polls, requested_at, completed_at, next_action_at, polled_at, "
+    f"{kind_of_hold('payouts.wallet_id', 'payouts.rail')} AS outgoing, "
+    "coalesce(held_at, CASE WHEN held_reason IS NOT NULL THEN updated_at END) AS held_at"
+)
+
+_TRANSITIONS = """
+    SELECT sequence, from_status, to_status, attempt, reason, created_at FROM payout_transitions
+    WHERE payout_id = :id ORDER BY sequence DESC LIMIT :most
+"""
+
+_TRANSFERS = """
+    SELECT id, kind, from_account, to_account, amount_cents, attempt, created_at FROM transfers
+    WHERE payout_id = :id ORDER BY position DESC LIMIT :most
+"""
+
+_SUBMISSIONS = """
+    SELECT submissions.id, items.attempt, items.net_cents, items.provider_payment_id, items.dissolved, submissions.kind,
+           submissions.rail, submissions.status, submissions.attempts, submissions.provider_id, first_sent_at,
+           answered_at, error_code, error_message, unclear_answers, next_action_at, submissions.created_at,
+           coalesce(lease_expires_at > clock_timestamp(), false) AS under_way
+    FROM (
+        SELECT submission_id, attempt, net_cents, provider_payment_id, dissolved FROM submission_items
+        WHERE payout_id = :id AND NOT dissolved
+        UNION ALL
+        SELECT submission_id, attempt, net_cents, provider_payment_id, dissolved FROM submission_items
+        WHERE payout_id = :id AND dissolved
+    ) AS items JOIN submissions ON submissions.id = items.submission_id
+    ORDER BY items.attempt DESC, submissions.created_at DESC, submissions.id DESC LIMIT :most
+"""
+
+_WEBHOOKS = """
+    SELECT id, type, payment_id, amount_cents, failure_code, failure_reason, status, outcome, received_at, handled_at
+    FROM provider_events
+    WHERE (payout_id = :id OR payment_id = ANY(ARRAY(
+              SELECT provider_payment_id FROM submission_items
+              WHERE payout_id = :id AND NOT dissolved AND provider_payment_id IS NOT NULL)))
+          AND (wallet_id = :wallet_id OR wallet_id IS NULL)
+    ORDER BY id DESC LIMIT :most
+"""
+
+_CUSTOMER_EVENTS = """
+    SELECT id, type, sequence, data -> 'failure' AS failure, created_at FROM customer_events
+    WHERE payout_id = :id AND wallet_id = :wallet_id ORDER BY sequence DESC LIMIT :most
+"""
+
+_BATCH = """
+    SELECT id, name, status, payout_count, scheduled_for, released_at, failure_code, failure_message, created_at
+    FROM batches WHERE id = payout.batch_id AND wallet_id = :wallet_id
+"""
+
+
+def _many(statement: str) -> str:
+    return f"(SELECT coalesce(json_agg(found), '[]') FROM ({statement}) AS found)"
+
+
+_READ = sa.text(f"""
+    SELECT to_json(payout), (SELECT drivers.name FROM drivers JOIN payouts ON payouts.driver_id = drivers.id
+                             WHERE payouts.id = payout.id),
+           {_many(_TRANSITIONS)}, {_many(_TRANSFERS)}, {_many(_SUBMISSIONS)}, {_many(_WEBHOOKS)},
+           {_many(_CUSTOMER_EVENTS)}, (SELECT to_json(found) FROM ({_BATCH}) AS found)
+    FROM (SELECT {_PAYOUT} FROM payouts WHERE id = :id AND wallet_id = :wallet_id) AS payout
+""")
+
+Row = dict[str, Any]
+"""A row by its columns' names; ids are ids and times are times again."""
+
+
+class Record(NamedTuple):
+    """What is recorded of a payout; the lists newest first, as a limit cuts off what is oldest."""
+
+    payout: Row
+    driver_name: str
+    transitions: list[Row]
+    transfers: list[Row]
+    submissions: list[Row]
+    webhooks: list[Row]
+    customer_events: list[Row]
+    batch: Row | None
+
+
+def read(connection: sa.Connection, wallet_id: uuid.UUID, payout_id: uuid.UUID, most: int) -> Record | None:
+    """What is recorded of a payout of the wallet, at most `most` rows of each kind; None if the wallet has none by
+    that id. Lease tokens, requests and raw bodies are not even read.
+    """
+    row = connection.execute(_READ, {"id": payout_id, "wallet_id": wallet_id, "most": most}).one_or_none()
+    if row is None:
+        return None
+    payout, driver_name, *lists, batch = row
+    typed = [[_typed(one) for one in rows] for rows in lists]
+    return Record._make([_typed(payout), driver_name, *typed, None if batch is None else _typed(batch)])
+
+
+def _typed(row: Row) -> Row:
+    """JSON knows neither ids nor times."""
+    typed = dict(row)
+    for name, value in row.items():
+        if not isinstance(value, str):
+            continue
+        if name in ("id", "duplicate_of") or (name.endswith("_id") and name not in _TEXTS):
+            typed[name] = uuid.UUID(value)
+        elif name.endswith("_at") or name == "scheduled_for":
+            typed[name] = datetime.fromisoformat(value)
+    return typed
+
+
+_TEXTS = frozenset({"payment_id", "provider_id", "provider_payment_id"})
+"""Ids that are the provider's."""

@@ -1,0 +1,112 @@
+"""Folding: a wallet's transfers become sums, in the order of their positions, a bounded number in each transaction.
+
+Any number of schedulers may do it at once: a wallet is folded by whoever holds its row of `analytics_folds`, and the
+next one goes on from where he stopped.
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import sqlalchemy as sa
+
+from shared.reporting.analytics.facts import ENDED, ENDS, FAILED, FAILURES, OUTCOME, REASON, TOTALS, WAITS, facts
+from shared.reporting.analytics.waits import merged_sql
+
+
+def behind(connection: sa.Connection) -> list[uuid.UUID]:
+    """The wallets whose ledgers have transfers that are not folded yet."""
+    return list(
+        connection.scalars(
+            sa.text("""
+                SELECT wallets.id FROM wallets LEFT JOIN analytics_folds ON wallet_id = wallets.id
+                JOIN LATERAL (  -- the first entry of the wallet's part of the index; without an order, all is read
+                    SELECT position FROM transfers WHERE transfers.wallet_id = wallets.id
+                    ORDER BY position DESC LIMIT 1
+                ) AS latest ON latest.position > coalesce(analytics_folds.position, 0)
+                ORDER BY wallets.id
+            """)
+        )
+    )
+
+
+def fold(connection: sa.Connection, wallet_id: uuid.UUID, *, limit: int) -> int | None:
+    """Folds the wallet's next transfers, at most `limit`. Returns how many; None if somebody else is at it.
+
+    The row is claimed first, and the zone read after it: whoever sets another zone holds all rows of his wallets.
+    """
+    wallet = {"wallet_id": wallet_id}
+    connection.execute(
+        sa.text("INSERT INTO analytics_folds (wallet_id) VALUES (:wallet_id) ON CONFLICT DO NOTHING"), wallet
+    )
+    position = connection.scalar(
+        sa.text("SELECT position FROM analytics_folds WHERE wallet_id = :wallet_id FOR UPDATE SKIP LOCKED"), wallet
+    )
+    if position is None:
+        return None
+    zone = connection.scalar(
+        sa.text("""
+            SELECT time_zone FROM organizations JOIN wallets ON organizations.id = organization_id
+            WHERE wallets.id = :wallet_id
+        """),
+        wallet,
+    )
+    return int(connection.scalar(_FOLD, wallet | {"position": position, "zone": zone, "limit": limit}) or 0)
+
+
+def upsert(
+    table: str, key: Mapping[str, str], sums: Mapping[str, str], source: str, others: Mapping[str, tuple[str, str]]
+) -> str:
+    """An INSERT that adds sums of a source's rows to a table. `others` are columns that are not added up: what each is
+    of the rows, and of what is there and what comes.
+    """
+    names = ["wallet_id", *key, *sums, *others]
+    values = [":wallet_id", *key.values(), *sums.values(), *(made for made, _ in others.values())]
+    changes = [f"{name} = old.{name} + excluded.{name}" for name in sums]
+    changes += [f"{name} = {joined}" for name, (_, joined) in others.items()]
+    listed = ", ".join(f"{value} AS {name}" for name, value in zip(names, values, strict=True))
+    chosen = ", ".join(merged_sql("waits") if name == "waits" else name for name in names)
+    return f"""
+        INSERT INTO {table} AS old ({", ".join(names)})
+        SELECT {chosen} FROM (
+            SELECT {listed} FROM {source} GROUP BY {", ".join(str(place + 2) for place in range(len(key)))}
+        ) AS new
+        ON CONFLICT (wallet_id, {", ".join(key)}) DO UPDATE SET {", ".join(changes)}
+    """
+
+
+JOINED_WAITS: Final = merged_sql("old.waits || excluded.waits")
+POSITIONS: Final = {
+    "first_position": ("min(first_position)", "least(old.first_position, excluded.first_position)"),
+    "last_position": ("max(last_position)", "greatest(old.last_position, excluded.last_position)"),
+}
+TIME: Final = {"grain": "grain", "starts": "starts"}
+
+
+def _into(table: str, key: Sequence[str], sums: Mapping[str, str], source: str, **others: tuple[str, str]) -> str:
+    return upsert(table, TIME | {name: name for name in key}, sums, source, others)
+
+
+_FOLD: Final = sa.text(f"""
+    WITH {facts("position > :position ORDER BY position LIMIT :limit")},
+    spread AS MATERIALIZED (
+        SELECT fact.*, grain, starts FROM fact CROSS JOIN LATERAL (VALUES
+            ('quarter', quarter), ('day', date_trunc('day', local)), ('week', date_trunc('week', local)),
+            ('month', date_trunc('month', local)), ('year', date_trunc('year', local))) AS span (grain, starts)
+    ), of_totals AS (
+        {_into("analytics_totals", ["rail"], TOTALS, "spread", waits=(WAITS, JOINED_WAITS), **POSITIONS)}
+    ), of_drivers AS (
+        {_into("analytics_drivers", ["driver_id"], ENDED, f"spread WHERE {ENDS}", waits=(WAITS, JOINED_WAITS))}
+    ), failed AS (
+        SELECT grain, starts, rail, {OUTCOME} AS outcome, {REASON} AS code, what, alike, cents
+        FROM spread WHERE {FAILED}
+    ), of_failures AS (
+        {_into("analytics_failures", ["rail", "outcome", "code"], FAILURES, "failed")}
+    ), counted AS (
+        SELECT count(*) AS transfers, max(position) AS position FROM slice
+    ), moved AS (
+        UPDATE analytics_folds SET position = counted.position FROM counted
+        WHERE wallet_id = :wallet_id AND counted.position IS NOT NULL
+    )
+    SELECT transfers FROM counted
+""")

@@ -1,0 +1,28 @@
+"""Reconciliation: differences that wait for a person, the last comparisons, and whether money may leave at all."""
+
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+from prometheus_client import Metric
+
+from shared.controls.reconciliation import runs
+from shared.holds import cases
+from shared.holds.reconcile_only import reconcile_only
+from shared.reporting.exporter.gauges import gauge, gauges
+
+
+def read(connection: sa.Connection) -> Iterator[Metric]:
+    """A mode has a last comparison once it has had one."""
+    text = "Differences that wait for a person, by kind."
+    yield gauges("ovnpay_reconciliation_open_cases", text, ["kind"], cases.open_counts(connection))
+    yield gauges(
+        "ovnpay_reconciliation_last_run_timestamp_seconds",
+        "When a comparison last ended well, in Unix time.",
+        ["mode"],
+        [(mode, ended_at.timestamp()) for mode, ended_at in runs.last_done(connection).items()],
+    )
+    yield gauge(
+        "ovnpay_reconcile_only",
+        "1 while no money may leave, for the database may be an older copy.",
+        reconcile_only(connection),
+    )
