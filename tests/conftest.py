@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack, running_stack
-from tests.told import TOLD, everything
+from tests.support.customer import Customer
+from tests.support.report_lines import TOLD, everything
+from tests.support.stack import Stack, running_stack
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.customer import Customer
-from tests.acceptance.provider import Provider
-from tests.acceptance.stack import Stack, running_stack
+from tests.support.customer import Customer
+from tests.support.simulator import Provider
+from tests.support.stack import Stack, running_stack
 
 
 @pytest.fixture(scope="session")

@@ -23,10 +23,11 @@ from deploy.local.service import Service
 from shared.platform.failpoints import VARIABLE
 from shared.platform.settings import Settings, load
 from shared.platform.task_queue import Bell, Doorbell
-from tests.acceptance.asking import Answer, until
-from tests.acceptance.customer import Customer
-from tests.acceptance.provider import Provider
-from tests.acceptance.stack import ANY_FREE_PORT, NO_HURRY
+from tests.support.customer import Customer
+from tests.support.http_client import Answer
+from tests.support.polling import until
+from tests.support.simulator import Provider
+from tests.support.stack import ANY_FREE_PORT, NO_HURRY
 
 PROJECT = Path(__file__).resolve().parents[2]
 BELOW = ("postgres", "valkey", "bootstrap", "paystream")

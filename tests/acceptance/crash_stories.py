@@ -21,9 +21,10 @@ import pytest
 
 from shared.platform import task_queue
 from shared.platform.task_queue import Bell
-from tests.acceptance import ledger, notice
-from tests.acceptance.asking import Answer, call, until
 from tests.acceptance.crash_stack import CrashStack
+from tests.support import ledger, provider_webhooks
+from tests.support.http_client import Answer, call
+from tests.support.polling import until
 
 AMOUNT_CENTS = 20_000
 ENDS_SECONDS = 45
@@ -467,7 +468,7 @@ class Heard(AtPaystream):
         payment = self.payment(stack)
         data = {"paymentId": payment["id"], "amount": payment["amount"], "status": "completed"}
         told = {"id": self.event_id, "type": "payment.completed", "data": data}
-        return notice.send_signed(stack.customer.url, told, stack.described["webhook_secret"])
+        return provider_webhooks.send_signed(stack.customer.url, told, stack.described["webhook_secret"])
 
     def act(self, stack: CrashStack) -> None:
         with pytest.raises((OSError, http.client.HTTPException)):

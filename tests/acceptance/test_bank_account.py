@@ -4,9 +4,10 @@ import json
 
 import psycopg
 
-from tests.acceptance.asking import call, until
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack
+from tests.support.customer import Customer
+from tests.support.http_client import call
+from tests.support.polling import until
+from tests.support.stack import Stack
 
 ACCOUNT = {"accountNumber": "000987654321", "routingNumber": "021000021", "accountType": "savings"}
 IDENTITY = {

@@ -7,11 +7,11 @@ from typing import Any
 
 import psycopg
 
-from tests.acceptance import ledger
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
-from tests.acceptance.provider import Provider
-from tests.acceptance.stack import Stack, descendants_of
+from tests.support import ledger
+from tests.support.customer import Customer
+from tests.support.polling import until
+from tests.support.simulator import Provider
+from tests.support.stack import Stack, descendants_of
 
 PATH = "/api/v1/batches"
 PAYOUTS = 4_000

@@ -6,9 +6,9 @@ from urllib.request import urlopen
 
 import psycopg
 
-from tests.acceptance.crowd import post_all
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack
+from tests.support.concurrent_clients import post_all
+from tests.support.customer import Customer
+from tests.support.stack import Stack
 
 POOLS = {"gateway": 5, "gateway-intake": 4, "gateway-keys": 1, "workers": 7, "scheduler": 7, "exporter": 1}
 """Of one process each, with default settings: the gateway's are OVNPAY_DATABASE_POOL_SIZE in all, a worker's are its

@@ -14,8 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.platform.failpoints import POINTS
-from tests.acceptance import ledger
-from tests.acceptance.asking import until
 from tests.acceptance.crash_stack import PROJECT, CrashStack, crash_stack
 from tests.acceptance.crash_stories import (
     AccountPassedOn,
@@ -43,8 +41,10 @@ from tests.acceptance.crash_stories import (
     TopupAsked,
     Worked,
 )
-from tests.receiver import Receiver, receiving
-from tests.told import tell
+from tests.support import ledger
+from tests.support.polling import until
+from tests.support.report_lines import tell
+from tests.support.webhook_receiver import Receiver, receiving
 
 STORIES: tuple[Story, ...] = (
     # What the scheduler looks for is what is due: before there is anything else

@@ -2,8 +2,8 @@
 
 import psycopg
 
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack
+from tests.support.customer import Customer
+from tests.support.stack import Stack
 
 
 def test_every_service_is_at_the_database_as_the_services_role(stack: Stack, customer: Customer) -> None:

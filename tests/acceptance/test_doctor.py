@@ -15,8 +15,8 @@ from shared.operations.doctor.checkup import examine
 from shared.operations.doctor.finding import Finding, Level
 from shared.platform.registered_consumers import KEY
 from shared.platform.task_queue import QUEUES
-from tests.acceptance.asking import until
-from tests.acceptance.stack import Stack
+from tests.support.polling import until
+from tests.support.stack import Stack
 
 PROJECT = Path(__file__).parents[2]
 

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from tests.acceptance import ledger
-from tests.acceptance.asking import Answer, until
-from tests.acceptance.customer import Customer
-from tests.acceptance.provider import Provider
-from tests.acceptance.stack import Stack
+from tests.support import ledger
+from tests.support.customer import Customer
+from tests.support.http_client import Answer
+from tests.support.polling import until
+from tests.support.simulator import Provider
+from tests.support.stack import Stack
 
 VICTIMS = ("workers", "gateway", "valkey", "postgres", "scheduler", "paystream", "workers", "postgres")
 CLIENTS = 4

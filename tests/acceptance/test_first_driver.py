@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from tests.acceptance import ledger
-from tests.acceptance.customer import Customer
-from tests.acceptance.provider import Provider
-from tests.acceptance.stack import Stack
+from tests.support import ledger
+from tests.support.customer import Customer
+from tests.support.simulator import Provider
+from tests.support.stack import Stack
 
 
 def test_driver_is_registered_verified_and_paid_to_the_cent(stack: Stack, customer: Customer) -> None:

@@ -5,9 +5,9 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from tests.acceptance.asking import call
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack
+from tests.support.customer import Customer
+from tests.support.http_client import call
+from tests.support.stack import Stack
 
 Line = dict[str, Any]
 

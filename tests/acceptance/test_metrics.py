@@ -13,11 +13,11 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack, descendants_of
-from tests.told import tell
-from tests.unit.test_alerts import DASHBOARDS, EVERY_RULE
+from tests.support.customer import Customer
+from tests.support.monitoring import DASHBOARDS, EVERY_RULE
+from tests.support.polling import until
+from tests.support.report_lines import tell
+from tests.support.stack import Stack, descendants_of
 
 AN_ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}|_[0-9a-hjkmnp-tv-z]{26}|@|\d{6,}")
 UNITS = ("seconds", "bytes", "cents")

@@ -12,10 +12,10 @@ import pytest
 
 from deploy.local.server import free_port
 from shared.schema import migrations
-from tests.acceptance.asking import until
-from tests.acceptance.fleet import fleet
-from tests.acceptance.load import load_on
-from tests.told import tell
+from tests.support.fleet import fleet
+from tests.support.load import load_on
+from tests.support.polling import until
+from tests.support.report_lines import tell
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {"PAYSTREAM_SIM_STANDARD_SECONDS": "0.1"}

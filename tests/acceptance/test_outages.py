@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
-from tests.acceptance.fleet import Fleet, Running, fleet
-from tests.acceptance.load import Load, load_on
-from tests.told import tell
+from tests.support.customer import Customer
+from tests.support.fleet import Fleet, Running, fleet
+from tests.support.load import Load, load_on
+from tests.support.polling import until
+from tests.support.report_lines import tell
 
 AWAY_SECONDS = float(os.environ.get("OVNPAY_TEST_OUTAGE_SECONDS", "8"))
 DRAINED_SECONDS, BACK_SECONDS = 60, 10

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.asking import until
 from tests.acceptance.between import wire_to
-from tests.acceptance.customer import Customer
-from tests.acceptance.provider import Provider
-from tests.acceptance.stack import Stack
-from tests.contract.organization import Organization
+from tests.support.customer import Customer
+from tests.support.organization import Organization
+from tests.support.polling import until
+from tests.support.simulator import Provider
+from tests.support.stack import Stack
 
 
 @dataclass

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 from deploy.local.server import free_port
-from tests.acceptance.asking import Answer, call, until
-from tests.acceptance.stack import Stack
+from tests.support.http_client import Answer, call
+from tests.support.polling import until
+from tests.support.stack import Stack
 
 SERVICES = ("gateway", "workers", "scheduler")
 

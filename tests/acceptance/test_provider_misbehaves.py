@@ -5,11 +5,11 @@ Whatever it does, the driver is paid once or the money is back, to the cent.
 
 import pytest
 
-from tests.acceptance import ledger, notice
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
-from tests.acceptance.provider import Provider
-from tests.acceptance.stack import Stack
+from tests.support import ledger, provider_webhooks
+from tests.support.customer import Customer
+from tests.support.polling import until
+from tests.support.simulator import Provider
+from tests.support.stack import Stack
 
 AMOUNT_CENTS, FEE_CENTS, NET_CENTS = 45_000, 250, 44_750
 RESERVED = ("available", "in_transit", AMOUNT_CENTS)
@@ -136,7 +136,7 @@ def test_notice_of_a_stranger_completes_nothing(
     # When somebody who guesses at the secret says that it is completed
     data = {"paymentId": payment["id"], "amount": NET_CENTS, "status": "completed"}
     forged = {"id": "evt_forged", "type": "payment.completed", "data": data, "timestamp": "2026-02-08T10:00:00Z"}
-    answer = notice.send_signed(impatient_stack["gateway"], forged, secret="whsec_guessed")
+    answer = provider_webhooks.send_signed(impatient_stack["gateway"], forged, secret="whsec_guessed")
     # Then we don't listen
     assert answer.status == 401
     assert impatient_customer.payout(payout["id"])["status"] in ("queued", "processing")

@@ -4,7 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.acceptance.stack import Stack
+from tests.support.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 

@@ -19,11 +19,12 @@ from typing import Any
 import psycopg
 
 from shared.platform.ids import PAYOUT, show
-from tests.acceptance import ledger
-from tests.acceptance.asking import call, until
-from tests.acceptance.customer import Customer
-from tests.acceptance.provider import Provider
-from tests.acceptance.stack import Stack, running_stack
+from tests.support import ledger
+from tests.support.customer import Customer
+from tests.support.http_client import call
+from tests.support.polling import until
+from tests.support.simulator import Provider
+from tests.support.stack import Stack, running_stack
 
 SETTINGS = {
     "OVNPAY_PAYSTREAM_TIMEOUT_SECONDS": "1.0",

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.asking import until
-from tests.acceptance.fleet import Fleet, Running, fleet
-from tests.acceptance.load import load_on
-from tests.acceptance.stack import descendants_of
-from tests.told import tell
+from tests.support.fleet import Fleet, Running, fleet
+from tests.support.load import load_on
+from tests.support.polling import until
+from tests.support.report_lines import tell
+from tests.support.stack import descendants_of
 
 ROUNDS = int(os.environ.get("OVNPAY_TEST_ROUNDS", "2"))
 SETTINGS = {"OVNPAY_GATEWAY_PROCESSES": "2", "PAYSTREAM_SIM_STANDARD_SECONDS": "0.1"}

@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance import ledger
-from tests.acceptance.asking import until
-from tests.acceptance.crowd import Posted, post_all
-from tests.acceptance.customer import Customer
-from tests.acceptance.provider import RAILS, Provider
-from tests.acceptance.stack import Stack, running_stack
-from tests.told import tell
+from tests.support import ledger
+from tests.support.concurrent_clients import Posted, post_all
+from tests.support.customer import Customer
+from tests.support.polling import until
+from tests.support.report_lines import tell
+from tests.support.simulator import RAILS, Provider
+from tests.support.stack import Stack, running_stack
 
 SETTLEMENT = Path(__file__).resolve().parents[1] / "data" / "settlement.csv"
 CLIENTS = 20

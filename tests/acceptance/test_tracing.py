@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from shared.platform import tracing
-from tests.acceptance.asking import call, until
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import running_stack
+from tests.support.customer import Customer
+from tests.support.http_client import call
+from tests.support.polling import until
+from tests.support.stack import running_stack
 
 
 class Span(NamedTuple):

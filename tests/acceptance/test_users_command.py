@@ -7,9 +7,10 @@ import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.acceptance.asking import Answer, until
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack
+from tests.support.customer import Customer
+from tests.support.http_client import Answer
+from tests.support.polling import until
+from tests.support.stack import Stack
 
 
 def _users(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.benchmarks.storm import MARK, Load, storm
-from tests.contract.raw_http import request
+from tests.support.raw_http import request
 
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 WRK = shutil.which("wrk")

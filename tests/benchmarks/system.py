@@ -27,10 +27,10 @@ import sqlalchemy as sa
 from shared.platform.database import engine_for
 from shared.platform.ids import DRIVER, parse
 from shared.platform.settings import Settings
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
-from tests.acceptance.provider import Provider
-from tests.acceptance.stack import Stack, descendants_of, running_stack
+from tests.support.customer import Customer
+from tests.support.polling import until
+from tests.support.simulator import Provider
+from tests.support.stack import Stack, descendants_of, running_stack
 
 PROJECT = Path(__file__).resolve().parents[2]
 SETTINGS = {

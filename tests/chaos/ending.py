@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import psycopg
 
-from tests.acceptance.provider import Provider
-from tests.acceptance.stack import Stack
+from tests.support.simulator import Provider
+from tests.support.stack import Stack
 
 _OPEN: Final = {
     "payouts": "SELECT count(*) FROM payouts WHERE status IN ('validated', 'queued', 'processing')",

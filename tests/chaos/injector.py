@@ -12,9 +12,9 @@ from typing import Any, Final
 import aiohttp
 import redis
 
-from tests.acceptance.stack import Stack, descendants_of
 from tests.chaos.links import Link
 from tests.chaos.plan import Fault, Habit, Kind
+from tests.support.stack import Stack, descendants_of
 
 _CONTROL_PATIENCE_SECONDS: Final = 15.0
 _CALL_PATIENCE_SECONDS: Final = 10.0

@@ -13,8 +13,6 @@ from typing import Final
 
 from deploy.local.server import free_port
 from shared.platform import safeguards
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack, running_stack
 from tests.chaos import journal, system
 from tests.chaos.ending import until_ended
 from tests.chaos.injector import Injector
@@ -22,6 +20,8 @@ from tests.chaos.links import Link
 from tests.chaos.load import Load, until_ready
 from tests.chaos.plan import LINKS, Plan
 from tests.chaos.verdict import Verdict, judge
+from tests.support.customer import Customer
+from tests.support.stack import Stack, running_stack
 
 RECOVERED_SECONDS: Final = 120.0
 """Within which everything has to have ended once everything is whole again."""

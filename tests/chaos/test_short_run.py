@@ -8,7 +8,7 @@ from shared.platform import safeguards
 from tests.chaos import report
 from tests.chaos.plan import WORKERS, Fault, Habit, Kind, Plan, make_plan
 from tests.chaos.run import run
-from tests.told import tell
+from tests.support.report_lines import tell
 
 SEED, SECONDS = 4, 15
 

@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple
 
 import psycopg
 
-from tests.acceptance.ledger import uuid_of
-from tests.acceptance.provider import RAILS, Provider
-from tests.acceptance.stack import Stack
 from tests.chaos import journal
 from tests.chaos.load import Request, Wanted
+from tests.support.ledger import uuid_of
+from tests.support.simulator import RAILS, Provider
+from tests.support.stack import Stack
 
 _DEAD: Final = frozenset({"failed", "canceled"})
 _AS_PAID: Final = {"completed": "completed", "returned": "returned"}

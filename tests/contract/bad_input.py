@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from tests.contract.raw_http import Headers, chunked, request
+from tests.support.raw_http import Headers, chunked, request
 
 MIB = 1024 * 1024
 

@@ -15,12 +15,12 @@ from urllib.parse import urlencode, urlsplit
 
 import psycopg
 
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack
-from tests.contract import batches
 from tests.contract.customers import fund_and_register
-from tests.contract.organization import ALL_SCOPES, Organization, Person
+from tests.support import batches
+from tests.support.customer import Customer
+from tests.support.organization import ALL_SCOPES, Organization, Person
+from tests.support.polling import until
+from tests.support.stack import Stack
 
 KEYS, ADMIN, AUDIT = "/api/v1/developer/keys", "/api/v1/admin/api-keys", "/api/v1/admin/audit"
 WEBHOOKS = "/api/v1/webhooks"

@@ -16,7 +16,7 @@ import msgspec
 
 from gateway.openapi.operation import operation_of
 from gateway.routes import ROUTES, Route
-from tests.contract.raw_http import Headers, RawAnswer, exchange, request
+from tests.support.raw_http import Headers, RawAnswer, exchange, request
 
 _PIECE = 12
 _OF_ITEMS = ("driverId", "amount", "description", "loadId", "ovnDriverId", "name", "email", "phone", "duplicateReason")

@@ -10,13 +10,13 @@ from typing import Any
 import psycopg
 
 from shared.platform.ids import TRANSACTION, parse
-from tests.acceptance import notice
-from tests.acceptance.asking import until
-from tests.acceptance.customer import PAYOUT_ENDS, Customer
-from tests.acceptance.provider import Provider
-from tests.acceptance.stack import Stack
 from tests.contract.canary import Heard, Pushing, Secret
-from tests.contract.organization import ALL_SCOPES, Organization
+from tests.support import provider_webhooks
+from tests.support.customer import PAYOUT_ENDS, Customer
+from tests.support.organization import ALL_SCOPES, Organization
+from tests.support.polling import until
+from tests.support.simulator import Provider
+from tests.support.stack import Stack
 
 MAKES_KEYS = r"POST /api/v1/(developer/keys|developer/keys/\{id\}/regenerate|admin/api-keys/\{id\}/approve)$"
 OF_DRIVERS = r" /api/v1/(drivers|events|sandbox/state)"
@@ -190,7 +190,7 @@ class Canary:
 
     def webhook(self, body: bytes, secret: str = "") -> None:
         """A notice of Paystream's."""
-        signed = notice.signature(body, secret or self.stack["webhook_secret"])
+        signed = provider_webhooks.signature(body, secret or self.stack["webhook_secret"])
         headers = [("X-Signature", signed.encode())]
         self.pushing.ask("POST /api/v1/webhooks/paystream", body, headers=headers)
 

@@ -13,8 +13,8 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.asking import Answer
 from tests.contract.shape import TIME, additions, at_path, differences
+from tests.support.http_client import Answer
 
 SAMPLES: dict[str, Any] = json.loads((Path(__file__).parent / "samples.json").read_text(encoding="utf-8"))
 CONFORMED: defaultdict[str, set[str]] = defaultdict(set)

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack, running_stack
 from tests.contract.conforming import CONFORMED, SAMPLES, endpoint
 from tests.contract.forged_webhooks import PREVIOUS
-from tests.contract.organization import Organization
+from tests.support.customer import Customer
+from tests.support.organization import Organization
+from tests.support.stack import Stack, running_stack
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from tests.acceptance.asking import Answer, call
-from tests.acceptance.customer import Customer
+from tests.support.customer import Customer
+from tests.support.http_client import Answer, call
 
 T = TypeVar("T")
 

@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack
 from tests.contract.callers import ask
 from tests.contract.customers import failed_payout
-from tests.contract.organization import Organization
-from tests.contract.test_duplicate_loads import _settings
+from tests.support.customer import Customer
+from tests.support.organization import Organization
+from tests.support.polling import until
+from tests.support.stack import Stack
 
 PATH = "/api/v1/analytics"
 ENDPOINTS = ("summary", "timeseries", "drivers", "rails", "failures")
@@ -182,7 +181,9 @@ def test_days_are_the_organizations(crowded_stack: Stack, told: Organization, ca
 
     def ovnpay(*arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [Path(sys.executable).with_name("ovnpay"), "organization", "--name", told.name, *arguments]
-        return subprocess.run(command, env=os.environ | _settings(crowded_stack), capture_output=True, text=True)
+        return subprocess.run(
+            command, env=os.environ | crowded_stack.operator_environment(), capture_output=True, text=True
+        )
 
     refused = ovnpay("--time-zone", "Mars/Olympus")
     assert (refused.returncode, "no time zone 'Mars/Olympus'" in refused.stderr) == (2, True)

@@ -10,13 +10,13 @@ import sys
 import uuid
 from typing import Any
 
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack
-from tests.contract import batches
 from tests.contract.callers import AUDIT
 from tests.contract.customers import change
-from tests.contract.organization import Organization, create_key
+from tests.support import batches
+from tests.support.customer import Customer
+from tests.support.organization import Organization, create_key
+from tests.support.polling import until
+from tests.support.stack import Stack
 
 BANK = {"accountNumber": "000123456789", "routingNumber": "021000021"}
 

@@ -16,13 +16,14 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.asking import call, until
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack
 from tests.contract.bad_input import FAST, SLOW, Case
-from tests.contract.raw_http import RawAnswer, exchange
 from tests.contract.shape import TIME
-from tests.told import tell
+from tests.support.customer import Customer
+from tests.support.http_client import call
+from tests.support.polling import until
+from tests.support.raw_http import RawAnswer, exchange
+from tests.support.report_lines import tell
+from tests.support.stack import Stack
 
 _LONGEST_ANSWER_BYTES = 16_384
 _MEMORY_GROWTH_BYTES = 200_000_000

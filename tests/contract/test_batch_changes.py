@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.customer import Customer
-from tests.contract.batches import AMOUNTS_CENTS, PATH, create, moment, order, same_moment, until_batch
 from tests.contract.customers import at_once
+from tests.support.batches import AMOUNTS_CENTS, PATH, create, moment, order, same_moment, until_batch
+from tests.support.customer import Customer
 
 UNKNOWN = "batch_00000000000000000000000000"
 

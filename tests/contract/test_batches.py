@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance import ledger
-from tests.acceptance.customer import Customer
-from tests.acceptance.provider import Provider
-from tests.acceptance.stack import Stack
-from tests.contract.batches import AMOUNTS_CENTS, FEES_CENTS, PATH, create, moment, order, same_moment, until_batch
 from tests.contract.customers import at_once, change
-from tests.contract.organization import Organization
+from tests.support import ledger
+from tests.support.batches import AMOUNTS_CENTS, FEES_CENTS, PATH, create, moment, order, same_moment, until_batch
+from tests.support.customer import Customer
+from tests.support.organization import Organization
+from tests.support.simulator import Provider
+from tests.support.stack import Stack
 
 TOTAL_CENTS = sum(AMOUNTS_CENTS)
 NET_CENTS = [amount - fee for amount, fee in zip(AMOUNTS_CENTS, FEES_CENTS, strict=True)]

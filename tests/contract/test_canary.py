@@ -17,12 +17,12 @@ import psycopg
 import pytest
 
 from gateway.routes import ROUTES
-from tests.acceptance.asking import until
-from tests.acceptance.provider import Provider
-from tests.acceptance.stack import Stack
 from tests.contract.canary import table
 from tests.contract.canary_carrier import Canary
-from tests.told import tell
+from tests.support.polling import until
+from tests.support.report_lines import tell
+from tests.support.simulator import Provider
+from tests.support.stack import Stack
 
 WRITES = r"POST /api/v1/(drivers|payouts|payouts/instant|batches|funding/topup|auth/login|developer/keys|webhooks/\w+)"
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.customer import Customer
 from tests.contract.customers import change, failed_payout
+from tests.support.customer import Customer
 
 
 @pytest.fixture(scope="module")

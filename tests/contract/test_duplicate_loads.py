@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance import ledger
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack
-from tests.contract.batches import PATH as BATCHES
-from tests.contract.batches import until_batch
 from tests.contract.customers import at_once, cancel_in_time, failed_payout, fund_and_register
-from tests.contract.organization import Organization
 from tests.contract.ways import WAYS, Outcome, ask
+from tests.support import ledger
+from tests.support.batches import PATH as BATCHES
+from tests.support.batches import until_batch
+from tests.support.customer import Customer
+from tests.support.organization import Organization
+from tests.support.polling import until
+from tests.support.stack import Stack
 
 CROWD = 20
 ROUNDS = 3
@@ -352,7 +352,9 @@ def test_policy_is_set_on_the_command_line(crowded_stack: Stack, organization: O
     def set_policy(policy: str) -> None:
         command = ["wallet", "--organization", organization.name, "--mode", "sandbox", "--duplicate-loads", policy]
         ovnpay = Path(sys.executable).with_name("ovnpay")
-        done = subprocess.run([ovnpay, *command], env=os.environ | _settings(crowded_stack), capture_output=True)
+        done = subprocess.run(
+            [ovnpay, *command], env=os.environ | crowded_stack.operator_environment(), capture_output=True
+        )
         assert done.returncode == 0, done
 
     assert not is_refused()
@@ -361,16 +363,3 @@ def test_policy_is_set_on_the_command_line(crowded_stack: Stack, organization: O
     until(is_refused, "the wallet refuses", seconds=5)
     set_policy("warn")
     until(lambda: not is_refused(), "the wallet warns", seconds=5)
-
-
-def _settings(stack: Stack) -> dict[str, str]:
-    """What every command of ours wants to be told; of it, this one needs the database."""
-    return {
-        "OVNPAY_DATABASE_URL": stack["service_database_url"],
-        "OVNPAY_REDIS_URL": stack["redis_url"],
-        "OVNPAY_PAYSTREAM_URL": stack["paystream"],
-        "OVNPAY_PAYSTREAM_TEST_KEY": stack["paystream_keys"]["test"],
-        "OVNPAY_PAYSTREAM_LIVE_KEY": stack["paystream_keys"]["live"],
-        "OVNPAY_PAYSTREAM_WEBHOOK_SECRET": stack["webhook_secret"],
-        "OVNPAY_KEY_PEPPER": "unused here",
-    }

@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.acceptance import notice
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
-from tests.acceptance.provider import Provider
-from tests.acceptance.stack import Stack
 from tests.contract.forged_webhooks import NAMES, Maker, Webhook
-from tests.contract.raw_http import exchange, request
-from tests.told import tell
+from tests.support import provider_webhooks
+from tests.support.customer import Customer
+from tests.support.polling import until
+from tests.support.raw_http import exchange, request
+from tests.support.report_lines import tell
+from tests.support.simulator import Provider
+from tests.support.stack import Stack
 
 
 class Row(NamedTuple):
@@ -62,7 +62,9 @@ class Door:
         stack = self.without_previous if case.dropped else self.stack
         headers = [("Content-Type", b"application/json"), *case.more]
         headers += [("X-Signature", value.encode()) for value in case.headers]
-        got = exchange(stack["gateway"], [request("POST", notice.PATH.encode(), headers, case.body)], 2, method="POST")
+        got = exchange(
+            stack["gateway"], [request("POST", provider_webhooks.PATH.encode(), headers, case.body)], 2, method="POST"
+        )
         code = json.loads(got.body).get("error", {}).get("code", "") if got.body else ""
         return Row(case.name, got.status, case.status, code, got.milliseconds)
 
@@ -102,5 +104,8 @@ def test_it_is_as_if_nothing_had_come(door: Door) -> None:
     assert [(log["event"], log["verified"], log["status"]) for log in logs] == [("payout.processing", True, "success")]
     # When Paystream itself says how it ended, then it has
     told = Maker(door.stack["webhook_secret"], door.payment_id).body("completed")
-    assert notice.send_signed(door.stack["gateway"], json.loads(told), door.stack["webhook_secret"]).status == 200
+    assert (
+        provider_webhooks.send_signed(door.stack["gateway"], json.loads(told), door.stack["webhook_secret"]).status
+        == 200
+    )
     door.customer.until_payout(door.payout_id, "completed")

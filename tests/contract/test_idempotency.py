@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.crowd import post_all
-from tests.acceptance.customer import Customer
+from tests.support.concurrent_clients import post_all
+from tests.support.customer import Customer
 
 PAYOUT_POSTS = ["/api/v1/payouts", "/api/v1/payouts/instant"]
 

@@ -2,7 +2,7 @@
 
 import uuid
 
-from tests.contract.organization import Organization
+from tests.support.organization import Organization
 
 KEYS = "/api/v1/developer/keys"
 

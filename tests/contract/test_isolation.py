@@ -26,12 +26,12 @@ import pytest
 from gateway.app import create
 from gateway.routes import ELSEWHERE, ROUTES
 from shared.platform.settings import Settings
-from tests.acceptance import notice
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack
 from tests.contract.callers import CALLERS, Caller, Carrier, Got, Rows, ask, nobodys
 from tests.contract.customers import at_once, with_key
-from tests.told import tell
+from tests.support import provider_webhooks
+from tests.support.customer import Customer
+from tests.support.report_lines import tell
+from tests.support.stack import Stack
 
 ANYBODY = frozenset({"owner", "admin", "developer", "viewer"})
 MAKERS = ANYBODY - {"viewer"}
@@ -377,7 +377,7 @@ def call(
         path = path.replace(f"{{{parameter}}}", filled(value, values))
     body = None if row.body is None else json.loads(filled(json.dumps(row.body), values))
     if row.signed:
-        headers = {**headers, "X-Signature": notice.signature(json.dumps(body).encode(), secret)}
+        headers = {**headers, "X-Signature": provider_webhooks.signature(json.dumps(body).encode(), secret)}
     return ask(url, method, path, body, headers, **row.query, **query)
 
 
@@ -534,7 +534,7 @@ def finds_nothing(matrix: Matrix, name: tuple[str, str], caller: Caller, paramet
 )
 def test_no_key_stands_in_for_paystreams_signature(matrix: Matrix, caller: Caller) -> None:
     # Given Paystream's endpoint, and a notice about a payout of the owner's
-    name = "POST", notice.PATH
+    name = "POST", provider_webhooks.PATH
     body = {"event": "payout.failed", "data": {"payoutId": matrix.owner.ids["paid"], "amount": 45_000}}
     with matrix.cell(*name, caller.name, "unsigned"):
         # When it comes with a key instead of a signature

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.asking import Answer, until
-from tests.acceptance.customer import Customer
 from tests.contract.customers import change, with_key
-from tests.contract.organization import ALL_SCOPES, Organization, Person, create_key
+from tests.support.customer import Customer
+from tests.support.http_client import Answer
+from tests.support.organization import ALL_SCOPES, Organization, Person, create_key
+from tests.support.polling import until
 
 KEYS, ADMIN = "/api/v1/developer/keys", "/api/v1/admin/api-keys"
 UNKNOWN = "key_00000000000000000000000000"

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
-from tests.contract.raw_http import RawAnswer, chunked, exchange, request
+from tests.support.customer import Customer
+from tests.support.polling import until
+from tests.support.raw_http import RawAnswer, chunked, exchange, request
 
 QUOTE = "/api/v1/batches/quote"
 LARGE = json.dumps({"name": "x" * 100_000, "payouts": [{}]}).encode()

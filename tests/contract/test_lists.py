@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.customer import Customer
+from tests.support.customer import Customer
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,10 @@ import uuid
 from collections import Counter
 from typing import Any
 
-from tests.acceptance import ledger
-from tests.acceptance.crowd import post_all
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack
+from tests.support import ledger
+from tests.support.concurrent_clients import post_all
+from tests.support.customer import Customer
+from tests.support.stack import Stack
 
 AMOUNT_CENTS = 20_000
 TOO_MANY = 25

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.asking import Answer, call, until
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack
 from tests.contract.mistakes import MISTAKES, Mistake
 from tests.contract.shape import TIME
+from tests.support.customer import Customer
+from tests.support.http_client import Answer, call
+from tests.support.polling import until
+from tests.support.stack import Stack
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.acceptance.asking import until
-from tests.acceptance.provider import Provider
-from tests.acceptance.stack import Stack
-from tests.contract.organization import Organization
+from tests.support.organization import Organization
+from tests.support.polling import until
+from tests.support.simulator import Provider
+from tests.support.stack import Stack
 
 
 def ovnpay(stack: Stack, *arguments: str) -> str:

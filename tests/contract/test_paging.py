@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.asking import Answer, until
-from tests.acceptance.customer import Customer
+from tests.support.customer import Customer
+from tests.support.http_client import Answer
+from tests.support.polling import until
 
 FIELDS = {"items", "total", "page", "pageSize", "hasNextPage", "nextCursor"}
 

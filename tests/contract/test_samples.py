@@ -8,11 +8,6 @@ import uuid
 
 import pytest
 
-from tests.acceptance import ledger, notice
-from tests.acceptance.asking import Answer, until
-from tests.acceptance.customer import Customer
-from tests.acceptance.provider import Provider
-from tests.acceptance.stack import Stack
 from tests.contract.conforming import (
     ADDED_TO_DRIVERS,
     ADDED_TO_PAYOUTS,
@@ -23,6 +18,12 @@ from tests.contract.conforming import (
 )
 from tests.contract.customers import cancel_in_time, change, failed_payout
 from tests.contract.shape import at_path
+from tests.support import ledger, provider_webhooks
+from tests.support.customer import Customer
+from tests.support.http_client import Answer
+from tests.support.polling import until
+from tests.support.simulator import Provider
+from tests.support.stack import Stack
 
 # A changed payout is answered whole, where the samples show three fields of it.
 WHOLE_PAYOUT = {"driverId", "amount", "fee", "netAmount", "rail", "requestedAt"}
@@ -196,7 +197,7 @@ def test_paystream_webhook_in_the_shape_of_the_reference(stack: Stack, customer:
         # When the reference's notice comes, about this payout
         sample = SAMPLES["Paystream webhook"]
         body = sample["body"] | {"data": sample["body"]["data"] | {"payoutId": payout["id"]}}
-        answer = notice.send_signed(stack["gateway"], body, stack["webhook_secret"])
+        answer = provider_webhooks.send_signed(stack["gateway"], body, stack["webhook_secret"])
         # Then it is taken, and by it, not by asking Paystream, the payout completes
         conforms("Paystream webhook", answer)
         customer.until_payout(payout["id"], "completed")

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.asking import Answer, call
-from tests.acceptance.customer import Customer
-from tests.contract.batches import AMOUNTS_CENTS, FEES_CENTS, PATH, moment, same_moment, until_batch
 from tests.contract.conforming import ADDED_TO_BATCHES, ADDED_TO_PAYOUTS, SAMPLES, conforms, with_only
+from tests.support.batches import AMOUNTS_CENTS, FEES_CENTS, PATH, moment, same_moment, until_batch
+from tests.support.customer import Customer
+from tests.support.http_client import Answer, call
 
 WEEKLY = "Weekly Payouts - 2026-01-31"
 ADDED_TO_DETAILS = ADDED_TO_BATCHES | ADDED_TO_PAYOUTS | {"fee", "rail", "requestedAt"}

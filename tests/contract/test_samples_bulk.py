@@ -3,9 +3,9 @@
 import uuid
 from typing import Any
 
-from tests.acceptance.customer import Customer
 from tests.contract.conforming import ADDED_TO_DRIVERS, ADDED_TO_PAYOUTS, ADDED_TO_RESULTS, SAMPLES, conforms
 from tests.contract.customers import cancel_in_time
+from tests.support.customer import Customer
 
 # A result shows its payout whole, where the sample shows three or four fields of it.
 ADDED_TO_PAYOUT_RESULTS = ADDED_TO_RESULTS | ADDED_TO_PAYOUTS | {"fee", "netAmount", "rail", "requestedAt"}

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.asking import until
-from tests.acceptance.stack import Stack
 from tests.contract.conforming import ADDED_TO_KEYS, SAMPLES, conforms, with_only
 from tests.contract.customers import change, with_key
-from tests.contract.organization import Organization, Person
+from tests.support.organization import Organization, Person
+from tests.support.polling import until
+from tests.support.stack import Stack
 
 KEYS, ADMIN = "/api/v1/developer/keys", "/api/v1/admin/api-keys"
 # The conventions call these "ours to add", where an endpoint fits none of theirs.

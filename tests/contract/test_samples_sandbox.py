@@ -1,9 +1,9 @@
 """The samples of the sandbox utilities, in a sandbox of their own: one of them clears it."""
 
-from tests.acceptance.customer import Customer
 from tests.contract.conforming import SAMPLES, conforms
 from tests.contract.customers import in_scenario
-from tests.contract.organization import Organization
+from tests.support.customer import Customer
+from tests.support.organization import Organization
 
 
 def test_reset_sandbox_then_seed_it(organization: Organization) -> None:

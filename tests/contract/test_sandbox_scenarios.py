@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance import ledger
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
-from tests.acceptance.provider import Provider
-from tests.acceptance.stack import Stack
-from tests.contract.batches import PATH as BATCHES
-from tests.contract.batches import create
 from tests.contract.customers import at_once, failed_payout, in_scenario
 from tests.contract.ways import WAYS, Outcome, ask
+from tests.support import ledger
+from tests.support.batches import PATH as BATCHES
+from tests.support.batches import create
+from tests.support.customer import Customer
+from tests.support.polling import until
+from tests.support.simulator import Provider
+from tests.support.stack import Stack
 
 # What happens later to a payout that is accepted, how it ends, and what the provider was told to do for it.
 LATER = {

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance import ledger
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
-from tests.acceptance.provider import Provider
-from tests.acceptance.stack import Stack
-from tests.contract.batches import create
 from tests.contract.customers import at_once, fund_and_register
-from tests.contract.organization import Organization
+from tests.support import ledger
+from tests.support.batches import create
+from tests.support.customer import Customer
+from tests.support.organization import Organization
+from tests.support.polling import until
+from tests.support.simulator import Provider
+from tests.support.stack import Stack
 
 RESET, STATE, SEED = "/api/v1/sandbox/reset", "/api/v1/sandbox/state", "/api/v1/sandbox/seed"
 OPENING_CENTS = 10_000_000

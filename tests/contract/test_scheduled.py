@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.customer import Customer
-from tests.contract.batches import AMOUNTS_CENTS, PATH, create, moment, same_moment, until_batch
-from tests.contract.organization import Organization
+from tests.support.batches import AMOUNTS_CENTS, PATH, create, moment, same_moment, until_batch
+from tests.support.customer import Customer
+from tests.support.organization import Organization
 
 LIST, STATS, PROJECTION = "/api/v1/scheduled-payouts", "/api/v1/scheduled-payouts/stats", "/api/v1/funding/projection"
 TOTAL_CENTS = sum(AMOUNTS_CENTS)

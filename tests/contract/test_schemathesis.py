@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.stack import Stack
-from tests.contract.organization import Organization
-from tests.told import tell
+from tests.support.organization import Organization
+from tests.support.report_lines import tell
+from tests.support.stack import Stack
 
 HERE = Path(__file__).parent
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "6")

@@ -5,10 +5,10 @@ from urllib.request import urlopen
 import pytest
 
 from gateway.http.security_headers import SECURE, TRANSPORT, for_environment
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack
 from tests.contract.callers import ask
-from tests.contract.raw_http import exchange, request
+from tests.support.customer import Customer
+from tests.support.raw_http import exchange, request
+from tests.support.stack import Stack
 
 JSON = ("Content-Type", b"application/json")
 KINDS = {

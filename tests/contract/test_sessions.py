@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack
-from tests.contract.organization import Organization, Person
+from tests.support.customer import Customer
+from tests.support.organization import Organization, Person
+from tests.support.stack import Stack
 
 LOGIN, LOGOUT, ME = "/api/v1/auth/login", "/api/v1/auth/logout", "/api/v1/auth/me"
 BUSINESS = ["/api/v1/drivers", "/api/v1/payouts", "/api/v1/batches", "/api/v1/balance", "/api/v1/sandbox/state"]

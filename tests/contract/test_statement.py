@@ -10,12 +10,12 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack
-from tests.contract.batches import create, moment
 from tests.contract.customers import failed_payout, fund_and_register, in_scenario
-from tests.contract.organization import Organization
+from tests.support.batches import create, moment
+from tests.support.customer import Customer
+from tests.support.organization import Organization
+from tests.support.polling import until
+from tests.support.stack import Stack
 
 TRANSACTIONS, PROJECTION = "/api/v1/funding/transactions", "/api/v1/funding/projection"
 COLUMNS = ["createdAt", "type", "amount", "balance", "changeUsd", "balanceUsd", "description", "payoutId", "topupId"]

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance import notice
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack
-from tests.contract.batches import PATH as BATCHES
-from tests.contract.batches import create, moment, same_moment, until_batch
 from tests.contract.customers import cancel_in_time, failed_payout, in_scenario
+from tests.support import provider_webhooks
+from tests.support.batches import PATH as BATCHES
+from tests.support.batches import create, moment, same_moment, until_batch
+from tests.support.customer import Customer
+from tests.support.polling import until
+from tests.support.stack import Stack
 
 NAMED = {"transition": "to", "transfer": "type", "provider_answer": "answer", "customer_event": "event"}
 ACCEPTED = ["transition validated", "transfer reserve", "customer_event payout.created"]
@@ -197,7 +197,7 @@ def test_a_held_payout_waits_for_a_person(crowded_stack: Stack, carrier: Custome
     # When Paystream says that it never was
     event = {"id": f"evt_{uuid.uuid4().hex}", "type": "payout.failed"}
     body = event | {"data": {"payoutId": payout["id"], "amount": 45_000, "status": "failed"}}
-    assert notice.send_signed(crowded_stack["gateway"], body, crowded_stack["webhook_secret"]).status == 200
+    assert provider_webhooks.send_signed(crowded_stack["gateway"], body, crowded_stack["webhook_secret"]).status == 200
     data = until(lambda: found if "hold" in story(found := told(carrier, payout["id"])) else None, "it is held")
     # Then no money has moved, and a person has to look
     assert story(data) == [*ACCEPTED, *SENT, *PAID, "hold"]

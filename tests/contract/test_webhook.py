@@ -4,11 +4,11 @@ import uuid
 
 import pytest
 
-from tests.acceptance import ledger, notice
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
-from tests.acceptance.provider import Provider
-from tests.acceptance.stack import Stack
+from tests.support import ledger, provider_webhooks
+from tests.support.customer import Customer
+from tests.support.polling import until
+from tests.support.simulator import Provider
+from tests.support.stack import Stack
 
 
 def _event(payment_id: str, status: str, amount_cents: int = 44_750) -> dict[str, object]:
@@ -31,9 +31,13 @@ def test_same_notice_five_times_completes_once(stack: Stack, customer: Customer,
         until(lambda: paystream.payments_described(description)[0]["status"] == "completed", "Paystream completed it")
         # When its notice comes five times, and an older one behind it
         completed = _event(payment["id"], "completed")
-        answers = [notice.send_signed(stack["gateway"], completed, stack["webhook_secret"]) for _ in range(5)]
+        answers = [
+            provider_webhooks.send_signed(stack["gateway"], completed, stack["webhook_secret"]) for _ in range(5)
+        ]
         answers.append(
-            notice.send_signed(stack["gateway"], _event(payment["id"], "processing"), stack["webhook_secret"])
+            provider_webhooks.send_signed(
+                stack["gateway"], _event(payment["id"], "processing"), stack["webhook_secret"]
+            )
         )
         # Then each is taken, and the payout completes once and stays so
         assert [answer.data for answer in answers] == [{"message": "Webhook processed"}] * 6
@@ -46,7 +50,7 @@ def test_same_notice_five_times_completes_once(stack: Stack, customer: Customer,
 def test_notice_about_a_payment_that_we_dont_know_is_taken(stack: Stack) -> None:
     # Events come in any order, so one may come before we know its payment: refusing it would only make it come again
     event = _event("pay_from_somewhere_else", "processing")
-    assert notice.send_signed(stack["gateway"], event, stack["webhook_secret"]).status == 200
+    assert provider_webhooks.send_signed(stack["gateway"], event, stack["webhook_secret"]).status == 200
 
 
 @pytest.mark.parametrize(
@@ -61,7 +65,7 @@ def test_notice_about_a_payment_that_we_dont_know_is_taken(stack: Stack) -> None
     ],
 )
 def test_malformed_notice_is_a_client_mistake(stack: Stack, body: bytes, field: str | None) -> None:
-    answer = notice.send(stack["gateway"], body, notice.signature(body, stack["webhook_secret"]))
+    answer = provider_webhooks.send(stack["gateway"], body, provider_webhooks.signature(body, stack["webhook_secret"]))
     assert answer.status == 400
     assert answer.error["code"] in ("VALIDATION_ERROR", "INVALID_JSON")
     assert field is None or field in answer.error["message"]

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance import notice
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack
-from tests.contract.organization import Organization
+from tests.support import provider_webhooks
+from tests.support.customer import Customer
+from tests.support.organization import Organization
+from tests.support.polling import until
+from tests.support.stack import Stack
 
 LOGS = "/api/v1/webhooks/logs"
 
@@ -79,7 +79,7 @@ def test_notice_in_the_shape_of_the_reference_is_logged_as_it_came(
         "data": {"payoutId": completed_id, "status": "completed", "amount": 45_000},
         "signature": f"t=1234567890,v1={uuid.uuid4().hex}",
     }
-    assert notice.send_signed(stack["gateway"], told, stack["webhook_secret"]).status == 200
+    assert provider_webhooks.send_signed(stack["gateway"], told, stack["webhook_secret"]).status == 200
     # Then its log shows it whole
     until(
         lambda: told in [log["payload"] for log in _logs_of(customer, completed_id, event="payout.completed")],
@@ -94,7 +94,7 @@ def wrong(crowded_stack: Stack, carrier: Customer, three_drivers: list[str]) -> 
     carrier.until_payout(payout_id, "completed")
     right = _until_processed(carrier, payout_id, "payout.completed")
     told = right["payload"] | {"id": f"evt_{uuid.uuid4().hex}", "data": right["payload"]["data"] | {"amount": 1}}
-    assert notice.send_signed(crowded_stack["gateway"], told, crowded_stack["webhook_secret"]).status == 200
+    assert provider_webhooks.send_signed(crowded_stack["gateway"], told, crowded_stack["webhook_secret"]).status == 200
 
     def probe() -> Any:
         return next((log for log in _logs_of(carrier, payout_id, status="error") if log["payload"] == told), None)
@@ -165,7 +165,7 @@ def test_logs_are_the_customers_own(
         "data": {"paymentId": "pay_from_somewhere_else", "amount": 1, "status": "completed"},
         "timestamp": "2026-02-08T10:00:00Z",
     }
-    assert notice.send_signed(stack["gateway"], strange, stack["webhook_secret"]).status == 200
+    assert provider_webhooks.send_signed(stack["gateway"], strange, stack["webhook_secret"]).status == 200
     _until_processed(production, live_id, "payout.completed")
     # When each looks at the logs
     sandbox_logs, live_logs = list(customer.items(LOGS)), list(production.items(LOGS))

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from tests.acceptance.asking import Answer, until
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack
 from tests.contract.customers import change
-from tests.contract.organization import Organization
-from tests.receiver import Heard, Receiver, receiving
+from tests.support.customer import Customer
+from tests.support.http_client import Answer
+from tests.support.organization import Organization
+from tests.support.polling import until
+from tests.support.stack import Stack
+from tests.support.webhook_receiver import Heard, Receiver, receiving
 
 PATH = "/api/v1/webhooks"
 PAYOUT_ENDS = ["payout.succeeded", "payout.failed"]

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.acceptance.asking import Answer
-from tests.acceptance.customer import Customer
-from tests.contract.batches import PATH as BATCHES
+from tests.support.batches import PATH as BATCHES
+from tests.support.customer import Customer
+from tests.support.http_client import Answer
 
 WAYS = ("single", "instant", "bulk", "batch")
 

@@ -24,7 +24,7 @@ from shared.reporting.analytics import time_zones
 from shared.reporting.analytics.fold import fold
 from shared.schema.payouts import PayoutStatus as S
 from shared.schema.payouts import Rail
-from tests.integration.conftest import GRACE, World
+from tests.support.world import GRACE, World
 
 CODES = ("BANK_REJECTED", "ACCOUNT_CLOSED", "INVALID_RECIPIENT")
 BEGIN = datetime(2026, 10, 20, 3, 7, 11, tzinfo=UTC)

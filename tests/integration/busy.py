@@ -20,10 +20,9 @@ from shared.platform.ids import PAYOUT, show
 from shared.provider.outcomes import Accepted, Outcome, Rejected, Unknown
 from shared.schema.audit import Action
 from shared.schema.payouts import Rail
-from tests.integration.conftest import GRACE, World
-from tests.integration.test_settle import apply, receive, webhook
-from tests.integration.test_submit import accepted_answer
 from tests.integration.webhooks import endpoint
+from tests.support.provider_steps import accepted_answer, apply, receive, webhook
+from tests.support.world import GRACE, World
 
 NET_CENTS = 44_500
 

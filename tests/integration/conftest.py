@@ -3,41 +3,19 @@
 Every test works in wallets of its own, so nothing is rolled back and nothing is shared.
 """
 
-import itertools
-import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
 
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.valkey import EmbeddedValkey
-from shared import ledger
-from shared.batches.create import NewBatch, create
-from shared.batches.release import Asked, Released, release
-from shared.controls.invariants import BY_NAME, Break, prove
-from shared.identity import api_keys
-from shared.identity.audit import Actor
-from shared.onboarding.organizations import Opening, open_organization
-from shared.payouts import submissions
-from shared.payouts.accept import Order, accept, look_up
-from shared.payouts.lifecycle import Move, transition
-from shared.payouts.queue import queue
-from shared.payouts.rows import PayoutRow
+from gateway.intake.payouts import PayoutIntake
 from shared.platform.database import engine_for
-from shared.platform.errors import Refusal
-from shared.platform.ids import new_id
 from shared.platform.settings import Settings
+from shared.platform.task_queue import Doorbell
 from shared.schema import migrations
-from shared.schema.audit import ActorKind
-from shared.schema.batch_rows import BatchRow
-from shared.schema.organizations import Mode
-from shared.schema.payouts import PayoutStatus, Rail
-
-GRACE = timedelta(seconds=2)
-_numbers = itertools.count(1)
+from tests.support.world import World
 
 
 @pytest.fixture(scope="session")
@@ -94,233 +72,21 @@ def empty(settings: Settings, postgres: EmbeddedPostgres) -> Iterator[sa.Engine]
     engine.dispose()
 
 
-class HandClock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.moment = datetime.now(UTC)
-
-    def now(self) -> datetime:
-        """The moment it was set to."""
-        return self.moment
-
-    def advance(self, **duration: float) -> None:
-        """Moves it on."""
-        self.moment += timedelta(**duration)
-
-
-@dataclass
-class World:
-    """One organization with a funded sandbox wallet, and what a story needs to do with it."""
-
-    engine: sa.Engine
-    clock: HandClock = field(default_factory=HandClock)
-    organization_id: uuid.UUID = field(init=False)
-    wallet_id: uuid.UUID = field(init=False)
-    sandbox_key: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.sandbox_key = api_keys.generate(Mode.SANDBOX)
-        opening = Opening(
-            name="Carrier",
-            owner_email=f"owner-{uuid.uuid4().hex}@carrier.example",
-            owner_password="a password",
-            sandbox_key=self.sandbox_key,
-            production_key=api_keys.generate(Mode.PRODUCTION),
-        )
-        with self.engine.begin() as connection:
-            organization_id = open_organization(connection, opening, "a pepper for tests", self.clock.now())
-            wallet_id = connection.scalar(
-                sa.text("SELECT id FROM wallets WHERE organization_id = :id AND mode = 'sandbox'"),
-                {"id": organization_id},
-            )
-        assert isinstance(wallet_id, uuid.UUID)
-        self.organization_id, self.wallet_id = organization_id, wallet_id
-
-    @property
-    def actor(self) -> Actor:
-        """A program with a key to the wallet, in a request of its own."""
-        return Actor(ActorKind.KEY, self.organization_id, self.wallet_id, None, new_id(), "192.0.2.7", uuid.uuid4())
-
-    def driver(self, status: str = "active", kyc_status: str = "verified") -> uuid.UUID:
-        """A driver, known to the provider."""
-        driver_id = new_id()
-        self.execute(
-            """
-            INSERT INTO drivers (id, wallet_id, ovn_driver_id, name, email, status, kyc_status, recipient_id,
-                                 created_at, updated_at)
-            VALUES (:id, :wallet_id, :ovn, 'Dora Driver', 'dora@drivers.example', :status, :kyc, :recipient, :now, :now)
-            """,
-            id=driver_id,
-            wallet_id=self.wallet_id,
-            ovn=f"OVN-{next(_numbers)}",
-            status=status,
-            kyc=kyc_status,
-            recipient=f"rec_{driver_id.hex}",
-            now=self.clock.now(),
-        )
-        return driver_id
-
-    def order(self, driver_id: uuid.UUID, amount_cents: int = 45_000, rail: Rail = Rail.STANDARD) -> Order:
-        """An order for a payout."""
-        return Order(new_id(), self.wallet_id, driver_id, str(driver_id), amount_cents, rail)
-
-    def accept(self, *orders: Order) -> list[PayoutRow | Refusal]:
-        """Accepts orders in one transaction."""
-        with self.engine.begin() as connection:
-            known = look_up(connection, orders)
-            available = ledger.lock(connection, {order.wallet_id for order in orders})
-            return accept(connection, orders, known, available, self.clock.now(), grace=GRACE)
-
-    def accepted(self, count: int = 1, rail: Rail = Rail.STANDARD, amount_cents: int = 45_000) -> list[uuid.UUID]:
-        """That many accepted payouts to one driver."""
-        driver_id = self.driver()
-        rows = self.accept(*(self.order(driver_id, amount_cents, rail) for _ in range(count)))
-        assert all(isinstance(row, PayoutRow) for row in rows), rows
-        return [row.id for row in rows if isinstance(row, PayoutRow)]
-
-    def queued(self, count: int = 1, rail: Rail = Rail.STANDARD) -> list[uuid.UUID]:
-        """That many queued payouts."""
-        payout_ids = self.accepted(count, rail)
-        with self.engine.begin() as connection:
-            queue(connection, payout_ids, self.clock.now(), grace=GRACE)
-        return payout_ids
-
-    def held(self, count: int = 1, rail: Rail = Rail.STANDARD) -> tuple[list[uuid.UUID], submissions.Held]:
-        """That many payouts in one submission, held by us and about to be sent."""
-        payout_ids = self.queued(count, rail)
-        with self.engine.begin() as connection:
-            prepared = submissions.prepare(connection, payout_ids, self.clock.now(), reason="test")
-            [held] = submissions.claim(connection, prepared.submission_ids, lease_seconds=60)
-        return payout_ids, held
-
-    def execute(self, statement: str, **values: object) -> None:
-        """Runs a statement in a transaction of its own."""
-        with self.engine.begin() as connection:
-            connection.execute(sa.text(statement), values)
-
-    def rows(self, statement: str, **values: object) -> list[tuple[object, ...]]:
-        """Reads."""
-        with self.engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(sa.text(statement), values)]
-
-    def statuses(self, payout_ids: list[uuid.UUID]) -> list[str]:
-        """The payouts' statuses, in order."""
-        found = dict(self.rows("SELECT id, status FROM payouts WHERE id = ANY(:ids)", ids=payout_ids))
-        return [str(found[payout_id]) for payout_id in payout_ids]
-
-    def history(self, payout_id: uuid.UUID) -> list[str]:
-        """The statuses that a payout went through."""
-        rows = self.rows(
-            "SELECT to_status FROM payout_transitions WHERE payout_id = :id ORDER BY sequence", id=payout_id
-        )
-        return [str(row[0]) for row in rows]
-
-    def transfers(self, payout_id: uuid.UUID) -> list[tuple[str, int]]:
-        """The kinds and amounts of a payout's transfers, in order."""
-        rows = self.rows(
-            "SELECT kind, amount_cents FROM transfers WHERE payout_id = :id ORDER BY position", id=payout_id
-        )
-        return [(str(kind), int(str(cents))) for kind, cents in rows]
-
-    def events(self, payout_id: uuid.UUID) -> list[str]:
-        """The customer events of a payout, in order."""
-        rows = self.rows("SELECT type FROM customer_events WHERE payout_id = :id ORDER BY sequence", id=payout_id)
-        return [str(row[0]) for row in rows]
-
-    def balances(self) -> ledger.Balances:
-        """The wallet's balances."""
-        with self.engine.connect() as connection:
-            return ledger.balances(connection, self.wallet_id)
-
-    def leave_available(self, cents: int) -> None:
-        """Reserves all but that much, for another payout."""
-        surplus = self.balances().available_cents - cents
-        [row] = self.accept(self.order(self.driver(), surplus))
-        assert isinstance(row, PayoutRow)
-
-    def batch(
-        self, *amounts_cents: int, scheduled_for: datetime | None = None, driver_ids: Sequence[uuid.UUID] = ()
-    ) -> tuple[BatchRow, list[uuid.UUID]]:
-        """A batch of payouts of these amounts, each to a driver of its own unless some are given."""
-        batch_id = new_id()
-        drivers = list(driver_ids) or [self.driver() for _ in amounts_cents]
-        orders = [
-            self.order(driver_id, cents)._replace(batch_id=batch_id)
-            for driver_id, cents in zip(drivers, amounts_cents, strict=True)
-        ]
-        new = NewBatch(batch_id, self.wallet_id, "Weekly", Rail.STANDARD, scheduled_for, orders)
-        with self.engine.begin() as connection:
-            row, payouts = create(connection, new, look_up(connection, orders), self.clock.now())
-        return row, [payout.id for payout in payouts]
-
-    def release(self, batch_id: uuid.UUID) -> Released | Refusal:
-        """Releases a batch."""
-        with self.engine.begin() as connection:
-            asked = [Asked(batch_id, self.wallet_id)]
-            by = {self.wallet_id: self.actor}
-            return release(connection, asked, self.clock.now(), by=by, grace=GRACE)[batch_id]
-
-    def batch_status(self, batch_id: uuid.UUID) -> str:
-        """A batch's status."""
-        [(status,)] = self.rows("SELECT status FROM batches WHERE id = :id", id=batch_id)
-        return str(status)
-
-    def end(self, payout_ids: Sequence[uuid.UUID], target: PayoutStatus) -> None:
-        """Takes payouts that are queued to an end, as the provider's word does."""
-        with self.engine.begin() as connection:
-            now = self.clock.now()
-            submissions.prepare(connection, payout_ids, now, reason="test")
-            moves = [Move(payout_id, "test", failure_code="X", failure_message="x") for payout_id in payout_ids]
-            transition(connection, moves, PayoutStatus.PROCESSING, target, now)
-
-    def assert_figures_right(self) -> None:
-        """Counts everything that is kept counted: this wallet's and every other test's."""
-        assert (
-            self.rows("""
-            SELECT wallet_id, name, count, actual FROM list_counts LEFT JOIN LATERAL (
-                SELECT CASE
-                    WHEN name = 'payouts' THEN (SELECT count(*) FROM payouts WHERE payouts.wallet_id = kept.wallet_id)
-                    WHEN name LIKE 'payouts:%' THEN (SELECT count(*) FROM payouts
-                        WHERE payouts.wallet_id = kept.wallet_id AND 'payouts:' || status = name)
-                    ELSE (SELECT count(*) FROM transfers
-                        WHERE transfers.wallet_id = kept.wallet_id AND 'transfers:' || kind = name)
-                    END AS actual FROM (SELECT list_counts.wallet_id) AS kept
-            ) AS counted ON true WHERE count <> actual
-        """)
-            == []
-        )
-        assert (
-            self.rows("""
-            SELECT drivers.id FROM drivers LEFT JOIN LATERAL (
-                SELECT count(*) AS all, count(*) FILTER (WHERE status IN ('validated', 'queued', 'processing')) AS open,
-                       coalesce(sum(amount_cents - fee_cents) FILTER (WHERE status = 'completed'), 0) AS cents
-                FROM payouts WHERE driver_id = drivers.id
-            ) AS counted ON true WHERE (payout_count, pending_payouts, total_paid_cents) <> (counted.all, open, cents)
-        """)
-            == []
-        )
-        assert (
-            self.rows("""
-            SELECT batches.id FROM batches LEFT JOIN LATERAL (
-                SELECT count(*) AS all, count(*) FILTER (WHERE status IN ('validated', 'queued', 'processing')) AS open,
-                       count(*) FILTER (WHERE status = 'completed') AS paid FROM payouts WHERE batch_id = batches.id
-            ) AS counted ON true WHERE (payout_count, open_payouts, paid_payouts) <> (counted.all, open, paid)
-        """)
-            == []
-        )
-
-    def assert_ledger_right(self) -> None:
-        """Proves the whole ledger, this wallet's and every other test's."""
-        assert [proof.breaks for proof in prove(self.engine, [BY_NAME["accounts"], BY_NAME["balances"]])] == [[], []]
-
-    def breaks(self, *names: str) -> list[Break]:
-        """What is broken in this wallet, by all invariants or by some."""
-        laws = [BY_NAME[name] for name in names or BY_NAME]
-        return [one for proof in prove(self.engine, laws, [self.wallet_id]) for one in proof.breaks]
-
-
 @pytest.fixture
 def world(engine: sa.Engine) -> World:
     """A new organization with 10,000,000 cents of play money."""
     return World(engine)
+
+
+@pytest.fixture
+def doorbell(settings: Settings) -> Iterator[Doorbell]:
+    """A doorbell that rings in the session's Valkey."""
+    doorbell = Doorbell(settings)
+    yield doorbell
+    doorbell.close()
+
+
+@pytest.fixture
+def intake(settings: Settings, world: World, doorbell: Doorbell) -> PayoutIntake:
+    """An intake on the session's database."""
+    return PayoutIntake(settings, world.engine, doorbell, world.clock)

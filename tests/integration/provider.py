@@ -7,6 +7,13 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
+import msgspec
+
+from shared.platform.database import engine_for
+from shared.platform.settings import Settings
+from shared.provider.call_budget import Budget
+from shared.provider.client import Paystream
+
 
 class Asked(NamedTuple):
     """A request that came."""
@@ -60,3 +67,17 @@ def provider(answering: Answering) -> Iterator[tuple[str, list[Asked]]]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def paystream(settings: Settings, answering: Answering, **changes: Any) -> Iterator[tuple[Paystream, list[Asked]]]:
+    """A client of a provider that answers as it is told."""
+    with provider(answering) as (url, asked):
+        chosen = msgspec.structs.replace(settings, paystream_url=url, **changes)
+        engine = engine_for(chosen, "calls", pool_size=2)
+        client = Paystream(chosen, Budget(chosen, engine))
+        try:
+            yield client, asked
+        finally:
+            client.close()
+            engine.dispose()

@@ -9,7 +9,7 @@ from shared.payouts.rows import PayoutRow
 from shared.platform.errors import InsufficientFunds, Invalid, NotFound, NotPayable
 from shared.platform.ids import new_id
 from shared.schema.payouts import Rail
-from tests.integration.conftest import World
+from tests.support.world import World
 
 
 def test_an_accepted_payout_has_its_reservation_history_and_event(world: World) -> None:

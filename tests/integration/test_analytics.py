@@ -21,7 +21,7 @@ from shared.reporting.analytics.ranges import Span
 from shared.reporting.analytics.waits import ERROR_MOST
 from shared.schema.payouts import Rail
 from tests.integration.analytics import BEGIN, Reckoned, Story
-from tests.integration.conftest import World
+from tests.support.world import World
 
 
 def same(found: Ended, reckoned: Reckoned | None) -> None:

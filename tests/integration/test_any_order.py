@@ -24,9 +24,9 @@ from shared.payouts import poll, submissions
 from shared.payouts.provider_results import payments_in, record
 from shared.payouts.queue import queue
 from shared.provider.outcomes import Accepted
-from tests import told as telling
-from tests.integration.conftest import GRACE, World
-from tests.integration.test_submit import accepted_answer
+from tests.support import report_lines as telling
+from tests.support.provider_steps import accepted_answer
+from tests.support.world import GRACE, World
 
 EVERY_ORDER = bool(os.environ.get("OVNPAY_TEST_EVERY_ORDER"))
 BY_LOT = 500

@@ -8,10 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from shared import inbox, ledger
-from tests.integration.conftest import World
 from tests.integration.local.stand_ins import wait_until
-from tests.integration.test_contradictions import Working
-from tests.integration.test_settle import receive, submitted, webhook
+from tests.support.provider_steps import Working, receive, submitted, webhook
+from tests.support.world import World
 from workers.provider_events import apply_provider_events
 
 

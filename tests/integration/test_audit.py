@@ -21,10 +21,8 @@ from shared.platform.ids import BATCH, PAYOUT, USER, WALLET, new_id, show
 from shared.platform.pagination import Wanted
 from shared.schema.audit import Action
 from shared.schema.organizations import DuplicateLoads, Mode, Role
-from tests.integration.conftest import GRACE, World
-from tests.integration.test_intake import data, doorbell, intake, request
-
-__all__ = ["doorbell", "intake"]  # the fixtures
+from tests.support.payout_intake import data, request
+from tests.support.world import GRACE, World
 
 
 def log(world: World, filters: Filters | None = None) -> list[EntryRow]:

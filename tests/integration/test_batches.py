@@ -24,8 +24,8 @@ from shared.platform.task_queue import Doorbell
 from shared.provider.call_budget import Budget
 from shared.provider.client import Paystream
 from shared.schema.payouts import PayoutStatus, Rail
-from tests.acceptance.asking import until
-from tests.integration.conftest import GRACE, World
+from tests.support.polling import until
+from tests.support.world import GRACE, World
 from workers.batches import release_batches
 from workers.context import Context
 

@@ -13,7 +13,7 @@ from shared.payouts.rows import PayoutRow
 from shared.platform.errors import Conflict, InsufficientFunds, NotFound, NotPayable, Refusal
 from shared.platform.ids import new_id
 from shared.schema.payouts import PayoutStatus as S
-from tests.integration.conftest import GRACE, World
+from tests.support.world import GRACE, World
 
 
 def canceled(world: World, *payout_ids: uuid.UUID) -> dict[uuid.UUID, PayoutRow | Refusal]:

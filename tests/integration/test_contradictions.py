@@ -14,10 +14,8 @@ from shared.inbox import Receipt, Stored
 from shared.payouts import poll
 from shared.platform.ids import DRIVER, PAYOUT, new_id, show
 from shared.provider.outcomes import Accepted
-from tests.integration.conftest import GRACE, World
-from tests.integration.test_settle import MONEY, apply, receive, submitted, webhook
-from workers.coalescing_queue import Line
-from workers.context import Context
+from tests.support.provider_steps import MONEY, Working, apply, receive, submitted, webhook
+from tests.support.world import GRACE, World
 from workers.provider_events import apply_provider_events
 
 
@@ -198,13 +196,6 @@ def test_several_workers_with_the_same_events_apply_them_once(world: World) -> N
 def counted(result: str) -> float:
     """How many webhooks have come to this, by the metric that the alerts read."""
     return REGISTRY.get_sample_value("ovnpay_provider_events_total", {"result": result}) or 0
-
-
-class Working(Context):
-    """A worker's context that nothing but the database is needed of."""
-
-    def __init__(self, world: World) -> None:
-        self.engine, self.clock, self.notices = world.engine, world.clock, Line("provider_events")
 
 
 def test_what_became_of_them_is_counted(world: World) -> None:

@@ -5,7 +5,7 @@ import traceback
 import pytest
 import sqlalchemy as sa
 
-from tests.integration.conftest import World
+from tests.support.world import World
 
 MARK = "".join(("mar", "ked"))  # or a traceback would have it as a line of this file
 

@@ -15,7 +15,7 @@ from shared.platform.ids import new_id
 from shared.platform.queue_status import depths
 from shared.platform.settings import Settings
 from shared.platform.task_queue import NAMESPACE, REGISTER_DRIVERS, DoorbellBroker, broker_for, messages
-from tests.integration.conftest import World
+from tests.support.world import World
 
 KEY = f"{NAMESPACE}:{REGISTER_DRIVERS.queue}"
 

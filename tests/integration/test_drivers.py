@@ -14,7 +14,7 @@ from shared.payouts.lifecycle import Move, transition
 from shared.platform.errors import Conflict, NotFound
 from shared.provider.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
 from shared.schema.payouts import PayoutStatus as S
-from tests.integration.conftest import GRACE, World
+from tests.support.world import GRACE, World
 
 PEPPER = "a pepper for tests"
 

@@ -15,8 +15,8 @@ from shared.platform import task_queue
 from shared.platform.settings import Settings
 from shared.platform.task_queue import Doorbell, DoorbellBroker, messages
 from shared.schema.payouts import Rail
-from tests.acceptance.asking import until
-from tests.integration.conftest import World
+from tests.support.polling import until
+from tests.support.world import World
 
 BY_NAME = {kind.name: kind for kind in KINDS}
 

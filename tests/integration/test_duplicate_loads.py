@@ -14,7 +14,7 @@ from shared.payouts.rows import PayoutRow
 from shared.platform.errors import Conflict, Refusal
 from shared.platform.ids import new_id
 from shared.schema.payouts import PayoutStatus, Rail
-from tests.integration.conftest import GRACE, World
+from tests.support.world import GRACE, World
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from shared.platform.task_queue import SUBMIT_PAYOUTS, Doorbell, redis_client
 from shared.reporting.exporter import snapshot
 from shared.reporting.exporter.snapshot import Exporter
 from shared.schema.payouts import PayoutStatus, Rail
-from tests.acceptance.asking import until
-from tests.integration.conftest import World
+from tests.support.polling import until
+from tests.support.world import World
 
 Figures = dict[tuple[str, ...], float]
 

@@ -17,8 +17,8 @@ from shared.platform.settings import Settings
 from shared.provider.call_budget import Budget
 from shared.provider.client import Paystream
 from shared.provider.outcomes import Accepted, Rejected, Unknown
-from tests.integration.conftest import GRACE, World
 from tests.integration.provider import Asked, answer, provider
+from tests.support.world import GRACE, World
 
 LIFETIME_SECONDS = 24 * 3600.0
 

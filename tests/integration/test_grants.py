@@ -21,7 +21,7 @@ from shared.platform.settings import Settings
 from shared.schema import migrations
 from shared.schema.migrations import grants
 from shared.schema.tables import Base
-from tests.integration.conftest import World
+from tests.support.world import World
 
 SECRET = "f3a1c97be2d04586" * 2
 SECRET_WORDS = ("hash", "secret", "sealed", "password", "pepper", "token_")

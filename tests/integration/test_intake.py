@@ -1,10 +1,7 @@
 """The intake of payouts: one transaction for a group, an answer of its own to each, and nothing half-done."""
 
 import asyncio
-import json
 import threading
-import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,47 +9,16 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from gateway.intake.group_commit import Closing, GroupCommit, Overloaded
-from gateway.intake.payouts import Answer, PayoutIntake, PayoutRequest, only
+from gateway.intake.payouts import Answer, PayoutIntake
 from shared import ledger
-from shared.identity.audit import Actor
 from shared.payouts.accept import Order
-from shared.payouts.rows import public
 from shared.platform import idempotency
 from shared.platform.database import engine_for
 from shared.platform.settings import Settings
 from shared.platform.task_queue import Doorbell
-from shared.schema.audit import ActorKind
-from tests.acceptance.asking import until
-from tests.integration.conftest import World
-
-NOBODYS = uuid.uuid4()
-"""Whose audit log it is in does not matter here."""
-
-
-@pytest.fixture
-def doorbell(settings: Settings) -> Iterator[Doorbell]:
-    """A doorbell that rings in the session's Valkey."""
-    doorbell = Doorbell(settings)
-    yield doorbell
-    doorbell.close()
-
-
-@pytest.fixture
-def intake(settings: Settings, world: World, doorbell: Doorbell) -> PayoutIntake:
-    """An intake on the session's database."""
-    return PayoutIntake(settings, world.engine, doorbell, world.clock)
-
-
-def request(order: Order, key: str | None = None, body: bytes = b"{}") -> PayoutRequest:
-    """A request as the handler makes it."""
-    actor = Actor(ActorKind.KEY, NOBODYS, order.wallet_id)
-    return PayoutRequest(order.wallet_id, [order], key, body, str(uuid.uuid4()), only(public), actor)
-
-
-def data(answer: Answer) -> dict[str, Any]:
-    """What an answer says."""
-    content = json.loads(answer.body)
-    return dict(content["data"] if content["success"] else content["error"])
+from tests.support.payout_intake import data, request
+from tests.support.polling import until
+from tests.support.world import World
 
 
 def test_a_group_is_one_transaction_with_an_answer_for_each(world: World, intake: PayoutIntake) -> None:

@@ -14,7 +14,7 @@ from shared.controls.invariants.sweep import Turn
 from shared.platform.clock import SystemClock
 from shared.platform.settings import Settings
 from shared.platform.task_queue import Doorbell
-from tests.integration.conftest import World
+from tests.support.world import World
 
 
 def histories(world: World, at_once: int) -> Invariant:

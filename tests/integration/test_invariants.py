@@ -15,7 +15,7 @@ from shared.controls.invariants import BY_NAME, LAWS, Break, Portion
 from shared.platform.ids import BATCH, PAYOUT, show
 from shared.reporting.analytics import fold
 from tests.integration.busy import Busy
-from tests.integration.conftest import World
+from tests.support.world import World
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from shared.identity.passwords import check_password
 from shared.platform.errors import Conflict, Forbidden, NotFound
 from shared.platform.ids import new_id
 from shared.schema.organizations import Mode
-from tests.integration.conftest import World
+from tests.support.world import World
 
 PEPPER = "a pepper for tests"
 

@@ -58,9 +58,9 @@ from shared.provider.outcomes import Accepted, Outcome, Rejected
 from shared.provider.wire import Call
 from shared.schema import migrations
 from shared.schema.payouts import PayoutStatus, Rail
-from tests.integration.conftest import GRACE, World
 from tests.integration.payout_model import ENDS, OPEN, Model
 from tests.integration.stranger import MOODS, Payment, Stranger, WorkerDied
+from tests.support.world import GRACE, World
 from workers import batches, payouts, submissions, topups
 from workers import provider_events as events
 from workers.context import Context

@@ -27,9 +27,8 @@ from shared.platform.settings import Settings
 from shared.platform.task_queue import Doorbell
 from shared.schema.holds import HoldKind
 from shared.schema.payouts import Rail
-from tests.integration.conftest import World
-from tests.integration.provider import Asked, answer
-from tests.integration.test_provider_calls import paystream
+from tests.integration.provider import Asked, answer, paystream
+from tests.support.world import World
 from workers.context import Context
 from workers.submissions import send_held, send_instant_submissions
 

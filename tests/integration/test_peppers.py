@@ -17,7 +17,7 @@ from shared.platform.ids import KEY, new_id, show
 from shared.platform.settings import Settings
 from shared.platform.settings_validation import refusals
 from shared.schema import migrations
-from tests.integration.conftest import World
+from tests.support.world import World
 
 OLD, NEW = "a pepper for tests", "another pepper for tests"
 BOTH = (NEW, OLD)

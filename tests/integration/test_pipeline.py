@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from shared.platform.pipelined_queries import Query, ask, nothing
-from tests.integration.conftest import World
+from tests.support.world import World
 
 
 def number(value: int) -> Query[int]:

@@ -7,7 +7,7 @@ from shared.funding import topups
 from shared.funding.projection import Projection, Shortfall, Waiting, project
 from shared.payouts.cancel import cancel
 from shared.schema.payouts import PayoutStatus, Rail
-from tests.integration.conftest import GRACE, World
+from tests.support.world import GRACE, World
 
 FRIDAY = datetime(2026, 2, 6, 12, tzinfo=UTC)
 

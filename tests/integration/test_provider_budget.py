@@ -18,8 +18,8 @@ from shared.provider.client import Paystream
 from shared.provider.outcomes import Accepted, Throttled
 from shared.provider.wire import Call
 from shared.schema.payouts import PayoutStatus, Rail
-from tests.integration.conftest import World
 from tests.integration.provider import answer, provider
+from tests.support.world import World
 
 
 class Budgets:

@@ -2,12 +2,8 @@
 
 import json
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -15,7 +11,6 @@ from shared.payouts import lookup
 from shared.payouts import submissions as submit
 from shared.payouts.submissions import Held
 from shared.platform.clock import SystemClock
-from shared.platform.database import engine_for
 from shared.platform.ids import SUBMISSION, show
 from shared.platform.settings import Settings
 from shared.platform.task_queue import Doorbell
@@ -25,25 +20,10 @@ from shared.provider.outcomes import Accepted, Rejected, Throttled, Unknown
 from shared.provider.wire import Call
 from shared.schema.payouts import Rail
 from shared.schema.submissions import SubmissionKind
-from tests.integration.conftest import World
-from tests.integration.provider import Answering, Asked, answer, provider
+from tests.integration.provider import Answering, Asked, answer, paystream
+from tests.support.world import World
 from workers.context import Context
 from workers.submissions import send_held
-
-
-@contextmanager
-def paystream(settings: Settings, answering: Answering, **changes: Any) -> Iterator[tuple[Paystream, list[Asked]]]:
-    """A client of a provider that answers as it is told."""
-    with provider(answering) as (url, asked):
-        chosen = msgspec.structs.replace(settings, paystream_url=url, **changes)
-        engine = engine_for(chosen, "calls", pool_size=2)
-        client = Paystream(chosen, Budget(chosen, engine))
-        try:
-            yield client, asked
-        finally:
-            client.close()
-            engine.dispose()
-
 
 GET = Call("sandbox", "GET", "/payments/pay_1")
 

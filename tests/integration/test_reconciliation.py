@@ -41,7 +41,7 @@ from shared.provider.wire import Call
 from shared.schema import migrations
 from shared.schema.payouts import Rail
 from shared.schema.reconciliation import RunCause
-from tests.integration.conftest import World
+from tests.support.world import World
 from workers.context import Context
 from workers.submissions import send_held
 

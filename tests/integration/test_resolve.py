@@ -16,7 +16,7 @@ from shared.payouts.resolve import Outcome, Person, Resolved, resolve
 from shared.payouts.settle import Report, Verdict, settle
 from shared.platform.errors import Conflict, Refusal
 from shared.schema.organizations import Role
-from tests.integration.conftest import World
+from tests.support.world import World
 
 OPERATOR = Person("root@host", None)
 

@@ -19,7 +19,7 @@ from shared.platform.database import engine_for
 from shared.platform.ids import first_id
 from shared.platform.settings import Settings, SettingsError
 from shared.platform.task_queue import Doorbell
-from tests.integration.conftest import World
+from tests.support.world import World
 
 DRIVER = {
     "name": "Dora",

@@ -12,7 +12,7 @@ from shared.platform.pagination import Wanted
 from shared.sandbox import seed
 from shared.sandbox.reset import reset
 from shared.schema.payouts import PayoutStatus
-from tests.integration.conftest import GRACE, World
+from tests.support.world import GRACE, World
 
 
 def wallet_of_key(world: World) -> uuid.UUID:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from shared.batches import change, queries
 from shared.batches.release import Asked, Released
 from shared.schema.payouts import PayoutStatus
-from tests.integration.conftest import World
+from tests.support.world import World
 
 WORKERS, ROUNDS = 8, 9
 SCHEDULED = "wallet_id = :id AND scheduled_for IS NOT NULL"

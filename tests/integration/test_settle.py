@@ -2,59 +2,17 @@
 
 import json
 import threading
-import uuid
 from datetime import timedelta
 
 import pytest
 
 from shared import inbox
-from shared.inbox import Handled
 from shared.payouts.lifecycle import Move, transition
 from shared.payouts.provider_results import record
 from shared.platform.ids import PAYOUT, show
 from shared.schema.payouts import PayoutStatus as S
-from tests.integration.conftest import GRACE, World
-from tests.integration.test_submit import accepted_answer
-
-
-def submitted(world: World) -> tuple[uuid.UUID, str]:
-    """A payout that the provider has, and the provider's id for it."""
-    [payout_id], held = world.held()
-    answer = accepted_answer(held)
-    with world.engine.begin() as connection:
-        record(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
-    return payout_id, answer.data["id"]
-
-
-def webhook(payment_id: str, state: str, amount_cents: int = 44_750, event_id: str | None = None) -> bytes:
-    """A webhook in Paystream's shape."""
-    return json.dumps(
-        {
-            "id": event_id or f"evt_{uuid.uuid4().hex}",
-            "type": f"payment.{state}",
-            "data": {"paymentId": payment_id, "amount": amount_cents, "status": state},
-        }
-    ).encode()
-
-
-def receive(world: World, *bodies: bytes) -> list[uuid.UUID]:
-    """Stores webhooks, committed."""
-    with world.engine.begin() as connection:
-        notices = [inbox.read(body) for body in bodies]
-        return inbox.store(connection, notices, world.clock.now(), grace=GRACE).waiting
-
-
-def apply(world: World, event_ids: list[uuid.UUID]) -> list[Handled]:
-    """Applies webhooks, committed."""
-    with world.engine.begin() as connection:
-        return inbox.apply(connection, event_ids, world.clock.now())
-
-
-MONEY = {
-    "completed": [("reserve", 45_000), ("settle", 44_750), ("fee", 250)],
-    "failed": [("reserve", 45_000), ("release", 45_000)],
-    "returned": [("reserve", 45_000), ("settle", 44_750), ("fee", 250), ("return", 44_750)],
-}
+from tests.support.provider_steps import MONEY, accepted_answer, apply, receive, submitted, webhook
+from tests.support.world import GRACE, World
 
 
 def test_the_same_webhook_is_stored_once(world: World) -> None:

@@ -9,7 +9,7 @@ from shared.ledger.statement import Broken, Filter, Line, LineType
 from shared.platform.errors import Invalid
 from shared.platform.pagination import Page, Wanted
 from shared.schema.payouts import PayoutStatus
-from tests.integration.conftest import World
+from tests.support.world import World
 
 
 def page(world: World, asked: Filter, size: int = 100) -> Page[Line]:

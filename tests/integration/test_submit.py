@@ -19,7 +19,8 @@ from shared.provider.client import Paystream
 from shared.provider.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
 from shared.schema.payouts import PayoutStatus as S
 from shared.schema.payouts import Rail
-from tests.integration.conftest import GRACE, World
+from tests.support.provider_steps import accepted_answer
+from tests.support.world import GRACE, World
 from workers.context import Context
 from workers.payouts import submit_payouts
 
@@ -43,14 +44,6 @@ def expire_lease(world: World, submission_id: uuid.UUID) -> None:
     world.execute(
         "UPDATE submissions SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE id = :id", id=submission_id
     )
-
-
-def accepted_answer(held: Held) -> Accepted:
-    """What Paystream says when it takes a submission."""
-    if held.kind == "payment":
-        return Accepted({**held.request, "id": f"pay_{uuid.uuid4().hex}", "status": "created"})
-    payments = [{**one, "id": f"pay_{uuid.uuid4().hex}", "status": "created"} for one in held.request["payments"]]
-    return Accepted({"id": f"batch_{uuid.uuid4().hex}", "name": held.request["name"], "payments": payments})
 
 
 def test_the_submission_is_committed_before_anybody_could_be_called(world: World) -> None:

@@ -14,7 +14,7 @@ from shared.payouts.settle import Report, settle
 from shared.payouts.timeline import EVENTS_MOST, Timeline, timeline
 from shared.provider.outcomes import Accepted, Rejected, Throttled, Unknown
 from shared.schema.payouts import PayoutStatus, Rail
-from tests.integration.conftest import GRACE, World
+from tests.support.world import GRACE, World
 
 
 def told(world: World, payout_id: uuid.UUID, now: datetime | None = None) -> Timeline:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from shared.payouts.allowed_edges import EDGES
 from shared.payouts.lifecycle import ForbiddenEdge, Move, Moved, transition
 from shared.schema.payouts import PayoutStatus as S
-from tests.integration.conftest import World
+from tests.support.world import World
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,10 +18,10 @@ from shared.platform.clock import SystemClock
 from shared.platform.ids import EVENT, new_id, show
 from shared.platform.settings import Settings
 from shared.schema.webhooks import Pace
-from tests.acceptance.asking import until
-from tests.integration.conftest import World
 from tests.integration.webhooks import PEPPER, endpoint, happen, row, sent
-from tests.receiver import Receiver, receiving
+from tests.support.polling import until
+from tests.support.webhook_receiver import Receiver, receiving
+from tests.support.world import World
 from workers.delivery_worker import Deliverer
 
 SECRET = signing.generate()

@@ -23,9 +23,9 @@ from shared.schema.ledger import TransferKind
 from shared.schema.organizations import Mode
 from shared.schema.payouts import PayoutStatus
 from shared.schema.webhooks import EndpointStatus, Pace
-from tests.acceptance.asking import until
-from tests.integration.conftest import World
 from tests.integration.webhooks import FAILED, FREE, OK, delivery, end, endpoint, happen, row, take
+from tests.support.polling import until
+from tests.support.world import World
 
 
 def test_each_event_gets_a_delivery_to_every_endpoint_that_asked_for_it(world: World, engine: sa.Engine) -> None:

@@ -12,7 +12,7 @@ from shared.events.customer_events import Event, EventType, write
 from shared.events.lanes import LANES
 from shared.events.sender import Sender
 from shared.schema.webhooks import Pace
-from tests.integration.conftest import World
+from tests.support.world import World
 
 PEPPER = "a pepper for tests"
 FREE = {pace: lane.slots for pace, lane in LANES.items()}

@@ -15,10 +15,10 @@ import pytest
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.server import free_port
 from shared.platform.database import SESSION
-from tests.acceptance.asking import until
-from tests.acceptance.fleet import fleet
-from tests.acceptance.load import load_on
-from tests.told import tell
+from tests.support.fleet import fleet
+from tests.support.load import load_on
+from tests.support.polling import until
+from tests.support.report_lines import tell
 
 SERVER_CONNECTIONS = 6
 

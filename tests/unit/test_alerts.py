@@ -1,18 +1,13 @@
 """Alerts, their tests, runbooks and dashboards fit together; whether the rules work, `make alerts` says."""
 
-import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
-RULES = {path.stem: yaml.safe_load(path.read_text()) for path in (DEPLOY / "prometheus" / "rules").glob("*.yml")}
-TESTS = [yaml.safe_load(path.read_text()) for path in (DEPLOY / "prometheus" / "tests").glob("*.yml")]
-DASHBOARDS = {path.stem: json.loads(path.read_text()) for path in (DEPLOY / "grafana" / "dashboards").glob("*.json")}
-EVERY_RULE = [rule for file in RULES.values() for group in file["groups"] for rule in group["rules"]]
+from tests.support.monitoring import DASHBOARDS, DEPLOY, EVERY_RULE, TESTS
+
 ALERTS = {rule["alert"]: rule for rule in EVERY_RULE if "alert" in rule}
 PAGES = {name: rule for name, rule in ALERTS.items() if rule["labels"]["severity"] == "page"}
 SLOS = {rule["labels"]["slo"] for rule in EVERY_RULE if rule.get("record") == "ovnpay:slo_objective:ratio"}

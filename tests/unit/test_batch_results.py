@@ -30,7 +30,7 @@ def test_results_are_made_off_the_event_loop_one_file_at_a_time(monkeypatch: pyt
             return await asyncio.to_thread(work, None)
 
         monkeypatch.setattr(batches, "csv_body", csv_body)
-        monkeypatch.setattr(batches.reading, "payouts", lambda *_, **__: Page([], 0, None))
+        monkeypatch.setattr(batches.queries, "payouts", lambda *_, **__: Page([], 0, None))
         application = web.Application()
         application[SERVICES] = SimpleNamespace(exports=exports, read=read)  # type: ignore[misc, assignment]
         batch_id = show(BATCH, new_id())

@@ -8,7 +8,7 @@ import pytest
 
 from shared.platform import safeguards
 from shared.platform.settings import SettingsError, load
-from tests.unit.test_settings import NEEDED, PRODUCTION
+from tests.support.settings_samples import NEEDED, PRODUCTION
 
 
 def test_all_are_on_unless_a_test_says_otherwise() -> None:

@@ -6,20 +6,7 @@ import pytest
 
 from shared.platform.settings import SettingsError, load
 from shared.platform.settings_validation import doubts
-
-RANDOM = "f3a1c97be2d04586" * 3
-PRODUCTION = {
-    "OVNPAY_ENVIRONMENT": "production",
-    "OVNPAY_DATABASE_URL": f"postgresql://pay:{RANDOM}@db/pay",
-    "OVNPAY_MIGRATION_DATABASE_URL": f"postgresql://owner:{RANDOM}@db/pay",
-    "OVNPAY_REDIS_URL": f"redis://:{RANDOM}@redis/0",
-    "OVNPAY_KEY_PEPPER": RANDOM,
-    "OVNPAY_PAYSTREAM_WEBHOOK_SECRET": f"whsec_{RANDOM}",
-    "OVNPAY_PAYSTREAM_TEST_KEY": f"psk_test_{RANDOM}",
-    "OVNPAY_PAYSTREAM_LIVE_KEY": f"psk_live_{RANDOM}",
-}
-REDIS = {"OVNPAY_REDIS_URL": "redis://redis/0"}
-NEEDED = {"OVNPAY_DATABASE_URL": "postgresql://localhost/x", "OVNPAY_REDIS_URL": "redis://localhost"}
+from tests.support.settings_samples import NEEDED, PRODUCTION, RANDOM, REDIS
 
 
 def test_numbers_are_read_and_defaults_hold() -> None:

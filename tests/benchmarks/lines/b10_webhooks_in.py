@@ -23,14 +23,14 @@ from shared.payouts.rows import PayoutRow
 from shared.platform.clock import SystemClock
 from shared.platform.ids import DRIVER, new_id, parse
 from shared.schema.payouts import Rail
-from tests.acceptance import notice
-from tests.acceptance.asking import until
 from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.report import at_least
 from tests.benchmarks.storm import storm
 from tests.benchmarks.system import System
-from tests.contract.raw_http import request
-from tests.integration.test_submit import accepted_answer
+from tests.support import provider_webhooks
+from tests.support.polling import until
+from tests.support.provider_steps import accepted_answer
+from tests.support.raw_http import request
 
 WEBHOOKS, IN_SMALL = 20_000, 1_000
 CONNECTIONS = 64
@@ -98,14 +98,17 @@ def processing(engine: sa.Engine, wallet_id: uuid.UUID, driver_id: uuid.UUID, co
     return payment_ids
 
 
-def webhooks(payment_ids: Sequence[str], secret: str, path: str = notice.PATH) -> list[bytes]:
+def webhooks(payment_ids: Sequence[str], secret: str, path: str = provider_webhooks.PATH) -> list[bytes]:
     """Their completions, signed, as they go on the wire."""
     made = []
     for payment_id in payment_ids:
         data = {"paymentId": payment_id, "amount": NET_CENTS, "status": "completed"}
         told = {"id": f"evt_{uuid.uuid4().hex}", "type": "payment.completed", "data": data}
         body = json.dumps(told | {"timestamp": "2026-02-08T10:00:00Z"}).encode()
-        headers = [("Content-Type", b"application/json"), ("X-Signature", notice.signature(body, secret).encode())]
+        headers = [
+            ("Content-Type", b"application/json"),
+            ("X-Signature", provider_webhooks.signature(body, secret).encode()),
+        ]
         made.append(request("POST", path.encode(), headers, body))
     return made
 

@@ -3,11 +3,11 @@
 import time
 
 from shared.platform.ids import BATCH, parse
-from tests.acceptance.asking import until
 from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.payload import batch
 from tests.benchmarks.report import at_most
 from tests.benchmarks.system import System
+from tests.support.polling import until
 
 PAYOUTS, IN_SMALL = 10_000, 500
 PATH = "/api/v1/batches"

@@ -8,12 +8,13 @@ import time
 import uuid
 from datetime import datetime
 
-from tests.acceptance.asking import call, until
 from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.lines import b5_batch
 from tests.benchmarks.report import at_most
 from tests.benchmarks.storm import Load, curve_of
 from tests.benchmarks.system import AMOUNT_CENTS, System
+from tests.support.http_client import call
+from tests.support.polling import until
 
 BESIDE_A_SECOND = 20
 PAUSE_SECONDS = 0.05

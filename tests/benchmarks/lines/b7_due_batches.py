@@ -8,12 +8,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-from tests.acceptance.asking import until
 from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.report import at_least, at_most
 from tests.benchmarks.storm import Load, curve_of
 from tests.benchmarks.system import System
-from tests.contract.batches import PATH, order
+from tests.support.batches import PATH, order
+from tests.support.polling import until
 
 BATCHES, IN_SMALL = 1_000, 50
 SINGLES_A_SECOND = 20

@@ -11,11 +11,11 @@ import psycopg
 
 from shared.controls.invariants import LAWS
 from shared.platform.ids import DRIVER, show
-from tests.acceptance.asking import until
 from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.report import at_most
 from tests.benchmarks.storm import Load, curve_of
 from tests.benchmarks.system import AMOUNT_CENTS, System
+from tests.support.polling import until
 
 SMALL, LARGE = 10_000, 5_000_000
 DRIVERS = 1_000

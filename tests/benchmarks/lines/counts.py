@@ -17,7 +17,6 @@ import redis
 
 from shared.platform import task_queue
 from shared.platform.ids import DRIVER, new_id, parse
-from tests.acceptance.asking import until
 from tests.benchmarks import flow, statements
 from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.lines import b5_batch, b10_webhooks_in
@@ -26,6 +25,7 @@ from tests.benchmarks.payload import BULK, bulk, single
 from tests.benchmarks.statements import Statement
 from tests.benchmarks.storm import storm
 from tests.benchmarks.system import PATIENCE_SECONDS, System
+from tests.support.polling import until
 
 _SCRIPTS = ("enqueue", "fetch", "ack")
 _CONNECTING = ("hello", "client", "select", "ping")

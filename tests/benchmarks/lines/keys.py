@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 from shared.identity.api_keys import generate, hashed
 from shared.schema.organizations import Mode
-from tests.acceptance.asking import call
-from tests.acceptance.customer import Customer
 from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.report import at_least, at_most
 from tests.benchmarks.system import System
+from tests.support.customer import Customer
+from tests.support.http_client import call
 
 PER_MINUTE = 100
 BURST = 2 * PER_MINUTE

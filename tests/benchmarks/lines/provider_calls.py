@@ -8,12 +8,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.acceptance import ledger
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
-from tests.acceptance.provider import Provider
 from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.report import at_most
+from tests.support import ledger
+from tests.support.customer import Customer
+from tests.support.polling import until
+from tests.support.simulator import Provider
 
 PAYOUTS, IN_SMALL = 100_000, 4_000
 BULK = 100

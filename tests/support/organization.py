@@ -9,8 +9,8 @@ from typing import Any
 
 import psycopg
 
-from tests.acceptance.customer import Customer
-from tests.acceptance.stack import Stack
+from tests.support.customer import Customer
+from tests.support.stack import Stack
 
 # The conventions' scopes, and those that topping up and analytics need.
 ALL_SCOPES = (

@@ -1,15 +1,12 @@
-"""Ask over plain HTTP, and ask again until the awaited answer comes: no test sleeps a fixed time."""
+"""One HTTP request on a connection of its own, and its decoded answer."""
 
 import http.client
 import json
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,13 +49,3 @@ def call(
         return Answer(response.status, response.headers, json.loads(text) if text else None)
     finally:
         connection.close()
-
-
-def until(probe: Callable[[], T | None], what: str, seconds: float = 20, pause_seconds: float = 0.1) -> T:
-    """Ask `probe` again and again until it says something else than None or False; fail after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        if answer := probe():
-            return answer
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(pause_seconds)

@@ -4,8 +4,8 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
+from tests.support.customer import Customer
+from tests.support.polling import until
 
 PATH = "/api/v1/batches"
 BATCH_ENDS = frozenset({"completed", "failed", "canceled"})

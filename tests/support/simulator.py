@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.acceptance.asking import Answer, call
+from tests.support.http_client import Answer, call
 
 # What Paystream calls the rails that our customers see.
 RAILS = {"standard": "standard", "same_day": "same_day_ach", "instant": "rtp"}

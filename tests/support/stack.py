@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.asking import call, until
+from tests.support.http_client import call
+from tests.support.polling import until
 
 _READY_SECONDS = 60
 _STOPPED_SECONDS = 30
@@ -45,6 +46,18 @@ class Stack:
         """None while it is being restarted."""
         pid = self["processes"].get(process)
         return None if pid is None else int(pid)
+
+    def operator_environment(self) -> dict[str, str]:
+        """The settings that an `ovnpay` command of an operator needs to work on this stack."""
+        return {
+            "OVNPAY_DATABASE_URL": self["service_database_url"],
+            "OVNPAY_REDIS_URL": self["redis_url"],
+            "OVNPAY_PAYSTREAM_URL": self["paystream"],
+            "OVNPAY_PAYSTREAM_TEST_KEY": self["paystream_keys"]["test"],
+            "OVNPAY_PAYSTREAM_LIVE_KEY": self["paystream_keys"]["live"],
+            "OVNPAY_PAYSTREAM_WEBHOOK_SECRET": self["webhook_secret"],
+            "OVNPAY_KEY_PEPPER": "unused here",
+        }
 
     def logs(self, lines: int = 40) -> str:
         """The end of each log, for the report of a test that failed."""

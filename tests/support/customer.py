@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.acceptance.asking import Answer, call, until
+from tests.support.http_client import Answer, call
+from tests.support.polling import until
 
 PAYOUT_ENDS = frozenset({"completed", "failed", "canceled", "returned"})
 

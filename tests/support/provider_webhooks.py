@@ -9,7 +9,7 @@ import json
 import time
 from typing import Any
 
-from tests.acceptance.asking import Answer, call
+from tests.support.http_client import Answer, call
 
 PATH = "/api/v1/webhooks/paystream"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.acceptance.customer import Customer
+from tests.support.customer import Customer
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from deploy.local.home import Home
 from deploy.local.plan import make_plan
 from deploy.local.server import free_port
 from deploy.local.service import Service
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
-from tests.acceptance.provider import Provider
-from tests.acceptance.stack import ANY_FREE_PORT, NO_HURRY
+from tests.support.customer import Customer
+from tests.support.polling import until
+from tests.support.simulator import Provider
+from tests.support.stack import ANY_FREE_PORT, NO_HURRY
 
 METRICS = {"workers": "OVNPAY_WORKERS_METRICS_PORT", "scheduler": "OVNPAY_SCHEDULER_METRICS_PORT"}
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.acceptance import ledger
-from tests.acceptance.asking import until
-from tests.acceptance.customer import Customer
-from tests.acceptance.provider import Provider
+from tests.support import ledger
+from tests.support.customer import Customer
+from tests.support.polling import until
+from tests.support.simulator import Provider
 
 AMOUNT_CENTS = 1_000
 CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)

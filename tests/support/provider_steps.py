@@ -1,0 +1,69 @@
+"""A payout's way through the provider, a step at a time: submitted, its webhooks stored and applied."""
+
+import json
+import uuid
+from datetime import timedelta
+
+from shared import inbox
+from shared.inbox import Handled
+from shared.payouts.provider_results import record
+from shared.payouts.submissions import Held
+from shared.provider.outcomes import Accepted
+from tests.support.world import GRACE, World
+from workers.coalescing_queue import Line
+from workers.context import Context
+
+
+def accepted_answer(held: Held) -> Accepted:
+    """What Paystream says when it takes a submission."""
+    if held.kind == "payment":
+        return Accepted({**held.request, "id": f"pay_{uuid.uuid4().hex}", "status": "created"})
+    payments = [{**one, "id": f"pay_{uuid.uuid4().hex}", "status": "created"} for one in held.request["payments"]]
+    return Accepted({"id": f"batch_{uuid.uuid4().hex}", "name": held.request["name"], "payments": payments})
+
+
+def submitted(world: World) -> tuple[uuid.UUID, str]:
+    """A payout that the provider has, and the provider's id for it."""
+    [payout_id], held = world.held()
+    answer = accepted_answer(held)
+    with world.engine.begin() as connection:
+        record(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
+    return payout_id, answer.data["id"]
+
+
+def webhook(payment_id: str, state: str, amount_cents: int = 44_750, event_id: str | None = None) -> bytes:
+    """A webhook in Paystream's shape."""
+    return json.dumps(
+        {
+            "id": event_id or f"evt_{uuid.uuid4().hex}",
+            "type": f"payment.{state}",
+            "data": {"paymentId": payment_id, "amount": amount_cents, "status": state},
+        }
+    ).encode()
+
+
+def receive(world: World, *bodies: bytes) -> list[uuid.UUID]:
+    """Stores webhooks, committed."""
+    with world.engine.begin() as connection:
+        notices = [inbox.read(body) for body in bodies]
+        return inbox.store(connection, notices, world.clock.now(), grace=GRACE).waiting
+
+
+def apply(world: World, event_ids: list[uuid.UUID]) -> list[Handled]:
+    """Applies webhooks, committed."""
+    with world.engine.begin() as connection:
+        return inbox.apply(connection, event_ids, world.clock.now())
+
+
+MONEY = {
+    "completed": [("reserve", 45_000), ("settle", 44_750), ("fee", 250)],
+    "failed": [("reserve", 45_000), ("release", 45_000)],
+    "returned": [("reserve", 45_000), ("settle", 44_750), ("fee", 250), ("return", 44_750)],
+}
+
+
+class Working(Context):
+    """A worker's context that nothing but the database is needed of."""
+
+    def __init__(self, world: World) -> None:
+        self.engine, self.clock, self.notices = world.engine, world.clock, Line("provider_events")
