@@ -77,26 +77,26 @@ types: $(DEV) ## check types
 	@$(BIN)/mypy
 
 audit: $(DEV) ## audit the dependencies: pins, yanked releases, known vulnerabilities (ARGS=--strict)
-	@$(BIN)/python .ci/audit $(ARGS)
+	@$(BIN)/python -m deploy.checks.audit $(ARGS)
 
 alerts: $(DEV) ## check the Prometheus rules and run their tests (ARGS=--strict)
-	@$(BIN)/python .ci/alerts $(ARGS)
+	@$(BIN)/python -m deploy.checks.alerts $(ARGS)
 
 dashboards: $(DEV) ## ask every panel of the dashboards, of the running system under load
-	@$(BIN)/python .ci/dashboards $(ARGS)
+	@$(BIN)/python -m deploy.checks.dashboards $(ARGS)
 
 image-check: $(DEV) ## carry out the image's build steps without Docker (ARGS=--twice: is it the same to the byte?)
-	@$(BIN)/python .ci/image-check $(ARGS)
+	@$(BIN)/python -m deploy.checks.image $(ARGS)
 
 manifests: $(DEV) ## check Dockerfile, docker-compose.yml and the Kubernetes overlays (ARGS=--strict)
-	@$(BIN)/python .ci/manifests $(ARGS)
+	@$(BIN)/python -m deploy.checks.manifests $(ARGS)
 
 format: $(DEV) ## format the code, and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
 lock: $(DEV) ## resolve the dependencies anew and pin them
-	@$(BIN)/python .ci/lock
+	@$(BIN)/python -m deploy.checks.lock
 
 clean: ## remove the virtual environment, caches and build files (not the data in .ovnpay)
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

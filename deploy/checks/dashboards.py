@@ -1,9 +1,9 @@
-#!/usr/bin/env python3
-"""Show the dashboards working: a fresh Prometheus scrapes the running stack under load, and every panel is asked.
+"""Query every dashboard panel on a Prometheus that scrapes the running stack under load.
 
-Needs a running `make up` (of this folder, or of OVNPAY_HOME) and Prometheus. Also runs `promtool check metrics` on each
-live scrape. Prints a table: each panel's queries, how many have data, and what the first series says.
-Exit code: 0 every query has an answer, 1 one has none or a scrape is not clean, 3 there is no Prometheus or no stack.
+Needs `make up` running (in this folder, or in OVNPAY_HOME) and Prometheus. Also runs `promtool check metrics` on each
+live scrape. Prints a table: each panel's queries, the number of series, and the first series.
+Exit code: 0 every query returns data, 1 a query returns none or a scrape is malformed, 3 Prometheus or the stack is
+missing.
 """
 
 import argparse
@@ -22,43 +22,39 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from prometheus import find
+from deploy.checks.prometheus import find_program
 
-_PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(_PROJECT))
-
-from tests.support.customer import Customer  # noqa: E402
-from tests.support.webhook_receiver import receiving  # noqa: E402
-
-_RATE = "[30s]"
-"""What $__rate_interval stands for here."""
+_PROJECT = Path(__file__).resolve().parents[2]
+_RATE_INTERVAL = "[30s]"
+"""The value of $__rate_interval."""
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Ask every panel of the dashboards of a stack under load.")
+    """Start Prometheus, put load on the stack, and query every panel."""
+    parser = argparse.ArgumentParser(description="Query every dashboard panel of a running stack under load.")
     parser.add_argument("--seconds", type=float, default=25.0, help="how long the load lasts (default: %(default)g)")
     options = parser.parse_args()
     home = Path(os.environ.get("OVNPAY_HOME") or _PROJECT / ".ovnpay")
-    server, promtool = find("prometheus"), find("promtool")
+    server, promtool = find_program("prometheus"), find_program("promtool")
     if server is None or promtool is None or not (home / "stack.json").exists():
-        print("dashboards: NOT ASKED: there is no Prometheus, or no running stack")
+        print("dashboards: NOT CHECKED: Prometheus or a running stack is missing")
         return 3
     stack = json.loads((home / "stack.json").read_text())
     with tempfile.TemporaryDirectory() as folder:
-        process, url = _started(server, Path(folder), stack)
+        process, url = _start_prometheus(server, Path(folder), stack)
         try:
-            _load(stack, options.seconds)
+            _put_load(stack, options.seconds)
             time.sleep(6)  # two scrapes and an evaluation
-            unclean = [name for name, at in stack["metrics"].items() if not _is_clean(promtool, name, at)]
-            empty = _ask_all(url)
+            malformed = [name for name, at in stack["metrics"].items() if not _is_well_formed(promtool, name, at)]
+            empty = _query_all(url)
         finally:
             process.terminate()
             process.wait(10)
-    return 1 if unclean or empty else 0
+    return 1 if malformed or empty else 0
 
 
-def _started(server: Path, folder: Path, stack: dict[str, Any]) -> tuple[subprocess.Popen[bytes], str]:
-    """Prometheus with our rules, often evaluated, and the stack's ports as targets."""
+def _start_prometheus(server: Path, folder: Path, stack: dict[str, Any]) -> tuple[subprocess.Popen[bytes], str]:
+    """Start Prometheus with the project's rules at short intervals and the stack's ports as targets."""
     (folder / "rules").mkdir()
     for path in (_PROJECT / "deploy" / "prometheus" / "rules").glob("*.yml"):
         (folder / "rules" / path.name).write_text(path.read_text().replace("interval: 2m", "interval: 5s"))
@@ -74,7 +70,7 @@ def _started(server: Path, folder: Path, stack: dict[str, Any]) -> tuple[subproc
     (folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [server, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    command = [str(server), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     log = (folder / "log").open("wb")
     process = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}"
@@ -90,14 +86,17 @@ def _started(server: Path, folder: Path, stack: dict[str, Any]) -> tuple[subproc
             time.sleep(0.1)
 
 
-def _load(stack: dict[str, Any], seconds: float) -> None:
-    """Payouts of all kinds, batches with a time, webhooks in and out: a little of each, for a while."""
+def _put_load(stack: dict[str, Any], seconds: float) -> None:
+    """Create payouts of every rail, scheduled batches, and webhooks in both directions for `seconds`."""
+    from tests.support.customer import Customer
+    from tests.support.receiver import receiving
+
     customer = Customer(stack["gateway"], stack["sandbox_key"])
     customer.fund(50_000_000)
     driver_id = customer.verified_driver("Load Driver")["id"]
     until = time.monotonic() + seconds
-    with receiving() as hears:
-        endpoint = {"url": f"{hears.url}/ok", "events": ["payout.succeeded", "payout.failed"]}
+    with receiving() as receiver:
+        endpoint = {"url": f"{receiver.url}/ok", "events": ["payout.succeeded", "payout.failed"]}
         webhook_id = customer.post("/api/v1/webhooks", endpoint).data["id"]
 
         def pay() -> None:
@@ -108,17 +107,17 @@ def _load(stack: dict[str, Any], seconds: float) -> None:
                 customer.post(path, {"driverId": driver_id, "amount": 1000 + count, "description": "load", **more})
                 count += 1
 
-        def plan() -> None:
+        def schedule() -> None:
             while time.monotonic() < until - 3:
                 at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
                 payouts = [{"driverId": driver_id, "amount": 900 + place} for place in range(20)]
                 body = {"name": "load", "scheduledFor": at, "payouts": payouts}
                 customer.post("/api/v1/batches", body, str(uuid.uuid4()))
                 customer.get("/api/v1/payouts", pageSize=20)
-                customer.post("/api/v1/webhooks/paystream", {})  # not signed: refused, and counted
+                customer.post("/api/v1/webhooks/paystream", {})  # unsigned: rejected and counted
                 time.sleep(2)
 
-        threads = [threading.Thread(target=work) for work in (pay, pay, plan)]
+        threads = [threading.Thread(target=work) for work in (pay, pay, schedule)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -127,45 +126,50 @@ def _load(stack: dict[str, Any], seconds: float) -> None:
         customer.post(f"/api/v1/webhooks/{webhook_id}/test", {})
 
 
-def _is_clean(promtool: Path, name: str, at: str) -> bool:
+def _is_well_formed(promtool: Path, name: str, at: str) -> bool:
     with urllib.request.urlopen(at) as answer:
         text = answer.read()
     done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)
-    said = (done.stdout + done.stderr).decode().strip() or "clean"
-    print(f"promtool check metrics: {name}: {text.count(b'# TYPE')} metrics, {said}")
+    output = (done.stdout + done.stderr).decode().strip() or "well-formed"
+    print(f"promtool check metrics: {name}: {text.count(b'# TYPE')} metrics, {output}")
     return done.returncode == 0
 
 
-def _ask_all(url: str) -> int:
-    """Prints the table; the number of queries without an answer."""
-    rows, asked, with_data, later, panels = [], 0, 0, 0, 0
+def _query_all(url: str) -> int:
+    """Print the table; return the number of queries without data."""
+    rows, queries, with_data, later, panels = [], 0, 0, 0, 0
     for path in sorted((_PROJECT / "deploy" / "grafana" / "dashboards").glob("*.json")):
         dashboard = json.loads(path.read_text())
         for panel in dashboard["panels"]:
             panels += 1
             for target in panel["targets"]:
-                series = _ask(url, target["expr"].replace("[$__rate_interval]", _RATE))
-                asked += 1
+                series = _query(url, target["expr"].replace("[$__rate_interval]", _RATE_INTERVAL))
+                queries += 1
                 numbers = [one for one in series if not math.isnan(float(one["value"][1]))]
                 with_data += bool(numbers)
                 begins_later = not numbers and panel["description"].startswith("Begins with")
                 later += begins_later
-                first = panel["description"] if begins_later else "NO DATA" if not series else "no number" if not numbers else _said(numbers[0])
+                if begins_later:
+                    first = panel["description"]
+                elif not numbers:
+                    first = "no number" if series else "NO DATA"
+                else:
+                    first = _format_series(numbers[0])
                 rows.append((dashboard["title"].removeprefix("OVN Pay: "), panel["title"], len(series), first))
     for dashboard, panel, count, first in rows:
         print(f"{dashboard:18} {panel:42} {count:3}  {first}")
-    print(f"dashboards: {panels} panels, {asked} queries, {with_data} with data, {later} whose data begins later")
-    return asked - with_data - later
+    print(f"dashboards: {panels} panels, {queries} queries, {with_data} with data, {later} whose data begins later")
+    return queries - with_data - later
 
 
-def _ask(url: str, expression: str) -> list[Any]:
+def _query(url: str, expression: str) -> list[Any]:
     query = urllib.parse.urlencode({"query": expression})
     with urllib.request.urlopen(f"{url}/api/v1/query?{query}") as answer:
         data = json.load(answer)["data"]
     return [{"metric": {}, "value": data["result"]}] if data["resultType"] == "scalar" else list(data["result"])
 
 
-def _said(series: Any) -> str:
+def _format_series(series: Any) -> str:
     labels = ", ".join(f"{name}={value}" for name, value in series["metric"].items() if name != "__name__")
     return f"{float(series['value'][1]):.4g}  {labels}"
 

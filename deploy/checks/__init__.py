@@ -1,0 +1,1 @@
+"""Checks that a change must pass besides lint, types and tests: `python -m deploy.checks.NAME`, or `make NAME`."""
