@@ -89,7 +89,7 @@ def _start_prometheus(server: Path, folder: Path, stack: dict[str, Any]) -> tupl
 def _put_load(stack: dict[str, Any], seconds: float) -> None:
     """Create payouts of every rail, scheduled batches, and webhooks in both directions for `seconds`."""
     from tests.support.customer import Customer
-    from tests.support.receiver import receiving
+    from tests.support.webhook_receiver import receiving
 
     customer = Customer(stack["gateway"], stack["sandbox_key"])
     customer.fund(50_000_000)
