@@ -25,7 +25,7 @@ endif
 EXAMPLES ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test model bench rolling outages pooler chaos chaos-many chaos-controls lint types audit alerts \
+.PHONY: help up down status test test-long model bench rolling outages pooler chaos chaos-many chaos-controls lint types audit alerts \
 	dashboards image-check manifests format lock clean
 
 help: ## show this list
@@ -40,8 +40,15 @@ down: $(RUNTIME) ## stop the system
 status: $(RUNTIME) ## show what runs, and whether it is ready
 	@exec $(BIN)/ovnpay status $(ARGS)
 
-test: $(DEV) ## run the tests, two files at a time (all but benchmarks and long chaos)
-	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/benchmarks --ignore=tests/pooler --ignore=tests/chaos/long $(ARGS)
+# Two processes; the tests that share a running system stay in one of them (tests/conftest.py).
+PYTEST_PARALLEL := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder \
+	--ignore=tests/benchmarks --ignore=tests/pooler --ignore=tests/chaos/long
+
+test: $(DEV) ## run the tests of every change, about 6 minutes
+	@exec $(PYTEST_PARALLEL) -m 'not long' $(ARGS)
+
+test-long: $(DEV) ## run the tests that take minutes each: crashes, restarts, restore, chaos, fuzzing
+	@exec $(PYTEST_PARALLEL) -m long $(ARGS)
 
 model: $(DEV) ## try the domain against its model with other examples each time (EXAMPLES=500, ARGS=--hypothesis-seed=…)
 	@OVNPAY_TEST_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/integration/test_model.py -k says $(ARGS)

@@ -27,7 +27,7 @@ from tests.support.customer import Customer
 from tests.support.http_client import Answer
 from tests.support.polling import until
 from tests.support.simulator import Provider
-from tests.support.stack import ANY_FREE_PORT, NO_HURRY
+from tests.support.stack import NO_RATE_LIMITS, free_port_settings
 
 PROJECT = Path(__file__).resolve().parents[2]
 BELOW = ("postgres", "valkey", "bootstrap", "paystream")
@@ -53,7 +53,7 @@ class CrashStack:
         self.home = Home(home)
         self.home.logs.mkdir(parents=True, exist_ok=True)
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("OVNPAY_", "PAYSTREAM_"))}
-        plan = make_plan(self.home, clean | ANY_FREE_PORT | NO_HURRY | SETTINGS)
+        plan = make_plan(self.home, clean | free_port_settings() | NO_RATE_LIMITS | SETTINGS)
         self.services = {service.name: service for service in plan.services}
         self.described = plan.description
         self._running: dict[str, subprocess.Popen[bytes]] = {}

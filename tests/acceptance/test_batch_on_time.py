@@ -6,12 +6,15 @@ import time
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.support import ledger
 from tests.support.customer import Customer
 from tests.support.polling import until
 from tests.support.simulator import Provider
 from tests.support.stack import Stack, descendants_of
+
+pytestmark = pytest.mark.long
 
 PATH = "/api/v1/batches"
 PAYOUTS = 4_000
@@ -20,33 +23,33 @@ FEE_CENTS = 5
 
 
 def test_release_of_thousands_is_killed_half_way(
-    impatient_stack: Stack, impatient_customer: Customer, impatient_driver_id: str, paystream: Provider
+    fast_stack: Stack, fast_customer: Customer, fast_driver_id: str, paystream: Provider
 ) -> None:
     # Given a batch of thousands, due in a moment
-    impatient_customer.fund(PAYOUTS * AMOUNT_CENTS)
-    before_cents = impatient_customer.available_cents()
-    payout = {"driverId": impatient_driver_id, "amount": AMOUNT_CENTS, "description": "<half-way>"}
-    batch = impatient_customer.post(PATH, {"name": "Half-way", "payouts": [payout] * PAYOUTS}).data
+    fast_customer.fund(PAYOUTS * AMOUNT_CENTS)
+    before_cents = fast_customer.available_cents()
+    payout = {"driverId": fast_driver_id, "amount": AMOUNT_CENTS, "description": "<half-way>"}
+    batch = fast_customer.post(PATH, {"name": "Half-way", "payouts": [payout] * PAYOUTS}).data
     due = {"scheduledFor": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))}
-    assert impatient_customer.post(f"{PATH}/{batch['id']}/reschedule", due).status == 200
+    assert fast_customer.post(f"{PATH}/{batch['id']}/reschedule", due).status == 200
     # When the workers are killed while one of them releases it
-    with psycopg.connect(impatient_stack["database_url"], autocommit=True) as database:
+    with psycopg.connect(fast_stack["database_url"], autocommit=True) as database:
         until(lambda: _is_being_released(database), "it is being released", 30, pause_seconds=0.002)
-        _kill_workers(impatient_stack)
+        _kill_workers(fast_stack)
         assert _status(database, batch) == "queued", "nothing of a half-done release is seen"
         # Then the next tick finishes it, and everybody is paid once
         until(lambda: _status(database, batch) == "completed", "the batch completes", 90, pause_seconds=0.5)
-    shown = impatient_customer.get(f"{PATH}/{batch['id']}").data
+    shown = fast_customer.get(f"{PATH}/{batch['id']}").data
     assert shown["countsByStatus"] == {"completed": PAYOUTS}
-    assert before_cents - impatient_customer.available_cents() == PAYOUTS * AMOUNT_CENTS
+    assert before_cents - fast_customer.available_cents() == PAYOUTS * AMOUNT_CENTS
     paid = paystream.payments_described("<half-way>")
     assert len(paid) == PAYOUTS
     assert {payment["amount"] for payment in paid} == {AMOUNT_CENTS - FEE_CENTS}
     assert len({payment["description"].partition(" ")[0] for payment in paid}) == PAYOUTS
     # travelling together: a call that is not answered in time is made again under its key, and is no other submission
-    with psycopg.connect(impatient_stack["database_url"]) as database:
+    with psycopg.connect(fast_stack["database_url"]) as database:
         assert _submissions(database, batch) <= 2 * PAYOUTS // 1_000
-    ledger.prove(impatient_stack["database_url"])
+    ledger.prove(fast_stack["database_url"])
 
 
 def _is_being_released(database: "psycopg.Connection[Any]") -> bool:

@@ -46,6 +46,8 @@ from tests.support.polling import until
 from tests.support.report_lines import tell
 from tests.support.webhook_receiver import Receiver, receiving
 
+pytestmark = pytest.mark.long
+
 STORIES: tuple[Story, ...] = (
     # What the scheduler looks for is what is due: before there is anything else
     Ticked("tick claimed", "scheduler", "tick.after_claim"),

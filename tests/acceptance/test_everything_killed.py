@@ -13,12 +13,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+import pytest
+
 from tests.support import ledger
 from tests.support.customer import Customer
 from tests.support.http_client import Answer
 from tests.support.polling import until
 from tests.support.simulator import Provider
 from tests.support.stack import Stack
+
+pytestmark = pytest.mark.long
 
 VICTIMS = ("workers", "gateway", "valkey", "postgres", "scheduler", "paystream", "workers", "postgres")
 CLIENTS = 4
@@ -27,16 +31,16 @@ ALL_COMPLETED_SECONDS = 60
 
 
 def test_each_process_killed_under_load(
-    impatient_stack: Stack, impatient_customer: Customer, impatient_driver_id: str, paystream: Provider
+    fast_stack: Stack, fast_customer: Customer, fast_driver_id: str, paystream: Provider
 ) -> None:
-    impatient_customer.fund(10_000_000)
-    before_cents = impatient_customer.available_cents()
+    fast_customer.fund(10_000_000)
+    before_cents = fast_customer.available_cents()
     numbers, stop = itertools.count(), threading.Event()
     answers: list[Answer] = []
 
     def client() -> None:
         while not stop.is_set():
-            answers.append(_insist(impatient_customer, impatient_driver_id, next(numbers)))
+            answers.append(_insist(fast_customer, fast_driver_id, next(numbers)))
 
     # Given clients that post payouts, and repeat under the same key whatever was not answered
     clients = [threading.Thread(target=client) for _ in range(CLIENTS)]
@@ -45,7 +49,7 @@ def test_each_process_killed_under_load(
     # When each process is killed, and the next one once that is back and more payouts were accepted
     try:
         for name in VICTIMS:
-            _kill(impatient_stack, name)
+            _kill(fast_stack, name)
             accepted = len(answers)
             until(lambda accepted=accepted: len(answers) > accepted + 5, f"payouts are accepted after {name} died", 30)
     finally:
@@ -58,15 +62,15 @@ def test_each_process_killed_under_load(
     assert len(payout_ids) == len(answers)
 
     def completed() -> bool:
-        statuses = Counter(item["status"] for item in _mine(impatient_customer, payout_ids))
+        statuses = Counter(item["status"] for item in _mine(fast_customer, payout_ids))
         return statuses == {"completed": len(payout_ids)}
 
     until(completed, "all are completed", ALL_COMPLETED_SECONDS, pause_seconds=0.5)
     # and Paystream's own record holds each once, and nothing else of this story
     paid = Counter(_payout_id(payment) for payment in paystream.payments_described("<reaper"))
     assert paid == Counter(payout_ids)
-    assert before_cents - impatient_customer.available_cents() == AMOUNT_CENTS * len(payout_ids)
-    ledger.prove(impatient_stack["database_url"])
+    assert before_cents - fast_customer.available_cents() == AMOUNT_CENTS * len(payout_ids)
+    ledger.prove(fast_stack["database_url"])
 
 
 def _insist(customer: Customer, driver_id: str, number: int) -> Answer:

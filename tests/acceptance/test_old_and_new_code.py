@@ -10,12 +10,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from deploy.local.server import free_port
 from shared.schema import migrations
 from tests.support.fleet import fleet
 from tests.support.load import load_on
 from tests.support.polling import until
+from tests.support.ports import free_port
 from tests.support.report_lines import tell
+
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {"PAYSTREAM_SIM_STANDARD_SECONDS": "0.1"}

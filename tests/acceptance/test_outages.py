@@ -18,6 +18,8 @@ from tests.support.load import Load, load_on
 from tests.support.polling import until
 from tests.support.report_lines import tell
 
+pytestmark = pytest.mark.long
+
 AWAY_SECONDS = float(os.environ.get("OVNPAY_TEST_OUTAGE_SECONDS", "8"))
 DRAINED_SECONDS, BACK_SECONDS = 60, 10
 DISK_MEGABYTES, BALLAST_LEAVES_BYTES = 192, 256 * 1024

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deploy.local.server import free_port
 from tests.support.http_client import Answer, call
 from tests.support.polling import until
+from tests.support.ports import free_port
 from tests.support.stack import Stack
 
 SERVICES = ("gateway", "workers", "scheduler")

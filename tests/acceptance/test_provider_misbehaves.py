@@ -21,43 +21,43 @@ POLLED_SECONDS = 30
 
 
 @pytest.fixture
-def books(impatient_stack: Stack) -> str:
-    return str(impatient_stack["database_url"])
+def books(fast_stack: Stack) -> str:
+    return str(fast_stack["database_url"])
 
 
 @pytest.mark.parametrize("urgency", ["standard", "instant"])
 def test_definite_reject_fails_the_payout_and_gives_the_money_back(
-    impatient_customer: Customer, impatient_driver_id: str, paystream: Provider, books: str, urgency: str
+    fast_customer: Customer, fast_driver_id: str, paystream: Provider, books: str, urgency: str
 ) -> None:
     # Given a Paystream that rejects a payment, definitely
-    before = impatient_customer.balance()
+    before = fast_customer.balance()
     story = f"rejected {urgency}"
     with paystream.misbehaving("reject:COMPLIANCE_HOLD", story):
         # When the payout is submitted
-        payout = impatient_customer.pay(impatient_driver_id, AMOUNT_CENTS, description=story, urgency=urgency)
-        failed = impatient_customer.until_payout(payout["id"], "failed")
+        payout = fast_customer.pay(fast_driver_id, AMOUNT_CENTS, description=story, urgency=urgency)
+        failed = fast_customer.until_payout(payout["id"], "failed")
     # Then it has failed, says why, and nothing was paid
     assert failed["failure"]["code"] == "COMPLIANCE_HOLD"
     assert not failed.get("completedAt")
     assert paystream.payments_described(story) == []
     # and the money is back, to the cent
-    assert impatient_customer.balance() == before
+    assert fast_customer.balance() == before
     assert ledger.transfers_of(books, payout["id"]) == [RESERVED, GIVEN_BACK]
     ledger.prove(books)
 
 
 def test_payment_that_fails_later_fails_the_payout_and_gives_the_money_back(
-    impatient_customer: Customer, impatient_driver_id: str, paystream: Provider, books: str
+    fast_customer: Customer, fast_driver_id: str, paystream: Provider, books: str
 ) -> None:
     # Given a payment that Paystream accepts, and whose bank says no
-    before = impatient_customer.balance()
+    before = fast_customer.balance()
     with paystream.misbehaving("fail:BANK_REJECTED", "fails later"):
-        payout = impatient_customer.pay(impatient_driver_id, AMOUNT_CENTS, description="fails later")
+        payout = fast_customer.pay(fast_driver_id, AMOUNT_CENTS, description="fails later")
         # When Paystream tells us
-        failed = impatient_customer.until_payout(payout["id"], "failed", POLLED_SECONDS)
+        failed = fast_customer.until_payout(payout["id"], "failed", POLLED_SECONDS)
     # Then the payout has failed with the bank's reason, and the money is back
     assert failed["failure"]["code"] == "BANK_REJECTED"
-    assert impatient_customer.balance() == before
+    assert fast_customer.balance() == before
     assert ledger.transfers_of(books, payout["id"]) == [RESERVED, GIVEN_BACK]
     ledger.prove(books)
 
@@ -73,25 +73,25 @@ def test_payment_that_fails_later_fails_the_payout_and_gives_the_money_back(
     ],
 )
 def test_unknown_outcome_ends_in_one_payment(
-    impatient_customer: Customer, impatient_driver_id: str, paystream: Provider, books: str, fault: str
+    fast_customer: Customer, fast_driver_id: str, paystream: Provider, books: str, fault: str
 ) -> None:
     # Given a Paystream that leaves us in the dark at the first call for each payment
-    before_cents = impatient_customer.available_cents()
+    before_cents = fast_customer.available_cents()
     with paystream.misbehaving(fault, fault):
         # When payouts are submitted, one on each way
         payouts = [
-            impatient_customer.pay(impatient_driver_id, AMOUNT_CENTS, urgency=urgency, description=f"{fault} {urgency}")
+            fast_customer.pay(fast_driver_id, AMOUNT_CENTS, urgency=urgency, description=f"{fault} {urgency}")
             for urgency in ("standard", "instant")
         ]
         # Then they are never called failed, and complete
-        completed = [impatient_customer.until_payout(each["id"], "completed", POLLED_SECONDS) for each in payouts]
+        completed = [fast_customer.until_payout(each["id"], "completed", POLLED_SECONDS) for each in payouts]
     # and each was paid once, from the wallet and by Paystream
     for payout in completed:
         (payment,) = paystream.payments_described(payout["description"])
         assert (payment["amount"], payment["status"]) == (payout["netAmount"], "completed")
         moved = ledger.transfers_of(books, payout["id"])
         assert sorted(moved) == sorted(ledger.transfers_of_completed(AMOUNT_CENTS, payout["fee"]))
-    assert impatient_customer.available_cents() == before_cents - 2 * AMOUNT_CENTS
+    assert fast_customer.available_cents() == before_cents - 2 * AMOUNT_CENTS
     ledger.prove(books)
 
 
@@ -106,20 +106,20 @@ def test_unknown_outcome_ends_in_one_payment(
     ],
 )
 def test_webhooks_come_as_they_like(
-    impatient_customer: Customer, impatient_driver_id: str, paystream: Provider, books: str, fault: str
+    fast_customer: Customer, fast_driver_id: str, paystream: Provider, books: str, fault: str
 ) -> None:
     # Given a Paystream whose webhooks about a payment misbehave
-    before_cents = impatient_customer.available_cents()
+    before_cents = fast_customer.available_cents()
     with paystream.misbehaving(fault, fault):
         # When a payout is paid
-        payout = impatient_customer.pay(impatient_driver_id, AMOUNT_CENTS, description=fault)
+        payout = fast_customer.pay(fast_driver_id, AMOUNT_CENTS, description=fault)
         # Then it completes
-        impatient_customer.until_payout(payout["id"], "completed", POLLED_SECONDS)
+        fast_customer.until_payout(payout["id"], "completed", POLLED_SECONDS)
     # and stays completed, once, when the last webhook has arrived
     until(paystream.webhooks_settled, "every webhook is delivered")
-    assert impatient_customer.payout(payout["id"])["status"] == "completed"
+    assert fast_customer.payout(payout["id"])["status"] == "completed"
     assert sorted(ledger.transfers_of(books, payout["id"])) == COMPLETED
-    assert impatient_customer.available_cents() == before_cents - AMOUNT_CENTS
+    assert fast_customer.available_cents() == before_cents - AMOUNT_CENTS
     assert len(paystream.payments_described(fault)) == 1
     # and nothing with a wrong signature was taken
     assert paystream.stats()["webhooks"]["forgedAccepted"] == 0
@@ -127,36 +127,36 @@ def test_webhooks_come_as_they_like(
 
 
 def test_notice_of_a_stranger_completes_nothing(
-    impatient_stack: Stack, impatient_customer: Customer, impatient_driver_id: str, paystream: Provider, books: str
+    fast_stack: Stack, fast_customer: Customer, fast_driver_id: str, paystream: Provider, books: str
 ) -> None:
     # Given a payment that Paystream has not finished
     with paystream.misbehaving("stuck", "forged end"):
-        payout = impatient_customer.pay(impatient_driver_id, AMOUNT_CENTS, description="forged end")
+        payout = fast_customer.pay(fast_driver_id, AMOUNT_CENTS, description="forged end")
         (payment,) = until(lambda: paystream.payments_described("forged end"), "it is at Paystream")
     # When somebody who guesses at the secret says that it is completed
     data = {"paymentId": payment["id"], "amount": NET_CENTS, "status": "completed"}
     forged = {"id": "evt_forged", "type": "payment.completed", "data": data, "timestamp": "2026-02-08T10:00:00Z"}
-    answer = provider_webhooks.send_signed(impatient_stack["gateway"], forged, secret="whsec_guessed")
+    answer = provider_webhooks.send_signed(fast_stack["gateway"], forged, secret="whsec_guessed")
     # Then we don't listen
     assert answer.status == 401
-    assert impatient_customer.payout(payout["id"])["status"] in ("queued", "processing")
+    assert fast_customer.payout(payout["id"])["status"] in ("queued", "processing")
     assert ledger.transfers_of(books, payout["id"]) == [RESERVED]
     # and when Paystream says so itself, we do
     paystream.complete(payment["id"])
-    impatient_customer.until_payout(payout["id"], "completed", POLLED_SECONDS)
+    fast_customer.until_payout(payout["id"], "completed", POLLED_SECONDS)
     assert sorted(ledger.transfers_of(books, payout["id"])) == COMPLETED
 
 
 def test_return_after_completion_brings_the_net_amount_back(
-    impatient_customer: Customer, impatient_driver_id: str, paystream: Provider, books: str
+    fast_customer: Customer, fast_driver_id: str, paystream: Provider, books: str
 ) -> None:
     # Given a payout that was completed
-    before_cents = impatient_customer.available_cents()
+    before_cents = fast_customer.available_cents()
     with paystream.misbehaving("return:R03", "returned"):
-        payout = impatient_customer.pay(impatient_driver_id, AMOUNT_CENTS, description="returned")
+        payout = fast_customer.pay(fast_driver_id, AMOUNT_CENTS, description="returned")
         # When the bank sends it back
-        impatient_customer.until_payout(payout["id"], "returned", POLLED_SECONDS)
+        fast_customer.until_payout(payout["id"], "returned", POLLED_SECONDS)
     # Then the wallet has the net amount again; the fee was earned
-    assert impatient_customer.available_cents() == before_cents - AMOUNT_CENTS + NET_CENTS
+    assert fast_customer.available_cents() == before_cents - AMOUNT_CENTS + NET_CENTS
     assert sorted(ledger.transfers_of(books, payout["id"])) == sorted([*COMPLETED, RETURNED])
     ledger.prove(books)

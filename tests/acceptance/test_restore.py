@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from shared.platform.ids import PAYOUT, show
 from tests.support import ledger
@@ -25,6 +26,8 @@ from tests.support.http_client import call
 from tests.support.polling import until
 from tests.support.simulator import Provider
 from tests.support.stack import Stack, running_stack
+
+pytestmark = pytest.mark.long
 
 SETTINGS = {
     "OVNPAY_PAYSTREAM_TIMEOUT_SECONDS": "1.0",

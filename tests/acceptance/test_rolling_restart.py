@@ -13,6 +13,8 @@ from tests.support.polling import until
 from tests.support.report_lines import tell
 from tests.support.stack import descendants_of
 
+pytestmark = pytest.mark.long
+
 ROUNDS = int(os.environ.get("OVNPAY_TEST_ROUNDS", "2"))
 SETTINGS = {"OVNPAY_GATEWAY_PROCESSES": "2", "PAYSTREAM_SIM_STANDARD_SECONDS": "0.1"}
 

@@ -43,6 +43,7 @@ def test_thousand_payouts_are_each_paid_once(stack: Stack) -> None:
     tell(f"1,000 payouts: {figures}")
 
 
+@pytest.mark.long
 def test_thousand_payouts_are_each_paid_once_though_every_message_comes_twice(
     twice_rung_stack: Stack,
 ) -> None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from deploy.local.server import free_port
 from shared.platform import safeguards
 from tests.chaos import journal, system
 from tests.chaos.ending import until_ended
@@ -21,6 +20,7 @@ from tests.chaos.load import Load, until_ready
 from tests.chaos.plan import LINKS, Plan
 from tests.chaos.verdict import Verdict, judge
 from tests.support.customer import Customer
+from tests.support.ports import free_port
 from tests.support.stack import Stack, running_stack
 
 RECOVERED_SECONDS: Final = 120.0

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 from deploy.local.home import Home
 from deploy.local.plan import Plan, make_plan
-from deploy.local.server import free_port
 from deploy.local.service import Service
 from deploy.local.up import up
 from tests.chaos.links import Link
 from tests.chaos.plan import LEASE_SECONDS
+from tests.support.ports import free_port
 
 LINKS_VARIABLE: Final = "CHAOS_LINKS"
 """The port of each link by its name, as JSON."""

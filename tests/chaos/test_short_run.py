@@ -10,6 +10,8 @@ from tests.chaos.plan import WORKERS, Fault, Habit, Kind, Plan, make_plan
 from tests.chaos.run import run
 from tests.support.report_lines import tell
 
+pytestmark = pytest.mark.long
+
 SEED, SECONDS = 4, 15
 
 

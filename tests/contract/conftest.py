@@ -1,15 +1,13 @@
 """Who the contract's stories are about, and at the end of a run, which samples of the reference they found served."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.contract.conforming import CONFORMED, SAMPLES, endpoint
-from tests.contract.forged_webhooks import PREVIOUS
 from tests.support.customer import Customer
 from tests.support.organization import Organization
-from tests.support.stack import Stack, running_stack
+from tests.support.stack import Stack
 
 
 @pytest.fixture(scope="session")
@@ -24,38 +22,16 @@ def production_driver(production: Customer) -> Any:
     return production.verified_driver("Pedro Prod")
 
 
-@pytest.fixture(scope="session")
-def crowded_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """An OVN Pay with many organizations, whose wallets are cleared and left with open payouts.
-
-    None of that may happen to the wallets of `stack`, which all tests share. Here Paystream is in a hurry, and we with
-    it: what takes seconds takes a moment, and a call that it doesn't answer is given up after a second.
-    """
-    settings = {
-        "PAYSTREAM_SIM_ACH_TOPUP_SECONDS": "0.1",
-        "PAYSTREAM_SIM_VERIFY_SECONDS": "0.05",
-        "PAYSTREAM_SIM_LIVE_VERIFY_SECONDS": "0.05",
-        "PAYSTREAM_SIM_STANDARD_SECONDS": "0.1",
-        "PAYSTREAM_SIM_RETURN_SECONDS": "0.1",
-        "OVNPAY_PAYSTREAM_TIMEOUT_SECONDS": "1.0",
-        "OVNPAY_LEASE_SECONDS": "5",
-        "OVNPAY_PAYSTREAM_WEBHOOK_SECRET_PREVIOUS": PREVIOUS,
-        "PAYSTREAM_SIM_FAULT_TIMEOUT_SECONDS": "2.0",
-    }
-    with running_stack(tmp_path_factory.mktemp("crowded"), **settings) as running:
-        yield running
-
-
 @pytest.fixture
-def organization(crowded_stack: Stack) -> Organization:
+def organization(fast_stack: Stack) -> Organization:
     """A carrier of this test's own, without money."""
-    return Organization(crowded_stack)
+    return Organization(fast_stack)
 
 
 @pytest.fixture(scope="session")
-def carrier_organization(crowded_stack: Stack) -> Organization:
+def carrier_organization(fast_stack: Stack) -> Organization:
     """The carrier whose sandbox `carrier` uses."""
-    return Organization(crowded_stack)
+    return Organization(fast_stack)
 
 
 @pytest.fixture(scope="session")

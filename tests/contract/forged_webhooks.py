@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.contract.bad_input import MIB
+from tests.support.stack import PREVIOUS_WEBHOOK_SECRET
 
 OTHERS = "whsec_guessed"
-PREVIOUS = "whsec_before_the_rotation"
-"""Still accepted by `crowded_stack`; `stack` has none."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,14 @@ class Maker:
         yield Webhook("one byte of the body changed", 401, (right,), tampered)
         yield Webhook("the same JSON with a space more", 401, (right,), body + b" ")
         yield Webhook("its signature only in the body", 401, (), self.body(signature=right))
-        yield Webhook("of the previous secret, which was dropped", 401, (self.right(body, PREVIOUS),), body, "", True)
+        yield Webhook(
+            "of the previous secret, which was dropped",
+            401,
+            (self.right(body, PREVIOUS_WEBHOOK_SECRET),),
+            body,
+            "",
+            True,
+        )
 
     def taken(self) -> Iterator[Webhook]:
         """As good as what Paystream sends every day."""
@@ -119,10 +125,10 @@ class Maker:
             "200 s old": self.right(body, age_seconds=200),
             "200 s ahead": self.right(body, age_seconds=-200),
             "two digests, the second right": f"{t},{wrong},{v1}",
-            "two digests, of two secrets": f"{t},{v1},{self.v1(body, PREVIOUS)}",
+            "two digests, of two secrets": f"{t},{v1},{self.v1(body, PREVIOUS_WEBHOOK_SECRET)}",
             "upper-case hex": f"{t},v1={v1[3:].upper()}",
             "spaces": f" {t} ,  {v1} ",
-            "of the previous secret": self.right(body, PREVIOUS),
+            "of the previous secret": self.right(body, PREVIOUS_WEBHOOK_SECRET),
         }
         yield from (Webhook(name, 200, (value,), body) for name, value in headers.items())
 

@@ -23,9 +23,9 @@ ENDPOINTS = ("summary", "timeseries", "drivers", "rails", "failures")
 
 
 @pytest.fixture(scope="module")
-def told(crowded_stack: Stack) -> Organization:
+def told(fast_stack: Stack) -> Organization:
     """A carrier of this file's own."""
-    return Organization(crowded_stack)
+    return Organization(fast_stack)
 
 
 @pytest.fixture(scope="module")
@@ -175,14 +175,14 @@ def test_thousand_buckets_are_enough_and_weeks_begin_on_mondays(carrier: Custome
     assert [month["start"] for month in months] == ["2024-01-01", "2024-02-01", "2024-03-01"]
 
 
-def test_days_are_the_organizations(crowded_stack: Stack, told: Organization, carrier: Customer) -> None:
+def test_days_are_the_organizations(fast_stack: Stack, told: Organization, carrier: Customer) -> None:
     """And the zone is set on the command line; the days of what has been are counted anew."""
     before = analytics(carrier, "summary")
 
     def ovnpay(*arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [Path(sys.executable).with_name("ovnpay"), "organization", "--name", told.name, *arguments]
         return subprocess.run(
-            command, env=os.environ | crowded_stack.operator_environment(), capture_output=True, text=True
+            command, env=os.environ | fast_stack.operator_environment(), capture_output=True, text=True
         )
 
     refused = ovnpay("--time-zone", "Mars/Olympus")

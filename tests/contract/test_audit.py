@@ -89,7 +89,7 @@ def test_a_cancel_and_a_repeat_of_it(
     )
 
 
-def test_a_key_from_its_request_to_its_end(organization: Organization, crowded_stack: Stack) -> None:
+def test_a_key_from_its_request_to_its_end(organization: Organization, fast_stack: Stack) -> None:
     # Given a production key that a developer asks for, and an owner approves, and revokes
     developer, owner = organization.add("developer"), organization.owner
     key_id = create_key(developer, "production")["id"]
@@ -113,14 +113,14 @@ def test_a_key_from_its_request_to_its_end(organization: Organization, crowded_s
     assert _entries(owner, **{"from": decided["at"], "to": revoked["at"], "action": "key.approve"}) == [decided]
     assert _entries(owner, to=asked["at"], object_id=key_id) == []
     # and by nobody else: not in another organization, nor by a developer
-    stranger = Organization(crowded_stack).owner
+    stranger = Organization(fast_stack).owner
     assert _entries(stranger, object_id=key_id) == []
     assert _entries(stranger, actor=developer.email) == []
     assert {entry["user"] for entry in _entries(stranger)} == {stranger.email}
     assert developer.get(AUDIT).status == 403
 
 
-def test_sign_ins_that_succeed_and_that_do_not(organization: Organization, crowded_stack: Stack) -> None:
+def test_sign_ins_that_succeed_and_that_do_not(organization: Organization, fast_stack: Stack) -> None:
     # Given somebody who gives a wrong password, and signs out of his old session
     owner = organization.owner
     guest = organization.add("viewer")
@@ -133,11 +133,11 @@ def test_sign_ins_that_succeed_and_that_do_not(organization: Organization, crowd
     assert (refused["user"], refused["object_kind"], refused["address"]) == (None, "user", "127.0.0.1")
     assert [entry["action"] for entry in _entries(owner, actor=guest.email)] == ["session.end", "session.start"]
     # and an operator sees the same log
-    shown = _command(crowded_stack, organization.name, "--json")
+    shown = _command(fast_stack, organization.name, "--json")
     lines = [json.loads(line) for line in shown.stdout.splitlines()]
     assert lines == _entries(owner, pageSize=100), shown.stderr
-    assert "session.refuse" in _command(crowded_stack, organization.name, "--since", "2026-01-01").stdout
-    assert "no organization" in _command(crowded_stack, "No such carrier").stderr
+    assert "session.refuse" in _command(fast_stack, organization.name, "--since", "2026-01-01").stdout
+    assert "no organization" in _command(fast_stack, "No such carrier").stderr
 
 
 def test_the_log_comes_page_after_page(organization: Organization) -> None:

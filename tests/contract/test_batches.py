@@ -41,7 +41,7 @@ def _mark(batch: Any) -> str:
 
 @pytest.mark.parametrize("action", ["release", "run"])
 def test_released_batch_pays_everybody_once(
-    crowded_stack: Stack, carrier: Customer, three_drivers: list[str], action: str
+    fast_stack: Stack, carrier: Customer, three_drivers: list[str], action: str
 ) -> None:
     # Given a queued batch
     created = create(carrier, three_drivers)
@@ -52,7 +52,7 @@ def test_released_batch_pays_everybody_once(
     assert (released["id"], released["status"]) == (created["id"], "processing")
     # Then it completes, everybody is paid once at the price of a batch, and it says when
     batch = until_batch(carrier, created["id"], "completed")
-    _assert_paid_once(crowded_stack, batch)
+    _assert_paid_once(fast_stack, batch)
     assert batch["countsByStatus"]["completed"] == 3
     assert sum(batch["countsByStatus"].values()) == 3
     assert batch["createdAt"] <= batch["releasedAt"] <= batch["completedAt"]
@@ -66,7 +66,7 @@ def test_released_batch_pays_everybody_once(
 
 
 def test_released_by_many_at_once_it_is_paid_once(
-    crowded_stack: Stack, carrier: Customer, three_drivers: list[str]
+    fast_stack: Stack, carrier: Customer, three_drivers: list[str]
 ) -> None:
     # Given a queued batch
     batch_id = create(carrier, three_drivers)["id"]
@@ -77,10 +77,10 @@ def test_released_by_many_at_once_it_is_paid_once(
     assert {answer.data["status"] for answer in answers} <= {"processing", "completed"}
     assert len({answer.data["releasedAt"] for answer in answers}) == 1
     # and everybody is paid once
-    _assert_paid_once(crowded_stack, until_batch(carrier, batch_id, "completed"))
+    _assert_paid_once(fast_stack, until_batch(carrier, batch_id, "completed"))
 
 
-def test_completed_batch_is_not_paid_again(crowded_stack: Stack, carrier: Customer, three_drivers: list[str]) -> None:
+def test_completed_batch_is_not_paid_again(fast_stack: Stack, carrier: Customer, three_drivers: list[str]) -> None:
     # Given a completed batch
     batch_id = create(carrier, three_drivers)["id"]
     released_at = _release(carrier, batch_id).data["releasedAt"]
@@ -91,11 +91,11 @@ def test_completed_batch_is_not_paid_again(crowded_stack: Stack, carrier: Custom
         # Then it is said to be completed, as before
         assert (again["status"], again["releasedAt"]) == ("completed", released_at)
     assert carrier.get(f"{PATH}/{batch_id}").data == completed
-    _assert_paid_once(crowded_stack, completed)
+    _assert_paid_once(fast_stack, completed)
 
 
 def test_batch_without_enough_money_fails_whole_and_can_be_run_once_there_is(
-    crowded_stack: Stack, organization: Organization
+    fast_stack: Stack, organization: Organization
 ) -> None:
     # Given a wallet that a batch takes one cent too much of: creating it reserves nothing
     customer = organization.sandbox()
@@ -117,7 +117,7 @@ def test_batch_without_enough_money_fails_whole_and_can_be_run_once_there_is(
     assert (failed["status"], failed["failure"]["code"]) == ("failed", "INSUFFICIENT_FUNDS")
     assert customer.balance() == before
     for payout in failed["payouts"]:
-        assert ledger.transfers_of(crowded_stack["database_url"], payout["id"]) == []
+        assert ledger.transfers_of(fast_stack["database_url"], payout["id"]) == []
     assert [item["id"] for item in customer.items(PATH, status="failed")] == [created["id"]]
     # and running it fails in the same way
     again = _release(customer, created["id"], "run")
@@ -128,13 +128,11 @@ def test_batch_without_enough_money_fails_whole_and_can_be_run_once_there_is(
     # Then everybody is paid, and nothing is left
     batch = until_batch(customer, created["id"], "completed")
     assert not batch.get("failure")
-    _assert_paid_once(crowded_stack, batch)
+    _assert_paid_once(fast_stack, batch)
     assert customer.balance() == before | {"available": 0}
 
 
-def test_batch_completes_if_somebody_was_paid(
-    crowded_stack: Stack, carrier: Customer, three_drivers: list[str]
-) -> None:
+def test_batch_completes_if_somebody_was_paid(fast_stack: Stack, carrier: Customer, three_drivers: list[str]) -> None:
     # Given a batch with a payout that the bank will reject
     body = order(three_drivers)
     body["payouts"][1]["description"] += " [simulate:fail:BANK_REJECTED]"
@@ -148,11 +146,11 @@ def test_batch_completes_if_somebody_was_paid(
         "completed": 2,
         "failed": 1,
     }
-    assert ledger.transfers_of(crowded_stack["database_url"], batch["payouts"][1]["id"]) == [
+    assert ledger.transfers_of(fast_stack["database_url"], batch["payouts"][1]["id"]) == [
         ("available", "in_transit", 50_000),
         ("in_transit", "available", 50_000),
     ]
-    ledger.prove(crowded_stack["database_url"])
+    ledger.prove(fast_stack["database_url"])
 
 
 def test_batch_fails_if_nobody_was_paid(carrier: Customer, three_drivers: list[str]) -> None:

@@ -77,22 +77,22 @@ def _metrics(stack: Stack) -> Iterator[bytes]:
 
 
 @pytest.fixture(scope="module")
-def canary(crowded_stack: Stack) -> Canary:
+def canary(fast_stack: Stack) -> Canary:
     """Everything done, well and badly."""
-    canary = Canary(crowded_stack)
+    canary = Canary(fast_stack)
     canary.everything_done_once()
     right = list(canary.pushing.sent)
-    canary.the_provider_fails(Provider(crowded_stack["paystream"]))
+    canary.the_provider_fails(Provider(fast_stack["paystream"]))
     quiet = ExitStack()
-    quiet.enter_context(silent_redis(crowded_stack))
+    quiet.enter_context(silent_redis(fast_stack))
     # Of this driver no worker hears before the database breaks: so there is something to stumble over.
     canary.pushing.ask("POST /api/v1/drivers", canary.new_driver(), token=canary.key)
     before = len(canary.pushing.heard)
-    with quiet, broken_database(crowded_stack):
+    with quiet, broken_database(fast_stack):
         quiet.close()
         for route, piece in right:
             canary.pushing.raw(route, piece, route.partition(" ")[0])
-        until(lambda: "canary" in (crowded_stack.home / "logs" / "workers.log").read_text(), "workers stumble over it")
+        until(lambda: "canary" in (fast_stack.home / "logs" / "workers.log").read_text(), "workers stumble over it")
     canary.refused_by_the_database = canary.pushing.heard[before:]
     canary.mistakes_beyond_form()
     canary.pushing.sweep({"key": canary.key, "session": canary.owner.token})

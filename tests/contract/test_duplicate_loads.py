@@ -55,9 +55,9 @@ def john_id(three_drivers: list[str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def strict_organization(crowded_stack: Stack) -> Organization:
+def strict_organization(fast_stack: Stack) -> Organization:
     """A carrier whose policy is to refuse."""
-    organization = Organization(crowded_stack)
+    organization = Organization(fast_stack)
     organization.refuse_duplicate_loads()
     return organization
 
@@ -278,7 +278,7 @@ def test_failed_payout_can_be_replaced_or_retried_not_both(strict: Customer, jan
 
 
 @pytest.mark.parametrize("path", ["/api/v1/payouts", "/api/v1/payouts/instant"])
-def test_of_many_at_once_one_is_paid(crowded_stack: Stack, strict: Customer, jane_id: str, path: str) -> None:
+def test_of_many_at_once_one_is_paid(fast_stack: Stack, strict: Customer, jane_id: str, path: str) -> None:
     paid = []
     for _ in range(ROUNDS):
         # When many pay the same load at the same instant, and no Idempotency-Key protects them
@@ -295,9 +295,9 @@ def test_of_many_at_once_one_is_paid(crowded_stack: Stack, strict: Customer, jan
     # and only for that one money has moved
     for first in paid:
         strict.until_payout(first["id"], "completed")
-        moved = ledger.transfers_of(crowded_stack["database_url"], first["id"])
+        moved = ledger.transfers_of(fast_stack["database_url"], first["id"])
         assert sorted(moved) == sorted(ledger.transfers_of_completed(first["amount"], first["fee"]))
-    ledger.prove(crowded_stack["database_url"])
+    ledger.prove(fast_stack["database_url"])
 
 
 def test_of_many_at_once_on_every_way_one_is_made(strict: Customer, jane_id: str) -> None:
@@ -340,7 +340,7 @@ def test_batch_holds_its_loads_while_it_is_queued_and_when_it_is_paid(strict: Cu
     assert _is_refused_for(ask("single", strict, payout), queued.payout_id)
 
 
-def test_policy_is_set_on_the_command_line(crowded_stack: Stack, organization: Organization) -> None:
+def test_policy_is_set_on_the_command_line(fast_stack: Stack, organization: Organization) -> None:
     # Given a carrier whose wallet warns
     sandbox = organization.sandbox()
     payout = _payout(sandbox.verified_driver()["id"])
@@ -353,7 +353,7 @@ def test_policy_is_set_on_the_command_line(crowded_stack: Stack, organization: O
         command = ["wallet", "--organization", organization.name, "--mode", "sandbox", "--duplicate-loads", policy]
         ovnpay = Path(sys.executable).with_name("ovnpay")
         done = subprocess.run(
-            [ovnpay, *command], env=os.environ | crowded_stack.operator_environment(), capture_output=True
+            [ovnpay, *command], env=os.environ | fast_stack.operator_environment(), capture_output=True
         )
         assert done.returncode == 0, done
 

@@ -70,8 +70,8 @@ class Door:
 
 
 @pytest.fixture(scope="module")
-def door(crowded_stack: Stack, stack: Stack, carrier: Customer, three_drivers: list[str]) -> Door:
-    return Door(crowded_stack, stack, carrier, three_drivers[0])
+def door(fast_stack: Stack, stack: Stack, carrier: Customer, three_drivers: list[str]) -> Door:
+    return Door(fast_stack, stack, carrier, three_drivers[0])
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -408,9 +408,9 @@ def said(got: Got, values: Mapping[str, str]) -> tuple[int, dict[str, str], str]
 
 
 @pytest.fixture(scope="module")
-def matrix(crowded_stack: Stack) -> Iterator[Matrix]:
-    with psycopg.connect(crowded_stack["database_url"], autocommit=True) as connection:
-        yield Matrix(crowded_stack, connection)
+def matrix(fast_stack: Stack) -> Iterator[Matrix]:
+    with psycopg.connect(fast_stack["database_url"], autocommit=True) as connection:
+        yield Matrix(fast_stack, connection)
 
 
 def test_every_route_has_a_row_and_every_row_a_route() -> None:
@@ -434,9 +434,9 @@ def test_the_router_has_no_endpoint_beside_the_table() -> None:
     assert served == {*ROUTE_NAMES, ("*", ELSEWHERE)}
 
 
-def test_rows_know_every_parameter_and_every_id_in_a_body(crowded_stack: Stack) -> None:
+def test_rows_know_every_parameter_and_every_id_in_a_body(fast_stack: Stack) -> None:
     # Given what the gateway says of itself
-    document = json.loads(ask(crowded_stack["gateway"], "GET", "/openapi.json").text)
+    document = json.loads(ask(fast_stack["gateway"], "GET", "/openapi.json").text)
     undeclared = []
     for (method, path), row in ROWS.items():
         operation = document["paths"].get(path, {}).get(method.lower(), {})

@@ -26,14 +26,14 @@ def ovnpay(stack: Stack, *arguments: str) -> str:
 
 
 def test_a_paused_wallet_accepts_and_releases_and_pays_once_when_resumed(
-    crowded_stack: Stack, organization: Organization
+    fast_stack: Stack, organization: Organization
 ) -> None:
     # Given a wallet that is paused
-    customer, paystream = organization.sandbox(), Provider(crowded_stack["paystream"])
+    customer, paystream = organization.sandbox(), Provider(fast_stack["paystream"])
     customer.fund(1_000_000)
     driver, text = customer.verified_driver("Hanna Held")["id"], f"held {uuid.uuid4().hex}"
     scope = ("--organization", organization.name, "--mode", "sandbox")
-    ovnpay(crowded_stack, "pause", *scope, "--reason", "a test")
+    ovnpay(fast_stack, "pause", *scope, "--reason", "a test")
     # When payouts are asked for, and a batch whose time comes in a moment
     payout = {"driverId": driver, "amount": 5_000, "description": text}
     soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
@@ -54,9 +54,9 @@ def test_a_paused_wallet_accepts_and_releases_and_pays_once_when_resumed(
     # And nothing of it has left
     assert paystream.payments_described(text) == []
     # When it is resumed, then each is paid, once
-    ovnpay(crowded_stack, "resume", *scope)
+    ovnpay(fast_stack, "resume", *scope)
     for one in (instant["id"], single["id"], *(each["id"] for each in shown)):
         customer.until_payout(one, "completed")
     assert len(paystream.payments_described(text)) == 4
     # And the books are right
-    assert '"holds": true' in ovnpay(crowded_stack, "verify", "--organization", organization.name, "--json")
+    assert '"holds": true' in ovnpay(fast_stack, "verify", "--organization", organization.name, "--json")

@@ -17,9 +17,9 @@ ADDED_SCOPES = {"funding:write", "analytics:read"}
 
 
 @pytest.fixture(scope="module")
-def organization(crowded_stack: Stack) -> Organization:
+def organization(fast_stack: Stack) -> Organization:
     """A carrier of this module's own: its owner is the reference's admin@example.com."""
-    return Organization(crowded_stack)
+    return Organization(fast_stack)
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def under_way(carrier: Customer, john_id: str) -> dict[tuple[str, str], tuple[st
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("scenario", LATER)
 def test_scenario_befalls_a_payout_that_was_accepted(
-    crowded_stack: Stack,
+    fast_stack: Stack,
     carrier: Customer,
     under_way: dict[tuple[str, str], tuple[str, Outcome]],
     scenario: str,
@@ -70,11 +70,11 @@ def test_scenario_befalls_a_payout_that_was_accepted(
     assert payout["description"] == f"Load {mark}"
     assert bool(payout.get("failure")) is (end != "completed")
     # because that happened at Paystream, which was asked to pay it once
-    (payment,) = Provider(crowded_stack["paystream"]).payments_described(mark)
+    (payment,) = Provider(fast_stack["paystream"]).payments_described(mark)
     assert payment["amount"] == payout["netAmount"]
     assert told_paystream in json.dumps([payment["description"], payment["metadata"], payment["faults"]])
     # and every cent is where it belongs
-    moved = ledger.transfers_of(crowded_stack["database_url"], payout["id"])
+    moved = ledger.transfers_of(fast_stack["database_url"], payout["id"])
     completed = ledger.transfers_of_completed(PAID_CENTS, payout["fee"])
     expected = {
         "completed": completed,
@@ -85,12 +85,12 @@ def test_scenario_befalls_a_payout_that_was_accepted(
 
 
 def test_scenarios_leave_the_books_in_order(
-    crowded_stack: Stack, carrier: Customer, under_way: dict[tuple[str, str], tuple[str, Outcome]]
+    fast_stack: Stack, carrier: Customer, under_way: dict[tuple[str, str], tuple[str, Outcome]]
 ) -> None:
     for (scenario, _), (_, outcome) in under_way.items():
         carrier.until_payout(str(outcome.payout_id), LATER[scenario][0], ENDED_SECONDS)
-    until(Provider(crowded_stack["paystream"]).webhooks_settled, "every webhook is delivered", ENDED_SECONDS)
-    ledger.prove(crowded_stack["database_url"])
+    until(Provider(fast_stack["paystream"]).webhooks_settled, "every webhook is delivered", ENDED_SECONDS)
+    ledger.prove(fast_stack["database_url"])
 
 
 @pytest.mark.parametrize("way", ["single", "instant", "bulk"])
@@ -106,7 +106,7 @@ def test_insufficient_funds(carrier: Customer, john_id: str, way: str) -> None:
 
 @pytest.mark.parametrize("action", ["release", "run"])
 def test_insufficient_funds_for_a_batch(
-    crowded_stack: Stack, carrier: Customer, three_drivers: list[str], action: str
+    fast_stack: Stack, carrier: Customer, three_drivers: list[str], action: str
 ) -> None:
     # Given a queued batch
     batch_id = create(carrier, three_drivers)["id"]
@@ -115,7 +115,7 @@ def test_insufficient_funds_for_a_batch(
     # Then it is refused, and nothing has moved
     assert (answer.status, answer.error["code"]) == (400, "INSUFFICIENT_FUNDS")
     for payout in carrier.get(f"{BATCHES}/{batch_id}").data["payouts"]:
-        assert ledger.transfers_of(crowded_stack["database_url"], payout["id"]) == []
+        assert ledger.transfers_of(fast_stack["database_url"], payout["id"]) == []
 
 
 def test_insufficient_funds_for_a_retry(carrier: Customer, john_id: str) -> None:

@@ -40,7 +40,7 @@ def _assert_fresh(sandbox: Customer) -> None:
 
 
 def test_reset_clears_the_callers_sandbox_alone(
-    crowded_stack: Stack, organization: Organization, carrier: Customer, three_drivers: list[str]
+    fast_stack: Stack, organization: Organization, carrier: Customer, three_drivers: list[str]
 ) -> None:
     # Given a sandbox in use: seeded, with a payout made and a batch waiting; its policy is to refuse duplicate loads
     organization.refuse_duplicate_loads()
@@ -73,12 +73,12 @@ def test_reset_clears_the_callers_sandbox_alone(
     assert carrier.get(f"/api/v1/drivers/{three_drivers[0]}").status == 200
     assert carrier.balance() == others_balance
     assert carrier.get("/api/v1/payouts", pageSize=1).data["total"] == others_payouts
-    ledger.prove(crowded_stack["database_url"])
+    ledger.prove(fast_stack["database_url"])
 
 
-def test_reset_while_work_is_in_flight(crowded_stack: Stack, organization: Organization) -> None:
+def test_reset_while_work_is_in_flight(fast_stack: Stack, organization: Organization) -> None:
     # Given a sandbox with a top-up, an instant payout, a batch and many payouts under way
-    sandbox, paystream = organization.sandbox(), Provider(crowded_stack["paystream"])
+    sandbox, paystream = organization.sandbox(), Provider(fast_stack["paystream"])
     driver_id = fund_and_register(sandbox, 10_000_000)
     payout = {"driverId": driver_id, "amount": 45_000}
     sandbox.post("/api/v1/funding/topup", {"amount": 500_000, "method": "bank_transfer"}).data  # noqa: B018
@@ -104,16 +104,16 @@ def test_reset_while_work_is_in_flight(crowded_stack: Stack, organization: Organ
         lambda: paystream.payments_described(late["description"])[-1]["status"] == "completed", "the last one is paid"
     )
     _assert_fresh(sandbox)
-    ledger.prove(crowded_stack["database_url"])
+    ledger.prove(fast_stack["database_url"])
 
 
-def test_many_resets_at_once_are_as_good_as_one(crowded_stack: Stack, organization: Organization) -> None:
+def test_many_resets_at_once_are_as_good_as_one(fast_stack: Stack, organization: Organization) -> None:
     sandbox = organization.sandbox()
     sandbox.register()
     answers = at_once(*[lambda: sandbox.post(RESET, {})] * 6)
     assert [answer.status for answer in answers] == [200] * 6
     _assert_fresh(sandbox)
-    ledger.prove(crowded_stack["database_url"])
+    ledger.prove(fast_stack["database_url"])
 
 
 def test_seed_can_be_repeated(organization: Organization) -> None:

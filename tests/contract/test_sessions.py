@@ -43,10 +43,10 @@ def test_owner_signs_in_and_out(stack: Stack, nobody: Customer) -> None:
         assert (answer.status, answer.error["code"]) == (401, "UNAUTHORIZED")
 
 
-def test_signing_out_ends_one_session(organization: Organization, stack: Stack, crowded_stack: Stack) -> None:
+def test_signing_out_ends_one_session(organization: Organization, stack: Stack, fast_stack: Stack) -> None:
     # Given somebody who is signed in twice
     first = organization.owner
-    second = Person(first.url, first.email, crowded_stack["owner"]["password"])
+    second = Person(first.url, first.email, fast_stack["owner"]["password"])
     # When he signs out of one
     first.post(LOGOUT, {}).data  # noqa: B018
     # Then the other is still there

@@ -22,9 +22,9 @@ COLUMNS = ["createdAt", "type", "amount", "balance", "changeUsd", "balanceUsd", 
 
 
 @pytest.fixture(scope="module")
-def payer(crowded_stack: Stack) -> Customer:
+def payer(fast_stack: Stack) -> Customer:
     """Somebody whose wallet was topped up, has paid, failed to pay, and got money back."""
-    payer = Organization(crowded_stack).sandbox()
+    payer = Organization(fast_stack).sandbox()
     driver_id = fund_and_register(payer, 1_000_000)
     failed_payout(payer, driver_id)
     back = in_scenario(payer, "returned").pay(driver_id, 45_000, description='=HYPERLINK("//x"), "quoted"')

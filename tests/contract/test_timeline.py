@@ -190,14 +190,14 @@ def test_an_unknown_outcome_says_when_it_is_asked_again(carrier: Customer, john_
     assert story(data).count("transfer settle") == 1
 
 
-def test_a_held_payout_waits_for_a_person(crowded_stack: Stack, carrier: Customer, john_id: str) -> None:
+def test_a_held_payout_waits_for_a_person(fast_stack: Stack, carrier: Customer, john_id: str) -> None:
     # Given a payout that was paid
     payout = carrier.pay(john_id, 45_000)
     carrier.until_payout(payout["id"], "completed")
     # When Paystream says that it never was
     event = {"id": f"evt_{uuid.uuid4().hex}", "type": "payout.failed"}
     body = event | {"data": {"payoutId": payout["id"], "amount": 45_000, "status": "failed"}}
-    assert provider_webhooks.send_signed(crowded_stack["gateway"], body, crowded_stack["webhook_secret"]).status == 200
+    assert provider_webhooks.send_signed(fast_stack["gateway"], body, fast_stack["webhook_secret"]).status == 200
     data = until(lambda: found if "hold" in story(found := told(carrier, payout["id"])) else None, "it is held")
     # Then no money has moved, and a person has to look
     assert story(data) == [*ACCEPTED, *SENT, *PAID, "hold"]

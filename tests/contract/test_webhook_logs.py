@@ -88,13 +88,13 @@ def test_notice_in_the_shape_of_the_reference_is_logged_as_it_came(
 
 
 @pytest.fixture(scope="module")
-def wrong(crowded_stack: Stack, carrier: Customer, three_drivers: list[str]) -> Any:
+def wrong(fast_stack: Stack, carrier: Customer, three_drivers: list[str]) -> Any:
     """The log of a webhook with another amount than ours, about a payout that is completed."""
     payout_id = carrier.pay(three_drivers[0], 45_000)["id"]
     carrier.until_payout(payout_id, "completed")
     right = _until_processed(carrier, payout_id, "payout.completed")
     told = right["payload"] | {"id": f"evt_{uuid.uuid4().hex}", "data": right["payload"]["data"] | {"amount": 1}}
-    assert provider_webhooks.send_signed(crowded_stack["gateway"], told, crowded_stack["webhook_secret"]).status == 200
+    assert provider_webhooks.send_signed(fast_stack["gateway"], told, fast_stack["webhook_secret"]).status == 200
 
     def probe() -> Any:
         return next((log for log in _logs_of(carrier, payout_id, status="error") if log["payload"] == told), None)
@@ -113,10 +113,10 @@ def test_logs_say_what_each_webhook_did(carrier: Customer, wrong: Any) -> None:
     assert carrier.payout(wrong["payoutId"])["status"] == "completed"
 
 
-def test_what_contradicts_our_record_is_seen_by_the_alerts(crowded_stack: Stack, wrong: Any) -> None:
+def test_what_contradicts_our_record_is_seen_by_the_alerts(fast_stack: Stack, wrong: Any) -> None:
     # Given a webhook that contradicts our record, then it is counted, and its payout waits for a person
     def seen(process: str, sample: str) -> bool:
-        with urllib.request.urlopen(crowded_stack["metrics"][process]) as answer:
+        with urllib.request.urlopen(fast_stack["metrics"][process]) as answer:
             lines = answer.read().decode().splitlines()
         return any(line.startswith(f"{sample} ") and float(line.rpartition(" ")[2]) >= 1 for line in lines)
 

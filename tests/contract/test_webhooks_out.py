@@ -32,9 +32,9 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def program(crowded_stack: Stack, receiver: Receiver) -> Customer:
+def program(fast_stack: Stack, receiver: Receiver) -> Customer:
     """A sandbox key of a carrier of this module's own, that hears of its money and its drivers, and has $10,000."""
-    program = Organization(crowded_stack).sandbox()
+    program = Organization(fast_stack).sandbox()
     subscribe(program, f"{receiver.url}/welcome", ["funding.settled", "driver.verified"])
     program.fund(1_000_000)
     return program
@@ -179,8 +179,8 @@ def test_what_can_not_be_called_is_refused(program: Customer, body: dict[str, ob
     refused(program.post(PATH, body), 400, "VALIDATION_ERROR")
 
 
-def test_a_secret_is_not_repeated_and_twenty_webhooks_are_enough(crowded_stack: Stack) -> None:
-    program = Organization(crowded_stack).sandbox()
+def test_a_secret_is_not_repeated_and_twenty_webhooks_are_enough(fast_stack: Stack) -> None:
+    program = Organization(fast_stack).sandbox()
     body = {"url": "https://example.com/", "events": PAYOUT_ENDS}
     first, repeat = (program.post(PATH, body, "one webhook") for _ in range(2))
     assert first.data["secret"].startswith("whsec_")

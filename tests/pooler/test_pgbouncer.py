@@ -13,11 +13,11 @@ import psycopg
 import pytest
 
 from deploy.local.postgres import EmbeddedPostgres
-from deploy.local.server import free_port
 from shared.platform.database import SESSION
 from tests.support.fleet import fleet
 from tests.support.load import load_on
 from tests.support.polling import until
+from tests.support.ports import free_port
 from tests.support.report_lines import tell
 
 SERVER_CONNECTIONS = 6

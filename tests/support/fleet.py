@@ -14,12 +14,12 @@ from pathlib import Path
 from deploy.local import probes
 from deploy.local.home import Home
 from deploy.local.plan import make_plan
-from deploy.local.server import free_port
 from deploy.local.service import Service
 from tests.support.customer import Customer
 from tests.support.polling import until
+from tests.support.ports import free_port
 from tests.support.simulator import Provider
-from tests.support.stack import ANY_FREE_PORT, NO_HURRY
+from tests.support.stack import NO_RATE_LIMITS, free_port_settings
 
 METRICS = {"workers": "OVNPAY_WORKERS_METRICS_PORT", "scheduler": "OVNPAY_SCHEDULER_METRICS_PORT"}
 
@@ -80,7 +80,7 @@ class Fleet:
         self.home = home
         (home / "logs").mkdir(exist_ok=True)
         clean = {name: text for name, text in os.environ.items() if not name.startswith(("OVNPAY_", "PAYSTREAM_SIM_"))}
-        environment = clean | ANY_FREE_PORT | NO_HURRY | settings | {"OVNPAY_HOME": str(home)}
+        environment = clean | free_port_settings() | NO_RATE_LIMITS | settings | {"OVNPAY_HOME": str(home)}
         self._plan = make_plan(Home(home), environment)
         self._services = {service.name: service for service in self._plan.services}
         self.said = self._plan.description

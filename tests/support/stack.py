@@ -2,35 +2,57 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.support.http_client import call
 from tests.support.polling import until
+from tests.support.ports import free_ports
+
+PROJECT = Path(__file__).resolve().parents[2]
 
 _READY_SECONDS = 60
 _STOPPED_SECONDS = 30
-ANY_FREE_PORT = {
-    f"{name}_PORT": "0"
-    for name in (
-        "OVNPAY_GATEWAY",
-        "PAYSTREAM_SIM",
-        "OVNPAY_POSTGRES",
-        "OVNPAY_VALKEY",
-        "OVNPAY_GATEWAY_METRICS",
-        "OVNPAY_WORKERS_METRICS",
-        "OVNPAY_SCHEDULER_METRICS",
-        "OVNPAY_EXPORTER_METRICS",
-    )
+_STARTS_MAX = 3
+_PORT_LOST = re.compile(r"port \d+ .*taken|address (already )?in use", re.IGNORECASE)
+PORT_VARIABLES = (
+    "OVNPAY_GATEWAY_PORT",
+    "PAYSTREAM_SIM_PORT",
+    "OVNPAY_POSTGRES_PORT",
+    "OVNPAY_VALKEY_PORT",
+    "OVNPAY_GATEWAY_METRICS_PORT",
+    "OVNPAY_WORKERS_METRICS_PORT",
+    "OVNPAY_SCHEDULER_METRICS_PORT",
+    "OVNPAY_EXPORTER_METRICS_PORT",
+)
+# The tests of the rate limits set their own.
+NO_RATE_LIMITS = {"OVNPAY_RATE_LIMIT_PER_MINUTE": "1000000", "OVNPAY_SIGN_IN_FAILURES_PER_MINUTE": "1000000"}
+
+PREVIOUS_WEBHOOK_SECRET = "whsec_before_the_rotation"
+FAST = {
+    "PAYSTREAM_SIM_ACH_TOPUP_SECONDS": "0.1",
+    "PAYSTREAM_SIM_VERIFY_SECONDS": "0.05",
+    "PAYSTREAM_SIM_LIVE_VERIFY_SECONDS": "0.05",
+    "PAYSTREAM_SIM_STANDARD_SECONDS": "0.1",
+    "PAYSTREAM_SIM_RETURN_SECONDS": "0.1",
+    "PAYSTREAM_SIM_FAULT_TIMEOUT_SECONDS": "2.0",
+    "OVNPAY_PAYSTREAM_TIMEOUT_SECONDS": "1.0",
+    "OVNPAY_LEASE_SECONDS": "5",
+    "OVNPAY_PAYSTREAM_WEBHOOK_SECRET_PREVIOUS": PREVIOUS_WEBHOOK_SECRET,
 }
-# Tests ask as fast as they can; the one of the rate limit sets its own.
-NO_HURRY = {"OVNPAY_RATE_LIMIT_PER_MINUTE": "1000000", "OVNPAY_SIGN_IN_FAILURES_PER_MINUTE": "1000000"}
+"""Settings of a system that notices within seconds what takes minutes by default."""
+
+
+def free_port_settings() -> dict[str, str]:
+    """A free port for each process of a system."""
+    return dict(zip(PORT_VARIABLES, map(str, free_ports(len(PORT_VARIABLES))), strict=True))
 
 
 class Stack:
@@ -59,6 +81,10 @@ class Stack:
             "OVNPAY_KEY_PEPPER": "unused here",
         }
 
+    def output(self) -> str:
+        """What `up` has printed."""
+        return (self.home / "up.out").read_text(errors="replace")
+
     def logs(self, lines: int = 40) -> str:
         """The end of each log, for the report of a test that failed."""
         tails = []
@@ -71,34 +97,40 @@ class Stack:
 def running_stack(
     home: Path, *, command: Sequence[str] = ("-m", "deploy.local", "up"), keep: bool = False, **settings: str
 ) -> Iterator[Stack]:
-    """`ovnpay up` in `home`, or another `command` for Python, with `settings` in its environment and nothing else of
-    ours; with `keep` the servers' data is there for the next one.
+    """Run `ovnpay up` in `home`, or another `command` of Python, with `settings` and none of the caller's environment.
 
-    Raises AssertionError if it doesn't become ready, doesn't stop at Ctrl-C, or leaves a process behind.
+    `keep` leaves the servers' data for the next run. A start that loses a port to another process is repeated.
+    Raises AssertionError if the system doesn't become ready, doesn't stop at Ctrl-C, or leaves a process behind.
     """
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("OVNPAY_", "PAYSTREAM_SIM_"))}
-    environment = clean | ANY_FREE_PORT | NO_HURRY | settings | {"OVNPAY_HOME": str(home)}
-    project = Path(__file__).resolve().parents[2]
-    stack = Stack(home)
+    for start in range(1, _STARTS_MAX + 1):
+        environment = clean | free_port_settings() | NO_RATE_LIMITS | settings | {"OVNPAY_HOME": str(home)}
+        process, stack = _start(command, environment, home), Stack(home)
+        try:
+            until(lambda: process.poll() is not None or _is_ready(stack), f"{home} is ready", _READY_SECONDS)  # noqa: B023
+            if process.poll() is not None and start < _STARTS_MAX and _PORT_LOST.search(stack.output()):
+                continue
+            assert process.poll() is None, f"`up` ended with {process.returncode}:\n{stack.output()}"
+            yield stack
+            return
+        except BaseException as error:
+            error.add_note(f"{stack.output()}\n{stack.logs()}")
+            raise
+        finally:
+            _stop(process, home, keep=keep)
+
+
+def _start(command: Sequence[str], environment: Mapping[str, str], home: Path) -> "subprocess.Popen[bytes]":
     with (home / "up.out").open("wb") as output:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, *command],
-            cwd=project,
+            cwd=PROJECT,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C at pytest is not ours: the fixture stops the stack, once
+            start_new_session=True,  # a Ctrl-C at pytest doesn't reach it: the fixture stops it, once
         )
-    try:
-        until(lambda: process.poll() is not None or _is_ready(stack), f"{home} is ready", _READY_SECONDS)
-        assert process.poll() is None, f"`up` ended with {process.returncode}:\n{(home / 'up.out').read_text()}"
-        yield stack
-    except BaseException as error:
-        error.add_note(f"{(home / 'up.out').read_text()}\n{stack.logs()}")
-        raise
-    finally:
-        _stop(process, home, keep=keep)
 
 
 def _is_ready(stack: Stack) -> bool:
