@@ -7,7 +7,6 @@ provider trying again, at a gateway that is back; `check` is the end, with every
 
 import http.client
 import json
-import time
 import uuid
 import zlib
 from collections import Counter
@@ -214,12 +213,8 @@ class DueBatch(Released):
     scheduled_seconds: float | None = 0.5
 
     def act(self, stack: CrashStack) -> None:
-        [(wait_seconds,)] = stack.rows(
-            "select greatest(extract(epoch from scheduled_for - clock_timestamp()), 0)::float8 from batches"
-            " where id = %s",
-            ledger.uuid_of(self.batch_id),
-        )
-        time.sleep(wait_seconds)  # until its time has come, to the moment
+        is_due = "select scheduled_for <= clock_timestamp() from batches where id = %s"
+        until(lambda: stack.rows(is_due, ledger.uuid_of(self.batch_id)) == [(True,)], "it is due", pause_seconds=0.02)
         stack.ring(task_queue.RELEASE_BATCHES, [ledger.uuid_of(self.batch_id)])
 
     def repeat(self, stack: CrashStack) -> None:

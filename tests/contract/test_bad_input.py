@@ -6,7 +6,6 @@ The table of all cases with status and milliseconds is printed at the end.
 import json
 import re
 import threading
-import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -129,7 +128,15 @@ def _metrics(stack: Stack) -> dict[str, float]:
 def attack(stack: Stack, customer: Customer, driver_id: str) -> Iterator[Attack]:
     payout_id = customer.pay(driver_id, 1_000)["id"]
     customer.until_payout(payout_id, "completed")
-    until(lambda: _at_rest(customer), "the wallet is at rest")
+    before: list[Any] = []
+
+    def at_rest() -> bool:
+        """Nothing is on its way to Paystream or from it since the last look; what waits for its release may wait."""
+        before.append(_holdings(customer))
+        on_the_way = customer.get("/api/v1/payouts", status="processing", pageSize=1).data["total"]
+        return on_the_way == 0 and before[-2:-1] == before[-1:]
+
+    until(at_rest, "the wallet is at rest", pause_seconds=1)
     ids = {
         "$key": stack["sandbox_key"],
         "$session": _session(stack),
@@ -142,14 +149,6 @@ def attack(stack: Stack, customer: Customer, driver_id: str) -> Iterator[Attack]
     with ThreadPoolExecutor(len(SLOW)) as pool:
         attack.slow = {case.name: pool.submit(attack.send, case) for case in SLOW}
         yield attack
-
-
-def _at_rest(customer: Customer) -> bool:
-    """Nothing is on its way to Paystream or from it; what waits for its release may wait."""
-    first = _holdings(customer)
-    on_the_way = customer.get("/api/v1/payouts", status="processing", pageSize=1).data["total"]
-    time.sleep(1)
-    return on_the_way == 0 and _holdings(customer) == first
 
 
 def _holdings(customer: Customer) -> Any:

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from shared import inbox, ledger
-from tests.integration.local.stand_ins import wait_until
+from tests.support.polling import until
 from tests.support.provider_steps import Working, receive, submitted, webhook
 from tests.support.world import World
 from workers.provider_events import apply_provider_events
@@ -32,9 +32,9 @@ def test_a_wallet_that_is_held_keeps_only_its_own(world: World) -> None:
         ledger.lock(connection, [world.wallet_id])
         worker = threading.Thread(target=apply_provider_events, args=(context, [slow_event, fast_event]))
         worker.start()
-        wait_until(lambda: other.statuses([fast]) == ["completed"], "the free wallet's payout")
+        until(lambda: other.statuses([fast]) == ["completed"], "the free wallet's payout")
         apply_provider_events(context, [later_event])  # returns at once: the other thread is at it
-        wait_until(lambda: other.statuses([later]) == ["completed"], "the one told of meanwhile")
+        until(lambda: other.statuses([later]) == ["completed"], "the one told of meanwhile")
         assert worker.is_alive()
         assert world.statuses([slow]) == ["processing"]
     worker.join()

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -15,6 +14,7 @@ from shared.platform.ids import new_id
 from shared.platform.queue_status import depths
 from shared.platform.settings import Settings
 from shared.platform.task_queue import NAMESPACE, REGISTER_DRIVERS, DoorbellBroker, broker_for, messages
+from tests.support.polling import until
 from tests.support.world import World
 
 KEY = f"{NAMESPACE}:{REGISTER_DRIVERS.queue}"
@@ -63,10 +63,7 @@ class Pool:
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Waits for it."""
-        deadline = time.monotonic() + 10
-        while not condition():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(condition, "the condition", 10, pause_seconds=0.01)
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from shared.platform.task_queue import Doorbell
 from shared.schema.holds import HoldKind
 from shared.schema.payouts import Rail
 from tests.integration.provider import Asked, answer, paystream
+from tests.support.polling import until
 from tests.support.world import World
 from workers.context import Context
 from workers.submissions import send_held, send_instant_submissions
@@ -196,8 +197,7 @@ def test_a_pause_while_workers_send_is_heard_within_two_seconds(world: World, se
         workers = [threading.Thread(target=work, args=(slice(place, 40, 4),)) for place in range(4)]
         for worker in workers:
             worker.start()
-        while len(arrived) < 6:
-            time.sleep(0.01)
+        until(lambda: len(arrived) >= 6, "calls have begun", pause_seconds=0.01)
         with held(world, Scope(world.wallet_id)):
             paused_at = time.monotonic()
             for worker in workers:

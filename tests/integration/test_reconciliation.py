@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
@@ -41,6 +40,7 @@ from shared.provider.wire import Call
 from shared.schema import migrations
 from shared.schema.payouts import Rail
 from shared.schema.reconciliation import RunCause
+from tests.support.polling import until
 from tests.support.world import World
 from workers.context import Context
 from workers.submissions import send_held
@@ -92,16 +92,16 @@ class Ground:
     def pay(self, payout_ids: list[Any]) -> None:
         """The same, and follows them to their end."""
         self.send(payout_ids)
-        for _ in range(100):
+
+        def ended() -> bool:
             with self.engine.begin() as connection:
                 asked = poll.due(connection, payout_ids, self.world.clock.now(), first_seconds=1)
             outcomes = self.client.call_all([one.call() for one in asked])
             with self.engine.begin() as connection:
                 poll.answered(connection, asked, outcomes, self.world.clock.now())
-            if "processing" not in self.world.statuses(payout_ids):
-                return
-            time.sleep(0.05)
-        raise AssertionError(self.world.statuses(payout_ids))
+            return "processing" not in self.world.statuses(payout_ids)
+
+        until(ended, "the payouts end", pause_seconds=0.05)
 
     def compare(self) -> runs.Report:
         """A comparison of the last two hours."""

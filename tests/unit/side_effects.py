@@ -10,6 +10,7 @@ thread of its own makes them, and no point could tell between them.
 import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +69,11 @@ class Gap:
 
 def modules(root: Path = ROOT) -> dict[str, Module]:
     """Every file of the services, by its path."""
+    return dict(_modules(root))
+
+
+@cache
+def _modules(root: Path) -> dict[str, Module]:
     found = {}
     for path in sorted(path for folder in FOLDERS for path in (root / folder).rglob("*.py")):
         found[str(path.relative_to(root))] = module(str(path.relative_to(root)), path.read_text())
@@ -91,6 +97,12 @@ def module(path: str, text: str) -> Module:
             source = (node.module or "").replace(".", "/") + ".py"
             made.imports |= {alias.asname or alias.name: source for alias in node.names}
     return made
+
+
+@cache
+def _source(node: ast.AST) -> str:
+    """The text of a node; nodes are the same objects for as long as their module is."""
+    return ast.unparse(node)
 
 
 def points_in(node: ast.AST) -> Iterator[str]:
@@ -247,7 +259,7 @@ class Walker:
 
     def _kind(self, node: ast.Call) -> str | None:
         """Which effect a call is, if it is one."""
-        words = ast.unparse(node.func).split(".")
+        words = _source(node.func).split(".")
         under_way = self._stack[-1]
         if words[-1] == "ring":
             return "ring"
@@ -255,7 +267,7 @@ class Walker:
             return "send"
         if "paystream" in words[:-1] and words[-1] in ("call", "call_all", "call_each"):
             return "call"
-        if any(ast.unparse(argument).endswith(".paystream") for argument in node.args):
+        if any(_source(argument).endswith(".paystream") for argument in node.args):
             return "call"  # asks the provider with the client that it is given
         if words == ["work"] and (under_way[0].path, under_way[1].name) == ("workers/app.py", "perform"):
             return "work"
@@ -276,7 +288,7 @@ def _called(node: ast.Call) -> str:
 
 def _of_services(node: ast.Call) -> bool:
     """Whether it is a method of the gateway's services, by either way to come to them."""
-    owner = ast.unparse(node.func).rpartition(".")[0]
+    owner = _source(node.func).rpartition(".")[0]
     return owner == "services" or owner.endswith("[SERVICES]")
 
 

@@ -7,28 +7,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from deploy.local import processes
 from deploy.local.home import MARK_VARIABLE
+from tests.support.polling import until
 
 _STAND_IN_STACK = Path(__file__).with_name("stand_in_stack.py")
 PROJECT = Path(__file__).resolve().parents[3]
-
-
-def wait_until(condition: Callable[[], Any], what: str, timeout_seconds: float = 20.0) -> Any:
-    """The first true answer of `condition`; fails the test, naming what it waited for, when none comes."""
-    deadline = time.monotonic() + timeout_seconds
-    while time.monotonic() < deadline:
-        if answer := condition():
-            return answer
-        time.sleep(0.01)
-    pytest.fail(f"{what}: not within {timeout_seconds:g} s")
 
 
 class StandInStack:
@@ -58,7 +46,7 @@ class StandInStack:
     def up(self, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Start `up` and wait until it is ready; what stack.json says."""
         process = self.launch(environment)
-        wait_until(lambda: process.poll() is not None or "stops it." in self.printed(), "the stack becomes ready")
+        until(lambda: process.poll() is not None or "stops it." in self.printed(), "the stack becomes ready")
         assert process.poll() is None, self.printed()
         return self.read()
 

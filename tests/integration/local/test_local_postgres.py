@@ -14,7 +14,8 @@ import pytest
 from deploy.local import launch, processes
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.server import EmbeddedServerError, package_folder
-from tests.integration.local.stand_ins import PROJECT, wait_until
+from tests.integration.local.stand_ins import PROJECT
+from tests.support.polling import until
 
 
 def query(url: str, sql: str) -> tuple[object, ...]:
@@ -85,7 +86,7 @@ def test_killed_it_starts_again_with_all_that_was_committed(postgres_dir: Path) 
         killed = postgres.pid
         assert killed is not None
         os.kill(killed, signal.SIGKILL)
-        wait_until(lambda: postgres.pid is None, "the server is gone")
+        until(lambda: postgres.pid is None, "the server is gone")
 
         postgres.start()
         postgres.wait_ready()

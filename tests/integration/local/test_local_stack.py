@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from deploy.local import processes
-from tests.integration.local.stand_ins import StandInStack, copy_postgres, wait_until
+from tests.integration.local.stand_ins import StandInStack, copy_postgres
+from tests.support.polling import until
 
 _NAMES = {"stack", "paystream", "workers", "scheduler", "gateway"}
 
@@ -61,7 +62,7 @@ def test_a_second_ctrl_c_hurries(stack: StandInStack) -> None:
     process = stack.launched()
 
     process.send_signal(signal.SIGINT)
-    wait_until(lambda: "stopping" in stack.printed(), "the stop begins")
+    until(lambda: "stopping" in stack.printed(), "the stop begins")
     process.send_signal(signal.SIGINT)
 
     assert process.wait(5) == 0  # well before the patience of ten seconds
@@ -74,8 +75,8 @@ def test_a_service_that_dies_comes_back_and_a_line_says_so(stack: StandInStack) 
     os.kill(before, signal.SIGKILL)
 
     # ... and stack.json names every service all the while
-    wait_until(lambda: stack.read()["processes"]["workers"] != before, "the service has a new pid")
-    wait_until(lambda: stack.printed().count("workers    ready again") == 1, "the service is back")
+    until(lambda: stack.read()["processes"]["workers"] != before, "the service has a new pid")
+    until(lambda: stack.printed().count("workers    ready again") == 1, "the service is back")
     assert "workers was killed by SIGKILL: restart in 0.2 s" in stack.printed()
     after = stack.read()["processes"]["workers"]
     assert after != before
@@ -89,7 +90,7 @@ def test_a_killed_database_comes_back_on_the_same_port(stack: StandInStack, post
     os.kill(described["processes"]["postgres"], signal.SIGKILL)
     os.kill(described["processes"]["valkey"], signal.SIGKILL)
 
-    wait_until(lambda: stack.printed().count("ready again") == 2, "both servers are back")
+    until(lambda: stack.printed().count("ready again") == 2, "both servers are back")
     after = stack.read()
     assert after["database_url"] == described["database_url"]
     assert after["redis_url"] == described["redis_url"]
@@ -142,7 +143,7 @@ def test_a_killed_parent_leaves_no_process_and_the_next_up_works(stack: StandInS
 
     stack.end(signal.SIGKILL)
 
-    wait_until(lambda: stack.processes() == [], "the kernel ends the children")
+    until(lambda: stack.processes() == [], "the kernel ends the children")
     assert stack.up({"STAND_IN_SERVERS": "1"})["processes"].keys() == _NAMES | {"postgres", "valkey"}
 
 

@@ -7,7 +7,7 @@ import redis
 
 from deploy.local import processes
 from deploy.local.valkey import EmbeddedValkey
-from tests.integration.local.stand_ins import wait_until
+from tests.support.polling import until
 
 
 def test_it_keeps_what_it_holds_over_a_stop_and_a_kill(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_it_keeps_what_it_holds_over_a_stop_and_a_kill(tmp_path: Path) -> None:
             client.set("killed", 2)
         (process,) = processes.serving(valkey.data_dir, "valkey-server")
         processes.send(process, signal.SIGKILL)
-        wait_until(lambda: valkey.pid is None, "the server is gone")
+        until(lambda: valkey.pid is None, "the server is gone")
 
         valkey.start()
         valkey.wait_ready()
