@@ -6,7 +6,7 @@ import sys
 
 import msgspec
 
-from gateway.child_processes import Child
+from gateway.child_processes import InheritedSockets
 from shared.platform import logs, tracing
 from shared.platform.settings import Settings, SettingsError, load
 
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, help="processes that serve (default: OVNPAY_GATEWAY_PROCESSES, 1)")
     parser.add_argument("--host", help="address to listen on (default: OVNPAY_GATEWAY_HOST, 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (default: OVNPAY_GATEWAY_PORT, 8080)")
-    parser.add_argument("--child", type=Child.parse, help=argparse.SUPPRESS)
+    parser.add_argument("--child", type=InheritedSockets.parse, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     try:
         settings = _with(options, load())
@@ -42,13 +42,13 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("processes must be positive")
     logs.configure(settings, "gateway")
     if options.child is None and settings.gateway_processes > 1:
-        from gateway.parent_process import Parent
+        from gateway.parent_process import ParentProcess
 
-        return Parent(settings).run()
+        return ParentProcess(settings).run()
     tracing.start("gateway")
-    from gateway.serve import run
+    from gateway.serve import serve_until_stopped
 
-    return run(settings, options.child)
+    return serve_until_stopped(settings, options.child)
 
 
 def _with(options: argparse.Namespace, settings: Settings) -> Settings:

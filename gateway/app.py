@@ -8,13 +8,13 @@ from aiohttp import web
 
 from gateway import routes
 from gateway.app_state import SERVICES, STOPPING, Services
-from gateway.concurrency_limit import Places
+from gateway.concurrency_limit import ConcurrencyLimit
 from gateway.http import security_headers
-from gateway.http.credential_cache import Keyring
+from gateway.http.credential_cache import CredentialCache
 from gateway.http.decoding import BATCH_BYTES_MAX
 from gateway.http.middleware import MIDDLEWARES
 from gateway.http.rate_limits import RateLimits
-from gateway.intake.payouts import PATIENT_LANES, PayoutIntake
+from gateway.intake.payouts import LOCKED_WALLET_THREADS, PayoutIntake
 from gateway.intake.provider_webhooks import WebhookIntake
 from shared.operations import startup
 from shared.platform.clock import Clock, SystemClock
@@ -23,19 +23,19 @@ from shared.platform.registered_consumers import GATEWAY, Beat
 from shared.platform.settings import Settings
 from shared.platform.task_queue import Doorbell
 
-INTAKE_CONNECTIONS = 2 + PATIENT_LANES
+INTAKE_CONNECTIONS = 2 + LOCKED_WALLET_THREADS
 """Connections that the intakes' threads need: for payouts, those of wallets that are held, and webhooks. One more looks
 keys up, the rest serve reads and other changes."""
-LARGE_BODIES_MAX, LARGE_BODIES_EACH_MAX = 5, 2
+LARGE_BODIES_MAX, LARGE_BODIES_PER_WALLET_MAX = 5, 2
 """Requests of thousands of items at once, in all and of each wallet: one that is worked on, the rest wait."""
-SIGN_INS_MAX, SIGN_INS_EACH_MAX = 17, 2
+SIGN_INS_MAX, SIGN_INS_PER_ACCOUNT_MAX = 17, 2
 """Sign-ins at once, in all and to each account: one whose password is checked, the rest wait."""
 
 
-def create(settings: Settings, clock: Clock | None = None) -> web.Application:
+def create_app(settings: Settings, clock: Clock | None = None) -> web.Application:
     """The gateway as an application. It serves once the database is there and migrated."""
     application = web.Application(middlewares=MIDDLEWARES, client_max_size=BATCH_BYTES_MAX)
-    routes.add_to(application)
+    routes.add_routes(application)
     application[STOPPING] = asyncio.Event()
 
     async def services(application: web.Application) -> AsyncIterator[None]:
@@ -49,7 +49,7 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
         doorbell = Doorbell(settings)
         application[SERVICES] = made = Services(
             settings=settings,
-            headers=security_headers.for_environment(settings.environment),
+            headers=security_headers.response_headers(settings.environment),
             engine=engine,
             doorbell=doorbell,
             clock=used,
@@ -58,11 +58,11 @@ def create(settings: Settings, clock: Clock | None = None) -> web.Application:
             key_engine=key_engine,
             key_thread=ThreadPoolExecutor(1, "keys"),
             large=asyncio.Semaphore(1),
-            large_bodies=Places("large requests", LARGE_BODIES_MAX, LARGE_BODIES_EACH_MAX),
+            large_bodies=ConcurrencyLimit("large requests", LARGE_BODIES_MAX, LARGE_BODIES_PER_WALLET_MAX),
             exports=asyncio.Semaphore(1),
             password_thread=ThreadPoolExecutor(1, "passwords"),
-            sign_ins=Places("sign-ins", SIGN_INS_MAX, SIGN_INS_EACH_MAX),
-            keyring=Keyring(settings.peppers, used),
+            sign_ins=ConcurrencyLimit("sign-ins", SIGN_INS_MAX, SIGN_INS_PER_ACCOUNT_MAX),
+            credential_cache=CredentialCache(settings.peppers, used),
             rate_limits=RateLimits(settings),
             payout_intake=PayoutIntake(settings, intake_engine, doorbell, used),
             webhook_intake=WebhookIntake(settings, intake_engine, doorbell, used),

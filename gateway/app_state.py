@@ -11,17 +11,17 @@ import sqlalchemy as sa
 import structlog
 from aiohttp import web
 
-from gateway.concurrency_limit import Places
-from gateway.http.credential_cache import Keyring
-from gateway.http.rate_limits import RateLimits, Taken
+from gateway.concurrency_limit import ConcurrencyLimit
+from gateway.http.credential_cache import CredentialCache
+from gateway.http.rate_limits import RateLimits, RateLimitState
 from gateway.intake.group_commit import Overloaded
 from gateway.intake.payouts import PayoutIntake
 from gateway.intake.provider_webhooks import WebhookIntake
-from gateway.intake.rejected_webhooks import RefusedWebhooks
-from gateway.outgoing_money import Departures
+from gateway.intake.rejected_webhooks import RejectedWebhooks
+from gateway.outgoing_money import ReconcileOnlyStatus
 from shared.identity.api_keys import Credential
 from shared.identity.passwords import check_password
-from shared.identity.sessions import Account
+from shared.identity.sessions import SessionUser
 from shared.platform.clock import Clock
 from shared.platform.failpoints import crash_point
 from shared.platform.settings import Settings
@@ -46,33 +46,33 @@ class Services:
     """The same pool, without transactions around single reads."""
     key_engine: sa.Engine
     key_thread: ThreadPoolExecutor
-    keyring: Keyring
+    credential_cache: CredentialCache
     rate_limits: RateLimits
     payout_intake: PayoutIntake
     webhook_intake: WebhookIntake
     password_thread: ThreadPoolExecutor
     """Checks passwords, one at a time: each takes a core for tens of milliseconds."""
-    sign_ins: Places
+    sign_ins: ConcurrencyLimit
     """Sign-ins whose passwords are checked or wait for it, by account."""
     large: asyncio.Semaphore
     """Held by changes of thousands of rows, which hold a wallet's lock for long: one at a time, so that others get
     their turn between them, and threads stay free."""
-    large_bodies: Places
+    large_bodies: ConcurrencyLimit
     """Requests of thousands of items, by wallet, from before they are read until they are answered: each takes about
     15 MB of memory while it waits for `large`."""
     exports: asyncio.Semaphore
     """Held while a file of many rows is made: one at a time, so that no more of them is in memory."""
     headers: Mapping[str, str]
     """What every answer carries."""
-    departures: Departures = field(init=False)
-    refused_webhooks: RefusedWebhooks = field(default_factory=RefusedWebhooks)
+    departures: ReconcileOnlyStatus = field(init=False)
+    rejected_webhooks: RejectedWebhooks = field(default_factory=RejectedWebhooks)
     under_way: int = 0
     """Reads and changes that run or wait for a thread."""
     beside: set[asyncio.Task[None]] = field(default_factory=set)
     """Changes that no request waits for; they are finished before the process ends."""
 
     def __post_init__(self) -> None:
-        self.departures = Departures(self.read_key)
+        self.departures = ReconcileOnlyStatus(self.read_key)
 
     async def stopped(self) -> bool:
         """Whether payments are stopped, and nothing may be promised."""
@@ -97,7 +97,7 @@ class Services:
 
         return await self._threaded(run)
 
-    async def read_at_one_moment(self, work: Callable[[sa.Connection], Result]) -> Result:
+    async def read_snapshot(self, work: Callable[[sa.Connection], Result]) -> Result:
         """Runs several reads that see the same moment; raises as `read` does."""
 
         def run() -> Result:
@@ -119,7 +119,7 @@ class Services:
 
         return await self._threaded(run)
 
-    def write_beside(self, work: Callable[[sa.Connection], None]) -> None:
+    def write_in_background(self, work: Callable[[sa.Connection], None]) -> None:
         """Runs a change that no request waits for; should it fail, the log says so."""
 
         async def run() -> None:
@@ -164,6 +164,6 @@ STOPPING: Final = web.AppKey("stopping", asyncio.Event)
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 CREDENTIAL: Final = web.RequestKey("credential", Credential)
 SCENARIO: Final = web.RequestKey("scenario", Scenario)
-ACCOUNT: Final = web.RequestKey("account", Account)
-TAKEN: Final = web.RequestKey("rate_limit", Taken)
+SIGNED_IN_USER: Final = web.RequestKey("account", SessionUser)
+RATE_LIMIT: Final = web.RequestKey("rate_limit", RateLimitState)
 SESSION_TOKEN: Final = web.RequestKey("session_token", str)

@@ -9,11 +9,11 @@ import argparse
 import socket
 from typing import Final, NamedTuple, Self
 
-READY: Final = b"r"
+READY_MESSAGE: Final = b"r"
 BACKLOG: Final = 1024
 
 
-class Child(NamedTuple):
+class InheritedSockets(NamedTuple):
     """What a child inherits, as file descriptors."""
 
     line: int
@@ -32,7 +32,7 @@ class Child(NamedTuple):
         return ",".join(map(str, (self.line, *self.listeners)))
 
 
-def listeners(host: str, port: int) -> list[socket.socket]:
+def open_listeners(host: str, port: int) -> list[socket.socket]:
     """Sockets that listen on an address, one for each of its families.
 
     Raises:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from gateway.http.envelope import ApiError
 
 
-class Places:
+class ConcurrencyLimit:
     """So many places, of which nobody gets more than his share."""
 
     def __init__(self, what: str, most: int, most_each: int) -> None:

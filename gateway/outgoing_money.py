@@ -8,12 +8,12 @@ import sqlalchemy as sa
 
 from shared.holds.reconcile_only import reconcile_only
 
-KNOWN_SECONDS: Final = 1.0
+STATUS_CACHE_SECONDS: Final = 1.0
 
 Read = Callable[[Callable[[sa.Connection], bool]], Awaitable[bool]]
 
 
-class Departures:
+class ReconcileOnlyStatus:
     """Knows it for a second at a time. What slips in meanwhile is written down and not sent: the database holds it."""
 
     def __init__(self, read: Read) -> None:
@@ -24,6 +24,6 @@ class Departures:
     async def stopped(self) -> bool:
         """Whether payments are stopped while the provider's record is compared."""
         if time.monotonic() >= self._until:
-            self._until = time.monotonic() + KNOWN_SECONDS  # one asks, the others go by the answer before
+            self._until = time.monotonic() + STATUS_CACHE_SECONDS  # one asks, the others go by the answer before
             self._stopped = await self._read(reconcile_only)
         return self._stopped

@@ -16,27 +16,27 @@ from typing import Final
 
 import structlog
 
-from gateway.child_processes import READY, Child, listeners
+from gateway.child_processes import READY_MESSAGE, InheritedSockets, open_listeners
 from shared.platform.metrics_server import Exposition, of_all_processes
 from shared.platform.process_metrics import VARIABLE, counting_folder
 from shared.platform.settings import Settings
 
 logger = structlog.get_logger(__name__)
 
-READY_SECONDS: Final = 90.0
+READY_SECONDS_MAX: Final = 90.0
 """How long a new child may take until it serves; it waits a minute for its database."""
-STOPPED_SECONDS: Final = 12.0
+STOP_SECONDS_MAX: Final = 12.0
 """How long a child may take to drain; then it is killed."""
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
+RESTART_DELAY_SECONDS, RESTART_DELAY_SECONDS_MAX = 0.2, 5.0
 
 
-class Process:
+class ChildProcess:
     """One child."""
 
     def __init__(self, sockets: list[socket.socket], environment: dict[str, str]) -> None:
         self.line, theirs = socket.socketpair()
         with theirs:
-            inherited = Child(theirs.fileno(), tuple(one.fileno() for one in sockets))
+            inherited = InheritedSockets(theirs.fileno(), tuple(one.fileno() for one in sockets))
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gateway", "--child", str(inherited)],
                 env=environment,
@@ -45,33 +45,33 @@ class Process:
         self.line.setblocking(False)
         self.is_ready = False
         self.started_at = time.monotonic()
-        self.told_to_stop_at: float | None = None
+        self.stop_requested_at: float | None = None
 
     def look(self) -> None:
         """Hears whether it serves by now."""
         with contextlib.suppress(OSError):
-            self.is_ready = self.is_ready or self.line.recv(1) == READY
+            self.is_ready = self.is_ready or self.line.recv(1) == READY_MESSAGE
 
     def stop(self) -> None:
         """Tells it to drain; kills it if it was told long ago."""
         now = time.monotonic()
-        if self.told_to_stop_at is None:
-            self.told_to_stop_at = now
+        if self.stop_requested_at is None:
+            self.stop_requested_at = now
             self.process.terminate()
-        elif now > self.told_to_stop_at + STOPPED_SECONDS:
+        elif now > self.stop_requested_at + STOP_SECONDS_MAX:
             self.process.kill()
 
 
-class Parent:
+class ParentProcess:
     """Runs `gateway_processes` children until it is told to stop."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._children: list[Process] = []
-        self._replaced: list[Process] = []
+        self._children: list[ChildProcess] = []
+        self._replaced: list[ChildProcess] = []
         """Those that SIGHUP asked to replace and are not yet; the first has its successor, if there is one."""
-        self._successor: Process | None = None
-        self._pause_seconds = FIRST_PAUSE_SECONDS
+        self._successor: ChildProcess | None = None
+        self._pause_seconds = RESTART_DELAY_SECONDS
         self._next_start_at = 0.0
         self._has_served = False
         self._exit_code: int | None = None
@@ -87,7 +87,7 @@ class Parent:
         signal.signal(signal.SIGCHLD, lambda *_: None)  # its arrival is enough: it wakes the loop
         signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
         try:
-            sockets = listeners(self._settings.gateway_host, self._settings.gateway_port)
+            sockets = open_listeners(self._settings.gateway_host, self._settings.gateway_port)
         except OSError as error:
             print(f"ovnpay gateway: can't listen: {error}", file=sys.stderr)
             return 1
@@ -112,7 +112,7 @@ class Parent:
                 child.look()
                 if child.is_ready and not self._has_served:
                     logger.info("gateway.serve", processes=self._settings.gateway_processes)
-                    self._has_served, self._pause_seconds = True, FIRST_PAUSE_SECONDS
+                    self._has_served, self._pause_seconds = True, RESTART_DELAY_SECONDS
             while self._signals:
                 if self._signals.pop(0) == signal.SIGHUP:
                     logger.info("gateway.replacing", processes=len(self._children))
@@ -136,21 +136,21 @@ class Parent:
             child.line.close()
             if child in self._replaced and child is not (self._replaced[0] if self._successor else None):
                 self._replaced.remove(child)
-            if child.told_to_stop_at is not None:
+            if child.stop_requested_at is not None:
                 continue
             logger.error("gateway.process_died", pid=child.process.pid, exit_code=child.process.returncode)
             if not self._has_served:
                 self._exit_code = child.process.returncode or 1  # it can't serve at all: whoever runs us should know
             self._next_start_at = time.monotonic() + self._pause_seconds
-            self._pause_seconds = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS)
+            self._pause_seconds = min(2 * self._pause_seconds, RESTART_DELAY_SECONDS_MAX)
 
     def _refill(self, sockets: list[socket.socket], environment: dict[str, str]) -> None:
         """Starts what is missing."""
-        staying = [one for one in self._children if one.told_to_stop_at is None]
+        staying = [one for one in self._children if one.stop_requested_at is None]
         in_twos = self._successor is not None and self._replaced[0] in staying  # the old one and its successor
         missing = self._settings.gateway_processes + in_twos - len(staying)
         if missing > 0 and time.monotonic() >= self._next_start_at and self._exit_code is None:
-            self._children += [Process(sockets, environment) for _ in range(missing)]
+            self._children += [ChildProcess(sockets, environment) for _ in range(missing)]
 
     def _replace(self, sockets: list[socket.socket], environment: dict[str, str]) -> None:
         """A step of the replacement: a successor is started, serves, and then the old one drains."""
@@ -158,13 +158,13 @@ class Parent:
             return
         old = self._replaced[0]
         if self._successor is None:
-            self._successor = Process(sockets, environment)
+            self._successor = ChildProcess(sockets, environment)
             self._children.append(self._successor)
-        elif self._successor not in self._children or time.monotonic() > self._successor.started_at + READY_SECONDS:
+        elif self._successor not in self._children or time.monotonic() > self._successor.started_at + READY_SECONDS_MAX:
             # New code that does not serve: the old one goes on.
             logger.error("gateway.not_replaced", pid=self._successor.process.pid, kept=len(self._replaced))
             self._successor.process.kill()
-            self._successor.told_to_stop_at = time.monotonic()
+            self._successor.stop_requested_at = time.monotonic()
             self._successor, self._replaced = None, []
         elif self._successor.is_ready and old in self._children:
             old.stop()

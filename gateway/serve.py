@@ -13,11 +13,11 @@ import uvloop
 from aiohttp import web
 from prometheus_client import REGISTRY
 
-from gateway.app import create
+from gateway.app import create_app
 from gateway.app_state import STOPPING
-from gateway.child_processes import READY, Child, listeners
-from gateway.http.security_headers import for_environment
-from gateway.http.server import Runner
+from gateway.child_processes import READY_MESSAGE, InheritedSockets, open_listeners
+from gateway.http.security_headers import response_headers
+from gateway.http.server import ApiRunner
 from shared.platform import process_memory
 from shared.platform.database import DatabaseNotReady
 from shared.platform.metrics_server import Exposition
@@ -26,15 +26,15 @@ from shared.platform.settings import Settings
 logger = structlog.get_logger(__name__)
 
 KEEPALIVE_SECONDS: Final = 30.0
-IDLE_SECONDS: Final = 2.0
+IDLE_DRAIN_SECONDS: Final = 2.0
 """How long a draining process keeps connections that nothing comes on. Who uses his within this time is told by his
 answer's `Connection: close`; only who sends after just this long a silence meets a closed connection."""
-DRAINING_SECONDS: Final = 8.0
+DRAIN_SECONDS_MAX: Final = 8.0
 """How long it waits for its answers in all; less than the ten seconds after which those who stop processes kill."""
-CUTTING_SECONDS: Final = 1.0
+SHUTDOWN_SECONDS_MAX: Final = 1.0
 
 
-def run(settings: Settings, child: Child | None) -> int:
+def serve_until_stopped(settings: Settings, child: InheritedSockets | None) -> int:
     """Serves until told to stop, and drains; returns the exit code. A `child` serves on what it inherited."""
     try:
         uvloop.run(_serve(settings, child))
@@ -44,25 +44,25 @@ def run(settings: Settings, child: Child | None) -> int:
     return 0
 
 
-async def _serve(settings: Settings, child: Child | None) -> None:
+async def _serve(settings: Settings, child: InheritedSockets | None) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
             loop.add_signal_handler(number, stopping.set)
-    application = create(settings)
-    runner = Runner(
+    application = create_app(settings)
+    runner = ApiRunner(
         application,
-        headers=for_environment(settings.environment),
+        headers=response_headers(settings.environment),
         access_log=None,
         auto_decompress=False,  # a compressed body is refused, not opened
         keepalive_timeout=KEEPALIVE_SECONDS,
-        shutdown_timeout=CUTTING_SECONDS,
+        shutdown_timeout=SHUTDOWN_SECONDS_MAX,
     )
     await runner.setup()
     with ExitStack() as stack:
         if child is None:
-            sockets = listeners(settings.gateway_host, settings.gateway_port)
+            sockets = open_listeners(settings.gateway_host, settings.gateway_port)
             exposition = Exposition(
                 settings.gateway_metrics_port, lambda: REGISTRY, lambda: None, host=settings.metrics_host
             )
@@ -78,7 +78,7 @@ async def _serve(settings: Settings, child: Child | None) -> None:
             line = stack.enter_context(socket.socket(fileno=child.line))
             line.setblocking(False)
             loop.add_reader(line.fileno(), _until_parent_is_gone, line, stopping)
-            line.send(READY)
+            line.send(READY_MESSAGE)
         logger.info("gateway.started", host=settings.gateway_host, port=settings.gateway_port)
         await stopping.wait()
         logger.info("gateway.stopping")
@@ -93,7 +93,7 @@ def _until_parent_is_gone(line: socket.socket, stopping: asyncio.Event) -> None:
         stopping.set()
 
 
-async def _drain(runner: Runner, sites: list[web.SockSite]) -> None:
+async def _drain(runner: ApiRunner, sites: list[web.SockSite]) -> None:
     """Takes no more connections, ends each with its next answer, and those that are idle after a while."""
     for _ in range(2):
         await asyncio.sleep(0)  # who has come already is let in: another round of the loop accepts them all
@@ -102,9 +102,9 @@ async def _drain(runner: Runner, sites: list[web.SockSite]) -> None:
     server = runner.own_server
     server.is_draining = True
     started = time.monotonic()
-    while server.connections and time.monotonic() < started + DRAINING_SECONDS:
-        if time.monotonic() > started + IDLE_SECONDS:
-            server.close_idle()
+    while server.connections and time.monotonic() < started + DRAIN_SECONDS_MAX:
+        if time.monotonic() > started + IDLE_DRAIN_SECONDS:
+            server.close_idle_connections()
         await asyncio.sleep(0.02)
     if server.connections:
         logger.warning("gateway.answers_cut", connections=len(server.connections))

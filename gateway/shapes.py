@@ -43,7 +43,7 @@ BatchName = Annotated[str, Meta(examples=["Weekly Payouts - 2026-01-31"])]
 Email = Annotated[str, Meta(examples=["john@example.com"])]
 
 
-class Listed(TypedDict, Generic[Item]):
+class ListPage(TypedDict, Generic[Item]):
     """A part of a list, newest first."""
 
     items: list[Item]
@@ -55,7 +55,7 @@ class Listed(TypedDict, Generic[Item]):
     nextCursor: Annotated[str, Meta(description="Where to go on; null at the end.")] | None
 
 
-class Health(TypedDict):
+class HealthStatus(TypedDict):
     """Whether the gateway can serve."""
 
     status: Literal["healthy"]
@@ -97,7 +97,7 @@ class Failure(TypedDict):
     retryable: bool
 
 
-class Warned(TypedDict):
+class PayoutWarning(TypedDict):
     """A warning: the request was carried out all the same."""
 
     code: Literal["DUPLICATE_LOAD"]
@@ -125,7 +125,7 @@ class Payout(TypedDict):
     completedAt: Time | None
     canceledAt: NotRequired[Time]
     failure: NotRequired[Failure]
-    warnings: NotRequired[list[Warned]]
+    warnings: NotRequired[list[PayoutWarning]]
 
 
 class InstantPayout(Payout):
@@ -161,7 +161,7 @@ class RetriedPayout(TypedDict):
     status: Literal["queued"]
     retriedAt: Time
     attempt: Annotated[int, Meta(ge=2, examples=[2])]
-    warnings: NotRequired[list[Warned]]
+    warnings: NotRequired[list[PayoutWarning]]
 
 
 class TimelineEvent(TypedDict):
@@ -187,14 +187,14 @@ class TimelineEvent(TypedDict):
     details: Annotated[dict[str, Any], Meta(description="By kind: ids, amounts in cents, codes.")]
 
 
-class Arrival(TypedDict):
+class EstimatedArrival(TypedDict):
     """When the driver has the money, by the rail; business days are Monday to Friday, holidays come on top."""
 
     speed: Annotated[str, Meta(examples=["2-4 business days"])]
     by: Time
 
 
-class Next(TypedDict):
+class ExpectedStep(TypedDict):
     """What is expected next of a payout."""
 
     kind: Annotated[
@@ -203,7 +203,7 @@ class Next(TypedDict):
     ]
     expected: Annotated[str, Meta(description="One sentence.", examples=["It goes to Paystream"])]
     by: Annotated[Time, Meta(description="At the latest, or until when; null: nobody knows.")] | None
-    estimatedArrival: Arrival | None
+    estimatedArrival: EstimatedArrival | None
 
 
 class Timeline(TypedDict):
@@ -213,7 +213,7 @@ class Timeline(TypedDict):
     status: PayoutStatus
     events: list[TimelineEvent]
     truncated: Annotated[bool, Meta(description="Whether there are older events than are shown here.")]
-    next: Next | None
+    next: ExpectedStep | None
 
 
 class BulkResult(TypedDict):
@@ -260,7 +260,7 @@ class Batch(TypedDict):
     completedAt: Time | None
     canceledAt: NotRequired[Time]
     failure: NotRequired[BatchFailure]
-    warnings: NotRequired[list[Warned]]
+    warnings: NotRequired[list[PayoutWarning]]
 
 
 class BatchDetails(Batch):
@@ -283,7 +283,7 @@ class BatchQuote(TypedDict):
     netAmount: Annotated[int, Meta(examples=[134325])]
     available: Annotated[int, Meta(examples=[5000000])]
     availableAfter: Annotated[int, Meta(examples=[4865000])]
-    warnings: NotRequired[list[Warned]]
+    warnings: NotRequired[list[PayoutWarning]]
 
 
 class CanceledBatch(TypedDict):
@@ -337,7 +337,7 @@ class Transaction(TypedDict):
     createdAt: Time
 
 
-class ListedBetween(Listed[Item], Generic[Item]):
+class DatedListPage(ListPage[Item], Generic[Item]):
     """A part of a list, newest first; `total` is counted to 100,000 where `from` or `to` is given."""
 
     totalIsMinimum: NotRequired[bool]
@@ -352,7 +352,7 @@ class DayOutflow(TypedDict):
     settling: Annotated[int, Meta(description="Reaches drivers; left the balance before.", examples=[0], ge=0)]
 
 
-class Waiting(TypedDict):
+class CountAndAmount(TypedDict):
     """How many, and how much money in cents."""
 
     count: Count
@@ -374,9 +374,11 @@ class Projection(TypedDict):
     projectedOutflow: Annotated[int, Meta(examples=[1500000])]
     dailyProjection: list[DayOutflow]
     shortfall: Shortfall | None
-    openPayouts: Annotated[Waiting, Meta(description="In transit: no longer in the balance, not with the driver yet.")]
-    pendingTopups: Annotated[Waiting, Meta(description="Topped up, not confirmed by Paystream yet.")]
-    unscheduled: Annotated[Waiting, Meta(description="Batches that wait for somebody to release them.")]
+    openPayouts: Annotated[
+        CountAndAmount, Meta(description="In transit: no longer in the balance, not with the driver yet.")
+    ]
+    pendingTopups: Annotated[CountAndAmount, Meta(description="Topped up, not confirmed by Paystream yet.")]
+    unscheduled: Annotated[CountAndAmount, Meta(description="Batches that wait for somebody to release them.")]
 
 
 class Topup(TypedDict):
@@ -420,7 +422,7 @@ class WebhookLog(TypedDict):
     payoutId: PayoutId | None
 
 
-class ListedCapped(Listed[Item], Generic[Item]):
+class CappedListPage(ListPage[Item], Generic[Item]):
     """A part of a long list, newest first; `total` is counted to 10,000."""
 
     totalIsMinimum: bool

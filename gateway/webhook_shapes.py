@@ -4,7 +4,7 @@ from typing import Annotated, Any, TypedDict
 
 from msgspec import Meta
 
-from gateway.shapes import Count, EventId, ListedCapped, Time, WebhookId
+from gateway.shapes import CappedListPage, Count, EventId, Time, WebhookId
 from shared.events.customer_events import EventType
 from shared.schema.webhooks import DeliveryStatus, EndpointStatus, PausedReason
 
@@ -59,17 +59,17 @@ class Delivery(TypedDict):
     nextAttemptAt: Time | None
 
 
-Deliveries = ListedCapped[Delivery]
+DeliveryPage = CappedListPage[Delivery]
 
 
-class Tested(TypedDict):
+class WebhookTest(TypedDict):
     """A test that is on its way."""
 
     id: EventId
     webhookId: WebhookId
 
 
-class Redelivering(TypedDict):
+class RedeliveryCount(TypedDict):
     """What will be delivered again."""
 
     count: Count
@@ -87,7 +87,7 @@ class Event(TypedDict):
     data: dict[str, Any]
 
 
-class Events(TypedDict):
+class EventPage(TypedDict):
     """Events in the order of their ids, the oldest first."""
 
     items: list[Event]

@@ -15,10 +15,10 @@ import sqlalchemy as sa
 import structlog
 from prometheus_client import Counter, Histogram
 
-from shared.events.attempt_results import RESULTS, Reply, record
-from shared.events.attempts import Attempt, claim, hand_back
-from shared.events.lanes import LANES, QUICK_SECONDS
-from shared.events.sender import Sender
+from shared.events.claim import DeliveryAttempt, claim_deliveries, release_leases
+from shared.events.delivery_results import DELIVERY_OUTCOMES, DeliveryResult, record_delivery_results
+from shared.events.pace_limits import PACE_LIMITS, QUICK_CALL_SECONDS
+from shared.events.sender import WebhookSender
 from shared.platform import logs
 from shared.platform.clock import Clock
 from shared.platform.failpoints import crash_point
@@ -37,7 +37,7 @@ LATENCY_SECONDS = Histogram(
 )
 PAUSED = Counter("ovnpay_webhook_endpoints_paused_total", "Endpoints that we have paused, by why.", ["reason"])
 
-for result in RESULTS:
+for result in DELIVERY_OUTCOMES:
     DELIVERIES.labels(result)
 for reason in PausedReason:
     PAUSED.labels(reason.value)
@@ -55,14 +55,14 @@ class Deliverer:
     def __init__(self, settings: Settings, engine: sa.Engine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
-        self._sender = Sender(settings, clock)
+        self._sender = WebhookSender(settings, clock)
         self._lease_seconds = settings.webhooks_timeout_seconds + LEASE_MARGIN_SECONDS
-        self._inbox: queue.SimpleQueue[Sequence[uuid.UUID] | tuple[Attempt, Reply] | Attempt | None] = (
-            queue.SimpleQueue()
-        )
-        self._free = {pace: lane.slots for pace, lane in LANES.items()}
+        self._inbox: queue.SimpleQueue[
+            Sequence[uuid.UUID] | tuple[DeliveryAttempt, DeliveryResult] | DeliveryAttempt | None
+        ] = queue.SimpleQueue()
+        self._free = {pace: lane.slots for pace, lane in PACE_LIMITS.items()}
         self._in_lane: set[tuple[uuid.UUID, uuid.UUID, uuid.UUID]] = set()
-        self._under_way: dict[tuple[uuid.UUID, uuid.UUID, uuid.UUID], Attempt] = {}
+        self._under_way: dict[tuple[uuid.UUID, uuid.UUID, uuid.UUID], DeliveryAttempt] = {}
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
         self._thread.start()
@@ -84,16 +84,16 @@ class Deliverer:
         self._sender.close()
         if self._under_way:
             with self._engine.begin() as connection:
-                hand_back(connection, list(self._under_way.values()), self._clock.now())
+                release_leases(connection, list(self._under_way.values()), self._clock.now())
             logger.info("webhooks.handed_back", calls=len(self._under_way))
 
     def _run(self) -> None:
         while True:
             item = self._inbox.get()
             woken: set[uuid.UUID] = set()
-            done: list[tuple[Attempt, Reply]] = []
+            done: list[tuple[DeliveryAttempt, DeliveryResult]] = []
             while item is not None:
-                if isinstance(item, Attempt):
+                if isinstance(item, DeliveryAttempt):
                     self._leave_lane(item)
                 elif isinstance(item, tuple):
                     done.append(item)
@@ -110,7 +110,7 @@ class Deliverer:
             if item is None:
                 return
 
-    def _step(self, woken: set[uuid.UUID], done: Sequence[tuple[Attempt, Reply]]) -> None:
+    def _step(self, woken: set[uuid.UUID], done: Sequence[tuple[DeliveryAttempt, DeliveryResult]]) -> None:
         """Records what has ended, and claims for those endpoints and for the woken ones."""
         now = self._clock.now()
         if done:
@@ -125,12 +125,12 @@ class Deliverer:
             logger.info("webhooks.called", calls=told, count=len(done))
         for attempt, reply in done:
             self._leave_lane(attempt)
-            self._under_way.pop(attempt.held_as, None)
+            self._under_way.pop(attempt.lease_key, None)
             count(attempt, reply, now)
         if done:
             crash_point("deliver.after_call")
             with self._engine.begin() as connection:
-                paused = record(connection, done, now)
+                paused = record_delivery_results(connection, done, now)
             for one in paused:
                 PAUSED.labels(one.reason).inc()
         wanted = woken | {attempt.endpoint_id for attempt, _ in done}
@@ -140,24 +140,26 @@ class Deliverer:
         room = max(UNDER_WAY_MAX - len(self._under_way), 0)
         free = {pace: min(slots, room) for pace, slots in self._free.items()}
         with self._engine.begin() as connection:
-            taken = claim(connection, wanted, self._clock.now(), free=free, lease_seconds=self._lease_seconds)
+            taken = claim_deliveries(
+                connection, wanted, self._clock.now(), free=free, lease_seconds=self._lease_seconds
+            )
         for attempt in taken:
             crash_point("deliver.before_call")
-            self._under_way[attempt.held_as] = attempt
+            self._under_way[attempt.lease_key] = attempt
             self._free[attempt.pace] -= 1
-            self._in_lane.add(attempt.held_as)
+            self._in_lane.add(attempt.lease_key)
             self._sender.send(attempt, lambda attempt, reply: self._inbox.put((attempt, reply)))
             if attempt.pace is Pace.QUICK:
-                self._sender.after(QUICK_SECONDS, lambda attempt=attempt: self._inbox.put(attempt))  # type: ignore[misc]
+                self._sender.after(QUICK_CALL_SECONDS, lambda attempt=attempt: self._inbox.put(attempt))  # type: ignore[misc]
 
-    def _leave_lane(self, attempt: Attempt) -> None:
+    def _leave_lane(self, attempt: DeliveryAttempt) -> None:
         """Gives its place in the lane away, once."""
-        if attempt.held_as in self._in_lane:
-            self._in_lane.remove(attempt.held_as)
+        if attempt.lease_key in self._in_lane:
+            self._in_lane.remove(attempt.lease_key)
             self._free[attempt.pace] += 1
 
 
-def count(attempt: Attempt, reply: Reply, now: datetime) -> None:
+def count(attempt: DeliveryAttempt, reply: DeliveryResult, now: datetime) -> None:
     """Counts how a call ended."""
     DELIVERIES.labels(reply.result).inc()
     CALL_SECONDS.observe(reply.seconds)

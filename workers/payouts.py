@@ -7,7 +7,7 @@ from functools import partial
 import structlog
 
 from shared.payouts import dispatch, poll, submissions
-from shared.payouts.queue import queue
+from shared.payouts.queue import queue_validated_payouts
 from shared.payouts.rows import PayoutRow
 from shared.platform import logs, safeguards, task_queue
 from shared.platform.failpoints import crash_point
@@ -22,7 +22,7 @@ logger = structlog.get_logger(__name__)
 def queue_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
     """Validated → queued."""
     with context.engine.begin() as connection:
-        done = queue(connection, payout_ids, context.clock.now(), grace=context.grace)
+        done = queue_validated_payouts(connection, payout_ids, context.clock.now(), grace=context.grace)
         crash_point("queue.before_commit")
     crash_point("queue.after_commit")
     context.doorbell.ring(task_queue.SUBMIT_PAYOUTS, [row.id for row in done.queued.rows])
@@ -37,23 +37,25 @@ def submit_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
     look through the same payouts, and flood the provider with batches that an instant payout would wait behind.
     """
     with context.engine.connect() as connection:
-        alone, sharing = dispatch.split(connection, payout_ids)
+        alone, sharing = dispatch.split_by_batching(connection, payout_ids)
     if alone:
         _submit(context, alone)
-    context.departures.work(sharing, partial(_submit, context), dispatch.TOGETHER_MOST)
+    context.departures.work(sharing, partial(_submit, context), dispatch.DISPATCHED_PAYOUTS_MAX)
 
 
 def _submit(context: Context, payout_ids: Collection[uuid.UUID]) -> None:
     """The submissions are committed, and held by us, before any call."""
     budget = context.paystream.budget
     with context.engine.begin() as connection:
-        leaving = dispatch.departing(connection, list(payout_ids), lambda mode: budget.pace_seconds(connection, mode))
-        prepared = submissions.prepare(
+        leaving = dispatch.select_for_dispatch(
+            connection, list(payout_ids), lambda mode: budget.pace_seconds(connection, mode)
+        )
+        prepared = submissions.prepare_submissions(
             connection, leaving, context.clock.now(), reason="submitted", poll_after=context.poll_after
         )
         instant = {row.submission_id for row in prepared.rows if row.rail == Rail.INSTANT}
         mine, others = context.split_off([one for one in prepared.submission_ids if one not in instant])
-        held = submissions.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
+        held = submissions.claim_submissions(connection, mine, lease_seconds=context.settings.lease_seconds)
         if not safeguards.is_on(safeguards.WRITE_AHEAD):
             context.paystream.call_all([one.call() for one in held])  # the same again below, as a repeat
         crash_point("submit.before_commit")
@@ -83,12 +85,12 @@ def poll_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
     crash_point("poll.after_passing_on")
     first_seconds = context.settings.poll_after_instant_seconds
     with context.engine.begin() as connection:
-        questions = poll.due(connection, mine, context.clock.now(), first_seconds=first_seconds)
+        questions = poll.start_polls(connection, mine, context.clock.now(), first_seconds=first_seconds)
     crash_point("poll.before_call")
     outcomes = context.paystream.call_all([question.call() for question in questions])
     crash_point("poll.after_call")
     with context.engine.begin() as connection:
-        poll.answered(connection, questions, outcomes, context.clock.now())
+        poll.apply_poll_outcomes(connection, questions, outcomes, context.clock.now())
 
 
 ACTORS = {

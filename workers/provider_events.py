@@ -12,7 +12,7 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy.exc import OperationalError
 
 from shared import inbox
-from shared.payouts.settle import Verdict
+from shared.payouts.settle import UpdateStatus
 from shared.platform import logs, task_queue
 from shared.platform.failpoints import crash_point
 from shared.platform.ids import PAYOUT, show
@@ -29,7 +29,7 @@ EVENTS = Counter(
     "Webhooks that workers looked at, by what became of them; an orphan counts each time.",
     ["result"],
 )
-for result in (*Verdict, UNPLACED):
+for result in (*UpdateStatus, UNPLACED):
     EVENTS.labels(result)
 AGE_SECONDS = Histogram(
     "ovnpay_provider_event_age_seconds",
@@ -77,9 +77,9 @@ def _apply(context: Context, event_ids: list[uuid.UUID]) -> None:
         handled = inbox.apply(connection, event_ids, context.clock.now(), lock_timeout=LOCK_TIMEOUT)
         crash_point("apply.before_commit")
     now = context.clock.now()
-    given_up = [one for one in handled if one.verdict is Verdict.ORPHAN and one.due is None]
+    given_up = [one for one in handled if one.verdict is UpdateStatus.ORPHAN and one.due is None]
     counts = Counts(one.verdict.value for one in handled)
-    counts.update({Verdict.ORPHAN.value: -len(given_up), UNPLACED: len(given_up)})
+    counts.update({UpdateStatus.ORPHAN.value: -len(given_up), UNPLACED: len(given_up)})
     for result, count in counts.items():
         EVENTS.labels(result).inc(count)
     if handled:

@@ -8,7 +8,7 @@ import structlog
 
 from shared.holds.conditions import is_held
 from shared.payouts import lookup, metrics, provider_results, submissions
-from shared.payouts.submissions import Held
+from shared.payouts.submissions import LeasedSubmission
 from shared.platform import logs, task_queue
 from shared.platform.failpoints import crash_point
 from shared.platform.ids import PAYOUT, SUBMISSION, show
@@ -38,21 +38,21 @@ def _send(context: Context, submission_ids: Sequence[uuid.UUID], bell: task_queu
     context.doorbell.ring(bell, others)
     crash_point("send.after_passing_on")
     with context.engine.begin() as connection:
-        held = submissions.claim(connection, mine, lease_seconds=context.settings.lease_seconds)
+        held = submissions.claim_submissions(connection, mine, lease_seconds=context.settings.lease_seconds)
     send_held(context, held or claimed_again(context, mine))
 
 
-def claimed_again(context: Context, submission_ids: Sequence[uuid.UUID]) -> list[Held]:
+def claimed_again(context: Context, submission_ids: Sequence[uuid.UUID]) -> list[LeasedSubmission]:
     """What can be had once it was found out that money may leave, where nobody knew: the database's server has begun
     another life.
     """
     if not submission_ids or not context.look_whether_money_may_leave():
         return []
     with context.engine.begin() as connection:
-        return submissions.claim(connection, submission_ids, lease_seconds=context.settings.lease_seconds)
+        return submissions.claim_submissions(connection, submission_ids, lease_seconds=context.settings.lease_seconds)
 
 
-def send_held(context: Context, held: Sequence[Held]) -> None:
+def send_held(context: Context, held: Sequence[LeasedSubmission]) -> None:
     """Calls the provider for submissions that this worker holds, with no transaction open, and records each answer
     as it comes. One whose key the provider may have forgotten, or whose money is held, is looked up instead, after the
     others.
@@ -67,31 +67,31 @@ def send_held(context: Context, held: Sequence[Held]) -> None:
     for one in held:
         if one not in fresh:
             crash_point("lookup.before_call")
-            found = lookup.find(context.paystream, one)
+            found = lookup.find_payment(context.paystream, one)
             crash_point("lookup.after_call")
             if found is None and one.sent_for_seconds < fresh_seconds:
                 found = Unknown(NOT_FOUND_WHILE_HELD)  # its key lives: it is sent once more when its money may leave
             _record(context, one, found)
 
 
-def _clear(context: Context, one: Held) -> bool:
+def _clear(context: Context, one: LeasedSubmission) -> bool:
     """Whether its money may leave, a moment before it would."""
     with context.engine.begin() as connection:
         return not is_held(connection, one.wallet_id, one.rail)
 
 
-def _record(context: Context, one: Held, outcome: Outcome | None) -> None:
+def _record(context: Context, one: LeasedSubmission, outcome: Outcome | None) -> None:
     """Records one answer in a transaction of its own; a failure is this one's alone, and its lease will run out."""
     try:
         with context.engine.begin() as connection:
             if outcome is None:
-                provider_results.give_up(connection, one, context.clock.now())
+                provider_results.mark_unresolved(connection, one, context.clock.now())
                 return
-            recorded = provider_results.record(
+            recorded = provider_results.record_outcome(
                 connection, one, outcome, context.clock.now(), poll_after=context.poll_after(one.rail)
             )
             if isinstance(outcome, Accepted | Rejected):
-                metrics.note_first_sent(connection, one.id)
+                metrics.observe_first_submission(connection, one.id)
             crash_point("send.before_commit")
     except Exception:
         logger.exception("submission.not_recorded", submission=show(SUBMISSION, one.id))

@@ -11,8 +11,8 @@ from msgspec import UNSET, UnsetType
 
 from gateway.app_state import SERVICES
 from gateway.handlers import analytics_shapes as shapes
-from gateway.handlers.shared_steps import success, wallet_id
-from gateway.http.csv_tables import csv_answer
+from gateway.handlers.requests import success_response, wallet_id
+from gateway.http.csv_tables import csv_table_response
 from gateway.http.envelope import ApiError
 from gateway.http.query_parameters import Format, PageSize
 from gateway.openapi.operation import operation
@@ -28,10 +28,10 @@ from shared.schema.payouts import Rail
 
 Result = TypeVar("Result")
 
-DRIVERS_A_FILE: Final = 100_000
+CSV_DRIVERS_MAX: Final = 100_000
 """Drivers in a CSV file at the most."""
 
-Moment = Annotated[
+DateOrTime = Annotated[
     str,
     msgspec.Meta(
         max_length=40,
@@ -42,27 +42,27 @@ Moment = Annotated[
 ]
 
 
-class Range(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class RangeQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """From when (included) to when (excluded): by default the last 30 days, today included."""
 
-    from_: Moment | UnsetType = msgspec.field(default=UNSET, name="from")
-    to: Moment | UnsetType = UNSET
+    from_: DateOrTime | UnsetType = msgspec.field(default=UNSET, name="from")
+    to: DateOrTime | UnsetType = UNSET
     format: Format = Format.JSON
 
 
-class OfRail(Range, kw_only=True):
+class RailRangeQuery(RangeQuery, kw_only=True):
     """The same, of one rail only."""
 
     rail: Rail | UnsetType = UNSET
 
 
-class Series(OfRail, kw_only=True):
+class TimeseriesQuery(RailRangeQuery, kw_only=True):
     """The same, in times of this length by the organization's calendar; weeks begin on Mondays."""
 
     interval: Interval = Interval.DAY
 
 
-class Ranking(Range, kw_only=True):
+class DriverRankingQuery(RangeQuery, kw_only=True):
     """The same, and which drivers."""
 
     sort: Annotated[ranking.Sort, msgspec.Meta(description="By what they are ranked, the most first.")] = (
@@ -72,7 +72,7 @@ class Ranking(Range, kw_only=True):
     pageSize: PageSize = 50
 
 
-def moment(text: str | UnsetType, field: str) -> date | datetime | None:
+def parse_date_or_time(text: str | UnsetType, field: str) -> date | datetime | None:
     """A date, or a time with its offset."""
     if text is UNSET:
         return None
@@ -82,14 +82,14 @@ def moment(text: str | UnsetType, field: str) -> date | datetime | None:
         raise Invalid(f"{field} is no date: {error}", field=field) from None
 
 
-def only(asked: OfRail) -> Rail | None:
+def requested_rail(asked: RailRangeQuery) -> Rail | None:
     """The rail asked for."""
     return None if asked.rail is UNSET else asked.rail
 
 
-async def read(
+async def read_range(
     request: web.Request,
-    asked: Range,
+    asked: RangeQuery,
     work: Callable[[sa.Connection, Place, Span], Result],
     coarsest: Grain = Grain.YEAR,
 ) -> tuple[dict[str, Any], Result]:
@@ -97,7 +97,7 @@ async def read(
     thousand times' figures would keep the event loop from everybody else.
     """
     services, wallet = request.app[SERVICES], wallet_id(request)
-    first, last, now = moment(asked.from_, "from"), moment(asked.to, "to"), services.clock.now()
+    first, last, now = parse_date_or_time(asked.from_, "from"), parse_date_or_time(asked.to, "to"), services.clock.now()
 
     def run(connection: sa.Connection) -> tuple[Place, Span, Result]:
         place = ranges.place(connection, wallet, now)
@@ -106,7 +106,7 @@ async def read(
         return place, span, work(connection, place, span)
 
     try:
-        place, span, result = await services.read_at_one_moment(run)
+        place, span, result = await services.read_snapshot(run)
     except sources.Behind:
         raise ApiError(
             503,
@@ -118,17 +118,19 @@ async def read(
     return said | {"currency": place.currency}, result
 
 
-def answer(
-    request: web.Request, asked: Range, name: str, said: Mapping[str, Any], items: list[dict[str, Any]]
+def analytics_list_response(
+    request: web.Request, asked: RangeQuery, name: str, said: Mapping[str, Any], items: list[dict[str, Any]]
 ) -> web.Response:
     """A list as JSON, with what is said of it, or as a CSV file."""
     if asked.format is Format.CSV:
-        return csv_answer(f"{name}.csv", shapes.COLUMNS[name], (list(item.values()) for item in items))
-    return success(request, {**said, "items": items})
+        return csv_table_response(
+            f"{name}.csv", shapes.ANALYTICS_COLUMNS[name], (list(item.values()) for item in items)
+        )
+    return success_response(request, {**said, "items": items})
 
 
-@operation(query=OfRail, answer=shapes.AnalyticsSummary, csv=True)
-async def summary(request: web.Request, asked: OfRail) -> web.Response:
+@operation(query=RailRangeQuery, answer=shapes.AnalyticsSummary, csv=True)
+async def get_analytics_summary(request: web.Request, asked: RailRangeQuery) -> web.Response:
     """Adds up a range: volume, fees, counts, success rate, time to paid.
 
     Everything counts when the ledger moved its money: a payout accepted in May and paid in June is accepted in May and
@@ -136,68 +138,68 @@ async def summary(request: web.Request, asked: OfRail) -> web.Response:
     """
 
     def work(connection: sa.Connection, place: Place, span: Span) -> dict[str, Any]:
-        return shapes.totals(together(queries.by_rail(connection, place, span, only(asked)).values()))
+        return shapes.totals_payload(together(queries.by_rail(connection, place, span, requested_rail(asked)).values()))
 
-    said, figures = await read(request, asked, work)
+    said, figures = await read_range(request, asked, work)
     figures = {**said, **figures}
     if asked.format is Format.CSV:
-        return csv_answer("summary.csv", list(figures), [list(figures.values())])
-    return success(request, figures)
+        return csv_table_response("summary.csv", list(figures), [list(figures.values())])
+    return success_response(request, figures)
 
 
-@operation(query=Series, answer=shapes.AnalyticsSeries, csv=True)
-async def timeseries(request: web.Request, asked: Series) -> web.Response:
+@operation(query=TimeseriesQuery, answer=shapes.AnalyticsSeries, csv=True)
+async def get_analytics_timeseries(request: web.Request, asked: TimeseriesQuery) -> web.Response:
     """Adds up each day, week or month of a range, in the organization's time zone; at most 1,000 of them.
 
     `start` is its first day. At the range's ends only what lies within the range counts.
     """
 
     def work(connection: sa.Connection, place: Place, span: Span) -> list[dict[str, Any]]:
-        series = queries.series(connection, place, span, asked.interval, only(asked))
-        return [{"start": start.isoformat(), **shapes.totals(figures)} for start, figures in series.items()]
+        series = queries.series(connection, place, span, asked.interval, requested_rail(asked))
+        return [{"start": start.isoformat(), **shapes.totals_payload(figures)} for start, figures in series.items()]
 
-    said, items = await read(request, asked, work, queries.COARSEST[asked.interval])
-    return answer(request, asked, "timeseries", {**said, "interval": asked.interval}, items)
+    said, items = await read_range(request, asked, work, queries.COARSEST[asked.interval])
+    return analytics_list_response(request, asked, "timeseries", {**said, "interval": asked.interval}, items)
 
 
-@operation(query=Range, answer=shapes.AnalyticsRails, csv=True)
-async def rails(request: web.Request, asked: Range) -> web.Response:
+@operation(query=RangeQuery, answer=shapes.AnalyticsRails, csv=True)
+async def get_analytics_by_rail(request: web.Request, asked: RangeQuery) -> web.Response:
     """Adds up a range by rail."""
 
     def work(connection: sa.Connection, place: Place, span: Span) -> list[dict[str, Any]]:
         found = queries.by_rail(connection, place, span)
-        return [{"rail": rail.value, **shapes.totals(figures)} for rail, figures in found.items()]
+        return [{"rail": rail.value, **shapes.totals_payload(figures)} for rail, figures in found.items()]
 
-    said, items = await read(request, asked, work)
-    return answer(request, asked, "rails", said, items)
+    said, items = await read_range(request, asked, work)
+    return analytics_list_response(request, asked, "rails", said, items)
 
 
-@operation(query=Ranking, answer=shapes.AnalyticsDrivers, csv=True)
-async def drivers(request: web.Request, asked: Ranking) -> web.Response:
+@operation(query=DriverRankingQuery, answer=shapes.AnalyticsDrivers, csv=True)
+async def get_analytics_by_driver(request: web.Request, asked: DriverRankingQuery) -> web.Response:
     """Ranks the drivers by what ended for them in a range, by volume unless `sort` says otherwise.
 
     As CSV it is the whole ranking.
     """
-    part = Wanted(asked.pageSize, asked.page) if asked.format is Format.JSON else Wanted(DRIVERS_A_FILE)
+    part = Wanted(asked.pageSize, asked.page) if asked.format is Format.JSON else Wanted(CSV_DRIVERS_MAX)
     skipped = part.skipped
 
     def work(connection: sa.Connection, place: Place, span: Span) -> tuple[list[dict[str, Any]], int]:
         found, count = ranking.drivers(connection, place, span, sort=asked.sort, limit=part.size, skipped=skipped)
-        return [shapes.driver(one) for one in found], count
+        return [shapes.driver_outcomes_payload(one) for one in found], count
 
-    said, (items, count) = await read(request, asked, work)
+    said, (items, count) = await read_range(request, asked, work)
     paged = {"total": count, "page": part.number, "pageSize": part.size, "hasNextPage": skipped + len(items) < count}
-    return answer(request, asked, "drivers", {**said, **paged}, items)
+    return analytics_list_response(request, asked, "drivers", {**said, **paged}, items)
 
 
-@operation(query=OfRail, answer=shapes.AnalyticsFailures, csv=True)
-async def failures(request: web.Request, asked: OfRail) -> web.Response:
+@operation(query=RailRangeQuery, answer=shapes.AnalyticsFailures, csv=True)
+async def get_analytics_failures(request: web.Request, asked: RailRangeQuery) -> web.Response:
     """Counts the reasons for which payouts ended badly in a range."""
 
     def work(connection: sa.Connection, place: Place, span: Span) -> list[dict[str, Any]]:
-        found = queries.failures(connection, place, span, only(asked))
+        found = queries.failures(connection, place, span, requested_rail(asked))
         count = sum(failure.ended_count for failure in found)
-        return [shapes.failure(one, count) for one in found]
+        return [shapes.failure_payload(one, count) for one in found]
 
-    said, items = await read(request, asked, work)
-    return answer(request, asked, "failures", said, items)
+    said, items = await read_range(request, asked, work)
+    return analytics_list_response(request, asked, "failures", said, items)

@@ -26,31 +26,33 @@ Seconds = Annotated[
 ]
 Day = Annotated[str, Meta(examples=["2026-01-26"], pattern=r"^\d{4}-\d\d-\d\d$")]
 Code = Annotated[str, Meta(description="The reason; UNKNOWN where none was kept.", examples=["BANK_REJECTED"])]
-Net = Annotated[int, Meta(ge=0, description="What the drivers received of the volume, in cents.", examples=[44750])]
-Fees = Annotated[int, Meta(ge=0, description="What we kept of the volume, in cents.", examples=[250])]
-Returned = Annotated[
+NetCents = Annotated[
+    int, Meta(ge=0, description="What the drivers received of the volume, in cents.", examples=[44750])
+]
+FeeCents = Annotated[int, Meta(ge=0, description="What we kept of the volume, in cents.", examples=[250])]
+ReturnedCount = Annotated[
     Count, Meta(description="Payouts that banks sent back, whenever they had completed; they stay in volume.")
 ]
-CameBack = Annotated[Cents, Meta(description="What came back of them: their net amounts, in cents.")]
+ReturnedCents = Annotated[Cents, Meta(description="What came back of them: their net amounts, in cents.")]
 
 
-class Ended(TypedDict):
+class AnalyticsOutcomes(TypedDict):
     """What ended in the range; all amounts are in cents."""
 
     volume: Annotated[Cents, Meta(description="The amounts of payouts that completed, in cents.")]
-    fees: Fees
-    netVolume: Net
+    fees: FeeCents
+    netVolume: NetCents
     paidCount: Annotated[Count, Meta(description="Payouts that completed.")]
     failedCount: Annotated[Count, Meta(description="Attempts that failed.")]
     failedAmount: Cents
-    returnedCount: Returned
-    returnedAmount: CameBack
+    returnedCount: ReturnedCount
+    returnedAmount: ReturnedCents
     successRate: Rate | None
     timeToPaidP50Seconds: Seconds | None
     timeToPaidP95Seconds: Seconds | None
 
 
-class Figures(Ended):
+class AnalyticsTotals(AnalyticsOutcomes):
     """What began and what ended in the range, each counted when its money moved in the ledger."""
 
     acceptedCount: Annotated[
@@ -76,11 +78,11 @@ _Range = TypedDict(
 )
 
 
-class AnalyticsSummary(_Range, Figures):
+class AnalyticsSummary(_Range, AnalyticsTotals):
     """A range's figures."""
 
 
-class AnalyticsTime(Figures):
+class AnalyticsInterval(AnalyticsTotals):
     """A day's, week's or month's figures, or those of the range's part of it."""
 
     start: Day
@@ -91,10 +93,10 @@ class AnalyticsSeries(_Range):
     """Figures, one time after the other; those in which nothing happened are there too."""
 
     interval: Literal["day", "week", "month"]
-    items: list[AnalyticsTime]
+    items: list[AnalyticsInterval]
 
 
-class AnalyticsRail(Figures):
+class AnalyticsRail(AnalyticsTotals):
     """A rail's figures."""
 
     rail: Rail
@@ -106,7 +108,7 @@ class AnalyticsRails(_Range):
     items: list[AnalyticsRail]
 
 
-class AnalyticsDriver(Ended):
+class AnalyticsDriver(AnalyticsOutcomes):
     """A driver's figures."""
 
     driverId: DriverId
@@ -146,7 +148,7 @@ class AnalyticsFailures(_Range):
     items: list[AnalyticsFailure]
 
 
-def ended(figures: definitions.Ended) -> dict[str, Any]:
+def outcomes_payload(figures: definitions.Ended) -> dict[str, Any]:
     """What ended, as it is shown."""
     return {
         "volume": figures.volume_cents,
@@ -163,9 +165,9 @@ def ended(figures: definitions.Ended) -> dict[str, Any]:
     }
 
 
-def totals(figures: definitions.Totals) -> dict[str, Any]:
+def totals_payload(figures: definitions.Totals) -> dict[str, Any]:
     """What began and what ended, as it is shown."""
-    return ended(figures) | {
+    return outcomes_payload(figures) | {
         "acceptedCount": figures.accepted_count,
         "acceptedAmount": figures.accepted_cents,
         "retriedCount": figures.retried_count,
@@ -175,17 +177,17 @@ def totals(figures: definitions.Totals) -> dict[str, Any]:
     }
 
 
-def driver(found: DriverFigures) -> dict[str, Any]:
+def driver_outcomes_payload(found: DriverFigures) -> dict[str, Any]:
     """A driver's figures, as they are shown."""
     return {
         "driverId": show(DRIVER, found.driver_id),
         "ovnDriverId": found.ovn_driver_id,
         "driverName": found.name,
-        **ended(found.ended),
+        **outcomes_payload(found.ended),
     }
 
 
-def failure(found: Failure, count: int) -> dict[str, Any]:
+def failure_payload(found: Failure, count: int) -> dict[str, Any]:
     """A reason, as it is shown, with its share of all that many."""
     return {
         "outcome": found.outcome,
@@ -197,10 +199,10 @@ def failure(found: Failure, count: int) -> dict[str, Any]:
     }
 
 
-COLUMNS: Final = {
-    "timeseries": ["start", *totals(definitions.Totals())],
-    "rails": ["rail", *totals(definitions.Totals())],
-    "drivers": ["driverId", "ovnDriverId", "driverName", *ended(definitions.Ended())],
+ANALYTICS_COLUMNS: Final = {
+    "timeseries": ["start", *totals_payload(definitions.Totals())],
+    "rails": ["rail", *totals_payload(definitions.Totals())],
+    "drivers": ["driverId", "ovnDriverId", "driverName", *outcomes_payload(definitions.Ended())],
     "failures": ["outcome", "code", "count", "amount", "share", "recoveredCount"],
 }
 """The columns of each list as CSV: those of its items."""

@@ -8,39 +8,41 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from gateway import shapes
-from gateway.app_state import ACCOUNT, SERVICES
-from gateway.handlers.shared_steps import success, time_in
-from gateway.http.envelope import page as shaped_page
-from gateway.http.query_parameters import Listing, wanted
+from gateway.app_state import SERVICES, SIGNED_IN_USER
+from gateway.handlers.requests import parse_time, success_response
+from gateway.http.envelope import list_page_payload as shaped_page
+from gateway.http.query_parameters import PageQuery, requested_page
 from gateway.openapi.operation import operation
 from shared.identity import audit
 from shared.platform.ids import AUDIT, KEY, parse
 from shared.schema.audit import Action
 
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=254)]
-Moment = Annotated[str, msgspec.Meta(max_length=40, extra_json_schema={"format": "date-time"})]
+FilterText = Annotated[str, msgspec.Meta(min_length=1, max_length=254)]
+FilterTime = Annotated[str, msgspec.Meta(max_length=40, extra_json_schema={"format": "date-time"})]
 
-NO_REQUEST: Final = uuid.UUID(int=0)
+UNKNOWN_REQUEST_ID: Final = uuid.UUID(int=0)
 """Stands for text that can't be a request's id: none has it."""
 
 
-class ListEntries(Listing, kw_only=True):
+class ListAuditEntries(PageQuery, kw_only=True):
     """Which entries."""
 
     action: Action | UnsetType = UNSET
-    actor: Annotated[Text, msgspec.Meta(description="A user's email, or an API key's id.")] | UnsetType = UNSET
+    actor: Annotated[FilterText, msgspec.Meta(description="A user's email, or an API key's id.")] | UnsetType = UNSET
     object_id: (
-        Annotated[Text, msgspec.Meta(description="What it was done to, as in `pay_…`, also among several.")] | UnsetType
+        Annotated[FilterText, msgspec.Meta(description="What it was done to, as in `pay_…`, also among several.")]
+        | UnsetType
     ) = UNSET
-    request_id: Annotated[Text, msgspec.Meta(description="`meta.requestId` of an answer.")] | UnsetType = UNSET
+    request_id: Annotated[FilterText, msgspec.Meta(description="`meta.requestId` of an answer.")] | UnsetType = UNSET
     since: (
-        Annotated[Moment, msgspec.Meta(description="RFC 3339 with Z or an offset: at this time or later.")] | UnsetType
+        Annotated[FilterTime, msgspec.Meta(description="RFC 3339 with Z or an offset: at this time or later.")]
+        | UnsetType
     ) = msgspec.field(default=UNSET, name="from")
-    until: Annotated[Moment, msgspec.Meta(description="The same: before this time.")] | UnsetType = msgspec.field(
+    until: Annotated[FilterTime, msgspec.Meta(description="The same: before this time.")] | UnsetType = msgspec.field(
         default=UNSET, name="to"
     )
 
-    def filters(self) -> audit.Filters:
+    def filters(self) -> audit.EntryFilters:
         """As the log takes them.
 
         Raises:
@@ -48,14 +50,14 @@ class ListEntries(Listing, kw_only=True):
 
         """
         key_id = None if self.actor is UNSET else parse(KEY, self.actor)
-        return audit.Filters(
+        return audit.EntryFilters(
             action=None if self.action is UNSET else self.action,
             email=self.actor if self.actor is not UNSET and key_id is None else None,
             key_id=key_id,
             object_id=None if self.object_id is UNSET else self.object_id,
             request_id=None if self.request_id is UNSET else _uuid(self.request_id),
-            since=None if self.since is UNSET else time_in(self.since, "from"),
-            until=None if self.until is UNSET else time_in(self.until, "to"),
+            since=None if self.since is UNSET else parse_time(self.since, "from"),
+            until=None if self.until is UNSET else parse_time(self.until, "to"),
         )
 
 
@@ -63,20 +65,20 @@ def _uuid(text: str) -> uuid.UUID:
     try:
         return uuid.UUID(text)
     except ValueError:
-        return NO_REQUEST
+        return UNKNOWN_REQUEST_ID
 
 
-@operation(query=ListEntries, answer=shapes.ListedCapped[shapes.AuditEntry])
-async def page(request: web.Request, listing: ListEntries) -> web.Response:
+@operation(query=ListAuditEntries, answer=shapes.CappedListPage[shapes.AuditEntry])
+async def list_audit_entries(request: web.Request, listing: ListAuditEntries) -> web.Response:
     """Lists the organization's audit log, newest first: who did what to which object.
 
     `before` and `after` have the fields that changed; personal data is masked. A request for several payouts has one
     entry, with their `ids` in `after`. `total` is counted to 10,000; `totalIsMinimum` says that there are more.
     """
-    account, part, filters = request[ACCOUNT], wanted(listing, AUDIT), listing.filters()
+    account, part, filters = request[SIGNED_IN_USER], requested_page(listing, AUDIT), listing.filters()
     found = await request.app[SERVICES].read(
-        lambda connection: audit.page(connection, account.organization_id, part, filters)
+        lambda connection: audit.load_entries(connection, account.organization_id, part, filters)
     )
-    items = [audit.public(row) for row in found.rows]
-    counted_out = {"totalIsMinimum": found.total >= audit.COUNTED_MOST}
-    return success(request, shaped_page(items, found, part) | counted_out)
+    items = [audit.entry_payload(row) for row in found.rows]
+    counted_out = {"totalIsMinimum": found.total >= audit.ENTRIES_COUNTED_MAX}
+    return success_response(request, shaped_page(items, found, part) | counted_out)

@@ -10,9 +10,15 @@ from aiohttp import web
 
 from gateway import shapes
 from gateway.app_state import SCENARIO, SERVICES
-from gateway.handlers.batches import id_in, moment
-from gateway.handlers.bulk import results
-from gateway.handlers.shared_steps import Time, actor_of, once, once_and_ring, wallet_id
+from gateway.handlers.batches import batch_id_from_path, parse_schedule_time
+from gateway.handlers.bulk import bulk_results_payload
+from gateway.handlers.requests import (
+    FutureTime,
+    request_actor,
+    run_idempotently,
+    run_idempotently_and_enqueue,
+    wallet_id,
+)
 from gateway.openapi.operation import operation
 from shared.batches import change
 from shared.batches.release import Asked
@@ -23,16 +29,16 @@ from shared.platform.clock import rfc3339
 from shared.platform.errors import Refusal
 from shared.platform.ids import BATCH, PAYOUT, show
 from shared.schema.audit import Action
-from shared.schema.batch_rows import batch_public
+from shared.schema.batch_rows import batch_payload
 
-REFUSED_SHOWN: Final = 100
+REJECTED_SHOWN_MAX: Final = 100
 """How many of the payouts that could not be retried an answer lists."""
 
-RELEASE_REFUSES: Final = ("BATCH_NOT_FOUND", "BATCH_NOT_RELEASABLE", "INSUFFICIENT_FUNDS")
+RELEASE_ERROR_CODES: Final = ("BATCH_NOT_FOUND", "BATCH_NOT_RELEASABLE", "INSUFFICIENT_FUNDS")
 
 
-@operation(answer=shapes.ReleasedBatch, refuses=RELEASE_REFUSES, once=True)
-async def release(request: web.Request) -> web.Response:
+@operation(answer=shapes.ReleasedBatch, refuses=RELEASE_ERROR_CODES, once=True)
+async def release_batch(request: web.Request) -> web.Response:
     """Releases a batch: its money is reserved, all or nothing, and its payouts set out.
 
     Released before, it answers with its present state. Where the money does not reach, the batch is `failed`, nothing
@@ -41,20 +47,25 @@ async def release(request: web.Request) -> web.Response:
     return await _release(request)
 
 
-@operation(answer=shapes.ReleasedBatch, refuses=RELEASE_REFUSES, once=True)
-async def run(request: web.Request) -> web.Response:
+@operation(answer=shapes.ReleasedBatch, refuses=RELEASE_ERROR_CODES, once=True)
+async def run_batch(request: web.Request) -> web.Response:
     """Processes a scheduled batch now, whatever its time; otherwise as release."""
     return await _release(request)
 
 
 async def _release(request: web.Request) -> web.Response:
-    services, wallet, batch_id = request.app[SERVICES], wallet_id(request), id_in(request)
+    services, wallet, batch_id = request.app[SERVICES], wallet_id(request), batch_id_from_path(request)
     set_out: list[uuid.UUID] = []
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | Refusal:
         asked = [Asked(batch_id, wallet)]
         done = releasing(
-            connection, asked, now, by={wallet: actor_of(request)}, grace=services.grace, scenario=request[SCENARIO]
+            connection,
+            asked,
+            now,
+            by={wallet: request_actor(request)},
+            grace=services.grace,
+            scenario=request[SCENARIO],
         )[batch_id]
         if isinstance(done, Refusal):
             return done
@@ -68,13 +79,13 @@ async def _release(request: web.Request) -> web.Response:
         }
 
     async with services.large:
-        return await once_and_ring(request, work, task_queue.SUBMIT_PAYOUTS, set_out)
+        return await run_idempotently_and_enqueue(request, work, task_queue.SUBMIT_PAYOUTS, set_out)
 
 
 @operation(answer=shapes.CanceledBatch, refuses=("BATCH_NOT_FOUND", "BATCH_NOT_CANCELABLE"), once=True)
-async def cancel(request: web.Request) -> web.Response:
+async def cancel_batch(request: web.Request) -> web.Response:
     """Calls a batch off that is not released, and all of its payouts with it."""
-    wallet, batch_id = wallet_id(request), id_in(request)
+    wallet, batch_id = wallet_id(request), batch_id_from_path(request)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | Refusal:
         done = change.cancel(connection, [Asked(batch_id, wallet)], now)[batch_id]
@@ -85,7 +96,7 @@ async def cancel(request: web.Request) -> web.Response:
         return {"id": show(BATCH, batch_id), "status": done.status, "canceledAt": canceled_at}
 
     async with request.app[SERVICES].large:
-        return await once(request, work)
+        return await run_idempotently(request, work)
 
 
 def _note(
@@ -96,13 +107,15 @@ def _note(
     after: dict[str, Any],
     now: datetime,
 ) -> None:
-    audit.record(connection, [audit.Entry(actor_of(request), action, show(BATCH, batch_id), after=after)], now)
+    audit.record_entries(
+        connection, [audit.Entry(request_actor(request), action, show(BATCH, batch_id), after=after)], now
+    )
 
 
 class RescheduleBatch(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /batches/:id/reschedule`; null: it waits until it is released by hand."""
 
-    scheduledFor: Time | None
+    scheduledFor: FutureTime | None
 
 
 @operation(
@@ -111,33 +124,35 @@ class RescheduleBatch(msgspec.Struct, forbid_unknown_fields=True):
     refuses=("BATCH_NOT_FOUND", "BATCH_NOT_RESCHEDULABLE"),
     once=True,
 )
-async def reschedule(request: web.Request, body: RescheduleBatch) -> web.Response:
+async def reschedule_batch(request: web.Request, body: RescheduleBatch) -> web.Response:
     """Gives a batch that is not released another time, or none.
 
     One that could not be released for lack of money waits again.
     """
-    wallet, batch_id = wallet_id(request), id_in(request)
-    asked = None if body.scheduledFor is None else moment(body.scheduledFor, request.app[SERVICES].clock.now())
+    wallet, batch_id = wallet_id(request), batch_id_from_path(request)
+    asked = (
+        None if body.scheduledFor is None else parse_schedule_time(body.scheduledFor, request.app[SERVICES].clock.now())
+    )
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | Refusal:
         done = change.reschedule(connection, wallet, batch_id, asked)
         if isinstance(done, Refusal):
             return done
-        shown = batch_public(done)
+        shown = batch_payload(done)
         facts = {"scheduledFor": shown["scheduledFor"], "status": done.status}
         _note(request, connection, Action.BATCH_RESCHEDULE, batch_id, facts, now)
         return shown
 
-    return await once(request, work)
+    return await run_idempotently(request, work)
 
 
 @operation(answer=shapes.RetriedBatch, refuses=("BATCH_NOT_FOUND",), once=True)
-async def retry_failed(request: web.Request) -> web.Response:
+async def retry_failed_batch_payouts(request: web.Request) -> web.Response:
     """Queues a batch's failed payouts again, those that can be paid and are covered.
 
-    `results` has the first 100 that could not be, each with its reason.
+    `bulk_results_payload` has the first 100 that could not be, each with its reason.
     """
-    services, wallet, batch_id = request.app[SERVICES], wallet_id(request), id_in(request)
+    services, wallet, batch_id = request.app[SERVICES], wallet_id(request), batch_id_from_path(request)
     queued: list[uuid.UUID] = []
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | Refusal:
@@ -157,8 +172,8 @@ async def retry_failed(request: web.Request) -> web.Response:
             "status": done.batch.status,
             "retried": len(queued),
             "refused": len(refused),
-            "results": results(refused[:REFUSED_SHOWN])["results"],
+            "results": bulk_results_payload(refused[:REJECTED_SHOWN_MAX])["results"],
         }
 
     async with services.large:
-        return await once_and_ring(request, work, task_queue.SUBMIT_PAYOUTS, queued)
+        return await run_idempotently_and_enqueue(request, work, task_queue.SUBMIT_PAYOUTS, queued)

@@ -14,34 +14,42 @@ from msgspec import UNSET, UnsetType
 
 from gateway import shapes
 from gateway.app_state import SERVICES, Services
-from gateway.handlers.bulk import BulkPayout, checked, ordered
-from gateway.handlers.payouts import REFUSES, Urgency
-from gateway.handlers.shared_steps import Time, actor_of, idempotency_key, once, success, time_in, wallet_id
-from gateway.http.csv_tables import csv_body, csv_file
+from gateway.handlers.bulk import BulkPayout, convert_item, convert_to_order
+from gateway.handlers.payouts import PAYOUT_ERROR_CODES, Urgency
+from gateway.handlers.requests import (
+    FutureTime,
+    idempotency_key,
+    parse_time,
+    request_actor,
+    run_idempotently,
+    success_response,
+    wallet_id,
+)
+from gateway.http.csv_tables import csv_body, csv_file_response
 from gateway.http.decoding import BATCH_BYTES_MAX
-from gateway.http.envelope import page as shaped_page
-from gateway.http.query_parameters import Format, Listing, ShortListing, wanted
+from gateway.http.envelope import list_page_payload as shaped_page
+from gateway.http.query_parameters import Format, PageQuery, ShortPageQuery, requested_page
 from gateway.openapi.operation import operation
 from shared.batches import queries
 from shared.batches.create import NewBatch, Quote
 from shared.batches.create import create as creating
 from shared.batches.create import quote as quoting
 from shared.identity import audit
-from shared.payouts.accept import Order, look_up
-from shared.payouts.rows import PayoutRow, duplicate_warning, public
+from shared.payouts.accept import PayoutOrder, load_order_context
+from shared.payouts.rows import PayoutRow, duplicate_warning, payout_payload
 from shared.platform import idempotency
 from shared.platform.clock import rfc3339
 from shared.platform.errors import Invalid, Refusal
 from shared.platform.ids import BATCH, PAYOUT, new_id, parse, show
 from shared.platform.pagination import Wanted
 from shared.schema.audit import Action
-from shared.schema.batch_rows import batch_public, unknown
+from shared.schema.batch_rows import batch_not_found, batch_payload
 from shared.schema.batches import BatchStatus
 from shared.schema.payouts import PayoutStatus, Rail
 
-ITEMS_MAX: Final = 10_000
-AHEAD_DAYS_MAX: Final = 366
-WARNINGS_SHOWN: Final = 100
+BATCH_PAYOUTS_MAX: Final = 10_000
+SCHEDULE_DAYS_MAX: Final = 366
+WARNINGS_SHOWN_MAX: Final = 100
 
 
 class CreateBatch(msgspec.Struct, forbid_unknown_fields=True):
@@ -52,12 +60,12 @@ class CreateBatch(msgspec.Struct, forbid_unknown_fields=True):
         list[Any],
         msgspec.Meta(
             min_length=1,
-            max_length=ITEMS_MAX,
+            max_length=BATCH_PAYOUTS_MAX,
             extra_json_schema={"items": {"$ref": "#/components/schemas/BulkPayout"}},
         ),
     ]
     urgency: Urgency = Urgency.STANDARD
-    scheduledFor: Time | None = None
+    scheduledFor: FutureTime | None = None
     refuseDuplicates: Annotated[
         bool,
         msgspec.Meta(
@@ -67,12 +75,12 @@ class CreateBatch(msgspec.Struct, forbid_unknown_fields=True):
     ] = False
 
 
-CREATE_REFUSES: Final = REFUSES[:1] + REFUSES[2:]
+BATCH_ERROR_CODES: Final = PAYOUT_ERROR_CODES[:1] + PAYOUT_ERROR_CODES[2:]
 """Why an item is not accepted: money is not asked about before the release."""
 
 
-@operation(body=CreateBatch, answer=shapes.BatchQuote, refuses=CREATE_REFUSES, body_bytes_max=BATCH_BYTES_MAX)
-async def quote(request: web.Request, body: CreateBatch) -> web.Response:
+@operation(body=CreateBatch, answer=shapes.BatchQuote, refuses=BATCH_ERROR_CODES, body_bytes_max=BATCH_BYTES_MAX)
+async def quote_batch(request: web.Request, body: CreateBatch) -> web.Response:
     """Says what a batch would come to, and writes nothing.
 
     It takes what `POST /batches` takes and refuses what that refuses, with every item at fault in `details.items`.
@@ -81,12 +89,12 @@ async def quote(request: web.Request, body: CreateBatch) -> web.Response:
     new = await _asked(request, body)
 
     def work(connection: sa.Connection) -> Quote:
-        return quoting(connection, new, look_up(connection, _orders(new)), services.clock.now())
+        return quoting(connection, new, load_order_context(connection, _orders(new)), services.clock.now())
 
     async with services.large:
         found = await services.read(work)
     total, fees = sum(row.amount_cents for row in found.rows), sum(row.fee_cents for row in found.rows)
-    return success(
+    return success_response(
         request,
         {
             "payoutCount": len(found.rows),
@@ -100,36 +108,36 @@ async def quote(request: web.Request, body: CreateBatch) -> web.Response:
     )
 
 
-@operation(body=CreateBatch, answer=shapes.Batch, refuses=CREATE_REFUSES, once=True, body_bytes_max=BATCH_BYTES_MAX)
-async def create(request: web.Request, body: CreateBatch) -> web.Response:
+@operation(body=CreateBatch, answer=shapes.Batch, refuses=BATCH_ERROR_CODES, once=True, body_bytes_max=BATCH_BYTES_MAX)
+async def create_batch(request: web.Request, body: CreateBatch) -> web.Response:
     """Creates a batch of up to 10,000 payouts.
 
     All of them are accepted, or none is: `details.items` says which can't be, and why. No money is reserved before the
     batch is released: at `scheduledFor`, or by `release` or `run`.
     """
-    new, actor, key = await _asked(request, body), actor_of(request), idempotency_key(request)
+    new, actor, key = await _asked(request, body), request_actor(request), idempotency_key(request)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        batch, rows = creating(connection, new, look_up(connection, _orders(new)), now)
-        shown = batch_public(batch)
+        batch, rows = creating(connection, new, load_order_context(connection, _orders(new)), now)
+        shown = batch_payload(batch)
         facts = {name: shown[name] for name in ("urgency", "payoutCount", "totalAmount", "scheduledFor", "status")}
         facts |= idempotency.audited(key)
-        audit.record(connection, [audit.Entry(actor, Action.BATCH_CREATE, shown["id"], after=facts)], now)
+        audit.record_entries(connection, [audit.Entry(actor, Action.BATCH_CREATE, shown["id"], after=facts)], now)
         return shown | _warnings(rows)
 
     async with request.app[SERVICES].large:
-        return await once(request, work)
+        return await run_idempotently(request, work)
 
 
 async def _asked(request: web.Request, body: CreateBatch) -> NewBatch:
     """The batch that a request asks for; thousands of items are read off the event loop."""
     batch_id = new_id()
     now = request.app[SERVICES].clock.now()
-    scheduled_for = moment(body.scheduledFor, now) if body.scheduledFor is not None else None
+    scheduled_for = parse_schedule_time(body.scheduledFor, now) if body.scheduledFor is not None else None
 
-    def order(content: Any) -> Order | Refusal:
-        item = checked(content, BulkPayout)
-        made = item if isinstance(item, Refusal) else ordered(request, item, body.urgency)
+    def order(content: Any) -> PayoutOrder | Refusal:
+        item = convert_item(content, BulkPayout)
+        made = item if isinstance(item, Refusal) else convert_to_order(request, item, body.urgency)
         if isinstance(made, Refusal):
             return made
         return made._replace(batch_id=batch_id, refuse_duplicate=body.refuseDuplicates)
@@ -138,59 +146,59 @@ async def _asked(request: web.Request, body: CreateBatch) -> NewBatch:
     return NewBatch(batch_id, wallet_id(request), body.name, Rail(body.urgency.value), scheduled_for, orders)
 
 
-def _orders(new: NewBatch) -> list[Order]:
-    return [order for order in new.orders if isinstance(order, Order)]
+def _orders(new: NewBatch) -> list[PayoutOrder]:
+    return [order for order in new.orders if isinstance(order, PayoutOrder)]
 
 
 def _warnings(rows: Sequence[PayoutRow]) -> dict[str, Any]:
     """The doubles among a batch's payouts, as the answer shows them; nothing where there are none."""
     doubles = [(index, row.duplicate_of) for index, row in enumerate(rows) if row.duplicate_of is not None]
-    shown = [{**duplicate_warning(first), "index": index} for index, first in doubles[:WARNINGS_SHOWN]]
+    shown = [{**duplicate_warning(first), "index": index} for index, first in doubles[:WARNINGS_SHOWN_MAX]]
     return {"warnings": shown} if shown else {}
 
 
-def moment(text: str, now: datetime) -> datetime:
+def parse_schedule_time(text: str, now: datetime) -> datetime:
     """The time that a batch is scheduled for.
 
     Raises:
         Invalid: it is no RFC 3339 time with an offset, is past, or lies more than a year ahead.
 
     """
-    found = time_in(text, "scheduledFor")
+    found = parse_time(text, "scheduledFor")
     if found <= now:
         raise Invalid("scheduledFor is past; leave it out and release the batch instead", field="scheduledFor")
-    if (found - now).days >= AHEAD_DAYS_MAX:
-        raise Invalid(f"scheduledFor may be at most {AHEAD_DAYS_MAX} days ahead", field="scheduledFor")
+    if (found - now).days >= SCHEDULE_DAYS_MAX:
+        raise Invalid(f"scheduledFor may be at most {SCHEDULE_DAYS_MAX} days ahead", field="scheduledFor")
     return found
 
 
-class ListBatches(ShortListing, kw_only=True):
+class ListBatches(ShortPageQuery, kw_only=True):
     """Which batches."""
 
     status: BatchStatus | UnsetType = UNSET
 
 
-@operation(query=ListBatches, answer=shapes.Listed[shapes.Batch])
-async def page(request: web.Request, listing: ListBatches) -> web.Response:
+@operation(query=ListBatches, answer=shapes.ListPage[shapes.Batch])
+async def list_batches(request: web.Request, listing: ListBatches) -> web.Response:
     """Lists batches, newest first."""
-    wallet, part = wallet_id(request), wanted(listing, BATCH)
+    wallet, part = wallet_id(request), requested_page(listing, BATCH)
     status = None if listing.status is UNSET else listing.status
     found = await request.app[SERVICES].read(lambda connection: queries.page(connection, wallet, part, status=status))
-    return success(request, shaped_page([batch_public(row) for row in found.rows], found, part))
+    return success_response(request, shaped_page([batch_payload(row) for row in found.rows], found, part))
 
 
 @operation(answer=shapes.BatchDetails, refuses=("BATCH_NOT_FOUND",))
-async def get(request: web.Request) -> web.Response:
+async def get_batch(request: web.Request) -> web.Response:
     """Shows a batch with its payouts, at most 1,000 of them; `/batches/{id}/payouts` has them all."""
-    wallet, batch_id = wallet_id(request), id_in(request)
+    wallet, batch_id = wallet_id(request), batch_id_from_path(request)
     found = await request.app[SERVICES].read(lambda connection: queries.get(connection, wallet, batch_id))
     if found is None:
-        raise unknown(batch_id)
-    return success(
+        raise batch_not_found(batch_id)
+    return success_response(
         request,
-        batch_public(found.batch)
+        batch_payload(found.batch)
         | {
-            "payouts": [public(row) for row in found.payouts],
+            "payouts": [payout_payload(row) for row in found.payouts],
             "payoutsTruncated": found.batch.payout_count > len(found.payouts),
             "countsByStatus": found.by_status,
             "amountsByStatus": found.cents_by_status,
@@ -198,7 +206,7 @@ async def get(request: web.Request) -> web.Response:
     )
 
 
-class ListBatchPayouts(Listing, kw_only=True):
+class ListBatchPayouts(PageQuery, kw_only=True):
     """Which of a batch's payouts."""
 
     pageSize: Annotated[int, msgspec.Meta(ge=1, le=queries.PAYOUTS_SHOWN, description="Items a page.")] = 100
@@ -206,21 +214,21 @@ class ListBatchPayouts(Listing, kw_only=True):
     format: Format = Format.JSON
 
 
-@operation(query=ListBatchPayouts, answer=shapes.Listed[shapes.Payout], refuses=("BATCH_NOT_FOUND",), csv=True)
-async def payouts(request: web.Request, listing: ListBatchPayouts) -> web.Response:
+@operation(query=ListBatchPayouts, answer=shapes.ListPage[shapes.Payout], refuses=("BATCH_NOT_FOUND",), csv=True)
+async def list_batch_payouts(request: web.Request, listing: ListBatchPayouts) -> web.Response:
     """Lists a batch's payouts in the order in which they were handed in.
 
     With `format=csv` it is the batch's results: all of them, as a file.
     """
-    services, wallet, batch_id = request.app[SERVICES], wallet_id(request), id_in(request)
-    part = wanted(listing, PAYOUT)
+    services, wallet, batch_id = request.app[SERVICES], wallet_id(request), batch_id_from_path(request)
+    part = requested_page(listing, PAYOUT)
     status = None if listing.status is UNSET else listing.status
     if listing.format is Format.CSV:
         return await _exported(services, wallet, batch_id, status)
     found = await services.read(lambda connection: queries.payouts(connection, wallet, batch_id, part, status=status))
     if found is None:
-        raise unknown(batch_id)
-    return success(request, shaped_page([public(row) for row in found.rows], found, part))
+        raise batch_not_found(batch_id)
+    return success_response(request, shaped_page([payout_payload(row) for row in found.rows], found, part))
 
 
 async def _exported(
@@ -229,14 +237,14 @@ async def _exported(
     """A batch's results; thousands of rows become a file off the event loop."""
 
     def read(connection: sa.Connection) -> bytes | None:
-        found = queries.payouts(connection, wallet, batch_id, Wanted(ITEMS_MAX), status=status)
+        found = queries.payouts(connection, wallet, batch_id, Wanted(BATCH_PAYOUTS_MAX), status=status)
         return None if found is None else csv_body(RESULT_COLUMNS, map(_result, found.rows))
 
     async with services.exports:
         body = await services.read(read)
     if body is None:
-        raise unknown(batch_id)
-    return csv_file(f"{show(BATCH, batch_id)}.csv", body)
+        raise batch_not_found(batch_id)
+    return csv_file_response(f"{show(BATCH, batch_id)}.csv", body)
 
 
 RESULT_COLUMNS: Final = (
@@ -259,7 +267,7 @@ RESULT_COLUMNS: Final = (
 
 
 def _result(row: PayoutRow) -> list[Any]:
-    shown = public(row)
+    shown = payout_payload(row)
     failure = shown.get("failure", {})
     cells = {
         **shown,
@@ -270,7 +278,7 @@ def _result(row: PayoutRow) -> list[Any]:
     return [cells[name] for name in RESULT_COLUMNS]
 
 
-def id_in(request: web.Request) -> uuid.UUID:
+def batch_id_from_path(request: web.Request) -> uuid.UUID:
     """The batch that the path names.
 
     Raises:
@@ -280,7 +288,7 @@ def id_in(request: web.Request) -> uuid.UUID:
     text = request.match_info["id"]
     batch_id = parse(BATCH, text)
     if batch_id is None:
-        raise unknown(text)
+        raise batch_not_found(text)
     return batch_id
 
 
@@ -293,29 +301,29 @@ class ScheduledStatus(enum.StrEnum):
     FAILED = "failed"
 
 
-class ListScheduled(ShortListing, kw_only=True):
+class ListScheduled(ShortPageQuery, kw_only=True):
     """Which scheduled batches."""
 
     status: ScheduledStatus | UnsetType = UNSET
 
 
-@operation(query=ListScheduled, answer=shapes.Listed[shapes.Batch])
-async def scheduled(request: web.Request, listing: ListScheduled) -> web.Response:
+@operation(query=ListScheduled, answer=shapes.ListPage[shapes.Batch])
+async def list_scheduled_batches(request: web.Request, listing: ListScheduled) -> web.Response:
     """Lists batches that have a time, newest first."""
-    wallet, part = wallet_id(request), wanted(listing, BATCH)
+    wallet, part = wallet_id(request), requested_page(listing, BATCH)
     status = None if listing.status is UNSET else BatchStatus(listing.status)
     found = await request.app[SERVICES].read(
         lambda connection: queries.page(connection, wallet, part, status=status, scheduled=True)
     )
-    return success(request, shaped_page([batch_public(row) for row in found.rows], found, part))
+    return success_response(request, shaped_page([batch_payload(row) for row in found.rows], found, part))
 
 
 @operation(answer=shapes.ScheduledStats)
-async def stats(request: web.Request) -> web.Response:
+async def get_scheduled_stats(request: web.Request) -> web.Response:
     """Counts the batches that have a time."""
     wallet = wallet_id(request)
     found = await request.app[SERVICES].read(lambda connection: queries.stats(connection, wallet))
-    return success(
+    return success_response(
         request,
         {
             "total": sum(found.by_status.values()),

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gateway import shapes
 from gateway.app_state import REQUEST_ID, SCENARIO, SERVICES
-from gateway.handlers.drivers import RegisterDriver, registrations
+from gateway.handlers.drivers import RegisterDriver, registration_entries
 from gateway.handlers.payouts import (
     AllowDuplicate,
     DriverReference,
@@ -20,44 +20,44 @@ from gateway.handlers.payouts import (
     LoadReference,
     PayoutFields,
     Urgency,
-    note_steps,
-    order_of,
+    build_payout_order,
+    record_status_changes,
 )
-from gateway.handlers.shared_steps import (
+from gateway.handlers.requests import (
     AmountCents,
     Description,
-    actor_of,
-    answer,
     idempotency_key,
-    once,
-    once_and_ring,
+    request_actor,
+    run_idempotently,
+    run_idempotently_and_enqueue,
+    stored_response,
     wallet_id,
 )
-from gateway.http.decoding import convert
+from gateway.http.decoding import convert_to_shape
 from gateway.http.envelope import ApiError
-from gateway.intake.payouts import Outcome, PayoutRequest
+from gateway.intake.payouts import PayoutOutcome, PayoutRequest
 from gateway.openapi.operation import operation
 from shared.drivers.register import NewDriver, register
 from shared.identity import audit
-from shared.payouts.accept import Order
-from shared.payouts.cancel import cancel
-from shared.payouts.retry import retry
+from shared.payouts.accept import PayoutOrder
+from shared.payouts.cancel import cancel_wallet_payouts
+from shared.payouts.retry import retry_wallet_payouts
 from shared.payouts.rows import PayoutRow, duplicate_warning
 from shared.platform import idempotency, task_queue
 from shared.platform.errors import Invalid, NotFound, Refusal
 from shared.platform.ids import DRIVER, PAYOUT, named, parse, show
 from shared.schema.audit import Action
 
-ITEMS_MAX: Final = 100
+BULK_ITEMS_MAX: Final = 100
 
 Shape = TypeVar("Shape")
 
 
-def items_of(name: str) -> msgspec.Meta:
+def list_of_items(name: str) -> msgspec.Meta:
     """A list of items that are checked one by one: each may be wrong without spoiling the request."""
     return msgspec.Meta(
         min_length=1,
-        max_length=ITEMS_MAX,
+        max_length=BULK_ITEMS_MAX,
         description="A wrong item gets its own error, and does not spoil its neighbours.",
         extra_json_schema={"items": {"anyOf": [{"$ref": f"#/components/schemas/{name}"}, {}]}},
     )
@@ -77,23 +77,23 @@ class BulkPayout(msgspec.Struct, forbid_unknown_fields=True):
 class BulkDrivers(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /drivers/bulk`; each item is one of `POST /drivers`."""
 
-    drivers: Annotated[list[Any], items_of("RegisterDriver")]
+    drivers: Annotated[list[Any], list_of_items("RegisterDriver")]
 
 
 class BulkPayouts(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /payouts/bulk`; the urgency is that of all."""
 
-    payouts: Annotated[list[Any], items_of("BulkPayout")]
+    payouts: Annotated[list[Any], list_of_items("BulkPayout")]
     urgency: Urgency = Urgency.STANDARD
 
 
 class BulkIds(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /payouts/bulk/cancel` and `…/retry`."""
 
-    payoutIds: Annotated[list[str], msgspec.Meta(min_length=1, max_length=ITEMS_MAX)]
+    payoutIds: Annotated[list[str], msgspec.Meta(min_length=1, max_length=BULK_ITEMS_MAX)]
 
 
-def results(items: Sequence[tuple[dict[str, Any], Refusal | None]]) -> dict[str, Any]:
+def bulk_results_payload(items: Sequence[tuple[dict[str, Any], Refusal | None]]) -> dict[str, Any]:
     """The answer to a bulk request (reference: Bulk Operations)."""
     shown = []
     for index, (item, refusal) in enumerate(items):
@@ -107,92 +107,92 @@ def results(items: Sequence[tuple[dict[str, Any], Refusal | None]]) -> dict[str,
     return {"succeeded": len(items) - failed, "failed": failed, "total": len(items), "results": shown}
 
 
-def checked(content: Any, shape: type[Shape]) -> Shape | Invalid:
+def convert_item(content: Any, shape: type[Shape]) -> Shape | Invalid:
     """One item in its shape, or why not."""
     try:
-        return convert(content, shape)
+        return convert_to_shape(content, shape)
     except ApiError as error:
         return Invalid(error.message, **error.details)
 
 
-def echo(content: Any, *names: str) -> dict[str, Any]:
+def identifying_fields(content: Any, *names: str) -> dict[str, Any]:
     """What a result shows of an item that was refused, so that its sender knows it again."""
     known = content if isinstance(content, dict) else {}
     return {name: known[name] for name in names if isinstance(known.get(name), str | int)}
 
 
 @operation(body=BulkDrivers, answer=shapes.BulkResults, once=True)
-async def register_drivers(request: web.Request, body: BulkDrivers) -> web.Response:
+async def bulk_register_drivers(request: web.Request, body: BulkDrivers) -> web.Response:
     """Registers up to 100 drivers, each with a result of its own."""
     services, wallet = request.app[SERVICES], wallet_id(request)
-    items = [checked(content, RegisterDriver) for content in body.drivers]
+    items = [convert_item(content, RegisterDriver) for content in body.drivers]
     news = [
         NewDriver(item.ovnDriverId, item.name, item.email, item.phone)
         for item in items
         if isinstance(item, RegisterDriver)
     ]
-    actor, added = actor_of(request), list[uuid.UUID]()
+    actor, added = request_actor(request), list[uuid.UUID]()
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
         answers = register(connection, wallet, news, now, grace=services.grace)
-        audit.record(connection, registrations(actor, answers), now)
+        audit.record_entries(connection, registration_entries(actor, answers), now)
         registered = iter(answers)
         shown: list[tuple[dict[str, Any], Refusal | None]] = []
         for content, item in zip(body.drivers, items, strict=True):
             outcome = item if isinstance(item, Invalid) else next(registered)
             if isinstance(outcome, Refusal):
-                shown.append((echo(content, "ovnDriverId", "name"), outcome))
+                shown.append((identifying_fields(content, "ovnDriverId", "name"), outcome))
                 continue
             added.append(outcome.id)
             row = {"id": show(DRIVER, outcome.id), "ovnDriverId": outcome.ovn_driver_id, "name": outcome.name}
             shown.append((row | {"status": outcome.status, "kycStatus": outcome.kyc_status}, None))
-        return results(shown)
+        return bulk_results_payload(shown)
 
-    return await once_and_ring(request, work, task_queue.REGISTER_DRIVERS, added)
+    return await run_idempotently_and_enqueue(request, work, task_queue.REGISTER_DRIVERS, added)
 
 
 @operation(body=BulkPayouts, answer=shapes.BulkResults, once=True)
-async def create_payouts(request: web.Request, body: BulkPayouts) -> web.Response:
+async def bulk_create_payouts(request: web.Request, body: BulkPayouts) -> web.Response:
     """Creates up to 100 payouts, each with a result of its own.
 
     Funds go in the order of the request.
     """
-    items = [checked(content, BulkPayout) for content in body.payouts]
-    orders = [item if isinstance(item, Invalid) else ordered(request, item, body.urgency) for item in items]
+    items = [convert_item(content, BulkPayout) for content in body.payouts]
+    orders = [item if isinstance(item, Invalid) else convert_to_order(request, item, body.urgency) for item in items]
 
-    def shape(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    def shape(outcomes: Sequence[PayoutOutcome]) -> dict[str, Any]:
         following = iter(outcomes)
         shown: list[tuple[dict[str, Any], Refusal | None]] = []
         for content, order in zip(body.payouts, orders, strict=True):
             outcome = order if isinstance(order, Invalid) else next(following)
             if isinstance(outcome, Refusal):
-                shown.append((echo(content, "driverId", "amount", "loadId"), outcome))
+                shown.append((identifying_fields(content, "driverId", "amount", "loadId"), outcome))
             else:
-                shown.append((brief(outcome), None))
-        return results(shown)
+                shown.append((payout_summary_payload(outcome), None))
+        return bulk_results_payload(shown)
 
     asked = PayoutRequest(
         wallet_id=wallet_id(request),
-        orders=[order for order in orders if isinstance(order, Order)],
+        orders=[order for order in orders if isinstance(order, PayoutOrder)],
         key=idempotency_key(request),
         fingerprint=idempotency.fingerprint(request.method, request.path, await request.read()),
         request_id=request[REQUEST_ID],
         shape=shape,
-        actor=actor_of(request),
+        actor=request_actor(request),
     )
     got = await request.app[SERVICES].payout_intake.submit(asked)
-    return answer(got.status, got.body, replayed=got.replayed)
+    return stored_response(got.status, got.body, replayed=got.replayed)
 
 
-def ordered(request: web.Request, item: PayoutFields, urgency: Urgency) -> Order | Invalid:
+def convert_to_order(request: web.Request, item: PayoutFields, urgency: Urgency) -> PayoutOrder | Invalid:
     """The order that an item asks for, or why it asks for none."""
     try:
-        return order_of(request, item, urgency)
+        return build_payout_order(request, item, urgency)
     except ApiError as error:
         return Invalid(error.message, **error.details)
 
 
-def brief(row: PayoutRow) -> dict[str, Any]:
+def payout_summary_payload(row: PayoutRow) -> dict[str, Any]:
     """A payout as bulk results show it."""
     warnings = {} if row.duplicate_of is None else {"warnings": [duplicate_warning(row.duplicate_of)]}
     return warnings | {
@@ -207,40 +207,44 @@ def brief(row: PayoutRow) -> dict[str, Any]:
 
 
 @operation(body=BulkIds, answer=shapes.BulkResults, once=True)
-async def cancel_payouts(request: web.Request, body: BulkIds) -> web.Response:
+async def bulk_cancel_payouts(request: web.Request, body: BulkIds) -> web.Response:
     """Cancels up to 100 payouts that are not submitted yet, each with a result of its own."""
-    wallet, actor = wallet_id(request), actor_of(request)
+    wallet, actor = wallet_id(request), request_actor(request)
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
-        def act(ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Outcome]:
-            answers = cancel(connection, wallet, ids, now)
-            note_steps(connection, actor, Action.PAYOUT_CANCEL, answers.values(), now)
+        def act(ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, PayoutOutcome]:
+            answers = cancel_wallet_payouts(connection, wallet, ids, now)
+            record_status_changes(connection, actor, Action.PAYOUT_CANCEL, answers.values(), now)
             return answers
 
-        return by_id(body.payoutIds, act)
+        return results_by_id(body.payoutIds, act)
 
-    return await once(request, work)
+    return await run_idempotently(request, work)
 
 
 @operation(body=BulkIds, answer=shapes.BulkResults, once=True)
-async def retry_payouts(request: web.Request, body: BulkIds) -> web.Response:
+async def bulk_retry_payouts(request: web.Request, body: BulkIds) -> web.Response:
     """Queues up to 100 failed payouts again, each with a result of its own."""
-    services, wallet, actor = request.app[SERVICES], wallet_id(request), actor_of(request)
+    services, wallet, actor = request.app[SERVICES], wallet_id(request), request_actor(request)
     queued: list[uuid.UUID] = []
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
-        def act(ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Outcome]:
-            answers = retry(connection, wallet, ids, now, grace=services.grace, scenario=request[SCENARIO])
-            note_steps(connection, actor, Action.PAYOUT_RETRY, answers.values(), now)
+        def act(ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, PayoutOutcome]:
+            answers = retry_wallet_payouts(
+                connection, wallet, ids, now, grace=services.grace, scenario=request[SCENARIO]
+            )
+            record_status_changes(connection, actor, Action.PAYOUT_RETRY, answers.values(), now)
             queued.extend(payout_id for payout_id, outcome in answers.items() if isinstance(outcome, PayoutRow))
             return answers
 
-        return by_id(body.payoutIds, act)
+        return results_by_id(body.payoutIds, act)
 
-    return await once_and_ring(request, work, task_queue.SUBMIT_PAYOUTS, queued)
+    return await run_idempotently_and_enqueue(request, work, task_queue.SUBMIT_PAYOUTS, queued)
 
 
-def by_id(texts: Sequence[str], act: Callable[[Sequence[uuid.UUID]], Mapping[uuid.UUID, Outcome]]) -> dict[str, Any]:
+def results_by_id(
+    texts: Sequence[str], act: Callable[[Sequence[uuid.UUID]], Mapping[uuid.UUID, PayoutOutcome]]
+) -> dict[str, Any]:
     """The results of acting on payouts by their ids; an id named twice gets its result twice."""
     ids = [parse(PAYOUT, text) for text in texts]
     answers = act(list(dict.fromkeys(payout_id for payout_id in ids if payout_id is not None)))
@@ -254,4 +258,4 @@ def by_id(texts: Sequence[str], act: Callable[[Sequence[uuid.UUID]], Mapping[uui
             shown.append(({"id": text, **({"status": status} if status else {})}, outcome))
         else:
             shown.append(({"id": text, "status": outcome.status}, None))
-    return results(shown)
+    return bulk_results_payload(shown)

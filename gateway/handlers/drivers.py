@@ -11,9 +11,15 @@ from msgspec import UNSET, UnsetType
 
 from gateway import shapes
 from gateway.app_state import SCENARIO, SERVICES
-from gateway.handlers.shared_steps import Reference, actor_of, once_and_ring, success, wallet_id
-from gateway.http.envelope import page as shaped_page
-from gateway.http.query_parameters import Listing, wanted
+from gateway.handlers.requests import (
+    Reference,
+    request_actor,
+    run_idempotently_and_enqueue,
+    success_response,
+    wallet_id,
+)
+from gateway.http.envelope import list_page_payload as shaped_page
+from gateway.http.query_parameters import PageQuery, requested_page
 from gateway.openapi.operation import operation
 from shared.drivers import edit, rows
 from shared.drivers import register as registering
@@ -21,7 +27,7 @@ from shared.drivers.bank_details import BankAccount, Details, Identity, seal
 from shared.drivers.edit import unknown
 from shared.identity import audit
 from shared.payouts import queries
-from shared.payouts.rows import PayoutRow, public
+from shared.payouts.rows import PayoutRow, payout_payload
 from shared.platform import task_queue
 from shared.platform.clock import rfc3339
 from shared.platform.errors import Invalid, Refusal
@@ -49,12 +55,12 @@ class RegisterDriver(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @operation(body=RegisterDriver, answer=shapes.Driver, refuses=("DRIVER_EXISTS",), once=True)
-async def register(request: web.Request, body: RegisterDriver) -> web.Response:
+async def register_driver(request: web.Request, body: RegisterDriver) -> web.Response:
     """Registers a driver.
 
     He is `invited` at first; Paystream is told, and once it has verified him he is `active` and can be paid.
     """
-    services, wallet, actor = request.app[SERVICES], wallet_id(request), actor_of(request)
+    services, wallet, actor = request.app[SERVICES], wallet_id(request), request_actor(request)
     added: list[uuid.UUID] = []
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
@@ -62,14 +68,14 @@ async def register(request: web.Request, body: RegisterDriver) -> web.Response:
         [row] = registering.register(connection, wallet, [new], now, grace=services.grace)
         if isinstance(row, Refusal):
             raise row
-        audit.record(connection, registrations(actor, [row]), now)
+        audit.record_entries(connection, registration_entries(actor, [row]), now)
         added.append(row.id)
         return rows.public(row)
 
-    return await once_and_ring(request, work, task_queue.REGISTER_DRIVERS, added)
+    return await run_idempotently_and_enqueue(request, work, task_queue.REGISTER_DRIVERS, added)
 
 
-def registrations(actor: audit.Actor, answers: Iterable[rows.DriverRow | Refusal]) -> list[audit.Entry]:
+def registration_entries(actor: audit.Actor, answers: Iterable[rows.DriverRow | Refusal]) -> list[audit.Entry]:
     """What the audit log says of drivers who were registered."""
     return [
         audit.Entry(
@@ -83,7 +89,7 @@ def registrations(actor: audit.Actor, answers: Iterable[rows.DriverRow | Refusal
     ]
 
 
-def id_in(request: web.Request) -> uuid.UUID:
+def driver_id_from_path(request: web.Request) -> uuid.UUID:
     """The driver's id in the path; one that can't be an id is an unknown driver."""
     text = request.match_info["id"]
     driver_id = parse(DRIVER, text)
@@ -93,16 +99,16 @@ def id_in(request: web.Request) -> uuid.UUID:
 
 
 @operation(answer=shapes.Driver, refuses=("DRIVER_NOT_FOUND",))
-async def get(request: web.Request) -> web.Response:
+async def get_driver(request: web.Request) -> web.Response:
     """Shows a driver."""
-    wallet, driver_id = wallet_id(request), id_in(request)
+    wallet, driver_id = wallet_id(request), driver_id_from_path(request)
     row = await request.app[SERVICES].read(lambda connection: rows.get(connection, wallet, driver_id))
     if row is None:
         raise unknown(request.match_info["id"])
-    return success(request, shown(request, row))
+    return success_response(request, driver_response_payload(request, row))
 
 
-def shown(request: web.Request, row: rows.DriverRow) -> dict[str, Any]:
+def driver_response_payload(request: web.Request, row: rows.DriverRow) -> dict[str, Any]:
     """The driver, or what the sandbox scenario makes of him."""
     if request[SCENARIO] is Scenario.KYC_PENDING:
         row = row._replace(status="pending", kyc_status="pending")
@@ -121,13 +127,13 @@ class UpdateDriver(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @operation(body=UpdateDriver, answer=shapes.Driver, refuses=("DRIVER_NOT_FOUND",))
-async def update(request: web.Request, body: UpdateDriver) -> web.Response:
+async def update_driver(request: web.Request, body: UpdateDriver) -> web.Response:
     """Changes a driver.
 
     What is left out stays; a phone that is null is taken away. `status` switches him off, or on again.
     `bankAccount` and `identity` are passed on to Paystream and not kept: he is `pending` until it has verified them.
     """
-    wallet, driver_id = wallet_id(request), id_in(request)
+    wallet, driver_id = wallet_id(request), driver_id_from_path(request)
     changes = edit.Changes(
         name=None if body.name is UNSET else body.name,
         email=None if body.email is UNSET else body.email,
@@ -141,82 +147,86 @@ async def update(request: web.Request, body: UpdateDriver) -> web.Response:
         changes = changes._replace(sealed_details=seal(details, services.settings.key_pepper))
     elif body.identity is not UNSET:
         raise Invalid("Paystream takes identity together with a bankAccount; send both", field="bankAccount")
-    now, actor = services.clock.now(), actor_of(request)
+    now, actor = services.clock.now(), request_actor(request)
 
     def work(connection: sa.Connection) -> rows.DriverRow:
         before = rows.get(connection, wallet, driver_id, lock=True)
         row = edit.update(connection, wallet, driver_id, changes, now, grace=services.grace)
         if before is not None:
-            was, is_ = changed(before, row, changes)
-            audit.record(connection, [audit.Entry(actor, Action.DRIVER_UPDATE, show(DRIVER, row.id), was, is_)], now)
+            was, is_ = audited_driver_changes(before, row, changes)
+            audit.record_entries(
+                connection, [audit.Entry(actor, Action.DRIVER_UPDATE, show(DRIVER, row.id), was, is_)], now
+            )
         return row
 
     row = await services.write(work)
     if changes.sealed_details is not None:
         services.doorbell.ring(task_queue.REGISTER_DRIVERS, [driver_id])
         crash_point("driver_update.after_ring")
-    return success(request, rows.public(row))
+    return success_response(request, rows.public(row))
 
 
-PERSONAL: Final = frozenset({"name", "email", "phone"})
+PERSONAL_FIELDS: Final = frozenset({"name", "email", "phone"})
 
 
-def changed(
+def audited_driver_changes(
     before: rows.DriverRow, after: rows.DriverRow, changes: edit.Changes
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the audit log says of a driver's change: which of his personal data it is, and not what that was or is."""
-    names = PERSONAL | {"status", "kycStatus"}
+    names = PERSONAL_FIELDS | {"status", "kycStatus"}
     was, is_ = (rows.public(row) for row in (before, after))
-    differing = audit.changed({name: was[name] for name in names}, {name: is_[name] for name in names})
-    was, is_ = (audit.masked(fields, PERSONAL) for fields in differing)
+    differing = audit.changed_fields({name: was[name] for name in names}, {name: is_[name] for name in names})
+    was, is_ = (audit.mask_fields(fields, PERSONAL_FIELDS) for fields in differing)
     return was, is_ if changes.sealed_details is None else {**is_, "bankAccount": audit.MASKED}
 
 
 @operation(answer=shapes.DeletedDriver, refuses=("DRIVER_NOT_FOUND", "DRIVER_HAS_OPEN_PAYOUTS"))
-async def delete(request: web.Request) -> web.Response:
+async def delete_driver(request: web.Request) -> web.Response:
     """Deletes a driver who has no open payout.
 
     His payouts stay, and his `ovnDriverId` is free again.
     """
-    wallet, driver_id = wallet_id(request), id_in(request)
-    services, actor = request.app[SERVICES], actor_of(request)
+    wallet, driver_id = wallet_id(request), driver_id_from_path(request)
+    services, actor = request.app[SERVICES], request_actor(request)
     now = services.clock.now()
 
     def work(connection: sa.Connection) -> None:
         was = {"status": edit.delete(connection, wallet, driver_id, now)}
         entry = audit.Entry(actor, Action.DRIVER_DELETE, show(DRIVER, driver_id), was, {"status": "inactive"})
-        audit.record(connection, [entry], now)
+        audit.record_entries(connection, [entry], now)
 
     await services.write(work)
-    return success(request, {"id": request.match_info["id"], "status": "inactive", "deletedAt": rfc3339(now)})
+    return success_response(request, {"id": request.match_info["id"], "status": "inactive", "deletedAt": rfc3339(now)})
 
 
-@operation(query=Listing, answer=shapes.Listed[shapes.Payout], refuses=("DRIVER_NOT_FOUND",))
-async def payouts(request: web.Request, listing: Listing) -> web.Response:
+@operation(query=PageQuery, answer=shapes.ListPage[shapes.Payout], refuses=("DRIVER_NOT_FOUND",))
+async def list_driver_payouts(request: web.Request, listing: PageQuery) -> web.Response:
     """Lists a driver's payouts, newest first."""
-    wallet, driver_id, part = wallet_id(request), id_in(request), wanted(listing, PAYOUT)
+    wallet, driver_id, part = wallet_id(request), driver_id_from_path(request), requested_page(listing, PAYOUT)
 
     def read(connection: sa.Connection) -> Page[PayoutRow] | None:
         if rows.get(connection, wallet, driver_id) is None:
             return None
-        return queries.page(connection, wallet, part, driver_id=driver_id)
+        return queries.load_payout_page(connection, wallet, part, driver_id=driver_id)
 
     found = await request.app[SERVICES].read(read)
     if found is None:
         raise unknown(request.match_info["id"])
-    return success(request, shaped_page([public(row) for row in found.rows], found, part))
+    return success_response(request, shaped_page([payout_payload(row) for row in found.rows], found, part))
 
 
-class ListDrivers(Listing, kw_only=True):
+class ListDrivers(PageQuery, kw_only=True):
     """Which drivers."""
 
     status: DriverStatus | UnsetType = UNSET
 
 
-@operation(query=ListDrivers, answer=shapes.Listed[shapes.Driver])
-async def page(request: web.Request, listing: ListDrivers) -> web.Response:
+@operation(query=ListDrivers, answer=shapes.ListPage[shapes.Driver])
+async def list_drivers(request: web.Request, listing: ListDrivers) -> web.Response:
     """Lists drivers, newest first."""
-    wallet, part = wallet_id(request), wanted(listing, DRIVER)
+    wallet, part = wallet_id(request), requested_page(listing, DRIVER)
     status = None if listing.status is UNSET else listing.status
     found = await request.app[SERVICES].read(lambda connection: rows.page(connection, wallet, part, status=status))
-    return success(request, shaped_page([shown(request, row) for row in found.rows], found, part))
+    return success_response(
+        request, shaped_page([driver_response_payload(request, row) for row in found.rows], found, part)
+    )

@@ -11,20 +11,20 @@ from msgspec import UNSET, UnsetType
 
 from gateway import webhook_shapes as shapes
 from gateway.app_state import SERVICES, STOPPING
-from gateway.handlers.shared_steps import success, wallet_id
+from gateway.handlers.requests import success_response, wallet_id
 from gateway.http.envelope import ApiError
 from gateway.http.query_parameters import PAGE_SIZE_MAX
 from gateway.openapi.operation import operation
-from shared.events import attempts, feed
-from shared.events.customer_events import TEST, EventType
+from shared.events import claim, queries
+from shared.events.customer_events import TEST_EVENT_TYPE, EventType
 from shared.platform.ids import EVENT, parse, show
 
-LOOK_AGAIN_SECONDS: Final = 0.5
-TYPES: Final = frozenset(EventType) | {TEST}
-_TYPE: Final = "|".join(sorted(TYPES)).replace(".", r"\.")
+EVENT_POLL_SECONDS: Final = 0.5
+EVENT_TYPES: Final = frozenset(EventType) | {TEST_EVENT_TYPE}
+_TYPE: Final = "|".join(sorted(EVENT_TYPES)).replace(".", r"\.")
 
 
-class Asked(msgspec.Struct, forbid_unknown_fields=True):
+class ListEvents(msgspec.Struct, forbid_unknown_fields=True):
     """Which events."""
 
     after: (
@@ -56,8 +56,8 @@ class Asked(msgspec.Struct, forbid_unknown_fields=True):
     ] = 0
 
 
-@operation(query=Asked, answer=shapes.Events)
-async def page(request: web.Request, asked: Asked) -> web.Response:
+@operation(query=ListEvents, answer=shapes.EventPage)
+async def list_events(request: web.Request, asked: ListEvents) -> web.Response:
     """Lists the events after a place, the oldest first; without `after` the newest ones.
 
     Follow `after`, and every event comes once. An event is listed about half a second after it happened.
@@ -67,13 +67,15 @@ async def page(request: web.Request, asked: Asked) -> web.Response:
     if asked.after is not UNSET and after is None:
         raise ApiError(400, "VALIDATION_ERROR", "after is not one that this list has given", field="after")
     types = None if asked.types is UNSET else asked.types.split(",")
-    if types is not None and not TYPES.issuperset(types):
-        raise ApiError(400, "VALIDATION_ERROR", f"types may be {', '.join(sorted(TYPES))}", field="types")
+    if types is not None and not EVENT_TYPES.issuperset(types):
+        raise ApiError(400, "VALIDATION_ERROR", f"types may be {', '.join(sorted(EVENT_TYPES))}", field="types")
     deadline = time.monotonic() + asked.wait
     while True:
-        found = await services.read(partial(feed.read, wallet_id=wallet, after=after, types=types, limit=asked.limit))
+        found = await services.read(
+            partial(queries.load_events, wallet_id=wallet, after=after, types=types, limit=asked.limit)
+        )
         if found.events or time.monotonic() >= deadline or request.app[STOPPING].is_set():
-            items = [attempts.public(row) for row in found.events]
-            return success(request, {"items": items, "after": show(EVENT, found.after)})
+            items = [claim.event_payload(row) for row in found.events]
+            return success_response(request, {"items": items, "after": show(EVENT, found.after)})
         after = found.after
-        await asyncio.sleep(min(LOOK_AGAIN_SECONDS, max(deadline - time.monotonic(), 0)))
+        await asyncio.sleep(min(EVENT_POLL_SECONDS, max(deadline - time.monotonic(), 0)))

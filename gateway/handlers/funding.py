@@ -12,11 +12,18 @@ from msgspec import UNSET, UnsetType
 
 from gateway import shapes
 from gateway.app_state import CREDENTIAL, SERVICES
-from gateway.handlers.shared_steps import AmountCents, Description, actor_of, once_and_ring, success, wallet_id
-from gateway.http.csv_tables import csv_body, csv_file
+from gateway.handlers.requests import (
+    AmountCents,
+    Description,
+    request_actor,
+    run_idempotently_and_enqueue,
+    success_response,
+    wallet_id,
+)
+from gateway.http.csv_tables import csv_body, csv_file_response
 from gateway.http.envelope import ApiError
-from gateway.http.envelope import page as shaped_page
-from gateway.http.query_parameters import DayOrTime, Format, Listing, span, wanted
+from gateway.http.envelope import list_page_payload as shaped_page
+from gateway.http.query_parameters import DayOrTime, Format, PageQuery, parse_time_range, requested_page
 from gateway.openapi.operation import operation
 from shared import ledger
 from shared.funding import topups
@@ -29,27 +36,27 @@ from shared.platform.ids import PAYOUT, TRANSACTION, show
 from shared.schema.audit import Action
 
 
-class Method(enum.StrEnum):
+class TopupMethod(enum.StrEnum):
     """How the money comes: `bank_transfer` takes days, `rtp` seconds."""
 
     BANK_TRANSFER = "bank_transfer"
     RTP = "rtp"
 
 
-class Topup(msgspec.Struct, forbid_unknown_fields=True):
+class CreateTopup(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /funding/topup`."""
 
     amount: AmountCents
     description: Description = "Wallet funding"
-    method: Method = Method.BANK_TRANSFER
+    method: TopupMethod = TopupMethod.BANK_TRANSFER
 
 
 @operation(answer=shapes.Balance)
-async def balance(request: web.Request) -> web.Response:
+async def get_balance(request: web.Request) -> web.Response:
     """Shows the wallet's balance."""
     wallet = wallet_id(request)
-    held = await request.app[SERVICES].read(lambda connection: ledger.balances(connection, wallet))
-    return success(
+    held = await request.app[SERVICES].read(lambda connection: ledger.load_balances(connection, wallet))
+    return success_response(
         request,
         {
             "available": held.available_cents,
@@ -60,13 +67,13 @@ async def balance(request: web.Request) -> web.Response:
     )
 
 
-@operation(body=Topup, answer=shapes.Topup, once=True)
-async def topup(request: web.Request, body: Topup) -> web.Response:
+@operation(body=CreateTopup, answer=shapes.Topup, once=True)
+async def create_topup(request: web.Request, body: CreateTopup) -> web.Response:
     """Tops the wallet up.
 
     The money is pending until Paystream has confirmed it: days for a bank transfer, seconds for RTP.
     """
-    services, wallet, actor = request.app[SERVICES], wallet_id(request), actor_of(request)
+    services, wallet, actor = request.app[SERVICES], wallet_id(request), request_actor(request)
     asked: list[uuid.UUID] = []
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
@@ -75,7 +82,7 @@ async def topup(request: web.Request, body: Topup) -> web.Response:
         )
         facts = {"amount": row.amount_cents, "method": body.method.value}
         entry = audit.Entry(actor, Action.TOPUP_CREATE, show(TRANSACTION, row.id), after=facts)
-        audit.record(connection, [entry], now)
+        audit.record_entries(connection, [entry], now)
         asked.append(row.id)
         return {
             "transactionId": show(TRANSACTION, row.id),
@@ -87,32 +94,35 @@ async def topup(request: web.Request, body: Topup) -> web.Response:
             "createdAt": rfc3339(row.created_at),
         }
 
-    return await once_and_ring(request, work, task_queue.REQUEST_TOPUPS, asked)
+    return await run_idempotently_and_enqueue(request, work, task_queue.REQUEST_TOPUPS, asked)
 
 
-class ListTransactions(Listing, kw_only=True):
+class ListTransactions(PageQuery, kw_only=True):
     """Which lines of the statement."""
 
-    type: statement.LineType | UnsetType = UNSET
+    type: statement.StatementLineType | UnsetType = UNSET
     since: DayOrTime | UnsetType = msgspec.field(name="from", default=UNSET)
     until: DayOrTime | UnsetType = msgspec.field(name="to", default=UNSET)
     format: Format = Format.JSON
 
 
-@operation(query=ListTransactions, answer=shapes.ListedBetween[shapes.Transaction], csv=True)
-async def transactions(request: web.Request, listing: ListTransactions) -> web.Response:
+@operation(query=ListTransactions, answer=shapes.DatedListPage[shapes.Transaction], csv=True)
+async def list_transactions(request: web.Request, listing: ListTransactions) -> web.Response:
     """Lists the wallet's statement, newest first.
 
-    `balance` is what was available after each line. From `from` on and before `to`, `total` is counted to 100,000 and
+    `get_balance` is what was available after each line. From `from` on and before `to`, `total` is counted to
+    100,000 and
     `totalIsMinimum` says whether there are more. With `format=csv` all of it comes as a file, oldest first, up to
     100,000 lines; beyond that, ask for a shorter time.
     """
-    since, until = span(listing.since, listing.until)
-    asked = statement.Filter(None if listing.type is UNSET else listing.type, since, until)
+    since, until = parse_time_range(listing.since, listing.until)
+    asked = statement.StatementFilter(None if listing.type is UNSET else listing.type, since, until)
     if listing.format is Format.CSV:
         return await _exported(request, listing, asked)
-    wallet, part = wallet_id(request), wanted(listing, TRANSACTION)
-    found = await request.app[SERVICES].read(lambda connection: statement.page(connection, wallet, part, asked))
+    wallet, part = wallet_id(request), requested_page(listing, TRANSACTION)
+    found = await request.app[SERVICES].read(
+        lambda connection: statement.load_statement_page(connection, wallet, part, asked)
+    )
     items = [
         {
             "id": show(TRANSACTION, line.id),
@@ -128,31 +138,31 @@ async def transactions(request: web.Request, listing: ListTransactions) -> web.R
     ]
     shown = shaped_page(items, found, part)
     if asked.dated:
-        shown["totalIsMinimum"] = found.total >= statement.COUNTED_MOST
-    return success(request, shown)
+        shown["totalIsMinimum"] = found.total >= statement.LINES_COUNTED_MAX
+    return success_response(request, shown)
 
 
-COLUMNS: Final = (
+STATEMENT_COLUMNS: Final = (
     "createdAt", "type", "amount", "balance", "changeUsd", "balanceUsd", "description", "payoutId", "topupId", "id",
 )  # fmt: skip
 """Of the statement as a file: cents as in the API, and the same in dollars, with the sign of the change."""
 
 
-async def _exported(request: web.Request, listing: ListTransactions, asked: statement.Filter) -> web.Response:
+async def _exported(request: web.Request, listing: ListTransactions, asked: statement.StatementFilter) -> web.Response:
     for name, value in (("page", listing.page), ("cursor", listing.cursor)):
         if value is not UNSET:
             raise ApiError(400, "VALIDATION_ERROR", f"A file is not made of pages: leave {name} out", field=name)
     services, wallet = request.app[SERVICES], wallet_id(request)
 
     def read(connection: sa.Connection) -> bytes:
-        return csv_body(COLUMNS, map(_cells, statement.export(connection, wallet, asked)))
+        return csv_body(STATEMENT_COLUMNS, map(_cells, statement.load_all_statement_lines(connection, wallet, asked)))
 
     async with services.exports:
-        body = await services.read_at_one_moment(read)
-    return csv_file("statement.csv", body)
+        body = await services.read_snapshot(read)
+    return csv_file_response("statement.csv", body)
 
 
-def _cells(line: statement.Line) -> tuple[Any, ...]:
+def _cells(line: statement.StatementLine) -> tuple[Any, ...]:
     return (
         rfc3339(line.created_at),
         line.type.value,
@@ -174,7 +184,7 @@ class ProjectionQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @operation(query=ProjectionQuery, answer=shapes.Projection)
-async def projection(request: web.Request, asked: ProjectionQuery) -> web.Response:
+async def get_projection(request: web.Request, asked: ProjectionQuery) -> web.Response:
     """Projects the balance: what scheduled batches will take out of it, day by day (UTC).
 
     `shortfall` is the first day on which what is available now will not cover them. Pending top-ups are shown on the
@@ -183,9 +193,9 @@ async def projection(request: web.Request, asked: ProjectionQuery) -> web.Respon
     """
     services, wallet = request.app[SERVICES], wallet_id(request)
     now = services.clock.now()
-    found = await services.read_at_one_moment(lambda connection: project(connection, wallet, now, asked.days))
+    found = await services.read_snapshot(lambda connection: project(connection, wallet, now, asked.days))
     shortfall = found.shortfall
-    return success(
+    return success_response(
         request,
         {
             "currentBalance": found.available_cents,

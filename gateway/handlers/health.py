@@ -13,7 +13,7 @@ from aiohttp import web
 
 from gateway import shapes
 from gateway.app_state import SERVICES
-from gateway.handlers.shared_steps import success
+from gateway.handlers.requests import success_response
 from gateway.http.envelope import ApiError
 from gateway.openapi.operation import operation
 from shared.holds.reconcile_only import reconcile_only
@@ -24,8 +24,8 @@ VERSION = "1.0.0"
 DATABASE_SECONDS_MAX = 3.0
 
 
-@operation(answer=shapes.Health, query=None)
-async def health(request: web.Request) -> web.Response:
+@operation(answer=shapes.HealthStatus, query=None)
+async def get_health(request: web.Request) -> web.Response:
     """Says whether the gateway can serve: 200 while the database answers, 503 otherwise.
 
     With `outgoing: reconcile-only` no payment leaves, and requests for payments are refused: our record is being
@@ -35,21 +35,21 @@ async def health(request: web.Request) -> web.Response:
     return _healthy(request, **({"outgoing": "reconcile-only"} if stopped else {}))
 
 
-@operation(answer=shapes.Health, query=None)
-async def live(request: web.Request) -> web.Response:
+@operation(answer=shapes.HealthStatus, query=None)
+async def get_liveness(request: web.Request) -> web.Response:
     """Says that the gateway lives: 200 as long as it answers at all, whatever it needs may be away."""
     return _healthy(request)
 
 
-@operation(answer=shapes.Health, query=None)
-async def ready(request: web.Request) -> web.Response:
+@operation(answer=shapes.HealthStatus, query=None)
+async def get_readiness(request: web.Request) -> web.Response:
     """Says whether requests should come here: 200 while the database answers and is migrated, 503 otherwise.
 
     A database that is already further than this gateway is good: while a release is rolled out, old gateways serve on.
     """
-    revision = await _asked(request, migrations.found)
-    if not migrations.serves(revision):
-        message = f"The database is at revision {revision}, this gateway wants {migrations.HEAD}: run `ovnpay migrate`"
+    revision = await _asked(request, migrations.recorded_revision)
+    if not migrations.is_compatible_revision(revision):
+        message = f"The database is at revision {revision}, not {migrations.HEAD_REVISION}: run `ovnpay migrate`"
         raise ApiError(503, "SERVICE_UNAVAILABLE", message, headers={"Retry-After": "1"})
     return _healthy(request)
 
@@ -67,4 +67,4 @@ async def _asked(request: web.Request, question: Callable[[sa.Connection], Any])
 
 def _healthy(request: web.Request, **more: str) -> web.Response:
     now = rfc3339(request.app[SERVICES].clock.now())
-    return success(request, {"status": "healthy", "version": VERSION, "timestamp": now, **more})
+    return success_response(request, {"status": "healthy", "version": VERSION, "timestamp": now, **more})

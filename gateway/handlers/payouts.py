@@ -13,31 +13,31 @@ from msgspec import UNSET, UnsetType
 
 from gateway import shapes
 from gateway.app_state import REQUEST_ID, SCENARIO, SERVICES
-from gateway.handlers.shared_steps import (
+from gateway.handlers.requests import (
     AmountCents,
     Description,
     Reference,
-    actor_of,
-    answer,
     idempotency_key,
-    once,
-    once_and_ring,
-    success,
+    request_actor,
+    run_idempotently,
+    run_idempotently_and_enqueue,
+    stored_response,
+    success_response,
     wallet_id,
 )
 from gateway.http.envelope import ApiError
-from gateway.http.envelope import page as shaped_page
-from gateway.http.query_parameters import Listing, wanted
-from gateway.intake.payouts import PayoutRequest, only
+from gateway.http.envelope import list_page_payload as shaped_page
+from gateway.http.query_parameters import PageQuery, requested_page
+from gateway.intake.payouts import PayoutRequest, single_payout_payload
 from gateway.openapi.operation import operation
 from shared.identity import audit
 from shared.ledger import prices
 from shared.payouts import cancel as canceling
 from shared.payouts import queries
 from shared.payouts import retry as retrying
-from shared.payouts.accept import Order
-from shared.payouts.allowed_edges import LIMIT_CENTS
-from shared.payouts.rows import PayoutRow, duplicate_warning, public
+from shared.payouts.accept import PayoutOrder
+from shared.payouts.allowed_edges import RAIL_LIMIT_CENTS
+from shared.payouts.rows import PayoutRow, duplicate_warning, payout_payload
 from shared.platform import idempotency, task_queue
 from shared.platform.clock import rfc3339
 from shared.platform.errors import NotFound, Refusal
@@ -93,19 +93,19 @@ class CreateInstantPayout(msgspec.Struct, forbid_unknown_fields=True):
     duplicateReason: DuplicateReason | None = None
 
 
-NO_DRIVER = uuid.UUID(int=0)
+UNKNOWN_DRIVER_ID = uuid.UUID(int=0)
 """Stands for text that can't be an id: nobody has it."""
 
-SETTLEMENT = "~30 seconds"
+INSTANT_SETTLEMENT = "~30 seconds"
 """What the API says of the instant rail's speed."""
 
 
-def instant_public(row: PayoutRow) -> dict[str, Any]:
+def instant_payout_payload(row: PayoutRow) -> dict[str, Any]:
     """An instant payout as its endpoint shows it."""
-    return public(row) | {"requestedBy": row.requested_by, "estimatedSettlement": SETTLEMENT}
+    return payout_payload(row) | {"requestedBy": row.requested_by, "estimatedSettlement": INSTANT_SETTLEMENT}
 
 
-REFUSES = (
+PAYOUT_ERROR_CODES = (
     "DRIVER_NOT_FOUND",
     "INSUFFICIENT_FUNDS",
     "KYC_PENDING",
@@ -116,22 +116,22 @@ REFUSES = (
 """Why a payout is not accepted."""
 
 
-@operation(body=CreatePayout, answer=shapes.Payout, refuses=REFUSES, once=True)
-async def create(request: web.Request, body: CreatePayout) -> web.Response:
+@operation(body=CreatePayout, answer=shapes.Payout, refuses=PAYOUT_ERROR_CODES, once=True)
+async def create_payout(request: web.Request, body: CreatePayout) -> web.Response:
     """Creates a payout.
 
     Its amount is reserved at once; the fee is taken out of it. A second payout for a driver's load is warned of, or
     refused, by the wallet's policy.
     """
-    shape = instant_public if body.urgency is Urgency.INSTANT else public
-    return await _accept(request, order_of(request, body, body.urgency), shape)
+    shape = instant_payout_payload if body.urgency is Urgency.INSTANT else payout_payload
+    return await _accept(request, build_payout_order(request, body, body.urgency), shape)
 
 
-@operation(body=CreateInstantPayout, answer=shapes.InstantPayout, refuses=REFUSES, once=True)
-async def create_instant(request: web.Request, body: CreateInstantPayout) -> web.Response:
+@operation(body=CreateInstantPayout, answer=shapes.InstantPayout, refuses=PAYOUT_ERROR_CODES, once=True)
+async def create_instant_payout(request: web.Request, body: CreateInstantPayout) -> web.Response:
     """Pays a driver within seconds."""
-    order = order_of(request, body, Urgency.INSTANT)._replace(requested_by=body.requestedBy)
-    return await _accept(request, order, instant_public)
+    order = build_payout_order(request, body, Urgency.INSTANT)._replace(requested_by=body.requestedBy)
+    return await _accept(request, order, instant_payout_payload)
 
 
 class PayoutFields(Protocol):
@@ -145,13 +145,13 @@ class PayoutFields(Protocol):
     duplicateReason: str | None
 
 
-def order_of(request: web.Request, body: PayoutFields, urgency: Urgency) -> Order:
+def build_payout_order(request: web.Request, body: PayoutFields, urgency: Urgency) -> PayoutOrder:
     """The order that a body asks for, on the wallet of the request's key."""
     if body.allowDuplicate and not body.duplicateReason:
         raise ApiError(
             400, "VALIDATION_ERROR", "duplicateReason is required with allowDuplicate", field="duplicateReason"
         )
-    return Order(
+    return PayoutOrder(
         id=new_id(),
         wallet_id=wallet_id(request),
         driver_id=parse(DRIVER, body.driverId),
@@ -166,33 +166,37 @@ def order_of(request: web.Request, body: PayoutFields, urgency: Urgency) -> Orde
     )
 
 
-async def _accept(request: web.Request, order: Order, shape: Callable[[PayoutRow], dict[str, Any]]) -> web.Response:
+async def _accept(
+    request: web.Request, order: PayoutOrder, shape: Callable[[PayoutRow], dict[str, Any]]
+) -> web.Response:
     asked = PayoutRequest(
         wallet_id=order.wallet_id,
         orders=[order],
         key=idempotency_key(request),
         fingerprint=idempotency.fingerprint(request.method, request.path, await request.read()),
         request_id=request[REQUEST_ID],
-        shape=only(shape),
-        actor=actor_of(request),
+        shape=single_payout_payload(shape),
+        actor=request_actor(request),
     )
     got = await request.app[SERVICES].payout_intake.submit(asked)
-    return answer(got.status, got.body, replayed=got.replayed)
+    return stored_response(got.status, got.body, replayed=got.replayed)
 
 
-class FeeQuery(msgspec.Struct, forbid_unknown_fields=True):
+class InstantFeeQuery(msgspec.Struct, forbid_unknown_fields=True):
     """What to quote."""
 
-    amount: Annotated[int, msgspec.Meta(ge=1, le=LIMIT_CENTS[Rail.INSTANT], description="US cents.", examples=[50000])]
+    amount: Annotated[
+        int, msgspec.Meta(ge=1, le=RAIL_LIMIT_CENTS[Rail.INSTANT], description="US cents.", examples=[50000])
+    ]
 
 
-@operation(query=FeeQuery, answer=shapes.InstantFee)
-async def instant_fee(request: web.Request, asked: FeeQuery) -> web.Response:
+@operation(query=InstantFeeQuery, answer=shapes.InstantFee)
+async def quote_instant_fee(request: web.Request, asked: InstantFeeQuery) -> web.Response:
     """Quotes the fee of an instant payout: what a payout of that amount would be charged."""
     amount_cents = asked.amount
-    price_list = await request.app[SERVICES].read(prices.load)
+    price_list = await request.app[SERVICES].read(prices.load_price_list)
     fee_cents = price_list.fee_cents(Rail.INSTANT, amount_cents)
-    return success(
+    return success_response(
         request,
         {
             "amount": amount_cents,
@@ -205,67 +209,71 @@ async def instant_fee(request: web.Request, asked: FeeQuery) -> web.Response:
 
 
 @operation(answer=shapes.Payout, refuses=("PAYOUT_NOT_FOUND",))
-async def get(request: web.Request) -> web.Response:
+async def get_payout(request: web.Request) -> web.Response:
     """Shows a payout."""
     wallet, text = wallet_id(request), request.match_info["id"]
     payout_id = parse(PAYOUT, text)
     row = None
     if payout_id is not None:
-        row = await request.app[SERVICES].read(lambda connection: queries.get(connection, wallet, payout_id))
+        row = await request.app[SERVICES].read(lambda connection: queries.load_payout(connection, wallet, payout_id))
     if row is None:
         raise NotFound(f"No payout {named(PAYOUT, text)}", code="PAYOUT_NOT_FOUND")
-    return success(request, public(row))
+    return success_response(request, payout_payload(row))
 
 
 @operation(answer=shapes.CanceledPayout, refuses=("PAYOUT_NOT_FOUND", "PAYOUT_NOT_CANCELABLE"), once=True)
-async def cancel(request: web.Request) -> web.Response:
+async def cancel_payout(request: web.Request) -> web.Response:
     """Cancels a payout that is not submitted yet."""
-    wallet, actor, text = wallet_id(request), actor_of(request), request.match_info["id"]
+    wallet, actor, text = wallet_id(request), request_actor(request), request.match_info["id"]
     payout_id = parse(PAYOUT, text)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        row = _decided(text, payout_id, canceling.cancel(connection, wallet, [payout_id], now) if payout_id else {})
-        note_steps(connection, actor, Action.PAYOUT_CANCEL, [row], now)
+        row = _decided(
+            text, payout_id, canceling.cancel_wallet_payouts(connection, wallet, [payout_id], now) if payout_id else {}
+        )
+        record_status_changes(connection, actor, Action.PAYOUT_CANCEL, [row], now)
         return {"id": text, "status": row.status, "canceledAt": rfc3339(now), "amount": row.amount_cents}
 
-    return await once(request, work)
+    return await run_idempotently(request, work)
 
 
 @operation(
     answer=shapes.RetriedPayout,
-    refuses=("PAYOUT_NOT_FOUND", "PAYOUT_NOT_RETRYABLE", "PAYOUT_HELD", *REFUSES[1:]),
+    refuses=("PAYOUT_NOT_FOUND", "PAYOUT_NOT_RETRYABLE", "PAYOUT_HELD", *PAYOUT_ERROR_CODES[1:]),
     once=True,
 )
-async def retry(request: web.Request) -> web.Response:
+async def retry_payout(request: web.Request) -> web.Response:
     """Queues a failed payout again: another attempt, whose money is reserved anew."""
     services, wallet, text = request.app[SERVICES], wallet_id(request), request.match_info["id"]
-    payout_id, actor = parse(PAYOUT, text), actor_of(request)
+    payout_id, actor = parse(PAYOUT, text), request_actor(request)
     queued: list[uuid.UUID] = []
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
         answers = (
-            retrying.retry(connection, wallet, [payout_id], now, grace=services.grace, scenario=request[SCENARIO])
+            retrying.retry_wallet_payouts(
+                connection, wallet, [payout_id], now, grace=services.grace, scenario=request[SCENARIO]
+            )
             if payout_id
             else {}
         )
         row = _decided(text, payout_id, answers)
-        note_steps(connection, actor, Action.PAYOUT_RETRY, [row], now)
+        record_status_changes(connection, actor, Action.PAYOUT_RETRY, [row], now)
         queued.append(row.id)
         shown: dict[str, Any] = {"id": text, "status": row.status, "retriedAt": rfc3339(now), "attempt": row.attempt}
         if row.duplicate_of is not None:
             shown["warnings"] = [duplicate_warning(row.duplicate_of)]
         return shown
 
-    return await once_and_ring(request, work, task_queue.SUBMIT_PAYOUTS, queued)
+    return await run_idempotently_and_enqueue(request, work, task_queue.SUBMIT_PAYOUTS, queued)
 
 
-def note_steps(
+def record_status_changes(
     connection: sa.Connection, actor: audit.Actor, action: Action, stepped: Iterable[PayoutRow | Refusal], now: datetime
 ) -> None:
     """Notes in the audit log that payouts were taken a step further, those of them that were."""
     rows = [row for row in stepped if isinstance(row, PayoutRow)]
-    before = queries.came_from(connection, rows)
-    audit.record(
+    before = queries.previous_statuses(connection, rows)
+    audit.record_entries(
         connection,
         [
             audit.Entry(actor, action, show(PAYOUT, row.id), {"status": before[row.id]}, {"status": row.status})
@@ -282,7 +290,7 @@ def _decided(text: str, payout_id: uuid.UUID | None, answers: Mapping[uuid.UUID,
     return outcome
 
 
-class ListPayouts(Listing, kw_only=True):
+class ListPayouts(PageQuery, kw_only=True):
     """Which payouts."""
 
     status: PayoutStatus | UnsetType = UNSET
@@ -300,21 +308,21 @@ class ListPayouts(Listing, kw_only=True):
     ) = UNSET
 
 
-@operation(query=ListPayouts, answer=shapes.Listed[shapes.Payout])
-async def page(request: web.Request, listing: ListPayouts) -> web.Response:
+@operation(query=ListPayouts, answer=shapes.ListPage[shapes.Payout])
+async def list_payouts(request: web.Request, listing: ListPayouts) -> web.Response:
     """Lists payouts, newest first.
 
     A filter by an unknown driver finds nothing.
     """
-    wallet, part = wallet_id(request), wanted(listing, PAYOUT)
+    wallet, part = wallet_id(request), requested_page(listing, PAYOUT)
     status = None if listing.status is UNSET else listing.status
-    driver_id = None if listing.driverId is UNSET else parse(DRIVER, listing.driverId) or NO_DRIVER
+    driver_id = None if listing.driverId is UNSET else parse(DRIVER, listing.driverId) or UNKNOWN_DRIVER_ID
     key = None if listing.idempotencyKey is UNSET else listing.idempotencyKey
     now = request.app[SERVICES].clock.now()
 
     def read(connection: sa.Connection) -> Page[PayoutRow]:
         ids = None if key is None else idempotency.payouts_made(connection, wallet, key, now)
-        return queries.page(connection, wallet, part, status=status, driver_id=driver_id, ids=ids)
+        return queries.load_payout_page(connection, wallet, part, status=status, driver_id=driver_id, ids=ids)
 
     found = await request.app[SERVICES].read(read)
-    return success(request, shaped_page([public(row) for row in found.rows], found, part))
+    return success_response(request, shaped_page([payout_payload(row) for row in found.rows], found, part))

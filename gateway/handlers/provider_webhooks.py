@@ -9,11 +9,11 @@ from prometheus_client import Counter
 
 from gateway import shapes
 from gateway.app_state import SERVICES
-from gateway.handlers.shared_steps import success, wallet_id
-from gateway.http.decoding import body_of, parse
+from gateway.handlers.requests import success_response, wallet_id
+from gateway.http.decoding import parse_json, read_body
 from gateway.http.envelope import ApiError
-from gateway.http.envelope import page as shaped_page
-from gateway.http.query_parameters import DayOrTime, Listing, span, wanted
+from gateway.http.envelope import list_page_payload as shaped_page
+from gateway.http.query_parameters import DayOrTime, PageQuery, parse_time_range, requested_page
 from gateway.openapi.operation import operation
 from shared import inbox
 from shared.platform.ids import LOG
@@ -22,11 +22,11 @@ from shared.provider.signature import BadSignature, verify
 WEBHOOKS = Counter(
     "ovnpay_provider_webhooks_total", "Webhooks of the provider by what became of them at our door.", ["result"]
 )
-COUNTED = {result: WEBHOOKS.labels(result) for result in (*inbox.Receipt, "malformed", "refused")}
+WEBHOOKS_BY_RESULT = {result: WEBHOOKS.labels(result) for result in (*inbox.Receipt, "malformed", "refused")}
 
 
 @operation(answer=shapes.Message, query=None, raw_body=True, refuses=("INVALID_SIGNATURE",))
-async def receive(request: web.Request) -> web.Response:
+async def receive_provider_webhook(request: web.Request) -> web.Response:
     """Hears Paystream.
 
     The header `X-Signature` is verified before the body is parsed: `t={unix seconds},v1={hex HMAC-SHA256 of "{t}.{raw
@@ -35,29 +35,29 @@ async def receive(request: web.Request) -> web.Response:
     """
     services = request.app[SERVICES]
     settings = services.settings
-    body = await body_of(request)
+    body = await read_body(request)
     secrets = (settings.paystream_webhook_secret, settings.paystream_webhook_secret_previous)
     try:
         verify(request.headers.getall("X-Signature", []), secrets, body, services.clock.now().timestamp())
     except BadSignature as error:
-        COUNTED["refused"].inc()
-        services.refused_webhooks.note(error, request.remote)
+        WEBHOOKS_BY_RESULT["refused"].inc()
+        services.rejected_webhooks.note(error, request.remote)
         raise ApiError(401, "INVALID_SIGNATURE", str(error)) from None
     try:
-        parse(body)
+        parse_json(body)
         notice = inbox.read(body)
     except inbox.Malformed as error:
-        COUNTED["malformed"].inc()
+        WEBHOOKS_BY_RESULT["malformed"].inc()
         raise ApiError(400, "VALIDATION_ERROR", str(error)) from None
     except ApiError:
-        COUNTED["malformed"].inc()
+        WEBHOOKS_BY_RESULT["malformed"].inc()
         raise
     receipt = await services.webhook_intake.submit(notice)
-    COUNTED[receipt].inc()
-    return success(request, {"message": "Webhook processed"})
+    WEBHOOKS_BY_RESULT[receipt].inc()
+    return success_response(request, {"message": "Webhook processed"})
 
 
-class ListLogs(Listing, kw_only=True):
+class ListLogs(PageQuery, kw_only=True):
     """Which webhooks."""
 
     event: Annotated[str, msgspec.Meta(max_length=100, examples=["payout.completed"])] | UnsetType = UNSET
@@ -66,16 +66,16 @@ class ListLogs(Listing, kw_only=True):
     until: DayOrTime | UnsetType = msgspec.field(name="to", default=UNSET)
 
 
-@operation(query=ListLogs, answer=shapes.ListedCapped[shapes.WebhookLog])
-async def logs(request: web.Request, listing: ListLogs) -> web.Response:
+@operation(query=ListLogs, answer=shapes.CappedListPage[shapes.WebhookLog])
+async def list_provider_webhooks(request: web.Request, listing: ListLogs) -> web.Response:
     """Lists Paystream's webhooks about the wallet's payouts, newest first.
 
     Received from `from` on and before `to`. `status` is `pending` while a worker has yet to look at it, and `error`
     where it contradicts our record; `outcome` says what it did. Webhooks without a right signature belong to nobody
     and are in no log. `total` is counted to 10,000; `totalIsMinimum` says that there are more.
     """
-    wallet, part = wallet_id(request), wanted(listing, LOG)
-    since, until = span(listing.since, listing.until)
+    wallet, part = wallet_id(request), requested_page(listing, LOG)
+    since, until = parse_time_range(listing.since, listing.until)
     asked = inbox.LogFilter(
         event=None if listing.event is UNSET else listing.event,
         status=None if listing.status is UNSET else listing.status,
@@ -85,4 +85,4 @@ async def logs(request: web.Request, listing: ListLogs) -> web.Response:
     found = await request.app[SERVICES].read(lambda connection: inbox.log(connection, wallet, part, asked))
     items = [inbox.log_public(row) for row in found.rows]
     counted_out = {"totalIsMinimum": found.total >= inbox.COUNTED_MOST}
-    return success(request, shaped_page(items, found, part) | counted_out)
+    return success_response(request, shaped_page(items, found, part) | counted_out)

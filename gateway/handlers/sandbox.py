@@ -11,8 +11,8 @@ from aiohttp import web
 
 from gateway import shapes
 from gateway.app_state import CREDENTIAL, SERVICES
-from gateway.handlers.shared_steps import actor_of, flat, success, wallet_id
-from gateway.http.credential_cache import REMEMBERED_SECONDS
+from gateway.handlers.requests import flat_response, request_actor, success_response, wallet_id
+from gateway.http.credential_cache import CREDENTIAL_CACHE_SECONDS
 from gateway.http.envelope import ApiError
 from gateway.openapi.operation import operation
 from shared import ledger
@@ -20,7 +20,7 @@ from shared.batches import change
 from shared.drivers import rows as drivers
 from shared.identity import audit
 from shared.payouts import queries
-from shared.payouts.rows import PayoutRow, public
+from shared.payouts.rows import PayoutRow, payout_payload
 from shared.platform import task_queue
 from shared.platform.errors import Forbidden
 from shared.platform.ids import DRIVER, PAYOUT, WALLET, show
@@ -31,10 +31,10 @@ from shared.schema.audit import Action
 from shared.schema.organizations import Mode
 from shared.schema.payouts import Rail
 
-SHOWN_MAX = 100
+STATE_ITEMS_MAX = 100
 VERIFICATION_SECONDS_MAX = 15.0
-LOOK_AGAIN_SECONDS = 0.1
-REFUSES = ("SANDBOX_ONLY",)
+VERIFICATION_POLL_SECONDS = 0.1
+SANDBOX_ERROR_CODES = ("SANDBOX_ONLY",)
 
 
 def _sandbox_only(request: web.Request) -> None:
@@ -42,56 +42,56 @@ def _sandbox_only(request: web.Request) -> None:
         raise Forbidden("This endpoint takes sandbox keys only", code="SANDBOX_ONLY")
 
 
-@operation(answer=shapes.Message, flat=True, refuses=REFUSES)
-async def reset(request: web.Request) -> web.Response:
+@operation(answer=shapes.Message, flat=True, refuses=SANDBOX_ERROR_CODES)
+async def reset_sandbox_state(request: web.Request) -> web.Response:
     """Clears the sandbox: no drivers, no payouts, the opening balance.
 
     It answers once every gateway knows, which takes 2 seconds. What is under way ends unseen.
     """
     _sandbox_only(request)
     services, organization_id = request.app[SERVICES], request[CREDENTIAL].organization_id
-    now, actor = services.clock.now(), actor_of(request)
+    now, actor = services.clock.now(), request_actor(request)
 
     def work(connection: sa.Connection) -> uuid.UUID:
         old_wallet = resetting(connection, organization_id, now)
         entry = audit.Entry(actor, Action.SANDBOX_RESET, show(WALLET, old_wallet))
-        audit.record(connection, [entry], now)
+        audit.record_entries(connection, [entry], now)
         return old_wallet
 
     old_wallet = await services.write(work)
-    services.keyring.forget()
+    services.credential_cache.forget()
     for waiting in await services.read(lambda connection: change.changeable(connection, old_wallet)):
         await services.write(partial(change.cancel, asked=[waiting], now=now))
-    await asyncio.sleep(REMEMBERED_SECONDS)  # other gateways remember the old wallet for that long
-    return flat(request, message="Sandbox state reset successfully")
+    await asyncio.sleep(CREDENTIAL_CACHE_SECONDS)  # other gateways remember the old wallet for that long
+    return flat_response(request, message="Sandbox state reset successfully")
 
 
-@operation(answer=shapes.SandboxState, refuses=REFUSES)
-async def state(request: web.Request) -> web.Response:
+@operation(answer=shapes.SandboxState, refuses=SANDBOX_ERROR_CODES)
+async def get_sandbox_state(request: web.Request) -> web.Response:
     """Shows what is in the sandbox: the newest 100 drivers and payouts, and the balance."""
     _sandbox_only(request)
-    wallet, part = wallet_id(request), Wanted(SHOWN_MAX)
+    wallet, part = wallet_id(request), Wanted(STATE_ITEMS_MAX)
 
     def read(connection: sa.Connection) -> dict[str, Any]:
         known = drivers.page(connection, wallet, part)
-        payouts = queries.page(connection, wallet, part)
+        payouts = queries.load_payout_page(connection, wallet, part)
         return {
             "drivers": [drivers.public(row) for row in known.rows],
-            "payouts": [public(row) for row in payouts.rows],
-            "balance": ledger.balances(connection, wallet).available_cents,
+            "payouts": [payout_payload(row) for row in payouts.rows],
+            "balance": ledger.load_balances(connection, wallet).available_cents,
             "driverCount": known.total,
             "payoutCount": payouts.total,
         }
 
-    return success(request, await request.app[SERVICES].read(read))
+    return success_response(request, await request.app[SERVICES].read(read))
 
 
 @operation(
     answer=shapes.SandboxSeeded,
     flat=True,
-    refuses=(*REFUSES, "INSUFFICIENT_FUNDS", "KYC_PENDING", "KYC_REJECTED", "DRIVER_INACTIVE"),
+    refuses=(*SANDBOX_ERROR_CODES, "INSUFFICIENT_FUNDS", "KYC_PENDING", "KYC_REJECTED", "DRIVER_INACTIVE"),
 )
-async def seed(request: web.Request) -> web.Response:
+async def seed_sandbox_data(request: web.Request) -> web.Response:
     """Fills the sandbox with five drivers and ten payouts; what is there already is left alone.
 
     It answers once Paystream has verified the drivers, which takes a second or two.
@@ -99,11 +99,11 @@ async def seed(request: web.Request) -> web.Response:
     _sandbox_only(request)
     services, wallet = request.app[SERVICES], wallet_id(request)
     now: datetime = services.clock.now()
-    actor = actor_of(request)
+    actor = request_actor(request)
 
     def note(connection: sa.Connection, ids: list[str]) -> None:
         entry = audit.Entry(actor, Action.SANDBOX_SEED, None, after={"count": len(ids), "ids": ids})
-        audit.record(connection, [entry] if ids else [], now)
+        audit.record_entries(connection, [entry] if ids else [], now)
 
     def register(connection: sa.Connection) -> list[uuid.UUID]:
         ids = seeding.register_drivers(connection, wallet, now, grace=services.grace)
@@ -118,7 +118,7 @@ async def seed(request: web.Request) -> web.Response:
                 known = await services.read(lambda connection: seeding.drivers(connection, wallet))
                 if known.waiting == 0 and len(known.ids) == len(seeding.DRIVERS):
                     break
-                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+                await asyncio.sleep(VERIFICATION_POLL_SECONDS)
     except TimeoutError:
         raise ApiError(
             503,
@@ -135,7 +135,7 @@ async def seed(request: web.Request) -> web.Response:
     payouts = await services.write(create)
     _ring(services.doorbell, payouts)
     counts = {"drivers": len(seeding.DRIVERS), "payouts": len(seeding.PAYOUTS)}
-    return flat(request, message="Sandbox seeded with test data", data=counts)
+    return flat_response(request, message="Sandbox seeded with test data", data=counts)
 
 
 def _ring(doorbell: task_queue.Doorbell, payouts: list[PayoutRow]) -> None:

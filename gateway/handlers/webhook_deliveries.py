@@ -10,10 +10,16 @@ from msgspec import UNSET, UnsetType
 
 from gateway import webhook_shapes as shapes
 from gateway.app_state import SERVICES
-from gateway.handlers.shared_steps import actor_of, once_and_ring, success, time_in, wallet_id
-from gateway.handlers.webhook_endpoints import UNKNOWN, endpoint_id
-from gateway.http.envelope import page as shaped_page
-from gateway.http.query_parameters import Listing, wanted
+from gateway.handlers.requests import (
+    parse_time,
+    request_actor,
+    run_idempotently_and_enqueue,
+    success_response,
+    wallet_id,
+)
+from gateway.handlers.webhook_endpoints import WEBHOOK_ERROR_CODES, webhook_id_from_path
+from gateway.http.envelope import list_page_payload as shaped_page
+from gateway.http.query_parameters import PageQuery, requested_page
 from gateway.openapi.operation import operation
 from shared.events import deliveries, endpoints
 from shared.identity import audit
@@ -25,7 +31,7 @@ from shared.schema.audit import Action
 from shared.schema.webhooks import DeliveryStatus
 
 
-class ListDeliveries(Listing, kw_only=True):
+class ListDeliveries(PageQuery, kw_only=True):
     """Which deliveries."""
 
     status: DeliveryStatus | UnsetType = UNSET
@@ -46,72 +52,82 @@ class Redeliver(msgspec.Struct, forbid_unknown_fields=True):
     failedOnly: Annotated[bool, msgspec.Meta(description="Leave out what was delivered, or never sent.")] = False
 
 
-@operation(query=ListDeliveries, answer=shapes.Deliveries, refuses=UNKNOWN)
-async def page(request: web.Request, listing: ListDeliveries) -> web.Response:
+@operation(query=ListDeliveries, answer=shapes.DeliveryPage, refuses=WEBHOOK_ERROR_CODES)
+async def list_deliveries(request: web.Request, listing: ListDeliveries) -> web.Response:
     """Lists a webhook's deliveries, those of the newest events first; they are kept for 30 days.
 
     Of answers only the status is kept. `total` is counted to 10,000; `totalIsMinimum` says that there are more.
     """
-    wallet, endpoint, part = wallet_id(request), endpoint_id(request), wanted(listing, EVENT)
+    wallet, endpoint, part = wallet_id(request), webhook_id_from_path(request), requested_page(listing, EVENT)
     status = None if listing.status is UNSET else listing.status
 
     def read(connection: sa.Connection) -> Page[deliveries.DeliveryRow]:
-        return deliveries.page(connection, endpoints.get(connection, wallet, endpoint), part, status)
+        return deliveries.load_deliveries(
+            connection, endpoints.load_endpoint(connection, wallet, endpoint), part, status
+        )
 
     found = await request.app[SERVICES].read(read)
-    items = [deliveries.public(row) for row in found.rows]
-    counted_out = {"totalIsMinimum": found.total >= deliveries.COUNTED_MOST}
-    return success(request, shaped_page(items, found, part) | counted_out)
+    items = [deliveries.delivery_payload(row) for row in found.rows]
+    counted_out = {"totalIsMinimum": found.total >= deliveries.DELIVERIES_COUNTED_MAX}
+    return success_response(request, shaped_page(items, found, part) | counted_out)
 
 
-@operation(answer=shapes.Tested, refuses=(*UNKNOWN, "WEBHOOK_NOT_ACTIVE"), once=True)
-async def test(request: web.Request) -> web.Response:
+@operation(answer=shapes.WebhookTest, refuses=(*WEBHOOK_ERROR_CODES, "WEBHOOK_NOT_ACTIVE"), once=True)
+async def send_webhook_test(request: web.Request) -> web.Response:
     """Sends an event of type `webhook.test` to a webhook; its deliveries say what came of it."""
-    wallet, wanted_id, actor = wallet_id(request), endpoint_id(request), actor_of(request)
+    wallet, wanted_id, actor = wallet_id(request), webhook_id_from_path(request), request_actor(request)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        endpoint = endpoints.get(connection, wallet, wanted_id)
-        event_id = show(EVENT, deliveries.test(connection, wallet, endpoint, now))
+        endpoint = endpoints.load_endpoint(connection, wallet, wanted_id)
+        event_id = show(EVENT, deliveries.send_test_event(connection, wallet, endpoint, now))
         shown = show(WEBHOOK, endpoint.id)
-        audit.record(connection, [audit.Entry(actor, Action.WEBHOOK_TEST, shown, after={"event": event_id})], now)
+        audit.record_entries(
+            connection, [audit.Entry(actor, Action.WEBHOOK_TEST, shown, after={"event": event_id})], now
+        )
         return {"id": event_id, "webhookId": shown}
 
-    return await once_and_ring(request, work, task_queue.DELIVER_CUSTOMER_EVENTS, [wanted_id] if wanted_id else [])
+    return await run_idempotently_and_enqueue(
+        request, work, task_queue.DELIVER_CUSTOMER_EVENTS, [wanted_id] if wanted_id else []
+    )
 
 
-@operation(answer=shapes.Tested, refuses=(*UNKNOWN, "DELIVERY_NOT_FOUND"), once=True)
-async def redeliver(request: web.Request) -> web.Response:
+@operation(answer=shapes.WebhookTest, refuses=(*WEBHOOK_ERROR_CODES, "DELIVERY_NOT_FOUND"), once=True)
+async def redeliver_delivery(request: web.Request) -> web.Response:
     """Delivers an event again, whatever became of it before: with all of its attempts, and the same `id`."""
-    wallet, wanted_id, actor = wallet_id(request), endpoint_id(request), actor_of(request)
+    wallet, wanted_id, actor = wallet_id(request), webhook_id_from_path(request), request_actor(request)
     event_id = parse(EVENT, request.match_info["delivery"])
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        endpoint = endpoints.get(connection, wallet, wanted_id)
-        deliveries.redeliver(connection, wallet, endpoint, event_id, now)
+        endpoint = endpoints.load_endpoint(connection, wallet, wanted_id)
+        deliveries.redeliver_event(connection, wallet, endpoint, event_id, now)
         assert event_id is not None, "an unknown delivery is refused"
         shown = {"id": show(EVENT, event_id), "webhookId": show(WEBHOOK, endpoint.id)}
         entry = audit.Entry(actor, Action.WEBHOOK_REDELIVER, shown["webhookId"], after={"event": shown["id"]})
-        audit.record(connection, [entry], now)
+        audit.record_entries(connection, [entry], now)
         return shown
 
-    return await once_and_ring(request, work, task_queue.DELIVER_CUSTOMER_EVENTS, [wanted_id] if wanted_id else [])
+    return await run_idempotently_and_enqueue(
+        request, work, task_queue.DELIVER_CUSTOMER_EVENTS, [wanted_id] if wanted_id else []
+    )
 
 
-@operation(body=Redeliver, answer=shapes.Redelivering, refuses=UNKNOWN, once=True)
-async def redeliver_since(request: web.Request, body: Redeliver) -> web.Response:
+@operation(body=Redeliver, answer=shapes.RedeliveryCount, refuses=WEBHOOK_ERROR_CODES, once=True)
+async def redeliver_deliveries_since(request: web.Request, body: Redeliver) -> web.Response:
     """Delivers everything since a time again: every event that the webhook asks for, the oldest first.
 
     One request takes 10,000 events; where there are more, `until` says from when on to ask again.
     """
-    wallet, wanted_id, actor = wallet_id(request), endpoint_id(request), actor_of(request)
+    wallet, wanted_id, actor = wallet_id(request), webhook_id_from_path(request), request_actor(request)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        endpoint = endpoints.get(connection, wallet, wanted_id)
-        since = time_in(body.since, "since")
-        done = deliveries.redeliver_since(connection, wallet, endpoint, since, now, failed_only=body.failedOnly)
+        endpoint = endpoints.load_endpoint(connection, wallet, wanted_id)
+        since = parse_time(body.since, "since")
+        done = deliveries.redeliver_events_since(connection, wallet, endpoint, since, now, failed_only=body.failedOnly)
         after = {"since": rfc3339(since), "failedOnly": body.failedOnly, "count": done.number}
         entry = audit.Entry(actor, Action.WEBHOOK_REDELIVER, show(WEBHOOK, endpoint.id), after=after)
-        audit.record(connection, [entry], now)
+        audit.record_entries(connection, [entry], now)
         return {"count": done.number, "until": done.until and rfc3339(done.until)}
 
-    return await once_and_ring(request, work, task_queue.DELIVER_CUSTOMER_EVENTS, [wanted_id] if wanted_id else [])
+    return await run_idempotently_and_enqueue(
+        request, work, task_queue.DELIVER_CUSTOMER_EVENTS, [wanted_id] if wanted_id else []
+    )

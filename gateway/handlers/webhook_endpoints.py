@@ -10,12 +10,12 @@ from aiohttp import web
 
 from gateway import webhook_shapes as shapes
 from gateway.app_state import SERVICES
-from gateway.handlers.shared_steps import actor_of, once, success, wallet_id
+from gateway.handlers.requests import request_actor, run_idempotently, success_response, wallet_id
 from gateway.openapi.operation import operation
 from shared.events import endpoints
 from shared.events.addresses import URL_LENGTH_MAX, check_url
 from shared.events.customer_events import EventType
-from shared.events.endpoints import EndpointRow, without_query
+from shared.events.endpoints import EndpointRow, mask_url_query
 from shared.identity import audit
 from shared.platform.clock import rfc3339
 from shared.platform.ids import WEBHOOK, parse, show
@@ -39,7 +39,7 @@ Events = Annotated[
         examples=[["payout.succeeded", "payout.failed"]],
     ),
 ]
-UNKNOWN: Final = ("WEBHOOK_NOT_FOUND",)
+WEBHOOK_ERROR_CODES: Final = ("WEBHOOK_NOT_FOUND",)
 
 
 class CreateWebhook(msgspec.Struct, forbid_unknown_fields=True):
@@ -65,14 +65,14 @@ class RotateSecret(msgspec.Struct, forbid_unknown_fields=True):
     ] = 24
 
 
-def endpoint_id(request: web.Request) -> uuid.UUID | None:
+def webhook_id_from_path(request: web.Request) -> uuid.UUID | None:
     """The webhook that the path names."""
     return parse(WEBHOOK, request.match_info["id"])
 
 
-def facts(row: EndpointRow) -> dict[str, Any]:
+def audited_endpoint_fields(row: EndpointRow) -> dict[str, Any]:
     """What the audit log has of an endpoint."""
-    return {"url": without_query(row.url), "events": row.events, "status": row.status}
+    return {"url": mask_url_query(row.url), "events": row.events, "status": row.status}
 
 
 def _secretless(data: Any) -> Any:
@@ -81,98 +81,121 @@ def _secretless(data: Any) -> Any:
 
 
 @operation(body=CreateWebhook, answer=shapes.WebhookWithSecret, refuses=("TOO_MANY_WEBHOOKS",), once=True)
-async def create(request: web.Request, body: CreateWebhook) -> web.Response:
+async def create_webhook(request: web.Request, body: CreateWebhook) -> web.Response:
     """Subscribes a URL to events.
 
     Each is POSTed to it as JSON and signed with `secret`, which is shown once. Any 2xx answer within 15 seconds is
     success; else it is tried again, ten times in three days. The same event may come twice, with the same `id`, and
     events in another order: `sequence` orders those of one payout. A wallet can have 20 webhooks.
     """
-    services, wallet, actor = request.app[SERVICES], wallet_id(request), actor_of(request)
+    services, wallet, actor = request.app[SERVICES], wallet_id(request), request_actor(request)
     settings = services.settings
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
         check_url(body.url, allow_loopback=settings.loopback_allowed)
-        made = endpoints.create(connection, wallet, body.url, body.events, settings.key_pepper, now)
-        entry = audit.Entry(actor, Action.WEBHOOK_CREATE, show(WEBHOOK, made.row.id), after=facts(made.row))
-        audit.record(connection, [entry], now)
-        return {**endpoints.public(made.row, now), "secret": made.secret}
+        made = endpoints.create_endpoint(connection, wallet, body.url, body.events, settings.key_pepper, now)
+        entry = audit.Entry(
+            actor, Action.WEBHOOK_CREATE, show(WEBHOOK, made.row.id), after=audited_endpoint_fields(made.row)
+        )
+        audit.record_entries(connection, [entry], now)
+        return {**endpoints.endpoint_payload(made.row, now), "secret": made.secret}
 
-    return await once(request, work, _secretless)
+    return await run_idempotently(request, work, _secretless)
 
 
 @operation(answer=shapes.Webhooks)
-async def listed(request: web.Request) -> web.Response:
+async def list_webhooks(request: web.Request) -> web.Response:
     """Lists the wallet's webhooks, newest first."""
     services, wallet = request.app[SERVICES], wallet_id(request)
-    rows = await services.read(lambda connection: endpoints.listed(connection, wallet))
+    rows = await services.read(lambda connection: endpoints.load_endpoints(connection, wallet))
     now = services.clock.now()
-    return success(request, {"items": [endpoints.public(row, now) for row in rows], "total": len(rows)})
+    return success_response(
+        request, {"items": [endpoints.endpoint_payload(row, now) for row in rows], "total": len(rows)}
+    )
 
 
-@operation(answer=shapes.Webhook, refuses=UNKNOWN)
-async def get(request: web.Request) -> web.Response:
+@operation(answer=shapes.Webhook, refuses=WEBHOOK_ERROR_CODES)
+async def get_webhook(request: web.Request) -> web.Response:
     """Shows a webhook."""
-    services, wallet, wanted = request.app[SERVICES], wallet_id(request), endpoint_id(request)
-    row = await services.read(lambda connection: endpoints.get(connection, wallet, wanted))
-    return success(request, endpoints.public(row, services.clock.now()))
+    services, wallet, wanted = request.app[SERVICES], wallet_id(request), webhook_id_from_path(request)
+    row = await services.read(lambda connection: endpoints.load_endpoint(connection, wallet, wanted))
+    return success_response(request, endpoints.endpoint_payload(row, services.clock.now()))
 
 
-@operation(body=UpdateWebhook, answer=shapes.Webhook, refuses=UNKNOWN)
-async def update(request: web.Request, body: UpdateWebhook) -> web.Response:
+@operation(body=UpdateWebhook, answer=shapes.Webhook, refuses=WEBHOOK_ERROR_CODES)
+async def update_webhook(request: web.Request, body: UpdateWebhook) -> web.Response:
     """Changes a webhook.
 
     While it is `paused` its events wait for it, for 30 days; once it is `active` again they are delivered. While it is
     `disabled` nothing is kept for it.
     """
-    services, wallet, wanted, actor = request.app[SERVICES], wallet_id(request), endpoint_id(request), actor_of(request)
+    services, wallet, wanted, actor = (
+        request.app[SERVICES],
+        wallet_id(request),
+        webhook_id_from_path(request),
+        request_actor(request),
+    )
     now = services.clock.now()
 
     def work(connection: sa.Connection) -> EndpointRow:
         if body.url is not None:
-            endpoints.get(connection, wallet, wanted)  # whether there is one comes first
+            endpoints.load_endpoint(connection, wallet, wanted)  # whether there is one comes first
             check_url(body.url, allow_loopback=services.settings.loopback_allowed)
-        before, after = endpoints.update(
+        before, after = endpoints.update_endpoint(
             connection, wallet, wanted, now, url=body.url, events=body.events, status=body.status
         )
-        differing = audit.changed(facts(before), facts(after))
-        audit.record(connection, [audit.Entry(actor, Action.WEBHOOK_UPDATE, show(WEBHOOK, after.id), *differing)], now)
+        differing = audit.changed_fields(audited_endpoint_fields(before), audited_endpoint_fields(after))
+        audit.record_entries(
+            connection, [audit.Entry(actor, Action.WEBHOOK_UPDATE, show(WEBHOOK, after.id), *differing)], now
+        )
         return after
 
-    return success(request, endpoints.public(await services.write(work), now))
+    return success_response(request, endpoints.endpoint_payload(await services.write(work), now))
 
 
-@operation(answer=shapes.DeletedWebhook, refuses=UNKNOWN)
-async def delete(request: web.Request) -> web.Response:
+@operation(answer=shapes.DeletedWebhook, refuses=WEBHOOK_ERROR_CODES)
+async def delete_webhook(request: web.Request) -> web.Response:
     """Deletes a webhook: it is called no more, and what waited for it is dropped."""
-    services, wallet, wanted, actor = request.app[SERVICES], wallet_id(request), endpoint_id(request), actor_of(request)
+    services, wallet, wanted, actor = (
+        request.app[SERVICES],
+        wallet_id(request),
+        webhook_id_from_path(request),
+        request_actor(request),
+    )
     now = services.clock.now()
 
     def work(connection: sa.Connection) -> EndpointRow:
-        row = endpoints.delete(connection, wallet, wanted, now)
-        entry = audit.Entry(actor, Action.WEBHOOK_DELETE, show(WEBHOOK, row.id), before=facts(row))
-        audit.record(connection, [entry], now)
+        row = endpoints.delete_endpoint(connection, wallet, wanted, now)
+        entry = audit.Entry(actor, Action.WEBHOOK_DELETE, show(WEBHOOK, row.id), before=audited_endpoint_fields(row))
+        audit.record_entries(connection, [entry], now)
         return row
 
     row = await services.write(work)
-    return success(request, {"id": show(WEBHOOK, row.id), "deletedAt": rfc3339(now)})
+    return success_response(request, {"id": show(WEBHOOK, row.id), "deletedAt": rfc3339(now)})
 
 
-@operation(body=RotateSecret, body_optional=True, answer=shapes.WebhookWithSecret, refuses=UNKNOWN, once=True)
-async def rotate_secret(request: web.Request, body: RotateSecret) -> web.Response:
+@operation(
+    body=RotateSecret, body_optional=True, answer=shapes.WebhookWithSecret, refuses=WEBHOOK_ERROR_CODES, once=True
+)
+async def rotate_webhook_secret(request: web.Request, body: RotateSecret) -> web.Response:
     """Gives a webhook another secret, which is shown once.
 
     For 24 hours, or as long as asked for, calls are signed with both: `X-Signature` has a second `v1=`, and
     `webhook-signature` a second `v1,`.
     """
-    services, wallet, wanted, actor = request.app[SERVICES], wallet_id(request), endpoint_id(request), actor_of(request)
+    services, wallet, wanted, actor = (
+        request.app[SERVICES],
+        wallet_id(request),
+        webhook_id_from_path(request),
+        request_actor(request),
+    )
     pepper, grace = services.settings.key_pepper, timedelta(hours=body.gracePeriodHours)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        made = endpoints.rotate(connection, wallet, wanted, pepper, now, grace=grace)
+        made = endpoints.rotate_endpoint_secret(connection, wallet, wanted, pepper, now, grace=grace)
         after = {"gracePeriodHours": body.gracePeriodHours}
         entry = audit.Entry(actor, Action.WEBHOOK_ROTATE, show(WEBHOOK, made.row.id), after=after)
-        audit.record(connection, [entry], now)
-        return {**endpoints.public(made.row, now), "secret": made.secret}
+        audit.record_entries(connection, [entry], now)
+        return {**endpoints.endpoint_payload(made.row, now), "secret": made.secret}
 
-    return await once(request, work, _secretless)
+    return await run_idempotently(request, work, _secretless)

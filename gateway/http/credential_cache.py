@@ -15,13 +15,13 @@ from shared.identity import api_keys
 from shared.identity.api_keys import Credential
 from shared.platform.clock import Clock
 
-REMEMBERED_SECONDS = 2.0
-REMEMBERED_KEYS_MAX = 10_000
+CREDENTIAL_CACHE_SECONDS = 2.0
+CACHED_CREDENTIALS_MAX = 10_000
 
-Reader = Callable[[Callable[[sa.Connection], Credential | None]], Awaitable[Credential | None]]
+CredentialReader = Callable[[Callable[[sa.Connection], Credential | None]], Awaitable[Credential | None]]
 
 
-class Keyring:
+class CredentialCache:
     """Looks keys up."""
 
     def __init__(self, peppers: tuple[str, ...], clock: Clock) -> None:
@@ -31,13 +31,13 @@ class Keyring:
         self._known: dict[bytes, tuple[float, Credential | None]] = {}
         self._asked: dict[bytes, asyncio.Future[Credential | None]] = {}
 
-    async def find(self, text: str, read: Reader) -> Credential | None:
+    async def find(self, text: str, read: CredentialReader) -> Credential | None:
         """The credential behind a key; None for a key that is malformed, unknown, expired or revoked."""
         name = self._name(text)
         known = self._known.get(name)
         if known is not None and time.monotonic() <= known[0]:
             credential = known[1]
-        elif api_keys.well_formed(text):
+        elif api_keys.is_well_formed_key(text):
             credential = await self._ask(text, name, read)
         else:
             return None
@@ -55,7 +55,7 @@ class Keyring:
         """
         return hashlib.blake2s(text.encode(errors="surrogateescape"), key=self._secret).digest()
 
-    async def _ask(self, text: str, name: bytes, read: Reader) -> Credential | None:
+    async def _ask(self, text: str, name: bytes, read: CredentialReader) -> Credential | None:
         """Asks the database, once for all who ask at the same time."""
         under_way = self._asked.get(name)
         if under_way is not None:
@@ -64,7 +64,7 @@ class Keyring:
         self._asked[name] = answer
         try:
             now = self._clock.now()
-            credential = await read(lambda connection: api_keys.identify(connection, text, self._peppers, now))
+            credential = await read(lambda connection: api_keys.authenticate_key(connection, text, self._peppers, now))
         except BaseException as error:
             if isinstance(error, Exception):
                 answer.set_exception(error)
@@ -74,8 +74,8 @@ class Keyring:
             raise
         finally:
             del self._asked[name]
-        if len(self._known) >= REMEMBERED_KEYS_MAX:
+        if len(self._known) >= CACHED_CREDENTIALS_MAX:
             self._known.clear()
-        self._known[name] = (time.monotonic() + REMEMBERED_SECONDS, credential)
+        self._known[name] = (time.monotonic() + CREDENTIAL_CACHE_SECONDS, credential)
         answer.set_result(credential)
         return credential

@@ -12,7 +12,7 @@ _FORMULA: Final = re.compile(r"[\s]*[=+\-@\t\r\n|%]")
 """How a cell begins that spreadsheets may run (OWASP: CSV injection)."""
 
 
-def cell(value: Any) -> str:
+def csv_cell(value: Any) -> str:
     """A value as a cell. Numbers are ours and pass as they are; a dangerous text gets an apostrophe in front, which a
     spreadsheet hides.
     """
@@ -27,16 +27,16 @@ def csv_body(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(columns)
-    writer.writerows([cell(value) for value in row] for row in rows)
+    writer.writerows([csv_cell(value) for value in row] for row in rows)
     return text.getvalue().encode()
 
 
-def csv_answer(filename: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> web.Response:
+def csv_table_response(filename: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> web.Response:
     """The table as a file to keep. `filename` is ours: letters, digits, `-`, `_` and dots."""
-    return csv_file(filename, csv_body(columns, rows))
+    return csv_file_response(filename, csv_body(columns, rows))
 
 
-def csv_file(filename: str, body: bytes) -> web.Response:
+def csv_file_response(filename: str, body: bytes) -> web.Response:
     """The same with a table that `csv_body` has made, off the event loop where it is long."""
     return web.Response(
         body=body,

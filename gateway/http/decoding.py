@@ -19,7 +19,7 @@ from shared.platform.masking import name_shown
 BODY_BYTES_MAX = 1024 * 1024
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 """For requests of up to 10,000 payouts."""
-LARGE_BYTES = 64 * 1024
+LARGE_BODY_BYTES = 64 * 1024
 """A body of more is read off the event loop, and where thousands of items may come, at a place of its own."""
 BODY_SECONDS_MAX = 10.0
 NUMBER_DIGITS_MAX = 4_000
@@ -41,7 +41,7 @@ class _Refused(ValueError):
         self.field = field
 
 
-async def body_of(request: web.Request, bytes_max: int = BODY_BYTES_MAX) -> bytes:
+async def read_body(request: web.Request, bytes_max: int = BODY_BYTES_MAX) -> bytes:
     """The raw body, bounded in size and time."""
     encodings = request.headers.getall("Content-Encoding", ())
     if encodings and any(value.lower() != "identity" for value in encodings):
@@ -71,7 +71,7 @@ async def body_of(request: web.Request, bytes_max: int = BODY_BYTES_MAX) -> byte
     return raw
 
 
-def is_large(request: web.Request, bytes_max: int) -> bool:
+def may_have_large_body(request: web.Request, bytes_max: int) -> bool:
     """Whether the body, not read yet, may be a large one of those that take a place each: where more than
     `BODY_BYTES_MAX` may come, and it is announced as large, or comes in chunks, which announce nothing. One that is
     too large is none, for it is refused unread.
@@ -79,28 +79,28 @@ def is_large(request: web.Request, bytes_max: int) -> bool:
     if bytes_max <= BODY_BYTES_MAX or not request.body_exists:
         return False
     length = request.content_length
-    return length is None or LARGE_BYTES < length <= bytes_max
+    return length is None or LARGE_BODY_BYTES < length <= bytes_max
 
 
-async def no_body(request: web.Request) -> None:
+async def reject_body(request: web.Request) -> None:
     """Refuses a body where none is taken; an empty JSON object is none."""
-    if (await body_of(request)).strip() not in (b"", b"{}"):
+    if (await read_body(request)).strip() not in (b"", b"{}"):
         raise ApiError(400, "VALIDATION_ERROR", "This request takes no body")
 
 
-async def decoded(request: web.Request, shape: type[Shape], *, bytes_max: int = BODY_BYTES_MAX) -> Shape:
+async def decode_body(request: web.Request, shape: type[Shape], *, bytes_max: int = BODY_BYTES_MAX) -> Shape:
     """The request's body in the shape that the endpoint takes. A large one is read off the event loop."""
     if request.content_type != "application/json":
         raise ApiError(
             415, "UNSUPPORTED_MEDIA_TYPE", "Send the body as JSON, with the header Content-Type: application/json"
         )
-    raw = await body_of(request, bytes_max)
-    if len(raw) > LARGE_BYTES:
-        return await asyncio.to_thread(lambda: convert(parse(raw), shape))
-    return convert(parse(raw), shape)
+    raw = await read_body(request, bytes_max)
+    if len(raw) > LARGE_BODY_BYTES:
+        return await asyncio.to_thread(lambda: convert_to_shape(parse_json(raw), shape))
+    return convert_to_shape(parse_json(raw), shape)
 
 
-def parse(raw: bytes) -> Any:
+def parse_json(raw: bytes) -> Any:
     """Strict JSON."""
     if len(raw) <= NUMBER_DIGITS_MAX and b"\\" not in raw:
         with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -126,7 +126,9 @@ def parse(raw: bytes) -> Any:
     raise ApiError(400, "INVALID_JSON", f"The body can't be read as JSON: {problem}", **details)
 
 
-def convert(content: Any, shape: type[Shape], *, what: str = "a field of this request", lax: bool = False) -> Shape:
+def convert_to_shape(
+    content: Any, shape: type[Shape], *, what: str = "a field of this request", lax: bool = False
+) -> Shape:
     """Content in a shape; an error names the field. With `lax`, numbers and booleans come as text."""
     try:
         return msgspec.convert(content, shape, strict=not lax)

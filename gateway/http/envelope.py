@@ -10,7 +10,7 @@ from shared.platform.clock import rfc3339
 from shared.platform.errors import Refusal
 from shared.platform.pagination import Page, Wanted
 
-JSON = "application/json"
+JSON_CONTENT_TYPE = "application/json"
 
 
 class ApiError(Exception):
@@ -50,12 +50,12 @@ def refusal_body(refusal: Refusal, request_id: str, now: datetime) -> bytes:
     return error_body(refusal.code, refusal.message, refusal.details, request_id, now)
 
 
-def response(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+def json_response(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """An HTTP answer."""
-    return web.Response(body=body, status=status, content_type=JSON, headers=headers)
+    return web.Response(body=body, status=status, content_type=JSON_CONTENT_TYPE, headers=headers)
 
 
-def page(items: list[Any], found: Page[Any], wanted: Wanted) -> dict[str, Any]:
+def list_page_payload(items: list[Any], found: Page[Any], wanted: Wanted) -> dict[str, Any]:
     """A part of a list, with the cursor to go on from its last item."""
     return {
         "items": items,

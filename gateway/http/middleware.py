@@ -14,13 +14,13 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from uuid_utils import uuid4
 
-from gateway.app_state import ACCOUNT, CREDENTIAL, REQUEST_ID, SCENARIO, SERVICES, SESSION_TOKEN, TAKEN
-from gateway.http.envelope import ApiError, error_body, refusal_body, response
-from gateway.intake.group_commit import Closing, Overloaded
-from gateway.routes import ACCESS, ELSEWHERE, PROMISES
+from gateway.app_state import CREDENTIAL, RATE_LIMIT, REQUEST_ID, SCENARIO, SERVICES, SESSION_TOKEN, SIGNED_IN_USER
+from gateway.http.envelope import ApiError, error_body, json_response, refusal_body
+from gateway.intake.group_commit import Overloaded, ShuttingDown
+from gateway.routes import ACCESS, PROMISES, UNKNOWN_PATH
 from shared.identity import sessions
-from shared.identity.api_keys import Credential, hashed, well_formed_session
-from shared.identity.sessions import Account
+from shared.identity.api_keys import Credential, hash_token, is_well_formed_session_token
+from shared.identity.sessions import SessionUser
 from shared.platform import tracing
 from shared.platform.errors import Refusal
 from shared.schema.organizations import Mode, Role
@@ -37,18 +37,18 @@ SECONDS = Histogram(
 )
 REQUEST_ID_HEADER = "X-Request-Id"
 SCENARIO_HEADER = "X-Sandbox-Scenario"
-SLOW_SECONDS = 2.0
-STOPPED = (
+SLOW_RESPONSE_SECONDS = 2.0
+RECONCILE_ONLY_MESSAGE = (
     "Nothing was done: payments are stopped while our record is compared with Paystream's; repeat the request later, "
     "with the same Idempotency-Key"
 )
-RETRY_AFTER_SECONDS = 30
-VERSIONS = (HttpVersion10, HttpVersion11)
-METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+RECONCILE_ONLY_RETRY_SECONDS = 30
+HTTP_VERSIONS = (HttpVersion10, HttpVersion11)
+KNOWN_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 
 
 @web.middleware
-async def figures(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def measure_request(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Gives the request its id and counts it."""
     services, request_id = request.app[SERVICES], _request_id(request)
     request[REQUEST_ID] = request_id
@@ -58,10 +58,10 @@ async def figures(request: web.Request, handler: Handler) -> web.StreamResponse:
     else:
         answer = await handler(request)
     answer.headers[REQUEST_ID_HEADER] = request_id
-    taken = request.get(TAKEN) or services.rate_limits.untouched()
+    taken = request.get(RATE_LIMIT) or services.rate_limits.untouched()
     answer.headers.update(taken.headers())
     answer.headers.merge(services.headers)  # a handler's own stay
-    method = request.method if request.method in METHODS else "other"
+    method = request.method if request.method in KNOWN_METHODS else "other"
     route = _route(request) or "unknown"
     _requests(method, route, answer.status).inc()
     if request.get(SCENARIO) is not Scenario.SLOW_RESPONSE:  # slow because somebody asked for it
@@ -82,7 +82,7 @@ def _seconds(method: str, route: str) -> Histogram:
 
 async def _traced(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answers within a span, which goes on with the client's trace if he sent one."""
-    method = request.method if request.method in METHODS else "other"
+    method = request.method if request.method in KNOWN_METHODS else "other"
     route = _route(request) or "unknown"
     facts = {"http.request.method": method, "http.route": route, "ovnpay.request_id": request[REQUEST_ID]}
     parents = [request.headers.get(tracing.HEADER)]
@@ -96,20 +96,20 @@ async def _traced(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 @web.middleware
-async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def convert_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turns whatever goes wrong into an error answer; a client can send nothing that becomes a 500."""
     request_id, clock = request[REQUEST_ID], request.app[SERVICES].clock
     try:
-        if request.version not in VERSIONS:
+        if request.version not in HTTP_VERSIONS:
             raise ApiError(400, "BAD_REQUEST", "This server speaks HTTP/1.1", headers={"Connection": "close"})
         return await handler(request)
     except Refusal as refusal:
         wait = refusal.retry_after_seconds
         headers = {"Retry-After": str(wait)} if wait is not None else None
-        return response(refusal_body(refusal, request_id, clock.now()), refusal.status, headers)
+        return json_response(refusal_body(refusal, request_id, clock.now()), refusal.status, headers)
     except ApiError as error:
         return _refused(error, request_id, clock.now())  # not kept: it holds this frame, and the frame the body
-    except (Overloaded, Closing, OperationalError, InterfaceError, PoolTimeoutError) as unavailable:
+    except (Overloaded, ShuttingDown, OperationalError, InterfaceError, PoolTimeoutError) as unavailable:
         logger.warning("request.unavailable", request_id=request_id, route=_route(request), why=repr(unavailable))
         failed = ApiError(
             503,
@@ -127,11 +127,13 @@ async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 def _refused(error: ApiError, request_id: str, now: datetime) -> web.Response:
-    return response(error_body(error.code, error.message, error.details, request_id, now), error.status, error.headers)
+    return json_response(
+        error_body(error.code, error.message, error.details, request_id, now), error.status, error.headers
+    )
 
 
 @web.middleware
-async def authentication(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Finds the caller by the key or session token alone; unknown paths are answered before any is read."""
     route = _route(request)
     access = ACCESS.get((request.method, route)) if route else None
@@ -142,18 +144,23 @@ async def authentication(request: web.Request, handler: Handler) -> web.StreamRe
     if isinstance(access, str):
         request[CREDENTIAL] = credential = await _credential(request, token, access)
         if (request.method, route) in PROMISES and await request.app[SERVICES].stopped():
-            raise ApiError(503, "RECONCILE_ONLY", STOPPED, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+            raise ApiError(
+                503,
+                "RECONCILE_ONLY",
+                RECONCILE_ONLY_MESSAGE,
+                headers={"Retry-After": str(RECONCILE_ONLY_RETRY_SECONDS)},
+            )
         asked = request.headers.get(SCENARIO_HEADER)
         request[SCENARIO] = Scenario.SUCCESS if asked is None else await _scenario(asked, credential)
     else:
-        request[ACCOUNT], request[SESSION_TOKEN] = await _account(request, token, access), token
+        request[SIGNED_IN_USER], request[SESSION_TOKEN] = await _account(request, token, access), token
     return await handler(request)
 
 
 async def _credential(request: web.Request, token: str, scope: str) -> Credential:
     """What the API key opens, if it has the scope."""
     services = request.app[SERVICES]
-    credential = await services.keyring.find(token, services.read_key)
+    credential = await services.credential_cache.find(token, services.read_key)
     if credential is None:
         raise _unauthorized("Send a valid API key in the header Authorization: Bearer ovnp_…")
     await _count(request, f"key:{credential.key_id.hex}", credential.rate_limit_per_minute)
@@ -162,13 +169,13 @@ async def _credential(request: web.Request, token: str, scope: str) -> Credentia
     return credential
 
 
-async def _account(request: web.Request, token: str, roles: frozenset[Role]) -> Account:
+async def _account(request: web.Request, token: str, roles: frozenset[Role]) -> SessionUser:
     """Who is signed in, if he has one of the roles."""
     services = request.app[SERVICES]
     account = None
-    if well_formed_session(token):
-        hashes, now = [hashed(token, pepper) for pepper in services.settings.peppers], services.clock.now()
-        account = await services.read(lambda connection: sessions.find_any(connection, hashes, now))
+    if is_well_formed_session_token(token):
+        hashes, now = [hash_token(token, pepper) for pepper in services.settings.peppers], services.clock.now()
+        account = await services.read(lambda connection: sessions.find_session_user_by_hashes(connection, hashes, now))
     if account is None:
         raise _unauthorized(
             "Sign in with POST /api/v1/auth/login and send its token: Authorization: Bearer ovnp_sess_…"
@@ -182,7 +189,7 @@ async def _account(request: web.Request, token: str, roles: frozenset[Role]) -> 
 
 async def _count(request: web.Request, caller: str, per_minute: int | None) -> None:
     """Counts the request against its caller's limit."""
-    request[TAKEN] = taken = await request.app[SERVICES].rate_limits.take(caller, per_minute)
+    request[RATE_LIMIT] = taken = await request.app[SERVICES].rate_limits.take(caller, per_minute)
     if taken.retry_after_seconds is not None:
         raise ApiError(
             429,
@@ -209,7 +216,7 @@ async def _scenario(text: str, credential: Credential) -> Scenario:
     if scenario is Scenario.RATE_LIMITED:
         raise ApiError(429, "RATE_LIMITED", "Too many requests; try again later", headers={"Retry-After": "1"})
     if scenario is Scenario.SLOW_RESPONSE:
-        await asyncio.sleep(SLOW_SECONDS)
+        await asyncio.sleep(SLOW_RESPONSE_SECONDS)
     return scenario
 
 
@@ -226,7 +233,7 @@ def _request_id(request: web.Request) -> str:
 
 def _route(request: web.Request) -> str | None:
     resource = request.match_info.route.resource
-    return resource.canonical if resource is not None and resource.canonical != ELSEWHERE else None
+    return resource.canonical if resource is not None and resource.canonical != UNKNOWN_PATH else None
 
 
 def _http_error(request: web.Request, error: web.HTTPException) -> ApiError:
@@ -240,4 +247,4 @@ def _http_error(request: web.Request, error: web.HTTPException) -> ApiError:
     return ApiError(500, "INTERNAL_ERROR", "An internal error")
 
 
-MIDDLEWARES = (figures, envelope, authentication)
+MIDDLEWARES = (measure_request, convert_errors, authenticate)

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Meta, UnsetType
 
-from gateway.http.decoding import convert
+from gateway.http.decoding import convert_to_shape
 from gateway.http.envelope import ApiError
 from shared.platform.ids import parse
 from shared.platform.masking import name_shown
@@ -43,11 +43,11 @@ class Format(enum.StrEnum):
     CSV = "csv"
 
 
-class Nothing(msgspec.Struct, forbid_unknown_fields=True):
+class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
     """No query parameter at all."""
 
 
-class Listing(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class PageQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Which part of a list."""
 
     page: PageNumber | UnsetType = UNSET
@@ -55,16 +55,16 @@ class Listing(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     cursor: Cursor | UnsetType = UNSET
 
 
-class ShortListing(Listing, kw_only=True):
+class ShortPageQuery(PageQuery, kw_only=True):
     """Which part of a list whose pages are shorter."""
 
     pageSize: PageSize = 20
 
 
-def read(request: web.Request, shape: type[Shape]) -> Shape:
+def parse_query(request: web.Request, shape: type[Shape]) -> Shape:
     """The request's parameters in their shape; one given twice is refused."""
     given = request.query
-    if not given and shape is Nothing:
+    if not given and shape is NoQuery:
         return shape()
     if len(given) != len(set(given)):
         name = next(name for name in given if len(given.getall(name)) > 1)
@@ -72,7 +72,7 @@ def read(request: web.Request, shape: type[Shape]) -> Shape:
     for name, value in given.items():
         if "\0" in value or "\0" in name or any(0xD800 <= ord(character) <= 0xDFFF for character in name + value):
             raise ApiError(400, "VALIDATION_ERROR", "A query parameter is not text", field=name_shown(name))
-    found = convert(dict(given), shape, what="a query parameter of this endpoint", lax=True)
+    found = convert_to_shape(dict(given), shape, what="a query parameter of this endpoint", lax=True)
     attributes = {field.encode_name: field.name for field in msgspec.structs.fields(found)}
     for name, value in given.items():
         number = getattr(found, attributes[name], None)
@@ -81,7 +81,7 @@ def read(request: web.Request, shape: type[Shape]) -> Shape:
     return found
 
 
-def wanted(listing: Listing, prefix: str) -> Wanted:
+def requested_page(listing: PageQuery, prefix: str) -> Wanted:
     """The part of a list whose items' ids have this prefix."""
     if listing.cursor is UNSET:
         return Wanted(listing.pageSize, 1 if listing.page is UNSET else listing.page)
@@ -93,7 +93,7 @@ def wanted(listing: Listing, prefix: str) -> Wanted:
     return Wanted(listing.pageSize, None, after)
 
 
-def span(since: str | UnsetType, until: str | UnsetType) -> tuple[datetime | None, datetime | None]:
+def parse_time_range(since: str | UnsetType, until: str | UnsetType) -> tuple[datetime | None, datetime | None]:
     """The times that the parameters `from` and `to` name: from the first on, and before the second."""
     first = None if since is UNSET else _moment(since, "from")
     last = None if until is UNSET else _moment(until, "to")

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from throttled.asyncio import MemoryStore, RedisStore, Throttled, rate_limiter
 from throttled.exceptions import BaseThrottledError
 
-from shared.identity.api_keys import hashed
+from shared.identity.api_keys import hash_token
 from shared.platform.settings import Settings
 
 logger = structlog.get_logger(__name__)
@@ -28,23 +28,23 @@ logger = structlog.get_logger(__name__)
 REDIS_SECONDS_MAX: Final = 0.5
 REDIS_CONNECTIONS_MAX: Final = 16
 """Connections of each gateway; who finds none free waits for one."""
-REST_SECONDS: Final = 1.0
+REDIS_RETRY_SECONDS: Final = 1.0
 """How long Redis is left alone after it did not answer."""
-PAUSE_SECONDS: Final = 0.002
+ROUND_PAUSE_SECONDS: Final = 0.002
 """Between two questions about a caller who keeps on asking: his requests are counted together, whose counting would
 else take an eighth of the gateway's time. A lone request is counted at once."""
-CALLERS_REMEMBERED: Final = 10_000
-BURST: Final = 2
+LOCAL_CALLERS_MAX: Final = 10_000
+BURST_MINUTES: Final = 2
 """How many minutes' requests may come at once."""
 
-ACCOUNT_FAILURES: Final = 5
+ACCOUNT_SIGN_IN_FAILURES_PER_MINUTE: Final = 5
 """Failed sign-ins a minute for each account; twice as many at once."""
 
 LIMITED = Counter("ovnpay_rate_limited_total", "Requests refused because their caller sent too many.")
 LOCAL = Counter("ovnpay_rate_limit_local_total", "Requests counted by this gateway alone, for Redis was away.")
 
 
-class Taken(NamedTuple):
+class RateLimitState(NamedTuple):
     """What is left after a request."""
 
     limit: int
@@ -79,14 +79,14 @@ class RateLimits:
         self._address_failures = settings.sign_in_failures_per_minute
         options = {"SOCKET_TIMEOUT": REDIS_SECONDS_MAX, "SOCKET_CONNECT_TIMEOUT": REDIS_SECONDS_MAX}
         self._redis = RedisStore(server=settings.redis_url, options=options)
-        self._memory = MemoryStore(options={"MAX_SIZE": CALLERS_REMEMBERED})
+        self._memory = MemoryStore(options={"MAX_SIZE": LOCAL_CALLERS_MAX})
         self._shared: dict[int, Throttled] = {}
         self._local: dict[int, Throttled] = {}
         self._pepper = settings.key_pepper
         self._rest_until = 0.0
         self._is_away = False
         self._free = asyncio.Semaphore(REDIS_CONNECTIONS_MAX)
-        self._waiting: defaultdict[_Caller, list[asyncio.Future[Taken]]] = defaultdict(list)
+        self._waiting: defaultdict[_Caller, list[asyncio.Future[RateLimitState]]] = defaultdict(list)
         """Whose requests wait for the next question about him."""
         self._asked: set[_Caller] = set()
         """About whom Redis is being asked."""
@@ -97,11 +97,11 @@ class RateLimits:
         client: Any = self._redis._backend.get_client()
         await client.connection_pool.disconnect()
 
-    def untouched(self) -> Taken:
+    def untouched(self) -> RateLimitState:
         """What a caller has who has not asked anything yet."""
-        return Taken(self.per_minute, self.per_minute * BURST, math.ceil(time.time()), None)
+        return RateLimitState(self.per_minute, self.per_minute * BURST_MINUTES, math.ceil(time.time()), None)
 
-    async def take(self, caller: str, per_minute: int | None = None) -> Taken:
+    async def take(self, caller: str, per_minute: int | None = None) -> RateLimitState:
         """Counts one request of the caller: at once, or with the others who wait while he is being asked about."""
         named = _Caller(caller, per_minute or self.per_minute)
         if named not in self._asked:
@@ -116,7 +116,7 @@ class RateLimits:
                 else:
                     self._asked.discard(named)
             return alone
-        taken: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
+        taken: asyncio.Future[RateLimitState] = asyncio.get_running_loop().create_future()
         self._waiting[named].append(taken)
         return await taken
 
@@ -135,11 +135,11 @@ class RateLimits:
                     if not one.done():  # its client has hung up
                         one.set_result(taken)
                 if caller in self._waiting:
-                    await asyncio.sleep(PAUSE_SECONDS)
+                    await asyncio.sleep(ROUND_PAUSE_SECONDS)
         finally:
             self._asked.discard(caller)
 
-    async def _count(self, caller: "_Caller", requests: int) -> list[Taken]:
+    async def _count(self, caller: "_Caller", requests: int) -> list[RateLimitState]:
         """Counts so many requests: those that fit pass, in order of arrival, the others are refused."""
         result: rate_limiter.RateLimitResult = await self._ask(
             caller.per_minute, methodcaller("limit", caller.name, requests)
@@ -147,11 +147,11 @@ class RateLimits:
         state, reset_at = result.state, math.ceil(time.time() + result.state.reset_after)
         if not result.limited:
             left = range(state.remaining + requests - 1, state.remaining - 1, -1)
-            return [Taken(caller.per_minute, remaining, reset_at, None) for remaining in left]
+            return [RateLimitState(caller.per_minute, remaining, reset_at, None) for remaining in left]
         if requests == 1:
             LIMITED.inc()
             wait = max(math.ceil(state.retry_after), 1)
-            return [Taken(caller.per_minute, state.remaining, reset_at, wait)]
+            return [RateLimitState(caller.per_minute, state.remaining, reset_at, wait)]
         if fit := min(state.remaining, requests - 1):
             return [*await self._count(caller, fit), *await self._count(caller, requests - fit)]
         [one] = await self._count(caller, 1)
@@ -191,15 +191,18 @@ class RateLimits:
 
     def _sign_ins(self, account: str, address: str) -> list[tuple[int, str]]:
         """The limits of a sign-in; Redis learns neither who it is nor where from."""
-        named = ((ACCOUNT_FAILURES, f"account:{account}"), (self._address_failures, f"address:{address}"))
-        return [(limit, f"sign-in:{hashed(name, self._pepper).hex()}") for limit, name in named]
+        named = (
+            (ACCOUNT_SIGN_IN_FAILURES_PER_MINUTE, f"account:{account}"),
+            (self._address_failures, f"address:{address}"),
+        )
+        return [(limit, f"sign-in:{hash_token(name, self._pepper).hex()}") for limit, name in named]
 
     async def _ask(self, limit: int, question: Callable[[Throttled], Awaitable[Any]]) -> Any:
         """Asks Redis, for all gateways; or this gateway's own memory, while Redis is away."""
         async with self._free:
             if time.monotonic() >= self._rest_until:
                 if self._is_away:  # one asks whether it is back; the others don't wait with him
-                    self._rest_until = time.monotonic() + REDIS_SECONDS_MAX + REST_SECONDS
+                    self._rest_until = time.monotonic() + REDIS_SECONDS_MAX + REDIS_RETRY_SECONDS
                 try:
                     answer = await question(_throttled(self._shared, limit, self._redis))
                     self._is_away, self._rest_until = False, 0.0
@@ -208,7 +211,7 @@ class RateLimits:
                     if not self._is_away:
                         logger.warning("rate_limits.local", why=repr(error), cause=repr(error.__cause__))
                     self._is_away = True
-                    self._rest_until = time.monotonic() + REST_SECONDS
+                    self._rest_until = time.monotonic() + REDIS_RETRY_SECONDS
         LOCAL.inc()
         return await question(_throttled(self._local, limit, self._memory))
 
@@ -222,6 +225,6 @@ def _give_back(name: str) -> Callable[[Throttled], Awaitable[Any]]:
 
 def _throttled(known: dict[int, Throttled], limit: int, store: RedisStore | MemoryStore) -> Throttled:
     if limit not in known:
-        quota = rate_limiter.per_min(limit, burst=limit * BURST)
+        quota = rate_limiter.per_min(limit, burst=limit * BURST_MINUTES)
         known[limit] = Throttled(using="gcra", quota=quota, store=store, key_prefix="ovnpay:rate")
     return known[limit]

@@ -7,7 +7,7 @@ another site. The documentation's page has a policy of its own.
 from collections.abc import Mapping
 from typing import Final
 
-SECURE: Final[Mapping[str, str]] = {
+SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -17,10 +17,10 @@ SECURE: Final[Mapping[str, str]] = {
     "Server": "OVN Pay",  # or aiohttp names itself, Python, and the versions of both
 }
 
-TRANSPORT: Final[Mapping[str, str]] = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
+PRODUCTION_HEADERS: Final[Mapping[str, str]] = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
 """In production alone: a developer's browser would refuse http://localhost for a year."""
 
 
-def for_environment(environment: str) -> Mapping[str, str]:
+def response_headers(environment: str) -> Mapping[str, str]:
     """The headers of every answer there; a handler's own value wins."""
-    return {**SECURE, **TRANSPORT} if environment == "production" else SECURE
+    return {**SECURITY_HEADERS, **PRODUCTION_HEADERS} if environment == "production" else SECURITY_HEADERS

@@ -14,17 +14,17 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from prometheus_client import Counter
 
-from gateway.http.envelope import error_body, response
+from gateway.http.envelope import error_body, json_response
 from shared.platform.clock import SystemClock
 
 logger = structlog.get_logger(__name__)
 
-UNREADABLE = Counter("ovnpay_http_unreadable_total", "Requests that could not be read as HTTP.")
+UNREADABLE_REQUESTS = Counter("ovnpay_http_unreadable_total", "Requests that could not be read as HTTP.")
 LINE_BYTES_MAX: Final = 8190
 """aiohttp's limit for the first line and for each header."""
 
 
-class Handler(RequestHandler):
+class ConnectionHandler(RequestHandler):
     """One connection."""
 
     __slots__ = ()
@@ -55,7 +55,7 @@ class Handler(RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Sends an answer; where the process is about to end it says so, and the connection ends with it."""
-        if isinstance(self._manager, Server) and self._manager.is_draining:
+        if isinstance(self._manager, ApiServer) and self._manager.is_draining:
             resp.force_close()
         return await super().finish_response(request, resp, start_time)
 
@@ -79,49 +79,49 @@ class Handler(RequestHandler):
             logger.error("request.failed", request_id=request_id, exc_info=exc)
             code, sentence = "INTERNAL_ERROR", "An internal error; its cause is in our logs under the request id"
         else:
-            UNREADABLE.inc()
+            UNREADABLE_REQUESTS.inc()
             code, sentence = "BAD_REQUEST", "The request is not valid HTTP/1.1"
             if isinstance(exc, LineTooLong):
                 sentence = f"The first line and each header may have at most {LINE_BYTES_MAX} bytes"
         body = error_body(code, sentence, {}, request_id, SystemClock().now())
-        headers = self._manager.headers if isinstance(self._manager, Server) else {}
-        answer = response(body, status, {**headers, "X-Request-Id": request_id})
+        headers = self._manager.headers if isinstance(self._manager, ApiServer) else {}
+        answer = json_response(body, status, {**headers, "X-Request-Id": request_id})
         answer.force_close()
         return answer
 
 
-class Server(web.Server):
-    """The listener: makes a `Handler` for each connection."""
+class ApiServer(web.Server):
+    """The listener: makes a `ConnectionHandler` for each connection."""
 
     headers: Mapping[str, str] = {}
     """What its own answers carry too."""
     is_draining = False
     """Whether each answer is its connection's last."""
 
-    def __call__(self) -> Handler:
+    def __call__(self) -> ConnectionHandler:
         """A new connection's handler."""
-        return Handler(self, loop=self._loop, **self._kwargs)
+        return ConnectionHandler(self, loop=self._loop, **self._kwargs)
 
-    def close_idle(self) -> None:
+    def close_idle_connections(self) -> None:
         """Closes the connections on which nothing is under way."""
         for connection in self.connections:
-            if isinstance(connection, Handler) and connection.is_idle:
+            if isinstance(connection, ConnectionHandler) and connection.is_idle:
                 connection.force_close()
 
 
-class Runner(web.AppRunner):
-    """Runs the application on a `Server`."""
+class ApiRunner(web.AppRunner):
+    """Runs the application on a `ApiServer`."""
 
     def __init__(self, application: web.Application, *, headers: Mapping[str, str], **options: Any) -> None:
         """`headers` are what every answer carries, those to what can't be read among them."""
         super().__init__(application, **options)
         self._headers = headers
-        self.own_server: Server
+        self.own_server: ApiServer
 
-    async def _make_server(self) -> Server:
+    async def _make_server(self) -> ApiServer:
         made = await super()._make_server()
         options: dict[str, Any] = made._kwargs
-        server = Server(made.request_handler, request_factory=made.request_factory, loop=made._loop, **options)
+        server = ApiServer(made.request_handler, request_factory=made.request_factory, loop=made._loop, **options)
         server.headers = self._headers
         self.own_server = server
         return server

@@ -3,7 +3,7 @@
 One thread, one flush at a time, no timer: an idle gateway flushes a single request at once, a busy one flushes
 hundreds in one transaction. Each request gets an answer of its own.
 
-A flush may put an item off (`LATER`) because what it needs is held by somebody else: it then waits its turn in the
+A flush may put an item off (`DEFERRED`) because what it needs is held by somebody else: it then waits its turn in the
 group commit behind this one, on another thread, and so does whatever comes for the same line meanwhile. Nobody else
 waits with them.
 """
@@ -34,13 +34,13 @@ GROUP_SIZE = Histogram(
 FLUSH_SECONDS = Histogram("ovnpay_intake_flush_duration_seconds", "How long a group commit took.", ["intake"])
 
 
-class Later(enum.Enum):
-    """The type of `LATER`."""
+class Deferred(enum.Enum):
+    """The type of `DEFERRED`."""
 
     LATER = "later"
 
 
-LATER: Final = Later.LATER
+DEFERRED: Final = Deferred.LATER
 """A flush's word for an item that has to wait for somebody who is not of this group."""
 
 
@@ -48,7 +48,7 @@ class Overloaded(Exception):
     """More requests wait for a group commit than may."""
 
 
-class Closing(Exception):
+class ShuttingDown(Exception):
     """The gateway is stopping and takes nothing more."""
 
 
@@ -61,7 +61,7 @@ class GroupCommit(Generic[Item, Answer]):
     def __init__(
         self,
         name: str,
-        flush: Callable[[Sequence[Item]], Sequence[Answer | Literal[Later.LATER]]],
+        flush: Callable[[Sequence[Item]], Sequence[Answer | Literal[Deferred.LATER]]],
         *,
         queue_size: int,
         group_size: int,
@@ -111,7 +111,7 @@ class GroupCommit(Generic[Item, Answer]):
 
         """
         if self._closing:
-            raise Closing
+            raise ShuttingDown
         if self._behind is not None and self._behind._lines and self._line(item) in self._behind._lines:
             return await self._behind.submit(item)
         if len(self._waiting) >= self._queue_size:
@@ -154,7 +154,7 @@ class GroupCommit(Generic[Item, Answer]):
         """
         while group := self._next_group():
             started = time.monotonic()
-            outcome: Sequence[Answer | Literal[Later.LATER]] | Exception
+            outcome: Sequence[Answer | Literal[Deferred.LATER]] | Exception
             try:
                 outcome = self._flush([item for item, _ in group])
                 assert len(outcome) == len(group), "an answer for each"
@@ -193,7 +193,7 @@ class GroupCommit(Generic[Item, Answer]):
     def _answer(
         self,
         group: "list[_Waiting[Item, Answer]]",
-        outcome: Sequence[Answer | Literal[Later.LATER]] | Exception,
+        outcome: Sequence[Answer | Literal[Deferred.LATER]] | Exception,
         seconds: float,
     ) -> None:
         """Answers a group, on the event loop; those who are put off wait behind."""
@@ -204,7 +204,7 @@ class GroupCommit(Generic[Item, Answer]):
                     future.exception()  # seen, even if its client has hung up
         else:
             for (item, future), answer in zip(group, outcome, strict=True):
-                if answer is LATER:
+                if answer is DEFERRED:
                     assert self._behind is not None
                     self._behind._take(item, future)
                 elif not future.done():

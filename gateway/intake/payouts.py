@@ -18,11 +18,18 @@ import structlog
 from sqlalchemy.exc import OperationalError
 
 from gateway.http.envelope import refusal_body, success_body
-from gateway.intake.group_commit import LATER, GroupCommit, Later
+from gateway.intake.group_commit import DEFERRED, Deferred, GroupCommit
 from shared import ledger
 from shared.identity import audit
 from shared.identity.audit import Actor
-from shared.payouts.accept import Known, Now, Order, accept, looking_again, looking_up
+from shared.payouts.accept import (
+    LockedState,
+    OrderContext,
+    PayoutOrder,
+    accept_payouts,
+    locked_state_queries,
+    order_context_queries,
+)
 from shared.payouts.rows import PayoutRow
 from shared.platform import idempotency, logs, task_queue, tracing
 from shared.platform.clock import Clock
@@ -38,33 +45,35 @@ from shared.schema.payouts import Rail
 
 logger = structlog.get_logger(__name__)
 
-PATIENT_LANES = 2
+LOCKED_WALLET_THREADS = 2
 """How many wallets that somebody else holds are waited for at the same time."""
 
 
-Outcome = PayoutRow | Refusal
+PayoutOutcome = PayoutRow | Refusal
 
 
 class PayoutRequest(NamedTuple):
     """One request of a client: for one payout, or for several in bulk."""
 
     wallet_id: uuid.UUID
-    orders: Sequence[Order]
+    orders: Sequence[PayoutOrder]
     key: str | None
     """The client's Idempotency-Key."""
     fingerprint: bytes
     request_id: str
-    shape: Callable[[Sequence[Outcome]], dict[str, Any]]
+    shape: Callable[[Sequence[PayoutOutcome]], dict[str, Any]]
     """What the endpoint shows of the orders' outcomes; may raise one of them as the answer to the whole request."""
     actor: Actor
     traceparent: str | None = None
     """Of the trace that the request is part of, where there is one."""
 
 
-def only(show: Callable[[PayoutRow], dict[str, Any]]) -> Callable[[Sequence[Outcome]], dict[str, Any]]:
+def single_payout_payload(
+    show: Callable[[PayoutRow], dict[str, Any]],
+) -> Callable[[Sequence[PayoutOutcome]], dict[str, Any]]:
     """The shape of a request for one payout: the payout, or the refusal as the answer."""
 
-    def shape(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    def shape(outcomes: Sequence[PayoutOutcome]) -> dict[str, Any]:
         [outcome] = outcomes
         if isinstance(outcome, Refusal):
             raise outcome
@@ -73,7 +82,7 @@ def only(show: Callable[[PayoutRow], dict[str, Any]]) -> Callable[[Sequence[Outc
     return shape
 
 
-class Answer(NamedTuple):
+class IntakeResponse(NamedTuple):
     """What its client gets."""
 
     status: int
@@ -81,7 +90,7 @@ class Answer(NamedTuple):
     replayed: bool = False
 
 
-Answered = Answer | Literal[Later.LATER]
+ResponseOrDeferred = IntakeResponse | Literal[Deferred.LATER]
 
 
 class PayoutIntake:
@@ -93,16 +102,16 @@ class PayoutIntake:
         self._clock = clock
         self._grace = timedelta(seconds=settings.doorbell_grace_seconds)
         lane = partial(
-            GroupCommit[PayoutRequest, Answer],
+            GroupCommit[PayoutRequest, IntakeResponse],
             queue_size=settings.intake_queue_size,
             group_size=settings.intake_group_size,
             weigh=lambda request: len(request.orders),
             line=lambda request: request.wallet_id,
         )
-        patient = lane("payouts_of_held_wallets", self._traced, at_once=PATIENT_LANES)
-        self._group_commit = lane("payouts", partial(self._traced, skip_held=True), behind=patient)
+        patient = lane("payouts_of_held_wallets", self._traced, at_once=LOCKED_WALLET_THREADS)
+        self._group_commit = lane("payouts", partial(self._traced, skip_locked=True), behind=patient)
 
-    async def submit(self, request: PayoutRequest) -> Answer:
+    async def submit(self, request: PayoutRequest) -> IntakeResponse:
         """Waits for the request's answer; raises as `GroupCommit.submit` does."""
         return await self._group_commit.submit(request._replace(traceparent=tracing.traceparent()))
 
@@ -110,14 +119,14 @@ class PayoutIntake:
         """Answers everybody who waits, then stops."""
         await self._group_commit.close()
 
-    def _traced(self, requests: Sequence[PayoutRequest], *, skip_held: bool = False) -> list[Answered]:
+    def _traced(self, requests: Sequence[PayoutRequest], *, skip_locked: bool = False) -> list[ResponseOrDeferred]:
         """Flushes within a span of the requests' traces, in which the doorbells are rung too."""
         parents = [request.traceparent for request in requests]
         with tracing.span("payouts.accept", parents=parents, requests=len(requests)):
-            return self.flush(requests, skip_held=skip_held)
+            return self.flush(requests, skip_locked=skip_locked)
 
-    def flush(self, requests: Sequence[PayoutRequest], *, skip_held: bool = False) -> list[Answered]:
-        """Answers a group in one transaction; with `skip_held`, those whose wallet somebody else holds later.
+    def flush(self, requests: Sequence[PayoutRequest], *, skip_locked: bool = False) -> list[ResponseOrDeferred]:
+        """Answers a group in one transaction; with `skip_locked`, those whose wallet somebody else holds later.
 
         A connection lost at any point, COMMIT included, is tried once more: the second transaction first takes
         the wallet's lock, which the first one, should it still be at work, holds; then it looks whether the
@@ -128,14 +137,14 @@ class PayoutIntake:
                 a repeat with the same key finds out.
 
         """
-        made: list[Answered] = []
+        made: list[ResponseOrDeferred] = []
         try:
-            answers, accepted = self._transaction(requests, made, skip_held=skip_held)
+            answers, accepted = self._transaction(requests, made, skip_locked=skip_locked)
         except OperationalError as error:
             logger.warning("intake.again", requests=len(requests), why=str(error.orig).strip())
             answers, accepted = self._transaction(requests, list(made), look=True)
         except idempotency.Taken:
-            answers, accepted = self._transaction(requests, made, skip_held=skip_held)  # finds the other answer now
+            answers, accepted = self._transaction(requests, made, skip_locked=skip_locked)  # finds the other answer now
         except Exception:
             if len(requests) == 1:
                 raise
@@ -148,7 +157,7 @@ class PayoutIntake:
         _tell(requests, accepted)
         return answers
 
-    def _half(self, requests: Sequence[PayoutRequest]) -> list[Answered]:
+    def _half(self, requests: Sequence[PayoutRequest]) -> list[ResponseOrDeferred]:
         """Half of a group that could not be flushed as a whole: nobody fails for a neighbour's sake."""
         try:
             return self.flush(requests)
@@ -158,11 +167,16 @@ class PayoutIntake:
             logger.exception("intake.failed", requests=len(requests))
             now = self._clock.now()
             failed = Refusal("An internal error; nothing was changed", code="INTERNAL_ERROR")
-            return [Answer(500, refusal_body(failed, request.request_id, now)) for request in requests]
+            return [IntakeResponse(500, refusal_body(failed, request.request_id, now)) for request in requests]
 
     def _transaction(
-        self, requests: Sequence[PayoutRequest], made: list[Answered], *, look: bool = False, skip_held: bool = False
-    ) -> tuple[list[Answered], list[PayoutRow]]:
+        self,
+        requests: Sequence[PayoutRequest],
+        made: list[ResponseOrDeferred],
+        *,
+        look: bool = False,
+        skip_locked: bool = False,
+    ) -> tuple[list[ResponseOrDeferred], list[PayoutRow]]:
         """One attempt at the group. `made` gets the answers before the commit; with `look`, it holds those of an
         attempt whose fate is not known.
         """
@@ -170,21 +184,21 @@ class PayoutIntake:
         everything = [order for request in requests for order in request.orders]
         wallets = {request.wallet_id for request in requests}
         keys = {(request.wallet_id, request.key) for request in requests if request.key is not None}
-        shaped: dict[int, Answer] = {}
+        shaped: dict[int, IntakeResponse] = {}
         with self._engine.begin() as connection:
             price_list, drivers, available, stored, *again = ask(
                 connection,
-                *looking_up(everything),
-                ledger.locking(wallets, skip_held=skip_held),
+                *order_context_queries(everything),
+                ledger.lock_wallets_query(wallets, skip_locked=skip_locked),
                 idempotency.finding(keys, now) if keys else None,
-                *looking_again(everything),
+                *locked_state_queries(everything),
             )
             if look and made and self._landed(connection, requests):
                 return made, []
             stored = stored or {}
             fresh = [place for place in self._fresh(requests, stored) if requests[place].wallet_id in available]
 
-            def beside(outcomes: Sequence[Outcome]) -> list[Query[None] | None]:
+            def beside(outcomes: Sequence[PayoutOutcome]) -> list[Query[None] | None]:
                 following = iter(outcomes)
                 done = {place: [next(following) for _ in requests[place].orders] for place in fresh}
                 shaped.update((place, self._shaped(requests[place], done[place], now)) for place in fresh)
@@ -196,22 +210,22 @@ class PayoutIntake:
                 stored.update({(new.wallet_id, new.key): new for new in news})
                 entries = list(_entries((requests[place], done[place]) for place in fresh))
                 return [
-                    audit.recording(entries, now) if entries else None,
+                    audit.record_entries_query(entries, now) if entries else None,
                     idempotency.storing(news, now) if news else None,
                 ]
 
-            outcomes = accept(
+            outcomes = accept_payouts(
                 connection,
                 [order for place in fresh for order in requests[place].orders],
-                Known(price_list, drivers),
+                OrderContext(price_list, drivers),
                 available,
                 now,
                 grace=self._grace,
-                seen=Now.of(*again),
+                seen=LockedState.of(*again),
                 beside=beside,
             )
             made[:] = [
-                LATER
+                DEFERRED
                 if request.wallet_id not in available
                 else shaped.get(place) or self._repeated(request, stored, now)
                 for place, request in enumerate(requests)
@@ -241,21 +255,21 @@ class PayoutIntake:
         return fresh
 
     @staticmethod
-    def _repeated(request: PayoutRequest, stored: dict[Any, Stored], now: datetime) -> Answer:
+    def _repeated(request: PayoutRequest, stored: dict[Any, Stored], now: datetime) -> IntakeResponse:
         """The answer to a request whose key is taken: the first one's, if it is the same request."""
         assert request.key is not None
         first = stored[request.wallet_id, request.key]
         if first.fingerprint != request.fingerprint:
             refusal = Reused(request.key)
-            return Answer(refusal.status, refusal_body(refusal, request.request_id, now))
-        return Answer(first.http_status, first.answer, replayed=True)
+            return IntakeResponse(refusal.status, refusal_body(refusal, request.request_id, now))
+        return IntakeResponse(first.http_status, first.answer, replayed=True)
 
     @staticmethod
-    def _shaped(request: PayoutRequest, outcomes: Sequence[Outcome], now: datetime) -> Answer:
+    def _shaped(request: PayoutRequest, outcomes: Sequence[PayoutOutcome], now: datetime) -> IntakeResponse:
         try:
-            return Answer(200, success_body(request.shape(outcomes), request.request_id, now))
+            return IntakeResponse(200, success_body(request.shape(outcomes), request.request_id, now))
         except Refusal as refusal:
-            return Answer(refusal.status, refusal_body(refusal, request.request_id, now))
+            return IntakeResponse(refusal.status, refusal_body(refusal, request.request_id, now))
 
     def _ring(self, accepted: Sequence[PayoutRow]) -> None:
         instant = [row.submission_id for row in accepted if row.rail == Rail.INSTANT and row.submission_id]
@@ -279,7 +293,7 @@ def _tell(requests: Sequence[PayoutRequest], accepted: Sequence[PayoutRow]) -> N
         logger.info("payouts.accepted", requests=shown, count=len(accepted))
 
 
-def _entries(done: Iterable[tuple[PayoutRequest, Sequence[Outcome]]]) -> Iterator[audit.Entry]:
+def _entries(done: Iterable[tuple[PayoutRequest, Sequence[PayoutOutcome]]]) -> Iterator[audit.Entry]:
     """What the audit log says of requests that have made payouts: an entry for each, however many it has made."""
     for request, outcomes in done:
         actor = request.actor

@@ -17,10 +17,10 @@ REFUSED = Counter("ovnpay_provider_webhooks_refused_total", "Webhooks whose sign
 for flaw in Flaw:
     REFUSED.labels(flaw)
 
-LINE_EVERY_SECONDS: Final = 1.0
+LOG_INTERVAL_SECONDS: Final = 1.0
 
 
-class RefusedWebhooks:
+class RejectedWebhooks:
     """Notes them for one gateway process."""
 
     def __init__(self) -> None:
@@ -35,4 +35,4 @@ class RefusedWebhooks:
             self._unsaid += 1
             return
         logger.warning("provider_webhook.refused", why=str(error), address=address, others=self._unsaid)
-        self._unsaid, self._next_line_at = 0, now + LINE_EVERY_SECONDS
+        self._unsaid, self._next_line_at = 0, now + LOG_INTERVAL_SECONDS

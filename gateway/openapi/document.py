@@ -11,12 +11,12 @@ import msgspec
 from gateway.handlers.bulk import BulkPayout
 from gateway.handlers.drivers import RegisterDriver
 from gateway.openapi.operation import Operation, operation_of
-from gateway.routes import ADMINS, API, PROMISES, ROUTES, Route
+from gateway.routes import ADMIN_ROLES, API_PREFIX, PROMISES, ROUTES, Route
 from shared.schema.scenarios import Scenario
 
 SCHEMAS: Final = "#/components/schemas/"
 
-CODES: Final = {
+STATUS_BY_ERROR_CODE: Final = {
     "BAD_REQUEST": 400,
     "INVALID_JSON": 400,
     "VALIDATION_ERROR": 400,
@@ -67,7 +67,7 @@ CODES: Final = {
 }
 """Every code of an error, with its status."""
 
-HEADERS: Final[dict[str, Any]] = {
+RESPONSE_HEADERS: Final[dict[str, Any]] = {
     "X-Request-Id": {"description": "The request's id.", "schema": {"type": "string"}},
     "X-RateLimit-Limit": {"description": "Requests a minute.", "schema": {"type": "integer"}},
     "X-RateLimit-Remaining": {"description": "Requests that may come at once now.", "schema": {"type": "integer"}},
@@ -95,7 +95,7 @@ TAGS: Final = {
     "sandbox": "Sandbox",
 }
 
-DESCRIPTION: Final = """
+API_DESCRIPTION: Final = """
 Pays freight drivers: payouts leave a prefunded wallet, each once. All amounts are integer US cents; all times are RFC
 3339 in UTC. Every answer has `success`, then `data` or `error` (`code`, `message` and, where there is more to say,
 `details`), and `meta` with the request's id.
@@ -123,9 +123,9 @@ class Error(msgspec.Struct):
 
 
 @cache
-def document() -> dict[str, Any]:
+def build_document() -> dict[str, Any]:
     """The whole document."""
-    routes = [route for route in ROUTES if route.path.startswith(API) or route.path.startswith("/health")]
+    routes = [route for route in ROUTES if route.path.startswith(API_PREFIX) or route.path.startswith("/health")]
     operations = [operation_of(route.handler) for route in routes]
     shapes: list[Any] = [Meta, Error, BulkPayout, RegisterDriver]
     shapes += [one.answer for one in operations]
@@ -138,7 +138,7 @@ def document() -> dict[str, Any]:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, one, references, schemas)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "OVN Pay", "version": "1.0.0", "description": DESCRIPTION.strip()},
+        "info": {"title": "OVN Pay", "version": "1.0.0", "description": API_DESCRIPTION.strip()},
         "servers": [{"url": "/", "description": "This gateway"}],
         "tags": [{"name": name} for name in TAGS.values()],
         "paths": paths,
@@ -156,7 +156,7 @@ def _operation(route: Route, one: Operation, references: dict[int, Any], schemas
     """One endpoint."""
     made: dict[str, Any] = {
         "operationId": f"{route.handler.__module__.rpartition('.')[2]}.{route.handler.__name__}",
-        "tags": [TAGS[route.path.removeprefix(API).strip("/").partition("/")[0]]],
+        "tags": [TAGS[route.path.removeprefix(API_PREFIX).strip("/").partition("/")[0]]],
         "summary": one.summary,
         "description": " ".join(filter(None, (one.description, _access(route)))),
         "security": _security(route),
@@ -167,7 +167,7 @@ def _operation(route: Route, one: Operation, references: dict[int, Any], schemas
         schema = references[id(one.body)]
         made["requestBody"] = {
             "required": not one.body_optional,
-            "content": {"application/json": {"schema": schema, "example": example(schema, schemas)}},
+            "content": {"application/json": {"schema": schema, "example": example_value(schema, schemas)}},
         }
     elif one.takes_body:
         made["requestBody"] = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
@@ -183,7 +183,7 @@ def _security(route: Route) -> list[dict[str, list[str]]]:
 def _access(route: Route) -> str:
     if isinstance(route.access, str):
         return f"Needs the scope `{route.access}`."
-    if route.access == ADMINS:
+    if route.access == ADMIN_ROLES:
         return "Needs the role owner or admin."
     return ""
 
@@ -249,13 +249,13 @@ def _responses(route: Route, one: Operation, references: dict[int, Any], schemas
             "required": ["success", "data", "meta"],
             "properties": {"success": beside["success"], "data": answer, "meta": beside["meta"]},
         }
-    headers = dict(HEADERS)
+    headers = dict(RESPONSE_HEADERS)
     if one.once:
         headers["Idempotent-Replayed"] = {
             "description": "Where the answer was given before.",
             "schema": {"type": "string", "enum": ["true"]},
         }
-    content: dict[str, Any] = {"application/json": {"schema": schema, "example": example(schema, schemas)}}
+    content: dict[str, Any] = {"application/json": {"schema": schema, "example": example_value(schema, schemas)}}
     if one.csv:
         content["text/csv"] = {"schema": {"type": "string"}}
     made: dict[str, Any] = {"200": {"description": "Done.", "headers": headers, "content": content}}
@@ -281,12 +281,12 @@ def _refusals(route: Route, one: Operation) -> dict[int, list[str]]:
         codes.append("NOT_FOUND")
     by_status: dict[int, list[str]] = {}
     for code in dict.fromkeys(codes):
-        by_status.setdefault(CODES[code], []).append(code)
+        by_status.setdefault(STATUS_BY_ERROR_CODE[code], []).append(code)
     return by_status
 
 
 def _refusal(status: int, codes: Sequence[str]) -> dict[str, Any]:
-    headers = dict(HEADERS)
+    headers = dict(RESPONSE_HEADERS)
     if status in (429, 503):
         headers["Retry-After"] = {"description": "Seconds to wait.", "schema": {"type": "string"}}
     if status == 401:
@@ -337,7 +337,7 @@ def _portable(schema: Any) -> Any:
     return [_portable(one) for one in schema] if isinstance(schema, list) else schema
 
 
-def example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
+def example_value(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
     """An example of a schema, put together from those of its fields."""
     if "examples" in schema:
         return schema["examples"][0]
@@ -346,22 +346,22 @@ def example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
     if "enum" in schema:
         return schema["enum"][0]
     if "$ref" in schema:
-        return example(schemas[schema["$ref"].removeprefix(SCHEMAS)], schemas)
+        return example_value(schemas[schema["$ref"].removeprefix(SCHEMAS)], schemas)
     if "anyOf" in schema:
-        return example(schema["anyOf"][0], schemas)
+        return example_value(schema["anyOf"][0], schemas)
     if "allOf" in schema:
-        return {name: value for part in schema["allOf"] for name, value in example(part, schemas).items()}
+        return {name: value for part in schema["allOf"] for name, value in example_value(part, schemas).items()}
     match schema.get("type"):
         case "object":
             wanted = schema.get("required", ())
             properties = schema.get("properties", {})
             return {
-                name: example(one, schemas)
+                name: example_value(one, schemas)
                 for name, one in properties.items()
                 if name in wanted or "examples" in one.get("anyOf", [one])[0]
             }
         case "array":
-            return [example(schema["items"], schemas)] if schema.get("items") else []
+            return [example_value(schema["items"], schemas)] if schema.get("items") else []
         case "integer":
             return max(schema.get("minimum", 1), schema.get("exclusiveMinimum", 0) + 1)
         case "number":

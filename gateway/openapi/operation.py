@@ -9,8 +9,8 @@ import msgspec
 from aiohttp import web
 
 from gateway.app_state import CREDENTIAL, SERVICES
-from gateway.http.decoding import BODY_BYTES_MAX, body_of, decoded, is_large, no_body
-from gateway.http.query_parameters import Nothing, read
+from gateway.http.decoding import BODY_BYTES_MAX, decode_body, may_have_large_body, read_body, reject_body
+from gateway.http.query_parameters import NoQuery, parse_query
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -46,7 +46,7 @@ _ATTRIBUTE: Final = "__operation__"
 def operation(
     *,
     answer: Any,
-    query: type[msgspec.Struct] | None = Nothing,
+    query: type[msgspec.Struct] | None = NoQuery,
     body: type[msgspec.Struct] | None = None,
     body_optional: bool = False,
     raw_body: bool = False,
@@ -63,7 +63,7 @@ def operation(
 
     def declare(function: Callable[..., Awaitable[web.StreamResponse]]) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            if not is_large(request, body_bytes_max):
+            if not may_have_large_body(request, body_bytes_max):
                 return await answered(request)
             with request.app[SERVICES].large_bodies.take(request[CREDENTIAL].wallet_id):
                 return await answered(request)
@@ -71,15 +71,15 @@ def operation(
         async def answered(request: web.Request) -> web.StreamResponse:
             given: list[Any] = []
             if query is not None:
-                asked = read(request, query)
-                if query is not Nothing:
+                asked = parse_query(request, query)
+                if query is not NoQuery:
                     given.append(asked)
-            if body is not None and body_optional and not await body_of(request, body_bytes_max):
+            if body is not None and body_optional and not await read_body(request, body_bytes_max):
                 given.append(body())
             elif body is not None:
-                given.append(await decoded(request, body, bytes_max=body_bytes_max))
+                given.append(await decode_body(request, body, bytes_max=body_bytes_max))
             elif not raw_body and request.method in ("POST", "PUT", "DELETE"):
-                await no_body(request)
+                await reject_body(request)
             return await function(request, *given)
 
         text = inspect.getdoc(function) or ""

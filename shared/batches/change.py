@@ -9,11 +9,11 @@ import sqlalchemy as sa
 
 from shared import ledger
 from shared.batches.release import Asked
-from shared.payouts.lifecycle import Move, transition
-from shared.payouts.retry import retry
+from shared.payouts.lifecycle import Move, transition_payouts
+from shared.payouts.retry import retry_wallet_payouts
 from shared.payouts.rows import PayoutRow
 from shared.platform.errors import Conflict, Refusal
-from shared.schema.batch_rows import BATCH_COLUMNS, BatchRow, locked, unknown
+from shared.schema.batch_rows import BATCH_COLUMNS, BatchRow, batch_not_found, lock_batches
 from shared.schema.batches import BatchStatus
 from shared.schema.payouts import PayoutStatus
 from shared.schema.scenarios import Scenario
@@ -45,13 +45,13 @@ def cancel(connection: sa.Connection, asked: Sequence[Asked], now: datetime) -> 
         """),
         {"ids": [one.id for one in asked], "wallets": [one.wallet_id for one in asked]},
     ).all()
-    ledger.lock(connection, {one.wallet_id for one in asked})
-    found = locked(connection, asked)
+    ledger.lock_wallets(connection, {one.wallet_id for one in asked})
+    found = lock_batches(connection, asked)
     answers: dict[uuid.UUID, BatchRow | Refusal] = {}
     for one in asked:
         batch = found.get(one.id)
         if batch is None:
-            answers[one.id] = unknown(one.id)
+            answers[one.id] = batch_not_found(one.id)
         elif not _changeable(batch):
             answers[one.id] = Conflict(
                 f"This batch can't be canceled any more: it is {batch.status}; its payouts may be, one by one",
@@ -61,8 +61,8 @@ def cancel(connection: sa.Connection, asked: Sequence[Asked], now: datetime) -> 
     going = {one.id: one for one in asked if one.id not in answers}
     moves = [Move(row.id, REASON) for row in waiting if row.batch_id in going]
     # The last payout's end makes the batch `canceled`.
-    transition(connection, moves, PayoutStatus.VALIDATED, PayoutStatus.CANCELED, now)
-    return answers | dict(locked(connection, going.values()))
+    transition_payouts(connection, moves, PayoutStatus.VALIDATED, PayoutStatus.CANCELED, now)
+    return answers | dict(lock_batches(connection, going.values()))
 
 
 def changeable(connection: sa.Connection, wallet_id: uuid.UUID) -> list[Asked]:
@@ -83,9 +83,9 @@ def reschedule(
     """Gives a batch that is not released another time, or none: then it waits until it is released by hand. One that
     could not be released for lack of money waits again.
     """
-    batch = locked(connection, [Asked(batch_id, wallet_id)]).get(batch_id)
+    batch = lock_batches(connection, [Asked(batch_id, wallet_id)]).get(batch_id)
     if batch is None:
-        return unknown(batch_id)
+        return batch_not_found(batch_id)
     if not _changeable(batch):
         return Conflict(
             f"Only a batch that is not released has a time to change: this one is {batch.status}",
@@ -121,6 +121,6 @@ def retry_failed(
         """),
         {"id": batch_id, "wallet_id": wallet_id},
     ).all()
-    answers = retry(connection, wallet_id, failed, now, grace=grace, scenario=scenario)
-    batch = locked(connection, [Asked(batch_id, wallet_id)]).get(batch_id)
-    return unknown(batch_id) if batch is None else Retried(batch, {one: answers[one] for one in failed})
+    answers = retry_wallet_payouts(connection, wallet_id, failed, now, grace=grace, scenario=scenario)
+    batch = lock_batches(connection, [Asked(batch_id, wallet_id)]).get(batch_id)
+    return batch_not_found(batch_id) if batch is None else Retried(batch, {one: answers[one] for one in failed})

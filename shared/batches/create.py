@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from shared import ledger
 from shared.payouts import accept
-from shared.payouts.accept import Known, Order
+from shared.payouts.accept import OrderContext, PayoutOrder
 from shared.payouts.rows import PayoutRow
 from shared.platform.errors import Refusal
 from shared.schema.batch_rows import BatchRow
@@ -31,7 +31,7 @@ class NewBatch(NamedTuple):
     name: str
     rail: Rail
     scheduled_for: datetime | None
-    orders: Sequence[Order | Refusal]
+    orders: Sequence[PayoutOrder | Refusal]
     """Its payouts, in order; a refusal where the item could not even be read."""
 
 
@@ -62,7 +62,7 @@ class Quote(NamedTuple):
     """What the wallet could pay now."""
 
 
-def quote(connection: sa.Connection, batch: NewBatch, known: Known, now: datetime) -> Quote:
+def quote(connection: sa.Connection, batch: NewBatch, known: OrderContext, now: datetime) -> Quote:
     """What `create` would write, at this moment. Locks nothing, so others may be first.
 
     Raises:
@@ -70,17 +70,19 @@ def quote(connection: sa.Connection, batch: NewBatch, known: Known, now: datetim
 
     """
     rows = _checked(connection, batch, known, now, refusals_shown=len(batch.orders))
-    return Quote(rows, ledger.balances(connection, batch.wallet_id).available_cents)
+    return Quote(rows, ledger.load_balances(connection, batch.wallet_id).available_cents)
 
 
-def create(connection: sa.Connection, batch: NewBatch, known: Known, now: datetime) -> tuple[BatchRow, list[PayoutRow]]:
-    """Writes the batch and its payouts down. `known` is what `accept.look_up` read for its orders.
+def create(
+    connection: sa.Connection, batch: NewBatch, known: OrderContext, now: datetime
+) -> tuple[BatchRow, list[PayoutRow]]:
+    """Writes the batch and its payouts down. `known` is what `accept.load_order_context` read for its orders.
 
     Raises:
         ItemsRefused: an item can't be accepted; nothing was written.
 
     """
-    ledger.lock(connection, [batch.wallet_id])
+    ledger.lock_wallets(connection, [batch.wallet_id])
     rows = _checked(connection, batch, known, now, refusals_shown=REFUSALS_SHOWN)
     made = BatchRow(
         id=batch.id,
@@ -108,26 +110,28 @@ def create(connection: sa.Connection, batch: NewBatch, known: Known, now: dateti
         """),
         made._asdict(),
     )
-    accept.write(connection, rows, now, due=None)
+    accept.write_payouts(connection, rows, now, due=None)
     return made, rows
 
 
 def _checked(
-    connection: sa.Connection, batch: NewBatch, known: Known, now: datetime, *, refusals_shown: int
+    connection: sa.Connection, batch: NewBatch, known: OrderContext, now: datetime, *, refusals_shown: int
 ) -> list[PayoutRow]:
     """The payouts that the orders become, all of them or an `ItemsRefused`."""
     rows: list[PayoutRow] = []
     refused: list[tuple[int, Refusal]] = []
-    live = accept.live_loads(connection, accept.loads_of([order for order in batch.orders if isinstance(order, Order)]))
+    live = accept.live_payouts_by_load(
+        connection, accept.ordered_loads([order for order in batch.orders if isinstance(order, PayoutOrder)])
+    )
     for index, order in enumerate(batch.orders):
         try:
             if isinstance(order, Refusal):
                 raise order
-            row = accept.checked(order, known, live, now)
+            row = accept.validate_order(order, known, live, now)
         except Refusal as refusal:
             refused.append((index, refusal))
         else:
-            accept.note_live(live, row)
+            accept.add_live_payout(live, row)
             rows.append(row)
     if refused:
         raise ItemsRefused(refused, len(batch.orders), shown=refusals_shown)

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.payouts.rows import COLUMNS, PayoutRow
+from shared.payouts.rows import PAYOUT_COLUMNS, PayoutRow
 from shared.platform.pagination import Page, Wanted, chosen
 from shared.schema.batch_rows import BATCH_COLUMNS, BatchRow
 from shared.schema.batches import BatchStatus
@@ -80,7 +80,7 @@ def payouts(
         where, values["after"] = f"{where} AND payouts.id > :after", wanted.after
     rows = connection.execute(
         sa.text(f"""
-            SELECT {COLUMNS} FROM (
+            SELECT {PAYOUT_COLUMNS} FROM (
                 SELECT payouts.*, drivers.name AS driver_name
                 FROM payouts JOIN drivers ON drivers.id = payouts.driver_id
                 WHERE {where} ORDER BY payouts.id LIMIT :limit OFFSET :skipped

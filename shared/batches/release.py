@@ -14,15 +14,22 @@ import sqlalchemy as sa
 from shared import ledger
 from shared.identity import audit
 from shared.identity.audit import Actor
-from shared.payouts.accept import not_payable
-from shared.payouts.counters import tell
-from shared.payouts.lifecycle import Move, Taken, book, take, transition
+from shared.payouts.accept import payability_error
+from shared.payouts.counters import write_batch_events
+from shared.payouts.lifecycle import Move, StartedTransition, finish_transitions, start_transition, transition_payouts
 from shared.platform.database import as_rows
 from shared.platform.errors import Conflict, InsufficientFunds, Refusal
 from shared.platform.ids import BATCH, show
 from shared.platform.pipelined_queries import Query, ask
 from shared.schema.audit import Action
-from shared.schema.batch_rows import BATCH_COLUMNS, BatchRow, locked, locking, reading, unknown
+from shared.schema.batch_rows import (
+    BATCH_COLUMNS,
+    BatchRow,
+    batch_not_found,
+    load_batches_query,
+    lock_batches,
+    lock_batches_query,
+)
 from shared.schema.batches import BatchStatus
 from shared.schema.payouts import PayoutStatus
 from shared.schema.scenarios import Scenario
@@ -128,7 +135,9 @@ class _Run(NamedTuple):
 
 def _expected(connection: sa.Connection, run: _Run) -> list[uuid.UUID]:
     """The batches that will be released, if nothing changes until their wallets are locked."""
-    [left, batches] = ask(connection, ledger.looking({one.wallet_id for one in run.asked}), reading(run.asked))
+    [left, batches] = ask(
+        connection, ledger.available_balances_query({one.wallet_id for one in run.asked}), load_batches_query(run.asked)
+    )
     return _decided(run, run.asked, left, batches)[0].batches
 
 
@@ -143,7 +152,9 @@ def _carry_out(run: _Run, expected: list[uuid.UUID] | None) -> dict[uuid.UUID, R
     connection, asked, ahead = run.connection, run.asked, None
     if expected is not None:
         ahead = _set_out(run, expected)
-    [left, batches] = ask(connection, ledger.locking({one.wallet_id for one in asked}), locking(asked))
+    [left, batches] = ask(
+        connection, ledger.lock_wallets_query({one.wallet_id for one in asked}), lock_batches_query(asked)
+    )
     if run.due_only:  # while we waited for the locks one may have been moved to another day, or tried by somebody else
         due = _due(connection, batches)
         asked = [one for one in asked if one.id in due]
@@ -153,10 +164,10 @@ def _carry_out(run: _Run, expected: list[uuid.UUID] | None) -> dict[uuid.UUID, R
     return answers | _written(run, plan, ahead or _set_out(run, plan.batches), batches)
 
 
-def _set_out(run: _Run, batches: Sequence[uuid.UUID]) -> Taken:
+def _set_out(run: _Run, batches: Sequence[uuid.UUID]) -> StartedTransition:
     """The batches' payouts take their step, which is not booked yet."""
     moves = [move for batch_id in batches for move in run.steps[batch_id].moves]
-    return take(run.connection, moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, run.now)
+    return start_transition(run.connection, moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, run.now)
 
 
 def _decided(
@@ -168,7 +179,7 @@ def _decided(
     for one in asked:
         batch, steps = batches.get(one.id), run.steps[one.id]
         if batch is None:
-            answers[one.id] = unknown(one.id)
+            answers[one.id] = batch_not_found(one.id)
         elif batch.status == BatchStatus.CANCELED:
             code = "BATCH_NOT_RELEASABLE"
             answers[one.id] = Conflict("This batch was canceled", code=code, status=batch.status)
@@ -199,7 +210,7 @@ def release_due(
     ).all()
     if not rows:
         return {}
-    by = {row.wallet_id: audit.system(row.organization_id, row.wallet_id) for row in rows}
+    by = {row.wallet_id: audit.system_actor(row.organization_id, row.wallet_id) for row in rows}
     asked = [Asked(row.id, row.wallet_id) for row in rows]
     return release(connection, asked, now, by=by, grace=grace, due_only=True)
 
@@ -250,7 +261,7 @@ def _steps(rows: Sequence[Any], due: datetime, scenario: Scenario) -> _Steps:
     moves, cancels, required = [], [], 0
     for row in rows:
         pending = scenario is Scenario.KYC_PENDING
-        refusal = not_payable(*(("pending", "pending") if pending else (row.status, row.kyc_status)))
+        refusal = payability_error(*(("pending", "pending") if pending else (row.status, row.kyc_status)))
         if refusal is None:
             required += row.amount_cents
             moves.append(Move(row.id, REASON, next_action_at=due))
@@ -272,14 +283,14 @@ def _not_covered(batch: BatchRow, available: int, required: int, now: datetime, 
 
 
 def _written(
-    run: _Run, plan: _Plan, set_out: Taken, batches: Mapping[uuid.UUID, BatchRow]
+    run: _Run, plan: _Plan, set_out: StartedTransition, batches: Mapping[uuid.UUID, BatchRow]
 ) -> dict[uuid.UUID, Released]:
     """Writes the plan down; an answer for each batch that is released."""
     connection, now, by = run.connection, run.now, run.by
     if plan.missing:
         failed = [BatchRow._make(row) for row in connection.execute(_NOT_COVERED, {"missing": as_rows(plan.missing)})]
-        tell(connection, failed, now, "batch.failed")
-        audit.record(connection, [_entry(by, batches[row.id], row) for row in failed], now)
+        write_batch_events(connection, failed, now, "batch.failed")
+        audit.record_entries(connection, [_entry(by, batches[row.id], row) for row in failed], now)
     if not plan.batches:
         return {}
     released: dict[uuid.UUID, BatchRow] = {}
@@ -287,13 +298,13 @@ def _written(
     def read(rows: Sequence[Any]) -> None:
         released.update((row[0], BatchRow._make(row)) for row in rows)
 
-    book(connection, [set_out], now, Query(_RELEASED, {"ids": plan.batches, "now": now}, read))
-    tell(connection, [released[batch_id] for batch_id in plan.batches], now, "batch.released")
-    audit.record(connection, [_entry(by, batches[row.id], row) for row in released.values()], now)
+    finish_transitions(connection, [set_out], now, Query(_RELEASED, {"ids": plan.batches, "now": now}, read))
+    write_batch_events(connection, [released[batch_id] for batch_id in plan.batches], now, "batch.released")
+    audit.record_entries(connection, [_entry(by, batches[row.id], row) for row in released.values()], now)
     if plan.cancels:
-        transition(connection, plan.cancels, PayoutStatus.VALIDATED, PayoutStatus.CANCELED, now)
+        transition_payouts(connection, plan.cancels, PayoutStatus.VALIDATED, PayoutStatus.CANCELED, now)
         # a batch all of whose payouts were canceled has ended
-        released = locked(connection, [Asked(row.id, row.wallet_id) for row in released.values()])
+        released = lock_batches(connection, [Asked(row.id, row.wallet_id) for row in released.values()])
     moved: defaultdict[uuid.UUID | None, list[uuid.UUID]] = defaultdict(list)
     for row in set_out.rows:
         moved[row.batch_id].append(row.id)
@@ -302,7 +313,7 @@ def _written(
 
 def _entry(by: Mapping[uuid.UUID, Actor], before: BatchRow, after: BatchRow) -> audit.Entry:
     """What the audit log says of a release, or of an attempt at one."""
-    was, is_ = audit.changed(
+    was, is_ = audit.changed_fields(
         {"status": before.status, "failure": before.failure_code},
         {"status": after.status, "failure": after.failure_code},
     )

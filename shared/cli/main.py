@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="OVN Pay: pay freight drivers once, on time, and see where each cent is.",
 )
-clients.add_to(app)
+clients.register_commands(app)
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 

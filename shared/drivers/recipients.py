@@ -158,7 +158,7 @@ def record(
     driver = rows.get(connection, updated.wallet_id, updated.id) if updated is not None and updated.news else None
     if updated is not None and driver is not None:
         event = Event(updated.wallet_id, EventType.DRIVER_VERIFIED.value, None, 0, rows.public(driver))
-        customer_events.write(connection, [event], now)
+        customer_events.write_events(connection, [event], now)
 
 
 def _progress(held: HeldDriver, data: object, now: datetime, first_seconds: float) -> dict[str, Any]:

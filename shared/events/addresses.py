@@ -13,7 +13,7 @@ from shared.platform.errors import Invalid
 
 URL_LENGTH_MAX: Final = 2_000
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _PRIVATE_V4: Final = [
     ipaddress.ip_network(text)
@@ -49,14 +49,14 @@ _PRIVATE_V6: Final = [
 ]
 
 
-class NotAllowed(OSError):
+class AddressNotAllowed(OSError):
     """We do not connect to this address for a customer. The sentence does not say which address it is."""
 
     def __init__(self) -> None:
         super().__init__("the host's address is not a public one")
 
 
-def is_public(address: Address) -> bool:
+def is_public_address(address: IpAddress) -> bool:
     """Whether an address is somebody's on the internet: no part of our own network, nor a way to it."""
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in network for network in _PRIVATE_V4)
@@ -77,11 +77,11 @@ def check_address(text: str, *, encrypted: bool, allow_loopback: bool) -> None:
     address = ipaddress.ip_address(text)
     if allow_loopback and address.is_loopback and getattr(address, "ipv4_mapped", None) is None:
         return
-    if not encrypted or not is_public(address):
-        raise NotAllowed
+    if not encrypted or not is_public_address(address):
+        raise AddressNotAllowed
 
 
-def literal(host: str) -> Address | None:
+def parse_ip_address(host: str) -> IpAddress | None:
     """The address that a host is, in whichever form: decimal, hexadecimal and octal ones too; None for a name."""
     try:
         return ipaddress.ip_address(host)
@@ -117,13 +117,13 @@ def check_url(url: str, *, allow_loopback: bool) -> None:
         raise _wrong("url must look like https://example.com/webhooks")
     if parts.fragment:
         raise _wrong("url must not have a fragment: it would not be sent")
-    address = literal(host)
+    address = parse_ip_address(host)
     here = host == "localhost" or (address is not None and address.is_loopback and address.compressed == host)
     if allow_loopback and here:
         return
     if parts.scheme != "https":
         raise _wrong("url must be https: an event must not cross the network unencrypted")
-    if address is not None and (not is_public(address) or address.compressed != host):
+    if address is not None and (not is_public_address(address) or address.compressed != host):
         raise _wrong("url must name a host on the internet, by a public address or better by its name")
     if address is None and not _is_name(host):
         raise _wrong("url must name a host on the internet, as in https://example.com/webhooks")

@@ -17,10 +17,10 @@ from shared.platform.database import as_rows
 from shared.platform.ids import new_id
 from shared.platform.pipelined_queries import Query, ask, nothing
 
-API_VERSION: Final = "2026-02-01"
+EVENT_API_VERSION: Final = "2026-02-01"
 """The version of the API in whose shape events are written."""
 
-TEST: Final = "webhook.test"
+TEST_EVENT_TYPE: Final = "webhook.test"
 """The type of the event that goes to one endpoint, because its owner asked for it."""
 
 
@@ -78,13 +78,13 @@ class _Row(msgspec.Struct):
     data: dict[str, Any]
 
 
-def writing(events: Iterable[Event], now: datetime) -> Query[None]:
+def write_events_query(events: Iterable[Event], now: datetime) -> Query[None]:
     """Writes the events down, with their deliveries, once it is asked."""
     rows = as_rows(_Row(new_id(), *event) for event in events)
-    return Query(_WRITE, {"now": now, "api_version": API_VERSION, "events": rows}, nothing)
+    return Query(_WRITE, {"now": now, "api_version": EVENT_API_VERSION, "events": rows}, nothing)
 
 
-def write(connection: sa.Connection, events: Sequence[Event], now: datetime) -> None:
+def write_events(connection: sa.Connection, events: Sequence[Event], now: datetime) -> None:
     """Writes the events down, with their deliveries."""
     if events:
-        ask(connection, writing(events, now))
+        ask(connection, write_events_query(events, now))

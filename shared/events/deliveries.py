@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.events.customer_events import API_VERSION, TEST
+from shared.events.customer_events import EVENT_API_VERSION, TEST_EVENT_TYPE
 from shared.events.endpoints import EndpointRow
 from shared.platform.clock import rfc3339
 from shared.platform.database import as_rows
@@ -15,13 +15,13 @@ from shared.platform.ids import EVENT, WEBHOOK, first_id, new_id, show
 from shared.platform.pagination import Page, Wanted
 from shared.schema.webhooks import DeliveryStatus, EndpointStatus
 
-KEPT: Final = timedelta(days=30)
+DELIVERY_RETENTION: Final = timedelta(days=30)
 """How long a delivery is kept, and how far back events can be redelivered: so what waits for a paused endpoint, too."""
 
-COUNTED_MOST: Final = 10_000
+DELIVERIES_COUNTED_MAX: Final = 10_000
 """How far a list's length is counted."""
 
-REDELIVERED_MOST: Final = 10_000
+REDELIVERED_EVENTS_MAX: Final = 10_000
 """Events that one request redelivers."""
 
 
@@ -41,7 +41,7 @@ class DeliveryRow(NamedTuple):
     next_action_at: datetime | None
 
 
-def page(
+def load_deliveries(
     connection: sa.Connection, endpoint: EndpointRow, wanted: Wanted, status: DeliveryStatus | None
 ) -> Page[DeliveryRow]:
     """A part of an endpoint's deliveries, those of the newest events first."""
@@ -53,7 +53,7 @@ def page(
         "after": wanted.after,
         "limit": wanted.size + 1,
         "skipped": wanted.skipped,
-        "most": COUNTED_MOST,
+        "most": DELIVERIES_COUNTED_MAX,
     }
     found = connection.execute(
         sa.text(f"""
@@ -78,7 +78,7 @@ _AGAIN: Final = """
 """
 
 
-def redeliver(
+def redeliver_event(
     connection: sa.Connection, wallet_id: uuid.UUID, endpoint: EndpointRow, event_id: uuid.UUID | None, now: datetime
 ) -> None:
     """Makes an event due once more, with all of its attempts, whether or not the endpoint has ever got it.
@@ -98,7 +98,7 @@ def redeliver(
             "event_id": event_id,
             "wallet_id": wallet_id,
             "now": now,
-            "oldest": now - KEPT,
+            "oldest": now - DELIVERY_RETENTION,
         },
     )
     if done.rowcount == 0:
@@ -106,7 +106,7 @@ def redeliver(
     _call_at_once(connection, endpoint)
 
 
-class Redelivered(NamedTuple):
+class Redelivery(NamedTuple):
     """What was made due again."""
 
     number: int
@@ -114,7 +114,7 @@ class Redelivered(NamedTuple):
     """When the last of them happened, where there are more: go on from there."""
 
 
-def redeliver_since(
+def redeliver_events_since(
     connection: sa.Connection,
     wallet_id: uuid.UUID,
     endpoint: EndpointRow,
@@ -122,7 +122,7 @@ def redeliver_since(
     now: datetime,
     *,
     failed_only: bool,
-) -> Redelivered:
+) -> Redelivery:
     """Makes every event since a time due once more that the endpoint asks for, the oldest first, up to 10,000; or only
     those whose delivery has failed, or waits for another attempt.
 
@@ -130,8 +130,8 @@ def redeliver_since(
         Invalid: the time is longer ago than deliveries are kept, or yet to come.
 
     """
-    if not now - KEPT <= since <= now:
-        raise Invalid(f"since must be in the past, {KEPT.days} days ago at the most", field="since")
+    if not now - DELIVERY_RETENTION <= since <= now:
+        raise Invalid(f"since must be in the past, {DELIVERY_RETENTION.days} days ago at the most", field="since")
     only = """
         AND EXISTS (SELECT FROM webhook_deliveries WHERE endpoint_id = :endpoint_id
                     AND event_id = customer_events.id AND status <> 'delivered')
@@ -155,15 +155,15 @@ def redeliver_since(
             "first_id": first_id(since, -timedelta(minutes=10)),
             "since": since,
             "types": endpoint.events,
-            "limit": REDELIVERED_MOST,
+            "limit": REDELIVERED_EVENTS_MAX,
             "now": now,
         },
     ).all()
     _call_at_once(connection, endpoint)
-    return Redelivered(len(rows), rows[-1].created_at if len(rows) == REDELIVERED_MOST else None)
+    return Redelivery(len(rows), rows[-1].created_at if len(rows) == REDELIVERED_EVENTS_MAX else None)
 
 
-def test(connection: sa.Connection, wallet_id: uuid.UUID, endpoint: EndpointRow, now: datetime) -> uuid.UUID:
+def send_test_event(connection: sa.Connection, wallet_id: uuid.UUID, endpoint: EndpointRow, now: datetime) -> uuid.UUID:
     """Writes an event for this endpoint alone. Returns its id.
 
     Raises:
@@ -186,10 +186,10 @@ def test(connection: sa.Connection, wallet_id: uuid.UUID, endpoint: EndpointRow,
             "endpoint_id": endpoint.id,
             "id": event_id,
             "wallet_id": wallet_id,
-            "type": TEST,
+            "type": TEST_EVENT_TYPE,
             "data": as_rows([{"id": show(WEBHOOK, endpoint.id), "message": "This is a test."}])[1:-1],
             "now": now,
-            "api_version": API_VERSION,
+            "api_version": EVENT_API_VERSION,
         },
     )
     _call_at_once(connection, endpoint)
@@ -204,7 +204,7 @@ def _call_at_once(connection: sa.Connection, endpoint: EndpointRow) -> None:
     )
 
 
-def forget_old(connection: sa.Connection, now: datetime, *, limit: int) -> int:
+def delete_old_deliveries(connection: sa.Connection, now: datetime, *, limit: int) -> int:
     """Deletes at most `limit` deliveries of events that are older than 30 days. Returns how many."""
     done = connection.execute(
         sa.text("""
@@ -216,12 +216,12 @@ def forget_old(connection: sa.Connection, now: datetime, *, limit: int) -> int:
             ) AS old
             WHERE webhook_deliveries.endpoint_id = old.endpoint_id AND webhook_deliveries.event_id = old.event_id
         """),
-        {"before": first_id(now - KEPT), "limit": limit},
+        {"before": first_id(now - DELIVERY_RETENTION), "limit": limit},
     )
     return done.rowcount
 
 
-def public(row: DeliveryRow) -> dict[str, Any]:
+def delivery_payload(row: DeliveryRow) -> dict[str, Any]:
     """The delivery in the API's shape: its id is its event's, which goes to an endpoint once."""
     return {
         "id": show(EVENT, row.event_id),

@@ -16,7 +16,7 @@ from shared.platform.errors import Conflict, NotFound
 from shared.platform.ids import WEBHOOK, new_id, show
 from shared.schema.webhooks import EndpointStatus, Pace, PausedReason
 
-MOST: Final = 20
+WALLET_ENDPOINTS_MAX: Final = 20
 """Endpoints that a wallet can have."""
 
 
@@ -34,7 +34,7 @@ class EndpointRow(NamedTuple):
     updated_at: datetime
 
 
-class Made(NamedTuple):
+class IssuedEndpoint(NamedTuple):
     """An endpoint with its new secret."""
 
     row: EndpointRow
@@ -44,9 +44,9 @@ class Made(NamedTuple):
 _COLUMNS: Final = ", ".join(EndpointRow._fields)
 
 
-def create(
+def create_endpoint(
     connection: sa.Connection, wallet_id: uuid.UUID, url: str, events: Sequence[str], pepper: str, now: datetime
-) -> Made:
+) -> IssuedEndpoint:
     """Makes an endpoint. Its URL was checked before.
 
     Raises:
@@ -57,9 +57,13 @@ def create(
     connection.execute(
         sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"webhooks {wallet_id}"}
     )
-    if len(listed(connection, wallet_id)) >= MOST:
-        raise Conflict(f"There can be {MOST} webhooks; delete one first", code="TOO_MANY_WEBHOOKS", most=MOST)
-    secret = signing.generate()
+    if len(load_endpoints(connection, wallet_id)) >= WALLET_ENDPOINTS_MAX:
+        raise Conflict(
+            f"There can be {WALLET_ENDPOINTS_MAX} webhooks; delete one first",
+            code="TOO_MANY_WEBHOOKS",
+            most=WALLET_ENDPOINTS_MAX,
+        )
+    secret = signing.generate_secret()
     row = connection.execute(
         sa.text(f"""
             INSERT INTO webhook_endpoints (id, wallet_id, url, events, sealed_secret, status, pace, next_action_at,
@@ -71,15 +75,15 @@ def create(
             "wallet_id": wallet_id,
             "url": url,
             "events": sorted(set(events)),
-            "sealed": signing.seal(secret, pepper),
+            "sealed": signing.seal_secret(secret, pepper),
             "pace": Pace.SLOW.value,
             "now": now,
         },
     ).one()
-    return Made(EndpointRow._make(row), secret)
+    return IssuedEndpoint(EndpointRow._make(row), secret)
 
 
-def listed(connection: sa.Connection, wallet_id: uuid.UUID) -> list[EndpointRow]:
+def load_endpoints(connection: sa.Connection, wallet_id: uuid.UUID) -> list[EndpointRow]:
     """The wallet's endpoints, newest first."""
     rows = connection.execute(
         sa.text(f"""
@@ -91,7 +95,7 @@ def listed(connection: sa.Connection, wallet_id: uuid.UUID) -> list[EndpointRow]
     return [EndpointRow._make(row) for row in rows]
 
 
-def get(
+def load_endpoint(
     connection: sa.Connection, wallet_id: uuid.UUID, endpoint_id: uuid.UUID | None, *, lock: bool = False
 ) -> EndpointRow:
     """One of the wallet's endpoints, locked for a change if asked for.
@@ -112,7 +116,7 @@ def get(
     return EndpointRow._make(row)
 
 
-def update(
+def update_endpoint(
     connection: sa.Connection,
     wallet_id: uuid.UUID,
     endpoint_id: uuid.UUID | None,
@@ -125,7 +129,7 @@ def update(
     """Changes what is given; returns the endpoint as it was and as it is. One that becomes active is called at once
     for all that waits for it, as if it had never failed.
     """
-    before = get(connection, wallet_id, endpoint_id, lock=True)
+    before = load_endpoint(connection, wallet_id, endpoint_id, lock=True)
     resumes = status is EndpointStatus.ACTIVE and before.status != status
     row = connection.execute(
         sa.text(f"""
@@ -161,7 +165,7 @@ def update(
     return before, EndpointRow._make(row)
 
 
-def rotate(
+def rotate_endpoint_secret(
     connection: sa.Connection,
     wallet_id: uuid.UUID,
     endpoint_id: uuid.UUID | None,
@@ -169,10 +173,10 @@ def rotate(
     now: datetime,
     *,
     grace: timedelta,
-) -> Made:
+) -> IssuedEndpoint:
     """Gives an endpoint another secret; the one it had signs as well for as long as `grace`."""
-    before = get(connection, wallet_id, endpoint_id, lock=True)
-    secret = signing.generate()
+    before = load_endpoint(connection, wallet_id, endpoint_id, lock=True)
+    secret = signing.generate_secret()
     row = connection.execute(
         sa.text(f"""
             UPDATE webhook_endpoints SET sealed_secret = :sealed, updated_at = :now,
@@ -180,16 +184,16 @@ def rotate(
                 previous_secret_valid_until = CASE WHEN :until > :now THEN CAST(:until AS timestamptz) END
             WHERE id = :id RETURNING {_COLUMNS}
         """),
-        {"id": before.id, "sealed": signing.seal(secret, pepper), "now": now, "until": now + grace},
+        {"id": before.id, "sealed": signing.seal_secret(secret, pepper), "now": now, "until": now + grace},
     ).one()
-    return Made(EndpointRow._make(row), secret)
+    return IssuedEndpoint(EndpointRow._make(row), secret)
 
 
-def delete(
+def delete_endpoint(
     connection: sa.Connection, wallet_id: uuid.UUID, endpoint_id: uuid.UUID | None, now: datetime
 ) -> EndpointRow:
     """Deletes an endpoint: from now on nobody calls it, or sees it."""
-    before = get(connection, wallet_id, endpoint_id, lock=True)
+    before = load_endpoint(connection, wallet_id, endpoint_id, lock=True)
     connection.execute(
         sa.text("""
             UPDATE webhook_endpoints SET status = 'disabled', deleted_at = :now, next_action_at = NULL,
@@ -200,13 +204,13 @@ def delete(
     return before
 
 
-def without_query(url: str) -> str:
+def mask_url_query(url: str) -> str:
     """A URL as logs may have it: there may be a token in its query."""
     head, mark, _ = url.partition("?")
     return f"{head}?***" if mark else head
 
 
-def public(row: EndpointRow, now: datetime) -> dict[str, Any]:
+def endpoint_payload(row: EndpointRow, now: datetime) -> dict[str, Any]:
     """The endpoint in the API's shape, without its secret."""
     until = row.previous_secret_valid_until
     return {

@@ -20,32 +20,32 @@ import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from shared.events.addresses import NotAllowed, check_address, literal
-from shared.events.attempt_results import Reply
-from shared.events.attempts import Attempt
-from shared.events.lanes import LANES
-from shared.events.retry_schedule import retry_after_seconds
+from shared.events.addresses import AddressNotAllowed, check_address, parse_ip_address
+from shared.events.claim import DeliveryAttempt
+from shared.events.delivery_results import DeliveryResult
+from shared.events.pace_limits import PACE_LIMITS
+from shared.events.retry_schedule import parse_retry_after
 from shared.platform.clock import Clock
 from shared.platform.settings import Settings
 from shared.schema.webhooks import Pace
 
 logger = structlog.get_logger(__name__)
 
-REPLY_BYTES_MAX: Final = 16 * 1024
-REPLY_SECONDS_MAX: Final = 1.0
+RESPONSE_BYTES_MAX: Final = 16 * 1024
+RESPONSE_BODY_SECONDS_MAX: Final = 1.0
 """How much of a reply's body is read, and for how long, once its status is known: nobody looks at it."""
 
-RESOLVERS: Final = 32
+RESOLVER_THREADS: Final = 32
 """Threads that look names up, for each lane."""
 
-Done = Callable[[Attempt, Reply], None]
-Permit = Callable[[str], None]
+OnResult = Callable[[DeliveryAttempt, DeliveryResult], None]
+AddressCheck = Callable[[str], None]
 
 
-class Guard(AbstractResolver):
+class CheckedResolver(AbstractResolver):
     """Resolves names, and lets none through that has an address that is not allowed."""
 
-    def __init__(self, permit: Permit, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, permit: AddressCheck, threads: ThreadPoolExecutor) -> None:
         self._permit = permit
         self._threads = threads
 
@@ -75,7 +75,7 @@ class Guard(AbstractResolver):
         """Nothing to close: the threads are the lane's."""
 
 
-class Sender:
+class WebhookSender:
     """Calls endpoints. One for a process; close it at the end."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
@@ -85,14 +85,14 @@ class Sender:
         self._timeout_seconds = settings.webhooks_timeout_seconds
         self._connect_seconds = settings.webhooks_connect_timeout_seconds
         self._sessions: dict[tuple[Pace, bool], aiohttp.ClientSession] = {}
-        self._threads = {pace: ThreadPoolExecutor(RESOLVERS, f"names-{pace}") for pace in LANES}
+        self._threads = {pace: ThreadPoolExecutor(RESOLVER_THREADS, f"names-{pace}") for pace in PACE_LIMITS}
         self._started = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
         self._thread.start()
         self._started.wait()
 
-    def send(self, attempt: Attempt, done: Done) -> None:
+    def send(self, attempt: DeliveryAttempt, done: OnResult) -> None:
         """Makes a call; `done` is called with its end, on the section's thread. Never blocks, never raises."""
         asyncio.run_coroutine_threadsafe(self._deliver(attempt, done), self._loop)
 
@@ -131,7 +131,7 @@ class Sender:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,
-                resolver=Guard(permit, threads),
+                resolver=CheckedResolver(permit, threads),
                 use_dns_cache=False,
                 force_close=True,
                 socket_factory=make_socket,
@@ -139,7 +139,7 @@ class Sender:
             timeout=aiohttp.ClientTimeout(total=self._timeout_seconds, connect=self._connect_seconds),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            read_bufsize=REPLY_BYTES_MAX,
+            read_bufsize=RESPONSE_BYTES_MAX,
             trust_env=False,
         )
 
@@ -151,22 +151,22 @@ class Sender:
         for session in self._sessions.values():
             await session.close()
 
-    async def _deliver(self, attempt: Attempt, done: Done) -> None:
+    async def _deliver(self, attempt: DeliveryAttempt, done: OnResult) -> None:
         started = time.monotonic()
         try:
             reply = await self._call(attempt, started)
         except Exception:  # whatever it is, the attempt has an end
             logger.exception("webhook.call_failed")
-            reply = Reply("unreachable", None, "the call could not be made", time.monotonic() - started)
+            reply = DeliveryResult("unreachable", None, "the call could not be made", time.monotonic() - started)
         done(attempt, reply)
 
-    async def _call(self, attempt: Attempt, started: float) -> Reply:
-        def ended(result: str, error: str) -> Reply:
-            return Reply(result, None, error, time.monotonic() - started)
+    async def _call(self, attempt: DeliveryAttempt, started: float) -> DeliveryResult:
+        def ended(result: str, error: str) -> DeliveryResult:
+            return DeliveryResult(result, None, error, time.monotonic() - started)
 
         encrypted = not attempt.url.startswith("http://")
         try:
-            address = literal(urlsplit(attempt.url).hostname or "")
+            address = parse_ip_address(urlsplit(attempt.url).hostname or "")
             if address is not None:
                 check_address(str(address), encrypted=encrypted, allow_loopback=self._allow_loopback)
             async with self._sessions[attempt.pace, encrypted].post(
@@ -177,28 +177,28 @@ class Sender:
             ) as response:
                 reply = self._judged(response, time.monotonic() - started)
                 with contextlib.suppress(aiohttp.ClientError, OSError, EOFError):  # its status is its answer
-                    async with asyncio.timeout(REPLY_SECONDS_MAX):
-                        await response.content.readexactly(REPLY_BYTES_MAX)
+                    async with asyncio.timeout(RESPONSE_BODY_SECONDS_MAX):
+                        await response.content.readexactly(RESPONSE_BYTES_MAX)
                 response.close()
                 return reply
         except aiohttp.ConnectionTimeoutError:
             return ended("timeout", f"no connection within {self._connect_seconds:g} s")
         except TimeoutError:
             return ended("timeout", f"no answer within {self._timeout_seconds:g} s")
-        except NotAllowed as error:
+        except AddressNotAllowed as error:
             return ended("blocked", str(error))
         except aiohttp.ClientConnectorDNSError as error:
-            blocked = isinstance(error.os_error, NotAllowed)
+            blocked = isinstance(error.os_error, AddressNotAllowed)
             return ended(*(("blocked", str(error.os_error)) if blocked else ("unreachable", "the name was not found")))
         except aiohttp.ClientSSLError:
             return ended("unreachable", "the TLS handshake failed, or the certificate is not valid for this host")
         except aiohttp.ClientConnectorError as error:
-            blocked = isinstance(error.os_error, NotAllowed)
+            blocked = isinstance(error.os_error, AddressNotAllowed)
             return ended(*(("blocked", str(error.os_error)) if blocked else ("unreachable", "could not connect")))
         except (aiohttp.ClientError, OSError, ValueError):
             return ended("unreachable", "the connection broke, or the answer was not HTTP")
 
-    def _headers(self, attempt: Attempt) -> dict[str, str]:
+    def _headers(self, attempt: DeliveryAttempt) -> dict[str, str]:
         return {
             "Content-Type": "application/json",
             "User-Agent": "OVNPay-Webhooks/1.0",
@@ -206,12 +206,12 @@ class Sender:
             **attempt.signed(self._peppers, int(self._clock.now().timestamp())),
         }
 
-    def _judged(self, response: aiohttp.ClientResponse, seconds: float) -> Reply:
+    def _judged(self, response: aiohttp.ClientResponse, seconds: float) -> DeliveryResult:
         status = response.status
         if 200 <= status < 300:
-            return Reply("delivered", status, None, seconds)
-        wait_seconds = retry_after_seconds(response.headers.get("Retry-After"), self._clock.now())
+            return DeliveryResult("delivered", status, None, seconds)
+        wait_seconds = parse_retry_after(response.headers.get("Retry-After"), self._clock.now())
         if status == 410:
-            return Reply("gone", status, "answered 410: it is gone", seconds)
+            return DeliveryResult("gone", status, "answered 410: it is gone", seconds)
         sentence = f"answered {status}" + ("; redirects are not followed" if 300 <= status < 400 else "")
-        return Reply("refused", status, sentence, seconds, wait_seconds)
+        return DeliveryResult("refused", status, sentence, seconds, wait_seconds)

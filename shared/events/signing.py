@@ -13,27 +13,27 @@ from typing import Final
 
 from shared.platform.encryption import Pepper, cipher
 
-PREFIX: Final = "whsec_"
-BYTES: Final = 32
-PURPOSE: Final = b"ovnpay webhook secret"
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - a prefix, not a secret
+SECRET_BYTES: Final = 32
+SECRET_PURPOSE: Final = b"ovnpay webhook secret"
 
 
-def generate() -> str:
+def generate_secret() -> str:
     """A new secret."""
-    return PREFIX + base64.b64encode(secrets.token_bytes(BYTES)).decode()
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
-def seal(secret: str, pepper: str) -> bytes:
+def seal_secret(secret: str, pepper: str) -> bytes:
     """The secret as it may be stored."""
-    return cipher(pepper, PURPOSE).encrypt(secret.encode())
+    return cipher(pepper, SECRET_PURPOSE).encrypt(secret.encode())
 
 
-def unseal(sealed: bytes, pepper: Pepper) -> str:
+def unseal_secret(sealed: bytes, pepper: Pepper) -> str:
     """The secret again; raises `cryptography.fernet.InvalidToken` if it was sealed under another pepper."""
-    return cipher(pepper, PURPOSE).decrypt(sealed).decode()
+    return cipher(pepper, SECRET_PURPOSE).decrypt(sealed).decode()
 
 
-def headers(keys: Sequence[str], event_id: str, body: bytes, at_seconds: int) -> dict[str, str]:
+def signature_headers(keys: Sequence[str], event_id: str, body: bytes, at_seconds: int) -> dict[str, str]:
     """The headers that sign a body at a time, by each of the secrets."""
     plain = f"{at_seconds}.".encode() + body
     standard = f"{event_id}.{at_seconds}.".encode() + body
@@ -48,4 +48,4 @@ def headers(keys: Sequence[str], event_id: str, body: bytes, at_seconds: int) ->
 
 
 def _bytes(key: str) -> bytes:
-    return base64.b64decode(key.removeprefix(PREFIX))
+    return base64.b64decode(key.removeprefix(SECRET_PREFIX))

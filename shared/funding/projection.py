@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from shared import ledger
 from shared.batches import queries
-from shared.payouts.estimated_arrival import arrival, business_days_later
+from shared.payouts.rails import add_business_days, estimate_arrival
 from shared.schema.payouts import Rail
 
 TOPUP_BUSINESS_DAYS: Final = {"rtp": 0, "bank_transfer": 3}
@@ -79,7 +79,7 @@ def project(connection: sa.Connection, wallet_id: uuid.UUID, now: datetime, days
     topups = _topups(connection, wallet_id, today)
     settling = _settling(connection, wallet_id, today)
     return Projection(
-        ledger.balances(connection, wallet_id).available_cents,
+        ledger.load_balances(connection, wallet_id).available_cents,
         [
             Day(day, cents, topups.get(day, 0), settling.get(day, 0))
             for day, cents in queries.outflow(connection, wallet_id, today, days)
@@ -126,7 +126,7 @@ def _topups(connection: sa.Connection, wallet_id: uuid.UUID, today: date) -> dic
     found: dict[date, int] = {}
     for row in rows:
         days = TOPUP_BUSINESS_DAYS.get(row.method, 0)
-        by = business_days_later(row.created_at, days) if days else row.created_at
+        by = add_business_days(row.created_at, days) if days else row.created_at
         day = max(by.date(), today)
         found[day] = found.get(day, 0) + row.amount_cents
     return found
@@ -147,6 +147,6 @@ def _settling(connection: sa.Connection, wallet_id: uuid.UUID, today: date) -> d
     )
     found: dict[date, int] = {}
     for rail, moved_on, cents in rows:
-        day = max(arrival(Rail(rail), moved_on).by.date(), today)
+        day = max(estimate_arrival(Rail(rail), moved_on).by.date(), today)
         found[day] = found.get(day, 0) + int(cents)
     return found

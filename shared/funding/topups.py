@@ -57,7 +57,7 @@ def request(
 ) -> TopupRow:
     """Writes a top-up down as pending; a worker then asks the provider for it."""
     topup_id = _insert(connection, wallet_id, amount_cents, method, description, now, due=now + grace)
-    held = ledger.balances(connection, wallet_id)
+    held = ledger.load_balances(connection, wallet_id)
     return TopupRow(topup_id, amount_cents, held.available_cents + held.pending_funding_cents, "pending", now)
 
 
@@ -92,8 +92,8 @@ def _insert(
             "due": due,
         },
     )
-    entry = ledger.Entry(wallet_id, TransferKind.TOPUP, amount_cents, topup_id=topup_id, id=topup_id)
-    ledger.post(connection, [entry], now)
+    entry = ledger.NewTransfer(wallet_id, TransferKind.TOPUP, amount_cents, topup_id=topup_id, id=topup_id)
+    ledger.post_transfers(connection, [entry], now)
     return topup_id
 
 
@@ -107,8 +107,8 @@ def _settle(
         """),
         {"id": topup_id, "now": now},
     ).one()
-    entry = ledger.Entry(wallet_id, TransferKind.TOPUP_SETTLE, amount_cents, topup_id=topup_id)
-    ledger.post(connection, [entry], now)
+    entry = ledger.NewTransfer(wallet_id, TransferKind.TOPUP_SETTLE, amount_cents, topup_id=topup_id)
+    ledger.post_transfers(connection, [entry], now)
     if row.method == GRANT:  # nobody asked for it
         return
     data = {
@@ -120,7 +120,7 @@ def _settle(
         "createdAt": rfc3339(row.created_at),
         "settledAt": rfc3339(now),
     }
-    customer_events.write(connection, [Event(wallet_id, EventType.FUNDING_SETTLED.value, None, 0, data)], now)
+    customer_events.write_events(connection, [Event(wallet_id, EventType.FUNDING_SETTLED.value, None, 0, data)], now)
 
 
 class HeldTopup(NamedTuple):
@@ -265,6 +265,6 @@ def _fail(connection: sa.Connection, held: HeldTopup, outcome: Rejected, now: da
         """),
         {"id": held.id, "why": f"{outcome.code}: {outcome.message}"},
     )
-    entry = ledger.Entry(held.wallet_id, TransferKind.TOPUP_FAIL, held.amount_cents, topup_id=held.id)
-    ledger.post(connection, [entry], now)
+    entry = ledger.NewTransfer(held.wallet_id, TransferKind.TOPUP_FAIL, held.amount_cents, topup_id=held.id)
+    ledger.post_transfers(connection, [entry], now)
     logger.warning("topup.refused", topup=show(TRANSACTION, held.id), code=outcome.code)

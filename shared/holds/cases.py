@@ -180,9 +180,9 @@ def close(connection: sa.Connection, case_id: uuid.UUID, person: str, reason: st
         {"id": case_id, "now": now, "by": person, "why": reason},
     )
     if row.organization_id is not None:
-        actor: Actor = audit.operator(row.organization_id, row.wallet_id)
+        actor: Actor = audit.operator_actor(row.organization_id, row.wallet_id)
         after = {"by": person, "reason": reason, "kind": row.kind}
-        audit.record(connection, [Entry(actor, Action.CASE_CLOSE, show(CASE, case_id), after=after)], now)
+        audit.record_entries(connection, [Entry(actor, Action.CASE_CLOSE, show(CASE, case_id), after=after)], now)
 
 
 def close_of_payout(connection: sa.Connection, payout_id: uuid.UUID, person: str, reason: str, now: datetime) -> None:

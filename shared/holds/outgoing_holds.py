@@ -177,8 +177,8 @@ def _audit(
     shown = show(WALLET, scope.wallet_id) if scope.wallet_id else (scope.rail.value if scope.rail else "all")
     entries = []
     for row in owners:
-        by = audit.operator(row.organization_id, row.id)
+        by = audit.operator_actor(row.organization_id, row.id)
         if by_us:
-            by = audit.system(row.organization_id, row.id)
+            by = audit.system_actor(row.organization_id, row.id)
         entries.append(audit.Entry(by, action, shown, before, after))
-    audit.record(connection, entries, now)
+    audit.record_entries(connection, entries, now)

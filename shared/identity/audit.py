@@ -19,15 +19,15 @@ from shared.platform.database import as_rows
 from shared.platform.ids import AUDIT, CLOCKS_APART, KEY, PAYOUT, first_id, new_id, parse, show
 from shared.platform.pagination import Page, Wanted, chosen
 from shared.platform.pipelined_queries import Query, ask, nothing
-from shared.schema.audit import HOT, Action, ActorKind
+from shared.schema.audit import MOST_FREQUENT_ACTION, Action, ActorKind
 
 MASKED: Final = "***"
 """Stands for personal data, which must not get into a log that forgets nothing."""
 
-COUNTED_MOST: Final = 10_000
+ENTRIES_COUNTED_MAX: Final = 10_000
 """How far a log's length is counted."""
 
-BULK_TAKES: Final = timedelta(minutes=5)
+BULK_ENTRY_WINDOW: Final = timedelta(minutes=5)
 """How long after its payouts got their ids the entry of a bulk request may be written."""
 
 
@@ -54,7 +54,7 @@ class Entry(NamedTuple):
     after: dict[str, Any] | None = None
 
 
-def operator(organization_id: uuid.UUID, wallet_id: uuid.UUID | None = None) -> Actor:
+def operator_actor(organization_id: uuid.UUID, wallet_id: uuid.UUID | None = None) -> Actor:
     """Whoever runs a command on the installation."""
     try:
         login = getpass.getuser()
@@ -63,7 +63,7 @@ def operator(organization_id: uuid.UUID, wallet_id: uuid.UUID | None = None) -> 
     return Actor(ActorKind.OPERATOR, organization_id, wallet_id, address=f"{login}@{socket.gethostname()}")
 
 
-def system(organization_id: uuid.UUID, wallet_id: uuid.UUID | None) -> Actor:
+def system_actor(organization_id: uuid.UUID, wallet_id: uuid.UUID | None) -> Actor:
     """Ourselves."""
     return Actor(ActorKind.SYSTEM, organization_id, wallet_id)
 
@@ -95,32 +95,32 @@ class _Row(msgspec.Struct):
     after: dict[str, Any] | None
 
 
-def recording(entries: Iterable[Entry], now: datetime) -> Query[None]:
+def record_entries_query(entries: Iterable[Entry], now: datetime) -> Query[None]:
     """Writes entries once it is asked."""
     rows = (_Row(new_id(), *entry.actor, entry.action, entry.action.object_kind, *entry[2:]) for entry in entries)
     return Query(_RECORD, {"now": now, "entries": as_rows(rows)}, nothing)
 
 
-def record(connection: sa.Connection, entries: Iterable[Entry], now: datetime) -> None:
+def record_entries(connection: sa.Connection, entries: Iterable[Entry], now: datetime) -> None:
     """Writes entries, in the transaction that did what they say."""
     listed = list(entries)
     if listed:
-        ask(connection, recording(listed, now))
+        ask(connection, record_entries_query(listed, now))
 
 
-def changed(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def changed_fields(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The fields that differ, as they were and as they are."""
     names = [name for name in after if before.get(name) != after[name]]
     return {name: before.get(name) for name in names}, {name: after[name] for name in names}
 
 
-def masked(fields: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+def mask_fields(fields: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """The fields, with only whether they were there for those of these names."""
     hidden = {name: MASKED for name in names if fields.get(name) is not None}
     return fields | hidden
 
 
-class Filters(NamedTuple):
+class EntryFilters(NamedTuple):
     """Which entries; None: all."""
 
     action: Action | None = None
@@ -155,11 +155,11 @@ class EntryRow(NamedTuple):
     after: dict[str, Any] | None
 
 
-def page(
-    connection: sa.Connection, organization_id: uuid.UUID, wanted: Wanted, filters: Filters | None = None
+def load_entries(
+    connection: sa.Connection, organization_id: uuid.UUID, wanted: Wanted, filters: EntryFilters | None = None
 ) -> Page[EntryRow]:
-    """A part of the organization's log, newest first. The total is counted to `COUNTED_MOST`."""
-    where, values = _where(organization_id, filters or Filters())
+    """A part of the organization's log, newest first. The total is counted to `ENTRIES_COUNTED_MAX`."""
+    where, values = _where(organization_id, filters or EntryFilters())
     ids, more = chosen(connection, "audit_entries", where, values, wanted)
     rows = connection.execute(
         sa.text("""
@@ -173,18 +173,18 @@ def page(
     )
     total = connection.scalar(
         sa.text(f"SELECT count(*) FROM (SELECT FROM audit_entries WHERE {where} LIMIT :most) AS counted"),
-        values | {"most": COUNTED_MOST},
+        values | {"most": ENTRIES_COUNTED_MAX},
     )
     return Page([EntryRow._make(row) for row in rows], total or 0, more)
 
 
-def _where(organization_id: uuid.UUID, filters: Filters) -> tuple[str, dict[str, Any]]:
+def _where(organization_id: uuid.UUID, filters: EntryFilters) -> tuple[str, dict[str, Any]]:
     parts, values = ["organization_id = :organization_id"], dict[str, Any](organization_id=organization_id)
     if filters.action is not None:
         parts.append("action = :action")
         values["action"] = filters.action.value
-        if filters.action != HOT:
-            parts.append(f"action <> '{HOT.value}'")  # says that the index of all but these will do
+        if filters.action != MOST_FREQUENT_ACTION:
+            parts.append(f"action <> '{MOST_FREQUENT_ACTION.value}'")  # says that the index of all but these will do
     if filters.email is not None:
         mine = "SELECT users.id FROM users WHERE email = :email AND users.organization_id = :organization_id"
         parts.append(f"user_id = ({mine})")
@@ -216,7 +216,7 @@ def _about(object_id: str) -> tuple[str, dict[str, Any]]:
     if payout_id is None:
         return "object_id = :object_id", {"object_id": object_id}
     several = "object_id IS NULL AND id > :made AND id < :made_before AND jsonb_exists(after -> 'ids', :object_id)"
-    made_before = uuid.UUID(int=min(payout_id.int + (_milliseconds(BULK_TAKES) << 80), 2**128 - 1))
+    made_before = uuid.UUID(int=min(payout_id.int + (_milliseconds(BULK_ENTRY_WINDOW) << 80), 2**128 - 1))
     values = {"object_id": object_id, "made": payout_id, "made_before": made_before}
     return f"(object_id = :object_id OR {several})", values
 
@@ -225,7 +225,7 @@ def _milliseconds(duration: timedelta) -> int:
     return duration // timedelta(milliseconds=1)
 
 
-def public(row: EntryRow) -> dict[str, Any]:
+def entry_payload(row: EntryRow) -> dict[str, Any]:
     """The entry in the API's shape; the admin's endpoints speak snake_case."""
     return {
         "id": show(AUDIT, row.id),

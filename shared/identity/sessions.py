@@ -7,15 +7,15 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.identity.api_keys.tokens import generate_session, hashed
+from shared.identity.api_keys.tokens import generate_session_token, hash_token
 from shared.platform.ids import new_id
 
-LIFETIME: Final = timedelta(hours=24)
-IDLE_MOST: Final = timedelta(hours=2)
-SEEN_NOTED_EVERY: Final = timedelta(minutes=1)
+SESSION_LIFETIME: Final = timedelta(hours=24)
+SESSION_IDLE_TIMEOUT: Final = timedelta(hours=2)
+LAST_SEEN_PRECISION: Final = timedelta(minutes=1)
 
 
-class Account(NamedTuple):
+class SessionUser(NamedTuple):
     """A user who may sign in."""
 
     id: uuid.UUID
@@ -25,7 +25,7 @@ class Account(NamedTuple):
     organization: str
 
 
-class Started(NamedTuple):
+class NewSession(NamedTuple):
     """A session just begun."""
 
     token: str
@@ -35,7 +35,7 @@ class Started(NamedTuple):
 _ACCOUNT = "users.id, users.email, users.role, users.organization_id, organizations.name"
 
 
-def find_account(connection: sa.Connection, email: str) -> tuple[Account, str] | None:
+def find_user_and_password_hash(connection: sa.Connection, email: str) -> tuple[SessionUser, str] | None:
     """The user with that email, and his password's hash; None if there is none."""
     row = connection.execute(
         sa.text(f"""
@@ -44,12 +44,12 @@ def find_account(connection: sa.Connection, email: str) -> tuple[Account, str] |
         """),
         {"email": email.lower()},
     ).one_or_none()
-    return None if row is None else (Account._make(row[:-1]), row[-1])
+    return None if row is None else (SessionUser._make(row[:-1]), row[-1])
 
 
-def start(connection: sa.Connection, account: Account, pepper: str, now: datetime) -> Started:
+def start_session(connection: sa.Connection, account: SessionUser, pepper: str, now: datetime) -> NewSession:
     """Begins a session."""
-    token = generate_session()
+    token = generate_session_token()
     connection.execute(
         sa.text("""
             INSERT INTO sessions (id, user_id, token_hash, created_at, last_seen_at, expires_at)
@@ -58,15 +58,15 @@ def start(connection: sa.Connection, account: Account, pepper: str, now: datetim
         {
             "id": new_id(),
             "user_id": account.id,
-            "token_hash": hashed(token, pepper),
+            "token_hash": hash_token(token, pepper),
             "now": now,
-            "expires_at": now + LIFETIME,
+            "expires_at": now + SESSION_LIFETIME,
         },
     )
-    return Started(token, now + LIFETIME)
+    return NewSession(token, now + SESSION_LIFETIME)
 
 
-def find(connection: sa.Connection, token_hash: bytes, now: datetime) -> Account | None:
+def find_session_user(connection: sa.Connection, token_hash: bytes, now: datetime) -> SessionUser | None:
     """The user behind a token's hash; None when it is unknown, over or revoked. Notes the use, to the minute."""
     row = connection.execute(
         sa.text(f"""
@@ -74,23 +74,25 @@ def find(connection: sa.Connection, token_hash: bytes, now: datetime) -> Account
             JOIN users ON users.id = user_id JOIN organizations ON organizations.id = organization_id
             WHERE token_hash = :token_hash AND revoked_at IS NULL AND expires_at > :now AND last_seen_at > :idle
         """),
-        {"token_hash": token_hash, "now": now, "idle": now - IDLE_MOST},
+        {"token_hash": token_hash, "now": now, "idle": now - SESSION_IDLE_TIMEOUT},
     ).one_or_none()
     if row is None:
         return None
-    if row[-1] < now - SEEN_NOTED_EVERY:
+    if row[-1] < now - LAST_SEEN_PRECISION:
         connection.execute(
             sa.text("UPDATE sessions SET last_seen_at = :now WHERE id = :id"), {"id": row[-2], "now": now}
         )
-    return Account._make(row[:-2])
+    return SessionUser._make(row[:-2])
 
 
-def find_any(connection: sa.Connection, hashes: Sequence[bytes], now: datetime) -> Account | None:
+def find_session_user_by_hashes(
+    connection: sa.Connection, hashes: Sequence[bytes], now: datetime
+) -> SessionUser | None:
     """The same for a token's hashes under each pepper that is accepted."""
-    return next((found for one in hashes if (found := find(connection, one, now)) is not None), None)
+    return next((found for one in hashes if (found := find_session_user(connection, one, now)) is not None), None)
 
 
-def end(connection: sa.Connection, token_hash: bytes, now: datetime) -> None:
+def end_session(connection: sa.Connection, token_hash: bytes, now: datetime) -> None:
     """Ends a session."""
     connection.execute(
         sa.text("UPDATE sessions SET revoked_at = :now WHERE token_hash = :token_hash AND revoked_at IS NULL"),
@@ -98,7 +100,7 @@ def end(connection: sa.Connection, token_hash: bytes, now: datetime) -> None:
     )
 
 
-def forget_over(connection: sa.Connection, before: datetime, *, limit: int) -> int:
+def delete_expired_sessions(connection: sa.Connection, before: datetime, *, limit: int) -> int:
     """Deletes at most `limit` sessions that were over before a time. Returns how many."""
     done = connection.execute(
         sa.text("DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < :before LIMIT :limit)"),

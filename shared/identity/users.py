@@ -23,7 +23,7 @@ class UserRow(NamedTuple):
     created_at: datetime
 
 
-def add(
+def add_user(
     connection: sa.Connection, organization_id: uuid.UUID, email: str, password: str, role: Role, now: datetime
 ) -> uuid.UUID:
     """Adds a user to an organization. Returns his id.
@@ -49,13 +49,13 @@ def add(
     )
     if done.rowcount == 0:
         raise Conflict(f"There is a user {email.lower()} already")
-    actor = audit.operator(organization_id)
+    actor = audit.operator_actor(organization_id)
     entry = audit.Entry(actor, Action.USER_CREATE, show(USER, user_id), after={"role": role.value})
-    audit.record(connection, [entry], now)
+    audit.record_entries(connection, [entry], now)
     return user_id
 
 
-def every(connection: sa.Connection) -> list[UserRow]:
+def load_users(connection: sa.Connection) -> list[UserRow]:
     """All users of the installation, by organization."""
     rows = connection.execute(
         sa.text("""
@@ -67,7 +67,7 @@ def every(connection: sa.Connection) -> list[UserRow]:
     return [UserRow._make(row) for row in rows]
 
 
-def reset_password(connection: sa.Connection, email: str, password: str, now: datetime) -> None:
+def reset_user_password(connection: sa.Connection, email: str, password: str, now: datetime) -> None:
     """Gives a user another password, and ends all of his sessions.
 
     Raises:
@@ -85,5 +85,5 @@ def reset_password(connection: sa.Connection, email: str, password: str, now: da
         sa.text("UPDATE sessions SET revoked_at = :now WHERE user_id = :user_id AND revoked_at IS NULL"),
         {"user_id": user_id, "now": now},
     )
-    entry = audit.Entry(audit.operator(organization_id), Action.USER_RESET_PASSWORD, show(USER, user_id))
-    audit.record(connection, [entry], now)
+    entry = audit.Entry(audit.operator_actor(organization_id), Action.USER_RESET_PASSWORD, show(USER, user_id))
+    audit.record_entries(connection, [entry], now)

@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 import structlog
 
-from shared.payouts.settle import Report, Settled, Verdict, settle
+from shared.payouts.settle import PaymentUpdate, UpdateResult, UpdateStatus, settle_payouts
 from shared.platform.database import as_rows
 from shared.platform.pipelined_queries import Query, ask, nothing
 from shared.provider.outcomes import backoff_seconds
@@ -29,7 +29,7 @@ class Handled(NamedTuple):
     """What became of one notice."""
 
     event_id: uuid.UUID
-    verdict: Verdict
+    verdict: UpdateStatus
     outcome: str
     """In a few words."""
     payout_id: uuid.UUID | None
@@ -120,19 +120,19 @@ def apply(
     ]
     handled: list[Handled] = []
 
-    def remembering(answers: list[Settled]) -> Query[None] | None:
+    def remembering(answers: list[UpdateResult]) -> Query[None] | None:
         of_first = dict(zip((row.id for row in contradictions), answers, strict=False))
         for row, answer in zip(rows, answers[len(firsts) :], strict=True):
-            placed = of_first.get(row.id) if answer.verdict is Verdict.ORPHAN else None
+            placed = of_first.get(row.id) if answer.verdict is UpdateStatus.ORPHAN else None
             handled.append(_handled(row, placed or answer, now))
         return _remembering(handled, now) if handled else None
 
-    settle(connection, [*firsts, *reports], now, beside=remembering)
+    settle_payouts(connection, [*firsts, *reports], now, beside=remembering)
     return handled
 
 
-def _report(row: _Waiting) -> Report:
-    return Report(
+def _report(row: _Waiting) -> PaymentUpdate:
+    return PaymentUpdate(
         state=row.type.partition(".")[2],
         payment_id=row.payment_id,
         payout_id=row.payout_id,
@@ -147,9 +147,9 @@ def _report(row: _Waiting) -> Report:
     )
 
 
-def _handled(row: _Waiting, answer: Settled, now: datetime) -> Handled:
+def _handled(row: _Waiting, answer: UpdateResult, now: datetime) -> Handled:
     due, outcome = None, answer.outcome
-    if answer.verdict is Verdict.ORPHAN:
+    if answer.verdict is UpdateStatus.ORPHAN:
         if now - row.received_at < ORPHAN_LIFETIME:
             due = now + timedelta(seconds=backoff_seconds(row.attempts + 1))
         else:
@@ -173,7 +173,7 @@ class _Remembered(msgspec.Struct):
     """What became of a notice, as it is sent to the database."""
 
     id: uuid.UUID
-    status: Verdict
+    status: UpdateStatus
     outcome: str
     payout_id: uuid.UUID | None
     wallet_id: uuid.UUID | None

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from shared.payouts.settle import NOTICES
+from shared.payouts.settle import PROGRESS_PAYMENT_STATES
 from shared.platform.ids import DRIVER, PAYOUT, new_id, parse
 
 SUBJECTS: Final = frozenset({"payment", "payout"})
@@ -85,7 +85,7 @@ def read(body: bytes) -> Notice:
         raise Malformed("The body is not a Paystream event: it has neither type nor event")
     subject, _, state = kind.partition(".")
     names_one = bool(data.payment_id or data.payout_id)
-    if subject in SUBJECTS and state not in NOTICES and not names_one:
+    if subject in SUBJECTS and state not in PROGRESS_PAYMENT_STATES and not names_one:
         raise Malformed("The body is not a Paystream event: its data names neither paymentId nor payoutId")
     digest = hashlib.sha256(body).digest()
     return Notice(
@@ -103,5 +103,5 @@ def read(body: bytes) -> Notice:
         failure_reason=data.failure_reason,
         body=body,
         concerns_us=subject in SUBJECTS and names_one,
-        on_the_way=state in NOTICES,
+        on_the_way=state in PROGRESS_PAYMENT_STATES,
     )

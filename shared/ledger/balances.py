@@ -16,7 +16,7 @@ class Balances(NamedTuple):
     external_cents: int
 
 
-def balances(connection: sa.Connection, wallet_id: uuid.UUID) -> Balances:
+def load_balances(connection: sa.Connection, wallet_id: uuid.UUID) -> Balances:
     """The wallet's five balances, at one moment."""
     rows = connection.execute(
         sa.text("SELECT kind, balance_cents FROM accounts WHERE wallet_id = :wallet_id"),

@@ -22,7 +22,7 @@ from shared.schema.ledger import AccountKind, TransferKind
 A = AccountKind
 K = TransferKind
 
-ROUTES: dict[TransferKind, tuple[AccountKind, AccountKind]] = {
+TRANSFER_ACCOUNTS: dict[TransferKind, tuple[AccountKind, AccountKind]] = {
     K.RESERVE: (A.AVAILABLE, A.IN_TRANSIT),
     K.SETTLE: (A.IN_TRANSIT, A.EXTERNAL),
     K.FEE: (A.IN_TRANSIT, A.FEES),
@@ -35,7 +35,7 @@ ROUTES: dict[TransferKind, tuple[AccountKind, AccountKind]] = {
 """From which account to which a transfer of each kind goes: the only ways that money moves."""
 
 
-class Entry(NamedTuple):
+class NewTransfer(NamedTuple):
     """A transfer to make."""
 
     wallet_id: uuid.UUID
@@ -65,24 +65,24 @@ _LOCK = sa.text(f"{_AVAILABLE} FOR UPDATE")
 _LOCK_FREE = sa.text(f"{_AVAILABLE} FOR UPDATE SKIP LOCKED")
 
 
-def lock(
-    connection: sa.Connection, wallet_ids: Collection[uuid.UUID], *, skip_held: bool = False
+def lock_wallets(
+    connection: sa.Connection, wallet_ids: Collection[uuid.UUID], *, skip_locked: bool = False
 ) -> dict[uuid.UUID, int]:
     """Locks the wallets' `available` accounts until the end of the transaction.
 
     Returns the available balance of each, in cents. Whoever spends or serializes on a wallet takes this lock. With
-    `skip_held`, those that somebody else holds are left out instead of waited for.
+    `skip_locked`, those that somebody else holds are left out instead of waited for.
     """
-    [available] = ask(connection, locking(wallet_ids, skip_held=skip_held))
+    [available] = ask(connection, lock_wallets_query(wallet_ids, skip_locked=skip_locked))
     return available  # type: ignore[no-any-return]
 
 
-def locking(wallet_ids: Collection[uuid.UUID], *, skip_held: bool = False) -> Query[dict[uuid.UUID, int]]:
-    """Locks the wallets' `available` accounts once it is asked; see `lock`."""
-    return looking(wallet_ids)._replace(statement=_LOCK_FREE if skip_held else _LOCK)
+def lock_wallets_query(wallet_ids: Collection[uuid.UUID], *, skip_locked: bool = False) -> Query[dict[uuid.UUID, int]]:
+    """Locks the wallets' `available` accounts once it is asked; see `lock_wallets`."""
+    return available_balances_query(wallet_ids)._replace(statement=_LOCK_FREE if skip_locked else _LOCK)
 
 
-def looking(wallet_ids: Collection[uuid.UUID]) -> Query[dict[uuid.UUID, int]]:
+def available_balances_query(wallet_ids: Collection[uuid.UUID]) -> Query[dict[uuid.UUID, int]]:
     """Reads the available balances once it is asked, in cents, and locks nothing: they may change at once."""
     return Query(_READ, {"wallet_ids": sorted(set(wallet_ids))}, dict)
 
@@ -116,7 +116,7 @@ _POST = sa.text("""
 """Returns the wallets whose available balance has just fallen below what they call low."""
 
 
-def post(connection: sa.Connection, entries: Iterable[Entry], now: datetime) -> None:
+def post_transfers(connection: sa.Connection, entries: Iterable[NewTransfer], now: datetime) -> None:
     """Makes the transfers, in order, and moves the balances: all of them or, on an error, none. Where the available
     balance falls below the wallet's threshold by it the customer is told; not again before it was above.
 
@@ -125,11 +125,13 @@ def post(connection: sa.Connection, entries: Iterable[Entry], now: datetime) -> 
             a second time in the same way. The transaction can't be continued.
 
     """
-    listed: Sequence[Entry] = list(entries)
+    listed: Sequence[NewTransfer] = list(entries)
     if not listed:
         return
-    _, fallen = ask(connection, locking({entry.wallet_id for entry in listed}), posting(listed, now))
-    tell_low(connection, fallen, now)
+    _, fallen = ask(
+        connection, lock_wallets_query({entry.wallet_id for entry in listed}), post_transfers_query(listed, now)
+    )
+    write_low_balance_events(connection, fallen, now)
 
 
 class _Row(msgspec.Struct):
@@ -148,8 +150,9 @@ class _Row(msgspec.Struct):
     """What this transfer and those before it do to the available balance."""
 
 
-def posting(entries: Sequence[Entry], now: datetime) -> Query[Sequence[Any]]:
-    """Makes the transfers once it is asked, under the wallets' lock; see `post`. What it returns is for `tell_low`.
+def post_transfers_query(entries: Sequence[NewTransfer], now: datetime) -> Query[Sequence[Any]]:
+    """Makes the transfers once it is asked, under the wallets' lock; see `post_transfers`. What it returns is for
+    `write_low_balance_events`.
 
     It can be made before the lock is taken: the balances that the transfers leave are reckoned where they are written.
     """
@@ -157,7 +160,7 @@ def posting(entries: Sequence[Entry], now: datetime) -> Query[Sequence[Any]]:
     changes: defaultdict[tuple[uuid.UUID, AccountKind], int] = defaultdict(int)
     rows = []
     for entry in entries:
-        source, target = ROUTES[entry.kind]
+        source, target = TRANSFER_ACCOUNTS[entry.kind]
         changes[entry.wallet_id, source] -= entry.amount_cents
         changes[entry.wallet_id, target] += entry.amount_cents
         if source is A.AVAILABLE:
@@ -184,7 +187,7 @@ def posting(entries: Sequence[Entry], now: datetime) -> Query[Sequence[Any]]:
     return Query(_POST, {"now": now, "entries": as_rows(rows), "changes": as_rows(made)}, list)
 
 
-def tell_low(connection: sa.Connection, fallen: Sequence[Any], now: datetime) -> None:
+def write_low_balance_events(connection: sa.Connection, fallen: Sequence[Any], now: datetime) -> None:
     """Tells the customers whose balance has fallen below what they call low by what was posted."""
     lows = [
         Event(
@@ -196,4 +199,4 @@ def tell_low(connection: sa.Connection, fallen: Sequence[Any], now: datetime) ->
         )
         for wallet_id, balance_cents, low_balance_cents, currency in fallen
     ]
-    customer_events.write(connection, lows, now)
+    customer_events.write_events(connection, lows, now)

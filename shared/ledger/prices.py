@@ -9,7 +9,7 @@ from shared.platform.pipelined_queries import Query, ask
 from shared.schema.payouts import Rail
 
 
-class Line(NamedTuple):
+class PriceRow(NamedTuple):
     """One line of the price list; see `shared.schema.tables.ledger.Price`."""
 
     rail: str
@@ -23,12 +23,12 @@ class Line(NamedTuple):
 class PriceList:
     """The prices at one moment."""
 
-    def __init__(self, lines: Iterable[Line]) -> None:
-        self._lines: dict[tuple[str, bool], list[Line]] = {}
+    def __init__(self, lines: Iterable[PriceRow]) -> None:
+        self._lines: dict[tuple[str, bool], list[PriceRow]] = {}
         for line in sorted(lines, key=lambda line: -line.from_amount_cents):
             self._lines.setdefault((line.rail, line.in_batch), []).append(line)
 
-    def line(self, rail: Rail, amount_cents: int, *, in_batch: bool = False) -> Line:
+    def line(self, rail: Rail, amount_cents: int, *, in_batch: bool = False) -> PriceRow:
         """The line that holds for this amount. A rail without a batch price costs its single price.
 
         Raises:
@@ -50,12 +50,12 @@ class PriceList:
 _LOAD: Final = sa.text("SELECT rail, in_batch, from_amount_cents, flat_cents, basis_points, cap_cents FROM prices")
 
 
-def loading() -> Query[PriceList]:
+def load_price_list_query() -> Query[PriceList]:
     """Asks for the price list as it is now. Quotes and charges both read it, so they are equal."""
-    return Query(_LOAD, {}, lambda rows: PriceList(map(Line._make, rows)))
+    return Query(_LOAD, {}, lambda rows: PriceList(map(PriceRow._make, rows)))
 
 
-def load(connection: sa.Connection) -> PriceList:
+def load_price_list(connection: sa.Connection) -> PriceList:
     """The price list as it is now."""
-    [found] = ask(connection, loading())
+    [found] = ask(connection, load_price_list_query())
     return found  # type: ignore[no-any-return]

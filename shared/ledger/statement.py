@@ -16,7 +16,7 @@ from shared.schema.ledger import TransferKind
 K = TransferKind
 
 
-class LineType(enum.StrEnum):
+class StatementLineType(enum.StrEnum):
     """What a line of the statement is to the customer."""
 
     CREDIT = "credit"
@@ -32,22 +32,22 @@ class LineType(enum.StrEnum):
     """A driver's bank sent a payout back: its net amount came back."""
 
 
-KINDS: Final = {
-    LineType.CREDIT: K.TOPUP_SETTLE,
-    LineType.DEBIT: K.RESERVE,
-    LineType.RELEASE: K.RELEASE,
-    LineType.RETURN: K.RETURN,
+TRANSFER_KINDS: Final = {
+    StatementLineType.CREDIT: K.TOPUP_SETTLE,
+    StatementLineType.DEBIT: K.RESERVE,
+    StatementLineType.RELEASE: K.RELEASE,
+    StatementLineType.RETURN: K.RETURN,
 }
 """The transfers that touch `available`; each type is one kind of them."""
 
-COUNTED_MOST: Final = 100_000
+LINES_COUNTED_MAX: Final = 100_000
 """How far the lines between two dates are counted."""
-EXPORTED_MOST: Final = 100_000
+EXPORTED_LINES_MAX: Final = 100_000
 """How many lines one file has at the most."""
 _READ_AT_ONCE: Final = 5_000
 
 
-class Line(NamedTuple):
+class StatementLine(NamedTuple):
     """One line."""
 
     id: uuid.UUID
@@ -61,24 +61,24 @@ class Line(NamedTuple):
     created_at: datetime
 
     @property
-    def type(self) -> LineType:
+    def type(self) -> StatementLineType:
         """What the line is to the customer."""
-        return next(line_type for line_type, kind in KINDS.items() if kind == self.kind)
+        return next(line_type for line_type, kind in TRANSFER_KINDS.items() if kind == self.kind)
 
     @property
     def change_cents(self) -> int:
         """What it added to the available balance; below zero, what it took."""
-        return -self.amount_cents if self.type is LineType.DEBIT else self.amount_cents
+        return -self.amount_cents if self.type is StatementLineType.DEBIT else self.amount_cents
 
 
-class Broken(Exception):
+class InconsistentStatement(Exception):
     """A line's balance does not follow from the line before it: our books are wrong, and no file says otherwise."""
 
 
-class Filter(NamedTuple):
+class StatementFilter(NamedTuple):
     """Which lines."""
 
-    line_type: LineType | None = None
+    line_type: StatementLineType | None = None
     since: datetime | None = None
     until: datetime | None = None
     """From `since` on, and before `until`."""
@@ -91,7 +91,11 @@ class Filter(NamedTuple):
     @property
     def kinds(self) -> list[str]:
         """The kinds of transfers that it lets through."""
-        return [KINDS[self.line_type].value] if self.line_type else [kind.value for kind in KINDS.values()]
+        return (
+            [TRANSFER_KINDS[self.line_type].value]
+            if self.line_type
+            else [kind.value for kind in TRANSFER_KINDS.values()]
+        )
 
     def where(self) -> str:
         """Its condition. Kinds are written out, so that whatever plan is made, the indexes for them can be used."""
@@ -103,13 +107,15 @@ class Filter(NamedTuple):
         return " AND ".join(conditions)
 
 
-EVERY_LINE: Final = Filter()
+ALL_LINES: Final = StatementFilter()
 
 
-def page(connection: sa.Connection, wallet_id: uuid.UUID, wanted: Wanted, asked: Filter = EVERY_LINE) -> Page[Line]:
+def load_statement_page(
+    connection: sa.Connection, wallet_id: uuid.UUID, wanted: Wanted, asked: StatementFilter = ALL_LINES
+) -> Page[StatementLine]:
     """A part of the wallet's statement, newest first. A cursor that is no line of this wallet finds nothing.
 
-    The total of a statement between dates is counted to `COUNTED_MOST`.
+    The total of a statement between dates is counted to `LINES_COUNTED_MAX`.
     """
     after = (
         ""
@@ -119,8 +125,8 @@ def page(connection: sa.Connection, wallet_id: uuid.UUID, wanted: Wanted, asked:
     values = _values(wallet_id, asked)
     where = asked.where()
     if asked.dated:
-        total, first, last = _counted(connection, asked, values, COUNTED_MOST)
-        if total < COUNTED_MOST:  # or the newest lines would be walked through until those of an old day come
+        total, first, last = _counted(connection, asked, values, LINES_COUNTED_MAX)
+        if total < LINES_COUNTED_MAX:  # or the newest lines would be walked through until those of an old day come
             where, values = f"{where} AND position BETWEEN :first AND :last", values | {"first": first, "last": last}
     else:
         total = row_counts.total(connection, wallet_id, *(f"transfers:{kind}" for kind in asked.kinds))
@@ -133,31 +139,35 @@ def page(connection: sa.Connection, wallet_id: uuid.UUID, wanted: Wanted, asked:
     return Page([line for _, line in lines[: wanted.size]], total, len(lines) > wanted.size)
 
 
-def export(connection: sa.Connection, wallet_id: uuid.UUID, asked: Filter) -> Iterator[Line]:
+def load_all_statement_lines(
+    connection: sa.Connection, wallet_id: uuid.UUID, asked: StatementFilter
+) -> Iterator[StatementLine]:
     """All lines, oldest first, read a few thousand at a time; in a transaction that sees one moment. Unless it is
     filtered by type, each line's balance is the one before it and what the line changed.
 
     Raises:
-        Invalid: there are more than `EXPORTED_MOST`.
+        Invalid: there are more than `EXPORTED_LINES_MAX`.
         Broken: a balance does not follow from the one before it.
 
     """
     values = _values(wallet_id, asked)
-    count, first, last = _counted(connection, asked, values, EXPORTED_MOST + 1)
-    if count > EXPORTED_MOST:
+    count, first, last = _counted(connection, asked, values, EXPORTED_LINES_MAX + 1)
+    if count > EXPORTED_LINES_MAX:
         raise Invalid(
-            f"The statement has more than {EXPORTED_MOST} lines there; ask for a shorter time with from and to",
+            f"The statement has more than {EXPORTED_LINES_MAX} lines there; ask for a shorter time with from and to",
             field="from",
         )
     lines = _in_order(connection, asked, values, first, last)
     return lines if asked.line_type is not None else _following(lines)
 
 
-def _values(wallet_id: uuid.UUID, asked: Filter) -> dict[str, Any]:
+def _values(wallet_id: uuid.UUID, asked: StatementFilter) -> dict[str, Any]:
     return {"wallet_id": wallet_id, "since": asked.since, "until": asked.until}
 
 
-def _counted(connection: sa.Connection, asked: Filter, values: dict[str, Any], most: int) -> tuple[int, int, int]:
+def _counted(
+    connection: sa.Connection, asked: StatementFilter, values: dict[str, Any], most: int
+) -> tuple[int, int, int]:
     """How many lines there are, counted to `most`, and where the first and the last of those counted are."""
     row = connection.execute(
         sa.text(f"""
@@ -170,8 +180,8 @@ def _counted(connection: sa.Connection, asked: Filter, values: dict[str, Any], m
 
 
 def _in_order(
-    connection: sa.Connection, asked: Filter, values: dict[str, Any], first: int, last: int
-) -> Iterator[Line]:
+    connection: sa.Connection, asked: StatementFilter, values: dict[str, Any], first: int, last: int
+) -> Iterator[StatementLine]:
     """The lines between two positions."""
     position = first - 1
     while position < last:
@@ -186,17 +196,19 @@ def _in_order(
         position = lines[-1][0] if lines else last
 
 
-def _following(lines: Iterable[Line]) -> Iterator[Line]:
+def _following(lines: Iterable[StatementLine]) -> Iterator[StatementLine]:
     """The same lines, each of which follows from the one before."""
-    before: Line | None = None
+    before: StatementLine | None = None
     for line in lines:
         if before is not None and line.available_after_cents != before.available_after_cents + line.change_cents:
-            raise Broken(f"{line.id} does not follow from {before.id}")
+            raise InconsistentStatement(f"{line.id} does not follow from {before.id}")
         yield line
         before = line
 
 
-def _lines(connection: sa.Connection, positions: str, direction: str, values: dict[str, Any]) -> list[tuple[int, Line]]:
+def _lines(
+    connection: sa.Connection, positions: str, direction: str, values: dict[str, Any]
+) -> list[tuple[int, StatementLine]]:
     """The lines at these positions, each with its position. Positions are found first, from an index alone."""
     rows = connection.execute(
         sa.text(f"""
@@ -210,4 +222,4 @@ def _lines(connection: sa.Connection, positions: str, direction: str, values: di
         """),
         values,
     )
-    return [(row[0], Line._make(row[1:])) for row in rows]
+    return [(row[0], StatementLine._make(row[1:])) for row in rows]

@@ -35,7 +35,7 @@ def open_organization(connection: sa.Connection, opening: Opening, pepper: str, 
     found = connection.execute(owner, {"email": opening.owner_email.lower()}).one_or_none()
     if found is None:
         opened = create(connection, opening.name, now)
-        users.add(connection, opened, opening.owner_email, opening.owner_password, Role.OWNER, now)
+        users.add_user(connection, opened, opening.owner_email, opening.owner_password, Role.OWNER, now)
         found = connection.execute(owner, {"email": opening.owner_email.lower()}).one()
     owner_id, organization_id = found
     assert isinstance(organization_id, uuid.UUID)
@@ -45,13 +45,15 @@ def open_organization(connection: sa.Connection, opening: Opening, pepper: str, 
     )
     wallets = {row.mode: row.id for row in rows}
     for mode, text in ((Mode.SANDBOX, opening.sandbox_key), (Mode.PRODUCTION, opening.production_key)):
-        key_id = api_keys.add(connection, wallets[mode], owner_id, text, pepper, f"First {mode} key", now)
+        key_id = api_keys.add_approved_key(connection, wallets[mode], owner_id, text, pepper, f"First {mode} key", now)
         if key_id is not None:
             actor, facts = (
-                audit.operator(organization_id, wallets[mode]),
+                audit.operator_actor(organization_id, wallets[mode]),
                 {"mode": mode, "scopes": list(api_keys.SCOPES)},
             )
-            audit.record(connection, [audit.Entry(actor, Action.KEY_CREATE, show(KEY, key_id), after=facts)], now)
+            audit.record_entries(
+                connection, [audit.Entry(actor, Action.KEY_CREATE, show(KEY, key_id), after=facts)], now
+            )
     return organization_id
 
 
@@ -65,9 +67,9 @@ def create(connection: sa.Connection, name: str, now: datetime) -> uuid.UUID:
     for mode in Mode:
         open_wallet(connection, organization_id, mode, now)
     entry = audit.Entry(
-        audit.operator(organization_id), Action.ORGANIZATION_CREATE, show(ORGANIZATION, organization_id)
+        audit.operator_actor(organization_id), Action.ORGANIZATION_CREATE, show(ORGANIZATION, organization_id)
     )
-    audit.record(connection, [entry], now)
+    audit.record_entries(connection, [entry], now)
     return organization_id
 
 
@@ -154,7 +156,7 @@ def set_policy(
             """),
             after | {"id": found.id},
         )
-        actor = audit.operator(found.organization_id, found.id)
-        entry = audit.Entry(actor, Action.WALLET_UPDATE, show(WALLET, found.id), *audit.changed(before, after))
-        audit.record(connection, [entry], now)
+        actor = audit.operator_actor(found.organization_id, found.id)
+        entry = audit.Entry(actor, Action.WALLET_UPDATE, show(WALLET, found.id), *audit.changed_fields(before, after))
+        audit.record_entries(connection, [entry], now)
     return Policy(found.name, mode.value, after["duplicate_loads"], after["low_balance_cents"])

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.events import attempts
+from shared.events.claim import HAS_DUE_DELIVERY, delivery_backlog
 from shared.holds.conditions import AGAIN_SECONDS, held
 from shared.platform import task_queue
 from shared.platform.task_queue import Bell
@@ -44,7 +44,7 @@ OTHERS: Final = (
     Kind("topups", "topups", "true", task_queue.REQUEST_TOPUPS),
 )
 
-WEBHOOKS: Final = Kind("webhooks", "webhook_endpoints", attempts.WAITING, task_queue.DELIVER_CUSTOMER_EVENTS)
+WEBHOOKS: Final = Kind("webhooks", "webhook_endpoints", HAS_DUE_DELIVERY, task_queue.DELIVER_CUSTOMER_EVENTS)
 """Rung for by endpoint: however much waits for a dead one, it costs one look at it. No bell is rung where events are
 written, so that no payout has to know who listens; it is looked for several times a second instead."""
 
@@ -93,5 +93,5 @@ def backlog(connection: sa.Connection) -> dict[str, tuple[int, float]]:
             """)
         ).one()
         found[kind.name] = (int(row[0]), float(row[1]))
-    found[WEBHOOKS.name] = attempts.backlog(connection)
+    found[WEBHOOKS.name] = delivery_backlog(connection)
     return found

@@ -54,7 +54,9 @@ def dependents(connection: sa.Connection, current: str) -> Dependents:
     return Dependents(
         list(key_ids),
         connection.scalar(sa.text(replaced)) or 0,
-        sum(any(not _opens(one, current, signing.PURPOSE) for one in row if one is not None) for row in webhooks),
+        sum(
+            any(not _opens(one, current, signing.SECRET_PURPOSE) for one in row if one is not None) for row in webhooks
+        ),
         sum(not _opens(one, current, bank_details.PURPOSE) for one in drivers),
     )
 
@@ -86,10 +88,10 @@ def seal_again(connection: sa.Connection, peppers: tuple[str, ...], after: uuid.
 
 def _sealed_again(sealed: bytes, peppers: tuple[str, ...]) -> bytes:
     """What the first pepper opens already stays, and what none opens."""
-    if _opens(sealed, peppers[0], signing.PURPOSE):
+    if _opens(sealed, peppers[0], signing.SECRET_PURPOSE):
         return sealed
     try:
-        return encryption.cipher(peppers, signing.PURPOSE).rotate(sealed)
+        return encryption.cipher(peppers, signing.SECRET_PURPOSE).rotate(sealed)
     except InvalidToken:
         return sealed
 

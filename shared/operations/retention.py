@@ -105,21 +105,23 @@ RULES: Final = (
         "sessions",
         "SELECT min(expires_at) FROM sessions",
         lambda connection, now, kept, past, limit: _deleted(
-            sessions.forget_over(connection, now - kept, limit=limit), limit
+            sessions.delete_expired_sessions(connection, now - kept, limit=limit), limit
         ),
     ),
     Rule(
         "webhook_deliveries",
         "attempts to deliver events to customers' webhooks",
         "promised in the API: events can be redelivered for 30 days",
-        lambda settings: deliveries.KEPT,
+        lambda settings: deliveries.DELIVERY_RETENTION,
         "webhook_deliveries",
         """
         SELECT min(created_at) FROM customer_events WHERE id IN (
             SELECT (SELECT event_id FROM webhook_deliveries WHERE endpoint_id = webhook_endpoints.id
                     ORDER BY event_id LIMIT 1) FROM webhook_endpoints)
         """,
-        lambda connection, now, kept, past, limit: _deleted(deliveries.forget_old(connection, now, limit=limit), limit),
+        lambda connection, now, kept, past, limit: _deleted(
+            deliveries.delete_old_deliveries(connection, now, limit=limit), limit
+        ),
     ),
     Rule(
         "personal_data_in_events",

@@ -8,7 +8,7 @@ from shared.platform.database import check_session, wait_until_ready
 from shared.platform.settings import Settings
 from shared.platform.settings_validation import doubts
 from shared.schema import migrations
-from shared.schema.migrations.grants import SERVICE, changeable
+from shared.schema.migrations.grants import SERVICE_ROLE, modifiable_append_only_tables
 
 logger = structlog.get_logger(__name__)
 
@@ -22,7 +22,7 @@ def ready(engine: sa.Engine, settings: Settings) -> None:
     """
     for safeguard in safeguards.switched_off():
         logger.error("safeguard.off", safeguard=safeguard, hint="this is a test: unset OVNPAY_WITHOUT")
-    wait_until_ready(engine, revision=migrations.HEAD)
+    wait_until_ready(engine, revision=migrations.HEAD_REVISION)
     if settings.database_pooler:
         check_session(engine)
     if settings.environment == "production":
@@ -37,10 +37,10 @@ def warn(engine: sa.Engine, settings: Settings) -> None:
     for doubt in doubts(settings):
         logger.warning("settings.doubtful", why=doubt)
     with engine.connect() as connection:
-        tables = changeable(connection)
+        tables = modifiable_append_only_tables(connection)
     if tables:
         logger.warning(
             "database.role_too_powerful",
             can_change=tables,
-            hint=f"give OVNPAY_DATABASE_URL a login in {SERVICE}, and `ovnpay migrate` OVNPAY_MIGRATION_DATABASE_URL",
+            hint=f"set OVNPAY_DATABASE_URL to a login in {SERVICE_ROLE}, OVNPAY_MIGRATION_DATABASE_URL to the owner",
         )

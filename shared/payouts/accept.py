@@ -18,11 +18,11 @@ from shared import ledger
 from shared.events import customer_events
 from shared.events.customer_events import Event
 from shared.ledger import prices
-from shared.payouts.allowed_edges import LIMIT_CENTS
-from shared.payouts.lifecycle import Move, Taken, book, taking
-from shared.payouts.metrics import note_accepted
-from shared.payouts.rows import PayoutRow, public
-from shared.payouts.submissions import Item, looking, prepare_those
+from shared.payouts.allowed_edges import RAIL_LIMIT_CENTS
+from shared.payouts.lifecycle import Move, StartedTransition, finish_transitions, start_transition_query
+from shared.payouts.metrics import count_accepted
+from shared.payouts.rows import PayoutRow, payout_payload
+from shared.payouts.submissions import OutgoingPayout, outgoing_payouts_queries, prepare_outgoing_payouts
 from shared.platform.database import as_rows
 from shared.platform.errors import Conflict, InsufficientFunds, Invalid, NotFound, NotPayable, Refusal
 from shared.platform.ids import DRIVER, PAYOUT, named, show
@@ -32,10 +32,10 @@ from shared.schema.organizations import DuplicateLoads
 from shared.schema.payouts import PayoutStatus, Rail
 from shared.schema.scenarios import Scenario
 
-REASON: Final = "accepted"
+ACCEPTED_REASON: Final = "accepted"
 
 
-class Order(NamedTuple):
+class PayoutOrder(NamedTuple):
     """A payout that somebody asks for. Its id is made before the transaction, so that after a lost connection
     during COMMIT we can look whether it is there.
     """
@@ -72,7 +72,7 @@ class _Driver(NamedTuple):
     """The wallet's policy."""
 
 
-class Known(NamedTuple):
+class OrderContext(NamedTuple):
     """What orders are checked against."""
 
     price_list: prices.PriceList
@@ -80,71 +80,73 @@ class Known(NamedTuple):
     """By wallet and id."""
 
 
-def looking_up(
-    orders: Sequence[Order],
+def order_context_queries(
+    orders: Sequence[PayoutOrder],
 ) -> tuple[Query[prices.PriceList], Query[dict[tuple[uuid.UUID, uuid.UUID], _Driver]]]:
-    """Asks for what the orders are checked against, a `Known`; before the wallet is locked, so that nobody waits for
+    """Asks for what the orders are checked against, a `OrderContext`; before the wallet is locked, so that nobody
+    waits for
     it.
     """
     ids = list({order.driver_id for order in orders if order.driver_id is not None})
     drivers = Query(_DRIVERS, {"ids": ids}, lambda rows: {(row[1], row[0]): _Driver._make(row) for row in rows})
-    return prices.loading(), drivers
+    return prices.load_price_list_query(), drivers
 
 
-def look_up(connection: sa.Connection, orders: Sequence[Order]) -> Known:
-    """Reads what the orders are checked against; see `looking_up`."""
-    return Known(*ask(connection, *looking_up(orders)))
+def load_order_context(connection: sa.Connection, orders: Sequence[PayoutOrder]) -> OrderContext:
+    """Reads what the orders are checked against; see `order_context_queries`."""
+    return OrderContext(*ask(connection, *order_context_queries(orders)))
 
 
-class Now(NamedTuple):
+class LockedState(NamedTuple):
     """What can change until the wallet is locked: asked under its lock."""
 
-    live: "Mapping[Load, uuid.UUID]"
+    live: "Mapping[DriverLoad, uuid.UUID]"
     """The payouts for the orders' loads that are alive."""
     there: frozenset[uuid.UUID]
     """The drivers of the instant ones who can be paid still."""
 
     @classmethod
-    def of(cls, live: "Mapping[Load, uuid.UUID] | None", there: frozenset[uuid.UUID] | None) -> "Now":
-        """Of the answers to `looking_again`."""
+    def of(cls, live: "Mapping[DriverLoad, uuid.UUID] | None", there: frozenset[uuid.UUID] | None) -> "LockedState":
+        """Of the answers to `locked_state_queries`."""
         return cls(live or {}, there or frozenset())
 
 
-def looking_again(
-    orders: Sequence[Order],
-) -> "tuple[Query[dict[Load, uuid.UUID]] | None, Query[frozenset[uuid.UUID]] | None]":
-    """Asks for a `Now`, by somebody who holds the wallets' lock when it is answered."""
-    return _living(loads_of(orders)), _remaining(orders)
+def locked_state_queries(
+    orders: Sequence[PayoutOrder],
+) -> "tuple[Query[dict[DriverLoad, uuid.UUID]] | None, Query[frozenset[uuid.UUID]] | None]":
+    """Asks for a `LockedState`, by somebody who holds the wallets' lock when it is answered."""
+    return _living(ordered_loads(orders)), _remaining(orders)
 
 
-def accept(
+def accept_payouts(
     connection: sa.Connection,
-    orders: Sequence[Order],
-    known: Known,
+    orders: Sequence[PayoutOrder],
+    known: OrderContext,
     available: Mapping[uuid.UUID, int],
     now: datetime,
     *,
     grace: timedelta,
-    seen: Now | None = None,
+    seen: LockedState | None = None,
     beside: Callable[[list[PayoutRow | Refusal]], Sequence[Query[None] | None]] = lambda answers: (),
 ) -> list[PayoutRow | Refusal]:
     """Accepts the orders that can be paid; an answer for each, in order.
 
     An order that the balance no longer covers is refused, its neighbours succeed: funds go in order of arrival.
-    `known` is what `look_up` read for them, `available` what `ledger.lock` returned for their wallets, whose lock
+    `known` is what `load_order_context` read for them, `available` what `ledger.lock_wallets` returned for their
+    wallets, whose lock
     the caller holds; `grace` is how long the doorbell has before the tick rings for them too. `seen` is what
-    `looking_again` found, from a caller who has asked already; `beside` says what else is to be written, of the
+    `locked_state_queries` found, from a caller who has asked already; `beside` says what else is to be written, of the
     answers, in the same round trip.
     """
     left = dict(available)
     answers: list[PayoutRow | Refusal] = []
-    live, there = seen or Now.of(*ask(connection, *looking_again(orders)))
+    live, there = seen or LockedState.of(*ask(connection, *locked_state_queries(orders)))
     live = dict(live)
     for order in orders:
         try:
             if order.rail is Rail.INSTANT and order.driver_id not in there:
                 raise _unknown(order)
-            row = checked(order, known, live, now)
+            row = validate_order(order, known, live, now)
             if row.amount_cents > left[order.wallet_id] or order.scenario is Scenario.INSUFFICIENT_FUNDS:
                 raise InsufficientFunds(
                     "The wallet's available balance does not cover this payout",
@@ -155,33 +157,35 @@ def accept(
             answers.append(refusal)
         else:
             left[order.wallet_id] -= row.amount_cents
-            note_live(live, row)
+            add_live_payout(live, row)
             answers.append(row)
     accepted = [answer for answer in answers if isinstance(answer, PayoutRow)]
     writes: list[Query[Any]] = []
     if accepted:
         entries = [
-            ledger.Entry(row.wallet_id, TransferKind.RESERVE, row.amount_cents, payout_id=row.id, attempt=row.attempt)
+            ledger.NewTransfer(
+                row.wallet_id, TransferKind.RESERVE, row.amount_cents, payout_id=row.id, attempt=row.attempt
+            )
             for row in accepted
         ]
-        writes = [*writing(accepted, now, now + grace), ledger.posting(entries, now)]
+        writes = [*write_payouts_queries(accepted, now, now + grace), ledger.post_transfers_query(entries, now)]
     instant = [row.id for row in accepted if row.rail == Rail.INSTANT]
     if not instant:
         done = ask(connection, *writes, *beside(answers))
     else:
         *done, queued, items, may_be_doubles = ask(connection, *writes, *_setting_out(instant, now))
-        book(connection, [queued], now)
-        sent = prepare_those(connection, items, may_be_doubles, now, reason="instant").rows
+        finish_transitions(connection, [queued], now)
+        sent = prepare_outgoing_payouts(connection, items, may_be_doubles, now, reason="instant").rows
         sent_on = {row.id: row for row in (*queued.rows, *sent)}
         answers = [sent_on.get(answer.id, answer) if isinstance(answer, PayoutRow) else answer for answer in answers]
         ask(connection, *beside(answers))
     if accepted:
-        ledger.tell_low(connection, done[len(writes) - 1], now)
-        note_accepted(connection, len(accepted))
+        ledger.write_low_balance_events(connection, done[len(writes) - 1], now)
+        count_accepted(connection, len(accepted))
     return answers
 
 
-def not_payable(status: str, kyc_status: str) -> NotPayable | None:
+def payability_error(status: str, kyc_status: str) -> NotPayable | None:
     """Why a driver in this state can't be paid; None if the driver can. Asked at acceptance and at queueing."""
     if kyc_status == "rejected":
         return NotPayable("The provider could not verify this driver", code="KYC_REJECTED", field="driverId")
@@ -198,7 +202,7 @@ def not_payable(status: str, kyc_status: str) -> NotPayable | None:
     return None
 
 
-def _unknown(order: Order) -> NotFound:
+def _unknown(order: PayoutOrder) -> NotFound:
     return NotFound(f"No driver {named(DRIVER, order.driver_reference)}", code="DRIVER_NOT_FOUND", field="driverId")
 
 
@@ -214,7 +218,7 @@ _REMAINING: Final = sa.text("""
 """)
 
 
-def _remaining(orders: Sequence[Order]) -> Query[frozenset[uuid.UUID]] | None:
+def _remaining(orders: Sequence[PayoutOrder]) -> Query[frozenset[uuid.UUID]] | None:
     """Asks which drivers of instant payouts have not been deleted since they were read: those payouts set out at once,
     while the others are looked at again when they are queued. A delete waits for us. Another wallet's driver is not
     even locked.
@@ -226,16 +230,16 @@ def _remaining(orders: Sequence[Order]) -> Query[frozenset[uuid.UUID]] | None:
     return Query(_REMAINING, {"asked": asked}, lambda rows: frozenset(row[0] for row in rows))
 
 
-Load = tuple[uuid.UUID, str]
+DriverLoad = tuple[uuid.UUID, str]
 """A driver and a load of his."""
 
 
-def loads_of(orders: Sequence[Order]) -> set[Load]:
+def ordered_loads(orders: Sequence[PayoutOrder]) -> set[DriverLoad]:
     """The loads that the orders would pay for."""
     return {(order.driver_id, order.load_id) for order in orders if order.driver_id and order.load_id is not None}
 
 
-def live_loads(connection: sa.Connection, loads: Collection[Load]) -> dict[Load, uuid.UUID]:
+def live_payouts_by_load(connection: sa.Connection, loads: Collection[DriverLoad]) -> dict[DriverLoad, uuid.UUID]:
     """The first live payout of each of these loads: not failed, canceled or returned, or one about which the provider
     contradicts itself. A driver who was deleted and registered again is the same one.
 
@@ -262,20 +266,20 @@ _LIVING: Final = sa.text("""
 """No LIMIT inside: for the first by id, the planner would rather walk through all payouts of the driver."""
 
 
-def _living(loads: Collection[Load]) -> Query[dict[Load, uuid.UUID]] | None:
+def _living(loads: Collection[DriverLoad]) -> Query[dict[DriverLoad, uuid.UUID]] | None:
     if not loads:
         return None
     asked = as_rows({"driver_id": driver_id, "load_id": load_id} for driver_id, load_id in loads)
     return Query(_LIVING, {"loads": asked}, lambda rows: {(row[0], row[1]): row[2] for row in rows})
 
 
-def note_live(live: dict[Load, uuid.UUID], row: PayoutRow) -> None:
+def add_live_payout(live: dict[DriverLoad, uuid.UUID], row: PayoutRow) -> None:
     """Adds a payout that is about to be written: the next one for its load, in the same request, is a double."""
     if row.load_id is not None:
         live.setdefault((row.driver_id, row.load_id), row.id)
 
 
-def duplicate(payout_id: uuid.UUID, hint: str) -> Conflict:
+def duplicate_payout_error(payout_id: uuid.UUID, hint: str) -> Conflict:
     """The refusal of a second payout for a driver's load, by the wallet's policy."""
     first = show(PAYOUT, payout_id)
     return Conflict(
@@ -286,17 +290,19 @@ def duplicate(payout_id: uuid.UUID, hint: str) -> Conflict:
     )
 
 
-def checked(order: Order, known: Known, live: Mapping[Load, uuid.UUID], now: datetime) -> PayoutRow:
+def validate_order(
+    order: PayoutOrder, known: OrderContext, live: Mapping[DriverLoad, uuid.UUID], now: datetime
+) -> PayoutRow:
     """The payout that an order becomes, funds aside; raises a Refusal that says why not."""
     driver = known.drivers.get((order.wallet_id, order.driver_id)) if order.driver_id else None
     if driver is None:
         raise _unknown(order)
     pending = order.scenario is Scenario.KYC_PENDING
-    refusal = not_payable(*(("pending", "pending") if pending else (driver.status, driver.kyc_status)))
+    refusal = payability_error(*(("pending", "pending") if pending else (driver.status, driver.kyc_status)))
     if refusal is not None:
         refusal.details["driverId"] = show(DRIVER, driver.id)
         raise refusal
-    limit_cents = LIMIT_CENTS[order.rail]
+    limit_cents = RAIL_LIMIT_CENTS[order.rail]
     if order.amount_cents > limit_cents:
         raise Invalid(
             f"amount must be at most {limit_cents} cents for {order.rail} payouts", field="amount", limit=limit_cents
@@ -307,7 +313,7 @@ def checked(order: Order, known: Known, live: Mapping[Load, uuid.UUID], now: dat
     first = live.get((driver.id, order.load_id)) if order.load_id is not None else None
     refused = order.refuse_duplicate or driver.duplicate_loads == DuplicateLoads.REFUSE
     if first is not None and refused and not order.allow_duplicate:
-        raise duplicate(first, "to pay again, send allowDuplicate with a duplicateReason")
+        raise duplicate_payout_error(first, "to pay again, send allowDuplicate with a duplicateReason")
     return PayoutRow(
         id=order.id,
         wallet_id=order.wallet_id,
@@ -323,7 +329,7 @@ def checked(order: Order, known: Known, live: Mapping[Load, uuid.UUID], now: dat
         batch_id=order.batch_id,
         duplicate_of=first,
         duplicate_reason=order.duplicate_reason,
-        scenario=order.scenario.value if order.scenario.played_by_provider else None,
+        scenario=order.scenario.value if order.scenario.is_simulated_by_provider else None,
         sequence=1,
         attempt=1,
         submission_id=None,
@@ -380,28 +386,32 @@ class _Row(msgspec.Struct):
 _written = attrgetter(*_Row.__struct_fields__)
 
 
-def writing(rows: Sequence[PayoutRow], now: datetime, due: datetime | None) -> tuple[Query[None], Query[None]]:
-    """Writes payouts once it is asked; see `write`."""
+def write_payouts_queries(
+    rows: Sequence[PayoutRow], now: datetime, due: datetime | None
+) -> tuple[Query[None], Query[None]]:
+    """Writes payouts once it is asked; see `write_payouts`."""
     made = as_rows(_Row(*_written(row)) for row in rows)
-    events = (Event(row.wallet_id, "payout.created", row.id, row.sequence, public(row)) for row in rows)
-    values = {"now": now, "due": due, "reason": REASON, "payouts": made}
-    return Query(_INSERT, values, nothing), customer_events.writing(events, now)
+    events = (Event(row.wallet_id, "payout.created", row.id, row.sequence, payout_payload(row)) for row in rows)
+    values = {"now": now, "due": due, "reason": ACCEPTED_REASON, "payouts": made}
+    return Query(_INSERT, values, nothing), customer_events.write_events_query(events, now)
 
 
-def write(connection: sa.Connection, rows: Sequence[PayoutRow], now: datetime, due: datetime | None) -> None:
+def write_payouts(connection: sa.Connection, rows: Sequence[PayoutRow], now: datetime, due: datetime | None) -> None:
     """Writes payouts as `validated`, with their first history row and their event. The caller holds the wallets'
     lock, and reserves the money of those that travel alone; those in a batch have nothing reserved, and no `due`.
     """
     if rows:
-        ask(connection, *writing(rows, now, due))
-        note_accepted(connection, len(rows))
+        ask(connection, *write_payouts_queries(rows, now, due))
+        count_accepted(connection, len(rows))
 
 
 def _setting_out(
     payout_ids: Sequence[uuid.UUID], now: datetime
-) -> tuple[Query[Taken] | None, Query[list[Item]], Query[bool]]:
+) -> tuple[Query[StartedTransition] | None, Query[list[OutgoingPayout]], Query[bool]]:
     """Takes instant payouts to `queued`, once it is asked, and on: what is needed to take them to `processing`, each
     with its submission. One that may not go on yet stays `queued`.
     """
     moves = [Move(payout_id, "instant", next_action_at=now) for payout_id in payout_ids]
-    return taking(moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, now), *looking(payout_ids)
+    return start_transition_query(moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, now), *outgoing_payouts_queries(
+        payout_ids
+    )

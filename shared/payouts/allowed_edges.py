@@ -9,7 +9,7 @@ S = PayoutStatus
 K = TransferKind
 
 
-class Effect(NamedTuple):
+class EdgeEffect(NamedTuple):
     """What a step does besides changing the status."""
 
     transfers: tuple[TransferKind, ...] = ()
@@ -25,29 +25,29 @@ class Effect(NamedTuple):
     """Whether the step begins another attempt."""
 
 
-EDGES: Final[dict[tuple[PayoutStatus, PayoutStatus], Effect]] = {
+EDGES: Final[dict[tuple[PayoutStatus, PayoutStatus], EdgeEffect]] = {
     # Taken up by a worker, or released with its batch (which is when a batch payout's money is reserved).
-    (S.VALIDATED, S.QUEUED): Effect((K.RESERVE,), reserved=True),
+    (S.VALIDATED, S.QUEUED): EdgeEffect((K.RESERVE,), reserved=True),
     # A submission was written for it; from here on only the provider's word ends it.
-    (S.QUEUED, S.PROCESSING): Effect(),
+    (S.QUEUED, S.PROCESSING): EdgeEffect(),
     # The provider says paid.
-    (S.PROCESSING, S.COMPLETED): Effect((K.SETTLE, K.FEE), "payout.succeeded", reserved=False),
+    (S.PROCESSING, S.COMPLETED): EdgeEffect((K.SETTLE, K.FEE), "payout.succeeded", reserved=False),
     # The provider definitely refused or gave up.
-    (S.PROCESSING, S.FAILED): Effect((K.RELEASE,), "payout.failed", reserved=False),
+    (S.PROCESSING, S.FAILED): EdgeEffect((K.RELEASE,), "payout.failed", reserved=False),
     # Called off before it was submitted: by the customer, or because the driver can't be paid any more.
-    (S.VALIDATED, S.CANCELED): Effect((K.RELEASE,), "payout.cancelled", reserved=False),
-    (S.QUEUED, S.CANCELED): Effect((K.RELEASE,), "payout.cancelled", reserved=False),
+    (S.VALIDATED, S.CANCELED): EdgeEffect((K.RELEASE,), "payout.cancelled", reserved=False),
+    (S.QUEUED, S.CANCELED): EdgeEffect((K.RELEASE,), "payout.cancelled", reserved=False),
     # A person asked for another attempt: a new submission with a new key.
-    (S.FAILED, S.QUEUED): Effect((K.RESERVE,), reserved=True, new_attempt=True),
+    (S.FAILED, S.QUEUED): EdgeEffect((K.RESERVE,), reserved=True, new_attempt=True),
     # The driver's bank sent it back, days later.
-    (S.COMPLETED, S.RETURNED): Effect((K.RETURN,), "payout.returned", reserved=False),
+    (S.COMPLETED, S.RETURNED): EdgeEffect((K.RETURN,), "payout.returned", reserved=False),
 }
 
-LIMIT_CENTS: Final = {Rail.STANDARD: 100_000_000, Rail.SAME_DAY: 100_000_000, Rail.INSTANT: 1_000_000}
+RAIL_LIMIT_CENTS: Final = {Rail.STANDARD: 100_000_000, Rail.SAME_DAY: 100_000_000, Rail.INSTANT: 1_000_000}
 """The most that one payout may be, by rail: what the provider's rails carry."""
 
 
-def is_in(status: str) -> str:
+def status_condition(status: str) -> str:
     """The SQL condition that a payout that is found by its id is in a status: one of `PayoutStatus`, or a `:parameter`.
 
     In words of which the planner knows nothing. By `=` it would know that few payouts are queued, as a rule, and look

@@ -6,31 +6,31 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from shared.payouts.lifecycle import Move, transition
+from shared.payouts.lifecycle import Move, transition_payouts
 from shared.payouts.rows import PayoutRow
 from shared.platform.errors import Conflict, NotFound, Refusal
 from shared.platform.ids import PAYOUT, show
 from shared.schema.payouts import PayoutStatus
 
-CANCELABLE = (PayoutStatus.VALIDATED, PayoutStatus.QUEUED)
+CANCELABLE_STATUSES = (PayoutStatus.VALIDATED, PayoutStatus.QUEUED)
 
 
-def cancel(
+def cancel_wallet_payouts(
     connection: sa.Connection, wallet_id: uuid.UUID, payout_ids: Sequence[uuid.UUID], now: datetime
 ) -> dict[uuid.UUID, PayoutRow | Refusal]:
     """Cancels those of the wallet's payouts that are not submitted yet; an answer for each.
 
     Whoever locks a payout first, this or the submitting worker, decides.
     """
-    found = locked_statuses(connection, wallet_id, payout_ids)
+    found = lock_payout_statuses(connection, wallet_id, payout_ids)
     answers: dict[uuid.UUID, PayoutRow | Refusal] = {}
-    for source in CANCELABLE:
+    for source in CANCELABLE_STATUSES:
         moves = [Move(payout_id, "canceled by the customer") for payout_id, status in found.items() if status == source]
-        moved = transition(connection, moves, source, PayoutStatus.CANCELED, now)
+        moved = transition_payouts(connection, moves, source, PayoutStatus.CANCELED, now)
         answers |= {row.id: row for row in moved.rows}
     for payout_id in payout_ids:
         if payout_id not in found:
-            answers[payout_id] = unknown(payout_id)
+            answers[payout_id] = payout_not_found(payout_id)
         elif payout_id not in answers:
             status = found[payout_id]
             answers[payout_id] = Conflict(
@@ -39,7 +39,7 @@ def cancel(
     return answers
 
 
-def locked_statuses(
+def lock_payout_statuses(
     connection: sa.Connection, wallet_id: uuid.UUID, payout_ids: Sequence[uuid.UUID]
 ) -> dict[uuid.UUID, str]:
     """The statuses of the wallet's payouts among these, locked in the common order."""
@@ -52,6 +52,6 @@ def locked_statuses(
     return {row.id: row.status for row in rows}
 
 
-def unknown(payout_id: uuid.UUID) -> NotFound:
+def payout_not_found(payout_id: uuid.UUID) -> NotFound:
     """The refusal for a payout that this wallet does not have."""
     return NotFound(f"No payout {show(PAYOUT, payout_id)}", code="PAYOUT_NOT_FOUND")

@@ -12,7 +12,7 @@ from shared.platform.ids import PAYOUT, show
 logger = structlog.get_logger(__name__)
 
 
-def hold(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], reason: str, now: datetime) -> None:
+def put_payouts_on_hold(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], reason: str, now: datetime) -> None:
     """Stops payouts where they are: no money moves, nothing is sent or asked for them any more."""
     held = connection.scalars(
         sa.text("""

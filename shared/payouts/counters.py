@@ -17,7 +17,7 @@ from shared.payouts.rows import PayoutRow
 from shared.platform.database import as_rows
 from shared.platform.pipelined_queries import Query, nothing
 from shared.platform.row_counts import ENDED
-from shared.schema.batch_rows import BATCH_COLUMNS, BatchRow, batch_public
+from shared.schema.batch_rows import BATCH_COLUMNS, BatchRow, batch_payload
 from shared.schema.batches import BatchStatus
 from shared.schema.payouts import PayoutStatus
 
@@ -62,23 +62,24 @@ _BATCHES = sa.text(f"""
     RETURNING {BATCH_COLUMNS}, becoming.status <> was
 """)
 
-EVENTS = {BatchStatus.COMPLETED: "batch.completed", BatchStatus.FAILED: "batch.failed"}
+BATCH_END_EVENTS = {BatchStatus.COMPLETED: "batch.completed", BatchStatus.FAILED: "batch.failed"}
 """The customer events that tell of a batch's end."""
 
 
-def is_counted(source: PayoutStatus, target: PayoutStatus) -> bool:
+def is_counted_transition(source: PayoutStatus, target: PayoutStatus) -> bool:
     """Whether a step changes a figure: one from or to an end."""
     return source in ENDED or target in ENDED
 
 
-def stepping(
+def update_counters_queries(
     rows: Sequence[PayoutRow], source: PayoutStatus, target: PayoutStatus, now: datetime
 ) -> tuple[Query[None] | None, Query[list[BatchRow]] | None]:
     """Adds up a step once it is asked, under the wallets' lock: of all payouts, and of those in batches, where there
-    are any; the latter returns the batches that ended by it, for `tell`. `rows` are the payouts that took it. A step
+    are any; the latter returns the batches that ended by it, for `write_batch_events`. `rows` are the payouts that
+    took it. A step
     that is neither from nor to an end changes no figure.
     """
-    if not rows or not is_counted(source, target):
+    if not rows or not is_counted_transition(source, target):
         return None, None
     values = {
         "rows": as_rows(_Place(row.wallet_id, row.driver_id, row.batch_id, row.net_cents) for row in rows),
@@ -105,15 +106,19 @@ class _Place(msgspec.Struct):
 def _ended(rows: Sequence[Any]) -> list[BatchRow]:
     """The batches that have just ended."""
     moved = [BatchRow._make(row[:-1]) for row in rows if row[-1]]
-    return [row for row in moved if row.status in EVENTS]
+    return [row for row in moved if row.status in BATCH_END_EVENTS]
 
 
-def tell(connection: sa.Connection, batches: Sequence[BatchRow], now: datetime, event: str | None = None) -> None:
+def write_batch_events(
+    connection: sa.Connection, batches: Sequence[BatchRow], now: datetime, event: str | None = None
+) -> None:
     """Writes the customer event of each batch: `event`, or that of its end."""
-    customer_events.write(
+    customer_events.write_events(
         connection,
         [
-            customer_events.Event(row.wallet_id, event or EVENTS[BatchStatus(row.status)], None, 0, batch_public(row))
+            customer_events.Event(
+                row.wallet_id, event or BATCH_END_EVENTS[BatchStatus(row.status)], None, 0, batch_payload(row)
+            )
             for row in batches
         ],
         now,

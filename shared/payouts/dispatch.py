@@ -13,18 +13,18 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from shared.holds.conditions import held
-from shared.payouts.allowed_edges import is_in
+from shared.payouts.allowed_edges import status_condition
 
-TOGETHER_MOST: Final = 2_000
+DISPATCHED_PAYOUTS_MAX: Final = 2_000
 """How many leave in one transaction."""
 
-TOGETHER_MOST_PACED: Final = 10_000
+PACED_DISPATCHED_PAYOUTS_MAX: Final = 10_000
 """The same where the next ones have to wait."""
 
 _ASKED = sa.text(f"""
     SELECT payouts.id, payouts.wallet_id, wallets.mode, rail = 'standard' AND scenario IS NULL AS shares
     FROM payouts JOIN wallets ON wallets.id = payouts.wallet_id
-    WHERE payouts.id = ANY(:ids) AND {is_in("queued")} AND held_reason IS NULL
+    WHERE payouts.id = ANY(:ids) AND {status_condition("queued")} AND held_reason IS NULL
           AND NOT {held("payouts.wallet_id", "payouts.rail")}
 """)
 
@@ -42,7 +42,7 @@ _PUT_OFF = sa.text(f"""
         clock_timestamp(), wallets.departed_at + make_interval(secs => :pace)
     )
     FROM wallets, (
-        SELECT id FROM payouts WHERE id = ANY(:ids) AND {is_in("queued")} AND held_reason IS NULL
+        SELECT id FROM payouts WHERE id = ANY(:ids) AND {status_condition("queued")} AND held_reason IS NULL
         ORDER BY id FOR UPDATE SKIP LOCKED
     ) AS staying
     WHERE payouts.id = staying.id AND wallets.id = payouts.wallet_id
@@ -56,7 +56,9 @@ _OTHERS = sa.text(f"""
 """)
 
 
-def split(connection: sa.Connection, payout_ids: Sequence[uuid.UUID]) -> tuple[list[uuid.UUID], list[uuid.UUID]]:
+def split_by_batching(
+    connection: sa.Connection, payout_ids: Sequence[uuid.UUID]
+) -> tuple[list[uuid.UUID], list[uuid.UUID]]:
     """Those of the payouts that leave alone, and those that share a call with others of their wallet. Neither what has
     left already nor what is held.
     """
@@ -64,7 +66,7 @@ def split(connection: sa.Connection, payout_ids: Sequence[uuid.UUID]) -> tuple[l
     return [row.id for row in asked if not row.shares], [row.id for row in asked if row.shares]
 
 
-def departing(
+def select_for_dispatch(
     connection: sa.Connection, payout_ids: Sequence[uuid.UUID], pace_seconds: Callable[[str], float]
 ) -> list[uuid.UUID]:
     """Those of the payouts that leave now, with others that leave with them; the rest are due again when their wallet's
@@ -75,9 +77,9 @@ def departing(
     for mode in sorted({row.mode for row in asked if row.shares}):
         sharing = [row for row in asked if row.shares and row.mode == mode]
         wallets = {row.wallet_id for row in sharing}
-        pace, most = pace_seconds(mode), TOGETHER_MOST
+        pace, most = pace_seconds(mode), DISPATCHED_PAYOUTS_MAX
         if pace > 0:
-            most = TOGETHER_MOST_PACED
+            most = PACED_DISPATCHED_PAYOUTS_MAX
             wallets = set(connection.scalars(_LEAVE, {"wallets": sorted(wallets), "pace": pace}))
             staying = [row.id for row in sharing if row.wallet_id not in wallets]
             connection.execute(_PUT_OFF, {"ids": staying, "pace": pace})

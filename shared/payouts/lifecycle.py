@@ -16,10 +16,10 @@ import sqlalchemy as sa
 
 from shared import ledger
 from shared.events import customer_events
-from shared.payouts.allowed_edges import EDGES, Effect, is_in
-from shared.payouts.counters import stepping, tell
-from shared.payouts.metrics import note_steps
-from shared.payouts.rows import COLUMNS, PayoutRow, public
+from shared.payouts.allowed_edges import EDGES, EdgeEffect, status_condition
+from shared.payouts.counters import update_counters_queries, write_batch_events
+from shared.payouts.metrics import observe_transitions
+from shared.payouts.rows import PAYOUT_COLUMNS, PayoutRow, payout_payload
 from shared.platform import safeguards
 from shared.platform.database import as_rows
 from shared.platform.pipelined_queries import Query, ask
@@ -44,7 +44,7 @@ class Move(msgspec.Struct, frozen=True):
     failure_message: str | None = None
 
 
-class Moved(NamedTuple):
+class TransitionResult(NamedTuple):
     """What a transition did."""
 
     rows: list[PayoutRow]
@@ -53,7 +53,7 @@ class Moved(NamedTuple):
     """Those that were not in the source status any more: somebody else was first, nothing was overwritten."""
 
 
-_FROM_SOURCE = is_in(":source") if safeguards.is_on(safeguards.TRANSITION_GUARD) else "true"
+_FROM_SOURCE = status_condition(":source") if safeguards.is_on(safeguards.TRANSITION_GUARD) else "true"
 """The guard: whoever comes second finds nothing to change."""
 
 # Every id is between those two; the planner takes what is for one row, and so finds payouts by their ids. Any list it
@@ -87,11 +87,11 @@ _TRANSITION = sa.text(f"""
                                         created_at)
         SELECT id, sequence, :source, :target, attempt, reason, failure_code, :now FROM changed
     )
-    SELECT {COLUMNS}, was_reserved, stage_seconds FROM changed ORDER BY id
+    SELECT {PAYOUT_COLUMNS}, was_reserved, stage_seconds FROM changed ORDER BY id
 """)
 
 
-class Taken(NamedTuple):
+class StartedTransition(NamedTuple):
     """A step that payouts have taken, with what is still to be written of it."""
 
     source: PayoutStatus
@@ -107,9 +107,9 @@ class Taken(NamedTuple):
     """Each payout's rail, and how many seconds it was in `source`."""
 
 
-def transition(
+def transition_payouts(
     connection: sa.Connection, moves: Sequence[Move], source: PayoutStatus, target: PayoutStatus, now: datetime
-) -> Moved:
+) -> TransitionResult:
     """Takes payouts from `source` to `target`, those of them that still are in `source`.
 
     Raises:
@@ -118,15 +118,15 @@ def transition(
             wallet's lock first, so this is the database's last word, not an answer to a customer.
 
     """
-    taken = take(connection, moves, source, target, now)
-    book(connection, [taken], now)
+    taken = start_transition(connection, moves, source, target, now)
+    finish_transitions(connection, [taken], now)
     there = {row.id for row in taken.rows}
-    return Moved(taken.rows, [move.payout_id for move in moves if move.payout_id not in there])
+    return TransitionResult(taken.rows, [move.payout_id for move in moves if move.payout_id not in there])
 
 
-def take(
+def start_transition(
     connection: sa.Connection, moves: Sequence[Move], source: PayoutStatus, target: PayoutStatus, now: datetime
-) -> Taken:
+) -> StartedTransition:
     """The first half of a transition: the payouts and their history, for which no wallet is locked. Whoever takes a
     step books it before he commits.
 
@@ -134,12 +134,14 @@ def take(
         ForbiddenEdge: no payout may take that step.
 
     """
-    [taken] = ask(connection, taking(moves, source, target, now))
-    return taken or Taken(source, target, [], None, None, (None, None), [])
+    [taken] = ask(connection, start_transition_query(moves, source, target, now))
+    return taken or StartedTransition(source, target, [], None, None, (None, None), [])
 
 
-def taking(moves: Sequence[Move], source: PayoutStatus, target: PayoutStatus, now: datetime) -> Query[Taken] | None:
-    """Takes the step once it is asked; see `take`. None where nobody is to take it."""
+def start_transition_query(
+    moves: Sequence[Move], source: PayoutStatus, target: PayoutStatus, now: datetime
+) -> Query[StartedTransition] | None:
+    """Takes the step once it is asked; see `start_transition`. None where nobody is to take it."""
     if (source, target) not in EDGES:
         raise ForbiddenEdge(f"A payout can't go from {source} to {target}")
     if not moves:
@@ -154,43 +156,48 @@ def taking(moves: Sequence[Move], source: PayoutStatus, target: PayoutStatus, no
         "now": now,
     }
 
-    def read(found: Sequence[Any]) -> Taken:
+    def read(found: Sequence[Any]) -> StartedTransition:
         pairs = [(PayoutRow._make(row[:-2]), bool(row[-2])) for row in found]
         rows = [row for row, _ in pairs]
-        events, made = None, entries(pairs, effect)
+        events, made = None, transfers_of_transition(pairs, effect)
         if effect.event is not None and rows:
             told = (
-                customer_events.Event(row.wallet_id, effect.event, row.id, row.sequence, public(row)) for row in rows
+                customer_events.Event(row.wallet_id, effect.event, row.id, row.sequence, payout_payload(row))
+                for row in rows
             )
-            events = customer_events.writing(told, now)
-        transfers = ledger.posting(made, now) if made else None
+            events = customer_events.write_events_query(told, now)
+        transfers = ledger.post_transfers_query(made, now) if made else None
         stages = [(row.rail, stage[-1]) for row, stage in zip(rows, found, strict=True)]
-        return Taken(source, target, rows, events, transfers, stepping(rows, source, target, now), stages)
+        return StartedTransition(
+            source, target, rows, events, transfers, update_counters_queries(rows, source, target, now), stages
+        )
 
     return Query(_TRANSITION, values, read)
 
 
-def book(connection: sa.Connection, steps: Sequence[Taken], now: datetime, *beside: Query[Any] | None) -> None:
+def finish_transitions(
+    connection: sa.Connection, steps: Sequence[StartedTransition], now: datetime, *beside: Query[Any] | None
+) -> None:
     """The other half, of all steps in one round trip: the customer's events and then, under the wallets' lock, the
     ledger and the figures. `beside` is what the caller has to write too, and needs no lock for.
 
     Raises:
-        sqlalchemy.exc.IntegrityError: as `transition` does.
+        sqlalchemy.exc.IntegrityError: as `transition_payouts` does.
 
     """
     booked = [(step.transfers, *step.figures) for step in steps]
     lock = None
     if any(query is not None for queries in booked for query in queries):
-        lock = ledger.locking({row.wallet_id for step in steps for row in step.rows})
+        lock = ledger.lock_wallets_query({row.wallet_id for step in steps for row in step.rows})
     first = [*(step.events for step in steps), *beside, lock]  # the lock last, for it is held until the commit
     done = ask(connection, *first, *chain.from_iterable(booked))[len(first) :]
     for step, fallen, ended in zip(steps, done[0::3], done[2::3], strict=True):
-        ledger.tell_low(connection, fallen or (), now)
-        tell(connection, ended or (), now)
-        note_steps(connection, step.source, step.target, step.stages)
+        ledger.write_low_balance_events(connection, fallen or (), now)
+        write_batch_events(connection, ended or (), now)
+        observe_transitions(connection, step.source, step.target, step.stages)
 
 
-def entries(pairs: Sequence[tuple[PayoutRow, bool]], effect: Effect) -> list[ledger.Entry]:
+def transfers_of_transition(pairs: Sequence[tuple[PayoutRow, bool]], effect: EdgeEffect) -> list[ledger.NewTransfer]:
     """The ledger transfers of a step, for payouts each with whether its amount was reserved before."""
     made = []
     for row, was_reserved in pairs:
@@ -202,7 +209,7 @@ def entries(pairs: Sequence[tuple[PayoutRow, bool]], effect: Effect) -> list[led
             TransferKind.RETURN: row.net_cents,
         }
         made += [
-            ledger.Entry(row.wallet_id, kind, amounts[kind], payout_id=row.id, attempt=row.attempt)
+            ledger.NewTransfer(row.wallet_id, kind, amounts[kind], payout_id=row.id, attempt=row.attempt)
             for kind in effect.transfers
             if amounts[kind]
         ]

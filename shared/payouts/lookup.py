@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from shared.payouts.submissions import Held
+from shared.payouts.submissions import LeasedSubmission
 from shared.platform.clock import rfc3339
 from shared.platform.ids import SUBMISSION, show
 from shared.provider.client import Paystream
@@ -12,19 +12,19 @@ from shared.provider.outcomes import Accepted, Outcome, Rejected, Unknown
 from shared.provider.wire import Call
 from shared.schema.submissions import SubmissionKind
 
-EARLIER: Final = timedelta(hours=1)
+LOOKUP_MARGIN: Final = timedelta(hours=1)
 """How much before our first sending we begin to look: the provider's clock is not ours."""
 
-PAGES_MAX: Final = 200
+LOOKUP_PAGES_MAX: Final = 200
 
 
-def find(paystream: Paystream, held: Held) -> Outcome | None:
+def find_payment(paystream: Paystream, held: LeasedSubmission) -> Outcome | None:
     """The provider's record of the submission, as if it had just been answered; None: it has none.
 
     Anything but a clear yes or no is unknown, and asked again: that a question was refused says nothing about the
     payment.
     """
-    name, since = show(SUBMISSION, held.id), held.first_sent_at - EARLIER
+    name, since = show(SUBMISSION, held.id), held.first_sent_at - LOOKUP_MARGIN
     if held.kind is SubmissionKind.PAYMENT:
         params = {"recipientId": str(held.request["recipientId"]), "startDate": rfc3339(since)}
         return _paged(paystream, Call(held.mode, "GET", "/payments", params=params), since, _of_submission(name))
@@ -48,7 +48,7 @@ def _paged(
     paystream: Paystream, call: Call, since: datetime, wanted: Callable[[dict[str, Any]], bool]
 ) -> Outcome | None:
     """Reads a list, newest first, until what is wanted is found or everything since then was seen."""
-    for _ in range(PAGES_MAX):
+    for _ in range(LOOKUP_PAGES_MAX):
         outcome = _answered(paystream.call(call))
         if not isinstance(outcome, Accepted):
             return outcome
@@ -60,7 +60,7 @@ def _paged(
         if outcome.next_cursor is None or _older(outcome.data, since):
             return None
         call = call._replace(params={**(call.params or {}), "cursor": outcome.next_cursor})
-    return Unknown(f"not among the newest {PAGES_MAX} pages")
+    return Unknown(f"not among the newest {LOOKUP_PAGES_MAX} pages")
 
 
 def _older(page: list[Any], since: datetime) -> bool:

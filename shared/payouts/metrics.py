@@ -14,21 +14,21 @@ from shared.payouts.allowed_edges import EDGES
 from shared.platform.database import at_commit
 from shared.schema.payouts import PayoutStatus
 
-STEPS = Counter(
+TRANSITIONS_TOTAL = Counter(
     "ovnpay_payout_transitions_total",
     "Steps of payouts, from one status to another; an acceptance comes from none.",
     ["from_status", "to_status"],
 )
-STEPS.labels("none", PayoutStatus.VALIDATED.value)
+TRANSITIONS_TOTAL.labels("none", PayoutStatus.VALIDATED.value)
 for source, target in EDGES:
-    STEPS.labels(source.value, target.value)
+    TRANSITIONS_TOTAL.labels(source.value, target.value)
 STAGE_SECONDS = Histogram(
     "ovnpay_payout_stage_duration_seconds",
     "How long payouts were in a status when they left it.",
     ["status", "rail"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21_600, 86_400, 345_600, 604_800),
 )
-FIRST_SENT_SECONDS = Histogram(
+FIRST_SUBMISSION_SECONDS = Histogram(
     "ovnpay_payout_first_submission_seconds",
     "From the acceptance of a payout, its batch's release, its retry or the end of a pause until it was first sent to "
     "the provider; observed when the provider's answer is there.",
@@ -49,12 +49,12 @@ _FIRST_SENT = sa.text(f"""
 """)
 
 
-def note_accepted(connection: sa.Connection, count: int) -> None:
+def count_accepted(connection: sa.Connection, count: int) -> None:
     """Payouts were written as `validated`."""
-    at_commit(connection, lambda: STEPS.labels("none", PayoutStatus.VALIDATED.value).inc(count))
+    at_commit(connection, lambda: TRANSITIONS_TOTAL.labels("none", PayoutStatus.VALIDATED.value).inc(count))
 
 
-def note_steps(
+def observe_transitions(
     connection: sa.Connection, source: PayoutStatus, target: PayoutStatus, stages: Sequence[tuple[str, float]]
 ) -> None:
     """Payouts took a step; for each its rail, and how many seconds it was in `source`."""
@@ -62,7 +62,7 @@ def note_steps(
         return
 
     def note() -> None:
-        STEPS.labels(source.value, target.value).inc(len(stages))
+        TRANSITIONS_TOTAL.labels(source.value, target.value).inc(len(stages))
         of_rails = {rail: STAGE_SECONDS.labels(source.value, rail) for rail in {rail for rail, _ in stages}}
         for rail, seconds in stages:
             of_rails[rail].observe(max(seconds, 0.0))
@@ -70,12 +70,12 @@ def note_steps(
     at_commit(connection, note)
 
 
-def note_first_sent(connection: sa.Connection, submission_id: uuid.UUID) -> None:
+def observe_first_submission(connection: sa.Connection, submission_id: uuid.UUID) -> None:
     """A submission got its definite answer, of which there is one: how long its payouts had waited to be sent."""
     waits = [(row.rail, row.seconds) for row in connection.execute(_FIRST_SENT, {"id": submission_id}).all()]
 
     def note() -> None:
-        of_rails = {rail: FIRST_SENT_SECONDS.labels(rail) for rail in {rail for rail, _ in waits}}
+        of_rails = {rail: FIRST_SUBMISSION_SECONDS.labels(rail) for rail in {rail for rail, _ in waits}}
         for rail, seconds in waits:
             of_rails[rail].observe(max(seconds, 0.0))
 

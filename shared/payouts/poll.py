@@ -8,8 +8,8 @@ from typing import NamedTuple
 import sqlalchemy as sa
 import structlog
 
-from shared.payouts.allowed_edges import is_in
-from shared.payouts.settle import Report, Settled, settle
+from shared.payouts.allowed_edges import status_condition
+from shared.payouts.settle import PaymentUpdate, UpdateResult, settle_payouts
 from shared.platform.database import as_rows
 from shared.platform.ids import PAYOUT, show
 from shared.provider.outcomes import Accepted, Outcome, Rejected, Throttled, backoff_seconds
@@ -17,10 +17,10 @@ from shared.provider.wire import Call, Payment, UnexpectedAnswer, payment_call, 
 
 logger = structlog.get_logger(__name__)
 
-POLL_AGAIN_MOST_SECONDS = 3600.0
+POLL_INTERVAL_MAX_SECONDS = 3600.0
 
 
-class Question(NamedTuple):
+class PaymentPoll(NamedTuple):
     """A payment to ask about."""
 
     payout_id: uuid.UUID
@@ -38,7 +38,7 @@ _ASKED = sa.text(f"""
     JOIN submission_items ON submission_items.submission_id = payouts.submission_id
                          AND submission_items.payout_id = payouts.id
     JOIN wallets ON wallets.id = payouts.wallet_id
-    WHERE payouts.id = ANY(:ids) AND {is_in("processing")} AND payouts.held_reason IS NULL
+    WHERE payouts.id = ANY(:ids) AND {status_condition("processing")} AND payouts.held_reason IS NULL
     ORDER BY payouts.id FOR UPDATE OF payouts SKIP LOCKED
 """)
 
@@ -65,9 +65,9 @@ _NOT_ASKED = sa.text("""
 """)
 
 
-def due(
+def start_polls(
     connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime, *, first_seconds: float
-) -> list[Question]:
+) -> list[PaymentPoll]:
     """Those of the payouts that are still `processing` at the provider; each will be asked again, later each time. One
     whose submission has no answer yet waits for that, by the submission's own times: the answer makes it due again.
     """
@@ -77,18 +77,18 @@ def due(
         unanswered = [row.id for row in found if row.provider_payment_id is None]
         connection.execute(_WAITING_FOR_THEIR_ANSWER, {"ids": unanswered})
     waits = [
-        backoff_seconds(row.polls + 1, first_seconds=first_seconds, most_seconds=POLL_AGAIN_MOST_SECONDS)
+        backoff_seconds(row.polls + 1, first_seconds=first_seconds, most_seconds=POLL_INTERVAL_MAX_SECONDS)
         for row in rows
     ]
     asked = [{"id": row.id, "due": now + timedelta(seconds=wait)} for row, wait in zip(rows, waits, strict=True)]
     if asked:
         connection.execute(_AGAIN, {"now": now, "asked": as_rows(asked)})
-    return [Question(row.id, row.mode, row.provider_payment_id) for row in rows]
+    return [PaymentPoll(row.id, row.mode, row.provider_payment_id) for row in rows]
 
 
-def answered(
-    connection: sa.Connection, questions: Sequence[Question], outcomes: Sequence[Outcome], now: datetime
-) -> list[Settled]:
+def apply_poll_outcomes(
+    connection: sa.Connection, questions: Sequence[PaymentPoll], outcomes: Sequence[Outcome], now: datetime
+) -> list[UpdateResult]:
     """Applies what the provider's record says. A question for which there was no room counts as not asked."""
     reports, unasked = [], dict[uuid.UUID, float]()
     for question, outcome in zip(questions, outcomes, strict=True):
@@ -99,7 +99,7 @@ def answered(
                 logger.warning("payout.poll_unreadable", payout=show(PAYOUT, question.payout_id), why=str(error))
                 continue
             reports.append(
-                Report(
+                PaymentUpdate(
                     state=payment.status,
                     payment_id=question.payment_id,
                     payout_id=question.payout_id,
@@ -115,7 +115,7 @@ def answered(
             logger.error("payout.poll_refused", payout=show(PAYOUT, question.payout_id), code=outcome.code)
         elif isinstance(outcome, Throttled):
             unasked[question.payout_id] = outcome.retry_after_seconds
-    settled = settle(connection, reports, now)
+    settled = settle_payouts(connection, reports, now)
     if unasked:
         later = [{"id": payout_id, "due": now + timedelta(seconds=wait)} for payout_id, wait in unasked.items()]
         connection.execute(_NOT_ASKED, {"unasked": as_rows(later)})

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 import structlog
 
 from shared.holds.conditions import AGAIN_SECONDS
-from shared.payouts.allowed_edges import is_in
-from shared.payouts.contradictions import hold
-from shared.payouts.lifecycle import Move, transition
-from shared.payouts.submissions import Held, Item, write
+from shared.payouts.allowed_edges import status_condition
+from shared.payouts.contradictions import put_payouts_on_hold
+from shared.payouts.lifecycle import Move, transition_payouts
+from shared.payouts.submissions import LeasedSubmission, OutgoingPayout, write_submissions
 from shared.platform import safeguards
 from shared.platform.clock import rfc3339
 from shared.platform.database import as_rows
@@ -27,14 +27,14 @@ from shared.schema.submissions import SubmissionKind
 
 logger = structlog.get_logger(__name__)
 
-WOKEN_WITHIN: Final = timedelta(seconds=2)
+EARLY_EVENT_GRACE: Final = timedelta(seconds=2)
 """How long a doorbell has to be heard for webhooks that came before the answer; then the tick rings for them."""
 
-UNCLEAR_ANSWERS_KEPT: Final = 50
+UNCLEAR_ANSWERS_MAX: Final = 50
 """How many answers that decided nothing a submission remembers."""
 
 
-class Recorded(NamedTuple):
+class RecordedOutcome(NamedTuple):
     """What recording set in motion: bells to ring after the commit."""
 
     submissions: list[uuid.UUID]
@@ -45,13 +45,13 @@ class Recorded(NamedTuple):
     """The payouts that the provider took on, each with the id that it gave to the payment."""
 
 
-def record(
-    connection: sa.Connection, held: Held, outcome: Outcome, now: datetime, *, poll_after: timedelta
-) -> Recorded:
+def record_outcome(
+    connection: sa.Connection, held: LeasedSubmission, outcome: Outcome, now: datetime, *, poll_after: timedelta
+) -> RecordedOutcome:
     """Records what came of sending a submission. Changes nothing if the lease is no longer ours."""
     if isinstance(outcome, Accepted):
         try:
-            payments = payments_in(held.kind, outcome.data)
+            payments = payments_in_response(held.kind, outcome.data)
         except UnexpectedAnswer as error:
             outcome = Unknown(str(error))
         else:
@@ -73,22 +73,22 @@ def record(
     if taken:
         why = outcome.reason if isinstance(outcome, Unknown) else message
         logger.warning("submission.again", submission=_name(held), status=status, why=why, in_seconds=wait_seconds)
-    return Recorded([], [])
+    return RecordedOutcome([], [])
 
 
-def payments_in(kind: SubmissionKind, data: object) -> list[Payment]:
+def payments_in_response(kind: SubmissionKind, data: object) -> list[Payment]:
     """The payments of a submission's answer."""
     return [read(data, Payment)] if kind is SubmissionKind.PAYMENT else read(data, Batch).payments
 
 
-def give_up(connection: sa.Connection, held: Held, now: datetime) -> None:
+def mark_unresolved(connection: sa.Connection, held: LeasedSubmission, now: datetime) -> None:
     """The key's lifetime is over and the provider does not find the payments: from here a person decides."""
     error = ("", "not found after the key's lifetime")
     if _close(connection, held, "unresolved", next_action_at=None, error=error, unclear_at=now):
         logger.error("submission.unresolved", submission=_name(held), hint="ask Paystream whether it was paid")
 
 
-def _name(held: Held) -> str:
+def _name(held: LeasedSubmission) -> str:
     return show(SUBMISSION, held.id)
 
 
@@ -109,7 +109,7 @@ _CLOSE = sa.text(f"""
 
 def _close(
     connection: sa.Connection,
-    held: Held,
+    held: LeasedSubmission,
     status: str | None,
     *,
     next_action_at: datetime | None,
@@ -134,7 +134,7 @@ def _close(
             "code": error[0],
             "message": error[1],
             "unclear": as_rows([unclear]) if unclear else None,
-            "kept": UNCLEAR_ANSWERS_KEPT,
+            "kept": UNCLEAR_ANSWERS_MAX,
         },
     )
     if done.rowcount == 0:
@@ -148,13 +148,13 @@ _FORGET_SENDING = sa.text("""
 """)
 
 
-def _forget_sending(connection: sa.Connection, held: Held) -> None:
+def _forget_sending(connection: sa.Connection, held: LeasedSubmission) -> None:
     connection.execute(_FORGET_SENDING, {"id": held.id, "token": held.token})
 
 
 _ASK_LATER = sa.text(f"""
     UPDATE payouts SET next_action_at = :due
-    WHERE id = ANY(:ids) AND submission_id = :id AND {is_in("processing")} AND held_reason IS NULL
+    WHERE id = ANY(:ids) AND submission_id = :id AND {status_condition("processing")} AND held_reason IS NULL
           AND (next_action_at IS NULL OR next_action_at NOT BETWEEN :earliest AND :due)
 """)
 
@@ -189,18 +189,18 @@ woken for, since they decide nothing."""
 
 def _accepted(
     connection: sa.Connection,
-    held: Held,
+    held: LeasedSubmission,
     provider_id: str,
     payments: Sequence[Payment],
     now: datetime,
     poll_after: timedelta,
-) -> Recorded:
+) -> RecordedOutcome:
     if not _close(connection, held, "accepted", next_action_at=None, provider_id=provider_id, answered_at=now):
-        return Recorded([], [])
+        return RecordedOutcome([], [])
     items = _items(connection, held.id)
     matched, strays = _match(held.kind, items, payments)
     if strays:
-        hold(connection, strays, "Paystream's answer does not match what we asked for", now)
+        put_payouts_on_hold(connection, strays, "Paystream's answer does not match what we asked for", now)
     # Noted when the request was written, as a rule: then it is as good as what would be written now.
     due = now + poll_after
     connection.execute(
@@ -211,15 +211,15 @@ def _accepted(
         {
             "id": held.id,
             "wallet_id": held.wallet_id,
-            "due": now + WOKEN_WITHIN,
+            "due": now + EARLY_EVENT_GRACE,
             "matched": as_rows({"payout_id": one, "payment_id": payment.id} for one, payment in matched.items()),
         },
     )
-    return Recorded([], [row.id for row in early], [(one, payment.id) for one, payment in matched.items()])
+    return RecordedOutcome([], [row.id for row in early], [(one, payment.id) for one, payment in matched.items()])
 
 
 def _match(
-    kind: SubmissionKind, items: dict[uuid.UUID, Item], payments: Sequence[Payment]
+    kind: SubmissionKind, items: dict[uuid.UUID, OutgoingPayout], payments: Sequence[Payment]
 ) -> tuple[dict[uuid.UUID, Payment], list[uuid.UUID]]:
     """Which payment is whose, and the payouts for which none, or one with another amount or recipient, came."""
     if kind is SubmissionKind.PAYMENT:
@@ -246,34 +246,34 @@ _DISSOLVE = sa.text("""
 _MOVE = sa.text(f"""
     UPDATE payouts SET submission_id = moved.submission_id
     FROM json_to_recordset(CAST(:moved AS json)) AS moved (payout_id uuid, submission_id uuid)
-    WHERE payouts.id = moved.payout_id AND payouts.submission_id = :id AND {is_in("processing")}
+    WHERE payouts.id = moved.payout_id AND payouts.submission_id = :id AND {status_condition("processing")}
 """)
 
 
-def _rejected(connection: sa.Connection, held: Held, outcome: Rejected, now: datetime) -> Recorded:
+def _rejected(connection: sa.Connection, held: LeasedSubmission, outcome: Rejected, now: datetime) -> RecordedOutcome:
     """A definite no. One payout fails by it; a batch is split in halves, each a new submission with a key of its
     own, until the payout at fault is alone: its neighbours get paid.
     """
     error = (outcome.code, outcome.message)
     if not _close(connection, held, "rejected", next_action_at=None, error=error, answered_at=now):
-        return Recorded([], [])
+        return RecordedOutcome([], [])
     items = list(_items(connection, held.id, ours_alone=True).values())
     if not items:
-        return Recorded([], [])
+        return RecordedOutcome([], [])
     if len(items) == 1:
         move = Move(items[0].payout_id, "refused", failure_code=outcome.code, failure_message=outcome.message)
-        transition(connection, [move], PayoutStatus.PROCESSING, PayoutStatus.FAILED, now)
-        return Recorded([], [])
+        transition_payouts(connection, [move], PayoutStatus.PROCESSING, PayoutStatus.FAILED, now)
+        return RecordedOutcome([], [])
     logger.warning("submission.split", submission=_name(held), payouts=len(items), code=outcome.code)
     connection.execute(_DISSOLVE, {"id": held.id, "payouts": [item.payout_id for item in items]})
     middle = len(items) // 2
     halves = [(new_id(), items[:middle]), (new_id(), items[middle:])]
-    write(connection, halves, now)
+    write_submissions(connection, halves, now)
     moved = [
         {"payout_id": item.payout_id, "submission_id": submission_id} for submission_id, half in halves for item in half
     ]
     connection.execute(_MOVE, {"id": held.id, "moved": as_rows(moved)})
-    return Recorded([submission_id for submission_id, _ in halves], [])
+    return RecordedOutcome([submission_id for submission_id, _ in halves], [])
 
 
 _SENT = """
@@ -285,15 +285,19 @@ _SENT = """
 """
 _ALL_SENT = sa.text(_SENT.format(""))
 _OURS_ALONE = sa.text(
-    _SENT.format(f"AND payouts.submission_id = :id AND {is_in('processing')} AND payouts.held_reason IS NULL")
+    _SENT.format(
+        f"AND payouts.submission_id = :id AND {status_condition('processing')} AND payouts.held_reason IS NULL"
+    )
 )
 
 
-def _items(connection: sa.Connection, submission_id: uuid.UUID, *, ours_alone: bool = False) -> dict[uuid.UUID, Item]:
+def _items(
+    connection: sa.Connection, submission_id: uuid.UUID, *, ours_alone: bool = False
+) -> dict[uuid.UUID, OutgoingPayout]:
     """The submission's payouts, locked in the order in which everybody locks payouts.
 
     With `ours_alone` only those that still wait for this submission: one that failed meanwhile and is on its way in
     another attempt, or that is held, is not ours to decide on.
     """
     rows = connection.execute(_OURS_ALONE if ours_alone else _ALL_SENT, {"id": submission_id})
-    return {row[0]: Item(row[0], row[1], Rail(row[2]), *row[3:]) for row in rows}
+    return {row[0]: OutgoingPayout(row[0], row[1], Rail(row[2]), *row[3:]) for row in rows}

@@ -6,27 +6,27 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared.payouts.rows import COLUMNS, PayoutRow
+from shared.payouts.rows import PAYOUT_COLUMNS, PayoutRow
 from shared.platform import row_counts
 from shared.platform.database import as_rows
 from shared.platform.pagination import Page, Wanted, chosen
 
-COUNTED_MOST = 100_000
+PAYOUTS_COUNTED_MAX = 100_000
 """How far payouts on their way are counted: what a payroll day has, and not millions."""
 
 _FROM = "(SELECT payouts.*, drivers.name AS driver_name FROM payouts JOIN drivers ON drivers.id = payouts.driver_id)"
 
 
-def get(connection: sa.Connection, wallet_id: uuid.UUID, payout_id: uuid.UUID) -> PayoutRow | None:
+def load_payout(connection: sa.Connection, wallet_id: uuid.UUID, payout_id: uuid.UUID) -> PayoutRow | None:
     """One payout of the wallet; None if it has none by that id."""
     row = connection.execute(
-        sa.text(f"SELECT {COLUMNS} FROM {_FROM} AS found WHERE wallet_id = :wallet_id AND id = :id"),
+        sa.text(f"SELECT {PAYOUT_COLUMNS} FROM {_FROM} AS found WHERE wallet_id = :wallet_id AND id = :id"),
         {"wallet_id": wallet_id, "id": payout_id},
     ).one_or_none()
     return None if row is None else PayoutRow._make(row)
 
 
-def came_from(connection: sa.Connection, rows: Iterable[PayoutRow]) -> dict[uuid.UUID, str]:
+def previous_statuses(connection: sa.Connection, rows: Iterable[PayoutRow]) -> dict[uuid.UUID, str]:
     """What each of these payouts was before its last step, by its history."""
     steps = as_rows({"payout_id": row.id, "sequence": row.sequence} for row in rows)
     found = connection.execute(
@@ -40,7 +40,7 @@ def came_from(connection: sa.Connection, rows: Iterable[PayoutRow]) -> dict[uuid
     return {row.payout_id: row.from_status for row in found}
 
 
-def page(
+def load_payout_page(
     connection: sa.Connection,
     wallet_id: uuid.UUID,
     wanted: Wanted,
@@ -67,7 +67,7 @@ def page(
         where, values["ids"] = f"{where} AND (id = ANY(:ids) OR batch_id = ANY(:ids))", list(ids)
     found, more = chosen(connection, "payouts", where, values, wanted)
     rows = connection.execute(
-        sa.text(f"SELECT {COLUMNS} FROM {_FROM} AS found WHERE id = ANY(:ids) ORDER BY id DESC"), {"ids": found}
+        sa.text(f"SELECT {PAYOUT_COLUMNS} FROM {_FROM} AS found WHERE id = ANY(:ids) ORDER BY id DESC"), {"ids": found}
     )
     return Page([PayoutRow._make(row) for row in rows], _total(connection, where, values), more)
 
@@ -84,4 +84,4 @@ def _total(connection: sa.Connection, where: str, values: dict[str, Any]) -> int
             counted = "SELECT payout_count FROM drivers WHERE id = :driver_id AND wallet_id = :wallet_id"
             return connection.scalar(sa.text(counted), values) or 0
     counted = f"SELECT count(*) FROM (SELECT FROM payouts WHERE {where} LIMIT :most) AS counted"
-    return connection.scalar(sa.text(counted), values | {"most": COUNTED_MOST}) or 0
+    return connection.scalar(sa.text(counted), values | {"most": PAYOUTS_COUNTED_MAX}) or 0

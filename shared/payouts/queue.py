@@ -7,29 +7,31 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from shared.payouts.accept import not_payable
-from shared.payouts.allowed_edges import is_in
-from shared.payouts.lifecycle import Move, Moved, transition
+from shared.payouts.accept import payability_error
+from shared.payouts.allowed_edges import status_condition
+from shared.payouts.lifecycle import Move, TransitionResult, transition_payouts
 from shared.schema.payouts import PayoutStatus
 
 
-class Queued(NamedTuple):
+class QueueResult(NamedTuple):
     """What queueing did."""
 
-    queued: Moved
-    canceled: Moved
+    queued: TransitionResult
+    canceled: TransitionResult
     """Payouts whose driver can't be paid any more: the money is available again, the failure says why."""
 
 
 _VALIDATED = sa.text(f"""
     SELECT payouts.id, drivers.status, drivers.kyc_status
     FROM payouts JOIN drivers ON drivers.id = payouts.driver_id
-    WHERE payouts.id = ANY(:ids) AND {is_in("validated")} AND payouts.reserved
+    WHERE payouts.id = ANY(:ids) AND {status_condition("validated")} AND payouts.reserved
     ORDER BY payouts.id FOR UPDATE OF payouts SKIP LOCKED
 """)
 
 
-def queue(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime, *, grace: timedelta) -> Queued:
+def queue_validated_payouts(
+    connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime, *, grace: timedelta
+) -> QueueResult:
     """Queues those of the payouts that are `validated` with their money reserved; others are left alone.
 
     `grace` is how long the doorbell has before the tick rings for their submission.
@@ -40,14 +42,14 @@ def queue(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datet
     ).all()
     moves, cancels = [], []
     for row in found:
-        refusal = not_payable(row.status, row.kyc_status)
+        refusal = payability_error(row.status, row.kyc_status)
         if refusal is None:
             moves.append(Move(row.id, "checked", next_action_at=now + grace))
         else:
             cancels.append(
                 Move(row.id, "the driver can't be paid", failure_code=refusal.code, failure_message=refusal.message)
             )
-    return Queued(
-        transition(connection, moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, now),
-        transition(connection, cancels, PayoutStatus.VALIDATED, PayoutStatus.CANCELED, now),
+    return QueueResult(
+        transition_payouts(connection, moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, now),
+        transition_payouts(connection, cancels, PayoutStatus.VALIDATED, PayoutStatus.CANCELED, now),
     )

@@ -18,7 +18,7 @@ from shared import ledger
 from shared.holds import cases
 from shared.identity import audit
 from shared.identity.audit import Actor, Entry
-from shared.payouts.lifecycle import Move, transition
+from shared.payouts.lifecycle import Move, transition_payouts
 from shared.payouts.submissions import PROVIDER_RAILS
 from shared.platform.errors import Conflict, InsufficientFunds, NotFound
 from shared.platform.ids import PAYOUT, new_id, show
@@ -32,36 +32,36 @@ S = PayoutStatus
 PROPOSAL_LIFETIME: Final = timedelta(hours=24)
 """How long a second person has; then it has to be said anew."""
 
-NOT_PAID: Final = "NOT_PAID"
+NOT_PAID_FAILURE_CODE: Final = "NOT_PAID"
 
 
-class Outcome(enum.StrEnum):
+class Resolution(enum.StrEnum):
     """What became of it."""
 
     PAID = "paid"
     NOT_PAID = "not-paid"
 
 
-PATHS: Final[dict[tuple[PayoutStatus, Outcome], tuple[PayoutStatus, ...]]] = {
+RESOLUTION_PATHS: Final[dict[tuple[PayoutStatus, Resolution], tuple[PayoutStatus, ...]]] = {
     # Nobody knew.
-    (S.PROCESSING, Outcome.PAID): (S.COMPLETED,),
-    (S.PROCESSING, Outcome.NOT_PAID): (S.FAILED,),
+    (S.PROCESSING, Resolution.PAID): (S.COMPLETED,),
+    (S.PROCESSING, Resolution.NOT_PAID): (S.FAILED,),
     # Held before it left, for it may be paid already: it was, or it goes its way.
-    (S.VALIDATED, Outcome.PAID): (S.QUEUED, S.PROCESSING, S.COMPLETED),
-    (S.VALIDATED, Outcome.NOT_PAID): (),
-    (S.QUEUED, Outcome.PAID): (S.PROCESSING, S.COMPLETED),
-    (S.QUEUED, Outcome.NOT_PAID): (),
+    (S.VALIDATED, Resolution.PAID): (S.QUEUED, S.PROCESSING, S.COMPLETED),
+    (S.VALIDATED, Resolution.NOT_PAID): (),
+    (S.QUEUED, Resolution.PAID): (S.PROCESSING, S.COMPLETED),
+    (S.QUEUED, Resolution.NOT_PAID): (),
     # Held at its end: the money had been given back, or it stays as it is.
-    (S.FAILED, Outcome.PAID): (S.QUEUED, S.PROCESSING, S.COMPLETED),
-    (S.FAILED, Outcome.NOT_PAID): (),
-    (S.CANCELED, Outcome.NOT_PAID): (),
-    (S.COMPLETED, Outcome.PAID): (),
-    (S.RETURNED, Outcome.NOT_PAID): (),
+    (S.FAILED, Resolution.PAID): (S.QUEUED, S.PROCESSING, S.COMPLETED),
+    (S.FAILED, Resolution.NOT_PAID): (),
+    (S.CANCELED, Resolution.NOT_PAID): (),
+    (S.COMPLETED, Resolution.PAID): (),
+    (S.RETURNED, Resolution.NOT_PAID): (),
 }
 """The steps that an outcome takes."""
 
 
-class Person(NamedTuple):
+class Reviewer(NamedTuple):
     """Who says so."""
 
     name: str
@@ -69,7 +69,7 @@ class Person(NamedTuple):
     user_id: uuid.UUID | None
 
 
-class Resolved(NamedTuple):
+class ResolutionResult(NamedTuple):
     """What was done."""
 
     done: bool
@@ -90,14 +90,14 @@ class _Found(NamedTuple):
     submission_status: str | None
 
 
-def resolve(
+def resolve_payout(
     connection: sa.Connection,
     payout_id: uuid.UUID,
-    outcome: Outcome,
+    outcome: Resolution,
     reason: str,
-    person: Person,
+    person: Reviewer,
     now: datetime,
-) -> Resolved:
+) -> ResolutionResult:
     """Says what became of a payout; done at once in the sandbox, by a second, other person in production.
 
     Raises:
@@ -108,7 +108,7 @@ def resolve(
     """
     found = _locked(connection, payout_id)
     _require_open(payout_id, found)
-    path = PATHS.get((found.status, outcome))
+    path = RESOLUTION_PATHS.get((found.status, outcome))
     if path is None:
         raise Conflict(f"It is {found.status}, and no step leads from there to {outcome}; its case can be closed")
     needs_two = found.mode == Mode.PRODUCTION
@@ -133,7 +133,7 @@ def resolve(
     if needs_two and proposal is None:
         _propose(connection, payout_id, found, outcome, reason, person, now, needs_two=True)
         _record(connection, found, person, Action.PAYOUT_PROPOSE, payout_id, said, now)
-        return Resolved(False, found.status, [person.name])
+        return ResolutionResult(False, found.status, [person.name])
     if proposal is None:
         resolution_id = _propose(connection, payout_id, found, outcome, reason, person, now, needs_two=False)
         by = [person.name]
@@ -148,7 +148,7 @@ def resolve(
     )
     status = _carry_out(connection, payout_id, found, outcome, path, by, now)
     _record(connection, found, person, Action.PAYOUT_RESOLVE, payout_id, {**said, "by": by, "status": status}, now)
-    return Resolved(True, status, by)
+    return ResolutionResult(True, status, by)
 
 
 def _locked(connection: sa.Connection, payout_id: uuid.UUID) -> _Found:
@@ -185,9 +185,9 @@ def _propose(
     connection: sa.Connection,
     payout_id: uuid.UUID,
     found: _Found,
-    outcome: Outcome,
+    outcome: Resolution,
     reason: str,
-    person: Person,
+    person: Reviewer,
     now: datetime,
     *,
     needs_two: bool,
@@ -217,14 +217,14 @@ def _carry_out(
     connection: sa.Connection,
     payout_id: uuid.UUID,
     found: _Found,
-    outcome: Outcome,
+    outcome: Resolution,
     path: tuple[PayoutStatus, ...],
     by: list[str],
     now: datetime,
 ) -> str:
     """Does what people have said; the payout's status then."""
     names = " and ".join(by)
-    ledger.lock(connection, [found.wallet_id])
+    ledger.lock_wallets(connection, [found.wallet_id])
     connection.execute(
         sa.text("""
             UPDATE payouts SET held_reason = NULL, held_at = NULL,
@@ -234,7 +234,7 @@ def _carry_out(
         {"id": payout_id, "now": now},
     )
     submission_id = None
-    if outcome is Outcome.PAID and path:
+    if outcome is Resolution.PAID and path:
         submission_id = _link(connection, payout_id, found, now)
     source = found.status
     for target in path:
@@ -242,9 +242,9 @@ def _carry_out(
         linked = submission_id if target is S.PROCESSING else None
         move = Move(payout_id, f"resolved by {names}: {outcome}", submission_id=linked)
         if target is S.FAILED:
-            move = replace(move, failure_code=NOT_PAID, failure_message="Paystream has not paid it")
+            move = replace(move, failure_code=NOT_PAID_FAILURE_CODE, failure_message="Paystream has not paid it")
         try:
-            moved = transition(connection, [move], source, target, now)
+            moved = transition_payouts(connection, [move], source, target, now)
         except IntegrityError:
             raise InsufficientFunds("The wallet's available balance does not cover it; top it up first") from None
         assert moved.rows, "the payout is locked"
@@ -315,7 +315,7 @@ def _link(connection: sa.Connection, payout_id: uuid.UUID, found: _Found, now: d
 
 
 def _end_submission(
-    connection: sa.Connection, submission_id: uuid.UUID | None, outcome: Outcome, now: datetime
+    connection: sa.Connection, submission_id: uuid.UUID | None, outcome: Resolution, now: datetime
 ) -> None:
     """Ends a request once all of its payouts have ended: taken on, where any of them was paid."""
     connection.execute(
@@ -333,7 +333,7 @@ def _end_submission(
 def _record(
     connection: sa.Connection,
     found: _Found,
-    person: Person,
+    person: Reviewer,
     action: Action,
     payout_id: uuid.UUID,
     said: dict[str, Any],
@@ -342,7 +342,7 @@ def _record(
     """Into the audit log of the wallet's organization: the person by his user where he has named himself, and from
     which machine.
     """
-    at = audit.operator(found.organization_id, found.wallet_id)
+    at = audit.operator_actor(found.organization_id, found.wallet_id)
     kind = ActorKind.OPERATOR if person.user_id is None else ActorKind.USER
     actor: Actor = at._replace(kind=kind, user_id=person.user_id)
-    audit.record(connection, [Entry(actor, action, show(PAYOUT, payout_id), after=said)], now)
+    audit.record_entries(connection, [Entry(actor, action, show(PAYOUT, payout_id), after=said)], now)

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from shared import ledger
-from shared.payouts.accept import duplicate, live_loads, not_payable
-from shared.payouts.cancel import locked_statuses, unknown
-from shared.payouts.lifecycle import Move, transition
+from shared.payouts.accept import duplicate_payout_error, live_payouts_by_load, payability_error
+from shared.payouts.cancel import lock_payout_statuses, payout_not_found
+from shared.payouts.lifecycle import Move, transition_payouts
 from shared.payouts.rows import PayoutRow
 from shared.platform.database import as_rows
 from shared.platform.errors import Conflict, InsufficientFunds, Refusal
@@ -19,7 +19,7 @@ from shared.schema.payouts import PayoutStatus
 from shared.schema.scenarios import Scenario
 
 
-def retry(
+def retry_wallet_payouts(
     connection: sa.Connection,
     wallet_id: uuid.UUID,
     payout_ids: Sequence[uuid.UUID],
@@ -34,11 +34,11 @@ def retry(
     Funds go in the order asked. A payout about which the provider contradicted itself can't be retried: it may
     have been paid.
     """
-    found = locked_statuses(connection, wallet_id, payout_ids)
+    found = lock_payout_statuses(connection, wallet_id, payout_ids)
     details = {row.id: row for row in _details(connection, list(found))}
-    left = ledger.lock(connection, [wallet_id]).get(wallet_id, 0)
+    left = ledger.lock_wallets(connection, [wallet_id]).get(wallet_id, 0)
     failed = [row for row in details.values() if found[row.id] == PayoutStatus.FAILED and row.load_id is not None]
-    live = live_loads(connection, {(row.driver_id, row.load_id) for row in failed})
+    live = live_payouts_by_load(connection, {(row.driver_id, row.load_id) for row in failed})
     doubles = {row.id: live[row.driver_id, row.load_id] for row in failed if (row.driver_id, row.load_id) in live}
     alike: defaultdict[tuple[uuid.UUID, str | None], list[uuid.UUID]] = defaultdict(list)
     for row in failed:
@@ -47,7 +47,7 @@ def retry(
     moves = []
     for payout_id in dict.fromkeys(payout_ids):
         if payout_id not in found:
-            answers[payout_id] = unknown(payout_id)
+            answers[payout_id] = payout_not_found(payout_id)
             continue
         row, status = details[payout_id], found[payout_id]
         if status != PayoutStatus.FAILED:
@@ -60,12 +60,12 @@ def retry(
                 code="PAYOUT_HELD",
                 status=status,
             )
-        elif refusal := not_payable(
+        elif refusal := payability_error(
             *(("pending", "pending") if scenario is Scenario.KYC_PENDING else (row.driver_status, row.kyc_status))
         ):
             answers[payout_id] = refusal
         elif payout_id in doubles and row.duplicate_loads == DuplicateLoads.REFUSE:
-            answers[payout_id] = duplicate(doubles[payout_id], "this one was not retried")
+            answers[payout_id] = duplicate_payout_error(doubles[payout_id], "this one was not retried")
         elif row.amount_cents > left or scenario is Scenario.INSUFFICIENT_FUNDS:
             answers[payout_id] = InsufficientFunds(
                 "Insufficient funds", available=left, required=row.amount_cents, status=status
@@ -78,7 +78,7 @@ def retry(
             moves.append(Move(payout_id, "retried by the customer", next_action_at=now + grace))
     retried = {move.payout_id for move in moves}
     _note_doubles(connection, {payout_id: first for payout_id, first in doubles.items() if payout_id in retried})
-    moved = transition(connection, moves, PayoutStatus.FAILED, PayoutStatus.QUEUED, now)
+    moved = transition_payouts(connection, moves, PayoutStatus.FAILED, PayoutStatus.QUEUED, now)
     return answers | {row.id: row for row in moved.rows}
 
 

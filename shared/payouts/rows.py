@@ -7,14 +7,14 @@ from typing import Any, Final, NamedTuple
 from shared.platform.clock import rfc3339
 from shared.platform.ids import BATCH, DRIVER, PAYOUT, show
 
-COLUMNS: Final = (
+PAYOUT_COLUMNS: Final = (
     "id, wallet_id, driver_id, driver_name, load_id, amount_cents, fee_cents, rail, status, description, "
     "requested_by, batch_id, duplicate_of, duplicate_reason, scenario, sequence, attempt, submission_id, failure_code, "
     "failure_message, requested_at, completed_at, canceled_at"
 )
 """The columns of a `PayoutRow`, in its order."""
 
-FINAL_FAILURES: Final = frozenset({"COMPLIANCE_HOLD", "INVALID_RECIPIENT"})
+NON_RETRYABLE_FAILURE_CODES: Final = frozenset({"COMPLIANCE_HOLD", "INVALID_RECIPIENT"})
 """Failure codes after which trying the same again can't help."""
 
 
@@ -51,7 +51,7 @@ class PayoutRow(NamedTuple):
         return self.amount_cents - self.fee_cents
 
 
-def public(row: PayoutRow) -> dict[str, Any]:
+def payout_payload(row: PayoutRow) -> dict[str, Any]:
     """The payout in the API's shape (reference: Payouts); customer events carry the same."""
     shown: dict[str, Any] = {
         "id": show(PAYOUT, row.id),
@@ -77,7 +77,7 @@ def public(row: PayoutRow) -> dict[str, Any]:
         shown["failure"] = {
             "code": row.failure_code,
             "message": row.failure_message,
-            "retryable": row.status == "failed" and row.failure_code not in FINAL_FAILURES,
+            "retryable": row.status == "failed" and row.failure_code not in NON_RETRYABLE_FAILURE_CODES,
         }
     return shown
 

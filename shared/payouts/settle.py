@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 import structlog
 
-from shared.payouts.allowed_edges import is_in
-from shared.payouts.contradictions import hold
-from shared.payouts.lifecycle import Move, book, take
+from shared.payouts.allowed_edges import status_condition
+from shared.payouts.contradictions import put_payouts_on_hold
+from shared.payouts.lifecycle import Move, finish_transitions, start_transition
 from shared.platform import safeguards
 from shared.platform.ids import DRIVER, PAYOUT, show
 from shared.platform.pipelined_queries import Query
@@ -26,7 +26,7 @@ logger = structlog.get_logger(__name__)
 S = PayoutStatus
 
 
-class Verdict(enum.StrEnum):
+class UpdateStatus(enum.StrEnum):
     """What became of a report; the names are those of `ProviderEventStatus`."""
 
     APPLIED = "applied"
@@ -35,7 +35,7 @@ class Verdict(enum.StrEnum):
     MISMATCH = "mismatch"
 
 
-class Report(NamedTuple):
+class PaymentUpdate(NamedTuple):
     """What the provider says of one payment."""
 
     state: str
@@ -58,10 +58,10 @@ class Report(NamedTuple):
     """Whether the provider has said something else under the same event id: neither is to be trusted."""
 
 
-class Settled(NamedTuple):
+class UpdateResult(NamedTuple):
     """What became of one report."""
 
-    verdict: Verdict
+    verdict: UpdateStatus
     outcome: str
     """In a few words."""
     payout_id: uuid.UUID | None
@@ -88,7 +88,7 @@ class _Known(NamedTuple):
     held: bool
 
 
-PATHS: dict[tuple[PayoutStatus, str], tuple[PayoutStatus, ...]] = {
+SETTLEMENT_PATHS: dict[tuple[PayoutStatus, str], tuple[PayoutStatus, ...]] = {
     # (payout's status, provider's state) → the statuses to go through
     (S.PROCESSING, "completed"): (S.COMPLETED,),
     (S.PROCESSING, "failed"): (S.FAILED,),
@@ -117,47 +117,52 @@ CONTRADICTIONS: frozenset[tuple[PayoutStatus, str]] = frozenset(
     }
 )
 
-ENDS = frozenset({"completed", "failed", "canceled", "returned"})
+FINAL_PAYMENT_STATES = frozenset({"completed", "failed", "canceled", "returned"})
 """States that decide something."""
 
-NOTICES = frozenset({"created", "validated", "queued", "processing", "sent"})
+PROGRESS_PAYMENT_STATES = frozenset({"created", "validated", "queued", "processing", "sent"})
 """States on the way: understood, nothing to do."""
 
 
-def settle(
+def settle_payouts(
     connection: sa.Connection,
-    reports: Sequence[Report],
+    reports: Sequence[PaymentUpdate],
     now: datetime,
-    beside: Callable[[list[Settled]], Query[Any] | None] = lambda answers: None,
-) -> list[Settled]:
+    beside: Callable[[list[UpdateResult]], Query[Any] | None] = lambda answers: None,
+) -> list[UpdateResult]:
     """Applies reports; an answer for each, in order. `beside` says what else is to be written, of the answers, in the
     same round trip: it is done before a wallet is locked.
     """
     by_payment, by_payout = _known(connection, reports)
     current = {known.payout_id: known for known in [*by_payment.values(), *by_payout.values()]}
-    answers: list[Settled] = []
+    answers: list[UpdateResult] = []
     moves: dict[tuple[PayoutStatus, PayoutStatus], list[Move]] = {}
     doubtful: list[uuid.UUID] = []
     for report in reports:
         known = by_payment.get(report.payment_id) if report.payment_id else by_payout.get(report.payout_id)
         if known is None:
-            answers.append(Settled(Verdict.ORPHAN, "no payment of ours by that id yet", None, None))
+            answers.append(UpdateResult(UpdateStatus.ORPHAN, "no payment of ours by that id yet", None, None))
             continue
         latest = current[known.payout_id]
         if latest is not known:
             known = known._replace(status=latest.status, held=latest.held)
         differences = _differences(report, known)
-        if not differences and report.payment_id is None and known.current_attempt > 1 and report.state not in NOTICES:
+        if (
+            not differences
+            and report.payment_id is None
+            and known.current_attempt > 1
+            and report.state not in PROGRESS_PAYMENT_STATES
+        ):
             # It does not say which attempt it is about: the provider's record does.
             doubtful.append(known.payout_id)
             words = "names no payment; the provider is asked"
-            answers.append(Settled(Verdict.IGNORED, words, known.payout_id, known.wallet_id))
+            answers.append(UpdateResult(UpdateStatus.IGNORED, words, known.payout_id, known.wallet_id))
             continue
-        verdict, path = (Verdict.MISMATCH, ()) if differences else _judge(report, known)
+        verdict, path = (UpdateStatus.MISMATCH, ()) if differences else _judge(report, known)
         words = _words(verdict, report, known, differences)
-        answers.append(Settled(verdict, words, known.payout_id, known.wallet_id))
-        if verdict is Verdict.MISMATCH and not known.held:
-            hold(connection, [known.payout_id], words, now)
+        answers.append(UpdateResult(verdict, words, known.payout_id, known.wallet_id))
+        if verdict is UpdateStatus.MISMATCH and not known.held:
+            put_payouts_on_hold(connection, [known.payout_id], words, now)
             known = known._replace(held=True)
         source = S(known.status)
         for target in path:
@@ -165,13 +170,13 @@ def settle(
             source = target
         current[known.payout_id] = known if source == known.status else known._replace(status=source)
     in_order = sorted(moves.items(), key=lambda item: item[0] != (S.PROCESSING, S.COMPLETED))
-    taken = [take(connection, steps, *edge, now) for edge, steps in in_order]
-    book(connection, taken, now, beside(answers))
+    taken = [start_transition(connection, steps, *edge, now) for edge, steps in in_order]
+    finish_transitions(connection, taken, now, beside(answers))
     _ask(connection, doubtful, now)
     return answers
 
 
-_ASK = sa.text(f"UPDATE payouts SET next_action_at = :now WHERE id = ANY(:ids) AND {is_in('processing')}")
+_ASK = sa.text(f"UPDATE payouts SET next_action_at = :now WHERE id = ANY(:ids) AND {status_condition('processing')}")
 
 
 def _ask(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime) -> None:
@@ -180,7 +185,7 @@ def _ask(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: dateti
         connection.execute(_ASK, {"ids": list(payout_ids), "now": now})
 
 
-def _differences(report: Report, known: _Known) -> list[str]:
+def _differences(report: PaymentUpdate, known: _Known) -> list[str]:
     """What the report says of the payment that is not so by our record; whatever it leaves out is not compared. The
     rail is the provider's to choose: it changes neither who is paid nor how much.
     """
@@ -199,25 +204,25 @@ def _differences(report: Report, known: _Known) -> list[str]:
     return found
 
 
-def _judge(report: Report, known: _Known) -> tuple[Verdict, tuple[PayoutStatus, ...]]:
-    if report.state not in ENDS:
-        if report.state not in NOTICES:
+def _judge(report: PaymentUpdate, known: _Known) -> tuple[UpdateStatus, tuple[PayoutStatus, ...]]:
+    if report.state not in FINAL_PAYMENT_STATES:
+        if report.state not in PROGRESS_PAYMENT_STATES:
             logger.error("payout.unknown_state", payout=show(PAYOUT, known.payout_id), state=report.state[:100])
-        return Verdict.IGNORED, ()
+        return UpdateStatus.IGNORED, ()
     if known.attempt != known.current_attempt:
         # A late word on an attempt that had failed; "failed" again is a repeat, anything else a second payment.
-        return (Verdict.IGNORED if report.state in ("failed", "canceled") else Verdict.MISMATCH), ()
+        return (UpdateStatus.IGNORED if report.state in ("failed", "canceled") else UpdateStatus.MISMATCH), ()
     if (S(known.status), report.state) in CONTRADICTIONS:
-        return Verdict.MISMATCH, ()
+        return UpdateStatus.MISMATCH, ()
     status = S(known.status) if safeguards.is_on(safeguards.TRANSITION_GUARD) else S.PROCESSING
-    path = () if known.held else PATHS.get((status, report.state), ())
-    return (Verdict.APPLIED if path else Verdict.IGNORED), path
+    path = () if known.held else SETTLEMENT_PATHS.get((status, report.state), ())
+    return (UpdateStatus.APPLIED if path else UpdateStatus.IGNORED), path
 
 
-def _words(verdict: Verdict, report: Report, known: _Known, differences: Sequence[str]) -> str:
+def _words(verdict: UpdateStatus, report: PaymentUpdate, known: _Known, differences: Sequence[str]) -> str:
     if differences:
         return f"Paystream says {report.state[:40]} with {'; '.join(differences)}"
-    if verdict is Verdict.MISMATCH:
+    if verdict is UpdateStatus.MISMATCH:
         return (
             f"Paystream says {report.state} over {report.amount_cents} cents for attempt {known.attempt}; "
             f"ours is {known.status} over {known.net_cents} cents, attempt {known.current_attempt}"
@@ -225,7 +230,7 @@ def _words(verdict: Verdict, report: Report, known: _Known, differences: Sequenc
     return f"{report.state[:40]}: was {known.status}"
 
 
-def _move(report: Report, known: _Known, target: PayoutStatus) -> Move:
+def _move(report: PaymentUpdate, known: _Known, target: PayoutStatus) -> Move:
     if target is S.COMPLETED:
         return Move(known.payout_id, report.source)
     return Move(
@@ -255,7 +260,7 @@ _KNOWN = sa.text("""
 
 
 def _known(
-    connection: sa.Connection, reports: Sequence[Report]
+    connection: sa.Connection, reports: Sequence[PaymentUpdate]
 ) -> tuple[dict[str | None, _Known], dict[uuid.UUID | None, _Known]]:
     """The payments that the reports speak of, by the provider's id and, for reports that name our payout, by that;
     their payouts locked in the common order.

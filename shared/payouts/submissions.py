@@ -1,7 +1,8 @@
 """Submitting: what we are about to ask the provider is written down and committed before it is asked.
 
-`prepare` takes queued payouts to `processing`, each in a submission whose id is the provider's idempotency key.
-`claim` lets a worker take over submissions that are due. `shared.payouts.provider_results` records what
+`prepare_submissions` takes queued payouts to `processing`, each in a submission whose id is the provider's
+idempotency key.
+`claim_submissions` lets a worker take over submissions that are due. `shared.payouts.provider_results` records what
 came back.
 A worker holds a submission by a lease; a result counts only while the lease's token is still its own.
 """
@@ -18,27 +19,27 @@ import sqlalchemy as sa
 
 from shared.holds.conditions import HEARD_WITHIN_SECONDS, held
 from shared.holds.reconcile_only import NOT_RECONCILE_ONLY, OPEN
-from shared.payouts import doubles
-from shared.payouts.allowed_edges import is_in
-from shared.payouts.lifecycle import Move, book, taking
+from shared.payouts import on_hold
+from shared.payouts.allowed_edges import status_condition
+from shared.payouts.lifecycle import Move, finish_transitions, start_transition_query
 from shared.payouts.rows import PayoutRow
 from shared.platform.database import as_rows
 from shared.platform.ids import PAYOUT, SUBMISSION, new_id, show
 from shared.platform.pipelined_queries import Query, ask, nothing
 from shared.provider.wire import Call, submission_call
 from shared.schema.payouts import PayoutStatus, Rail
-from shared.schema.scenarios import SIMULATED, Scenario
+from shared.schema.scenarios import SIMULATED_SCENARIOS, Scenario
 from shared.schema.submissions import SubmissionKind
 
-PAYMENTS_A_BATCH: Final = 1_000
-CENTS_A_BATCH: Final = 100_000_000
+BATCH_PAYMENTS_MAX: Final = 1_000
+BATCH_CENTS_MAX: Final = 100_000_000
 """The provider's limits for one `POST /batches`."""
 
 PROVIDER_RAILS: Final = {Rail.STANDARD: "standard", Rail.SAME_DAY: "same_day_ach", Rail.INSTANT: "rtp"}
 """What the provider calls our rails."""
 
 
-class Item(NamedTuple):
+class OutgoingPayout(NamedTuple):
     """One payout on its way to the provider."""
 
     payout_id: uuid.UUID
@@ -52,7 +53,7 @@ class Item(NamedTuple):
     """What the provider's test mode is asked to play with it."""
 
 
-class Prepared(NamedTuple):
+class PreparedSubmissions(NamedTuple):
     """What was written down."""
 
     submission_ids: list[uuid.UUID]
@@ -61,7 +62,7 @@ class Prepared(NamedTuple):
     """Their payouts, `processing` now."""
 
 
-class Held(NamedTuple):
+class LeasedSubmission(NamedTuple):
     """A submission that this worker holds and may send."""
 
     id: uuid.UUID
@@ -94,20 +95,20 @@ _QUEUED = sa.text(f"""
            payouts.amount_cents - payouts.fee_cents, drivers.recipient_id, payouts.description,
            CASE payouts.attempt WHEN 1 THEN payouts.scenario END
     FROM payouts JOIN drivers ON drivers.id = payouts.driver_id
-    WHERE payouts.id = ANY(:ids) AND {is_in("queued")} AND payouts.held_reason IS NULL
+    WHERE payouts.id = ANY(:ids) AND {status_condition("queued")} AND payouts.held_reason IS NULL
           AND drivers.recipient_id IS NOT NULL AND {NOT_RECONCILE_ONLY}
     ORDER BY payouts.id FOR UPDATE OF payouts SKIP LOCKED
 """)
 
 
-def prepare(
+def prepare_submissions(
     connection: sa.Connection,
     payout_ids: Sequence[uuid.UUID],
     now: datetime,
     *,
     reason: str,
     poll_after: Callable[[Rail], timedelta] | None = None,
-) -> Prepared:
+) -> PreparedSubmissions:
     """Writes the submissions for those of the payouts that are `queued`.
 
     Standard payouts of a wallet that go together travel in provider batches; the other rails one by one. One that looks
@@ -115,62 +116,65 @@ def prepare(
     `poll_after` is how long a payout waits for its webhook before we ask: noted here already, so that an answer that
     comes soon need not write every payout anew.
     """
-    items, may_be_doubles = ask(connection, *looking(payout_ids))
-    return prepare_those(connection, items, may_be_doubles, now, reason=reason, poll_after=poll_after)
+    items, may_be_doubles = ask(connection, *outgoing_payouts_queries(payout_ids))
+    return prepare_outgoing_payouts(connection, items, may_be_doubles, now, reason=reason, poll_after=poll_after)
 
 
-def looking(payout_ids: Sequence[uuid.UUID]) -> tuple[Query[list[Item]], Query[bool]]:
-    """Asks which of the payouts are to be submitted, and whether they may be doubles, for `prepare_those`."""
+def outgoing_payouts_queries(payout_ids: Sequence[uuid.UUID]) -> tuple[Query[list[OutgoingPayout]], Query[bool]]:
+    """Asks which of the payouts are to be submitted, and whether they may be doubles, for
+    `prepare_outgoing_payouts`."""
     items = Query(
-        _QUEUED, {"ids": list(payout_ids)}, lambda rows: [Item(row[0], row[1], Rail(row[2]), *row[3:]) for row in rows]
+        _QUEUED,
+        {"ids": list(payout_ids)},
+        lambda rows: [OutgoingPayout(row[0], row[1], Rail(row[2]), *row[3:]) for row in rows],
     )
-    return items, doubles.looking()
+    return items, on_hold.has_unmatched_payments_query()
 
 
-def prepare_those(
+def prepare_outgoing_payouts(
     connection: sa.Connection,
-    items: Sequence[Item],
+    items: Sequence[OutgoingPayout],
     may_be_doubles: bool,
     now: datetime,
     *,
     reason: str,
     poll_after: Callable[[Rail], timedelta] | None = None,
-) -> Prepared:
-    """Does what `prepare` does with what `looking` has found."""
+) -> PreparedSubmissions:
+    """Does what `prepare_submissions` does with what `outgoing_payouts_queries` has found."""
     if may_be_doubles and items:
-        held = doubles.hold_doubles(connection, [item.payout_id for item in items], now)
+        held = on_hold.hold_double_payments(connection, [item.payout_id for item in items], now)
         items = [item for item in items if item.payout_id not in held]
-    submissions = [(new_id(), group) for group in grouped(items)]
+    submissions = [(new_id(), group) for group in group_payouts(items)]
     due = {rail: now + poll_after(rail) for rail in Rail} if poll_after else {}
     moves = [
         Move(item.payout_id, reason, next_action_at=due.get(item.rail), submission_id=submission_id)
         for submission_id, group in submissions
         for item in group
     ]
-    step = taking(moves, PayoutStatus.QUEUED, PayoutStatus.PROCESSING, now)
-    _, taken = ask(connection, writing(submissions, now), step)
+    step = start_transition_query(moves, PayoutStatus.QUEUED, PayoutStatus.PROCESSING, now)
+    _, taken = ask(connection, write_submissions_query(submissions, now), step)
     if taken is None:
-        return Prepared([], [])
-    book(connection, [taken], now)
-    return Prepared([submission_id for submission_id, _ in submissions], taken.rows)
+        return PreparedSubmissions([], [])
+    finish_transitions(connection, [taken], now)
+    return PreparedSubmissions([submission_id for submission_id, _ in submissions], taken.rows)
 
 
-def grouped(items: Iterable[Item]) -> list[list[Item]]:
+def group_payouts(items: Iterable[OutgoingPayout]) -> list[list[OutgoingPayout]]:
     """Splits payouts into what travels together: one wallet, one rail, within the provider's limits. One with a
     scenario travels alone: a batch's payments have no metadata.
     """
-    groups: list[list[Item]] = []
-    standard: defaultdict[uuid.UUID, list[Item]] = defaultdict(list)
+    groups: list[list[OutgoingPayout]] = []
+    standard: defaultdict[uuid.UUID, list[OutgoingPayout]] = defaultdict(list)
     for item in items:
         if item.rail is Rail.STANDARD and item.scenario is None:
             standard[item.wallet_id].append(item)
         else:
             groups.append([item])
     for of_wallet in standard.values():
-        group: list[Item] = []
+        group: list[OutgoingPayout] = []
         cents = 0
         for item in of_wallet:
-            if len(group) == PAYMENTS_A_BATCH or (group and cents + item.net_cents > CENTS_A_BATCH):
+            if len(group) == BATCH_PAYMENTS_MAX or (group and cents + item.net_cents > BATCH_CENTS_MAX):
                 groups.append(group)
                 group, cents = [], 0
             group.append(item)
@@ -212,19 +216,23 @@ class _SubmissionItem(msgspec.Struct):
     recipient_id: str
 
 
-def write(connection: sa.Connection, submissions: Sequence[tuple[uuid.UUID, Sequence[Item]]], now: datetime) -> None:
+def write_submissions(
+    connection: sa.Connection, submissions: Sequence[tuple[uuid.UUID, Sequence[OutgoingPayout]]], now: datetime
+) -> None:
     """Writes submissions with their requests, due now, held by nobody."""
-    ask(connection, writing(submissions, now))
+    ask(connection, write_submissions_query(submissions, now))
 
 
-def writing(submissions: Sequence[tuple[uuid.UUID, Sequence[Item]]], now: datetime) -> Query[None] | None:
-    """Writes submissions once it is asked; see `write`. None where there are none."""
+def write_submissions_query(
+    submissions: Sequence[tuple[uuid.UUID, Sequence[OutgoingPayout]]], now: datetime
+) -> Query[None] | None:
+    """Writes submissions once it is asked; see `write_submissions`. None where there are none."""
     if not submissions:
         return None
     made = [
         _Submission(submission_id, group[0].wallet_id, kind, group[0].rail, request)
         for submission_id, group in submissions
-        for kind, request in [request_for(submission_id, group)]
+        for kind, request in [build_provider_request(submission_id, group)]
     ]
     items = [
         _SubmissionItem(submission_id, position, item.payout_id, item.attempt, item.net_cents, item.recipient_id)
@@ -234,7 +242,9 @@ def writing(submissions: Sequence[tuple[uuid.UUID, Sequence[Item]]], now: dateti
     return Query(_WRITE, {"now": now, "made": as_rows(made), "items": as_rows(items)}, nothing)
 
 
-def request_for(submission_id: uuid.UUID, group: Sequence[Item]) -> tuple[SubmissionKind, dict[str, Any]]:
+def build_provider_request(
+    submission_id: uuid.UUID, group: Sequence[OutgoingPayout]
+) -> tuple[SubmissionKind, dict[str, Any]]:
     """The provider's request (see its Payments and Batches): fixed once, since a key is never sent with another.
 
     A batch payment has no metadata, so its description begins with our payout's id: by it, and not by its place,
@@ -242,7 +252,7 @@ def request_for(submission_id: uuid.UUID, group: Sequence[Item]) -> tuple[Submis
     """
     if len(group) == 1:
         [item] = group
-        played = {"simulate": SIMULATED[Scenario(item.scenario)]} if item.scenario else {}
+        played = {"simulate": SIMULATED_SCENARIOS[Scenario(item.scenario)]} if item.scenario else {}
         return SubmissionKind.PAYMENT, {
             "recipientId": item.recipient_id,
             "amount": item.net_cents,
@@ -287,24 +297,24 @@ _CLAIM = sa.text(f"""
 """)
 
 
-def claim(
-    connection: sa.Connection, submission_ids: Sequence[uuid.UUID], *, lease_seconds: float, to_look_up: bool = False
-) -> list[Held]:
+def claim_submissions(
+    connection: sa.Connection, submission_ids: Sequence[uuid.UUID], *, lease_seconds: float, lookup_only: bool = False
+) -> list[LeasedSubmission]:
     """Takes the submissions that still need sending and that nobody holds, for `lease_seconds` by the database's
     clock. Should this worker die, the tick rings for them once the lease is over.
 
     What leaves or not is decided here: of those whose money is held at this moment only such are taken that may be at
-    the provider already, to be looked up. None while no money at all may leave, unless it is only `to_look_up` what
+    the provider already, to be looked up. None while no money at all may leave, unless it is only `lookup_only` what
     became of them.
     """
     token = uuid.uuid4()
     began = time.monotonic()
     rows = connection.execute(
         _CLAIM,
-        {"ids": list(submission_ids), "token": token, "lease_seconds": lease_seconds, "to_look_up": to_look_up},
+        {"ids": list(submission_ids), "token": token, "lease_seconds": lease_seconds, "to_look_up": lookup_only},
     )
     return [
-        Held._make(
+        LeasedSubmission._make(
             [
                 *(*row[:3], SubmissionKind(row[3]), Rail(row[4]), *row[5:10]),
                 *(began + lease_seconds, began + HEARD_WITHIN_SECONDS, row[10]),

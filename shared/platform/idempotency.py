@@ -1,7 +1,8 @@
 """Idempotency: the answer to a POST is stored under the customer's key in the transaction that made it true.
 
 Callers hold a lock while they look a key up and store its answer, so that two requests with one key can't both find
-it free: the intake of payouts the wallet's (`shared.ledger.lock`), the others the key's own (`lock`). Where the two
+it free: the intake of payouts the wallet's (`shared.ledger.lock_wallets`), the others the key's own (`lock`). Where
+the two
 meet on one key, `store` tells the later one.
 """
 

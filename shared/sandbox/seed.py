@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from shared import ledger
 from shared.drivers.register import NewDriver, register
-from shared.payouts.accept import Order, accept, look_up
+from shared.payouts.accept import PayoutOrder, accept_payouts, load_order_context
 from shared.payouts.rows import PayoutRow
 from shared.platform.errors import Refusal
 from shared.platform.ids import DRIVER, new_id, show
@@ -98,7 +98,7 @@ def create_payouts(
         Refusal: one of them can't be accepted, for instance because the wallet is empty. Nothing must be committed.
 
     """
-    available = ledger.lock(connection, [wallet_id])
+    available = ledger.lock_wallets(connection, [wallet_id])
     present = set(
         connection.scalars(
             sa.text("SELECT load_id FROM payouts WHERE driver_id = ANY(:drivers) AND load_id LIKE 'SEED-LOAD-%'"),
@@ -106,7 +106,7 @@ def create_payouts(
         )
     )
     orders = [
-        Order(
+        PayoutOrder(
             id=new_id(),
             wallet_id=wallet_id,
             driver_id=driver_ids[payout.driver],
@@ -120,7 +120,7 @@ def create_payouts(
         for payout in PAYOUTS
         if payout.load_id not in present
     ]
-    outcomes = accept(connection, orders, look_up(connection, orders), available, now, grace=grace)
+    outcomes = accept_payouts(connection, orders, load_order_context(connection, orders), available, now, grace=grace)
     for outcome in outcomes:
         if isinstance(outcome, Refusal):
             raise outcome

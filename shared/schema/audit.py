@@ -87,5 +87,5 @@ class Action(enum.StrEnum):
         return {"session": "user", "sandbox": "wallet", "outgoing": "wallet"}.get(noun, noun)
 
 
-HOT = Action.PAYOUT_CREATE
+MOST_FREQUENT_ACTION = Action.PAYOUT_CREATE
 """The action of nearly all entries: indexes for the others leave it out."""

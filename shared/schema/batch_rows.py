@@ -56,7 +56,7 @@ class BatchRow(NamedTuple):
     created_at: datetime
 
 
-def batch_public(row: BatchRow) -> dict[str, Any]:
+def batch_payload(row: BatchRow) -> dict[str, Any]:
     """The batch in the API's shape (reference: Batches)."""
     shown: dict[str, Any] = {
         "id": show(BATCH, row.id),
@@ -93,24 +93,24 @@ _READ = sa.text(_ASKED)
 _LOCK = sa.text(f"{_ASKED} FOR UPDATE OF batches")
 
 
-def locked(connection: sa.Connection, asked: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> dict[uuid.UUID, BatchRow]:
+def lock_batches(connection: sa.Connection, asked: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> dict[uuid.UUID, BatchRow]:
     """Those of the batches, each named with its wallet, that there are; locked, in the common order."""
-    [found] = ask(connection, locking(asked))
+    [found] = ask(connection, lock_batches_query(asked))
     return found  # type: ignore[no-any-return]
 
 
-def locking(asked: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> Query[dict[uuid.UUID, BatchRow]]:
-    """Locks the batches once it is asked; see `locked`."""
-    return reading(asked)._replace(statement=_LOCK)
+def lock_batches_query(asked: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> Query[dict[uuid.UUID, BatchRow]]:
+    """Locks the batches once it is asked; see `lock_batches`."""
+    return load_batches_query(asked)._replace(statement=_LOCK)
 
 
-def reading(asked: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> Query[dict[uuid.UUID, BatchRow]]:
+def load_batches_query(asked: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> Query[dict[uuid.UUID, BatchRow]]:
     """Reads the batches once it is asked, and locks nothing."""
     listed = as_rows({"id": batch_id, "wallet_id": wallet_id} for batch_id, wallet_id in asked)
     return Query(_READ, {"asked": listed}, lambda rows: {row[0]: BatchRow._make(row) for row in rows})
 
 
-def unknown(reference: uuid.UUID | str) -> NotFound:
+def batch_not_found(reference: uuid.UUID | str) -> NotFound:
     """The refusal for a batch that this wallet does not have."""
     text = named(BATCH, reference) if isinstance(reference, str) else show(BATCH, reference)
     return NotFound(f"No batch {text}", code="BATCH_NOT_FOUND")

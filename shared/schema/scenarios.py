@@ -38,12 +38,12 @@ class Scenario(enum.StrEnum):
     """The provider's webhooks come late."""
 
     @property
-    def played_by_provider(self) -> bool:
+    def is_simulated_by_provider(self) -> bool:
         """Whether the payout is accepted like any other, and the provider's test mode plays the rest."""
-        return self in SIMULATED
+        return self in SIMULATED_SCENARIOS
 
 
-SIMULATED: Final = {
+SIMULATED_SCENARIOS: Final = {
     Scenario.PAYOUT_FAILED: "fail:BANK_REJECTED",
     Scenario.PROVIDER_TIMEOUT: "timeout_after_accept",
     Scenario.RETURNED: "return:ACCOUNT_CLOSED",

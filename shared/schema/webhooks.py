@@ -28,7 +28,7 @@ class PausedReason(enum.StrEnum):
 
 
 class Pace(enum.StrEnum):
-    """How an endpoint has answered last, and so in which lane it is called; see `shared.events.lanes`."""
+    """How an endpoint has answered last, and so in which lane it is called; see `shared.events.pace_limits`."""
 
     QUICK = "quick"
     """With success, within a second."""

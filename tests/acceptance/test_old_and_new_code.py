@@ -47,7 +47,7 @@ def test_old_and_new_code_run_together_over_a_migration(tmp_path: Path) -> None:
             until(lambda: len(at_old.payout_ids) > 5, "the old code accepts payouts")
             # When the new code migrates under it, and works beside it
             ours.bootstrap()
-            assert _revision(database_url) == migrations.HEAD
+            assert _revision(database_url) == migrations.HEAD_REVISION
             after = [ours.begin(name) for name in ("workers", "scheduler")]
             after.append(ours.begin("gateway", OVNPAY_GATEWAY_PORT=new_port))
             for process in after:
@@ -66,7 +66,7 @@ def test_old_and_new_code_run_together_over_a_migration(tmp_path: Path) -> None:
             assert not load.refused
             load.completed_once(customer, provider, database_url)
     tell(
-        f"old code ({commit[:10]}, revision {revision}) beside new code (revision {migrations.HEAD}): "
+        f"old code ({commit[:10]}, revision {revision}) beside new code (revision {migrations.HEAD_REVISION}): "
         f"{len(at_old.payout_ids)} payouts accepted by the old, {len(at_new.payout_ids)} by the new; "
         f"{at_old.requests + at_new.requests} requests, 0 failures noticed",
     )
@@ -83,7 +83,7 @@ def _last_of_the_previous_revision() -> tuple[str, str]:
             except subprocess.CalledProcessError:
                 continue
             revision = text.partition('\nHEAD = "')[2][:4]
-            if revision != migrations.HEAD and revision in ours:
+            if revision != migrations.HEAD_REVISION and revision in ours:
                 return _git("rev-parse", candidate).strip(), revision
     raise AssertionError("The history has no commit whose newest migration is another")
 

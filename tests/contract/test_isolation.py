@@ -23,8 +23,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from gateway.app import create
-from gateway.routes import ELSEWHERE, ROUTES
+from gateway.app import create_app
+from gateway.routes import ROUTES, UNKNOWN_PATH
 from shared.platform.settings import Settings
 from tests.contract.callers import CALLERS, Caller, Carrier, Got, Rows, ask, nobodys
 from tests.contract.customers import at_once, with_key
@@ -428,10 +428,10 @@ def test_rows_and_routes_agree_on_who_may() -> None:
 
 def test_the_router_has_no_endpoint_beside_the_table() -> None:
     # Given the application, not started
-    application = create(Settings(database_url="postgresql://localhost/none", redis_url="redis://localhost"))
+    application = create_app(Settings(database_url="postgresql://localhost/none", redis_url="redis://localhost"))
     # Then its router has the table's routes, and the one for all that isn't there
     served = {(route.method, route.resource.canonical) for route in application.router.routes() if route.resource}
-    assert served == {*ROUTE_NAMES, ("*", ELSEWHERE)}
+    assert served == {*ROUTE_NAMES, ("*", UNKNOWN_PATH)}
 
 
 def test_rows_know_every_parameter_and_every_id_in_a_body(fast_stack: Stack) -> None:

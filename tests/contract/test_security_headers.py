@@ -4,7 +4,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from gateway.http.security_headers import SECURE, TRANSPORT, for_environment
+from gateway.http.security_headers import PRODUCTION_HEADERS, SECURITY_HEADERS, response_headers
 from tests.contract.callers import ask
 from tests.support.customer import Customer
 from tests.support.raw_http import exchange, request
@@ -41,8 +41,8 @@ def test_every_answer_is_of_no_use_to_a_browser(stack: Stack, customer: Customer
     answer = exchange(stack["gateway"], [raw.replace(b"{key}", key)], 5)
 
     assert answer.status == status, answer
-    assert {name: answer.headers.get(name.lower()) for name in SECURE} == dict(SECURE)
-    assert not {name.lower() for name in TRANSPORT} & answer.headers.keys()
+    assert {name: answer.headers.get(name.lower()) for name in SECURITY_HEADERS} == dict(SECURITY_HEADERS)
+    assert not {name.lower() for name in PRODUCTION_HEADERS} & answer.headers.keys()
 
 
 def test_the_documentation_has_a_policy_of_its_own(stack: Stack) -> None:
@@ -53,8 +53,8 @@ def test_the_documentation_has_a_policy_of_its_own(stack: Stack) -> None:
     assert style.headers["Cache-Control"] == "public, max-age=86400"
     for answer in (page, style):
         own = {"Content-Security-Policy", "Cache-Control"}
-        assert {name: answer.headers[name] for name in SECURE if name not in own} == {
-            name: value for name, value in SECURE.items() if name not in own
+        assert {name: answer.headers[name] for name in SECURITY_HEADERS if name not in own} == {
+            name: value for name, value in SECURITY_HEADERS.items() if name not in own
         }
 
 
@@ -65,5 +65,5 @@ def test_the_operators_ports_name_no_version(stack: Stack) -> None:
 
 
 def test_https_is_demanded_in_production_alone() -> None:
-    assert for_environment("development") == SECURE
-    assert for_environment("production") == {**SECURE, **TRANSPORT}
+    assert response_headers("development") == SECURITY_HEADERS
+    assert response_headers("production") == {**SECURITY_HEADERS, **PRODUCTION_HEADERS}

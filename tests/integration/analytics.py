@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from shared.batches.change import cancel as cancel_batch
 from shared.batches.release import Asked
 from shared.payouts import submissions
-from shared.payouts.cancel import cancel
-from shared.payouts.lifecycle import Move, transition
-from shared.payouts.queue import queue
-from shared.payouts.retry import retry
+from shared.payouts.cancel import cancel_wallet_payouts
+from shared.payouts.lifecycle import Move, transition_payouts
+from shared.payouts.queue import queue_validated_payouts
+from shared.payouts.retry import retry_wallet_payouts
 from shared.reporting.analytics import time_zones
 from shared.reporting.analytics.fold import fold
 from shared.schema.payouts import PayoutStatus as S
@@ -92,14 +92,14 @@ class Story:
 
     def _queue(self) -> None:
         with self.world.engine.begin() as connection:
-            queue(connection, self._some(S.VALIDATED), self.world.clock.now(), grace=GRACE)
-            submissions.prepare(connection, self._some(S.QUEUED), self.world.clock.now(), reason="test")
+            queue_validated_payouts(connection, self._some(S.VALIDATED), self.world.clock.now(), grace=GRACE)
+            submissions.prepare_submissions(connection, self._some(S.QUEUED), self.world.clock.now(), reason="test")
 
     def _move(self, source: S, target: S) -> None:
         code = self.random.choice(CODES) if target in (S.FAILED, S.RETURNED) else None
         with self.world.engine.begin() as connection:
             moves = [Move(payout_id, "test", failure_code=code) for payout_id in self._some(source)]
-            transition(connection, moves, source, target, self.world.clock.now())
+            transition_payouts(connection, moves, source, target, self.world.clock.now())
 
     def _end(self) -> None:
         self._move(S.PROCESSING, S.COMPLETED if self.random.random() < 0.6 else S.FAILED)
@@ -110,15 +110,17 @@ class Story:
 
     def _retry(self) -> None:
         with self.world.engine.begin() as connection:
-            retry(connection, self.world.wallet_id, self._some(S.FAILED), self.world.clock.now(), grace=GRACE)
+            retry_wallet_payouts(
+                connection, self.world.wallet_id, self._some(S.FAILED), self.world.clock.now(), grace=GRACE
+            )
 
     def _cancel(self) -> None:
         with self.world.engine.begin() as connection:
             if self.random.random() < 0.3:  # we, not the customer: there is a reason
                 moves = [Move(one, "test", failure_code="KYC_REJECTED") for one in self._some(S.VALIDATED)]
-                transition(connection, moves, S.VALIDATED, S.CANCELED, self.world.clock.now())
+                transition_payouts(connection, moves, S.VALIDATED, S.CANCELED, self.world.clock.now())
             else:
-                cancel(connection, self.world.wallet_id, self._some(S.VALIDATED), self.world.clock.now())
+                cancel_wallet_payouts(connection, self.world.wallet_id, self._some(S.VALIDATED), self.world.clock.now())
 
     def ledger(self) -> "Reckoned":
         """The wallet's ledger."""

@@ -9,10 +9,10 @@ from typing import Any
 from shared import ledger
 from shared.identity import audit
 from shared.payouts import submissions
-from shared.payouts.accept import accept, look_up
-from shared.payouts.cancel import cancel
-from shared.payouts.provider_results import record
-from shared.payouts.retry import retry
+from shared.payouts.accept import accept_payouts, load_order_context
+from shared.payouts.cancel import cancel_wallet_payouts
+from shared.payouts.provider_results import record_outcome
+from shared.payouts.retry import retry_wallet_payouts
 from shared.platform import idempotency
 from shared.platform.clock import rfc3339
 from shared.platform.idempotency import Stored
@@ -36,17 +36,19 @@ class Busy:
     payments: dict[str, str] = field(default_factory=dict)
     """The provider's ids of their payments."""
 
-    def submitted(self, name: str, outcome: Outcome | None = None, rail: Rail = Rail.SAME_DAY) -> submissions.Held:
+    def submitted(
+        self, name: str, outcome: Outcome | None = None, rail: Rail = Rail.SAME_DAY
+    ) -> submissions.LeasedSubmission:
         """A payout that was sent, and what came back; by default the provider takes it."""
         [self.payouts[name]], held = self.world.held(rail=rail)
         self.answer(name, held, outcome)
         return held
 
-    def answer(self, name: str, held: submissions.Held, outcome: Outcome | None = None) -> None:
+    def answer(self, name: str, held: submissions.LeasedSubmission, outcome: Outcome | None = None) -> None:
         """Records what came back."""
         outcome = outcome or accepted_answer(held)
         with self.world.engine.begin() as connection:
-            record(connection, held, outcome, self.world.clock.now(), poll_after=timedelta(minutes=1))
+            record_outcome(connection, held, outcome, self.world.clock.now(), poll_after=timedelta(minutes=1))
         if isinstance(outcome, Accepted):
             self.payments[name] = outcome.data["id"]
 
@@ -81,10 +83,10 @@ class Busy:
         [self.payouts["canceled"]] = world.queued()
         with world.engine.begin() as connection:
             now = world.clock.now()
-            cancel(connection, world.wallet_id, [self.payouts["canceled"]], now)
-            retry(connection, world.wallet_id, [self.payouts["retried"]], now, grace=GRACE)
-            prepared = submissions.prepare(connection, [self.payouts["retried"]], now, reason="test")
-            [held] = submissions.claim(connection, prepared.submission_ids, lease_seconds=60)
+            cancel_wallet_payouts(connection, world.wallet_id, [self.payouts["canceled"]], now)
+            retry_wallet_payouts(connection, world.wallet_id, [self.payouts["retried"]], now, grace=GRACE)
+            prepared = submissions.prepare_submissions(connection, [self.payouts["retried"]], now, reason="test")
+            [held] = submissions.claim_submissions(connection, prepared.submission_ids, lease_seconds=60)
         self.answer("retried", held)
         self.told("retried", "completed")
         self.together()
@@ -104,13 +106,17 @@ class Busy:
             for row in world.rows("SELECT id FROM payouts WHERE batch_id = :id", id=self.payouts["released_batch"])
         ]
         with world.engine.begin() as connection:
-            prepared = submissions.prepare(connection, ids, world.clock.now(), reason="test")  # type: ignore[arg-type]
-            [held] = submissions.claim(connection, prepared.submission_ids, lease_seconds=60)
+            prepared = submissions.prepare_submissions(connection, ids, world.clock.now(), reason="test")  # type: ignore[arg-type]
+            [held] = submissions.claim_submissions(connection, prepared.submission_ids, lease_seconds=60)
         with world.engine.begin() as connection:
             refused = Rejected("INVALID_RECIPIENT", "one of them")
-            halves = record(connection, held, refused, world.clock.now(), poll_after=timedelta(minutes=1)).submissions
-            for half in submissions.claim(connection, halves, lease_seconds=60):
-                record(connection, half, accepted_answer(half), world.clock.now(), poll_after=timedelta(minutes=1))
+            halves = record_outcome(
+                connection, held, refused, world.clock.now(), poll_after=timedelta(minutes=1)
+            ).submissions
+            for half in submissions.claim_submissions(connection, halves, lease_seconds=60):
+                record_outcome(
+                    connection, half, accepted_answer(half), world.clock.now(), poll_after=timedelta(minutes=1)
+                )
 
     def asked(self, key: str) -> uuid.UUID:
         """A payout by a request with an Idempotency-Key, as the gateway's intake writes it down."""
@@ -118,10 +124,13 @@ class Busy:
         order = world.order(world.driver())
         with world.engine.begin() as connection:
             now = world.clock.now()
-            known, available = look_up(connection, [order]), ledger.lock(connection, [world.wallet_id])
-            accept(connection, [order], known, available, now, grace=GRACE)
+            known, available = (
+                load_order_context(connection, [order]),
+                ledger.lock_wallets(connection, [world.wallet_id]),
+            )
+            accept_payouts(connection, [order], known, available, now, grace=GRACE)
             facts = {"amount": order.amount_cents, **idempotency.audited(key)}
-            audit.record(
+            audit.record_entries(
                 connection, [audit.Entry(actor, Action.PAYOUT_CREATE, show(PAYOUT, order.id), None, facts)], now
             )
             answer = {"success": True, "data": {"id": show(PAYOUT, order.id)}, "meta": {"timestamp": rfc3339(now)}}

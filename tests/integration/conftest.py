@@ -52,7 +52,7 @@ def settings(postgres: EmbeddedPostgres, valkey: EmbeddedValkey) -> Settings:
 def engine(settings: Settings) -> Iterator[sa.Engine]:
     """An engine on the migrated database."""
     engine = engine_for(settings, "tests", pool_size=20)
-    migrations.upgrade(engine)
+    migrations.upgrade_database(engine)
     yield engine
     engine.dispose()
 

@@ -21,8 +21,8 @@ import sqlalchemy as sa
 
 from shared import inbox
 from shared.payouts import poll, submissions
-from shared.payouts.provider_results import payments_in, record
-from shared.payouts.queue import queue
+from shared.payouts.provider_results import payments_in_response, record_outcome
+from shared.payouts.queue import queue_validated_payouts
 from shared.provider.outcomes import Accepted
 from tests.support import report_lines as telling
 from tests.support.provider_steps import accepted_answer
@@ -121,12 +121,12 @@ def submitted(world: World, told: Sequence[Story]) -> dict[uuid.UUID, str]:
     """Gives each story a payout that the provider has. Whom each is paid to, as the provider knows him."""
     payout_ids = world.accepted(len(told), amount_cents=AMOUNT_CENTS)
     with world.engine.begin() as connection:
-        queue(connection, payout_ids, world.clock.now(), grace=GRACE)
-        prepared = submissions.prepare(connection, payout_ids, world.clock.now(), reason="test")
-        for held in submissions.claim(connection, prepared.submission_ids, lease_seconds=60):
+        queue_validated_payouts(connection, payout_ids, world.clock.now(), grace=GRACE)
+        prepared = submissions.prepare_submissions(connection, payout_ids, world.clock.now(), reason="test")
+        for held in submissions.claim_submissions(connection, prepared.submission_ids, lease_seconds=60):
             answer = accepted_answer(held)
-            record(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
-            assert all(payment.amount == NET_CENTS for payment in payments_in(held.kind, answer.data))
+            record_outcome(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
+            assert all(payment.amount == NET_CENTS for payment in payments_in_response(held.kind, answer.data))
     rows = world.rows(
         "SELECT payout_id, provider_payment_id, recipient_id FROM submission_items WHERE payout_id = ANY(:ids)",
         ids=payout_ids,
@@ -152,12 +152,12 @@ def tell(world: World, told: Sequence[Story], chance: random.Random) -> int:
         asked = [story for story in told if chance.randrange(POLLED_EVERY) == 0]
         with world.engine.begin() as connection:
             ids = [story.payout_id for story in asked]
-            questions = poll.due(connection, ids, world.clock.now(), first_seconds=60)
+            questions = poll.start_polls(connection, ids, world.clock.now(), first_seconds=60)
             of_payout = {story.payout_id: story for story in asked}
             answers = [of_payout[question.payout_id].asked(chance) for question in questions]
             for question, answer in zip(questions, answers, strict=True):
                 answer.data["recipientId"] = recipients[question.payout_id]
-            poll.answered(connection, questions, answers, world.clock.now())
+            poll.apply_poll_outcomes(connection, questions, answers, world.clock.now())
     return heard
 
 

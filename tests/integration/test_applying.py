@@ -29,7 +29,7 @@ def test_a_wallet_that_is_held_keeps_only_its_own(world: World) -> None:
     (slow, slow_event), (fast, fast_event), (later, later_event) = told(world), told(other), told(other)
     with ExitStack() as held:
         connection = held.enter_context(world.engine.begin())
-        ledger.lock(connection, [world.wallet_id])
+        ledger.lock_wallets(connection, [world.wallet_id])
         worker = threading.Thread(target=apply_provider_events, args=(context, [slow_event, fast_event]))
         worker.start()
         until(lambda: other.statuses([fast]) == ["completed"], "the free wallet's payout")
@@ -47,7 +47,7 @@ def test_what_waits_too_long_for_a_lock_is_left_to_the_tick(world: World, monkey
     monkeypatch.setattr("workers.provider_events.PATIENCE_SECONDS", 0.0)
     payout_id, event_id = told(world)
     with world.engine.begin() as connection:
-        ledger.lock(connection, [world.wallet_id])
+        ledger.lock_wallets(connection, [world.wallet_id])
         apply_provider_events(Working(world), [event_id])
     assert world.statuses([payout_id]) == ["processing"]
     assert world.rows("SELECT status, next_action_at IS NULL FROM provider_events WHERE id = :id", id=event_id) == [

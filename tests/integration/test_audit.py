@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from gateway.intake.payouts import PayoutIntake, PayoutRequest
 from shared.batches.release import release_due
 from shared.identity import audit
-from shared.identity.audit import Actor, Entry, EntryRow, Filters
-from shared.identity.users import add, reset_password
+from shared.identity.audit import Actor, Entry, EntryFilters, EntryRow
+from shared.identity.users import add_user, reset_user_password
 from shared.onboarding.organizations import set_policy
-from shared.payouts.accept import Order
-from shared.payouts.rows import PayoutRow, public
+from shared.payouts.accept import PayoutOrder
+from shared.payouts.rows import PayoutRow, payout_payload
 from shared.platform import idempotency
 from shared.platform.errors import Refusal
 from shared.platform.ids import BATCH, PAYOUT, USER, WALLET, new_id, show
@@ -25,24 +25,24 @@ from tests.support.payout_intake import data, request
 from tests.support.world import GRACE, World
 
 
-def log(world: World, filters: Filters | None = None) -> list[EntryRow]:
+def log(world: World, filters: EntryFilters | None = None) -> list[EntryRow]:
     """The organization's log, newest first."""
     with world.engine.connect() as connection:
-        return list(audit.page(connection, world.organization_id, Wanted(100), filters).rows)
+        return list(audit.load_entries(connection, world.organization_id, Wanted(100), filters).rows)
 
 
 def record(world: World, *entries: Entry) -> None:
     """Records entries in a transaction of their own."""
     with world.engine.begin() as connection:
-        audit.record(connection, entries, world.clock.now())
+        audit.record_entries(connection, entries, world.clock.now())
 
 
-def asked(world: World, *orders: Order, key: str | None = None) -> PayoutRequest:
+def asked(world: World, *orders: PayoutOrder, key: str | None = None) -> PayoutRequest:
     """A request of a program in this world, for one payout or several."""
 
     def several(outcomes: object) -> dict[str, object]:
         assert isinstance(outcomes, list)
-        return {"results": [public(row) for row in outcomes if isinstance(row, PayoutRow)]}
+        return {"results": [payout_payload(row) for row in outcomes if isinstance(row, PayoutRow)]}
 
     one = request(orders[0], key)._replace(actor=world.actor)
     return one if len(orders) == 1 else one._replace(orders=orders, shape=several)
@@ -57,19 +57,19 @@ def test_an_intake_says_who_asked_for_what_with_one_statement(
     bulk = asked(world, *(world.order(driver_id, 1_000) for _ in range(3)))
     refused = asked(world, world.order(driver_id, 999_999_999))
     repeat = single._replace(orders=[world.order(driver_id, 4_500)], actor=world.actor)
-    recording, statements = audit.recording, []
+    recording, statements = audit.record_entries_query, []
 
     def listen(*arguments: Any) -> Any:
         statements.append(arguments)
         return recording(*arguments)
 
-    monkeypatch.setattr(audit, "recording", listen)
+    monkeypatch.setattr(audit, "record_entries_query", listen)
     answers = intake.flush([single, bulk, refused, repeat])
     assert [(answer.status, answer.replayed) for answer in answers] == [
         (200, False), (200, False), (400, False), (200, True),
     ]  # fmt: skip
     assert len(statements) == 1
-    of_bulk, of_single = log(world, Filters(action=Action.PAYOUT_CREATE))
+    of_bulk, of_single = log(world, EntryFilters(action=Action.PAYOUT_CREATE))
     payout_id = data(answers[0])["id"]
     # Nor does it keep a key as the customer has written it: only what tells it from others
     assert (of_single.object_id, of_single.after) == (payout_id, {"amount": 4_500, **idempotency.audited(single.key)})
@@ -81,13 +81,13 @@ def test_an_intake_says_who_asked_for_what_with_one_statement(
         {"amount": 3_000, "count": 3, "ids": ids, **idempotency.audited(bulk.key)},
     )
     # And each of several is found by its own id, as one alone is
-    assert [row.id for row in log(world, Filters(object_id=ids[2]))] == [of_bulk.id]
-    assert [row.id for row in log(world, Filters(object_id=payout_id))] == [of_single.id]
-    assert log(world, Filters(object_id=show(PAYOUT, new_id()))) == []
+    assert [row.id for row in log(world, EntryFilters(object_id=ids[2]))] == [of_bulk.id]
+    assert [row.id for row in log(world, EntryFilters(object_id=payout_id))] == [of_single.id]
+    assert log(world, EntryFilters(object_id=show(PAYOUT, new_id()))) == []
     # And a repeat in another flush leaves none
     [again] = intake.flush([repeat])
     assert again.replayed
-    assert len(log(world, Filters(action=Action.PAYOUT_CREATE))) == 2
+    assert len(log(world, EntryFilters(action=Action.PAYOUT_CREATE))) == 2
 
 
 def test_an_entry_goes_with_what_it_tells_of(world: World) -> None:
@@ -95,10 +95,10 @@ def test_an_entry_goes_with_what_it_tells_of(world: World) -> None:
     email = f"{uuid.uuid4().hex}@carrier.example"
     connection = world.engine.connect()
     with connection.begin() as transaction:
-        add(connection, world.organization_id, email, "a password", Role.VIEWER, world.clock.now())
+        add_user(connection, world.organization_id, email, "a password", Role.VIEWER, world.clock.now())
         transaction.rollback()
     connection.close()
-    assert [row for row in log(world, Filters(action=Action.USER_CREATE)) if row.after == {"role": "viewer"}] == []
+    assert [row for row in log(world, EntryFilters(action=Action.USER_CREATE)) if row.after == {"role": "viewer"}] == []
     assert world.rows("SELECT id FROM users WHERE email = :email", email=email) == []
 
 
@@ -123,8 +123,8 @@ def test_operators_are_audited(world: World) -> None:
     assert opened == {(action, "operator") for action in ("organization.create", "user.create", "key.create")}
     # When a user is added, and gets another password, and the sandbox's policy is set, then looked at
     with world.engine.begin() as connection:
-        user_id = add(connection, world.organization_id, email, "secret 1", Role.ADMIN, now)
-        reset_password(connection, email, "secret 2", now)
+        user_id = add_user(connection, world.organization_id, email, "secret 1", Role.ADMIN, now)
+        reset_user_password(connection, email, "secret 2", now)
     world.execute(
         "UPDATE organizations SET name = :name WHERE id = :id",
         name=f"{organization} {user_id}",
@@ -149,14 +149,14 @@ def test_a_release_says_by_whom_and_a_failed_attempt_too(world: World) -> None:
     batch, _ = world.batch(45_000)
     for _ in range(2):
         world.release(batch.id)
-    [entry] = log(world, Filters(object_id=show(BATCH, batch.id)))
+    [entry] = log(world, EntryFilters(object_id=show(BATCH, batch.id)))
     assert (entry.actor_kind, entry.before, entry.after) == ("key", {"status": "queued"}, {"status": "processing"})
     world.leave_available(1)
     due, _ = world.batch(45_000, scheduled_for=world.clock.now() - timedelta(seconds=1))
     with world.engine.begin() as connection:
         done = release_due(connection, [due.id], world.clock.now(), grace=GRACE)
     assert isinstance(done[due.id], Refusal)
-    [entry] = log(world, Filters(object_id=show(BATCH, due.id)))
+    [entry] = log(world, EntryFilters(object_id=show(BATCH, due.id)))
     assert (entry.actor_kind, entry.mode) == ("system", "sandbox")
     assert entry.after == {"status": "failed", "failure": "INSUFFICIENT_FUNDS"}
 
@@ -169,13 +169,13 @@ def test_filters_find_their_own(world: World) -> None:
     world.clock.advance(minutes=5)
     record(world, Entry(actor._replace(request_id=None), Action.SANDBOX_SEED, "wallet_1"))
     found = {
-        "key": Filters(key_id=actor.key_id),
-        "request": Filters(request_id=actor.request_id),
-        "object": Filters(object_id="pay_1"),
-        "action": Filters(action=Action.PAYOUT_RETRY),
-        "from": Filters(since=then + timedelta(minutes=5)),
-        "to": Filters(since=then, until=then + timedelta(microseconds=1), key_id=actor.key_id),
-        "nobody": Filters(email="nobody@carrier.example"),
+        "key": EntryFilters(key_id=actor.key_id),
+        "request": EntryFilters(request_id=actor.request_id),
+        "object": EntryFilters(object_id="pay_1"),
+        "action": EntryFilters(action=Action.PAYOUT_RETRY),
+        "from": EntryFilters(since=then + timedelta(minutes=5)),
+        "to": EntryFilters(since=then, until=then + timedelta(microseconds=1), key_id=actor.key_id),
+        "nobody": EntryFilters(email="nobody@carrier.example"),
     }
     actions = {name: [row.action for row in log(world, filters)] for name, filters in found.items()}
     assert actions == {
@@ -191,18 +191,18 @@ def test_filters_find_their_own(world: World) -> None:
     # And times that no clock shows find all or nothing
     far = datetime(9999, 12, 31, tzinfo=UTC)
     early = datetime(1, 1, 1, tzinfo=UTC)
-    assert (log(world, Filters(since=early, until=far)), log(world, Filters(since=far))) == (log(world), [])
+    assert (log(world, EntryFilters(since=early, until=far)), log(world, EntryFilters(since=far))) == (log(world), [])
 
 
 def test_every_filter_has_its_index(world: World) -> None:
     """Given twenty thousand payouts of one key, no filter reads through them."""
     indexes = {
-        "pk_audit_entries": [Filters(), Filters(since=datetime.now(UTC))],
-        "object_id_id": [Filters(object_id=show(prefix, new_id())) for prefix in (BATCH, PAYOUT)],
-        "request_id": [Filters(request_id=new_id())],
-        "key_id_id": [Filters(key_id=new_id())],
-        "user_id_id": [Filters(email="a@b.example")],
-        "action_id": [Filters(action=Action.KEY_APPROVE)],
+        "pk_audit_entries": [EntryFilters(), EntryFilters(since=datetime.now(UTC))],
+        "object_id_id": [EntryFilters(object_id=show(prefix, new_id())) for prefix in (BATCH, PAYOUT)],
+        "request_id": [EntryFilters(request_id=new_id())],
+        "key_id_id": [EntryFilters(key_id=new_id())],
+        "user_id_id": [EntryFilters(email="a@b.example")],
+        "action_id": [EntryFilters(action=Action.KEY_APPROVE)],
     }
     with world.engine.connect() as connection, connection.begin() as transaction:
         connection.execute(
@@ -231,5 +231,5 @@ def test_nobody_is_named_where_a_container_has_no_user(monkeypatch: pytest.Monke
         raise KeyError("getpwuid(): uid not found: 10001")
 
     monkeypatch.setattr("getpass.getuser", nobody)
-    actor: Actor = audit.operator(new_id())
+    actor: Actor = audit.operator_actor(new_id())
     assert str(actor.address).startswith("?@")

@@ -13,10 +13,10 @@ from shared.batches import change
 from shared.batches.create import ItemsRefused
 from shared.batches.release import Asked, Released, portions, release, release_due
 from shared.operations import due_rows
-from shared.payouts.accept import accept, look_up
-from shared.payouts.cancel import cancel
-from shared.payouts.queue import queue
-from shared.payouts.retry import retry
+from shared.payouts.accept import accept_payouts, load_order_context
+from shared.payouts.cancel import cancel_wallet_payouts
+from shared.payouts.queue import queue_validated_payouts
+from shared.payouts.retry import retry_wallet_payouts
 from shared.payouts.rows import PayoutRow
 from shared.platform.errors import Conflict, InsufficientFunds, NotFound
 from shared.platform.settings import Settings
@@ -47,7 +47,7 @@ def test_a_new_batch_reserves_nothing_and_costs_the_batch_price(world: World) ->
     assert world.balances() == before
     # And no doorbell, late or repeated, moves them
     with world.engine.begin() as connection:
-        assert queue(connection, payout_ids, world.clock.now(), grace=GRACE).queued.rows == []
+        assert queue_validated_payouts(connection, payout_ids, world.clock.now(), grace=GRACE).queued.rows == []
     world.assert_figures_right()
 
 
@@ -88,7 +88,7 @@ def test_too_little_money_fails_the_batch_and_moves_nothing(world: World) -> Non
     assert world.statuses(payout_ids) == ["validated"] * 2
     assert events(world) == ["batch.failed"]
     with world.engine.begin() as connection:
-        cancel(connection, world.wallet_id, other, world.clock.now())
+        cancel_wallet_payouts(connection, world.wallet_id, other, world.clock.now())
     assert isinstance(world.release(batch.id), Released)
     assert world.batch_status(batch.id) == "processing"
     world.assert_ledger_right()
@@ -139,7 +139,7 @@ def test_a_retry_of_its_payout_opens_an_ended_batch_again(world: World) -> None:
     world.release(batch.id)
     world.end([first, second], PayoutStatus.FAILED)
     with world.engine.begin() as connection:
-        retry(connection, world.wallet_id, [second], world.clock.now(), grace=GRACE)
+        retry_wallet_payouts(connection, world.wallet_id, [second], world.clock.now(), grace=GRACE)
     assert world.batch_status(batch.id) == "processing"
     world.end([second], PayoutStatus.COMPLETED)
     assert world.batch_status(batch.id) == "completed"
@@ -165,7 +165,7 @@ def test_a_batch_whose_payouts_are_all_canceled_is_canceled(world: World) -> Non
     """And can't be released any more."""
     batch, payout_ids = world.batch(45_000, 50_000)
     with world.engine.begin() as connection:
-        cancel(connection, world.wallet_id, payout_ids, world.clock.now())
+        cancel_wallet_payouts(connection, world.wallet_id, payout_ids, world.clock.now())
     assert world.batch_status(batch.id) == "canceled"
     refused = world.release(batch.id)
     assert isinstance(refused, Conflict)
@@ -214,7 +214,7 @@ def test_a_batch_moved_while_its_release_waits_is_not_released(world: World) -> 
     next_week = world.clock.now() + timedelta(days=7)
     with ThreadPoolExecutor(1) as pool:
         with world.engine.begin() as holder:
-            ledger.lock(holder, [world.wallet_id])
+            ledger.lock_wallets(holder, [world.wallet_id])
             releasing = pool.submit(released_when_due, world, batch.id)
             until(lambda: somebody_waits(world), "the release waits for the wallet")
             with world.engine.begin() as connection:
@@ -236,8 +236,8 @@ def test_money_that_goes_while_a_release_waits_is_not_spent_twice(world: World) 
     world.leave_available(100_000)
 
     def spend(holder: sa.Connection) -> None:
-        known, available = look_up(holder, [order]), ledger.lock(holder, [world.wallet_id])
-        [row] = accept(holder, [order], known, available, world.clock.now(), grace=GRACE)
+        known, available = load_order_context(holder, [order]), ledger.lock_wallets(holder, [world.wallet_id])
+        [row] = accept_payouts(holder, [order], known, available, world.clock.now(), grace=GRACE)
         assert isinstance(row, PayoutRow)
 
     outcome = released_meanwhile(world, batch.id, spend)
@@ -255,7 +255,7 @@ def test_money_that_comes_while_a_release_waits_is_there_for_it(world: World) ->
     [other] = world.accepted(1, amount_cents=20_000)
     world.leave_available(80_000)
     outcome = released_meanwhile(
-        world, batch.id, lambda holder: cancel(holder, world.wallet_id, [other], world.clock.now())
+        world, batch.id, lambda holder: cancel_wallet_payouts(holder, world.wallet_id, [other], world.clock.now())
     )
     assert isinstance(outcome, Released)
     assert sorted(outcome.payout_ids) == sorted(payout_ids)
@@ -269,7 +269,7 @@ def released_meanwhile(world: World, batch_id: uuid.UUID, happens: Callable[[sa.
     """What a release says that waits for the wallet while something happens there."""
     with ThreadPoolExecutor(1) as pool:
         with world.engine.begin() as holder:
-            ledger.lock(holder, [world.wallet_id])
+            ledger.lock_wallets(holder, [world.wallet_id])
             releasing = pool.submit(world.release, batch_id)
             until(lambda: somebody_waits(world), "the release waits for the wallet")
             happens(holder)
@@ -308,7 +308,7 @@ def test_a_batch_that_cannot_be_released_holds_up_no_other(world: World, setting
     paystream = Paystream(settings, Budget(settings, impatient))
     context = Context(settings, impatient, doorbell, paystream, world.clock)
     with world.engine.begin() as holder:
-        ledger.lock(holder, [held.wallet_id])
+        ledger.lock_wallets(holder, [held.wallet_id])
         release_batches(context, [stuck.id, fine.id])
         assert other.batch_status(fine.id) == "processing"
     assert held.batch_status(stuck.id) == "queued"
@@ -479,13 +479,13 @@ def test_figures_and_ledger_stand_while_everything_happens_at_once(world: World)
         [row] = world.accept(world.order(drivers[number % 5], 1_000 + number))
         assert not isinstance(row, Exception)
         with world.engine.begin() as connection:
-            queue(connection, [row.id], world.clock.now(), grace=GRACE)
+            queue_validated_payouts(connection, [row.id], world.clock.now(), grace=GRACE)
         world.end([row.id], PayoutStatus.COMPLETED if number % 3 else PayoutStatus.FAILED)
 
     def batched(number: int) -> None:
         batch, payout_ids = world.batch(*[2_000] * 5, driver_ids=drivers)
         with world.engine.begin() as connection:
-            cancel(connection, world.wallet_id, payout_ids[:1], world.clock.now())
+            cancel_wallet_payouts(connection, world.wallet_id, payout_ids[:1], world.clock.now())
         world.release(batch.id)
         world.end(payout_ids[:3], PayoutStatus.FAILED)
         world.end(payout_ids[3:], PayoutStatus.COMPLETED)

@@ -6,9 +6,9 @@ import uuid
 import pytest
 
 from shared.payouts import submissions
-from shared.payouts.cancel import cancel
-from shared.payouts.lifecycle import Move, transition
-from shared.payouts.retry import retry
+from shared.payouts.cancel import cancel_wallet_payouts
+from shared.payouts.lifecycle import Move, transition_payouts
+from shared.payouts.retry import retry_wallet_payouts
 from shared.payouts.rows import PayoutRow
 from shared.platform.errors import Conflict, InsufficientFunds, NotFound, NotPayable, Refusal
 from shared.platform.ids import new_id
@@ -19,13 +19,13 @@ from tests.support.world import GRACE, World
 def canceled(world: World, *payout_ids: uuid.UUID) -> dict[uuid.UUID, PayoutRow | Refusal]:
     """Cancels, committed."""
     with world.engine.begin() as connection:
-        return cancel(connection, world.wallet_id, payout_ids, world.clock.now())
+        return cancel_wallet_payouts(connection, world.wallet_id, payout_ids, world.clock.now())
 
 
 def retried(world: World, *payout_ids: uuid.UUID) -> dict[uuid.UUID, PayoutRow | Refusal]:
     """Retries, committed."""
     with world.engine.begin() as connection:
-        return retry(connection, world.wallet_id, payout_ids, world.clock.now(), grace=GRACE)
+        return retry_wallet_payouts(connection, world.wallet_id, payout_ids, world.clock.now(), grace=GRACE)
 
 
 def failed(world: World, count: int = 1) -> list[uuid.UUID]:
@@ -33,7 +33,7 @@ def failed(world: World, count: int = 1) -> list[uuid.UUID]:
     payout_ids, _ = world.held(count)
     moves = [Move(payout_id, "refused", failure_code="BANK_REJECTED") for payout_id in payout_ids]
     with world.engine.begin() as connection:
-        transition(connection, moves, S.PROCESSING, S.FAILED, world.clock.now())
+        transition_payouts(connection, moves, S.PROCESSING, S.FAILED, world.clock.now())
     return payout_ids
 
 
@@ -59,7 +59,7 @@ def test_canceling_and_submitting_at_once_have_one_winner(world: World) -> None:
     def worker() -> None:
         for payout_id in payout_ids:
             with world.engine.begin() as connection:
-                done = submissions.prepare(connection, [payout_id], world.clock.now(), reason="test")
+                done = submissions.prepare_submissions(connection, [payout_id], world.clock.now(), reason="test")
             with_submission.extend(row.id for row in done.rows)
 
     answers: dict[uuid.UUID, PayoutRow | Refusal] = {}
@@ -88,7 +88,9 @@ def test_a_failed_payout_is_retried_as_a_new_attempt(world: World) -> None:
     assert (row.status, row.attempt, row.failure_code) == ("queued", 2, None)
     assert world.transfers(payout_id) == [("reserve", 45_000), ("release", 45_000), ("reserve", 45_000)]
     with world.engine.begin() as connection:
-        [new] = submissions.prepare(connection, [payout_id], world.clock.now(), reason="test").submission_ids
+        [new] = submissions.prepare_submissions(
+            connection, [payout_id], world.clock.now(), reason="test"
+        ).submission_ids
     assert new != old
     world.assert_ledger_right()
 

@@ -92,8 +92,8 @@ def test_a_difference_heard_by_asking_stops_it_too(world: World, data: dict[str,
     )
     told = {"id": payment_id, "recipientId": recipient_id, "amount": 44_750, "currency": "usd", "status": "completed"}
     with world.engine.begin() as connection:
-        questions = poll.due(connection, [payout_id], world.clock.now(), first_seconds=60)
-        poll.answered(connection, questions, [Accepted(told | data)], world.clock.now())
+        questions = poll.start_polls(connection, [payout_id], world.clock.now(), first_seconds=60)
+        poll.apply_poll_outcomes(connection, questions, [Accepted(told | data)], world.clock.now())
     assert is_held(world, payout_id)
     assert world.transfers(payout_id) == [("reserve", 45_000)]
 

@@ -10,7 +10,7 @@ from shared.drivers.edit import Changes, delete, update
 from shared.drivers.recipients import HeldDriver
 from shared.drivers.register import NewDriver, register
 from shared.drivers.rows import DriverRow, get
-from shared.payouts.lifecycle import Move, transition
+from shared.payouts.lifecycle import Move, transition_payouts
 from shared.platform.errors import Conflict, NotFound
 from shared.provider.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
 from shared.schema.payouts import PayoutStatus as S
@@ -132,7 +132,7 @@ def test_a_driver_is_deleted_once_his_payouts_have_ended(world: World) -> None:
     with pytest.raises(Conflict, match="1 payouts"):
         remove()
     with world.engine.begin() as connection:
-        transition(connection, [Move(payout_id, "test")], S.PROCESSING, S.COMPLETED, world.clock.now())
+        transition_payouts(connection, [Move(payout_id, "test")], S.PROCESSING, S.COMPLETED, world.clock.now())
     remove()
     with world.engine.connect() as connection:
         assert get(connection, world.wallet_id, driver_id) is None
@@ -173,7 +173,7 @@ def test_a_driver_shows_what_he_was_paid_and_what_is_on_its_way(world: World) ->
     assert shown() == (0, 1)
     for source, target, figures in [(S.PROCESSING, S.COMPLETED, (44_750, 0)), (S.COMPLETED, S.RETURNED, (0, 0))]:
         with world.engine.begin() as connection:
-            transition(connection, [Move(payout_id, "test")], source, target, world.clock.now())
+            transition_payouts(connection, [Move(payout_id, "test")], source, target, world.clock.now())
         assert shown() == figures
 
 

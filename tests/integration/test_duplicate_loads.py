@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.batches.create import ItemsRefused, NewBatch, create
-from shared.payouts.accept import Order, look_up
-from shared.payouts.queue import queue
-from shared.payouts.retry import retry
+from shared.payouts.accept import PayoutOrder, load_order_context
+from shared.payouts.queue import queue_validated_payouts
+from shared.payouts.retry import retry_wallet_payouts
 from shared.payouts.rows import PayoutRow
 from shared.platform.errors import Conflict, Refusal
 from shared.platform.ids import new_id
@@ -30,7 +30,7 @@ def refusing(world: World) -> World:
     return world
 
 
-def for_load(world: World, driver: uuid.UUID, load_id: str = "L-1") -> Order:
+def for_load(world: World, driver: uuid.UUID, load_id: str = "L-1") -> PayoutOrder:
     """An order for a load."""
     return world.order(driver)._replace(load_id=load_id)
 
@@ -61,7 +61,7 @@ def test_only_a_live_payout_makes_the_next_a_double(refusing: World, driver: uui
     """A completed one is live, a failed one is not."""
     first = row(refusing.accept(for_load(refusing, driver))[0])
     with refusing.engine.begin() as connection:
-        queue(connection, [first.id], refusing.clock.now(), grace=GRACE)
+        queue_validated_payouts(connection, [first.id], refusing.clock.now(), grace=GRACE)
     refusing.end([first.id], end)
     [second] = refusing.accept(for_load(refusing, driver))
     assert isinstance(second, Conflict) is (end is PayoutStatus.COMPLETED)
@@ -92,13 +92,15 @@ def test_a_batch_is_checked_against_payouts_and_against_itself(refusing: World, 
     assert refusing.statuses([payout_id]) == ["validated"]
 
 
-def hand_in_batch(world: World, *orders: Order) -> list[uuid.UUID]:
+def hand_in_batch(world: World, *orders: PayoutOrder) -> list[uuid.UUID]:
     """Hands a batch in."""
     batch_id = new_id()
     chosen = [order._replace(id=new_id(), batch_id=batch_id) for order in orders]
     new = NewBatch(batch_id, world.wallet_id, "Weekly", Rail.STANDARD, None, chosen)
     with world.engine.begin() as connection:
-        return [made.id for made in create(connection, new, look_up(connection, chosen), world.clock.now())[1]]
+        return [
+            made.id for made in create(connection, new, load_order_context(connection, chosen), world.clock.now())[1]
+        ]
 
 
 def test_twenty_at_the_same_instant_make_one_payout(refusing: World, driver: uuid.UUID) -> None:
@@ -124,12 +126,12 @@ def test_a_retry_whose_load_was_paid_meanwhile_is_a_double(world: World, driver:
     """Warned of, or refused."""
     failed = [row(world.accept(for_load(world, driver))[0]).id]
     with world.engine.begin() as connection:
-        queue(connection, failed, world.clock.now(), grace=GRACE)
+        queue_validated_payouts(connection, failed, world.clock.now(), grace=GRACE)
     world.end(failed, PayoutStatus.FAILED)
     again = row(world.accept(for_load(world, driver))[0])
     world.execute("UPDATE wallets SET duplicate_loads = :policy WHERE id = :id", id=world.wallet_id, policy=policy)
     with world.engine.begin() as connection:
-        [answer] = retry(connection, world.wallet_id, failed, world.clock.now(), grace=GRACE).values()
+        [answer] = retry_wallet_payouts(connection, world.wallet_id, failed, world.clock.now(), grace=GRACE).values()
     if policy == "refuse":
         assert isinstance(answer, Conflict)
         assert answer.code == "DUPLICATE_PAYOUT"
@@ -142,10 +144,10 @@ def test_of_two_failed_payouts_for_a_load_only_one_is_retried(refusing: World, d
     allowed = for_load(refusing, driver)._replace(allow_duplicate=True, duplicate_reason="mine")
     both = [row(answer).id for answer in refusing.accept(for_load(refusing, driver), allowed)]
     with refusing.engine.begin() as connection:
-        queue(connection, both, refusing.clock.now(), grace=GRACE)
+        queue_validated_payouts(connection, both, refusing.clock.now(), grace=GRACE)
     refusing.end(both, PayoutStatus.FAILED)
     with refusing.engine.begin() as connection:
-        answers = retry(connection, refusing.wallet_id, both, refusing.clock.now(), grace=GRACE)
+        answers = retry_wallet_payouts(connection, refusing.wallet_id, both, refusing.clock.now(), grace=GRACE)
     assert [isinstance(answers[payout_id], PayoutRow) for payout_id in both] == [True, False]
 
 
@@ -153,7 +155,7 @@ def test_a_driver_registered_again_is_the_same_one(refusing: World, driver: uuid
     """Deleted in between: his load is paid."""
     first = row(refusing.accept(for_load(refusing, driver))[0])
     with refusing.engine.begin() as connection:
-        queue(connection, [first.id], refusing.clock.now(), grace=GRACE)
+        queue_validated_payouts(connection, [first.id], refusing.clock.now(), grace=GRACE)
     refusing.end([first.id], PayoutStatus.COMPLETED)
     again = refusing.driver()
     refusing.execute("UPDATE drivers SET deleted_at = now(), status = 'inactive' WHERE id = :id", id=driver)
@@ -170,7 +172,7 @@ def test_a_failed_payout_that_may_have_been_paid_is_live(refusing: World, driver
     """Paystream contradicts itself: a person has to look before he is paid again."""
     first = row(refusing.accept(for_load(refusing, driver))[0])
     with refusing.engine.begin() as connection:
-        queue(connection, [first.id], refusing.clock.now(), grace=GRACE)
+        queue_validated_payouts(connection, [first.id], refusing.clock.now(), grace=GRACE)
     refusing.end([first.id], PayoutStatus.FAILED)
     refusing.execute("UPDATE payouts SET held_reason = 'it says both' WHERE id = :id", id=first.id)
     [answer] = refusing.accept(for_load(refusing, driver))

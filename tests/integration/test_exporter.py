@@ -9,7 +9,7 @@ import redis
 import sqlalchemy as sa
 from prometheus_client import REGISTRY
 
-from shared.payouts.lifecycle import Move, transition
+from shared.payouts.lifecycle import Move, transition_payouts
 from shared.platform.database import engine_for
 from shared.platform.settings import Settings
 from shared.platform.task_queue import SUBMIT_PAYOUTS, Doorbell, redis_client
@@ -130,7 +130,7 @@ def test_steps_count_once_they_are_committed(world: World) -> None:
 
     def cancel(connection: sa.Connection) -> None:
         moves = [Move(payout_id, "test") for payout_id in payout_ids]
-        transition(connection, moves, PayoutStatus.QUEUED, PayoutStatus.CANCELED, world.clock.now())
+        transition_payouts(connection, moves, PayoutStatus.QUEUED, PayoutStatus.CANCELED, world.clock.now())
 
     payout_ids, before = world.queued(3), counted()
     # When the transaction is rolled back, or the part of it, then nothing has happened

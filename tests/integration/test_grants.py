@@ -70,9 +70,9 @@ def refused(engine: sa.Engine, statement: str) -> bool:
 
 def test_every_table_has_its_grants(engine: sa.Engine) -> None:
     """The table of grants, the models and the database speak of the same tables."""
-    assert set(grants.TABLES) == {*Base.metadata.tables, "alembic_version"}
+    assert set(grants.TABLE_GRANTS) == {*Base.metadata.tables, "alembic_version"}
     with engine.connect() as connection:
-        assert set(grants.TABLES) == set(sa.inspect(connection).get_table_names())
+        assert set(grants.TABLE_GRANTS) == set(sa.inspect(connection).get_table_names())
 
 
 def test_what_is_append_only_by_trigger_is_so_by_grant(engine: sa.Engine) -> None:
@@ -81,8 +81,8 @@ def test_what_is_append_only_by_trigger_is_so_by_grant(engine: sa.Engine) -> Non
         by_trigger = connection.scalars(
             sa.text("SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgfoid = 'refuse_change'::regproc")
         )
-        assert {"transfers", "payout_transitions", "customer_events"} <= set(grants.APPEND_ONLY)
-        assert set(by_trigger) == set(grants.APPEND_ONLY)
+        assert {"transfers", "payout_transitions", "customer_events"} <= set(grants.APPEND_ONLY_TABLES)
+        assert set(by_trigger) == set(grants.APPEND_ONLY_TABLES)
 
 
 def test_the_database_has_exactly_these_grants(engine: sa.Engine) -> None:
@@ -94,15 +94,17 @@ def test_the_database_has_exactly_these_grants(engine: sa.Engine) -> None:
                 FROM pg_class, aclexplode(relacl) LEFT JOIN pg_roles ON pg_roles.oid = grantee
                 WHERE relnamespace = 'public'::regnamespace AND relname = ANY(:tables) AND grantee <> relowner
             """),
-            {"tables": list(grants.TABLES)},
+            {"tables": list(grants.TABLE_GRANTS)},
         )
         wanted = {
-            (table, grants.SERVICE, privilege) for table, grant in grants.TABLES.items() for privilege in grant.service
-        } | {(table, grants.READER, "SELECT") for table, grant in grants.TABLES.items() if not grant.hidden}
+            (table, grants.SERVICE_ROLE, privilege)
+            for table, grant in grants.TABLE_GRANTS.items()
+            for privilege in grant.service
+        } | {(table, grants.READER_ROLE, "SELECT") for table, grant in grants.TABLE_GRANTS.items() if not grant.hidden}
         assert {tuple(row) for row in found} == wanted
 
 
-@pytest.mark.parametrize("table", grants.APPEND_ONLY)
+@pytest.mark.parametrize("table", grants.APPEND_ONLY_TABLES)
 @pytest.mark.parametrize(
     "statement",
     [
@@ -151,7 +153,7 @@ def test_readers_see_everything_but_what_opens_something(reader: sa.Engine, worl
     readable = [law for law in LAWS if law.name != "answers_have_rows"]
     assert len(prove(reader, readable, [world.wallet_id])) == len(readable)
     with reader.connect() as connection:
-        for table, grant in grants.TABLES.items():
+        for table, grant in grants.TABLE_GRANTS.items():
             seen = [
                 column
                 for (column,) in connection.execute(
@@ -167,7 +169,7 @@ def test_readers_see_everything_but_what_opens_something(reader: sa.Engine, worl
                 assert {*seen, *grant.hidden} == set(Base.metadata.tables[table].columns.keys())
             secret = {name for name in seen if any(word in name for word in SECRET_WORDS)}
             assert {f"{table}.{name}" for name in secret} <= NO_SECRETS
-    for table, grant in grants.TABLES.items():
+    for table, grant in grants.TABLE_GRANTS.items():
         for column in grant.hidden:
             assert refused(reader, f"SELECT {column} FROM {table}")
         if grant.hidden:
@@ -190,16 +192,16 @@ def test_where_roles_are_missing_and_can_not_be_made_a_sentence_says_what_to_typ
     postgres: EmbeddedPostgres, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tables are migrated all the same; who may create roles makes them by himself."""
-    monkeypatch.setattr(grants, "SERVICE", "ovnpay_service_to_come")
+    monkeypatch.setattr(grants, "SERVICE_ROLE", "ovnpay_service_to_come")
     with engine.begin() as connection:
-        assert grants.apply(connection) == grants.ROLES_MISSING
+        assert grants.apply_grants(connection) == grants.ROLES_MISSING
         assert connection.scalar(sa.text("SELECT 1")) == 1
     # As one who may
     with psycopg.connect(postgres.admin_url, autocommit=True) as admin:
         admin.execute("ALTER ROLE ovnpay CREATEROLE")
         try:
             with engine.connect() as connection:
-                assert grants.apply(connection) is None
+                assert grants.apply_grants(connection) is None
                 connection.rollback()
         finally:
             admin.execute("ALTER ROLE ovnpay NOCREATEROLE")
@@ -225,7 +227,7 @@ def test_a_service_that_could_change_the_ledger_says_so_in_production(
     with capture_logs() as logs:
         startup.ready(engine, production)
     assert [(line["event"], line["can_change"]) for line in logs] == [
-        ("database.role_too_powerful", sorted(grants.APPEND_ONLY))
+        ("database.role_too_powerful", sorted(grants.APPEND_ONLY_TABLES))
     ]
 
 
@@ -254,7 +256,7 @@ def test_migrate_says_who_the_services_are(
     monkeypatch.setenv("OVNPAY_REDIS_URL", "redis://127.0.0.1:9")
     migrate()
     printed = capsys.readouterr()
-    assert printed.out == f"nothing to do: at {migrations.HEAD}\n"
+    assert printed.out == f"nothing to do: at {migrations.HEAD_REVISION}\n"
     assert (says in printed.err) if says else (printed.err == "")
 
 

@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from gateway.intake.group_commit import Closing, GroupCommit, Overloaded
-from gateway.intake.payouts import Answer, PayoutIntake
+from gateway.intake.group_commit import GroupCommit, Overloaded, ShuttingDown
+from gateway.intake.payouts import IntakeResponse, PayoutIntake
 from shared import ledger
-from shared.payouts.accept import Order
+from shared.payouts.accept import PayoutOrder
 from shared.platform import idempotency
 from shared.platform.database import engine_for
 from shared.platform.settings import Settings
@@ -71,7 +71,7 @@ def test_a_key_is_free_again_after_48_hours(world: World, intake: PayoutIntake) 
 def test_one_key_in_two_gateways_at_once_pays_once(world: World, settings: Settings, doorbell: Doorbell) -> None:
     """Given eight gateways, each with the same request at the same moment: one payout."""
     driver_id = world.driver()
-    answers: list[Answer] = []
+    answers: list[IntakeResponse] = []
     barrier = threading.Barrier(8)
 
     def gateway() -> None:
@@ -151,7 +151,7 @@ def test_requests_that_arrive_during_a_flush_form_the_next_one() -> None:
         gate.set()
         answers = await asyncio.gather(first, *rest, return_exceptions=True)
         await commits.close()
-        with pytest.raises(Closing):
+        with pytest.raises(ShuttingDown):
             await commits.submit(9)
         return answers
 
@@ -172,14 +172,14 @@ def test_a_wallet_that_is_held_keeps_nobody_elses_payout_waiting(
     world.leave_available(45_000)
     done: list[str] = []
 
-    async def submit(name: str, order: Order) -> Answer:
+    async def submit(name: str, order: PayoutOrder) -> IntakeResponse:
         answer = await intake.submit(request(order))
         done.append(name)
         return answer
 
-    async def story() -> list[Answer]:
+    async def story() -> list[IntakeResponse]:
         with engine.begin() as holder:
-            ledger.lock(holder, [world.wallet_id])
+            ledger.lock_wallets(holder, [world.wallet_id])
             waiting = [asyncio.create_task(submit(f"held {n}", world.order(mine))) for n in range(2)]
             together = [asyncio.create_task(submit(f"free {n}", neighbour.order(theirs))) for n in range(2)]
             await asyncio.gather(*together)
@@ -207,9 +207,9 @@ def test_a_wallet_that_is_free_again_waits_for_no_other_that_is_held(
 
     async def story() -> None:
         with engine.begin() as holder:
-            ledger.lock(holder, [world.wallet_id])
+            ledger.lock_wallets(holder, [world.wallet_id])
             with engine.begin() as brief:
-                ledger.lock(brief, [other.wallet_id])
+                ledger.lock_wallets(brief, [other.wallet_id])
                 long = asyncio.create_task(intake.submit(request(world.order(mine, 900))))
                 short = asyncio.create_task(intake.submit(request(other.order(theirs, 900))))
                 await asyncio.to_thread(until, lambda: waiting_for_locks(world) == 2, "both wait", 5, 0.01)

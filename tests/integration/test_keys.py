@@ -42,24 +42,24 @@ class Office(NamedTuple):
         )
         return user_id
 
-    def ask(self, mode: Mode, by: uuid.UUID | None = None, days: int | None = None) -> lifecycle.Made:
+    def ask(self, mode: Mode, by: uuid.UUID | None = None, days: int | None = None) -> lifecycle.IssuedKey:
         """Asks for a key."""
         new = lifecycle.NewKey("ERP", mode, ["payouts:read"], days, "we need it")
         return self.do(
-            lambda connection: lifecycle.request(
+            lambda connection: lifecycle.request_key(
                 connection, self.organization_id, by or self.owner_id, new, PEPPER, self.world.clock.now()
             )
         )
 
-    def approve(self, made: lifecycle.Made, by: uuid.UUID | None = None) -> lifecycle.Made:
+    def approve(self, made: lifecycle.IssuedKey, by: uuid.UUID | None = None) -> lifecycle.IssuedKey:
         """Approves it."""
         return self.do(
-            lambda connection: lifecycle.approve(
+            lambda connection: lifecycle.approve_key(
                 connection, self.organization_id, by or self.owner_id, made.row.id, PEPPER, self.world.clock.now()
             )
         )
 
-    def do(self, work: Callable[[sa.Connection], lifecycle.Made]) -> lifecycle.Made:
+    def do(self, work: Callable[[sa.Connection], lifecycle.IssuedKey]) -> lifecycle.IssuedKey:
         """In a transaction."""
         with self.world.engine.begin() as connection:
             return work(connection)
@@ -68,7 +68,7 @@ class Office(NamedTuple):
         """What a key opens."""
         assert text is not None
         with self.world.engine.begin() as connection:
-            return api_keys.find(connection, api_keys.hashed(text, PEPPER), self.world.clock.now())
+            return api_keys.find_credential(connection, api_keys.hash_token(text, PEPPER), self.world.clock.now())
 
 
 @pytest.fixture
@@ -91,11 +91,11 @@ def test_whoever_has_lost_a_scope_cannot_renew_a_key_that_has_it(office: Office)
     new = lifecycle.NewKey("Bank", Mode.SANDBOX, ["funding:write"], None, None)
     now = office.world.clock.now()
     made = office.do(
-        lambda connection: lifecycle.request(connection, office.organization_id, owner_id, new, PEPPER, now)
+        lambda connection: lifecycle.request_key(connection, office.organization_id, owner_id, new, PEPPER, now)
     )
     office.world.execute("UPDATE users SET role = 'viewer' WHERE id = :id", id=owner_id)
     with pytest.raises(Forbidden, match="funding:write"), office.world.engine.begin() as connection:
-        lifecycle.regenerate(connection, office.organization_id, owner_id, made.row.id, PEPPER, now)
+        lifecycle.regenerate_key(connection, office.organization_id, owner_id, made.row.id, PEPPER, now)
 
 
 def test_a_sandbox_key_opens_its_wallet_at_once(office: Office) -> None:
@@ -112,7 +112,7 @@ def test_a_production_key_comes_into_being_when_it_is_approved(office: Office) -
     """The only owner may approve his own; a second approval is refused."""
     asked = office.ask(Mode.PRODUCTION)
     assert asked.text is None
-    assert not asked.row.usable(office.world.clock.now())
+    assert not asked.row.is_usable(office.world.clock.now())
     approved = office.approve(asked)
     opened = office.opens(approved.text)
     assert opened is not None
@@ -135,19 +135,19 @@ def test_a_rejected_key_never_works(office: Office) -> None:
     asked = office.ask(Mode.PRODUCTION)
     now = office.world.clock.now()
     with office.world.engine.begin() as connection:
-        row = lifecycle.reject(connection, office.organization_id, office.owner_id, asked.row.id, "no", now)
+        row = lifecycle.reject_key(connection, office.organization_id, office.owner_id, asked.row.id, "no", now)
         assert (row.approval_status, row.rejection_reason) == ("rejected", "no")
     with pytest.raises(Conflict):
         office.approve(asked)
     with pytest.raises(Conflict), office.world.engine.begin() as connection:
-        lifecycle.regenerate(connection, office.organization_id, office.owner_id, asked.row.id, PEPPER, now)
+        lifecycle.regenerate_key(connection, office.organization_id, office.owner_id, asked.row.id, PEPPER, now)
 
 
 def test_a_regenerated_key_replaces_the_old_one(office: Office) -> None:
     """Same id, another text."""
     made = office.ask(Mode.SANDBOX)
     with office.world.engine.begin() as connection:
-        anew = lifecycle.regenerate(
+        anew = lifecycle.regenerate_key(
             connection, office.organization_id, office.owner_id, made.row.id, PEPPER, office.world.clock.now()
         )
     assert anew.row.id == made.row.id
@@ -159,21 +159,21 @@ def test_a_revoked_key_is_refused_for_good(office: Office) -> None:
     """By its owner or an admin; only once."""
     made = office.ask(Mode.SANDBOX)
     with office.world.engine.begin() as connection:
-        lifecycle.revoke(
+        lifecycle.revoke_key(
             connection, office.organization_id, made.row.id, office.world.clock.now(), user_id=office.owner_id
         )
     assert office.opens(made.text) is None
     with pytest.raises(Conflict), office.world.engine.begin() as connection:
-        lifecycle.revoke(connection, office.organization_id, made.row.id, office.world.clock.now())
+        lifecycle.revoke_key(connection, office.organization_id, made.row.id, office.world.clock.now())
 
 
 def test_keys_of_others_are_unknown(office: Office, engine: sa.Engine) -> None:
     """Another user's to a developer, another organization's to an admin."""
     made, now = office.ask(Mode.SANDBOX), office.world.clock.now()
     with pytest.raises(NotFound), office.world.engine.begin() as connection:
-        lifecycle.revoke(connection, office.organization_id, made.row.id, now, user_id=office.hire("developer"))
+        lifecycle.revoke_key(connection, office.organization_id, made.row.id, now, user_id=office.hire("developer"))
     with pytest.raises(NotFound), office.world.engine.begin() as connection:
-        lifecycle.revoke(connection, new_id(), made.row.id, now)
+        lifecycle.revoke_key(connection, new_id(), made.row.id, now)
 
 
 def test_a_use_is_noted_to_the_minute(office: Office) -> None:
@@ -200,20 +200,21 @@ def test_a_session_ends_when_idle_after_a_day_or_signed_out(office: Office) -> N
     world = office.world
     with world.engine.begin() as connection:
         [(email,)] = world.rows("SELECT email FROM users WHERE id = :id", id=office.owner_id)
-        found = sessions.find_account(connection, str(email).upper())
+        found = sessions.find_user_and_password_hash(connection, str(email).upper())
         assert found is not None
         account, password_hash = found
         assert check_password(password_hash, "a password")
         assert not check_password(password_hash, "another")
         assert not check_password(None, "a password")
         tokens = [
-            api_keys.hashed(sessions.start(connection, account, PEPPER, world.clock.now()).token, PEPPER) for _ in "ab"
+            api_keys.hash_token(sessions.start_session(connection, account, PEPPER, world.clock.now()).token, PEPPER)
+            for _ in "ab"
         ]
     idle, used = tokens
 
     def open_still(token: bytes) -> bool:
         with world.engine.begin() as connection:
-            return sessions.find(connection, token, world.clock.now()) == account
+            return sessions.find_session_user(connection, token, world.clock.now()) == account
 
     for _ in range(23):
         world.clock.advance(hours=1)
@@ -222,6 +223,8 @@ def test_a_session_ends_when_idle_after_a_day_or_signed_out(office: Office) -> N
     world.clock.advance(hours=1, seconds=1)
     assert not open_still(used)
     with world.engine.begin() as connection:
-        token = api_keys.hashed(sessions.start(connection, account, PEPPER, world.clock.now()).token, PEPPER)
-        sessions.end(connection, token, world.clock.now() + timedelta(seconds=1))
+        token = api_keys.hash_token(
+            sessions.start_session(connection, account, PEPPER, world.clock.now()).token, PEPPER
+        )
+        sessions.end_session(connection, token, world.clock.now() + timedelta(seconds=1))
     assert not open_still(token)

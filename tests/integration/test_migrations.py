@@ -16,16 +16,16 @@ REVISIONS = sorted(path.name[:4] for path in (migrations.HERE / "versions").glob
 
 def test_the_tables_are_those_of_the_models(empty: sa.Engine) -> None:
     """From an empty database to head; a second time there is nothing to do."""
-    assert migrations.upgrade(empty) == REVISIONS
-    assert migrations.upgrade(empty) == []
+    assert migrations.upgrade_database(empty) == REVISIONS
+    assert migrations.upgrade_database(empty) == []
     with empty.connect() as connection:
-        assert migrations.current(connection) == migrations.HEAD
+        assert migrations.current_revision(connection) == migrations.HEAD_REVISION
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
 
 
 def test_an_older_database_is_brought_along_with_its_rows(empty: sa.Engine) -> None:
     """The counters of 0002 are filled from what is there; keys get their creator."""
-    migrations.upgrade(empty, "0001")
+    migrations.upgrade_database(empty, "0001")
     with empty.begin() as connection:
         connection.execute(
             sa.text("""
@@ -46,7 +46,7 @@ def test_an_older_database_is_brought_along_with_its_rows(empty: sa.Engine) -> N
                 FROM drivers, unnest(ARRAY['completed', 'completed', 'failed', 'queued']) AS ended (status);
             """)
         )
-    assert migrations.upgrade(empty) == REVISIONS[1:]
+    assert migrations.upgrade_database(empty) == REVISIONS[1:]
     with empty.connect() as connection:
         counts = connection.execute(sa.text("SELECT name, count FROM list_counts WHERE count > 0 ORDER BY name"))
         assert [tuple(row) for row in counts] == [("payouts", 4), ("payouts:completed", 2), ("payouts:failed", 1)]
@@ -63,13 +63,13 @@ def test_an_older_database_is_brought_along_with_its_rows(empty: sa.Engine) -> N
 def test_head_is_the_newest_file() -> None:
     """The constant that services wait for is what the folder says."""
     script = migrations._script()
-    assert script.get_heads() == [migrations.HEAD]  # type: ignore[attr-defined]
+    assert script.get_heads() == [migrations.HEAD_REVISION]  # type: ignore[attr-defined]
 
 
 def test_services_wait_for_the_migration_and_say_what_is_missing(empty: sa.Engine) -> None:
     """A sentence that tells the operator what to do."""
-    migrations.upgrade(empty)
-    wait_until_ready(empty, revision=migrations.HEAD, timeout_seconds=5)
+    migrations.upgrade_database(empty)
+    wait_until_ready(empty, revision=migrations.HEAD_REVISION, timeout_seconds=5)
     with pytest.raises(DatabaseNotReady, match="ovnpay migrate"):
         wait_until_ready(empty, revision="9999", timeout_seconds=0.1)
 
@@ -77,16 +77,16 @@ def test_services_wait_for_the_migration_and_say_what_is_missing(empty: sa.Engin
 def test_an_old_process_may_start_after_the_migration(empty: sa.Engine) -> None:
     """While a release is rolled out, a process of the old one that is restarted must not wait for ever."""
     # Given a database that a later release has migrated
-    migrations.upgrade(empty)
+    migrations.upgrade_database(empty)
     with empty.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9000'"))
-        found = migrations.found(connection)
+        found = migrations.recorded_revision(connection)
     # When a process of this release starts, then it serves
-    wait_until_ready(empty, revision=migrations.HEAD, timeout_seconds=5)
-    assert migrations.serves(found)
+    wait_until_ready(empty, revision=migrations.HEAD_REVISION, timeout_seconds=5)
+    assert migrations.is_compatible_revision(found)
     # And one of a later release than the database's does not
-    assert not migrations.serves("0001")
-    assert not migrations.serves(None)
+    assert not migrations.is_compatible_revision("0001")
+    assert not migrations.is_compatible_revision(None)
 
 
 def test_every_table_is_explained() -> None:

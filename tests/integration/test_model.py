@@ -29,7 +29,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from gateway.intake.payouts import Answer, PayoutIntake, PayoutRequest
+from gateway.intake.payouts import IntakeResponse, PayoutIntake, PayoutRequest
 from gateway.intake.provider_webhooks import WebhookIntake
 from scheduler.jobs import Jobs
 from shared import inbox
@@ -39,7 +39,7 @@ from shared.batches.release import Asked, release
 from shared.funding import topups as funding
 from shared.payouts import allowed_edges, cancel, retry
 from shared.payouts import submissions as submit
-from shared.payouts.accept import look_up
+from shared.payouts.accept import load_order_context
 from shared.platform.clock import SystemClock
 from shared.platform.database import engine_for
 from shared.platform.errors import Refusal
@@ -140,11 +140,11 @@ class Payouts(RuleBasedStateMachine):
         self.context = Context(*context)
         given: Any = (self.configured, self.engine, self.bells, self.clock)
         self.intake, self.door, self.jobs = PayoutIntake(*given), WebhookIntake(*given), Jobs(*given)
-        self.requests: list[tuple[PayoutRequest, Answer]] = []
+        self.requests: list[tuple[PayoutRequest, IntakeResponse]] = []
         self.outbox: list[Told] = []
         self.inbox: dict[uuid.UUID, tuple[Told, str]] = {}
         """Stored webhooks that were not applied: `received`, or `orphan`."""
-        self.sleepers: list[tuple[submit.Held, Outcome]] = []
+        self.sleepers: list[tuple[submit.LeasedSubmission, Outcome]] = []
         self.holders: dict[str, object] = {}
         """Of each of the provider's keys who holds it by the latest lease, and is not answered."""
         self.decided: dict[str, str] = {}
@@ -167,7 +167,7 @@ class Payouts(RuleBasedStateMachine):
             self.wallet_id, orders, key, key.encode(), str(uuid.uuid4()), self._shape, self.world.actor
         )
         [answer] = self.intake.flush([request])
-        assert isinstance(answer, Answer)
+        assert isinstance(answer, IntakeResponse)
         expected = [self.model.accept(order.id, rail, order.amount_cents) for order in orders]
         assert json.loads(answer.body)["data"]["accepted"] == expected
         self.requests.append((request, answer))
@@ -186,7 +186,7 @@ class Payouts(RuleBasedStateMachine):
             fingerprint=first.fingerprint if same else b"another",
         )
         for repeated in self.intake.flush([again] * times):
-            assert isinstance(repeated, Answer)
+            assert isinstance(repeated, IntakeResponse)
             assert (repeated.status, repeated.replayed) == ((200, True) if same else (422, False))
             assert not same or repeated.body == answer.body
 
@@ -196,7 +196,9 @@ class Payouts(RuleBasedStateMachine):
         orders = [self.world.order(self.driver_id, amount)._replace(batch_id=batch_id) for amount in amounts]
         when = datetime.now(UTC) + timedelta(days=1) if scheduled else None
         new = NewBatch(batch_id, self.wallet_id, "Weekly", Rail.STANDARD, when, orders)
-        self._change(lambda connection: create(connection, new, look_up(connection, orders), self.clock.now()))
+        self._change(
+            lambda connection: create(connection, new, load_order_context(connection, orders), self.clock.now())
+        )
         self.model.hand_in(batch_id, {one.id: one.amount_cents for one in orders}, scheduled=scheduled)
 
     @precondition(lambda self: self.model.batches)
@@ -232,7 +234,7 @@ class Payouts(RuleBasedStateMachine):
     def cancels_a_payout(self, place: int) -> None:
         payout_id = list(self.model.payouts)[place % len(self.model.payouts)]
         done = self._change(
-            lambda connection: cancel.cancel(connection, self.wallet_id, [payout_id], self.clock.now())
+            lambda connection: cancel.cancel_wallet_payouts(connection, self.wallet_id, [payout_id], self.clock.now())
         )[payout_id]
         assert isinstance(done, Refusal) != self.model.cancel(payout_id)
 
@@ -243,7 +245,9 @@ class Payouts(RuleBasedStateMachine):
         failed = [one for one, payout in self.model.payouts.items() if payout.status == "failed"]
         asked = list(dict.fromkeys([*failed, list(self.model.payouts)[place % len(self.model.payouts)]]))
         done = self._change(
-            lambda connection: retry.retry(connection, self.wallet_id, asked, self.clock.now(), grace=GRACE)
+            lambda connection: retry.retry_wallet_payouts(
+                connection, self.wallet_id, asked, self.clock.now(), grace=GRACE
+            )
         )
         retried = [one for one in asked if self.model.retry(one)]
         assert [one for one in asked if not isinstance(done[one], Refusal)] == retried
@@ -358,7 +362,7 @@ class Payouts(RuleBasedStateMachine):
         waiting = "SELECT id FROM submissions WHERE wallet_id = :id AND status IN ('prepared', 'unknown') ORDER BY id"
         ids = [uuid.UUID(str(row[0])) for row in self.world.rows(waiting, id=self.wallet_id)]
         for _ in range(1 + overtaken):
-            for held in self._change(lambda connection: submit.claim(connection, ids, lease_seconds=60)):
+            for held in self._change(lambda connection: submit.claim_submissions(connection, ids, lease_seconds=60)):
                 self.stranger.moods = [mood]
                 self.sleepers.append((held, self.stranger.call(held.call())))
                 self._note_call(*self.stranger.called.pop(), held.token)
@@ -541,7 +545,7 @@ def machine(settings: Settings) -> Iterator[type[Payouts]]:
         connection.execute(sa.text("CREATE DATABASE model"))
     server.dispose()
     engine = engine_for(settings, "tests", url=url.set(database="model").render_as_string(hide_password=False))
-    migrations.upgrade(engine)
+    migrations.upgrade_database(engine)
     yield type("Payouts", (Payouts,), {"engine": engine, "configured": settings})
     engine.dispose()
 

@@ -13,14 +13,14 @@ import pytest
 
 from deploy.local.postgres import EmbeddedPostgres
 from shared.cli.operator import outgoing_holds as commands
-from shared.cli.operator.verify import verify
+from shared.cli.operator.verify import run_verification
 from shared.controls.invariants import Break
 from shared.holds import outgoing_holds
 from shared.holds.outgoing_holds import Scope
 from shared.operations import due_rows
 from shared.payouts import submissions as submit
-from shared.payouts.dispatch import departing
-from shared.payouts.timeline import timeline
+from shared.payouts.dispatch import select_for_dispatch
+from shared.payouts.timeline import load_timeline
 from shared.platform.clock import SystemClock
 from shared.platform.ids import WALLET, show
 from shared.platform.settings import Settings
@@ -59,16 +59,16 @@ def instant(world: World, count: int = 1) -> list[uuid.UUID]:
     return [uuid.UUID(str(row[0])) for row in rows]
 
 
-def claimed(world: World, submission_ids: list[uuid.UUID]) -> list[submit.Held]:
+def claimed(world: World, submission_ids: list[uuid.UUID]) -> list[submit.LeasedSubmission]:
     """What a worker would send now."""
     with world.engine.begin() as connection:
-        return submit.claim(connection, submission_ids, lease_seconds=60)
+        return submit.claim_submissions(connection, submission_ids, lease_seconds=60)
 
 
 def leaving(world: World, payout_ids: list[uuid.UUID]) -> list[uuid.UUID]:
     """What would be submitted now."""
     with world.engine.begin() as connection:
-        return departing(connection, payout_ids, lambda mode: 0.0)
+        return select_for_dispatch(connection, payout_ids, lambda mode: 0.0)
 
 
 def taken(asked: Asked) -> tuple[int, dict[str, str], bytes]:
@@ -126,7 +126,7 @@ def test_the_timeline_says_that_it_is_held(world: World) -> None:
     [queued], [sent] = world.queued(), world.accepted(1, Rail.INSTANT)
     with held(world, Scope(world.wallet_id)), world.engine.connect() as connection:
         for payout_id in (queued, sent):
-            told = timeline(connection, world.wallet_id, payout_id, world.clock.now())
+            told = load_timeline(connection, world.wallet_id, payout_id, world.clock.now())
             assert told is not None
             assert told.next is not None
             assert told.next.sentence.startswith("Held: outgoing payments are paused")
@@ -226,7 +226,7 @@ def operator(world: World, postgres: EmbeddedPostgres, monkeypatch: pytest.Monke
 def shown(capsys: pytest.CaptureFixture[str]) -> Any:
     """What `ovnpay pause --list --json` prints."""
     capsys.readouterr()
-    commands.listed(as_json=True)
+    commands.print_holds(as_json=True)
     return json.loads(capsys.readouterr().out)
 
 
@@ -235,12 +235,12 @@ def test_a_break_freezes_the_wallet_until_somebody_says_why_it_may_go_on(
 ) -> None:
     """By `ovnpay verify`, with a plain explanation and exit code 1; again where it is still broken; audited."""
     [payout_id] = world.queued()
-    verify([], operator, as_json=True, freeze=True)
+    run_verification([], operator, as_json=True, freeze=True)
     assert json.loads(capsys.readouterr().out)["holds"] is True
     world.execute("UPDATE payouts SET sequence = sequence + 1 WHERE id = :id", id=payout_id)
     # When it is only looked at
     with pytest.raises(SystemExit, match="1"):
-        verify(["histories"], operator, as_json=True, freeze=False)
+        run_verification(["histories"], operator, as_json=True, freeze=False)
     said = json.loads(capsys.readouterr().out)
     [broken] = said["invariants"][0]["breaks"]
     # Then it is explained, and nothing is held
@@ -250,19 +250,19 @@ def test_a_break_freezes_the_wallet_until_somebody_says_why_it_may_go_on(
     # When it is not only looked at, once or twice
     for _ in range(2):
         with pytest.raises(SystemExit, match="1"):
-            verify(["histories"], operator, as_json=False, freeze=True)
+            run_verification(["histories"], operator, as_json=False, freeze=True)
     # Then the wallet is frozen, once
     [hold] = shown(capsys)
     assert (hold["kind"], hold["organization"], hold["placedBy"]) == ("frozen", operator, "invariant:histories")
     assert leaving(world, [payout_id]) == []
     # And it pays again with a reason, and not without one
     with pytest.raises(SystemExit, match="2"):
-        commands.unfreeze(operator, "sandbox", None, "  ", everything=False)
-    commands.unfreeze(operator, "sandbox", None, "a counter was changed by hand", everything=False)
+        commands.unfreeze_wallet(operator, "sandbox", None, "  ", everything=False)
+    commands.unfreeze_wallet(operator, "sandbox", None, "a counter was changed by hand", everything=False)
     assert leaving(world, [payout_id]) == [payout_id]
     # And is frozen again while it is broken
     with pytest.raises(SystemExit, match="1"):
-        verify(["histories"], operator, as_json=False, freeze=True)
+        run_verification(["histories"], operator, as_json=False, freeze=True)
     assert leaving(world, [payout_id]) == []
     found = world.rows(
         """SELECT action, actor_kind, after ->> 'reason' FROM audit_entries
@@ -280,27 +280,27 @@ def test_a_break_freezes_the_wallet_until_somebody_says_why_it_may_go_on(
 def test_pause_and_resume_say_what_they_do(world: World, operator: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A reason is needed; whose money is one thing; twice is once; frozen and paused are lifted apart."""
     for wrong in (
-        lambda: commands.pause(operator, "sandbox", None, None, everything=False),
-        lambda: commands.pause(operator, "sandbox", None, " ", everything=False),
-        lambda: commands.pause(operator, "sandbox", "instant", "x", everything=False),
-        lambda: commands.pause(None, "sandbox", "pigeon", "x", everything=False),
-        lambda: commands.pause("Nobody", "sandbox", None, "x", everything=False),
-        lambda: commands.pause(None, "sandbox", None, "x", everything=False),
+        lambda: commands.pause_outgoing(operator, "sandbox", None, None, everything=False),
+        lambda: commands.pause_outgoing(operator, "sandbox", None, " ", everything=False),
+        lambda: commands.pause_outgoing(operator, "sandbox", "instant", "x", everything=False),
+        lambda: commands.pause_outgoing(None, "sandbox", "pigeon", "x", everything=False),
+        lambda: commands.pause_outgoing("Nobody", "sandbox", None, "x", everything=False),
+        lambda: commands.pause_outgoing(None, "sandbox", None, "x", everything=False),
     ):
         with pytest.raises(SystemExit, match="2"):
             wrong()
     with pytest.raises(SystemExit, match="1"):
-        commands.resume(operator, "sandbox", None, None, everything=False)
+        commands.resume_outgoing(operator, "sandbox", None, None, everything=False)
     for _ in range(2):
-        commands.pause(operator, "sandbox", None, "a duplicate file", everything=False)
-    commands.pause(None, "sandbox", "same_day", "the bank is closed", everything=False)
-    commands.pause(None, "sandbox", None, "an incident", everything=True)
+        commands.pause_outgoing(operator, "sandbox", None, "a duplicate file", everything=False)
+    commands.pause_outgoing(None, "sandbox", "same_day", "the bank is closed", everything=False)
+    commands.pause_outgoing(None, "sandbox", None, "an incident", everything=True)
     assert [(one["kind"], one["scope"], one["reason"]) for one in shown(capsys)] == [
         ("paused", "wallet", "a duplicate file"),
         ("paused", "rail", "the bank is closed"),
         ("paused", "all", "an incident"),
     ]
-    commands.resume(operator, "sandbox", None, None, everything=False)
+    commands.resume_outgoing(operator, "sandbox", None, None, everything=False)
     assert "but still paused: all outgoing money" in capsys.readouterr().err
     assert len(shown(capsys)) == 2
 

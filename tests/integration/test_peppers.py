@@ -12,7 +12,7 @@ from shared.cli.main import app
 from shared.drivers import bank_details
 from shared.events import endpoints, signing
 from shared.identity import api_keys, sessions
-from shared.identity.api_keys.tokens import generate_session
+from shared.identity.api_keys.tokens import generate_session_token
 from shared.platform.ids import KEY, new_id, show
 from shared.platform.settings import Settings
 from shared.platform.settings_validation import refusals
@@ -26,7 +26,7 @@ BOTH = (NEW, OLD)
 def identified(world: World, *accepted: str) -> bool:
     """Whether the sandbox key opens its wallet by these peppers."""
     with world.engine.begin() as connection:
-        found = api_keys.identify(connection, world.sandbox_key, accepted, world.clock.now())
+        found = api_keys.authenticate_key(connection, world.sandbox_key, accepted, world.clock.now())
     return found is not None and found.wallet_id == world.wallet_id
 
 
@@ -44,35 +44,35 @@ def test_a_key_is_hashed_anew_when_it_is_used(world: World) -> None:
 
 def test_a_session_of_before_goes_on(world: World) -> None:
     """To its end, within a day."""
-    token, now = generate_session(), world.clock.now()
+    token, now = generate_session_token(), world.clock.now()
     world.execute(
         """
         INSERT INTO sessions (id, user_id, token_hash, created_at, last_seen_at, expires_at)
         SELECT :id, id, :hash, :now, :now, :until FROM users WHERE organization_id = :organization
         """,
         id=new_id(),
-        hash=api_keys.hashed(token, OLD),
+        hash=api_keys.hash_token(token, OLD),
         now=now,
         until=now + timedelta(hours=1),
         organization=world.organization_id,
     )
     with world.engine.begin() as connection:
-        hashes = [api_keys.hashed(token, pepper) for pepper in BOTH]
-        found = sessions.find_any(connection, hashes, now)
+        hashes = [api_keys.hash_token(token, pepper) for pepper in BOTH]
+        found = sessions.find_session_user_by_hashes(connection, hashes, now)
         assert found is not None
         assert found.organization_id == world.organization_id
-        assert sessions.find_any(connection, hashes[:1], now) is None
+        assert sessions.find_session_user_by_hashes(connection, hashes[:1], now) is None
 
 
 def test_operators_see_when_the_old_one_can_go(
     empty: sa.Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The keys, the webhooks and the bank details that need it are counted; and not once they are done with."""
-    migrations.upgrade(empty)
+    migrations.upgrade_database(empty)
     world = World(empty)
     with empty.begin() as connection:
         made, _ = (
-            endpoints.create(connection, world.wallet_id, url, ["payout.failed"], OLD, world.clock.now())
+            endpoints.create_endpoint(connection, world.wallet_id, url, ["payout.failed"], OLD, world.clock.now())
             for url in ("https://hooks.example/", "https://hooks.example/2")
         )
     bank = bank_details.Details(bank_details.BankAccount(account_number="000123456789", routing_number="021000021"))
@@ -111,17 +111,17 @@ def test_operators_see_when_the_old_one_can_go(
     # Then nothing needs the old one
     [(sealed,)] = world.rows("SELECT sealed_secret FROM webhook_endpoints WHERE deleted_at IS NULL")
     assert isinstance(sealed, bytes)
-    assert signing.unseal(sealed, NEW) == made.secret
+    assert signing.unseal_secret(sealed, NEW) == made.secret
     with pytest.raises(InvalidToken):
-        signing.unseal(sealed, OLD)
+        signing.unseal_secret(sealed, OLD)
 
 
 def test_what_is_sealed_is_opened_by_either_and_sealed_by_the_first() -> None:
-    secret = signing.generate()
-    assert signing.unseal(signing.seal(secret, OLD), BOTH) == secret
-    assert signing.unseal(signing.seal(secret, NEW), BOTH) == secret
+    secret = signing.generate_secret()
+    assert signing.unseal_secret(signing.seal_secret(secret, OLD), BOTH) == secret
+    assert signing.unseal_secret(signing.seal_secret(secret, NEW), BOTH) == secret
     with pytest.raises(InvalidToken):
-        signing.unseal(signing.seal(secret, "a third"), BOTH)
+        signing.unseal_secret(signing.seal_secret(secret, "a third"), BOTH)
 
 
 @pytest.mark.parametrize("name", ["key_pepper", "paystream_webhook_secret"])

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from shared.funding import topups
 from shared.funding.projection import Projection, Shortfall, Waiting, project
-from shared.payouts.cancel import cancel
+from shared.payouts.cancel import cancel_wallet_payouts
 from shared.schema.payouts import PayoutStatus, Rail
 from tests.support.world import GRACE, World
 
@@ -78,10 +78,10 @@ def test_batches_that_wait_for_somebody_are_shown_apart(world: World) -> None:
     world.release(refused.id)
     assert world.batch_status(refused.id) == "failed"
     with world.engine.begin() as connection:
-        cancel(connection, world.wallet_id, payout_ids[:1], world.clock.now())
+        cancel_wallet_payouts(connection, world.wallet_id, payout_ids[:1], world.clock.now())
     found = projected(world)
     assert found.unscheduled == Waiting(2, 80_000)
     assert found.outflow_cents == 10_000
     with world.engine.begin() as connection:
-        cancel(connection, world.wallet_id, payout_ids[1:], world.clock.now())
+        cancel_wallet_payouts(connection, world.wallet_id, payout_ids[1:], world.clock.now())
     assert projected(world).unscheduled == Waiting(1, 30_000)

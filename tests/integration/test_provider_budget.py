@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from shared.payouts import dispatch, provider_results, submissions
-from shared.payouts.dispatch import departing
+from shared.payouts.dispatch import select_for_dispatch
 from shared.platform.settings import Settings
 from shared.provider.call_budget import Budget, Taken
 from shared.provider.client import Paystream
@@ -141,14 +141,18 @@ def test_what_found_no_room_was_never_sent(world: World) -> None:
     """Given a submission that waits a day for room: its key's lifetime begins when it is sent."""
     _, held = world.held()
     with world.engine.begin() as connection:
-        provider_results.record(connection, held, Throttled(60.0), world.clock.now(), poll_after=timedelta(days=1))
+        provider_results.record_outcome(
+            connection, held, Throttled(60.0), world.clock.now(), poll_after=timedelta(days=1)
+        )
     row = world.rows("SELECT status, first_sent_at, attempts FROM submissions WHERE id = :id", id=held.id)
     assert row == [("prepared", None, 0)]
     # When it was tried before, it may have arrived
     with world.engine.begin() as connection:
-        submissions.claim(connection, [held.id], lease_seconds=0)
-        [again] = submissions.claim(connection, [held.id], lease_seconds=60)
-        provider_results.record(connection, again, Throttled(60.0), world.clock.now(), poll_after=timedelta(days=1))
+        submissions.claim_submissions(connection, [held.id], lease_seconds=0)
+        [again] = submissions.claim_submissions(connection, [held.id], lease_seconds=60)
+        provider_results.record_outcome(
+            connection, again, Throttled(60.0), world.clock.now(), poll_after=timedelta(days=1)
+        )
     [(status, first_sent_at, attempts)] = world.rows(
         "SELECT status, first_sent_at, attempts FROM submissions WHERE id = :id", id=held.id
     )
@@ -161,21 +165,21 @@ def test_standard_payouts_leave_together(world: World) -> None:
     first, second = world.queued(2), world.queued(3)
     fast = world.queued(1, Rail.SAME_DAY)
     with world.engine.begin() as connection:
-        leaving = departing(connection, first[:1], lambda _: 0.0)
+        leaving = select_for_dispatch(connection, first[:1], lambda _: 0.0)
     assert sorted(leaving) == sorted(first + second)
     with world.engine.begin() as connection:
-        assert departing(connection, fast, lambda _: 0.0) == fast
+        assert select_for_dispatch(connection, fast, lambda _: 0.0) == fast
 
 
 def test_a_wallet_with_much_to_send_keeps_no_other_wallets_payout(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked for together with an older payout of a wallet of which more waits than leaves at once, both leave."""
-    monkeypatch.setattr(dispatch, "TOGETHER_MOST", 3)
+    monkeypatch.setattr(dispatch, "DISPATCHED_PAYOUTS_MAX", 3)
     large, small = world, World(world.engine)
     many, one = large.queued(5), small.queued(1)
     with world.engine.begin() as connection:
-        leaving = departing(connection, [many[-1], *one], lambda _: 0.0)
+        leaving = select_for_dispatch(connection, [many[-1], *one], lambda _: 0.0)
     assert {many[-1], *one} < set(leaving)
     assert len(leaving) == 3
 
@@ -184,7 +188,7 @@ def test_those_that_leave_alone_are_told_apart(world: World) -> None:
     """Nobody waits in a line with them; what is not queued is neither."""
     fast, standard, accepted = world.queued(1, Rail.SAME_DAY), world.queued(2), world.accepted(1)
     with world.engine.connect() as connection:
-        alone, sharing = dispatch.split(connection, [*fast, *standard, *accepted])
+        alone, sharing = dispatch.split_by_batching(connection, [*fast, *standard, *accepted])
     assert alone == fast
     assert sorted(sharing) == sorted(standard)
 
@@ -193,12 +197,12 @@ def test_where_room_is_tight_they_wait_for_each_other(world: World) -> None:
     """One departure a minute: those who come after it are due when the minute is over, all at once."""
     first = world.queued(2)
     with world.engine.begin() as connection:
-        assert sorted(departing(connection, first, lambda _: 60.0)) == sorted(first)
-        submissions.prepare(connection, first, world.clock.now(), reason="test")
+        assert sorted(select_for_dispatch(connection, first, lambda _: 60.0)) == sorted(first)
+        submissions.prepare_submissions(connection, first, world.clock.now(), reason="test")
     later = [*world.queued(2), *world.queued(1)]
     fast = world.queued(1, Rail.SAME_DAY)
     with world.engine.begin() as connection:
-        assert departing(connection, [*later, *fast], lambda _: 60.0) == fast
+        assert select_for_dispatch(connection, [*later, *fast], lambda _: 60.0) == fast
     due = world.rows(
         "SELECT DISTINCT next_action_at - departed_at FROM payouts JOIN wallets ON wallets.id = wallet_id "
         "WHERE payouts.id = ANY(:ids)",
@@ -209,7 +213,7 @@ def test_where_room_is_tight_they_wait_for_each_other(world: World) -> None:
         "UPDATE wallets SET departed_at = departed_at - interval '1 minute' WHERE id = :id", id=world.wallet_id
     )
     with world.engine.begin() as connection:
-        assert sorted(departing(connection, later[:1], lambda _: 60.0)) == sorted(later)
+        assert sorted(select_for_dispatch(connection, later[:1], lambda _: 60.0)) == sorted(later)
     assert set(world.statuses(later)) == {PayoutStatus.QUEUED}
 
 

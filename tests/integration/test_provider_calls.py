@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from shared.payouts import lookup
 from shared.payouts import submissions as submit
-from shared.payouts.submissions import Held
+from shared.payouts.submissions import LeasedSubmission
 from shared.platform.clock import SystemClock
 from shared.platform.ids import SUBMISSION, show
 from shared.platform.settings import Settings
@@ -84,7 +84,7 @@ def test_one_answer_that_cannot_be_recorded_costs_no_other(world: World, setting
         row[0] for row in world.rows("SELECT submission_id FROM payouts WHERE id = ANY(:ids)", ids=payout_ids)
     ]
     with world.engine.begin() as connection:
-        held = submit.claim(connection, submissions, lease_seconds=60)  # type: ignore[arg-type]
+        held = submit.claim_submissions(connection, submissions, lease_seconds=60)  # type: ignore[arg-type]
     with paystream(settings, answering) as (client, _):
         doorbell = Doorbell(settings)
         send_held(Context(settings, world.engine, doorbell, client, SystemClock()), held)
@@ -93,10 +93,10 @@ def test_one_answer_that_cannot_be_recorded_costs_no_other(world: World, setting
     assert sorted(str(row[0]) for row in statuses) == ["accepted"] * 4 + ["prepared"]
 
 
-def forgotten(kind: SubmissionKind) -> Held:
+def forgotten(kind: SubmissionKind) -> LeasedSubmission:
     """A submission whose key the provider may have forgotten."""
     sent = datetime.now(UTC) - timedelta(hours=30)
-    return Held(
+    return LeasedSubmission(
         uuid.uuid4(),
         uuid.uuid4(),
         "sandbox",
@@ -115,7 +115,7 @@ def forgotten(kind: SubmissionKind) -> Held:
 def test_a_refused_question_is_no_rejection_of_the_payment(settings: Settings, kind: SubmissionKind) -> None:
     """The provider may well have paid."""
     with paystream(settings, lambda _: answer({"code": "NOT_FOUND", "message": "no"}, 404)) as (client, _):
-        assert isinstance(lookup.find(client, forgotten(kind)), Unknown)
+        assert isinstance(lookup.find_payment(client, forgotten(kind)), Unknown)
 
 
 def test_a_look_up_reads_every_page_back_to_the_first_sending(settings: Settings) -> None:
@@ -135,7 +135,7 @@ def test_a_look_up_reads_every_page_back_to_the_first_sending(settings: Settings
         return answering
 
     with paystream(settings, pages(name)) as (client, _):
-        assert lookup.find(client, held) == Accepted({"id": "batch_3", "payments": []})
+        assert lookup.find_payment(client, held) == Accepted({"id": "batch_3", "payments": []})
     with paystream(settings, pages("another")) as (client, asked):
-        assert lookup.find(client, held) is None
+        assert lookup.find_payment(client, held) is None
         assert len(asked) == 4

@@ -82,8 +82,8 @@ class Ground:
     def send(self, payout_ids: list[Any]) -> list[str]:
         """Hands payouts to the provider; their statuses."""
         with self.engine.begin() as connection:
-            prepared = submissions.prepare(connection, payout_ids, self.world.clock.now(), reason="test")
-            held = submissions.claim(connection, prepared.submission_ids, lease_seconds=60)
+            prepared = submissions.prepare_submissions(connection, payout_ids, self.world.clock.now(), reason="test")
+            held = submissions.claim_submissions(connection, prepared.submission_ids, lease_seconds=60)
         doorbell = Doorbell(self.settings)
         send_held(Context(self.settings, self.engine, doorbell, self.client, self.world.clock), held)
         doorbell.close()
@@ -95,10 +95,10 @@ class Ground:
 
         def ended() -> bool:
             with self.engine.begin() as connection:
-                asked = poll.due(connection, payout_ids, self.world.clock.now(), first_seconds=1)
+                asked = poll.start_polls(connection, payout_ids, self.world.clock.now(), first_seconds=1)
             outcomes = self.client.call_all([one.call() for one in asked])
             with self.engine.begin() as connection:
-                poll.answered(connection, asked, outcomes, self.world.clock.now())
+                poll.apply_poll_outcomes(connection, asked, outcomes, self.world.clock.now())
             return "processing" not in self.world.statuses(payout_ids)
 
         until(ended, "the payouts end", pause_seconds=0.05)
@@ -183,7 +183,7 @@ def ground(settings: Settings, postgres: EmbeddedPostgres, simulator: tuple[str,
     server.dispose()
     own = sa.make_url(postgres.url).set(database="reconciled").render_as_string(hide_password=False)
     engine = engine_for(settings, "tests", url=own)
-    migrations.upgrade(engine)
+    migrations.upgrade_database(engine)
     with closing(sqlite3.connect(record, timeout=5)) as kept, kept:
         kept.execute("DELETE FROM payments")
     settings = msgspec.structs.replace(settings, database_url=own, paystream_url=url)

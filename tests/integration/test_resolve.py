@@ -11,21 +11,21 @@ from shared.controls.reconciliation import compare
 from shared.holds import cases
 from shared.identity import users
 from shared.payouts import provider_results
-from shared.payouts.contradictions import hold
-from shared.payouts.resolve import Outcome, Person, Resolved, resolve
-from shared.payouts.settle import Report, Verdict, settle
+from shared.payouts.contradictions import put_payouts_on_hold
+from shared.payouts.resolve import Resolution, ResolutionResult, Reviewer, resolve_payout
+from shared.payouts.settle import PaymentUpdate, UpdateStatus, settle_payouts
 from shared.platform.errors import Conflict, Refusal
 from shared.schema.organizations import Role
 from tests.support.world import World
 
-OPERATOR = Person("root@host", None)
+OPERATOR = Reviewer("root@host", None)
 
 
 def unresolved(world: World, *, production: bool = False) -> uuid.UUID:
     """A payout whose key's lifetime is over, and that the provider does not find."""
     [payout_id], held = world.held()
     with world.engine.begin() as connection:
-        provider_results.give_up(connection, held, world.clock.now())
+        provider_results.mark_unresolved(connection, held, world.clock.now())
     if production:  # the two wallets change their parts; retired, so that both may have either mode for a moment
         world.execute(
             "UPDATE wallets SET mode = CASE mode WHEN 'sandbox' THEN 'production' ELSE 'sandbox' END, "
@@ -35,34 +35,34 @@ def unresolved(world: World, *, production: bool = False) -> uuid.UUID:
     return payout_id
 
 
-def person(world: World) -> Person:
+def person(world: World) -> Reviewer:
     """Somebody with a user of his own."""
     email = f"{uuid.uuid4().hex}@carrier.example"
     with world.engine.begin() as connection:
-        user_id = users.add(connection, world.organization_id, email, "a password", Role.ADMIN, world.clock.now())
-    return Person(email, user_id)
+        user_id = users.add_user(connection, world.organization_id, email, "a password", Role.ADMIN, world.clock.now())
+    return Reviewer(email, user_id)
 
 
-def say(world: World, payout_id: uuid.UUID, outcome: Outcome, who: Person) -> Resolved:
+def say(world: World, payout_id: uuid.UUID, outcome: Resolution, who: Reviewer) -> ResolutionResult:
     """Says so, in a transaction of its own."""
     with world.engine.begin() as connection:
-        return resolve(connection, payout_id, outcome, "asked Paystream", who, world.clock.now())
+        return resolve_payout(connection, payout_id, outcome, "asked Paystream", who, world.clock.now())
 
 
-@pytest.mark.parametrize(("outcome", "status"), [(Outcome.PAID, "completed"), (Outcome.NOT_PAID, "failed")])
-def test_in_the_sandbox_one_person_decides(world: World, outcome: Outcome, status: str) -> None:
+@pytest.mark.parametrize(("outcome", "status"), [(Resolution.PAID, "completed"), (Resolution.NOT_PAID, "failed")])
+def test_in_the_sandbox_one_person_decides(world: World, outcome: Resolution, status: str) -> None:
     """The ledger follows, the submission is not open any more, and the log says who."""
     payout_id = unresolved(world)
     before = world.balances()
-    assert say(world, payout_id, outcome, OPERATOR) == Resolved(True, status, ["root@host"])
-    given_back = 45_000 if outcome is Outcome.NOT_PAID else 0
+    assert say(world, payout_id, outcome, OPERATOR) == ResolutionResult(True, status, ["root@host"])
+    given_back = 45_000 if outcome is Resolution.NOT_PAID else 0
     assert world.balances().available_cents == before.available_cents + given_back
     assert world.balances().in_transit_cents == 0
     [(submission,)] = world.rows(
         "SELECT status FROM submissions WHERE id = (SELECT submission_id FROM payouts WHERE payouts.id = :id)",
         id=payout_id,
     )
-    assert submission == ("accepted" if outcome is Outcome.PAID else "rejected")
+    assert submission == ("accepted" if outcome is Resolution.PAID else "rejected")
     [(after,)] = world.rows(
         "SELECT after FROM audit_entries WHERE organization_id = :id AND action = 'payout.resolve'",
         id=world.organization_id,
@@ -78,14 +78,14 @@ def test_in_production_two_different_people_say_the_same(world: World) -> None:
     payout_id = unresolved(world, production=True)
     ann, bob = person(world), person(world)
     with pytest.raises(Conflict, match="--as EMAIL"):
-        say(world, payout_id, Outcome.PAID, OPERATOR)
-    assert not say(world, payout_id, Outcome.PAID, ann).done
+        say(world, payout_id, Resolution.PAID, OPERATOR)
+    assert not say(world, payout_id, Resolution.PAID, ann).done
     assert world.statuses([payout_id]) == ["processing"]
     with pytest.raises(Conflict, match="second person"):
-        say(world, payout_id, Outcome.PAID, ann)
+        say(world, payout_id, Resolution.PAID, ann)
     with pytest.raises(Conflict, match=f"{ann.name} says paid"):
-        say(world, payout_id, Outcome.NOT_PAID, bob)
-    assert say(world, payout_id, Outcome.PAID, bob) == Resolved(True, "completed", [ann.name, bob.name])
+        say(world, payout_id, Resolution.NOT_PAID, bob)
+    assert say(world, payout_id, Resolution.PAID, bob) == ResolutionResult(True, "completed", [ann.name, bob.name])
     logged = world.rows(
         "SELECT action, user_id, after -> 'by' FROM audit_entries WHERE object_kind = 'payout' "
         "AND organization_id = :id AND action LIKE 'payout.%re%' AND user_id IS NOT NULL ORDER BY id",
@@ -99,21 +99,21 @@ def test_a_word_holds_for_a_day(world: World) -> None:
     """Then somebody else may say something else."""
     payout_id = unresolved(world, production=True)
     ann, bob = person(world), person(world)
-    say(world, payout_id, Outcome.PAID, ann)
+    say(world, payout_id, Resolution.PAID, ann)
     world.clock.moment += timedelta(hours=25)
-    assert not say(world, payout_id, Outcome.NOT_PAID, bob).done
-    assert say(world, payout_id, Outcome.NOT_PAID, ann).status == "failed"
+    assert not say(world, payout_id, Resolution.NOT_PAID, bob).done
+    assert say(world, payout_id, Resolution.NOT_PAID, ann).status == "failed"
 
 
 def test_of_two_who_confirm_at_once_one_does(world: World) -> None:
     """The payout moves its money once."""
     payout_id = unresolved(world, production=True)
-    say(world, payout_id, Outcome.PAID, person(world))
-    done: list[Resolved | Refusal] = []
+    say(world, payout_id, Resolution.PAID, person(world))
+    done: list[ResolutionResult | Refusal] = []
 
-    def confirm(who: Person) -> None:
+    def confirm(who: Reviewer) -> None:
         try:
-            done.append(say(world, payout_id, Outcome.PAID, who))
+            done.append(say(world, payout_id, Resolution.PAID, who))
         except Refusal as refusal:
             done.append(refusal)
 
@@ -135,16 +135,16 @@ def test_what_answers_itself_is_not_for_people(world: World) -> None:
     world.execute("UPDATE payouts SET held_reason = NULL WHERE id = :id", id=failed)
     for payout_id, why in ((waiting, "waits for nobody"), (sent, "still being asked")):
         with pytest.raises(Conflict, match=why):
-            say(world, payout_id, Outcome.NOT_PAID, OPERATOR)
+            say(world, payout_id, Resolution.NOT_PAID, OPERATOR)
     with pytest.raises(Refusal, match="There is no payout"):
-        say(world, uuid.uuid4(), Outcome.PAID, OPERATOR)
+        say(world, uuid.uuid4(), Resolution.PAID, OPERATOR)
 
 
 def test_a_payout_held_before_it_left_goes_its_way_or_was_paid(world: World) -> None:
     """Not paid: it is sent. Paid: what Paystream has paid is its payment from now on."""
     free, paid = world.queued(2)
     with world.engine.begin() as connection:
-        hold(connection, [free, paid], "it may be paid already", world.clock.now())
+        put_payouts_on_hold(connection, [free, paid], "it may be paid already", world.clock.now())
         now = world.clock.now()
         theirs = {"payment": "pay_there", "recipient": "rec_there", "amount": 44_750, "status": "completed"}
         kind = cases.CaseKind.MISSING_HERE
@@ -152,15 +152,15 @@ def test_a_payout_held_before_it_left_goes_its_way_or_was_paid(world: World) -> 
             kind, f"pay_{paid.hex}", now, None, theirs, world.wallet_id, paid, None, f"p_{paid.hex}"
         )
         cases.see(connection, "sandbox", [found], now)
-    assert say(world, free, Outcome.NOT_PAID, OPERATOR).status == "queued"
+    assert say(world, free, Resolution.NOT_PAID, OPERATOR).status == "queued"
     assert world.rows("SELECT held_reason, next_action_at IS NULL FROM payouts WHERE id = :id", id=free) == [
         (None, False)
     ]
-    assert say(world, paid, Outcome.PAID, OPERATOR).status == "completed"
+    assert say(world, paid, Resolution.PAID, OPERATOR).status == "completed"
     # and what Paystream says of that payment later finds it
     with world.engine.begin() as connection:
-        [settled] = settle(connection, [_report(f"p_{paid.hex}", "returned")], world.clock.now())
-    assert (settled.verdict, settled.payout_id) == (Verdict.APPLIED, paid)
+        [settled] = settle_payouts(connection, [_report(f"p_{paid.hex}", "returned")], world.clock.now())
+    assert (settled.verdict, settled.payout_id) == (UpdateStatus.APPLIED, paid)
     assert world.history(paid) == ["validated", "queued", "processing", "completed", "returned"]
     [(closed_by,)] = world.rows("SELECT closed_by FROM reconciliation_cases WHERE payout_id = :id", id=paid)
     assert closed_by == "root@host"
@@ -170,18 +170,18 @@ def test_a_payout_held_before_it_left_goes_its_way_or_was_paid(world: World) -> 
 def test_a_later_word_that_contradicts_is_held_and_a_case(world: World) -> None:
     """People had said that it was not paid, and Paystream says that it was: nothing moves."""
     payout_id = unresolved(world)
-    say(world, payout_id, Outcome.NOT_PAID, OPERATOR)
+    say(world, payout_id, Resolution.NOT_PAID, OPERATOR)
     before = world.balances()
     with world.engine.begin() as connection:
-        [settled] = settle(connection, [_report(None, "completed", payout_id)], world.clock.now())
-    assert settled.verdict is Verdict.MISMATCH
+        [settled] = settle_payouts(connection, [_report(None, "completed", payout_id)], world.clock.now())
+    assert settled.verdict is UpdateStatus.MISMATCH
     assert (world.balances(), world.statuses([payout_id])) == (before, ["failed"])
     with world.engine.connect() as connection:
         assert payout_id in {one.payout_id for one in compare.open_ends(connection, "sandbox")}
 
 
-def _report(payment: str | None, state: str, payout_id: uuid.UUID | None = None) -> Report:
-    return Report(state, payment, payout_id, None, None, None, "webhook")
+def _report(payment: str | None, state: str, payout_id: uuid.UUID | None = None) -> PaymentUpdate:
+    return PaymentUpdate(state, payment, payout_id, None, None, None, "webhook")
 
 
 def test_a_database_keeps_one_person_from_being_two(world: World) -> None:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from shared.identity import api_keys
 from shared.onboarding.organizations import SANDBOX_GRANT_CENTS
 from shared.payouts import queries
-from shared.payouts.queue import queue
+from shared.payouts.queue import queue_validated_payouts
 from shared.platform.pagination import Wanted
 from shared.sandbox import seed
 from shared.sandbox.reset import reset
@@ -18,7 +18,9 @@ from tests.support.world import GRACE, World
 def wallet_of_key(world: World) -> uuid.UUID:
     """The wallet that the organization's sandbox key opens."""
     with world.engine.begin() as connection:
-        found = api_keys.find(connection, api_keys.hashed(world.sandbox_key, "a pepper for tests"), world.clock.now())
+        found = api_keys.find_credential(
+            connection, api_keys.hash_token(world.sandbox_key, "a pepper for tests"), world.clock.now()
+        )
     assert found is not None
     return found.wallet_id
 
@@ -41,8 +43,8 @@ def test_a_reset_opens_another_wallet_and_work_under_way_ends_in_the_old_one(wor
     new_id = resets(world)
     assert wallet_of_key(world) == new_id != world.wallet_id
     with world.engine.begin() as connection:
-        assert queries.page(connection, new_id, Wanted(10)).total == 0
-        queue(connection, payout_ids, world.clock.now(), grace=GRACE)
+        assert queries.load_payout_page(connection, new_id, Wanted(10)).total == 0
+        queue_validated_payouts(connection, payout_ids, world.clock.now(), grace=GRACE)
     world.end(payout_ids, PayoutStatus.COMPLETED)
     assert world.statuses(payout_ids) == ["completed"] * 2
     held = world.rows("SELECT kind, balance_cents FROM accounts WHERE wallet_id = :id AND balance_cents > 0", id=new_id)

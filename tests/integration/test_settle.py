@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from shared import inbox
-from shared.payouts.lifecycle import Move, transition
-from shared.payouts.provider_results import record
+from shared.payouts.lifecycle import Move, transition_payouts
+from shared.payouts.provider_results import record_outcome
 from shared.platform.ids import PAYOUT, show
 from shared.schema.payouts import PayoutStatus as S
 from tests.support.provider_steps import MONEY, accepted_answer, apply, receive, submitted, webhook
@@ -34,7 +34,7 @@ def test_a_webhook_faster_than_the_answer_waits_and_is_woken_by_it(world: World)
         (True,)
     ]
     with world.engine.begin() as connection:
-        recorded = record(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
+        recorded = record_outcome(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
     assert recorded.events == event_ids
     apply(world, recorded.events)
     assert world.statuses([payout_id]) == ["completed"]
@@ -60,7 +60,7 @@ def test_an_orphan_is_tried_again_later_each_time_and_given_up_after_a_day(world
         "given up after a day: no payment of ours by that id",
     )
     with world.engine.begin() as connection:
-        recorded = record(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
+        recorded = record_outcome(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
     assert recorded.events == event_ids
     assert world.rows("SELECT next_action_at IS NOT NULL FROM provider_events WHERE id = :id", id=event_ids[0]) == [
         (True,)
@@ -79,7 +79,7 @@ def test_a_notice_on_the_way_that_is_faster_than_the_answer_waits_too(world: Wor
         "SELECT status, next_action_at - received_at FROM provider_events WHERE payment_id = :id", id=answer.data["id"]
     ) == [("received", GRACE)]
     with world.engine.begin() as connection:
-        recorded = record(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
+        recorded = record_outcome(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
     [settled] = apply(world, recorded.events)
     assert (settled.verdict, settled.payout_id) == ("mismatch", payout_id)
     assert world.statuses([payout_id]) == ["processing"]
@@ -93,7 +93,7 @@ def test_a_notice_on_the_way_that_is_looked_at_too_early_is_woken_by_the_answer(
     ids = [row[0] for row in world.rows("SELECT id FROM provider_events WHERE payment_id = :id", id=answer.data["id"])]
     assert [settled.verdict for settled in apply(world, ids)] == ["orphan"]
     with world.engine.begin() as connection:
-        recorded = record(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
+        recorded = record_outcome(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
     assert [settled.verdict for settled in apply(world, recorded.events)] == ["ignored"]
 
 
@@ -114,7 +114,7 @@ def test_a_late_word_on_an_older_attempt_does_not_touch_the_new_one(world: World
     payout_id, payment_id = submitted(world)
     apply(world, receive(world, webhook(payment_id, "failed")))
     with world.engine.begin() as connection:
-        transition(connection, [Move(payout_id, "retry")], S.FAILED, S.QUEUED, world.clock.now())
+        transition_payouts(connection, [Move(payout_id, "retry")], S.FAILED, S.QUEUED, world.clock.now())
     [repeat] = apply(world, receive(world, webhook(payment_id, "failed")))
     assert (repeat.verdict, world.statuses([payout_id])) == ("ignored", ["queued"])
     [alarm] = apply(world, receive(world, webhook(payment_id, "completed")))

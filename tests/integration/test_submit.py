@@ -7,10 +7,10 @@ import pytest
 import sqlalchemy as sa
 
 from shared.payouts import poll, submissions
-from shared.payouts.lifecycle import Move, transition
-from shared.payouts.provider_results import Recorded, give_up, record
-from shared.payouts.retry import retry
-from shared.payouts.submissions import Held
+from shared.payouts.lifecycle import Move, transition_payouts
+from shared.payouts.provider_results import RecordedOutcome, mark_unresolved, record_outcome
+from shared.payouts.retry import retry_wallet_payouts
+from shared.payouts.submissions import LeasedSubmission
 from shared.platform.ids import PAYOUT, show
 from shared.platform.settings import Settings
 from shared.platform.task_queue import SEND_INSTANT_SUBMISSIONS, Bell, Doorbell
@@ -27,16 +27,16 @@ from workers.payouts import submit_payouts
 POLL_AFTER = timedelta(minutes=1)
 
 
-def answered(world: World, held: Held, outcome: Outcome) -> Recorded:
+def answered(world: World, held: LeasedSubmission, outcome: Outcome) -> RecordedOutcome:
     """Records an outcome, committed."""
     with world.engine.begin() as connection:
-        return record(connection, held, outcome, world.clock.now(), poll_after=POLL_AFTER)
+        return record_outcome(connection, held, outcome, world.clock.now(), poll_after=POLL_AFTER)
 
 
-def claimed(world: World, submission_ids: list[uuid.UUID], lease_seconds: float = 60) -> list[Held]:
+def claimed(world: World, submission_ids: list[uuid.UUID], lease_seconds: float = 60) -> list[LeasedSubmission]:
     """Claims submissions, committed."""
     with world.engine.begin() as connection:
-        return submissions.claim(connection, submission_ids, lease_seconds=lease_seconds)
+        return submissions.claim_submissions(connection, submission_ids, lease_seconds=lease_seconds)
 
 
 def expire_lease(world: World, submission_id: uuid.UUID) -> None:
@@ -74,13 +74,15 @@ def due(world: World, payout_id: uuid.UUID) -> object:
     return at
 
 
-def sent(world: World) -> tuple[uuid.UUID, Held]:
+def sent(world: World) -> tuple[uuid.UUID, LeasedSubmission]:
     """A payout whose submission was written by a worker that knows when to ask, and is about to be sent."""
     [payout_id] = world.queued()
     with world.engine.begin() as connection:
         now = world.clock.now()
-        prepared = submissions.prepare(connection, [payout_id], now, reason="test", poll_after=lambda _: POLL_AFTER)
-        [held] = submissions.claim(connection, prepared.submission_ids, lease_seconds=60)
+        prepared = submissions.prepare_submissions(
+            connection, [payout_id], now, reason="test", poll_after=lambda _: POLL_AFTER
+        )
+        [held] = submissions.claim_submissions(connection, prepared.submission_ids, lease_seconds=60)
     return payout_id, held
 
 
@@ -99,7 +101,7 @@ def test_nothing_is_asked_about_a_payout_whose_submission_has_no_answer(world: W
     """It is left to its submission's own times, and due again from the answer on."""
     payout_id, held = sent(world)
     with world.engine.begin() as connection:
-        assert poll.due(connection, [payout_id], world.clock.now(), first_seconds=60) == []
+        assert poll.start_polls(connection, [payout_id], world.clock.now(), first_seconds=60) == []
     assert due(world, payout_id) is None
     answered(world, held, accepted_answer(held))
     assert due(world, payout_id) == world.clock.now() + POLL_AFTER
@@ -209,7 +211,7 @@ def test_what_the_provider_may_have_forgotten_ends_with_a_person(world: World) -
     """Past the key's lifetime and not found: unresolved, not failed; the money stays reserved."""
     [payout_id], held = world.held()
     with world.engine.begin() as connection:
-        give_up(connection, held, world.clock.now())
+        mark_unresolved(connection, held, world.clock.now())
     assert world.rows("SELECT status, next_action_at FROM submissions WHERE id = :id", id=held.id) == [
         ("unresolved", None)
     ]
@@ -251,9 +253,9 @@ def test_a_late_no_to_an_old_attempt_leaves_the_new_one_alone(world: World) -> N
         with world.engine.begin() as connection:
             now = world.clock.now()
             moves = [Move(payout_ids[0], "webhook", failure_code="BANK_REJECTED")]
-            transition(connection, moves, S.PROCESSING, S.FAILED, now)
-            retry(connection, world.wallet_id, payout_ids[:1], now, grace=GRACE)
-            second = submissions.prepare(connection, payout_ids[:1], now, reason="test").submission_ids
+            transition_payouts(connection, moves, S.PROCESSING, S.FAILED, now)
+            retry_wallet_payouts(connection, world.wallet_id, payout_ids[:1], now, grace=GRACE)
+            second = submissions.prepare_submissions(connection, payout_ids[:1], now, reason="test").submission_ids
         [again] = claimed(world, [first.id])
         recorded = answered(world, again, Rejected("INVALID_RECIPIENT", "no"))
         assert world.statuses(payout_ids[:1]) == ["processing"]
@@ -278,8 +280,8 @@ def test_instant_payouts_are_rung_for_where_threads_are_kept_for_them(
     payout_ids, now = world.accepted(2, Rail.INSTANT), world.clock.now()
     with world.engine.begin() as connection:
         moves = [Move(payout_id, "refused", failure_code="BANK_REJECTED") for payout_id in payout_ids]
-        transition(connection, moves, S.PROCESSING, S.FAILED, now)
-        retry(connection, world.wallet_id, payout_ids, now, grace=GRACE)
+        transition_payouts(connection, moves, S.PROCESSING, S.FAILED, now)
+        retry_wallet_payouts(connection, world.wallet_id, payout_ids, now, grace=GRACE)
     submit_payouts(context, payout_ids)
     assert set(world.statuses(payout_ids)) == {"processing"}
     written = world.rows("SELECT submission_id FROM payouts WHERE id = ANY(:ids)", ids=payout_ids)

@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from shared.payouts import poll, provider_results
-from shared.payouts.estimated_arrival import arrival, business_days_later
-from shared.payouts.retry import retry
-from shared.payouts.settle import Report, settle
-from shared.payouts.timeline import EVENTS_MOST, Timeline, timeline
+from shared.payouts.rails import add_business_days, estimate_arrival
+from shared.payouts.retry import retry_wallet_payouts
+from shared.payouts.settle import PaymentUpdate, settle_payouts
+from shared.payouts.timeline import TIMELINE_EVENTS_MAX, Timeline, load_timeline
 from shared.provider.outcomes import Accepted, Rejected, Throttled, Unknown
 from shared.schema.payouts import PayoutStatus, Rail
 from tests.support.world import GRACE, World
@@ -20,7 +20,7 @@ from tests.support.world import GRACE, World
 def told(world: World, payout_id: uuid.UUID, now: datetime | None = None) -> Timeline:
     """The payout's timeline, in order."""
     with world.engine.connect() as connection:
-        found = timeline(connection, world.wallet_id, payout_id, now or world.clock.now())
+        found = load_timeline(connection, world.wallet_id, payout_id, now or world.clock.now())
     assert found is not None
     return found
 
@@ -35,7 +35,7 @@ def record(world: World, held: Any, outcome: Any) -> None:
     """What the provider answers, a moment later."""
     world.clock.advance(seconds=1)
     with world.engine.begin() as connection:
-        provider_results.record(connection, held, outcome, world.clock.now(), poll_after=timedelta(days=4))
+        provider_results.record_outcome(connection, held, outcome, world.clock.now(), poll_after=timedelta(days=4))
 
 
 def says(world: World, payment_id: str, state: str, **more: Any) -> None:
@@ -43,7 +43,9 @@ def says(world: World, payment_id: str, state: str, **more: Any) -> None:
     world.clock.advance(seconds=1)
     values: dict[str, Any] = {"amount_cents": 44_750, "failure_code": None, "failure_reason": None, **more}
     with world.engine.begin() as connection:
-        settle(connection, [Report(state, payment_id, None, source="webhook", **values)], world.clock.now())
+        settle_payouts(
+            connection, [PaymentUpdate(state, payment_id, None, source="webhook", **values)], world.clock.now()
+        )
 
 
 def answer_for(world: World, held: Any, payment_id: str) -> Accepted:
@@ -101,12 +103,12 @@ def test_unclear_answers_are_all_told_and_no_host_is_named(world: World) -> None
 def test_only_so_many_unclear_answers_are_kept(world: World) -> None:
     """The newest; however long an outage lasts, the row does not grow."""
     _, held = world.held(1)
-    for number in range(provider_results.UNCLEAR_ANSWERS_KEPT + 2):
+    for number in range(provider_results.UNCLEAR_ANSWERS_MAX + 2):
         world.execute("UPDATE submissions SET lease_token = :t WHERE id = :id", id=held.id, t=held.token)
         record(world, held, Unknown(f"no answer within {number} s"))
     [(kept,)] = world.rows("SELECT unclear_answers FROM submissions WHERE id = :id", id=held.id)
     assert isinstance(kept, list)
-    assert len(kept) == provider_results.UNCLEAR_ANSWERS_KEPT
+    assert len(kept) == provider_results.UNCLEAR_ANSWERS_MAX
     assert (kept[0]["message"], kept[-1]["message"]) == ("no answer within 2 s", "no answer within 51 s")
 
 
@@ -130,7 +132,7 @@ def test_each_attempt_keeps_its_own_failure(world: World) -> None:
     assert found.next is not None
     assert found.next.kind == "customer"
     with world.engine.begin() as connection:
-        retry(connection, world.wallet_id, [payout_id], world.clock.now(), grace=GRACE)
+        retry_wallet_payouts(connection, world.wallet_id, [payout_id], world.clock.now(), grace=GRACE)
     found = told(world, payout_id)
     assert story(found)[-2:] == ["transition queued", "transfer reserve"]
     failed = next(event for event in found.events if event.details.get("to") == "failed")
@@ -146,7 +148,7 @@ def test_a_contradiction_is_told_with_its_time_and_waits_for_a_person(world: Wor
     record(world, held, answer_for(world, held, "pay_held"))
     world.clock.advance(days=4)
     with world.engine.begin() as connection:
-        poll.due(connection, [payout_id], world.clock.now(), first_seconds=60)
+        poll.start_polls(connection, [payout_id], world.clock.now(), first_seconds=60)
     says(world, "pay_held", "completed", amount_cents=1)
     found = told(world, payout_id)
     assert story(found)[-2:] == ["poll", "hold"]
@@ -184,11 +186,11 @@ def test_the_newest_thousand_events_are_told(world: World) -> None:
         id=str(payout_id),
         wallet_id=world.wallet_id,
         now=world.clock.now(),
-        count=EVENTS_MOST,
+        count=TIMELINE_EVENTS_MAX,
     )
     found = told(world, payout_id)
-    assert (len(found.events), found.truncated) == (EVENTS_MOST, True)
-    assert found.events[-1].at == world.clock.now() + timedelta(seconds=EVENTS_MOST)
+    assert (len(found.events), found.truncated) == (TIMELINE_EVENTS_MAX, True)
+    assert found.events[-1].at == world.clock.now() + timedelta(seconds=TIMELINE_EVENTS_MAX)
     assert "transition validated" not in story(found)
 
 
@@ -207,7 +209,7 @@ def test_another_wallets_webhooks_are_not_told(world: World, engine: sa.Engine) 
     )
     assert "provider_webhook" not in story(told(world, payout_id))
     with engine.connect() as connection:
-        assert timeline(connection, stranger.wallet_id, payout_id, world.clock.now()) is None
+        assert load_timeline(connection, stranger.wallet_id, payout_id, world.clock.now()) is None
 
 
 def test_a_step_does_not_come_before_what_led_to_it(world: World) -> None:
@@ -239,5 +241,5 @@ def test_a_step_does_not_come_before_what_led_to_it(world: World) -> None:
 def test_arrivals_count_business_days(sent: str, rail: Rail, arrives: str) -> None:
     """Monday to Friday."""
     moment = datetime.fromisoformat(sent).replace(tzinfo=UTC)
-    assert arrival(rail, moment).by.isoformat() == f"{arrives}+00:00"
-    assert business_days_later(moment, 5).weekday() < 5
+    assert estimate_arrival(rail, moment).by.isoformat() == f"{arrives}+00:00"
+    assert add_business_days(moment, 5).weekday() < 5

@@ -8,18 +8,18 @@ import pytest
 import sqlalchemy as sa
 
 from shared.payouts.allowed_edges import EDGES
-from shared.payouts.lifecycle import ForbiddenEdge, Move, Moved, transition
+from shared.payouts.lifecycle import ForbiddenEdge, Move, TransitionResult, transition_payouts
 from shared.schema.payouts import PayoutStatus as S
 from tests.support.world import World
 
 ROOT = Path(__file__).parents[2]
 
 
-def step(world: World, payout_id: object, source: S, target: S, **fields: object) -> Moved:
+def step(world: World, payout_id: object, source: S, target: S, **fields: object) -> TransitionResult:
     """One payout's step, committed."""
     move = Move(payout_id, "test", **fields)  # type: ignore[arg-type]
     with world.engine.begin() as connection:
-        return transition(connection, [move], source, target, world.clock.now())
+        return transition_payouts(connection, [move], source, target, world.clock.now())
 
 
 def test_the_life_of_a_paid_and_returned_payout_moves_the_money_once(world: World) -> None:
@@ -65,7 +65,7 @@ def test_of_many_who_move_a_payout_at_once_one_wins(world: World) -> None:
     """Given a payout in processing, when ten complete it at once, then one does and nine are told that they lost."""
     [payout_id] = world.queued()
     step(world, payout_id, S.QUEUED, S.PROCESSING)
-    results: list[Moved] = []
+    results: list[TransitionResult] = []
     threads = [
         threading.Thread(target=lambda: results.append(step(world, payout_id, S.PROCESSING, S.COMPLETED)))
         for _ in range(10)
@@ -91,7 +91,7 @@ def test_a_crash_before_the_commit_leaves_nothing_of_the_step(world: World) -> N
 
     def crash() -> None:
         with world.engine.begin() as connection:
-            transition(connection, [Move(payout_id, "test")], S.PROCESSING, S.COMPLETED, world.clock.now())
+            transition_payouts(connection, [Move(payout_id, "test")], S.PROCESSING, S.COMPLETED, world.clock.now())
             raise Crash
 
     with pytest.raises(Crash):

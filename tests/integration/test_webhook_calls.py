@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from standardwebhooks import Webhook
 
 from shared.events import signing
-from shared.events.attempt_results import Reply
-from shared.events.attempts import Attempt
-from shared.events.sender import REPLY_BYTES_MAX, Sender
+from shared.events.claim import DeliveryAttempt
+from shared.events.delivery_results import DeliveryResult
+from shared.events.sender import RESPONSE_BYTES_MAX, WebhookSender
 from shared.platform.clock import SystemClock
 from shared.platform.ids import EVENT, new_id, show
 from shared.platform.settings import Settings
@@ -24,7 +24,7 @@ from tests.support.webhook_receiver import Receiver, receiving
 from tests.support.world import World
 from workers.delivery_worker import Deliverer
 
-SECRET = signing.generate()
+SECRET = signing.generate_secret()
 
 
 @pytest.fixture(scope="module")
@@ -40,19 +40,19 @@ def hurried(settings: Settings) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def sender(hurried: Settings) -> Iterator[Sender]:
-    made = Sender(hurried, SystemClock())
+def sender(hurried: Settings) -> Iterator[WebhookSender]:
+    made = WebhookSender(hurried, SystemClock())
     yield made
     made.close()
 
 
-def attempt(url: str) -> Attempt:
+def attempt(url: str) -> DeliveryAttempt:
     now = SystemClock().now()
-    sealed = (signing.seal(SECRET, PEPPER),)
-    return Attempt(new_id(), new_id(), new_id(), 1, url, sealed, Pace.SLOW, b'{"id":"evt_1"}', now)
+    sealed = (signing.seal_secret(SECRET, PEPPER),)
+    return DeliveryAttempt(new_id(), new_id(), new_id(), 1, url, sealed, Pace.SLOW, b'{"id":"evt_1"}', now)
 
 
-def reply_to(sender: Sender, url: str) -> Reply:
+def reply_to(sender: WebhookSender, url: str) -> DeliveryResult:
     [(_, reply)] = sent(sender, attempt(url))
     return reply
 
@@ -75,7 +75,7 @@ def reply_to(sender: Sender, url: str) -> Reply:
     ],
 )
 def test_only_2xx_in_time_is_success(
-    sender: Sender, receiver: Receiver, path: str, result: str, status: int | None, error: str | None
+    sender: WebhookSender, receiver: Receiver, path: str, result: str, status: int | None, error: str | None
 ) -> None:
     reply = reply_to(sender, receiver.url + path)
     assert (reply.result, reply.http_status, reply.error) == (result, status, error)
@@ -87,16 +87,16 @@ def test_only_2xx_in_time_is_success(
 
 @pytest.mark.parametrize("path", ["/endless", "/bomb"])
 def test_a_huge_reply_is_not_read_and_a_compressed_one_not_inflated(
-    sender: Sender, receiver: Receiver, path: str
+    sender: WebhookSender, receiver: Receiver, path: str
 ) -> None:
-    assert REPLY_BYTES_MAX == 16_384
+    assert RESPONSE_BYTES_MAX == 16_384
     assert reply_to(sender, receiver.url + path).delivered
     if path == "/endless":
         until(lambda: path in receiver.cut, "the connection was cut")
 
 
 def test_what_arrives_is_verified_by_a_library_and_has_the_same_id_each_time(
-    sender: Sender, receiver: Receiver
+    sender: WebhookSender, receiver: Receiver
 ) -> None:
     one = attempt(receiver.url + "/verified")
     sent(sender, one)
@@ -115,7 +115,7 @@ def nowhere() -> tuple[socket.socket, str]:
     return listening, f"http://127.0.0.1:{listening.getsockname()[1]}/"
 
 
-def test_who_is_not_there_or_never_answers_costs_its_time_and_no_more(sender: Sender) -> None:
+def test_who_is_not_there_or_never_answers_costs_its_time_and_no_more(sender: WebhookSender) -> None:
     listening, url = nowhere()
     with listening:
         reply = reply_to(sender, url)
@@ -125,9 +125,9 @@ def test_who_is_not_there_or_never_answers_costs_its_time_and_no_more(sender: Se
 
 
 @pytest.fixture
-def strict(hurried: Settings) -> Iterator[Sender]:
+def strict(hurried: Settings) -> Iterator[WebhookSender]:
     """A sender as in production: nobody may name the machine itself."""
-    made = Sender(msgspec.structs.replace(hurried, webhooks_allow_loopback=False), SystemClock())
+    made = WebhookSender(msgspec.structs.replace(hurried, webhooks_allow_loopback=False), SystemClock())
     yield made
     made.close()
 
@@ -160,7 +160,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     ],
 )  # fmt: skip
 def test_no_call_gets_to_this_machine_however_it_is_named(
-    strict: Sender, receiver: Receiver, names: dict[str, list[str]], scheme: str, host: str
+    strict: WebhookSender, receiver: Receiver, names: dict[str, list[str]], scheme: str, host: str
 ) -> None:
     names |= {"inside.example.com": ["127.0.0.1"], "mapped.example.com": ["::ffff:127.0.0.1"]}
     with socket.create_server(("127.0.0.1", 0)) as inside:
@@ -173,7 +173,7 @@ def test_no_call_gets_to_this_machine_however_it_is_named(
 
 @pytest.mark.parametrize("address", ["169.254.169.254", "10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::1", "224.0.0.1"])
 def test_a_name_that_points_inside_is_blocked_whatever_it_pointed_to_before(
-    sender: Sender, receiver: Receiver, names: dict[str, list[str]], address: str
+    sender: WebhookSender, receiver: Receiver, names: dict[str, list[str]], address: str
 ) -> None:
     # Given a name that points to where we may go, at first
     names["rebinding.example.com"] = ["127.0.0.1", address]
@@ -185,9 +185,11 @@ def test_a_name_that_points_inside_is_blocked_whatever_it_pointed_to_before(
     assert address not in str(reply.error)
 
 
-def test_what_is_checked_is_the_address_that_is_connected_to(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_checked_is_the_address_that_is_connected_to(
+    sender: WebhookSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Given a resolver whose check is wrong, so that only the check of the socket is left
-    monkeypatch.setattr("shared.events.sender.Guard.resolve", _unguarded)
+    monkeypatch.setattr("shared.events.sender.CheckedResolver.resolve", _unguarded)
     # Then an address inside is blocked all the same, before a packet is sent
     started = time.monotonic()
     reply = reply_to(sender, "https://unguarded.example.com/")
@@ -201,7 +203,7 @@ async def _unguarded(self: Any, host: str, port: int = 0, family: int = 0) -> An
     return [ResolveResult(hostname=host, host="10.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=0)]
 
 
-def test_a_name_that_is_not_there(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_is_not_there(sender: WebhookSender, monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*_: Any, **__: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "unknown")
 

@@ -9,12 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from shared import ledger
-from shared.events import deliveries, endpoints, feed
-from shared.events.attempt_results import Reply
-from shared.events.attempts import backlog, hand_back
-from shared.events.customer_events import Event, EventType, write
-from shared.events.retry_schedule import DELAYS_SECONDS
-from shared.ledger import Entry
+from shared.events import deliveries, endpoints, queries
+from shared.events.claim import delivery_backlog, release_leases
+from shared.events.customer_events import Event, EventType, write_events
+from shared.events.delivery_results import DeliveryResult
+from shared.events.retry_schedule import RETRY_DELAYS_SECONDS
+from shared.ledger import NewTransfer
 from shared.onboarding.organizations import set_policy
 from shared.operations import due_rows
 from shared.platform.ids import EVENT, show
@@ -36,8 +36,8 @@ def test_each_event_gets_a_delivery_to_every_endpoint_that_asked_for_it(world: W
     with engine.begin() as connection:
         status = EndpointStatus.DISABLED
         now = world.clock.now()
-        endpoints.update(connection, world.wallet_id, disabled, now, url=None, events=None, status=status)
-        endpoints.delete(connection, world.wallet_id, deleted, now)
+        endpoints.update_endpoint(connection, world.wallet_id, disabled, now, url=None, events=None, status=status)
+        endpoints.delete_endpoint(connection, world.wallet_id, deleted, now)
     # When a payout is made and paid
     [payout_id] = world.queued()
     world.end([payout_id], PayoutStatus.COMPLETED)
@@ -58,8 +58,8 @@ def test_each_event_gets_a_delivery_to_every_endpoint_that_asked_for_it(world: W
 def test_an_event_rolled_back_has_no_delivery(world: World) -> None:
     hook = endpoint(world)
     with pytest.raises(RuntimeError), world.engine.begin() as connection:  # noqa: PT012
-        deliveries.test(
-            connection, world.wallet_id, endpoints.get(connection, world.wallet_id, hook), world.clock.now()
+        deliveries.send_test_event(
+            connection, world.wallet_id, endpoints.load_endpoint(connection, world.wallet_id, hook), world.clock.now()
         )
         raise RuntimeError
     assert not take(world, hook)
@@ -88,7 +88,7 @@ def test_attempts_come_at_the_promised_times_and_end(world: World) -> None:
     hook = endpoint(world)
     happen(world)
     waited = []
-    for number, delay in enumerate(DELAYS_SECONDS, 1):
+    for number, delay in enumerate(RETRY_DELAYS_SECONDS, 1):
         if delay:
             world.clock.advance(seconds=delay - 0.001)
             assert not take(world, hook), "not before its time"
@@ -111,7 +111,7 @@ def test_whatever_the_order_of_results_each_delivery_has_its_own(world: World, o
     end(world, *((attempt, OK) for attempt in take(world, hook)))  # quick from now on
     happen(world, 3)
     attempts = take(world, hook)
-    replies = [OK, FAILED, Reply("refused", 503, "answered 503", 0.01, retry_after_seconds=100.0)]
+    replies = [OK, FAILED, DeliveryResult("refused", 503, "answered 503", 0.01, retry_after_seconds=100.0)]
     # When they end in this order
     for place in order:
         end(world, (attempts[place], replies[place]))
@@ -155,7 +155,7 @@ def test_what_a_worker_that_ends_hands_back_is_due_at_once_and_counts_as_not_tri
     end(world, (ended, OK))
     # When it hands back what it holds
     with world.engine.begin() as connection:
-        assert hand_back(connection, [cut, ended], world.clock.now()) == 1
+        assert release_leases(connection, [cut, ended], world.clock.now()) == 1
     # Then another has it at once, as the first attempt, and what the first one says of it later counts no more
     [again] = take(world, hook)
     assert (again.key, again.attempts) == (cut.key, 1)
@@ -201,7 +201,7 @@ def test_an_endpoint_that_is_gone_or_fails_for_days_is_paused_and_says_so(world:
     [attempt] = take(world, hook)
     # When it says that it is gone, or fails for five days
     if reason == "gone":
-        [paused] = end(world, (attempt, Reply("gone", 410, "answered 410: it is gone", 0.01)))
+        [paused] = end(world, (attempt, DeliveryResult("gone", 410, "answered 410: it is gone", 0.01)))
     else:
         assert end(world, (attempt, FAILED)) == []
         world.clock.advance(days=5)
@@ -224,7 +224,7 @@ def test_an_endpoint_that_is_gone_or_fails_for_days_is_paused_and_says_so(world:
     with world.engine.begin() as connection:
         now = world.clock.now()
         status = EndpointStatus.ACTIVE
-        endpoints.update(connection, world.wallet_id, hook, now, url=None, events=None, status=status)
+        endpoints.update_endpoint(connection, world.wallet_id, hook, now, url=None, events=None, status=status)
     done = 0
     while attempts := take(world, hook):
         done += len(attempts)
@@ -260,9 +260,11 @@ def test_events_are_redelivered_one_or_all_since_a_time_also_those_never_sent(wo
 
     def again(endpoint_id: uuid.UUID, *, failed_only: bool = False) -> int:
         with world.engine.begin() as connection:
-            found = endpoints.get(connection, world.wallet_id, endpoint_id)
+            found = endpoints.load_endpoint(connection, world.wallet_id, endpoint_id)
             now = world.clock.now()
-            done = deliveries.redeliver_since(connection, world.wallet_id, found, since, now, failed_only=failed_only)
+            done = deliveries.redeliver_events_since(
+                connection, world.wallet_id, found, since, now, failed_only=failed_only
+            )
         assert done.until is None
         return done.number
 
@@ -271,15 +273,20 @@ def test_events_are_redelivered_one_or_all_since_a_time_also_those_never_sent(wo
     assert {attempt.attempts for attempt in take(world, hook, new)} == {1}
     # and one by its id, whatever became of it
     with world.engine.begin() as connection:
-        found = endpoints.get(connection, world.wallet_id, new)
+        found = endpoints.load_endpoint(connection, world.wallet_id, new)
         [first, *_] = world.rows(
             "SELECT min(id::text)::uuid FROM customer_events WHERE wallet_id = :id", id=world.wallet_id
         )
         event_id = first[0]
         assert isinstance(event_id, uuid.UUID)
-        deliveries.redeliver(connection, world.wallet_id, found, event_id, world.clock.now())
-        page = deliveries.page(connection, found, Wanted(10), None)
-    assert [show(EVENT, event_id) in str(deliveries.public(one)) for one in page.rows] == [False, False, False, True]
+        deliveries.redeliver_event(connection, world.wallet_id, found, event_id, world.clock.now())
+        page = deliveries.load_deliveries(connection, found, Wanted(10), None)
+    assert [show(EVENT, event_id) in str(deliveries.delivery_payload(one)) for one in page.rows] == [
+        False,
+        False,
+        False,
+        True,
+    ]
 
 
 def test_deliveries_are_forgotten_after_thirty_days(world: World) -> None:
@@ -287,10 +294,10 @@ def test_deliveries_are_forgotten_after_thirty_days(world: World) -> None:
     happen(world)
     [attempt] = take(world, hook)
     with world.engine.begin() as connection:
-        deliveries.forget_old(connection, world.clock.now(), limit=10_000)
+        deliveries.delete_old_deliveries(connection, world.clock.now(), limit=10_000)
     assert delivery(world, attempt)
     with world.engine.begin() as connection:  # the tests' other wallets are none of ours: all of this is long ago
-        assert deliveries.forget_old(connection, world.clock.now() + timedelta(days=31), limit=10_000) > 0
+        assert deliveries.delete_old_deliveries(connection, world.clock.now() + timedelta(days=31), limit=10_000) > 0
         left = "SELECT count(*) FROM webhook_deliveries WHERE endpoint_id = :id"
         assert connection.scalar(sa.text(left), {"id": hook}) == 0
         connection.rollback()
@@ -313,7 +320,7 @@ def test_the_tick_rings_for_endpoints_that_something_is_due_for(world: World) ->
 
     assert rung() == {busy}
     with world.engine.connect() as connection:
-        assert backlog(connection)[0] >= 50
+        assert delivery_backlog(connection)[0] >= 50
     world.execute("UPDATE webhook_endpoints SET not_before = now() + interval '1 minute' WHERE id = :id", id=busy)
     assert rung() == set()
 
@@ -328,7 +335,9 @@ def test_a_low_balance_is_told_when_it_is_fallen_below_and_not_again_before_it_w
     def top_up(cents: int) -> None:
         kinds = TransferKind.TOPUP, TransferKind.TOPUP_SETTLE
         with world.engine.begin() as connection:
-            ledger.post(connection, [Entry(world.wallet_id, kind, cents) for kind in kinds], world.clock.now())
+            ledger.post_transfers(
+                connection, [NewTransfer(world.wallet_id, kind, cents) for kind in kinds], world.clock.now()
+            )
 
     # Given a wallet of 100,000.00 without a threshold, which says nothing; then with one
     world.accept(world.order(world.driver(), 100_000))
@@ -364,12 +373,12 @@ def test_the_feed_ends_before_what_is_still_on_its_way(world: World) -> None:
     with world.engine.connect() as slow:
         slow.exec_driver_sql("CREATE TEMP TABLE IF NOT EXISTS marker (id int) ON COMMIT DROP")  # it has begun to write
         slow.execute(sa.text("SELECT pg_current_xact_id()"))
-        write(slow, [Event(world.wallet_id, EventType.PAYOUT_FAILED.value, None, 0, {})], world.clock.now())
+        write_events(slow, [Event(world.wallet_id, EventType.PAYOUT_FAILED.value, None, 0, {})], world.clock.now())
         happen(world, kind="payout.created")
 
-        def read(after: uuid.UUID | None = None) -> feed.Part:
+        def read(after: uuid.UUID | None = None) -> queries.EventSlice:
             with world.engine.connect() as connection:
-                return feed.read(connection, world.wallet_id, after, None, limit=10)
+                return queries.load_events(connection, world.wallet_id, after, None, limit=10)
 
         # Then neither is in the feed yet: the later one would make the reader miss the earlier
         place = read()

@@ -6,24 +6,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.events import endpoints
-from shared.events.attempt_results import Paused, Reply, record
-from shared.events.attempts import Attempt, claim
-from shared.events.customer_events import Event, EventType, write
-from shared.events.lanes import LANES
-from shared.events.sender import Sender
+from shared.events.claim import DeliveryAttempt, claim_deliveries
+from shared.events.customer_events import Event, EventType, write_events
+from shared.events.delivery_results import DeliveryResult, PausedEndpoint, record_delivery_results
+from shared.events.pace_limits import PACE_LIMITS
+from shared.events.sender import WebhookSender
 from shared.schema.webhooks import Pace
 from tests.support.world import World
 
 PEPPER = "a pepper for tests"
-FREE = {pace: lane.slots for pace, lane in LANES.items()}
-OK = Reply("delivered", 200, None, 0.01)
-FAILED = Reply("refused", 500, "answered 500", 0.01)
+FREE = {pace: lane.slots for pace, lane in PACE_LIMITS.items()}
+OK = DeliveryResult("delivered", 200, None, 0.01)
+FAILED = DeliveryResult("refused", 500, "answered 500", 0.01)
 
 
 def endpoint(world: World, url: str = "https://example.com/", events: Sequence[str] = tuple(EventType)) -> uuid.UUID:
     """An endpoint of the wallet's."""
     with world.engine.begin() as connection:
-        made = endpoints.create(connection, world.wallet_id, url, events, PEPPER, world.clock.now())
+        made = endpoints.create_endpoint(connection, world.wallet_id, url, events, PEPPER, world.clock.now())
     return made.row.id
 
 
@@ -31,32 +31,32 @@ def happen(world: World, count: int = 1, kind: str = "payout.succeeded") -> None
     """That many events, in one transaction."""
     events = [Event(world.wallet_id, kind, None, 0, {"number": number}) for number in range(count)]
     with world.engine.begin() as connection:
-        write(connection, events, world.clock.now())
+        write_events(connection, events, world.clock.now())
 
 
 def take(
     world: World, *endpoint_ids: uuid.UUID, lease_seconds: float = 60, free: dict[Pace, int] = FREE
-) -> list[Attempt]:
+) -> list[DeliveryAttempt]:
     """What is due for these endpoints, claimed."""
     with world.engine.begin() as connection:
-        return claim(connection, endpoint_ids, world.clock.now(), free=free, lease_seconds=lease_seconds)
+        return claim_deliveries(connection, endpoint_ids, world.clock.now(), free=free, lease_seconds=lease_seconds)
 
 
-def end(world: World, *done: tuple[Attempt, Reply]) -> list[Paused]:
+def end(world: World, *done: tuple[DeliveryAttempt, DeliveryResult]) -> list[PausedEndpoint]:
     """Records how attempts ended, without jitter."""
     with world.engine.begin() as connection:
-        return record(connection, done, world.clock.now(), jitter=lambda: 0.0)
+        return record_delivery_results(connection, done, world.clock.now(), jitter=lambda: 0.0)
 
 
-def sent(sender: Sender, *attempts: Attempt) -> list[tuple[Attempt, Reply]]:
+def sent(sender: WebhookSender, *attempts: DeliveryAttempt) -> list[tuple[DeliveryAttempt, DeliveryResult]]:
     """The attempts made, in the order in which they ended."""
-    done: queue.SimpleQueue[tuple[Attempt, Reply]] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[DeliveryAttempt, DeliveryResult]] = queue.SimpleQueue()
     for attempt in attempts:
         sender.send(attempt, lambda attempt, reply: done.put((attempt, reply)))
     return [done.get(timeout=20) for _ in attempts]
 
 
-def delivery(world: World, attempt: Attempt) -> dict[str, Any]:
+def delivery(world: World, attempt: DeliveryAttempt) -> dict[str, Any]:
     """A delivery's row."""
     with world.engine.connect() as connection:
         return dict(

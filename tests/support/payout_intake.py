@@ -4,23 +4,25 @@ import json
 import uuid
 from typing import Any
 
-from gateway.intake.payouts import Answer, PayoutRequest, only
+from gateway.intake.payouts import IntakeResponse, PayoutRequest, single_payout_payload
 from shared.identity.audit import Actor
-from shared.payouts.accept import Order
-from shared.payouts.rows import public
+from shared.payouts.accept import PayoutOrder
+from shared.payouts.rows import payout_payload
 from shared.schema.audit import ActorKind
 
 NOBODYS = uuid.uuid4()
 """Whose audit log it is in does not matter here."""
 
 
-def request(order: Order, key: str | None = None, body: bytes = b"{}") -> PayoutRequest:
+def request(order: PayoutOrder, key: str | None = None, body: bytes = b"{}") -> PayoutRequest:
     """A request as the handler makes it."""
     actor = Actor(ActorKind.KEY, NOBODYS, order.wallet_id)
-    return PayoutRequest(order.wallet_id, [order], key, body, str(uuid.uuid4()), only(public), actor)
+    return PayoutRequest(
+        order.wallet_id, [order], key, body, str(uuid.uuid4()), single_payout_payload(payout_payload), actor
+    )
 
 
-def data(answer: Answer) -> dict[str, Any]:
+def data(answer: IntakeResponse) -> dict[str, Any]:
     """What an answer says."""
     content = json.loads(answer.body)
     return dict(content["data"] if content["success"] else content["error"])

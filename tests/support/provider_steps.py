@@ -6,15 +6,15 @@ from datetime import timedelta
 
 from shared import inbox
 from shared.inbox import Handled
-from shared.payouts.provider_results import record
-from shared.payouts.submissions import Held
+from shared.payouts.provider_results import record_outcome
+from shared.payouts.submissions import LeasedSubmission
 from shared.provider.outcomes import Accepted
 from tests.support.world import GRACE, World
 from workers.coalescing_queue import Line
 from workers.context import Context
 
 
-def accepted_answer(held: Held) -> Accepted:
+def accepted_answer(held: LeasedSubmission) -> Accepted:
     """What Paystream says when it takes a submission."""
     if held.kind == "payment":
         return Accepted({**held.request, "id": f"pay_{uuid.uuid4().hex}", "status": "created"})
@@ -27,7 +27,7 @@ def submitted(world: World) -> tuple[uuid.UUID, str]:
     [payout_id], held = world.held()
     answer = accepted_answer(held)
     with world.engine.begin() as connection:
-        record(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
+        record_outcome(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
     return payout_id, answer.data["id"]
 
 

@@ -16,9 +16,9 @@ from shared.identity import api_keys
 from shared.identity.audit import Actor
 from shared.onboarding.organizations import Opening, open_organization
 from shared.payouts import submissions
-from shared.payouts.accept import Order, accept, look_up
-from shared.payouts.lifecycle import Move, transition
-from shared.payouts.queue import queue
+from shared.payouts.accept import PayoutOrder, accept_payouts, load_order_context
+from shared.payouts.lifecycle import Move, transition_payouts
+from shared.payouts.queue import queue_validated_payouts
 from shared.payouts.rows import PayoutRow
 from shared.platform.errors import Refusal
 from shared.platform.ids import new_id
@@ -57,13 +57,13 @@ class World:
     sandbox_key: str = field(init=False)
 
     def __post_init__(self) -> None:
-        self.sandbox_key = api_keys.generate(Mode.SANDBOX)
+        self.sandbox_key = api_keys.generate_key(Mode.SANDBOX)
         opening = Opening(
             name="Carrier",
             owner_email=f"owner-{uuid.uuid4().hex}@carrier.example",
             owner_password="a password",
             sandbox_key=self.sandbox_key,
-            production_key=api_keys.generate(Mode.PRODUCTION),
+            production_key=api_keys.generate_key(Mode.PRODUCTION),
         )
         with self.engine.begin() as connection:
             organization_id = open_organization(connection, opening, "a pepper for tests", self.clock.now())
@@ -98,16 +98,16 @@ class World:
         )
         return driver_id
 
-    def order(self, driver_id: uuid.UUID, amount_cents: int = 45_000, rail: Rail = Rail.STANDARD) -> Order:
+    def order(self, driver_id: uuid.UUID, amount_cents: int = 45_000, rail: Rail = Rail.STANDARD) -> PayoutOrder:
         """An order for a payout."""
-        return Order(new_id(), self.wallet_id, driver_id, str(driver_id), amount_cents, rail)
+        return PayoutOrder(new_id(), self.wallet_id, driver_id, str(driver_id), amount_cents, rail)
 
-    def accept(self, *orders: Order) -> list[PayoutRow | Refusal]:
+    def accept(self, *orders: PayoutOrder) -> list[PayoutRow | Refusal]:
         """Accepts orders in one transaction."""
         with self.engine.begin() as connection:
-            known = look_up(connection, orders)
-            available = ledger.lock(connection, {order.wallet_id for order in orders})
-            return accept(connection, orders, known, available, self.clock.now(), grace=GRACE)
+            known = load_order_context(connection, orders)
+            available = ledger.lock_wallets(connection, {order.wallet_id for order in orders})
+            return accept_payouts(connection, orders, known, available, self.clock.now(), grace=GRACE)
 
     def accepted(self, count: int = 1, rail: Rail = Rail.STANDARD, amount_cents: int = 45_000) -> list[uuid.UUID]:
         """That many accepted payouts to one driver."""
@@ -120,15 +120,15 @@ class World:
         """That many queued payouts."""
         payout_ids = self.accepted(count, rail)
         with self.engine.begin() as connection:
-            queue(connection, payout_ids, self.clock.now(), grace=GRACE)
+            queue_validated_payouts(connection, payout_ids, self.clock.now(), grace=GRACE)
         return payout_ids
 
-    def held(self, count: int = 1, rail: Rail = Rail.STANDARD) -> tuple[list[uuid.UUID], submissions.Held]:
+    def held(self, count: int = 1, rail: Rail = Rail.STANDARD) -> tuple[list[uuid.UUID], submissions.LeasedSubmission]:
         """That many payouts in one submission, held by us and about to be sent."""
         payout_ids = self.queued(count, rail)
         with self.engine.begin() as connection:
-            prepared = submissions.prepare(connection, payout_ids, self.clock.now(), reason="test")
-            [held] = submissions.claim(connection, prepared.submission_ids, lease_seconds=60)
+            prepared = submissions.prepare_submissions(connection, payout_ids, self.clock.now(), reason="test")
+            [held] = submissions.claim_submissions(connection, prepared.submission_ids, lease_seconds=60)
         return payout_ids, held
 
     def execute(self, statement: str, **values: object) -> None:
@@ -168,7 +168,7 @@ class World:
     def balances(self) -> ledger.Balances:
         """The wallet's balances."""
         with self.engine.connect() as connection:
-            return ledger.balances(connection, self.wallet_id)
+            return ledger.load_balances(connection, self.wallet_id)
 
     def leave_available(self, cents: int) -> None:
         """Reserves all but that much, for another payout."""
@@ -188,7 +188,7 @@ class World:
         ]
         new = NewBatch(batch_id, self.wallet_id, "Weekly", Rail.STANDARD, scheduled_for, orders)
         with self.engine.begin() as connection:
-            row, payouts = create(connection, new, look_up(connection, orders), self.clock.now())
+            row, payouts = create(connection, new, load_order_context(connection, orders), self.clock.now())
         return row, [payout.id for payout in payouts]
 
     def release(self, batch_id: uuid.UUID) -> Released | Refusal:
@@ -207,9 +207,9 @@ class World:
         """Takes payouts that are queued to an end, as the provider's word does."""
         with self.engine.begin() as connection:
             now = self.clock.now()
-            submissions.prepare(connection, payout_ids, now, reason="test")
+            submissions.prepare_submissions(connection, payout_ids, now, reason="test")
             moves = [Move(payout_id, "test", failure_code="X", failure_message="x") for payout_id in payout_ids]
-            transition(connection, moves, PayoutStatus.PROCESSING, target, now)
+            transition_payouts(connection, moves, PayoutStatus.PROCESSING, target, now)
 
     def assert_figures_right(self) -> None:
         """Counts everything that is kept counted: this wallet's and every other test's."""

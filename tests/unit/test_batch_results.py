@@ -37,7 +37,7 @@ def test_results_are_made_off_the_event_loop_one_file_at_a_time(monkeypatch: pyt
         request = make_mocked_request("GET", "/?format=csv", app=application, match_info={"id": batch_id})
         request[CREDENTIAL] = SimpleNamespace(wallet_id=new_id())  # type: ignore[assignment]
         # When a batch's results are asked for
-        return await batches.payouts(request)
+        return await batches.list_batch_payouts(request)
 
     answer = asyncio.run(run())
     # Then they were made on another thread, while no other file was

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from shared.cli.client.connection import Connection, find
-from shared.cli.client.errors import Misused, Refused, Unreachable
-from shared.cli.client.transport import FIRST_TRIES, PAUSES_SECONDS, Answer, Transport
+from shared.cli.client.connection import Connection, find_connection
+from shared.cli.client.errors import ApiRejected, ApiUnreachable, UsageError
+from shared.cli.client.transport import FIRST_TRIES, PAUSES_SECONDS, ApiResponse, Transport
 
 KEY = "ovnp_prod_secret"
 
@@ -29,23 +29,23 @@ def test_options_come_before_the_environment_and_that_before_the_local_stack(tmp
         local(tmp_path),
         {"OVNPAY_API_URL": "https://env.example/api/v1/", "OVNPAY_API_KEY": "ovnp_sbox_e"},
     )
-    assert find(None, None, {}, folder) == Connection("http://127.0.0.1:8080", "ovnp_sbox_local")
-    assert find(None, None, environ, folder) == Connection("https://env.example", "ovnp_sbox_e")
-    assert find("https://option.example", KEY, environ, folder) == Connection("https://option.example", KEY)
+    assert find_connection(None, None, {}, folder) == Connection("http://127.0.0.1:8080", "ovnp_sbox_local")
+    assert find_connection(None, None, environ, folder) == Connection("https://env.example", "ovnp_sbox_e")
+    assert find_connection("https://option.example", KEY, environ, folder) == Connection("https://option.example", KEY)
 
 
 def test_a_key_may_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(f"{KEY}\n")
     environ = {"OVNPAY_API_URL": "https://env.example", "OVNPAY_API_KEY_FILE": str(tmp_path / "key")}
-    found = find(None, None, environ, tmp_path)
+    found = find_connection(None, None, environ, tmp_path)
     assert (found.key, found.mode) == (KEY, "production")
-    with pytest.raises(Misused, match="can't be read"):
-        find(None, None, environ | {"OVNPAY_API_KEY_FILE": str(tmp_path / "none")}, tmp_path)
+    with pytest.raises(UsageError, match="can't be read"):
+        find_connection(None, None, environ | {"OVNPAY_API_KEY_FILE": str(tmp_path / "none")}, tmp_path)
 
 
 def test_the_local_stacks_key_is_sent_nowhere_else(tmp_path: Path) -> None:
-    with pytest.raises(Misused, match="API key"):
-        find("https://elsewhere.example", None, {}, local(tmp_path))
+    with pytest.raises(UsageError, match="API key"):
+        find_connection("https://elsewhere.example", None, {}, local(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def test_the_local_stacks_key_is_sent_nowhere_else(tmp_path: Path) -> None:
     ["http://pay.example.com", "ftp://pay.example.com", "pay.example.com", "https://user@pay.example.com", "https://"],
 )
 def test_a_url_that_would_show_the_key_or_is_none_is_refused(url: str, tmp_path: Path) -> None:
-    with pytest.raises(Misused):
-        find(url, KEY, {}, tmp_path)
+    with pytest.raises(UsageError):
+        find_connection(url, KEY, {}, tmp_path)
 
 
 def test_the_key_is_never_printed() -> None:
@@ -64,7 +64,7 @@ def test_the_key_is_never_printed() -> None:
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def ask(handler: Handler, method: str = "POST", key: str | None = "once") -> tuple[Answer, list[float], list[str]]:
+def ask(handler: Handler, method: str = "POST", key: str | None = "once") -> tuple[ApiResponse, list[float], list[str]]:
     """One request to a server that answers like this; its answer, the pauses made, the sentences said."""
     pauses: list[float] = []
     said: list[str] = []
@@ -72,7 +72,7 @@ def ask(handler: Handler, method: str = "POST", key: str | None = "once") -> tup
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
 
-    async def run() -> Answer:
+    async def run() -> ApiResponse:
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", handler)
         runner = web.AppRunner(application)
@@ -135,7 +135,7 @@ def test_the_rate_limit_is_waited_for_as_long_as_it_says() -> None:
 
 def test_a_definite_no_is_not_asked_again() -> None:
     handler, asked = sequence(failed(409, "DUPLICATE_PAYOUT"))
-    with pytest.raises(Refused, match=r"No \(DUPLICATE_PAYOUT, request r1\)"):
+    with pytest.raises(ApiRejected, match=r"No \(DUPLICATE_PAYOUT, request r1\)"):
         ask(handler)
     assert len(asked) == 1
 
@@ -148,14 +148,14 @@ def test_a_key_that_is_in_use_is_asked_again() -> None:
 
 def test_patience_ends_and_the_outcome_is_said_to_be_unknown() -> None:
     handler, asked = sequence(failed(503, "SERVICE_UNAVAILABLE"))
-    with pytest.raises(Unreachable, match="not known"):
+    with pytest.raises(ApiUnreachable, match="not known"):
         ask(handler)
     assert len(asked) == len(PAUSES_SECONDS) + 1
 
 
 def test_a_server_that_is_not_ours_is_given_up_soon_and_never_follows_the_key_elsewhere() -> None:
     handler, asked = sequence((302, {}, {"Location": "http://127.0.0.1:1/stolen"}))
-    with pytest.raises(Unreachable, match="is the URL right"):
+    with pytest.raises(ApiUnreachable, match="is the URL right"):
         ask(handler)
     assert len(asked) == FIRST_TRIES + 1
 

@@ -6,25 +6,27 @@ from typing import Any
 
 import pytest
 
-from shared.cli.client import csv_table, settlement_file, submission
-from shared.cli.client.drivers import Driver, Roster
-from shared.cli.client.errors import Refused
-from shared.cli.client.submission import Next, Part, Wish
-from shared.cli.client.transport import Answer
+from shared.cli.client import batch_drafts, csv_table, settlement_file
+from shared.cli.client.batch_drafts import BatchDraft, NextStep, PaymentTerms
+from shared.cli.client.drivers import ApiDriver, DriverIndex
+from shared.cli.client.errors import ApiRejected
+from shared.cli.client.transport import ApiResponse
 
-ROSTER = Roster([Driver(f"drv_{n}", f"OVN-{n}", f"Driver {n}", "active", "verified") for n in range(1, 4)])
+ROSTER = DriverIndex([ApiDriver(f"drv_{n}", f"OVN-{n}", f"Driver {n}", "active", "verified") for n in range(1, 4)])
 CONTENT = "driver,amount,loadId,description\nOVN-1,1.00,L-1,one\nOVN-2,2.50,,two\n"
 FRIDAY = datetime(2026, 11, 27, 23, tzinfo=UTC)
-NOW = Wish("payday", None, hold=False, duplicate_reason=None)
+NOW = PaymentTerms("payday", None, hold=False, duplicate_reason=None)
 
 
-def parts(content: str, urgency: str | None = None) -> list[Part]:
-    return submission.parts(settlement_file.understand(csv_table.parse(content.encode()), urgency).rows, ROSTER)
+def parts(content: str, urgency: str | None = None) -> list[BatchDraft]:
+    return batch_drafts.draft_batches(
+        settlement_file.parse_settlement(csv_table.parse_csv(content.encode()), urgency).rows, ROSTER
+    )
 
 
 def first_key(content: str, urgency: str | None = None) -> str:
     (part,) = parts(content, urgency)
-    return submission.keys(part)[0]
+    return batch_drafts.idempotency_keys(part)[0]
 
 
 @pytest.mark.parametrize(
@@ -67,12 +69,12 @@ def test_each_urgency_becomes_a_batch() -> None:
     content = "driver,amount,urgency\nOVN-1,1.00,instant\nOVN-2,2.00,\nOVN-3,3.00,instant\n"
     found = parts(content)
     assert [(part.urgency, part.total_cents) for part in found] == [("instant", 400), ("standard", 200)]
-    assert submission.body(found[0], NOW, of_several=True)["name"] == "payday (instant)"
+    assert batch_drafts.batch_body(found[0], NOW, of_several=True)["name"] == "payday (instant)"
 
 
 def test_a_body_refuses_duplicates_and_has_nothing_that_was_left_blank() -> None:
     (part,) = parts(CONTENT)
-    assert submission.body(part, NOW, of_several=False) == {
+    assert batch_drafts.batch_body(part, NOW, of_several=False) == {
         "name": "payday",
         "urgency": "standard",
         "refuseDuplicates": True,
@@ -81,7 +83,7 @@ def test_a_body_refuses_duplicates_and_has_nothing_that_was_left_blank() -> None
             {"driverId": "drv_2", "amount": 250, "description": "two"},
         ],
     }
-    again = submission.body(part, NOW._replace(at=FRIDAY, duplicate_reason="lost check"), of_several=False)
+    again = batch_drafts.batch_body(part, NOW._replace(at=FRIDAY, duplicate_reason="lost check"), of_several=False)
     assert again["scheduledFor"] == "2026-11-27T23:00:00+00:00"
     assert again["payouts"][0].items() >= {"allowDuplicate": True, "duplicateReason": "lost check"}.items()
     assert "allowDuplicate" not in again["payouts"][1]
@@ -95,22 +97,24 @@ SHORT = {"status": "failed", "scheduledFor": None, "failure": {"code": "INSUFFIC
 @pytest.mark.parametrize(
     ("batch", "wish", "expected"),
     [
-        (QUEUED, NOW, Next.RELEASE),
-        (QUEUED, NOW._replace(hold=True), Next.REST),
-        (QUEUED, NOW._replace(at=FRIDAY), Next.RESCHEDULE),
-        (SCHEDULED, NOW._replace(at=FRIDAY), Next.REST),
-        (SCHEDULED, NOW._replace(at=FRIDAY.replace(hour=22)), Next.DIFFERS),
-        (SCHEDULED, NOW, Next.DIFFERS),
-        (SCHEDULED, NOW._replace(hold=True), Next.DIFFERS),
-        (SHORT, NOW, Next.RELEASE),
-        (SHORT | {"scheduledFor": "2026-11-20T23:00:00Z"}, NOW, Next.RELEASE),
-        ({"status": "processing", "scheduledFor": None}, NOW, Next.FOLLOW),
-        ({"status": "completed", "scheduledFor": None}, NOW._replace(hold=True), Next.FOLLOW),
-        ({"status": "failed", "scheduledFor": None}, NOW, Next.FOLLOW),
+        (QUEUED, NOW, NextStep.RELEASE),
+        (QUEUED, NOW._replace(hold=True), NextStep.REST),
+        (QUEUED, NOW._replace(at=FRIDAY), NextStep.RESCHEDULE),
+        (SCHEDULED, NOW._replace(at=FRIDAY), NextStep.REST),
+        (SCHEDULED, NOW._replace(at=FRIDAY.replace(hour=22)), NextStep.DIFFERS),
+        (SCHEDULED, NOW, NextStep.DIFFERS),
+        (SCHEDULED, NOW._replace(hold=True), NextStep.DIFFERS),
+        (SHORT, NOW, NextStep.RELEASE),
+        (SHORT | {"scheduledFor": "2026-11-20T23:00:00Z"}, NOW, NextStep.RELEASE),
+        ({"status": "processing", "scheduledFor": None}, NOW, NextStep.FOLLOW),
+        ({"status": "completed", "scheduledFor": None}, NOW._replace(hold=True), NextStep.FOLLOW),
+        ({"status": "failed", "scheduledFor": None}, NOW, NextStep.FOLLOW),
     ],
 )
-def test_what_is_left_to_do_with_a_batch_that_is_there(batch: dict[str, Any], wish: Wish, expected: Next) -> None:
-    assert submission.next_step(batch, wish) is expected
+def test_what_is_left_to_do_with_a_batch_that_is_there(
+    batch: dict[str, Any], wish: PaymentTerms, expected: NextStep
+) -> None:
+    assert batch_drafts.next_step(batch, wish) is expected
 
 
 class Keyring:
@@ -127,33 +131,33 @@ class Keyring:
     async def batch(self, batch_id: str) -> Any:
         return next(found for found in self.answers.values() if isinstance(found, dict) and found["id"] == batch_id)
 
-    async def create(self, body: Any, key: str) -> Answer:
+    async def create(self, body: Any, key: str) -> ApiResponse:
         self.posted.append(key)
         found = self.answers.get(key)
-        if isinstance(found, Refused):
+        if isinstance(found, ApiRejected):
             raise found
         made = found or {"id": f"batch_of_{key[-1]}", "status": "queued"}
         self.answers[key] = made
-        return Answer(made, replayed=found is not None, tries=1)
+        return ApiResponse(made, replayed=found is not None, tries=1)
 
 
-def refused(code: str, *, replayed: bool) -> Refused:
-    return Refused(409, code, "No", {}, "", replayed=replayed)
+def refused(code: str, *, replayed: bool) -> ApiRejected:
+    return ApiRejected(409, code, "No", {}, "", replayed=replayed)
 
 
 async def handed_in(api: Any) -> tuple[str, bool]:
     """The batch that this content is in, and whether it was there before: as the command looks and hands in."""
     (part,) = parts(CONTENT)
-    found = await submission.look_up(api, part)
+    found = await batch_drafts.find_earlier_batch(api, part)
     if found.batch is not None:
         return found.batch["id"], True
-    done = await submission.hand_in(api, part, {}, found.free)
+    done = await batch_drafts.create_batch_once(api, part, {}, found.free)
     return done.batch["id"], done.before
 
 
 def keys() -> list[str]:
     (part,) = parts(CONTENT)
-    return submission.keys(part)
+    return batch_drafts.idempotency_keys(part)
 
 
 def run(api: Keyring) -> tuple[str, bool]:
@@ -179,7 +183,7 @@ def test_an_old_refusal_or_a_canceled_batch_does_not_stand_in_the_way() -> None:
 
 def test_a_refusal_of_now_is_told() -> None:
     api = Keyring(**{keys()[0]: refused("KYC_PENDING", replayed=False)})
-    with pytest.raises(Refused, match="KYC_PENDING"):
+    with pytest.raises(ApiRejected, match="KYC_PENDING"):
         run(api)
 
 
@@ -187,7 +191,7 @@ def test_a_key_that_another_run_has_just_used_with_another_name_is_its_batch() -
     first = keys()[0]
 
     class Overtaken(Keyring):
-        async def create(self, body: Any, key: str) -> Answer:
+        async def create(self, body: Any, key: str) -> ApiResponse:
             self.answers[key] = {"id": "batch_of_other", "status": "queued"}
             raise refused("IDEMPOTENCY_KEY_REUSED", replayed=False)
 

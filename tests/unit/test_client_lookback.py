@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from shared.cli.client import csv_table, settlement_file, submission
-from shared.cli.client import look_back as look_back_module
-from shared.cli.client.drivers import Driver, Roster
-from shared.cli.client.look_back import Looked, look_back
+from shared.cli.client import batch_drafts, csv_table, settlement_file
+from shared.cli.client import recent_duplicates as look_back_module
+from shared.cli.client.drivers import ApiDriver, DriverIndex
+from shared.cli.client.recent_duplicates import RecentDuplicates, find_recent_duplicates
 
-ROSTER = Roster([Driver(f"drv_{n}", f"OVN-{n}", f"Driver {n}", "active", "verified") for n in range(1, 4)])
+ROSTER = DriverIndex([ApiDriver(f"drv_{n}", f"OVN-{n}", f"Driver {n}", "active", "verified") for n in range(1, 4)])
 CONTENT = "driver,amount,loadId,description\nOVN-1,1.00,,Bonus\nOVN-2,2.50,,\nOVN-3,3.00,L-1,Bonus\n"
 NOW = datetime(2026, 11, 27, 23, tzinfo=UTC)
 
@@ -38,11 +38,13 @@ class Wallet:
             yield one
 
 
-def looked(*payouts: Any, content: str = CONTENT) -> tuple[Looked, int]:
+def looked(*payouts: Any, content: str = CONTENT) -> tuple[RecentDuplicates, int]:
     """What looking back finds, and how many payouts it had to see for it."""
     wallet: Any = Wallet(*payouts)
-    parts = submission.parts(settlement_file.understand(csv_table.parse(content.encode()), None).rows, ROSTER)
-    return asyncio.run(look_back(wallet, parts[0].items, NOW)), wallet.told
+    parts = batch_drafts.draft_batches(
+        settlement_file.parse_settlement(csv_table.parse_csv(content.encode()), None).rows, ROSTER
+    )
+    return asyncio.run(find_recent_duplicates(wallet, parts[0].items, NOW)), wallet.told
 
 
 def lines(*payouts: Any) -> list[int | None]:
@@ -78,7 +80,7 @@ def test_what_differs_is_old_or_was_not_paid_is_another_payment(other: Any) -> N
 
 def test_it_asks_for_no_more_than_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     old, other = payout("drv_1", 1, "x", days=8), payout("drv_3", 1, "x")
-    assert looked(other, old, old, old) == (Looked([], seen_all=True), 2)
-    assert looked(other, content="driver,amount,loadId\nOVN-1,1.00,L-1\n") == (Looked([], seen_all=True), 0)
+    assert looked(other, old, old, old) == (RecentDuplicates([], seen_all=True), 2)
+    assert looked(other, content="driver,amount,loadId\nOVN-1,1.00,L-1\n") == (RecentDuplicates([], seen_all=True), 0)
     monkeypatch.setattr(look_back_module, "PAYOUTS_MAX", 2)
-    assert looked(other, other, other, other) == (Looked([], seen_all=False), 3)
+    assert looked(other, other, other, other) == (RecentDuplicates([], seen_all=False), 3)

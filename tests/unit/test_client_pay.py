@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from shared.cli.client.connection import Connection
-from shared.cli.client.errors import Exit, Misused, Refused, Unreachable
-from shared.cli.client.options import Options, wished
+from shared.cli.client.errors import ApiRejected, ApiUnreachable, ExitCode, UsageError
 from shared.cli.client.output import Output
-from shared.cli.client.pay import Payday
-from shared.cli.client.transport import Answer
+from shared.cli.client.pay import PayCommand
+from shared.cli.client.pay_options import PayOptions, payment_terms
+from shared.cli.client.transport import ApiResponse
 
 COSTS = {"payoutCount": 1, "totalAmount": 10_000, "totalFees": 50, "netAmount": 9_950}
 
@@ -41,9 +41,9 @@ class Moody:
     async def balance(self) -> Any:
         return {"available": 10_000}
 
-    async def create(self, body: Any, key: str) -> Answer:
+    async def create(self, body: Any, key: str) -> ApiResponse:
         self.done.append("create")
-        return Answer({"id": "batch_1", "status": "queued", "scheduledFor": None}, replayed=False, tries=1)
+        return ApiResponse({"id": "batch_1", "status": "queued", "scheduledFor": None}, replayed=False, tries=1)
 
     async def of_batch(self, batch_id: str, verb: str) -> Any:
         self.done.append(verb)
@@ -59,9 +59,9 @@ def run(api: Any, folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int
     """The exit code, the document, and what was said."""
     path = folder / "payday.csv"
     path.write_text("driver,amount\nOVN-1,100.00\n")
-    options = Options(path, None, None, None, None, False, False, True, True, False, None, None)
+    options = PayOptions(path, None, None, None, None, False, False, True, True, False, None, None)
     with asyncio.Runner() as runner:
-        code = Payday(options, api, Output(as_json=True)).run(runner)
+        code = PayCommand(options, api, Output(as_json=True)).run(runner)
     said = capsys.readouterr()
     return code, json.loads(said.out), said.err
 
@@ -70,9 +70,9 @@ def test_a_release_that_finds_less_money_says_what_is_missing_and_what_waits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     details = {"available": 4_000, "required": 10_000}
-    api = Moody(release=Refused(400, "INSUFFICIENT_FUNDS", "No", details, "r1", replayed=False))
+    api = Moody(release=ApiRejected(400, "INSUFFICIENT_FUNDS", "No", details, "r1", replayed=False))
     code, document, said = run(api, tmp_path, capsys)
-    assert (code, document["exitCode"], document["batchIds"]) == (Exit.FAILED, 1, ["batch_1"])
+    assert (code, document["exitCode"], document["batchIds"]) == (ExitCode.FAILED, 1, ["batch_1"])
     assert document["error"]["code"] == "INSUFFICIENT_FUNDS"
     assert "$60.00 is missing: $100.00 is needed, $40.00 is available. It is handed in and waits as batch_1" in said
 
@@ -80,8 +80,8 @@ def test_a_release_that_finds_less_money_says_what_is_missing_and_what_waits(
 def test_a_release_whose_answer_never_comes_is_unknown_and_safe_to_repeat(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, document, said = run(Moody(release=Unreachable("no answer")), tmp_path, capsys)
-    assert (code, document["error"]["code"]) == (Exit.UNKNOWN, "UNREACHABLE")
+    code, document, said = run(Moody(release=ApiUnreachable("no answer")), tmp_path, capsys)
+    assert (code, document["error"]["code"]) == (ExitCode.UNKNOWN, "UNREACHABLE")
     assert "running the same command again is safe: it pays once" in said
 
 
@@ -90,15 +90,15 @@ def test_an_interruption_while_watching_says_that_the_payouts_go_on(
 ) -> None:
     api = Moody(watching=KeyboardInterrupt())  # type: ignore[arg-type]
     code, document, said = run(api, tmp_path, capsys)
-    assert (code, api.done) == (Exit.INTERRUPTED, ["create", "release"])
+    assert (code, api.done) == (ExitCode.INTERRUPTED, ["create", "release"])
     assert document["error"]["code"] == "INTERRUPTED"
     assert "the payouts go on without us. To watch them again: ovnpay batches follow batch_1" in said
 
 
 def wish(**given: Any) -> Any:
     """What these options ask for on a Tuesday."""
-    blank = Options(Path("payday.csv"), None, None, None, None, False, False, True, True, False, None, None)
-    return wished(blank._replace(**given), datetime(2026, 11, 24, 15, tzinfo=UTC))
+    blank = PayOptions(Path("payday.csv"), None, None, None, None, False, False, True, True, False, None, None)
+    return payment_terms(blank._replace(**given), datetime(2026, 11, 24, 15, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def wish(**given: Any) -> Any:
     ],
 )
 def test_options_that_contradict_each_other_are_refused(given: dict[str, Any], why: str) -> None:
-    with pytest.raises(Misused, match=why):
+    with pytest.raises(UsageError, match=why):
         wish(**given)
 
 

@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from shared.cli.client import csv_table, results, settlement_file
-from shared.cli.client.drivers import Driver
-from shared.cli.client.errors import Misused
-from shared.cli.client.submission import Item
+from shared.cli.client import csv_table, results_file, settlement_file
+from shared.cli.client.batch_drafts import PayableRow
+from shared.cli.client.drivers import ApiDriver
+from shared.cli.client.errors import UsageError
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1 extra", "-2+3", "@SUM(A1)", "\tx", "\rx", "=HYPERLINK(1)", "--5", "-"])
 def test_a_cell_that_a_spreadsheet_would_compute_is_text(cell: str) -> None:
-    assert results.safe(cell) == f"'{cell}"
+    assert results_file.escape_formula(cell) == f"'{cell}"
 
 
 @pytest.mark.parametrize("cell", ["-5", "+15551234567", "-1.50", "1.5", "", "Driver", "L-1", "'=1"])
 def test_numbers_and_other_texts_stay_as_they_are(cell: str) -> None:
-    assert results.safe(cell) == cell
+    assert results_file.escape_formula(cell) == cell
 
 
 def payout(number: int, amount: int, load: str | None, **more: Any) -> dict[str, Any]:
@@ -29,17 +29,19 @@ def payout(number: int, amount: int, load: str | None, **more: Any) -> dict[str,
 
 
 def test_rows_find_their_payouts_in_whatever_order_they_were_handed_in() -> None:
-    read = settlement_file.understand(
-        csv_table.parse(b"driver;amount;load;note\nOVN-1;1,000.00;=L;+n\nOVN-1;2.00;;\nOVN-1;2.00;;\nOVN-1;3.00;;\n"),
+    read = settlement_file.parse_settlement(
+        csv_table.parse_csv(
+            b"driver;amount;load;note\nOVN-1;1,000.00;=L;+n\nOVN-1;2.00;;\nOVN-1;2.00;;\nOVN-1;3.00;;\n"
+        ),
         None,
     )
-    driver = Driver("drv_1", "OVN-1", "John", "active", "verified")
+    driver = ApiDriver("drv_1", "OVN-1", "John", "active", "verified")
     failure = {"code": "BANK_REJECTED", "message": "@closed", "retryable": False}
     payouts = [payout(3, 200, None), payout(2, 200, None, status="failed", failure=failure), payout(1, 100_000, "=L")]
-    rows = results.of_rows(read.table, [Item(row, driver) for row in read.rows], payouts)
-    text = results.text(rows, read.table.delimiter)
+    rows = results_file.settlement_results(read.table, [PayableRow(row, driver) for row in read.rows], payouts)
+    text = results_file.format_csv(rows, read.table.delimiter)
     assert list(csv.reader(io.StringIO(text), delimiter=";")) == [
-        ["driver", "amount", "load", "note", *results.COLUMNS],
+        ["driver", "amount", "load", "note", *results_file.COLUMNS],
         ["OVN-1", "1,000.00", "'=L", "'+n", "pay_1", "completed", "0.25", "999.75", "", ""],
         ["OVN-1", "2.00", "", "", "pay_3", "completed", "0.25", "1.75", "", ""],
         ["OVN-1", "2.00", "", "", "pay_2", "failed", "0.25", "1.75", "BANK_REJECTED", "'@closed"],
@@ -48,17 +50,17 @@ def test_rows_find_their_payouts_in_whatever_order_they_were_handed_in() -> None
 
 
 def test_results_replace_older_ones_in_one_step(tmp_path: Path) -> None:
-    place = results.beside(tmp_path / "payday.csv")
+    place = results_file.default_results_path(tmp_path / "payday.csv")
     assert place == tmp_path / "payday.results.csv"
     place.write_text("old")
-    results.write(place, "new")
+    results_file.replace_file(place, "new")
     assert place.read_text() == "new"
     assert list(tmp_path.iterdir()) == [place]
 
 
 def test_results_never_replace_the_input_and_have_a_place_before_anything_is_sent(tmp_path: Path) -> None:
     source = tmp_path / "payday.csv"
-    results.check_place(results.beside(source), source)
+    results_file.check_results_path(results_file.default_results_path(source), source)
     for bad in (source, tmp_path, tmp_path / "nowhere" / "r.csv"):
-        with pytest.raises(Misused):
-            results.check_place(bad, source)
+        with pytest.raises(UsageError):
+            results_file.check_results_path(bad, source)

@@ -6,16 +6,16 @@ import pytest
 
 from shared.cli.client import cells, csv_table, settlement_file
 from shared.cli.client import drivers as roster
-from shared.cli.client.cells import BadCell, cents, dollars_as_cents
-from shared.cli.client.drivers import Driver, Roster
+from shared.cli.client.cells import CellError, parse_cents, parse_dollars
+from shared.cli.client.drivers import ApiDriver, DriverIndex
 
 HEADER = "driverId,amount,loadId,description\n"
-ROSTER = Roster(
+ROSTER = DriverIndex(
     [
-        Driver("drv_1", "OVN-1", "John Smith", "active", "verified"),
-        Driver("drv_2", "OVN-2", "Jane Doe", "pending", "pending"),
-        Driver("drv_3", "OVN-3", "Joe Gone", "inactive", "verified"),
-        Driver("drv_4", "OVN-4", "Al Alias", "pending", "rejected"),
+        ApiDriver("drv_1", "OVN-1", "John Smith", "active", "verified"),
+        ApiDriver("drv_2", "OVN-2", "Jane Doe", "pending", "pending"),
+        ApiDriver("drv_3", "OVN-3", "Joe Gone", "inactive", "verified"),
+        ApiDriver("drv_4", "OVN-4", "Al Alias", "pending", "rejected"),
     ]
 )
 
@@ -23,15 +23,15 @@ ROSTER = Roster(
 def problems(content: str | bytes, *, urgency: str | None = None, allow_duplicates: bool = False) -> list[str]:
     """Everything that is wrong, as the command prints it."""
     raw = content.encode() if isinstance(content, str) else content
-    read = settlement_file.understand(csv_table.parse(raw), urgency)
-    found = [*read.problems, *roster.check(read, ROSTER, allow_duplicates=allow_duplicates)]
+    read = settlement_file.parse_settlement(csv_table.parse_csv(raw), urgency)
+    found = [*read.problems, *roster.check_settlement_drivers(read, ROSTER, allow_duplicates=allow_duplicates)]
     return [problem.shown("f.csv") for problem in sorted(found, key=lambda problem: problem.line or 0)]
 
 
-def rows(content: str | bytes, urgency: str | None = None) -> list[settlement_file.Row]:
+def rows(content: str | bytes, urgency: str | None = None) -> list[settlement_file.SettlementRow]:
     """The rows of a file that has nothing wrong."""
-    read = settlement_file.understand(
-        csv_table.parse(content.encode() if isinstance(content, str) else content), urgency
+    read = settlement_file.parse_settlement(
+        csv_table.parse_csv(content.encode() if isinstance(content, str) else content), urgency
     )
     assert not read.problems
     return read.rows
@@ -117,9 +117,11 @@ def test_what_a_file_asks_for_twice_is_refused_unless_allowed() -> None:
 
 
 def test_two_drivers_may_share_a_load() -> None:
-    drivers = Roster([Driver(f"drv_{n}", f"OVN-{n}", "A", "active", "verified") for n in (1, 2)])
-    read = settlement_file.understand(csv_table.parse((HEADER + "OVN-1,1.00,L-1,\nOVN-2,1.00,L-1,\n").encode()), None)
-    assert roster.check(read, drivers, allow_duplicates=False) == []
+    drivers = DriverIndex([ApiDriver(f"drv_{n}", f"OVN-{n}", "A", "active", "verified") for n in (1, 2)])
+    read = settlement_file.parse_settlement(
+        csv_table.parse_csv((HEADER + "OVN-1,1.00,L-1,\nOVN-2,1.00,L-1,\n").encode()), None
+    )
+    assert roster.check_settlement_drivers(read, drivers, allow_duplicates=False) == []
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -136,7 +138,7 @@ def test_delimiters_line_ends_and_byte_order_marks_make_no_difference(delimiter:
 
 
 def test_an_unknown_column_is_told_and_kept() -> None:
-    read = settlement_file.understand(csv_table.parse(b"driver,amount,cost centre\nOVN-1,1.00,X\n"), None)
+    read = settlement_file.parse_settlement(csv_table.parse_csv(b"driver,amount,cost centre\nOVN-1,1.00,X\n"), None)
     assert read.unknown_columns == ["cost centre"]
     assert read.rows[0].cells == ["OVN-1", "1.00", "X"]
 
@@ -156,7 +158,7 @@ def test_a_formula_looking_text_is_data() -> None:
 
 def test_the_settlement_of_the_other_tests_is_taken_as_it_is() -> None:
     path = Path(__file__).parents[1] / "data" / "settlement.csv"
-    read = settlement_file.understand(csv_table.read(path), None)
+    read = settlement_file.parse_settlement(csv_table.read_csv_file(path), None)
     assert (len(read.rows), read.problems, read.unknown_columns) == (1_000, [], ["name", "email"])
     assert {row.urgency for row in read.rows} == {"standard", "same_day", "instant"}
 
@@ -166,16 +168,16 @@ def test_the_settlement_of_the_other_tests_is_taken_as_it_is() -> None:
     [("1234.56", 123_456), ("$1,234.56", 123_456), ("1,234", 123_400), ("0.01", 1), ("7.5", 750), ("$ 7", 700)],
 )
 def test_dollars_are_cents_to_the_cent(text: str, expected_cents: int) -> None:
-    assert dollars_as_cents(text) == expected_cents
+    assert parse_dollars(text) == expected_cents
 
 
 @pytest.mark.parametrize("text", ["", "12.5", "1e3", "-5", "0", "1,000", "$5", "9" * 16, "\N{ARABIC-INDIC DIGIT ONE}"])
 def test_cents_are_digits_alone(text: str) -> None:
-    assert cents("45000") == 45_000
-    with pytest.raises(BadCell):
-        cents(text)
+    assert parse_cents("45000") == 45_000
+    with pytest.raises(CellError):
+        parse_cents(text)
 
 
 def test_text_from_elsewhere_can_not_steer_a_terminal() -> None:
-    assert "\x1b" not in cells.plain("\x1b[31mred")
-    assert cells.plain("Zoë 李") == "Zoë 李"
+    assert "\x1b" not in cells.sanitize_text("\x1b[31mred")
+    assert cells.sanitize_text("Zoë 李") == "Zoë 李"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from shared.cli.client import release_time
-from shared.cli.client.errors import Misused
+from shared.cli.client.errors import UsageError
 
 CHICAGO = "America/Chicago"
 TUESDAY = datetime(2026, 11, 24, 15, 0, tzinfo=UTC)  # 09:00 in Chicago
@@ -16,8 +16,8 @@ TUESDAY = datetime(2026, 11, 24, 15, 0, tzinfo=UTC)  # 09:00 in Chicago
 
 def utc(text: str, now: datetime = TUESDAY, zone: str | None = CHICAGO) -> str:
     """The moment in UTC, after the check that it is to come."""
-    found = release_time.moment(text, now, zone)
-    release_time.check(found, now)
+    found = release_time.parse_release_time(text, now, zone)
+    release_time.check_release_time(found, now)
     return found.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
 
@@ -59,7 +59,7 @@ def test_a_time_is_understood_as_people_say_it(text: str, expected: str) -> None
     ],
 )
 def test_a_time_that_is_none_is_refused(text: str, why: str) -> None:
-    with pytest.raises(Misused, match=why):
+    with pytest.raises(UsageError, match=why):
         utc(text)
 
 
@@ -71,9 +71,9 @@ def test_the_offset_is_the_one_of_the_day_that_is_meant() -> None:
 
 
 def test_a_time_that_the_clocks_skip_or_show_twice_is_refused() -> None:
-    with pytest.raises(Misused, match=r"there is no 02:30 on 2026-03-08"):
+    with pytest.raises(UsageError, match=r"there is no 02:30 on 2026-03-08"):
         utc("2026-03-08 02:30", datetime(2026, 3, 1, tzinfo=UTC))
-    with pytest.raises(Misused, match=r"twice .* say 2026-11-01T01:30:00-05:00 or 2026-11-01T01:30:00-06:00"):
+    with pytest.raises(UsageError, match=r"twice .* say 2026-11-01T01:30:00-05:00 or 2026-11-01T01:30:00-06:00"):
         utc("2026-11-01 01:30", datetime(2026, 10, 30, tzinfo=UTC))
     assert utc("2026-11-01T01:30:00-06:00", datetime(2026, 10, 30, tzinfo=UTC)) == "2026-11-01 07:30"
 
@@ -94,21 +94,21 @@ def machine_in_chicago(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_without_a_zone_it_is_this_machines_with_its_changes() -> None:
     assert utc("Friday 17:00", zone=None) == "2026-11-27 23:00"
     assert utc("Friday 17:00", datetime(2026, 10, 29, 15, 0, tzinfo=UTC), zone=None) == "2026-10-30 22:00"
-    with pytest.raises(Misused, match="there is no 02:30"):
+    with pytest.raises(UsageError, match="there is no 02:30"):
         utc("2026-03-08 02:30", datetime(2026, 3, 1, tzinfo=UTC), zone=None)
-    with pytest.raises(Misused, match="is there twice"):
+    with pytest.raises(UsageError, match="is there twice"):
         utc("2026-11-01 01:30", datetime(2026, 10, 30, tzinfo=UTC), zone=None)
 
 
 def test_the_moment_is_echoed_with_offset_and_utc() -> None:
     assert (
-        release_time.described(release_time.moment("Friday 17:00", TUESDAY, CHICAGO))
+        release_time.format_time(release_time.parse_release_time("Friday 17:00", TUESDAY, CHICAGO))
         == "Friday 2026-11-27 17:00 -06:00 (23:00 UTC)"
     )
-    late = release_time.described(release_time.moment("Friday 19:00", TUESDAY, CHICAGO))
+    late = release_time.format_time(release_time.parse_release_time("Friday 19:00", TUESDAY, CHICAGO))
     assert late == "Friday 2026-11-27 19:00 -06:00 (2026-11-28 01:00 UTC)"
 
 
 def test_a_zone_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(Misused, match="no time zone 'Chicago'"):
-        release_time.moment("Friday 17:00", TUESDAY, "Chicago")
+    with pytest.raises(UsageError, match="no time zone 'Chicago'"):
+        release_time.parse_release_time("Friday 17:00", TUESDAY, "Chicago")

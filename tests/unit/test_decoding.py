@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.http.decoding import convert, parse
+from gateway.http.decoding import convert_to_shape, parse_json
 from gateway.http.envelope import ApiError
 
 
@@ -41,7 +41,7 @@ from gateway.http.envelope import ApiError
 def test_what_is_not_strict_json_is_refused(raw: bytes, says: str) -> None:
     """And says why."""
     with pytest.raises(ApiError) as refused:
-        parse(raw)
+        parse_json(raw)
     assert (refused.value.status, refused.value.code) == (400, "INVALID_JSON")
     assert says in refused.value.message
 
@@ -49,7 +49,7 @@ def test_what_is_not_strict_json_is_refused(raw: bytes, says: str) -> None:
 @pytest.mark.parametrize("text", ["é", "\\u00e9", "\\ud83d\\ude00", "\\\\u0000", "日本"])
 def test_honest_text_passes(text: str) -> None:
     """Escaped or not, astral or not; an escaped backslash is no NUL."""
-    assert isinstance(parse(f'{{"a": "{text}"}}'.encode())["a"], str)
+    assert isinstance(parse_json(f'{{"a": "{text}"}}'.encode())["a"], str)
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -75,7 +75,7 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
 def test_an_error_names_its_field(content: Any, field: str | None) -> None:
     """In the message and in the details."""
     with pytest.raises(ApiError) as refused:
-        convert(content, Body)
+        convert_to_shape(content, Body)
     assert (refused.value.status, refused.value.code) == (400, "VALIDATION_ERROR")
     assert refused.value.details.get("field") == field
     assert field is None or field in refused.value.message
@@ -85,4 +85,4 @@ def test_a_repeated_field_among_many_is_found_at_once() -> None:
     """100,000 names take no minutes: a body of 1 MB must not stop the gateway."""
     names = ",".join(f'"{number}":0' for number in range(60_000))
     with pytest.raises(ApiError, match="there twice"):
-        parse(f'{{{names},"59999":0}}'.encode())
+        parse_json(f'{{{names},"59999":0}}'.encode())

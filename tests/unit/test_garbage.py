@@ -15,7 +15,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from gateway.app_state import REQUEST_ID, SERVICES, Services
 from gateway.http.envelope import ApiError
-from gateway.http.middleware import envelope
+from gateway.http.middleware import convert_errors
 from shared.platform.clock import SystemClock
 from shared.platform.errors import NotFound
 
@@ -46,7 +46,7 @@ def test_a_refused_body_is_not_kept(refusal: Callable[[], Exception]) -> None:
         application[SERVICES] = cast(Services, SimpleNamespace(clock=SystemClock()))
         request: Any = make_mocked_request("GET", "/", app=application)
         request[REQUEST_ID] = "a request"
-        return (await envelope(request, handler)).status
+        return (await convert_errors(request, handler)).status
 
     gc.disable()
     try:

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from shared.identity.api_keys import generate, generate_session
+from shared.identity.api_keys import generate_key, generate_session_token
 from shared.platform import logs
 from shared.platform.masking import masked, name_shown
 from shared.platform.settings import Settings
 from shared.schema.organizations import Mode
 
-KEY, TOKEN = generate(Mode.PRODUCTION), generate_session()
+KEY, TOKEN = generate_key(Mode.PRODUCTION), generate_session_token()
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from gateway.concurrency_limit import Places
+from gateway.concurrency_limit import ConcurrencyLimit
 from gateway.http.envelope import ApiError
 
 
 def test_nobody_gets_more_than_his_share_and_all_no_more_than_there_are() -> None:
-    places = Places("sign-ins", 3, 2)
+    places = ConcurrencyLimit("sign-ins", 3, 2)
     with ExitStack() as held:
         for who in ("a", "a", "b"):
             held.enter_context(places.take(who))
@@ -23,7 +23,7 @@ def test_nobody_gets_more_than_his_share_and_all_no_more_than_there_are() -> Non
 
 
 def test_a_place_is_free_again_after_an_error() -> None:
-    places = Places("sign-ins", 1, 1)
+    places = ConcurrencyLimit("sign-ins", 1, 1)
     for _ in range(2):
         with pytest.raises(LookupError), places.take("a"):
             raise LookupError

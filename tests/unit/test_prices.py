@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.ledger.prices import Line, PriceList
+from shared.ledger.prices import PriceList, PriceRow
 from shared.schema.payouts import Rail
 
 DEFAULT = PriceList(
-    Line(*line) for line in importlib.import_module("shared.schema.migrations.versions.0001_first_driver").PRICES
+    PriceRow(*line) for line in importlib.import_module("shared.schema.migrations.versions.0001_first_driver").PRICES
 )
 
 

@@ -3,13 +3,13 @@
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from gateway.intake.rejected_webhooks import RefusedWebhooks
+from gateway.intake.rejected_webhooks import RejectedWebhooks
 from shared.provider.signature import BadSignature, Flaw
 
 
 def test_a_flood_has_a_line_a_second_that_says_how_many_have_none() -> None:
     """Or whoever sends it could fill our disks."""
-    refused = RefusedWebhooks()
+    refused = RejectedWebhooks()
     labels = {"flaw": Flaw.WRONG.value}
     before = REGISTRY.get_sample_value("ovnpay_provider_webhooks_refused_total", labels) or 0
     with capture_logs() as lines:

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from gateway.http.csv_tables import cell, csv_body
+from gateway.http.csv_tables import csv_body, csv_cell
 
 
 @pytest.mark.parametrize(
@@ -13,13 +13,13 @@ from gateway.http.csv_tables import cell, csv_body
 )
 def test_a_text_that_looks_like_a_formula_is_disarmed(text: str) -> None:
     """OWASP's list of first characters, also behind white space."""
-    assert cell(text) == f"'{text}"
+    assert csv_cell(text) == f"'{text}"
 
 
 @pytest.mark.parametrize(("value", "shown"), [(-5, "-5"), (None, ""), ("plain", "plain"), ("a=b", "a=b"), (0, "0")])
 def test_everything_else_stays_as_it_is(value: object, shown: str) -> None:
     """Negative numbers of ours are no formulas."""
-    assert cell(value) == shown
+    assert csv_cell(value) == shown
 
 
 def test_quotes_commas_and_line_breaks_come_back() -> None:

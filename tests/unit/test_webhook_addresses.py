@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from shared.events.addresses import NotAllowed, check_address, check_url, is_public, literal
+from shared.events.addresses import AddressNotAllowed, check_address, check_url, is_public_address, parse_ip_address
 from shared.platform.errors import Invalid
 
 PUBLIC = ["93.184.216.34", "8.8.8.8", "1.1.1.1", "2606:4700::1111", "2a00:1450:4001:81b::200e"]
@@ -60,14 +60,14 @@ INSIDE = {
 
 @pytest.mark.parametrize("text", PUBLIC)
 def test_public_addresses_may_be_connected_to(text: str) -> None:
-    assert is_public(ipaddress.ip_address(text))
+    assert is_public_address(ipaddress.ip_address(text))
     check_address(text, encrypted=True, allow_loopback=False)
 
 
 @pytest.mark.parametrize("text", INSIDE)
 def test_others_may_not(text: str) -> None:
     for loopback in (False, text not in ("127.0.0.1", "127.255.255.254", "::1")):
-        with pytest.raises(NotAllowed) as refused:
+        with pytest.raises(AddressNotAllowed) as refused:
             check_address(text, encrypted=True, allow_loopback=loopback)
         assert text not in str(refused.value)  # what a name resolves to inside is nobody's business
 
@@ -75,15 +75,15 @@ def test_others_may_not(text: str) -> None:
 def test_loopback_is_allowed_in_development_and_there_alone_without_encryption() -> None:
     check_address("127.0.0.1", encrypted=False, allow_loopback=True)
     check_address("::1", encrypted=False, allow_loopback=True)
-    with pytest.raises(NotAllowed):
+    with pytest.raises(AddressNotAllowed):
         check_address("8.8.8.8", encrypted=False, allow_loopback=True)
-    with pytest.raises(NotAllowed):
+    with pytest.raises(AddressNotAllowed):
         check_address("::ffff:127.0.0.1", encrypted=True, allow_loopback=True)
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "127.1", "017700000001"])
 def test_other_forms_of_an_address_are_that_address(host: str) -> None:
-    assert literal(host) == ipaddress.ip_address("127.0.0.1")
+    assert parse_ip_address(host) == ipaddress.ip_address("127.0.0.1")
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,16 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from shared.cli.client.connection import Connection
-from shared.cli.client.errors import Refused
-from shared.cli.client.transport import Answer, Transport
+from shared.cli.client.errors import ApiRejected
+from shared.cli.client.transport import ApiResponse, Transport
 
-PAGE: Final = 100
-PAGE_OF_BATCH: Final = 1_000
+PAGE_SIZE: Final = 100
+BATCH_PAGE_SIZE: Final = 1_000
 
 Json = dict[str, Any]
 
 
-class Api:
+class ApiClient:
     """An API with a key, and what can be asked of it. Times are RFC 3339, amounts are cents, as the API has them."""
 
     def __init__(
@@ -38,7 +38,7 @@ class Api:
         return await self._get("/balance")
 
     async def each(
-        self, path: str, filters: Mapping[str, str] | None = None, *, page_size: int = PAGE
+        self, path: str, filters: Mapping[str, str] | None = None, *, page_size: int = PAGE_SIZE
     ) -> AsyncIterator[Json]:
         """Everything in a list, newest first; stop iterating to stop asking."""
         query: dict[str, str | int] = {"pageSize": page_size, **(filters or {})}
@@ -52,7 +52,7 @@ class Api:
 
     def payouts_of(self, batch_id: str) -> AsyncIterator[Json]:
         """All payouts of a batch."""
-        return self.each(f"/batches/{_id(batch_id)}/payouts", page_size=PAGE_OF_BATCH)
+        return self.each(f"/batches/{_id(batch_id)}/payouts", page_size=BATCH_PAGE_SIZE)
 
     async def batch_made_by(self, key: str) -> Json | None:
         """The batch that a POST under this key has made within 48 hours; None where it made none."""
@@ -69,7 +69,7 @@ class Api:
         """What a batch would cost; nothing is written."""
         return await self._post("/batches/quote", body)
 
-    async def create(self, body: Json, key: str) -> Answer:
+    async def create(self, body: Json, key: str) -> ApiResponse:
         """Hands a batch in, once under this key."""
         return await self._transport.ask("POST", "/api/v1/batches", body=body, key=key)
 
@@ -90,7 +90,7 @@ class Api:
         """What has happened to a payout; None where this API does not tell."""
         try:
             return await self._get(f"/payouts/{_id(payout_id)}/timeline")
-        except Refused:
+        except ApiRejected:
             return None
 
     async def of_payout(self, payout_id: str, verb: str) -> Json:

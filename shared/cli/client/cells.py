@@ -17,17 +17,17 @@ _DECIMAL_COMMA = re.compile(r"\$?\s*(?:[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]+|[0-9]+,[
 _TOO_FINE = re.compile(r"\$?\s*[0-9,]+\.[0-9]{3,}")
 
 
-class BadCell(ValueError):
+class CellError(ValueError):
     """Why a cell can't be taken."""
 
 
-def money(cents: int) -> str:
+def format_money(cents: int) -> str:
     """Cents as people read them: $1,234.56."""
     sign, cents = ("-" if cents < 0 else ""), abs(cents)
     return f"{sign}${cents // 100:,}.{cents % 100:02d}"
 
 
-def dollars_as_cents(text: str) -> int:
+def parse_dollars(text: str) -> int:
     """`1234.56` or `$1,234.56` in cents.
 
     Raises:
@@ -36,12 +36,12 @@ def dollars_as_cents(text: str) -> int:
     """
     found = _DOLLARS.fullmatch(text)
     if found is None:
-        raise BadCell(_why_no_amount(text))
+        raise CellError(_why_no_amount(text))
     cents = int(found["whole"].replace(",", "")) * 100 + int((found["part"] or "0").ljust(2, "0"))
     return _positive(cents)
 
 
-def cents(text: str) -> int:
+def parse_cents(text: str) -> int:
     """`123456`, cents already.
 
     Raises:
@@ -49,7 +49,7 @@ def cents(text: str) -> int:
 
     """
     if not re.fullmatch(r"[0-9]{1,15}", text):
-        raise BadCell(
+        raise CellError(
             _why_no_amount(text)
             if not text or _NEGATIVE.fullmatch(text)
             else f"{_shown(text)} is not a whole number of cents, as in 123456"
@@ -57,32 +57,32 @@ def cents(text: str) -> int:
     return _positive(int(text))
 
 
-def within_limit(cents: int, urgency: str) -> None:
+def check_rail_limit(cents: int, urgency: str) -> None:
     """Raises BadCell where the rail carries no such amount."""
     limit_cents = LIMIT_CENTS[urgency]
     if cents > limit_cents:
-        raise BadCell(f"{money(cents)} is more than a {urgency} payout may be, {money(limit_cents)}")
+        raise CellError(f"{format_money(cents)} is more than a {urgency} payout may be, {format_money(limit_cents)}")
 
 
-def reference(text: str) -> str:
+def parse_reference(text: str) -> str:
     """A driver or a load, of at most 100 characters."""
     return _text(text, REFERENCE_LENGTH_MAX)
 
 
-def description(text: str) -> str:
+def parse_description(text: str) -> str:
     """What the payout is for, at most 500 characters."""
     return _text(text, DESCRIPTION_LENGTH_MAX)
 
 
-def urgency(text: str) -> str:
+def parse_urgency(text: str) -> str:
     """`standard`, `same_day` or `instant`, forgiving in case, spaces and hyphens."""
     found = re.sub(r"[\s_-]+", "_", text.lower())
     if found not in URGENCIES:
-        raise BadCell(f"{_shown(text)} is none of {', '.join(URGENCIES)}")
+        raise CellError(f"{_shown(text)} is none of {', '.join(URGENCIES)}")
     return found
 
 
-def plain(text: str) -> str:
+def sanitize_text(text: str) -> str:
     """Text from elsewhere as a terminal may show it: no control character, no escape sequence."""
     return "".join(character if _is_text(character) else "\N{REPLACEMENT CHARACTER}" for character in text)
 
@@ -91,9 +91,9 @@ def _text(text: str, length_max: int) -> str:
     for place, character in enumerate(text, start=1):
         if not _is_text(character):
             name = unicodedata.name(character, "a control character")
-            raise BadCell(f"contains U+{ord(character):04X} ({name}) as character {place}, which can't be seen")
+            raise CellError(f"contains U+{ord(character):04X} ({name}) as character {place}, which can't be seen")
     if len(text) > length_max:
-        raise BadCell(f"is {len(text)} characters long; at most {length_max} are taken")
+        raise CellError(f"is {len(text)} characters long; at most {length_max} are taken")
     return text
 
 
@@ -104,7 +104,7 @@ def _is_text(character: str) -> bool:
 
 def _positive(cents: int) -> int:
     if cents == 0:
-        raise BadCell("is zero; a payout is at least one cent")
+        raise CellError("is zero; a payout is at least one cent")
     return cents
 
 
@@ -124,4 +124,4 @@ def _why_no_amount(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    return f"'{plain(text[:40])}{'…' if len(text) > 40 else ''}'"
+    return f"'{sanitize_text(text[:40])}{'…' if len(text) > 40 else ''}'"

@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 if TYPE_CHECKING:
-    from shared.cli.client.run_command import Access
+    from shared.cli.client.command_runner import AccessOptions
 
 PANEL: Final = "Clients of the API (need a URL and a key)"
 
-EXITS: Final = (
+EXIT_CODES_HELP: Final = (
     "Exit codes: 0 all paid, or scheduled, or held, as asked; 1 a payout failed, or the API refused something; "
     "2 nothing was handed in: the command or the file is wrong, or the answer was no; 3 the API can't be reached or "
     "its answer was lost, and it is safe to run the command again; 130 interrupted, which stops the command and not "
     "the payments.\n\n"
 )
-ACCESS: Final = (
+ACCESS_HELP: Final = (
     "The API and the key: --url and --key, else OVNPAY_API_URL and OVNPAY_API_KEY (or OVNPAY_API_KEY_FILE with the "
     "path of a file), else the stack that `ovnpay up` runs in this folder."
 )
-PAY: Final = (
+PAY_HELP: Final = (
     "Pay everybody in a file, once.\n\n"
     "Columns, in any order and any spelling of case, spaces and underscores: the driver (driver, driverId or "
     "ovnDriverId: OVN Pay's id or your own), the amount (amount in dollars, or amount_cents), and if you like loadId, "
@@ -60,22 +60,22 @@ Zone = Annotated[
 payouts = typer.Typer(
     no_args_is_help=True,
     help="Single payouts: list, show, cancel, retry; and resolve, for operators.",
-    epilog=EXITS + ACCESS,
+    epilog=EXIT_CODES_HELP + ACCESS_HELP,
 )
 batches = typer.Typer(
     no_args_is_help=True,
     help="Batches: list, show, release, move, call off, retry, follow, results.",
-    epilog=EXITS + ACCESS,
+    epilog=EXIT_CODES_HELP + ACCESS_HELP,
 )
 
 
-def add_to(app: typer.Typer) -> None:
+def register_commands(app: typer.Typer) -> None:
     """Adds the commands to the table of contents."""
-    app.command("pay", help=PAY, rich_help_panel=PANEL, epilog=EXITS + ACCESS)(pay)
+    app.command("pay", help=PAY_HELP, rich_help_panel=PANEL, epilog=EXIT_CODES_HELP + ACCESS_HELP)(pay)
     app.add_typer(payouts, name="payouts", rich_help_panel=PANEL)
     app.add_typer(batches, name="batches", rich_help_panel=PANEL)
-    app.command("balance", rich_help_panel=PANEL, epilog=EXITS + ACCESS)(balance)
-    app.command("listen", rich_help_panel=PANEL, epilog=ACCESS)(listen)
+    app.command("balance", rich_help_panel=PANEL, epilog=EXIT_CODES_HELP + ACCESS_HELP)(balance)
+    app.command("listen", rich_help_panel=PANEL, epilog=ACCESS_HELP)(listen)
 
 
 def pay(
@@ -107,21 +107,21 @@ def pay(
     """Runs `ovnpay pay`."""
     from shared.cli.client import pay
     from shared.cli.client.cells import URGENCIES
-    from shared.cli.client.options import Options
+    from shared.cli.client.pay_options import PayOptions
 
     if urgency is not None and urgency not in URGENCIES:
         raise typer.BadParameter(f"say one of {', '.join(URGENCIES)}", param_hint="--urgency")
-    options = Options(
+    options = PayOptions(
         file, urgency, name, at, timezone, hold, dry_run, yes, not no_follow, allow_duplicates, reason, results
     )
-    raise typer.Exit(pay.pay(options, _access(url, key, json)))
+    raise typer.Exit(pay.pay_file(options, _access(url, key, json)))
 
 
 def balance(url: Url = None, key: Key = None, json: Json = False) -> None:
     """Show the wallet's money."""
     from shared.cli.client import payouts
 
-    raise typer.Exit(payouts.balance(_access(url, key, json)))
+    raise typer.Exit(payouts.print_balance(_access(url, key, json)))
 
 
 def listen(
@@ -148,7 +148,7 @@ def listen(
     """Print each event as it happens and, with --forward, hand it on as a webhook would: signed, until Ctrl-C."""
     from shared.cli.client import listen
 
-    raise typer.Exit(listen.listen(_access(url, key, json), forward, types, secret))
+    raise typer.Exit(listen.run_listen(_access(url, key, json), forward, types, secret))
 
 
 @payouts.command("list")
@@ -165,7 +165,7 @@ def payouts_list(
     """List payouts, newest first."""
     from shared.cli.client import payouts
 
-    raise typer.Exit(payouts.listed(_access(url, key, json), status, driver, limit))
+    raise typer.Exit(payouts.print_payouts(_access(url, key, json), status, driver, limit))
 
 
 @payouts.command("show")
@@ -173,7 +173,7 @@ def payouts_show(payout_id: PayoutId, url: Url = None, key: Key = None, json: Js
     """Show a payout, and what has happened to it."""
     from shared.cli.client import payouts
 
-    raise typer.Exit(payouts.shown(_access(url, key, json), payout_id))
+    raise typer.Exit(payouts.print_payout(_access(url, key, json), payout_id))
 
 
 @payouts.command("cancel")
@@ -181,7 +181,7 @@ def payouts_cancel(payout_ids: PayoutIds, url: Url = None, key: Key = None, json
     """Call off payouts that are not with the provider yet."""
     from shared.cli.client import payouts
 
-    raise typer.Exit(payouts.decided(_access(url, key, json), payout_ids, "cancel"))
+    raise typer.Exit(payouts.cancel_or_retry_each(_access(url, key, json), payout_ids, "cancel"))
 
 
 @payouts.command("retry")
@@ -189,7 +189,7 @@ def payouts_retry(payout_ids: PayoutIds, url: Url = None, key: Key = None, json:
     """Try failed payouts again."""
     from shared.cli.client import payouts
 
-    raise typer.Exit(payouts.decided(_access(url, key, json), payout_ids, "retry"))
+    raise typer.Exit(payouts.cancel_or_retry_each(_access(url, key, json), payout_ids, "retry"))
 
 
 @batches.command("list")
@@ -199,7 +199,7 @@ def batches_list(
     """List batches, newest first."""
     from shared.cli.client import batches
 
-    raise typer.Exit(batches.listed(_access(url, key, json), status, limit))
+    raise typer.Exit(batches.print_batches(_access(url, key, json), status, limit))
 
 
 @batches.command("show")
@@ -207,7 +207,7 @@ def batches_show(batch_id: BatchId, url: Url = None, key: Key = None, json: Json
     """Show a batch, and how its payouts stand."""
     from shared.cli.client import batches
 
-    raise typer.Exit(batches.shown(_access(url, key, json), batch_id))
+    raise typer.Exit(batches.print_batch(_access(url, key, json), batch_id))
 
 
 @batches.command("release")
@@ -215,7 +215,7 @@ def batches_release(batch_id: BatchId, url: Url = None, key: Key = None, json: J
     """Pay a batch now; one that is released already stays as it is."""
     from shared.cli.client import batches
 
-    raise typer.Exit(batches.decided(_access(url, key, json), batch_id, "release"))
+    raise typer.Exit(batches.release_run_or_cancel(_access(url, key, json), batch_id, "release"))
 
 
 @batches.command("run")
@@ -223,7 +223,7 @@ def batches_run(batch_id: BatchId, url: Url = None, key: Key = None, json: Json 
     """Pay a scheduled batch now, whatever its time."""
     from shared.cli.client import batches
 
-    raise typer.Exit(batches.decided(_access(url, key, json), batch_id, "run"))
+    raise typer.Exit(batches.release_run_or_cancel(_access(url, key, json), batch_id, "run"))
 
 
 @batches.command("cancel")
@@ -231,7 +231,7 @@ def batches_cancel(batch_id: BatchId, url: Url = None, key: Key = None, json: Js
     """Call off a batch that is not released."""
     from shared.cli.client import batches
 
-    raise typer.Exit(batches.decided(_access(url, key, json), batch_id, "cancel"))
+    raise typer.Exit(batches.release_run_or_cancel(_access(url, key, json), batch_id, "cancel"))
 
 
 @batches.command("reschedule")
@@ -247,7 +247,7 @@ def batches_reschedule(
     """Give a batch that waits another time, or none."""
     from shared.cli.client import batches
 
-    raise typer.Exit(batches.rescheduled(_access(url, key, json), batch_id, at, timezone, no_time=no_time))
+    raise typer.Exit(batches.change_release_time(_access(url, key, json), batch_id, at, timezone, no_time=no_time))
 
 
 @batches.command("retry-failed")
@@ -255,7 +255,7 @@ def batches_retry_failed(batch_id: BatchId, url: Url = None, key: Key = None, js
     """Try a batch's failed payouts again."""
     from shared.cli.client import batches
 
-    raise typer.Exit(batches.retried(_access(url, key, json), batch_id))
+    raise typer.Exit(batches.retry_failed_payouts(_access(url, key, json), batch_id))
 
 
 @batches.command("results")
@@ -271,7 +271,7 @@ def batches_results(
     """Print what became of each payout of a batch, as CSV."""
     from shared.cli.client import batches
 
-    raise typer.Exit(batches.printed(_access(url, key, json), batch_id, results))
+    raise typer.Exit(batches.print_batch_results(_access(url, key, json), batch_id, results))
 
 
 @batches.command("follow")
@@ -284,10 +284,10 @@ def batches_follow(
     """Watch batches until everybody is paid; Ctrl-C stops watching, not paying."""
     from shared.cli.client import batches
 
-    raise typer.Exit(batches.followed(_access(url, key, json), batch_ids))
+    raise typer.Exit(batches.watch_batches(_access(url, key, json), batch_ids))
 
 
-def _access(url: str | None, key: str | None, json: bool) -> "Access":
-    from shared.cli.client.run_command import Access
+def _access(url: str | None, key: str | None, json: bool) -> "AccessOptions":
+    from shared.cli.client.command_runner import AccessOptions
 
-    return Access(url, key, json)
+    return AccessOptions(url, key, json)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from shared.cli.client.errors import Misused
+from shared.cli.client.errors import UsageError
 
 URL_VARIABLE: Final = "OVNPAY_API_URL"
 KEY_VARIABLE: Final = "OVNPAY_API_KEY"
@@ -28,7 +28,7 @@ class Connection:
         return "production" if self.key.startswith("ovnp_prod_") else "sandbox"
 
 
-def find(url: str | None, key: str | None, environ: Mapping[str, str], folder: Path) -> Connection:
+def find_connection(url: str | None, key: str | None, environ: Mapping[str, str], folder: Path) -> Connection:
     """The connection that these options and this environment mean.
 
     The key of a local stack is used with that stack alone: it is not sent to a URL that was given.
@@ -43,12 +43,12 @@ def find(url: str | None, key: str | None, environ: Mapping[str, str], folder: P
     found_url = given_url or stack.get("gateway")
     found_key = given_key or (stack.get("sandbox_key") if not given_url else None)
     if not found_url:
-        raise Misused(f"Where is the API? Give --url or {URL_VARIABLE}, as in https://pay.example.com")
+        raise UsageError(f"Where is the API? Give --url or {URL_VARIABLE}, as in https://pay.example.com")
     if not found_key:
-        raise Misused(f"Give an API key: --key, {KEY_VARIABLE}, or {KEY_VARIABLE}_FILE with the path of a file")
+        raise UsageError(f"Give an API key: --key, {KEY_VARIABLE}, or {KEY_VARIABLE}_FILE with the path of a file")
     found_key = str(found_key).strip()
     if not found_key.isascii() or not found_key.isprintable() or " " in found_key:
-        raise Misused("That is no API key: it contains characters that no key has")
+        raise UsageError("That is no API key: it contains characters that no key has")
     return Connection(_checked(str(found_url)), found_key)
 
 
@@ -60,9 +60,9 @@ def _checked(text: str) -> str:
     except ValueError:
         host, port = None, None
     if not host or parts.scheme not in ("http", "https") or parts.query or parts.fragment or "@" in parts.netloc:
-        raise Misused("The API's URL must look like https://pay.example.com")
+        raise UsageError("The API's URL must look like https://pay.example.com")
     if parts.scheme == "http" and not _is_here(host):
-        raise Misused(f"http:// would send the key to {host} unencrypted; use https://")
+        raise UsageError(f"http:// would send the key to {host} unencrypted; use https://")
     path = parts.path.rstrip("/").removesuffix("/api/v1")
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}{f':{port}' if port else ''}{path}"
@@ -81,7 +81,7 @@ def _from_file(path: str | None) -> str | None:
     try:
         return Path(path).read_text().strip()
     except (OSError, ValueError) as error:
-        raise Misused(f"The key's file {path} can't be read: {type(error).__name__}") from None
+        raise UsageError(f"The key's file {path} can't be read: {type(error).__name__}") from None
 
 
 def _stack(home: Path) -> dict[str, Any]:

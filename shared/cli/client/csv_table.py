@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from shared.cli.client.errors import Misused
+from shared.cli.client.errors import UsageError
 
 FILE_BYTES_MAX: Final = 50_000_000
 DELIMITERS: Final = (",", ";", "\t")
 
 
-class Problem(NamedTuple):
+class FileProblem(NamedTuple):
     """Why a file can't be handed in, and where."""
 
     line: int | None
@@ -29,24 +29,24 @@ class Problem(NamedTuple):
         )
 
 
-class Record(NamedTuple):
+class CsvRecord(NamedTuple):
     """One row as it is in the file."""
 
     line: int
     cells: list[str]
 
 
-class Table(NamedTuple):
+class CsvTable(NamedTuple):
     """The file's rows; blank ones are left out."""
 
     delimiter: str
     header: list[str]
-    records: list[Record]
-    problems: list[Problem]
+    records: list[CsvRecord]
+    problems: list[FileProblem]
     """What could not even be taken apart."""
 
 
-def read(path: Path) -> Table:
+def read_csv_file(path: Path) -> CsvTable:
     """The table in a file.
 
     Raises:
@@ -57,11 +57,11 @@ def read(path: Path) -> Table:
         with path.open("rb") as file:
             raw = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
-        raise Misused(f"{path}: {error.strerror or type(error).__name__}") from None
-    return parse(raw)
+        raise UsageError(f"{path}: {error.strerror or type(error).__name__}") from None
+    return parse_csv(raw)
 
 
-def parse(raw: bytes) -> Table:
+def parse_csv(raw: bytes) -> CsvTable:
     """The table in these bytes. It has problems instead of records where they are none."""
     if len(raw) > FILE_BYTES_MAX:
         return _nothing(None, f"is larger than {FILE_BYTES_MAX // 1_000_000} MB; split it")
@@ -75,21 +75,21 @@ def parse(raw: bytes) -> Table:
     if not text.strip():
         return _nothing(None, "is empty")
     delimiter = _delimiter(text)
-    records: list[Record] = []
-    problems: list[Problem] = []
+    records: list[CsvRecord] = []
+    problems: list[FileProblem] = []
     for found in _records(text, delimiter):
-        if isinstance(found, Problem):
+        if isinstance(found, FileProblem):
             problems.append(found)
         elif any(cell.strip() for cell in found.cells):
             records.append(found)
     if not records:
-        return Table(delimiter, [], [], problems or [Problem(None, "", "is empty")])
+        return CsvTable(delimiter, [], [], problems or [FileProblem(None, "", "is empty")])
     header = [cell.strip() for cell in records[0].cells]
-    return Table(delimiter, header, records[1:], problems)
+    return CsvTable(delimiter, header, records[1:], problems)
 
 
-def _nothing(line: int | None, message: str) -> Table:
-    return Table(",", [], [], [Problem(line, "", message)])
+def _nothing(line: int | None, message: str) -> CsvTable:
+    return CsvTable(",", [], [], [FileProblem(line, "", message)])
 
 
 def _delimiter(text: str) -> str:
@@ -99,7 +99,7 @@ def _delimiter(text: str) -> str:
     return max(DELIMITERS, key=bare.count)
 
 
-def _records(text: str, delimiter: str) -> Iterator[Record | Problem]:
+def _records(text: str, delimiter: str) -> Iterator[CsvRecord | FileProblem]:
     """Strictly: a quote in the wrong place would silently join rows, so it ends the reading."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     while True:
@@ -109,6 +109,6 @@ def _records(text: str, delimiter: str) -> Iterator[Record | Problem]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield Problem(line, "", f"has a quote in the wrong place, or one that does not end: {error}")
+            yield FileProblem(line, "", f"has a quote in the wrong place, or one that does not end: {error}")
             return
-        yield Record(line, cells)
+        yield CsvRecord(line, cells)

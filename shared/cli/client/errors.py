@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-class Exit(enum.IntEnum):
+class ExitCode(enum.IntEnum):
     """What the exit code tells."""
 
     DONE = 0
@@ -20,10 +20,10 @@ class Exit(enum.IntEnum):
     """Ctrl-C: of the command, not of the payments."""
 
 
-class Stop(Exception):
+class CommandError(Exception):
     """Why a command ends here, in a sentence."""
 
-    exit_code = Exit.FAILED
+    exit_code = ExitCode.FAILED
     code = "FAILED"
 
     def public(self) -> dict[str, Any]:
@@ -31,21 +31,21 @@ class Stop(Exception):
         return {"code": self.code, "message": str(self)}
 
 
-class Misused(Stop):
+class UsageError(CommandError):
     """The command can't be carried out as it was given; nothing was sent."""
 
-    exit_code = Exit.NOT_SENT
+    exit_code = ExitCode.NOT_SENT
     code = "USAGE"
 
 
-class Unreachable(Stop):
+class ApiUnreachable(CommandError):
     """The API did not answer, again and again."""
 
-    exit_code = Exit.UNKNOWN
+    exit_code = ExitCode.UNKNOWN
     code = "UNREACHABLE"
 
 
-class Refused(Stop):
+class ApiRejected(CommandError):
     """The API's definite no."""
 
     def __init__(

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from shared.cli.client.api import Api, Json
+from shared.cli.client.api import ApiClient, Json
 from shared.cli.client.output import Output
 
 FIRST_PAUSE_SECONDS: Final = 0.5
@@ -16,10 +16,10 @@ PAUSE_SECONDS_MAX: Final = 5.0
 LONG_PAUSE_SECONDS: Final = 30.0
 LONG_AFTER_SECONDS: Final = 300.0
 """Standard payouts take days; whoever watches that long need not see every second."""
-OPEN: Final = ("validated", "queued", "processing")
+OPEN_STATUSES: Final = ("validated", "queued", "processing")
 
 
-class State(NamedTuple):
+class BatchesState(NamedTuple):
     """Batches as they were last seen."""
 
     batches: list[Json]
@@ -32,31 +32,31 @@ class State(NamedTuple):
     @property
     def all_over(self) -> bool:
         """Whether nothing will happen any more by itself."""
-        return all(over(batch) for batch in self.batches)
+        return all(is_batch_finished(batch) for batch in self.batches)
 
 
-def over(batch: Json) -> bool:
+def is_batch_finished(batch: Json) -> bool:
     """Whether nothing will happen to this batch by itself: it has ended, or waits for a person."""
-    if "failure" in batch or batch["status"] == "canceled" or held(batch):
+    if "failure" in batch or batch["status"] == "canceled" or is_waiting_for_release(batch):
         return True
-    return batch["status"] != "queued" and not any(batch["countsByStatus"].get(status) for status in OPEN)
+    return batch["status"] != "queued" and not any(batch["countsByStatus"].get(status) for status in OPEN_STATUSES)
 
 
-def held(batch: Json) -> bool:
+def is_waiting_for_release(batch: Json) -> bool:
     """Whether it waits to be released, at no time of its own."""
     return batch["status"] == "queued" and batch.get("scheduledFor") is None
 
 
-async def follow(api: Api, batch_ids: Sequence[str], out: Output) -> State:
+async def follow_batches(api: ApiClient, batch_ids: Sequence[str], out: Output) -> BatchesState:
     """The batches once they are over. Stops watching when it is interrupted; the payouts go on."""
     pause_seconds, watched_seconds = FIRST_PAUSE_SECONDS, 0.0
     said = ""
     with _bar(out) as bar:
         task = bar.add_task("payouts", total=None)
         while True:
-            state = State([await api.batch(batch_id) for batch_id in batch_ids])
+            state = BatchesState([await api.batch(batch_id) for batch_id in batch_ids])
             counts = state.counts
-            done = counts.total() - sum(counts[status] for status in OPEN)
+            done = counts.total() - sum(counts[status] for status in OPEN_STATUSES)
             bar.update(task, total=counts.total(), completed=done, description=_in_words(state))
             if not bar.live.is_started and (line := f"{done:,} of {counts.total():,}: {_in_words(state)}") != said:
                 said = line
@@ -69,16 +69,16 @@ async def follow(api: Api, batch_ids: Sequence[str], out: Output) -> State:
             pause_seconds = min(pause_seconds * 1.4, most_seconds, _until_due(state))
 
 
-def _in_words(state: State) -> str:
+def _in_words(state: BatchesState) -> str:
     counts = state.counts
     waits = [batch["scheduledFor"] for batch in state.batches if batch["status"] == "queued" and batch["scheduledFor"]]
     if waits and len(waits) == len(state.batches):
         return f"waiting for {min(waits)}"
-    names = [*OPEN, *(name for name in counts if name not in OPEN)]
+    names = [*OPEN_STATUSES, *(name for name in counts if name not in OPEN_STATUSES)]
     return ", ".join(f"{counts[name]:,} {name}" for name in names if counts[name]) or "no payouts"
 
 
-def _until_due(state: State) -> float:
+def _until_due(state: BatchesState) -> float:
     """So that a batch with a time is looked at just after it."""
     now = datetime.now(UTC)
     left = [

@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from shared.cli.client.api import Api, Json
-from shared.cli.client.cells import money
-from shared.cli.client.errors import Misused
+from shared.cli.client.api import ApiClient, Json
+from shared.cli.client.cells import format_money
+from shared.cli.client.command_runner import AccessOptions, run_async_command
+from shared.cli.client.errors import UsageError
 from shared.cli.client.output import Output
-from shared.cli.client.run_command import Access, asking
 
 PREFIX: Final = "whsec_"
 WAIT_SECONDS: Final = 20
@@ -27,20 +27,20 @@ TIMEOUT: Final = aiohttp.ClientTimeout(total=15, connect=5)
 """As for a webhook."""
 
 
-def listen(access: Access, forward: str | None, types: str | None, secret: str | None) -> int:
+def run_listen(access: AccessOptions, forward: str | None, types: str | None, secret: str | None) -> int:
     """Runs the command until it is interrupted; returns its exit code."""
 
-    async def listening(api: Api, out: Output) -> int:
-        await Listener(api, out, _checked(forward), types, _key(secret)).run()
+    async def listening(api: ApiClient, out: Output) -> int:
+        await EventListener(api, out, _checked(forward), types, _key(secret)).run()
         return 0
 
-    return asking(access, listening)
+    return run_async_command(access, listening)
 
 
-class Listener:
+class EventListener:
     """One run of the command."""
 
-    def __init__(self, api: Api, out: Output, forward: str | None, types: str | None, secret: str) -> None:
+    def __init__(self, api: ApiClient, out: Output, forward: str | None, types: str | None, secret: str) -> None:
         self._api, self._out, self._forward, self._secret = api, out, forward, secret
         self._filters = {} if types is None else {"types": types}
 
@@ -69,7 +69,7 @@ class Listener:
     async def _post(self, session: aiohttp.ClientSession, url: str, event: Json) -> str:
         body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
         headers = {"Content-Type": "application/json", "User-Agent": "OVNPay-Webhooks/1.0"}
-        headers |= signed(self._secret, event["id"], body, int(time.time()))
+        headers |= signature_headers(self._secret, event["id"], body, int(time.time()))
         started = time.monotonic()
         try:
             async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
@@ -81,7 +81,7 @@ class Listener:
         return f"answered {status} after {took}{verdict}"
 
 
-def signed(secret: str, event_id: str, body: bytes, at_seconds: int) -> dict[str, str]:
+def signature_headers(secret: str, event_id: str, body: bytes, at_seconds: int) -> dict[str, str]:
     """The headers that a webhook would have."""
     plain = hmac.digest(secret.encode(), f"{at_seconds}.".encode() + body, hashlib.sha256)
     key = base64.b64decode(secret.removeprefix(PREFIX))
@@ -101,7 +101,7 @@ def _about(data: Json) -> str:
     )
     name = data.get("driverName") or data.get("name")
     about = data.get("id") or data.get("transactionId")
-    shown = (about, name, None if cents is None else money(cents))
+    shown = (about, name, None if cents is None else format_money(cents))
     return "  ".join(str(part) for part in shown if part is not None)
 
 
@@ -114,7 +114,7 @@ def _checked(forward: str | None) -> str | None:
     except ValueError:
         fine = False
     if not fine:
-        raise Misused("--forward must look like http://localhost:3000/hook")
+        raise UsageError("--forward must look like http://localhost:3000/hook")
     return forward
 
 
@@ -127,5 +127,5 @@ def _key(secret: str | None) -> str:
     except ValueError:
         key = b""
     if not secret.startswith(PREFIX) or not 16 <= len(key) <= 128:
-        raise Misused("--secret must be whsec_ and at least 16 bytes in base64, as a webhook's secret is")
+        raise UsageError("--secret must be whsec_ and at least 16 bytes in base64, as a webhook's secret is")
     return secret

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shared.cli.client.cells import money, plain
-from shared.cli.client.errors import Exit, Stop
+from shared.cli.client.cells import format_money, sanitize_text
+from shared.cli.client.errors import CommandError, ExitCode
 
-WIDTH_UNSEEN: Final = 200
+PIPE_WIDTH_COLUMNS: Final = 200
 """Columns where nobody watches: a file or a pipe, whose lines need not be broken."""
 STYLES: Final = {"completed": "green", "failed": "red", "returned": "red", "canceled": "yellow"}
 
@@ -27,11 +27,11 @@ class Output:
 
     def say(self, sentence: str) -> None:
         """What is being done, or what somebody must know."""
-        self.progress.print(Text(f"ovnpay: {plain(sentence)}"), soft_wrap=True)
+        self.progress.print(Text(f"ovnpay: {sanitize_text(sentence)}"), soft_wrap=True)
 
     def line(self, sentence: str = "", style: str = "") -> None:
         """A line for people."""
-        self._answer.print(Text(plain(sentence), style=style), soft_wrap=True)
+        self._answer.print(Text(sanitize_text(sentence), style=style), soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:
         """A table for people; the columns named in `right` hold figures."""
@@ -39,7 +39,7 @@ class Output:
         for column in columns:
             table.add_column(column, justify="right" if column in right else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(Text(plain(cell), style=STYLES.get(cell, "")) for cell in row))
+            table.add_row(*(Text(sanitize_text(cell), style=STYLES.get(cell, "")) for cell in row))
         self._answer.print(table)
 
     def fields(self, pairs: Iterable[tuple[str, str | None]]) -> None:
@@ -54,18 +54,18 @@ class Output:
         if self.as_json:
             print(json.dumps(content, ensure_ascii=False, indent=2), flush=True)
 
-    def failed(self, stop: Stop) -> Exit:
+    def failed(self, stop: CommandError) -> ExitCode:
         """Says why the command ends; returns its exit code."""
         self.say(str(stop))
         self.document({"exitCode": int(stop.exit_code), "error": stop.public()})
         return stop.exit_code
 
 
-def amount(item: dict[str, Any], name: str) -> str:
+def format_amount(item: dict[str, Any], name: str) -> str:
     """An amount of the API's; a dash where it has none."""
     cents = item.get(name)
-    return money(cents) if isinstance(cents, int) else "-"
+    return format_money(cents) if isinstance(cents, int) else "-"
 
 
 def _console(stream: Any) -> Console:
-    return Console(file=stream, width=None if stream.isatty() else WIDTH_UNSEEN, highlight=False)
+    return Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH_COLUMNS, highlight=False)

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from shared.cli.client.errors import Misused
+from shared.cli.client.errors import UsageError
 
 WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 AHEAD_DAYS_MAX: Final = 366
@@ -15,9 +15,9 @@ _CLOCK = re.compile(r"(?P<hour>[0-9]{1,2})(?::(?P<minute>[0-9]{2}))?\s*(?P<half>
 _DAY_AND_CLOCK = re.compile(r"(?:(?P<day>[a-z]+|[0-9]{4}-[0-9]{2}-[0-9]{2})\s+)?(?P<clock>[0-9].*)", re.IGNORECASE)
 
 
-def moment(text: str, now: datetime, zone_name: str | None) -> datetime:
+def parse_release_time(text: str, now: datetime, zone_name: str | None) -> datetime:
     """The moment that is meant, with its offset, to the second. A day's name means its next one, today included: one
-    whose time has passed is not moved by a week, see `check`.
+    whose time has passed is not moved by a week, see `check_release_time`.
 
     Raises:
         Misused: it can't be read, or the clocks change just then.
@@ -31,27 +31,27 @@ def moment(text: str, now: datetime, zone_name: str | None) -> datetime:
     return found.replace(microsecond=0)
 
 
-def check(at: datetime, now: datetime) -> None:
+def check_release_time(at: datetime, now: datetime) -> None:
     """Raises Misused where the moment has passed, or is too far ahead."""
     if at <= now:
-        raise Misused(f"{described(at)} has passed; leave --at out to pay now, or give the date you mean")
+        raise UsageError(f"{format_time(at)} has passed; leave --at out to pay now, or give the date you mean")
     if at - now > timedelta(days=AHEAD_DAYS_MAX):
-        raise Misused(f"{described(at)} is more than {AHEAD_DAYS_MAX} days ahead")
+        raise UsageError(f"{format_time(at)} is more than {AHEAD_DAYS_MAX} days ahead")
 
 
-def described(at: datetime) -> str:
+def format_time(at: datetime) -> str:
     """`Friday 2026-11-27 17:00 -06:00 (23:00 UTC)`: nobody has to guess the zone."""
     utc = at.astimezone(UTC)
     day = "" if utc.date() == at.date() else f"{utc:%Y-%m-%d} "
     return f"{at:%A %Y-%m-%d %H:%M} {at.isoformat()[-6:]} ({day}{utc:%H:%M} UTC)"
 
 
-def here(text: str) -> str:
+def format_local_time(text: str) -> str:
     """A time of the API in this machine's zone, described."""
-    return described(datetime.fromisoformat(text).astimezone())
+    return format_time(datetime.fromisoformat(text).astimezone())
 
 
-def short(text: str) -> str:
+def format_short_time(text: str) -> str:
     """A time of the API by this machine's clock, for a table: 2026-11-27 17:00."""
     return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M}"
 
@@ -63,7 +63,7 @@ def _zone(name: str | None) -> tzinfo | None:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise Misused(f"There is no time zone {name!r} here; say it as in America/Chicago") from None
+        raise UsageError(f"There is no time zone {name!r} here; say it as in America/Chicago") from None
 
 
 def _absolute(text: str) -> datetime | None:
@@ -79,7 +79,7 @@ def _day_and_clock(text: str, today: datetime) -> tuple[date, time]:
     text = re.sub(r"^([0-9]{4}-[0-9]{2}-[0-9]{2})[tT]", r"\1 ", text)
     found = _DAY_AND_CLOCK.fullmatch(text)
     if found is None:
-        raise Misused(f"--at {text!r} can't be read; say it as in {FORMS}")
+        raise UsageError(f"--at {text!r} can't be read; say it as in {FORMS}")
     return _day(found["day"], today.date(), text), _clock(found["clock"], text)
 
 
@@ -93,20 +93,20 @@ def _day(name: str | None, today: date, text: str) -> date:
     try:
         return date.fromisoformat(name)
     except ValueError:
-        raise Misused(f"--at {text!r} names no day; say it as in {FORMS}") from None
+        raise UsageError(f"--at {text!r} names no day; say it as in {FORMS}") from None
 
 
 def _clock(clock: str, text: str) -> time:
     found = _CLOCK.fullmatch(re.sub(r"^([0-9]{1,2}:[0-9]{2}):00$", r"\1", clock))
     if found is None or not (found["minute"] or found["half"]):
-        raise Misused(f"--at {text!r} has no time of day, as in 17:00 or 5pm")
+        raise UsageError(f"--at {text!r} has no time of day, as in 17:00 or 5pm")
     hour, minute, half = int(found["hour"]), int(found["minute"] or 0), (found["half"] or "").lower()
     if half and not 1 <= hour <= 12:
-        raise Misused(f"--at {text!r} has an hour that is not on the clock")
+        raise UsageError(f"--at {text!r} has an hour that is not on the clock")
     if half:
         hour = hour % 12 + (12 if half == "pm" else 0)
     if hour > 23 or minute > 59:
-        raise Misused(f"--at {text!r} has a time of day that does not exist")
+        raise UsageError(f"--at {text!r} has a time of day that does not exist")
     return time(hour, minute)
 
 
@@ -116,9 +116,9 @@ def _local(day: date, clock: time, zone: tzinfo | None, text: str) -> datetime:
     first, second = (_in_zone(wall.replace(fold=fold), zone) for fold in (0, 1))
     there = first.astimezone(UTC).astimezone(zone).replace(tzinfo=None)
     if (there.hour, there.minute) != (wall.hour, wall.minute):
-        raise Misused(f"{text}: there is no {wall:%H:%M} on {wall:%Y-%m-%d}, the clocks are put forward then")
+        raise UsageError(f"{text}: there is no {wall:%H:%M} on {wall:%Y-%m-%d}, the clocks are put forward then")
     if first.utcoffset() != second.utcoffset():
-        raise Misused(
+        raise UsageError(
             f"{text}: {wall:%H:%M} is there twice on {wall:%Y-%m-%d}, the clocks are put back then; "
             f"say {first.isoformat()} or {second.isoformat()}"
         )

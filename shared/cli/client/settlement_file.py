@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
 from shared.cli.client import cells
-from shared.cli.client.csv_table import Problem, Record, Table
+from shared.cli.client.csv_table import CsvRecord, CsvTable, FileProblem
 
 ROWS_MAX: Final = 10_000
-NAMES: Final = {
+COLUMN_NAMES: Final = {
     "driver": ("driverid", "ovndriverid", "driver"),
     "dollars": ("amount", "amountusd", "amountdollars"),
     "cents": ("amountcents",),
@@ -23,7 +23,7 @@ RESULT_COLUMNS: Final = ("payoutid", "netamount")
 Value = TypeVar("Value")
 
 
-class Row(NamedTuple):
+class SettlementRow(NamedTuple):
     """What one row asks for."""
 
     line: int
@@ -41,9 +41,9 @@ class Row(NamedTuple):
 class Settlement(NamedTuple):
     """A file that was read."""
 
-    table: Table
-    rows: list[Row]
-    problems: list[Problem]
+    table: CsvTable
+    rows: list[SettlementRow]
+    problems: list[FileProblem]
     """What is wrong; rows are to be paid only where nothing is."""
     unknown_columns: list[str]
     """Columns that are not handed in."""
@@ -51,63 +51,65 @@ class Settlement(NamedTuple):
     """The header's name of each column that is understood."""
 
 
-def understand(table: Table, urgency: str | None) -> Settlement:
+def parse_settlement(table: CsvTable, urgency: str | None) -> Settlement:
     """The rows of a table. `urgency` is that of all, where the command names one."""
     places, problems, unknown = _places(table.header) if table.header else ({}, [], [])
     problems = [*table.problems, *problems]
     columns = {name: table.header[place] for name, place in places.items()}
     if "urgency" in places and urgency is not None:
-        problems.append(Problem(1, columns["urgency"], "is in the file; leave --urgency out, or the column"))
+        problems.append(FileProblem(1, columns["urgency"], "is in the file; leave --urgency out, or the column"))
     if table.header and not table.records and not problems:
-        problems.append(Problem(None, "", "has a header and no rows"))
+        problems.append(FileProblem(None, "", "has a header and no rows"))
     if len(table.records) > ROWS_MAX:
         problems.append(
-            Problem(None, "", f"has {len(table.records):,} rows; split it: at most {ROWS_MAX:,} go at once")
+            FileProblem(None, "", f"has {len(table.records):,} rows; split it: at most {ROWS_MAX:,} go at once")
         )
-    rows: list[Row] = []
+    rows: list[SettlementRow] = []
     if "driver" in places and {"dollars", "cents"} & places.keys():
         rows = [_row(record, table.header, places, urgency or "standard", problems) for record in table.records]
     return Settlement(table, rows, problems, unknown, columns)
 
 
-def _places(header: list[str]) -> tuple[dict[str, int], list[Problem], list[str]]:
+def _places(header: list[str]) -> tuple[dict[str, int], list[FileProblem], list[str]]:
     """Where each column is; what is wrong with the header; which columns are not understood."""
-    meanings = {name: meaning for meaning, names in NAMES.items() for name in names}
+    meanings = {name: meaning for meaning, names in COLUMN_NAMES.items() for name in names}
     places: dict[str, int] = {}
-    problems: list[Problem] = []
+    problems: list[FileProblem] = []
     unknown: list[str] = []
     normal = [re.sub(r"[\s_-]+", "", name.lower()) for name in header]
     if set(RESULT_COLUMNS) <= set(normal):
-        problems.append(Problem(1, "", "is the header of a results file: what this command wrote, not what it pays"))
+        problems.append(
+            FileProblem(1, "", "is the header of a results file: what this command wrote, not what it pays")
+        )
     for place, name in enumerate(normal):
         meaning = meanings.get(name)
         if meaning is None:
-            unknown.append(cells.plain(header[place]) or f"column {place + 1}, which has no name")
+            unknown.append(cells.sanitize_text(header[place]) or f"column {place + 1}, which has no name")
         elif meaning in places:
             problems.append(
-                Problem(1, header[place], f"says the same as the column {header[places[meaning]]!r}; keep one")
+                FileProblem(1, header[place], f"says the same as the column {header[places[meaning]]!r}; keep one")
             )
         else:
             places[meaning] = place
     if "driver" not in places:
-        problems.append(Problem(1, "", "no column for the driver: driver, driverId or ovnDriverId"))
+        problems.append(FileProblem(1, "", "no column for the driver: driver, driverId or ovnDriverId"))
     if {"dollars", "cents"} <= places.keys():
         problems.append(
-            Problem(1, header[places["cents"]], f"and {header[places['dollars']]!r} are both there; keep one")
+            FileProblem(1, header[places["cents"]], f"and {header[places['dollars']]!r} are both there; keep one")
         )
     elif not {"dollars", "cents"} & places.keys():
-        problems.append(Problem(1, "", "no column for the amount: amount (dollars) or amount_cents"))
+        problems.append(FileProblem(1, "", "no column for the amount: amount (dollars) or amount_cents"))
     return places, problems, unknown
 
 
 def _row(
-    record: Record, header: list[str], places: dict[str, int], default_urgency: str, problems: list[Problem]
-) -> Row:
+    record: CsvRecord, header: list[str], places: dict[str, int], default_urgency: str, problems: list[FileProblem]
+) -> SettlementRow:
     """One row; adds what is wrong with it to the problems."""
     if len(record.cells) != len(header):
         message = f"has {len(record.cells)} fields, the header has {len(header)}"
-        problems.append(Problem(record.line, "", message))
-        return Row(record.line, record.cells, "", 0, default_urgency, None, None)
+        problems.append(FileProblem(record.line, "", message))
+        return SettlementRow(record.line, record.cells, "", 0, default_urgency, None, None)
 
     def read(meaning: str, how: Callable[[str], Value], otherwise: Value) -> Value:
         place = places.get(meaning)
@@ -116,27 +118,27 @@ def _row(
             return otherwise
         try:
             return how(text)
-        except cells.BadCell as bad:
-            problems.append(Problem(record.line, header[place], str(bad)))
+        except cells.CellError as bad:
+            problems.append(FileProblem(record.line, header[place], str(bad)))
             return otherwise
 
     driver = read("driver", _named, "")
-    urgency = read("urgency", cells.urgency, default_urgency)
+    urgency = read("urgency", cells.parse_urgency, default_urgency)
     amount = "dollars" if "dollars" in places else "cents"
-    exact = cells.dollars_as_cents if amount == "dollars" else cells.cents
+    exact = cells.parse_dollars if amount == "dollars" else cells.parse_cents
 
     def payable(text: str) -> int:
         found_cents = exact(text)
-        cells.within_limit(found_cents, urgency)
+        cells.check_rail_limit(found_cents, urgency)
         return found_cents
 
     amount_cents = read(amount, payable, 0)
-    load_id = read("load", cells.reference, None)
-    description = read("description", cells.description, None)
-    return Row(record.line, record.cells, driver, amount_cents, urgency, load_id, description)
+    load_id = read("load", cells.parse_reference, None)
+    description = read("description", cells.parse_description, None)
+    return SettlementRow(record.line, record.cells, driver, amount_cents, urgency, load_id, description)
 
 
 def _named(text: str) -> str:
     if not text:
-        raise cells.BadCell("is blank")
-    return cells.reference(text)
+        raise cells.CellError("is blank")
+    return cells.parse_reference(text)

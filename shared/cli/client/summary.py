@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from shared.cli.client.api import Json
-from shared.cli.client.cells import money
+from shared.cli.client.cells import format_money
 from shared.cli.client.output import Output
 
 
-def of(payouts: Sequence[Json], batches: Iterable[Json]) -> Json:
+def summarize_payouts(payouts: Sequence[Json], batches: Iterable[Json]) -> Json:
     """The summary as `--json` shows it; amounts in cents."""
     paid = [payout for payout in payouts if payout["status"] == "completed"]
     others = Counter(payout["status"] for payout in payouts if payout["status"] != "completed")
@@ -35,7 +35,7 @@ def of(payouts: Sequence[Json], batches: Iterable[Json]) -> Json:
     }
 
 
-def show(summary: Json, out: Output) -> None:
+def print_summary(summary: Json, out: Output) -> None:
     """Prints it."""
     whole = summary["paid"] == summary["payoutCount"]
     count, total = f"{summary['paid']:,} of {summary['payoutCount']:,}", summary["payoutCount"]
@@ -44,9 +44,9 @@ def show(summary: Json, out: Output) -> None:
     seconds = summary["seconds"]
     out.fields(
         [
-            ("amount", f"{money(summary['paidAmount'])} of {money(summary['totalAmount'])}"),
-            ("fees", money(summary["fees"])),
-            ("drivers received", money(summary["netAmount"])),
+            ("amount", f"{format_money(summary['paidAmount'])} of {format_money(summary['totalAmount'])}"),
+            ("fees", format_money(summary["fees"])),
+            ("drivers received", format_money(summary["netAmount"])),
             ("not paid", ", ".join(f"{count:,} {name}" for name, count in summary["notPaid"].items()) or None),
             ("took", None if seconds is None else f"{seconds:,.1f} s from release to the last payment"),
         ]

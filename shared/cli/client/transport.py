@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import aiohttp
 
 from shared.cli.client.connection import Connection
-from shared.cli.client.errors import Refused, Unreachable
+from shared.cli.client.errors import ApiRejected, ApiUnreachable
 
 PAUSES_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
 """Between one try and the next where no answer came."""
@@ -26,7 +26,7 @@ TIMEOUT: Final = aiohttp.ClientTimeout(total=90, sock_connect=10)
 USER_AGENT: Final = "ovnpay-cli"
 
 
-class Answer(NamedTuple):
+class ApiResponse(NamedTuple):
     """A success."""
 
     data: Any
@@ -74,7 +74,7 @@ class Transport:
         query: Mapping[str, str | int] | None = None,
         body: Any = None,
         key: str | None = None,
-    ) -> Answer:
+    ) -> ApiResponse:
         """The answer's data.
 
         Raises:
@@ -92,13 +92,13 @@ class Transport:
         while True:
             try:
                 data, replayed = await self._once(method, path, query, content, headers)
-                return Answer(data, replayed, lost + 1)
+                return ApiResponse(data, replayed, lost + 1)
             except _Lost as failed:
                 if failed.limited:
                     pause_seconds = failed.retry_after_seconds or 1.0
                     waited_seconds += pause_seconds
                     if waited_seconds > LIMITED_SECONDS_MAX:
-                        raise Unreachable(f"The rate limit did not let {method} {path} through; try later") from None
+                        raise ApiUnreachable(f"The rate limit did not let {method} {path} through; try later") from None
                     self._waited(pause_seconds)
                 else:
                     pause_seconds = self._pause(failed, lost, method)
@@ -116,7 +116,7 @@ class Transport:
         tries_max = len(PAUSES_SECONDS) if self._answered else FIRST_TRIES
         if lost >= tries_max:
             known = "" if method == "GET" or not self._answered else "; whether it happened is not known"
-            raise Unreachable(
+            raise ApiUnreachable(
                 f"{self._connection.url} gave no usable answer ({failed}), asked {lost + 1} times{known}"
             ) from None
         pause_seconds = min(max(failed.retry_after_seconds or 0.0, PAUSES_SECONDS[lost]), 60.0)
@@ -161,7 +161,7 @@ class Transport:
 
 def _failure(
     status: int, headers: Mapping[str, str], answer: dict[str, Any] | None, *, replayed: bool
-) -> _Lost | Refused:
+) -> _Lost | ApiRejected:
     """What an answer other than success means: every decision to ask again, or not to, in one place."""
     error = (answer or {}).get("error")
     error = error if isinstance(error, dict) else {}
@@ -174,7 +174,7 @@ def _failure(
         return _Lost(f"an answer {status} that is not OVN Pay's; is the URL right?")
     details = error.get("details")
     request_id = (answer or {}).get("meta", {}).get("requestId") or headers.get("X-Request-Id", "")
-    return Refused(
+    return ApiRejected(
         status,
         code,
         str(error.get("message", "refused")),

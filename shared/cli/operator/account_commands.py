@@ -23,25 +23,25 @@ def users_create(
     new: Annotated[bool, typer.Option("--new", help="Open the organization first, with its two wallets.")] = False,
 ) -> None:
     """Create a user, and print the password: it is not shown again."""
-    from shared.cli.operator.users import create
+    from shared.cli.operator.users import create_user_with_password
 
-    create(email, organization, role, new=new)
+    create_user_with_password(email, organization, role, new=new)
 
 
 @users.command("list")
 def users_list() -> None:
     """List all users, by organization."""
-    from shared.cli.operator.users import show
+    from shared.cli.operator.users import print_users
 
-    show()
+    print_users()
 
 
 @users.command("reset-password")
 def users_reset_password(email: Annotated[str, typer.Argument(help="Whose.")]) -> None:
     """Give a user another password, print it, and end all of his sessions."""
-    from shared.cli.operator.users import reset_password
+    from shared.cli.operator.users import replace_user_password
 
-    reset_password(email)
+    replace_user_password(email)
 
 
 @keys.command("list")
@@ -49,9 +49,9 @@ def keys_list(
     organization: Annotated[str | None, typer.Option(help="The organization's name; left out: all.")] = None,
 ) -> None:
     """List the keys that are not revoked, with their limits and when they were last used."""
-    from shared.cli.operator.api_keys import listed
+    from shared.cli.operator.api_keys import print_api_keys
 
-    listed(organization)
+    print_api_keys(organization)
 
 
 @keys.command("limit")
@@ -63,17 +63,17 @@ def keys_limit(
     ] = None,
 ) -> None:
     """Give a key a rate limit of its own, or the installation's again; it holds within seconds."""
-    from shared.cli.operator.api_keys import limit
+    from shared.cli.operator.api_keys import limit_api_key
 
-    limit(key_id, per_minute)
+    limit_api_key(key_id, per_minute)
 
 
 @keys.command("revoke")
 def keys_revoke(key_id: Annotated[str, typer.Argument(help="As in `key_…`.")]) -> None:
     """Revoke a key for good."""
-    from shared.cli.operator.api_keys import revoke
+    from shared.cli.operator.api_keys import revoke_api_key
 
-    revoke(key_id)
+    revoke_api_key(key_id)
 
 
 @keys.command("pepper")
@@ -87,13 +87,13 @@ def keys_pepper(
 
     A key is hashed anew when it is used; deploy/runbooks/rotate-keys.md has the steps.
     """
-    from shared.cli.operator.api_keys import pepper
+    from shared.cli.operator.api_keys import print_pepper_rotation
 
-    pepper(seal=seal, as_json=json)
+    print_pepper_rotation(seal=seal, as_json=json)
 
 
 @commands.command(rich_help_panel=INSTALLATION)
-def organization(
+def configure_organization(
     name: Annotated[str, typer.Option(help="The organization's name.")],
     time_zone: Annotated[
         str | None,
@@ -101,6 +101,6 @@ def organization(
     ] = None,
 ) -> None:
     """Show or set an organization's time zone; its analytics are then counted by the new days."""
-    from shared.cli.operator.database import organization
+    from shared.cli.operator.database import configure_organization
 
-    organization(name, time_zone)
+    configure_organization(name, time_zone)

@@ -5,7 +5,7 @@ import sys
 import uuid
 from typing import NoReturn
 
-from shared.cli.operator.database import database
+from shared.cli.operator.database import open_database
 from shared.identity import audit
 from shared.identity.api_keys import lifecycle
 from shared.onboarding import organizations
@@ -15,7 +15,7 @@ from shared.platform.errors import Refusal
 from shared.platform.ids import KEY, parse, show
 from shared.schema.audit import Action
 
-KEYS_SHOWN = 20
+KEYS_SHOWN_MAX = 20
 
 
 def _stop(sentence: str, code: int = 1) -> NoReturn:
@@ -23,49 +23,51 @@ def _stop(sentence: str, code: int = 1) -> NoReturn:
     raise SystemExit(code)
 
 
-def listed(organization: str | None) -> None:
+def print_api_keys(organization: str | None) -> None:
     """Prints the keys that are not revoked."""
-    with database() as (settings, engine), engine.connect() as connection:
+    with open_database() as (settings, engine), engine.connect() as connection:
         organization_id = None
         if organization is not None:
             organization_id = organizations.by_name(connection, organization)
             if organization_id is None:
                 _stop(f"there is no organization {organization!r}")
-        rows = lifecycle.of_installation(connection, organization_id)
+        rows = lifecycle.load_unrevoked_keys(connection, organization_id)
     for name, row, limit in rows:
         used = f"used {row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "never used"
         rate = f"{limit}/min" if limit else f"{settings.rate_limit_per_minute}/min (the installation's)"
         print(f"{show(KEY, row.id)}  {name}  {row.mode}  {row.approval_status}  {rate}  {used}  {row.name!r}")
 
 
-def limit(key_id: str, per_minute: int | None) -> None:
+def limit_api_key(key_id: str, per_minute: int | None) -> None:
     """Sets a key's own limit, or takes it away."""
-    with database() as (_, engine), engine.begin() as connection:
+    with open_database() as (_, engine), engine.begin() as connection:
         parsed, now = parse(KEY, key_id), SystemClock().now()
         try:
-            lifecycle.limit_rate(connection, lifecycle.organization_of(connection, parsed), parsed, per_minute, now)
+            lifecycle.set_key_rate_limit(
+                connection, lifecycle.key_organization_id(connection, parsed), parsed, per_minute, now
+            )
         except Refusal as refusal:
             _stop(f"{refusal.message}: {key_id}")
     print(f"{key_id}: {f'{per_minute} requests a minute' if per_minute else 'the limit of the installation'}")
 
 
-def revoke(key_id: str) -> None:
+def revoke_api_key(key_id: str) -> None:
     """Revokes a key, whosever it is."""
-    with database() as (_, engine), engine.begin() as connection:
+    with open_database() as (_, engine), engine.begin() as connection:
         parsed, now = parse(KEY, key_id), SystemClock().now()
         try:
-            organization_id = lifecycle.organization_of(connection, parsed)
-            lifecycle.revoke(connection, organization_id, parsed, now)
+            organization_id = lifecycle.key_organization_id(connection, parsed)
+            lifecycle.revoke_key(connection, organization_id, parsed, now)
         except Refusal as refusal:
             _stop(f"{refusal.message}: {key_id}")
-        entry = audit.Entry(audit.operator(organization_id), Action.KEY_REVOKE, key_id, after={"revoked": True})
-        audit.record(connection, [entry], now)
+        entry = audit.Entry(audit.operator_actor(organization_id), Action.KEY_REVOKE, key_id, after={"revoked": True})
+        audit.record_entries(connection, [entry], now)
     print(f"{key_id} is revoked; gateways refuse it within 2 seconds")
 
 
-def pepper(*, seal: bool, as_json: bool) -> None:
+def print_pepper_rotation(*, seal: bool, as_json: bool) -> None:
     """Says what still depends on the previous pepper; exits with 1 while something does."""
-    with database() as (settings, engine):
+    with open_database() as (settings, engine):
         if not settings.key_pepper_previous:
             _stop("OVNPAY_KEY_PEPPER_PREVIOUS is not set: no rotation is under way", 2)
         after: uuid.UUID | None = uuid.UUID(int=0) if seal else None
@@ -79,10 +81,10 @@ def pepper(*, seal: bool, as_json: bool) -> None:
         print(json.dumps(shown | {"webhooks": found.webhooks, "drivers": found.drivers}))
     else:
         print(f"API keys hashed under another pepper  {len(found.key_ids)}")
-        for one in found.key_ids[:KEYS_SHOWN]:
+        for one in found.key_ids[:KEYS_SHOWN_MAX]:
             print(f"  {show(KEY, one)}")
-        if len(found.key_ids) > KEYS_SHOWN:
-            print(f"  and {len(found.key_ids) - KEYS_SHOWN} more: --json has them")
+        if len(found.key_ids) > KEYS_SHOWN_MAX:
+            print(f"  and {len(found.key_ids) - KEYS_SHOWN_MAX} more: --json has them")
         print(f"replaced keys that still work         {found.replaced_keys}")
         print(f"webhook secrets to seal anew          {found.webhooks}")
         print(f"drivers' details not yet passed on    {found.drivers}")

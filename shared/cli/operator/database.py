@@ -30,7 +30,7 @@ BOOTSTRAP_VARIABLE = "OVNPAY_BOOTSTRAP"
 
 
 @contextmanager
-def database() -> Iterator[tuple[Settings, sa.Engine]]:
+def open_database() -> Iterator[tuple[Settings, sa.Engine]]:
     """The settings and an engine to a database that answers; a plain sentence and exit 2 otherwise."""
     try:
         settings = load()
@@ -75,16 +75,16 @@ def _migrate() -> list[str]:
 def migrate() -> None:
     """Migrates and says what was done."""
     applied = _migrate()
-    with database() as (_, engine), engine.connect() as connection:
-        changeable = grants.changeable(connection)
+    with open_database() as (_, engine), engine.connect() as connection:
+        changeable = grants.modifiable_append_only_tables(connection)
     if changeable:
         print(
             "ovnpay migrate: the services run as a role that can change the ledger, for OVNPAY_DATABASE_URL names the "
-            f"tables' owner or a superuser; give them a login in {grants.SERVICE}, and this command the owner by "
+            f"tables' owner or a superuser; give them a login in {grants.SERVICE_ROLE}, and this command the owner by "
             "OVNPAY_MIGRATION_DATABASE_URL",
             file=sys.stderr,
         )
-    print(f"migrated: {', '.join(applied)}" if applied else f"nothing to do: at {migrations.HEAD}")
+    print(f"migrated: {', '.join(applied)}" if applied else f"nothing to do: at {migrations.HEAD_REVISION}")
 
 
 def bootstrap(*, as_json: bool) -> None:
@@ -95,11 +95,11 @@ def bootstrap(*, as_json: bool) -> None:
         name="Demo Carrier",
         owner_email=owner["email"],
         owner_password=owner["password"],
-        sandbox_key=kept.get("sandbox_key") or api_keys.generate(Mode.SANDBOX),
-        production_key=kept.get("production_key") or api_keys.generate(Mode.PRODUCTION),
+        sandbox_key=kept.get("sandbox_key") or api_keys.generate_key(Mode.SANDBOX),
+        production_key=kept.get("production_key") or api_keys.generate_key(Mode.PRODUCTION),
     )
     _migrate()
-    with database() as (settings, engine), engine.begin() as connection:
+    with open_database() as (settings, engine), engine.begin() as connection:
         open_organization(connection, opening, settings.key_pepper, SystemClock().now())
     credentials = {
         "sandbox_key": opening.sandbox_key,
@@ -113,7 +113,7 @@ def bootstrap(*, as_json: bool) -> None:
         print(f"owner           {opening.owner_email}  {opening.owner_password}")
 
 
-def wallet(organization: str, mode: str, duplicate_loads: str | None, low_balance_cents: int | None) -> None:
+def configure_wallet(organization: str, mode: str, duplicate_loads: str | None, low_balance_cents: int | None) -> None:
     """Shows a wallet's policy, after setting it where one is given."""
     try:
         chosen_mode = Mode(mode)
@@ -121,7 +121,7 @@ def wallet(organization: str, mode: str, duplicate_loads: str | None, low_balanc
     except ValueError as error:
         print(f"ovnpay wallet: {error}; say sandbox or production, and warn or refuse", file=sys.stderr)
         raise SystemExit(2) from None
-    with database() as (_, engine), engine.begin() as connection:
+    with open_database() as (_, engine), engine.begin() as connection:
         found = set_policy(
             connection, organization, chosen_mode, policy, SystemClock().now(), low_balance_cents=low_balance_cents
         )
@@ -132,9 +132,9 @@ def wallet(organization: str, mode: str, duplicate_loads: str | None, low_balanc
     print(f"{found.organization}, {found.mode}: duplicate loads {found.duplicate_loads}, low balance told {low}")
 
 
-def organization(name: str, time_zone: str | None) -> None:
+def configure_organization(name: str, time_zone: str | None) -> None:
     """Shows an organization's time zone, after setting it where one is given."""
-    with database() as (_, engine), engine.begin() as connection:
+    with open_database() as (_, engine), engine.begin() as connection:
         # Counting years of days anew, under locks that a folding scheduler may hold for a while, takes its time.
         connection.execute(sa.text("SET LOCAL statement_timeout = '30min'; SET LOCAL lock_timeout = '60s'"))
         organization_id = organizations.by_name(connection, name)
@@ -145,10 +145,10 @@ def organization(name: str, time_zone: str | None) -> None:
             if time_zone is not None:
                 before = {"time_zone": time_zones.time_zone(connection, organization_id)}
                 time_zones.set_time_zone(connection, organization_id, time_zone)
-                by, shown = audit.operator(organization_id), show(ORGANIZATION, organization_id)
+                by, shown = audit.operator_actor(organization_id), show(ORGANIZATION, organization_id)
                 after = {"time_zone": time_zone}
                 entry = audit.Entry(by, Action.ORGANIZATION_UPDATE, shown, before, after)
-                audit.record(connection, [entry], SystemClock().now())
+                audit.record_entries(connection, [entry], SystemClock().now())
         except Invalid as refusal:
             print(f"ovnpay organization: {refusal.message}", file=sys.stderr)
             raise SystemExit(2) from None

@@ -9,10 +9,10 @@ from rich.text import Text
 from shared.operations.doctor.checkup import examine, healthy
 from shared.operations.doctor.finding import Finding, Level
 
-COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
+LEVEL_COLORS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 
 
-def doctor(*, as_json: bool) -> None:
+def run_doctor(*, as_json: bool) -> None:
     """Exits with 0 if nothing fails, 1 if something does."""
     findings = []
     console = Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
@@ -34,7 +34,7 @@ def doctor(*, as_json: bool) -> None:
 
 
 def _print(console: Console, finding: Finding) -> None:
-    line = Text.assemble((f"{finding.level:4}", COLOURS[finding.level]), f"  {finding.part}: {finding.says}")
+    line = Text.assemble((f"{finding.level:4}", LEVEL_COLORS[finding.level]), f"  {finding.part}: {finding.says}")
     console.print(line)
     if finding.mend:
         console.print(Text(f"      → {finding.mend}", "bold"))

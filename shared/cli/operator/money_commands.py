@@ -21,7 +21,7 @@ commands.add_typer(reconcile, name="reconcile", rich_help_panel=INSTALLATION)
 
 
 @commands.command(rich_help_panel=INSTALLATION)
-def verify(
+def run_verification(
     invariant: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only this invariant; may be given several times.")
     ] = None,
@@ -38,13 +38,13 @@ def verify(
     nobody can say which: nothing more leaves for Paystream until `ovnpay wallet unfreeze --reason ...`. Exit codes:
     0 all hold, 1 one is broken, 2 nothing was proved.
     """
-    from shared.cli.operator.verify import verify
+    from shared.cli.operator.verify import run_verification
 
-    verify(invariant or [], organization, as_json=json, freeze=freeze)
+    run_verification(invariant or [], organization, as_json=json, freeze=freeze)
 
 
 @commands.command(rich_help_panel=INSTALLATION)
-def pause(
+def pause_outgoing(
     organization: Annotated[str | None, typer.Option(help="Only this organization's wallet.")] = None,
     mode: Annotated[str, typer.Option(help="Which of its wallets: sandbox or production.")] = "production",
     rail: Annotated[str | None, typer.Option(help="Only this rail: standard, same_day or instant.")] = None,
@@ -58,16 +58,16 @@ def pause(
     Payouts are still accepted, reserved and queued, batches released; they wait, and leave when you `ovnpay resume`.
     What Paystream has already runs its course, and it is still asked how payments stand.
     """
-    from shared.cli.operator.outgoing_holds import listed, pause
+    from shared.cli.operator.outgoing_holds import pause_outgoing, print_holds
 
     if show:
-        listed(as_json=json)
+        print_holds(as_json=json)
     else:
-        pause(organization, mode, rail, reason, everything=everything)
+        pause_outgoing(organization, mode, rail, reason, everything=everything)
 
 
 @commands.command(rich_help_panel=INSTALLATION)
-def resume(
+def resume_outgoing(
     organization: Annotated[str | None, typer.Option(help="The organization's wallet that was paused.")] = None,
     mode: Annotated[str, typer.Option(help="Which of its wallets: sandbox or production.")] = "production",
     rail: Annotated[str | None, typer.Option(help="The rail that was paused.")] = None,
@@ -75,13 +75,13 @@ def resume(
     reason: Annotated[str | None, typer.Option(help="Why it may go on; kept, and in the audit log.")] = None,
 ) -> None:
     """Let money leave again that `ovnpay pause` has stopped: what waited leaves at once, each payout once."""
-    from shared.cli.operator.outgoing_holds import resume
+    from shared.cli.operator.outgoing_holds import resume_outgoing
 
-    resume(organization, mode, rail, reason, everything=everything)
+    resume_outgoing(organization, mode, rail, reason, everything=everything)
 
 
 @wallets.callback(invoke_without_command=True)
-def wallet(
+def configure_wallet(
     context: typer.Context,
     organization: Annotated[str | None, typer.Option(help="The organization's name.")] = None,
     mode: Annotated[str, typer.Option(help="sandbox or production.")] = "production",
@@ -95,12 +95,12 @@ def wallet(
     ] = None,
 ) -> None:
     """Show or set a wallet's policy: whether a driver can be paid twice for one load, and when its balance is low."""
-    from shared.cli.operator.database import wallet
+    from shared.cli.operator.database import configure_wallet
 
     if context.invoked_subcommand is None:
         if organization is None:
             raise typer.BadParameter("say which: --organization NAME")
-        wallet(organization, mode, duplicate_loads, low_balance)
+        configure_wallet(organization, mode, duplicate_loads, low_balance)
 
 
 @wallets.command("unfreeze")
@@ -115,9 +115,9 @@ def wallet_unfreeze(
 
     Mend what `ovnpay verify` explains first: what is still broken freezes the wallet again at its next proof.
     """
-    from shared.cli.operator.outgoing_holds import unfreeze
+    from shared.cli.operator.outgoing_holds import unfreeze_wallet
 
-    unfreeze(organization, mode, wallet, reason, everything=everything)
+    unfreeze_wallet(organization, mode, wallet, reason, everything=everything)
 
 
 @reconcile.callback()
@@ -132,9 +132,9 @@ def reconcile_now(
 ) -> None:
     """Compare our record with Paystream's, both ways: what differs becomes a case for a person. No money moves."""
     if context.invoked_subcommand is None:
-        from shared.cli.operator.reconciliation import compare
+        from shared.cli.operator.reconciliation import run_reconciliation
 
-        compare(since, until, mode, as_json=json)
+        run_reconciliation(since, until, mode, as_json=json)
 
 
 @reconcile.command("cases")
@@ -143,9 +143,9 @@ def reconcile_cases(
     json: Annotated[bool, typer.Option("--json", help="Print each case as one JSON line.")] = False,
 ) -> None:
     """List the cases, newest first."""
-    from shared.cli.operator.reconciliation import listed
+    from shared.cli.operator.reconciliation import print_cases
 
-    listed(only_open=only_open, as_json=json)
+    print_cases(only_open=only_open, as_json=json)
 
 
 @reconcile.command("close")
@@ -157,9 +157,9 @@ def reconcile_close(
     ] = None,
 ) -> None:
     """Close a case: somebody has looked at it. The same difference does not open it again."""
-    from shared.cli.operator.reconciliation import close
+    from shared.cli.operator.reconciliation import close_case_by_hand
 
-    close(case_id, reason, as_email)
+    close_case_by_hand(case_id, reason, as_email)
 
 
 @commands.command("reconcile-only", rich_help_panel=INSTALLATION)
@@ -171,9 +171,9 @@ def reconcile_only(
     ] = None,
 ) -> None:
     """Stop every payment until our record was compared with Paystream's, or let them go again."""
-    from shared.cli.operator.reconciliation import switch
+    from shared.cli.operator.reconciliation import switch_reconcile_only
 
-    switch(to, reason, as_email)
+    switch_reconcile_only(to, reason, as_email)
 
 
 @clients.payouts.command("resolve", rich_help_panel="On the installation's database, no key needed")
@@ -191,6 +191,6 @@ def payouts_resolve(
     Only for what is unknown past its key's lifetime at Paystream, or held: the rest ends by itself. The password is
     asked for, or taken from OVNPAY_AS_PASSWORD.
     """
-    from shared.cli.operator.resolutions import resolve
+    from shared.cli.operator.resolutions import record_decision
 
-    resolve(payout_id, outcome, reason, as_email)
+    record_decision(payout_id, outcome, reason, as_email)

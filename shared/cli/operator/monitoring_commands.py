@@ -16,7 +16,7 @@ commands.add_typer(dead, name="dead", rich_help_panel=INSTALLATION)
 
 
 @commands.command(rich_help_panel=INSTALLATION)
-def queues(
+def print_queues(
     once: Annotated[bool, typer.Option("--once", help="Show it once, as on a pipe.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead, once.")] = False,
 ) -> None:
@@ -24,9 +24,9 @@ def queues(
 
     Works while Redis or the database is away, and says so; exit 2 if both are.
     """
-    from shared.cli.operator.queues import queues
+    from shared.cli.operator.queues import print_queues
 
-    queues(once=once, as_json=json)
+    print_queues(once=once, as_json=json)
 
 
 @dead.command("list")
@@ -39,9 +39,9 @@ def dead_list(
     A dead message loses nothing: its rows are due by themselves, and the tick has rung for them again. Messages are
     kept for three days, 200 of a queue.
     """
-    from shared.cli.operator.abandoned import listed
+    from shared.cli.operator.dead_letters import print_dead_letters
 
-    listed(queue, as_json=json)
+    print_dead_letters(queue, as_json=json)
 
 
 @dead.command("retry")
@@ -54,13 +54,13 @@ def dead_retry(
 
     Safe at any time: an actor looks what is left to do, and a payout leaves once however often it is rung for.
     """
-    from shared.cli.operator.abandoned import retry
+    from shared.cli.operator.dead_letters import retry_dead_letters
 
-    retry(letter_id, queue, everything=everything)
+    retry_dead_letters(letter_id, queue, everything=everything)
 
 
 @commands.command(rich_help_panel=INSTALLATION)
-def doctor(
+def run_doctor(
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Check the whole installation, and say in plain words what is wrong and how to mend it. Exit 1 if something fails.
@@ -68,9 +68,9 @@ def doctor(
     It looks at the settings, the database (role, rights, migrations, clock), Redis, who hears the queues, the scheduler
     and Paystream, of which it asks its balance once with each key. It changes nothing.
     """
-    from shared.cli.operator.doctor import doctor
+    from shared.cli.operator.doctor import run_doctor
 
-    doctor(as_json=json)
+    run_doctor(as_json=json)
 
 
 @commands.command(rich_help_panel=INSTALLATION)
@@ -81,9 +81,9 @@ def retention(
 
     A scheduler forgets by itself, every ten minutes; this changes nothing.
     """
-    from shared.cli.operator.retention import show
+    from shared.cli.operator.retention import print_retention
 
-    show(as_json=json)
+    print_retention(as_json=json)
 
 
 @commands.command(rich_help_panel=INSTALLATION)
@@ -95,6 +95,6 @@ def audit(
     json: Annotated[bool, typer.Option("--json", help="Print each entry as one JSON line.")] = False,
 ) -> None:
     """Show an organization's audit log, newest first: who did what to which object."""
-    from shared.cli.operator.audit import show
+    from shared.cli.operator.audit import print_audit_log
 
-    show(organization, since, as_json=json)
+    print_audit_log(organization, since, as_json=json)

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import sqlalchemy as sa
 
-from shared.cli.operator.database import database
+from shared.cli.operator.database import open_database
 from shared.holds import outgoing_holds
 from shared.holds.outgoing_holds import HoldRow, Scope
 from shared.holds.reconcile_only import Gate, gate
@@ -20,11 +20,13 @@ from shared.schema.organizations import Mode
 from shared.schema.payouts import Rail
 
 
-def pause(organization: str | None, mode: str, rail: str | None, reason: str | None, *, everything: bool) -> None:
+def pause_outgoing(
+    organization: str | None, mode: str, rail: str | None, reason: str | None, *, everything: bool
+) -> None:
     """Holds outgoing money until somebody resumes it."""
     if not (reason or "").strip():
         _misused("pause", "--reason is needed: it tells the next person why nothing leaves")
-    with database() as (_, engine), engine.begin() as connection:
+    with open_database() as (_, engine), engine.begin() as connection:
         scope = _scope(connection, "pause", organization, mode, rail, None, everything=everything)
         assert reason is not None
         made = outgoing_holds.place(connection, HoldKind.PAUSED, scope, reason.strip(), _me(), SystemClock().now())
@@ -35,25 +37,27 @@ def pause(organization: str | None, mode: str, rail: str | None, reason: str | N
         print(f"paused: {said}; nothing of it leaves for Paystream from within 2 seconds on, until `ovnpay resume`")
 
 
-def resume(organization: str | None, mode: str, rail: str | None, reason: str | None, *, everything: bool) -> None:
+def resume_outgoing(
+    organization: str | None, mode: str, rail: str | None, reason: str | None, *, everything: bool
+) -> None:
     """Lifts a pause; what waited leaves at once."""
-    with database() as (_, engine), engine.begin() as connection:
+    with open_database() as (_, engine), engine.begin() as connection:
         scope = _scope(connection, "resume", organization, mode, rail, None, everything=everything)
         _lift(connection, HoldKind.PAUSED, scope, (reason or "").strip() or "resumed", "ovnpay resume")
 
 
-def unfreeze(organization: str | None, mode: str, wallet: str | None, reason: str, *, everything: bool) -> None:
+def unfreeze_wallet(organization: str | None, mode: str, wallet: str | None, reason: str, *, everything: bool) -> None:
     """Lifts what a broken invariant has frozen."""
     if not reason.strip():
         _misused("wallet unfreeze", "--reason must say why the money may leave again")
-    with database() as (_, engine), engine.begin() as connection:
+    with open_database() as (_, engine), engine.begin() as connection:
         scope = _scope(connection, "wallet unfreeze", organization, mode, None, wallet, everything=everything)
         _lift(connection, HoldKind.FROZEN, scope, reason.strip(), "ovnpay wallet unfreeze")
 
 
-def listed(*, as_json: bool) -> None:
+def print_holds(*, as_json: bool) -> None:
     """Shows what is held, the oldest first."""
-    with database() as (_, engine), engine.connect() as connection:
+    with open_database() as (_, engine), engine.connect() as connection:
         found = [(row, _named(connection, row.scope)) for row in outgoing_holds.active(connection)]
         compares = gate(connection) is Gate.RECONCILE_ONLY
     if as_json:
@@ -67,7 +71,7 @@ def listed(*, as_json: bool) -> None:
         print(f"{row.kind.value}  {name}  since {rfc3339(row.since)} by {row.placed_by}: {row.reason}")
 
 
-def command_for(scope: Scope, owner: str | None) -> str:
+def unfreeze_command(scope: Scope, owner: str | None) -> str:
     """What to type once a frozen wallet was mended."""
     whose = f"--wallet {show(WALLET, scope.wallet_id)}" if scope.wallet_id else "--all"
     return f"ovnpay wallet unfreeze {whose} --reason ..." + (f"  ({owner})" if owner else "")
@@ -150,7 +154,7 @@ def _as_json(row: HoldRow) -> dict[str, object]:
 
 
 def _me() -> str:
-    return audit.operator(uuid.UUID(int=0)).address or "?"
+    return audit.operator_actor(uuid.UUID(int=0)).address or "?"
 
 
 def _misused(command: str, sentence: str) -> NoReturn:

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from shared.cli.operator.stores import Stores, stores
+from shared.cli.operator.stores import DataStores, open_stores
 from shared.operations import due_rows
 from shared.platform.clock import rfc3339
 from shared.platform.queue_status import Depth, depths
@@ -23,7 +23,7 @@ AWAY = "?"
 QUEUE_OF = {kind.name: kind.bell.queue for kind in (*due_rows.KINDS, due_rows.WEBHOOKS)}
 
 
-class Reading(NamedTuple):
+class QueueReading(NamedTuple):
     """What the two say at a moment; a sentence where one is away."""
 
     at: datetime
@@ -39,11 +39,11 @@ class Reading(NamedTuple):
         return sum(count for count, _ in found), max(age_seconds for _, age_seconds in found)
 
 
-def queues(*, once: bool, as_json: bool) -> None:
+def print_queues(*, once: bool, as_json: bool) -> None:
     """Shows it again each second until Ctrl-C; once where that is asked for, or nobody watches. Exits with 2 where
     neither of the two answers.
     """
-    with stores() as both:
+    with open_stores() as both:
         if as_json:
             reading = _read(both)
             print(json.dumps(_document(reading)))
@@ -56,11 +56,11 @@ def queues(*, once: bool, as_json: bool) -> None:
         raise SystemExit(2)
 
 
-def _read(both: Stores) -> Reading:
-    return Reading(datetime.now(UTC), both.of_redis(depths), both.of_database(due_rows.backlog))
+def _read(both: DataStores) -> QueueReading:
+    return QueueReading(datetime.now(UTC), both.of_redis(depths), both.of_database(due_rows.backlog))
 
 
-def _watch(both: Stores) -> Reading:
+def _watch(both: DataStores) -> QueueReading:
     reading = _read(both)
     with suppress(KeyboardInterrupt), Live(_shown(reading), auto_refresh=False, screen=True) as live:
         while True:
@@ -70,7 +70,7 @@ def _watch(both: Stores) -> Reading:
     return reading
 
 
-def _shown(reading: Reading) -> Group:
+def _shown(reading: QueueReading) -> Group:
     """The table, and below it what is away."""
     table = Table(title=f"Queues, {reading.at:%H:%M:%S} UTC", title_justify="left", box=None)
     table.add_column("queue")
@@ -103,7 +103,7 @@ def _age(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _document(reading: Reading) -> dict[str, Any]:
+def _document(reading: QueueReading) -> dict[str, Any]:
     depth_of = {} if isinstance(reading.in_redis, str) else {one.queue: one for one in reading.in_redis}
     listed = []
     for queue in QUEUES:

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from rich.console import Console
 from rich.table import Table
 
-from shared.cli.operator.actors import NotProved, person
-from shared.cli.operator.database import database
+from shared.cli.operator.actors import AuthenticationFailed, identify_actor
+from shared.cli.operator.database import open_database
 from shared.controls.reconciliation import after_restore, database_identity, runs
 from shared.controls.reconciliation.provider_pages import NotTold
 from shared.holds import cases
@@ -32,11 +32,11 @@ def _stop(sentence: str, code: int = 1) -> NoReturn:
     raise SystemExit(code)
 
 
-def compare(since: str | None, until: str | None, mode: str | None, *, as_json: bool) -> None:
+def run_reconciliation(since: str | None, until: str | None, mode: str | None, *, as_json: bool) -> None:
     """Compares now; exit 1 while a case is open."""
     clock = SystemClock()
     first, last = _window(since, until, clock.now())
-    with database() as (settings, engine):
+    with open_database() as (settings, engine):
         modes = runs.modes_of(settings)
         if mode is not None and mode not in modes:
             _stop(f"there is no key of Paystream's for the mode {mode!r}", 2)
@@ -99,9 +99,9 @@ def _day(text: str) -> datetime:
         _stop(f"{text!r} is no date like 2026-01-31", 2)
 
 
-def listed(*, only_open: bool, as_json: bool) -> None:
+def print_cases(*, only_open: bool, as_json: bool) -> None:
     """Prints the cases."""
-    with database() as (_, engine), engine.connect() as connection:
+    with open_database() as (_, engine), engine.connect() as connection:
         found = cases.listed(connection, only_open=only_open)
     if as_json:
         for case in found:
@@ -110,32 +110,32 @@ def listed(*, only_open: bool, as_json: bool) -> None:
         _print(found)
 
 
-def close(case_id: str, reason: str, email: str | None) -> None:
+def close_case_by_hand(case_id: str, reason: str, email: str | None) -> None:
     """Closes a case."""
     parsed = parse(CASE, case_id)
     if parsed is None or not reason.strip():
         _stop(f"{case_id!r} is no case's id" if parsed is None else "say in --reason what you have found", 2)
-    with database() as (_, engine):
+    with open_database() as (_, engine):
         try:
-            who = person(engine, email)
+            who = identify_actor(engine, email)
             with engine.begin() as connection:
                 cases.close(connection, parsed, who.name, reason.strip(), SystemClock().now())
-        except (NotProved, Refusal) as why:
+        except (AuthenticationFailed, Refusal) as why:
             _stop(str(why))
     print(f"{case_id} is closed by {who.name}")
 
 
-def switch(to: str, reason: str, email: str | None) -> None:
+def switch_reconcile_only(to: str, reason: str, email: str | None) -> None:
     """Stops payments, or lets them go."""
     if to not in ("on", "off") or not reason.strip():
         _stop("say on or off, and in --reason why", 2)
-    with database() as (_, engine):
+    with open_database() as (_, engine):
         try:
-            who = person(engine, email)
+            who = identify_actor(engine, email)
             change = database_identity.switch_on if to == "on" else database_identity.switch_off
             with engine.begin() as connection:
                 change(connection, who.name, reason.strip(), SystemClock().now())
-        except (NotProved, Refusal) as why:
+        except (AuthenticationFailed, Refusal) as why:
             _stop(str(why))
     print(f"reconcile-only is {to}: {'nothing is sent to Paystream' if to == 'on' else 'payments go again'}")
 

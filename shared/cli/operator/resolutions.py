@@ -3,10 +3,10 @@
 import sys
 from typing import NoReturn
 
-from shared.cli.operator.actors import NotProved, person
-from shared.cli.operator.database import database
-from shared.payouts.resolve import Outcome
-from shared.payouts.resolve import resolve as say
+from shared.cli.operator.actors import AuthenticationFailed, identify_actor
+from shared.cli.operator.database import open_database
+from shared.payouts.resolve import Resolution
+from shared.payouts.resolve import resolve_payout as say
 from shared.platform.clock import SystemClock
 from shared.platform.errors import Refusal
 from shared.platform.ids import PAYOUT, parse
@@ -17,19 +17,19 @@ def _stop(sentence: str, code: int = 1) -> NoReturn:
     raise SystemExit(code)
 
 
-def resolve(payout_id: str, outcome: str, reason: str, email: str | None) -> None:
+def record_decision(payout_id: str, outcome: str, reason: str, email: str | None) -> None:
     """Says it, and prints what was done."""
-    if outcome not in list(Outcome):
+    if outcome not in list(Resolution):
         _stop(f"--outcome is paid or not-paid, not {outcome!r}", 2)
     parsed = parse(PAYOUT, payout_id)
     if parsed is None or not reason.strip():
         _stop(f"{payout_id!r} is no payout's id" if parsed is None else "say in --reason how you know", 2)
-    with database() as (_, engine):
+    with open_database() as (_, engine):
         try:
-            who = person(engine, email)
+            who = identify_actor(engine, email)
             with engine.begin() as connection:
-                done = say(connection, parsed, Outcome(outcome), reason.strip(), who, SystemClock().now())
-        except NotProved as why:
+                done = say(connection, parsed, Resolution(outcome), reason.strip(), who, SystemClock().now())
+        except AuthenticationFailed as why:
             _stop(str(why))
         except Refusal as refusal:
             _stop(refusal.message)

@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 from rich.console import Console
 from rich.table import Table
 
-from shared.cli.operator.database import database
+from shared.cli.operator.database import open_database
 from shared.operations import retention
 from shared.platform.clock import SystemClock, rfc3339
 
 
-def show(*, as_json: bool) -> None:
+def print_retention(*, as_json: bool) -> None:
     """Prints it; changes nothing."""
-    with database() as (settings, engine), engine.connect() as connection:
+    with open_database() as (settings, engine), engine.connect() as connection:
         standings = retention.standings(connection, settings)
     if as_json:
         print(json.dumps(_document(standings)))

@@ -14,11 +14,11 @@ from shared.platform.task_queue import redis_client
 
 Answer = TypeVar("Answer")
 
-AWAY_SECONDS = 2.0
+STORE_TIMEOUT_SECONDS = 2.0
 """How long Redis has time to answer, and each statement of the database."""
 
 
-class Stores(NamedTuple):
+class DataStores(NamedTuple):
     """Both."""
 
     settings: Settings
@@ -29,7 +29,7 @@ class Stores(NamedTuple):
         """What the database says, or in a sentence why it does not. Its statements change nothing."""
         try:
             with self.engine.begin() as connection:
-                limit = f"SET LOCAL statement_timeout = '{AWAY_SECONDS:.0f}s'; SET TRANSACTION READ ONLY"
+                limit = f"SET LOCAL statement_timeout = '{STORE_TIMEOUT_SECONDS:.0f}s'; SET TRANSACTION READ ONLY"
                 connection.exec_driver_sql(limit)
                 return ask(connection)
         except sa.exc.SQLAlchemyError as error:
@@ -44,7 +44,7 @@ class Stores(NamedTuple):
 
 
 @contextmanager
-def stores() -> Iterator[Stores]:
+def open_stores() -> Iterator[DataStores]:
     """Neither is called yet. Exits with 2 where the settings won't do."""
     try:
         settings = load()
@@ -52,9 +52,9 @@ def stores() -> Iterator[Stores]:
         print(f"ovnpay: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     engine = engine_for(settings, "cli", pool_size=1)
-    client = redis_client(settings, timeout_seconds=AWAY_SECONDS)
+    client = redis_client(settings, timeout_seconds=STORE_TIMEOUT_SECONDS)
     try:
-        yield Stores(settings, engine, client)
+        yield DataStores(settings, engine, client)
     finally:
         client.close()
         engine.dispose()

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
-from shared.cli.operator.database import database
-from shared.cli.operator.outgoing_holds import command_for
+from shared.cli.operator.database import open_database
+from shared.cli.operator.outgoing_holds import unfreeze_command
 from shared.controls import invariants
 from shared.controls.invariants import BY_NAME, LAWS, Break, Proof
 from shared.controls.invariants.check import moment
@@ -18,18 +18,18 @@ from shared.onboarding.organizations import by_name
 from shared.platform.clock import SystemClock
 from shared.platform.ids import WALLET, show
 
-SHOWN_MOST = 20
+VIOLATIONS_SHOWN_MAX = 20
 """How many breaks of a law are printed; `--json` has all that were kept."""
 
 
-def verify(names: Sequence[str], organization: str | None, *, as_json: bool, freeze: bool) -> None:
+def run_verification(names: Sequence[str], organization: str | None, *, as_json: bool, freeze: bool) -> None:
     """Proves what is asked for; exits with 1 if anything is broken."""
     if unknown := [name for name in names if name not in BY_NAME]:
         there_are = ", ".join(BY_NAME)
         print(f"ovnpay verify: no invariant is named {', '.join(unknown)}; there are {there_are}", file=sys.stderr)
         raise SystemExit(2)
     laws = [BY_NAME[name] for name in dict.fromkeys(names)] or list(LAWS)
-    with database() as (_, engine):
+    with open_database() as (_, engine):
         wallets = None if organization is None else _wallets(engine, organization)
         with engine.connect() as connection:
             began = moment(connection)
@@ -115,12 +115,12 @@ def _tell(proofs: Sequence[Proof], frozen: Sequence[outgoing_holds.Scope], owner
         if not proof.breaks:
             continue
         print(f"\n{proof.name} is broken. {proof.law}; but:", file=sys.stderr)
-        for one in proof.breaks[:SHOWN_MOST]:
+        for one in proof.breaks[:VIOLATIONS_SHOWN_MAX]:
             owner = owners.get(one.wallet_id, "no wallet")
             print(f"  {owner}: {one.explanation}", file=sys.stderr)
-        if len(proof.breaks) > SHOWN_MOST:
-            print(f"  and {len(proof.breaks) - SHOWN_MOST} more: --json has them", file=sys.stderr)
+        if len(proof.breaks) > VIOLATIONS_SHOWN_MAX:
+            print(f"  and {len(proof.breaks) - VIOLATIONS_SHOWN_MAX} more: --json has them", file=sys.stderr)
     for scope in frozen:
         whose = owners.get(scope.wallet_id, "every wallet")
         print(f"\nFrozen: nothing leaves {whose} for Paystream. Once it is mended:", file=sys.stderr)
-        print(f"  {command_for(scope, owners.get(scope.wallet_id))}", file=sys.stderr)
+        print(f"  {unfreeze_command(scope, owners.get(scope.wallet_id))}", file=sys.stderr)

@@ -5,13 +5,13 @@ from typing import Final
 
 from shared.controls.invariants.invariant import Invariant, asking
 from shared.controls.invariants.subjects import EVENTS
-from shared.events.deliveries import KEPT
+from shared.events.deliveries import DELIVERY_RETENTION
 from shared.platform.ids import EVENT
 
 _AT_ONCE: Final = timedelta(minutes=1)
 """An endpoint changed so shortly before an event may not have been seen by the event's transaction."""
 _FORGETTING: Final = timedelta(days=1)
-"""Deliveries are forgotten one after the other, from `KEPT` on."""
+"""Deliveries are forgotten one after the other, from `DELIVERY_RETENTION` on."""
 
 _BREAKS: Final = """
     SELECT event.wallet_id, event.id, event.type || ' has no delivery to ' || endpoint.url AS why
@@ -27,5 +27,5 @@ INVARIANT: Final = Invariant(
     "deliveries_written",
     "Every customer event has its delivery to each endpoint that wants it",
     EVENTS,
-    asking(_BREAKS, EVENT, at_once=_AT_ONCE, kept=KEPT - _FORGETTING),
+    asking(_BREAKS, EVENT, at_once=_AT_ONCE, kept=DELIVERY_RETENTION - _FORGETTING),
 )

@@ -24,9 +24,9 @@ from shared.controls.reconciliation.runs import Reconciler
 from shared.holds import cases
 from shared.holds.cases import Difference
 from shared.payouts import lookup, provider_results
-from shared.payouts.contradictions import hold
-from shared.payouts.doubles import hold_doubles
-from shared.payouts.submissions import Held, claim
+from shared.payouts.contradictions import put_payouts_on_hold
+from shared.payouts.on_hold import hold_double_payments
+from shared.payouts.submissions import LeasedSubmission, claim_submissions
 from shared.platform.ids import PAYOUT, SUBMISSION, show
 from shared.provider.outcomes import Accepted
 from shared.schema.reconciliation import CaseKind, RunCause
@@ -101,7 +101,7 @@ def _stop(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], reason: st
         """),
         {"ids": list(payout_ids)},
     ).all()
-    hold(connection, list(found), reason, now)
+    put_payouts_on_hold(connection, list(found), reason, now)
     connection.execute(
         sa.text("""
             UPDATE submissions SET status = 'unresolved', next_action_at = NULL, error_message = :reason,
@@ -133,19 +133,19 @@ def _look_up(
             return
         for submission_id in ids:
             with by.engine.begin() as connection:
-                taken = claim(connection, [submission_id], lease_seconds=lease_seconds, to_look_up=True)
+                taken = claim_submissions(connection, [submission_id], lease_seconds=lease_seconds, lookup_only=True)
             if not taken:  # its lease, of before the copy, is not over
                 raise NotTold(f"{show(SUBMISSION, submission_id)} is held by somebody still")
             _settle(by, taken[0], theirs)
         last = ids[-1]
 
 
-def _settle(by: Reconciler, held: Held, theirs: dict[uuid.UUID, list[Theirs]]) -> None:
-    outcome = lookup.find(by.paystream, held)
+def _settle(by: Reconciler, held: LeasedSubmission, theirs: dict[uuid.UUID, list[Theirs]]) -> None:
+    outcome = lookup.find_payment(by.paystream, held)
     now = by.clock.now()
     if isinstance(outcome, Accepted):
         with by.engine.begin() as connection:
-            provider_results.record(connection, held, outcome, now, poll_after=timedelta(seconds=1))
+            provider_results.record_outcome(connection, held, outcome, now, poll_after=timedelta(seconds=1))
         logger.warning("submission.found", submission=show(SUBMISSION, held.id))
         return
     if outcome is not None:
@@ -198,7 +198,7 @@ def _hold_alike(by: Reconciler) -> None:
                 ORDER BY payouts.id FOR UPDATE OF payouts
             """)
         ).all()
-        held = hold_doubles(connection, waiting, now)
+        held = hold_double_payments(connection, waiting, now)
         if held:
             _stop(connection, sorted(held), "it may be paid already", by)
             logger.warning("payouts.may_be_paid", count=len(held))

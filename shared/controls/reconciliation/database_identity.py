@@ -233,6 +233,6 @@ def _told(connection: sa.Connection, person: str, reason: str, to: str, now: dat
     organizations = connection.scalars(sa.text("SELECT id FROM organizations ORDER BY id")).all()
     after = {"reconcile_only": to, "by": person, "reason": reason}
     entries = [
-        Entry(audit.operator(one), Action.INSTALLATION_RECONCILE_ONLY, None, after=after) for one in organizations
+        Entry(audit.operator_actor(one), Action.INSTALLATION_RECONCILE_ONLY, None, after=after) for one in organizations
     ]
-    audit.record(connection, entries, now)
+    audit.record_entries(connection, entries, now)

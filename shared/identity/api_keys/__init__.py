@@ -1,18 +1,31 @@
 """API keys: their form, the wallet behind one, and their life from request to revocation."""
 
-from shared.identity.api_keys.credentials import SCOPES, SCOPES_OF, Credential, add, find, identify
-from shared.identity.api_keys.tokens import generate, generate_session, hashed, well_formed, well_formed_session
+from shared.identity.api_keys.credentials import (
+    SCOPES,
+    SCOPES_BY_ROLE,
+    Credential,
+    add_approved_key,
+    authenticate_key,
+    find_credential,
+)
+from shared.identity.api_keys.tokens import (
+    generate_key,
+    generate_session_token,
+    hash_token,
+    is_well_formed_key,
+    is_well_formed_session_token,
+)
 
 __all__ = [
     "SCOPES",
-    "SCOPES_OF",
+    "SCOPES_BY_ROLE",
     "Credential",
-    "add",
-    "find",
-    "generate",
-    "generate_session",
-    "hashed",
-    "identify",
-    "well_formed",
-    "well_formed_session",
+    "add_approved_key",
+    "authenticate_key",
+    "find_credential",
+    "generate_key",
+    "generate_session_token",
+    "hash_token",
+    "is_well_formed_key",
+    "is_well_formed_session_token",
 ]

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.identity.api_keys.tokens import hashed, pepper_tag
+from shared.identity.api_keys.tokens import hash_token, pepper_tag
 from shared.platform.ids import new_id
 from shared.schema.organizations import Role
 
@@ -25,7 +25,7 @@ SCOPES: Final = {
 }
 """Everything that a key can be allowed, with what it is for."""
 
-SCOPES_OF: Final = {
+SCOPES_BY_ROLE: Final = {
     Role.OWNER: frozenset(SCOPES),
     Role.ADMIN: frozenset(SCOPES),
     Role.DEVELOPER: frozenset(SCOPES) - {"funding:write"},
@@ -33,7 +33,7 @@ SCOPES_OF: Final = {
 }
 """What a user of a role may let a key do: nobody grants what he lacks. A developer can't debit the company's bank."""
 
-USE_NOTED_EVERY: Final = timedelta(minutes=1)
+LAST_USED_PRECISION: Final = timedelta(minutes=1)
 """A key's last use is known to this."""
 
 
@@ -50,7 +50,7 @@ class Credential(NamedTuple):
     rate_limit_per_minute: int | None
 
 
-def add(
+def add_approved_key(
     connection: sa.Connection,
     wallet_id: uuid.UUID,
     user_id: uuid.UUID,
@@ -75,7 +75,7 @@ def add(
             "user_id": user_id,
             "name": name,
             "prefix": text[:10],
-            "key_hash": hashed(text, pepper),
+            "key_hash": hash_token(text, pepper),
             "key_pepper": pepper_tag(pepper),
             "scopes": list(SCOPES),
             "now": now,
@@ -84,7 +84,7 @@ def add(
     return added
 
 
-def find(connection: sa.Connection, key_hash: bytes, now: datetime) -> Credential | None:
+def find_credential(connection: sa.Connection, key_hash: bytes, now: datetime) -> Credential | None:
     """The credential behind a key's hash; None when it is unknown, expired or revoked. Notes the use, to the minute."""
     row = connection.execute(
         sa.text("""
@@ -105,7 +105,7 @@ def find(connection: sa.Connection, key_hash: bytes, now: datetime) -> Credentia
     if row is None:
         return None
     key_id, wallet_id, organization_id, mode, currency, scopes, expires_at, rate_limit, last_used_at = row
-    if last_used_at is None or last_used_at < now - USE_NOTED_EVERY:
+    if last_used_at is None or last_used_at < now - LAST_USED_PRECISION:
         connection.execute(
             sa.text("""
                 UPDATE api_keys SET last_used_at = :now
@@ -116,21 +116,21 @@ def find(connection: sa.Connection, key_hash: bytes, now: datetime) -> Credentia
     return Credential(key_id, wallet_id, organization_id, mode, currency, frozenset(scopes), expires_at, rate_limit)
 
 
-def identify(connection: sa.Connection, text: str, peppers: Sequence[str], now: datetime) -> Credential | None:
+def authenticate_key(connection: sa.Connection, text: str, peppers: Sequence[str], now: datetime) -> Credential | None:
     """The credential behind a key, hashed under any of the peppers; under another than the first it is hashed anew, for
     that one will be taken away.
     """
-    current = hashed(text, peppers[0])
-    credential = find(connection, current, now)
+    current = hash_token(text, peppers[0])
+    credential = find_credential(connection, current, now)
     for other in peppers[1:]:
         if credential is None:
-            credential = find(connection, hashed(text, other), now)
+            credential = find_credential(connection, hash_token(text, other), now)
             if credential is not None:
                 connection.execute(
                     sa.text("""
                         UPDATE api_keys SET key_hash = :current, key_pepper = :key_pepper
                         WHERE key_hash = :other AND NOT EXISTS (SELECT FROM api_keys WHERE key_hash = :current)
                     """),
-                    {"current": current, "key_pepper": pepper_tag(peppers[0]), "other": hashed(text, other)},
+                    {"current": current, "key_pepper": pepper_tag(peppers[0]), "other": hash_token(text, other)},
                 )
     return credential

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from shared.identity import audit
-from shared.identity.api_keys.credentials import SCOPES_OF
-from shared.identity.api_keys.tokens import KEY_PREFIXES, generate, hashed, pepper_tag
+from shared.identity.api_keys.credentials import SCOPES_BY_ROLE
+from shared.identity.api_keys.tokens import KEY_PREFIXES, generate_key, hash_token, pepper_tag
 from shared.platform.clock import rfc3339
 from shared.platform.errors import Conflict, Forbidden, NotFound
 from shared.platform.ids import KEY, new_id, show
@@ -20,12 +20,12 @@ from shared.platform.pagination import Page, Wanted, chosen
 from shared.schema.audit import Action
 from shared.schema.organizations import ApprovalStatus, Mode, Role
 
-KEYS_MAX = 1_000
+USER_KEYS_MAX = 1_000
 """Keys of one user that are not revoked."""
-LISTED_MAX = 2_000
+USER_KEYS_LISTED_MAX = 2_000
 
-NOTE = "Save this key now. It will not be shown again."
-PENDING_NOTE = "A production key has to be approved by an owner or admin; the key is shown once, at approval."
+NEW_KEY_NOTE = "Save this key now. It will not be shown again."
+PENDING_KEY_NOTE = "A production key has to be approved by an owner or admin; the key is shown once, at approval."
 
 
 class KeyRow(NamedTuple):
@@ -48,7 +48,7 @@ class KeyRow(NamedTuple):
     last_used_at: datetime | None
     revoked_at: datetime | None
 
-    def usable(self, now: datetime) -> bool:
+    def is_usable(self, now: datetime) -> bool:
         """Whether requests with it are answered."""
         return (
             self.approval_status == ApprovalStatus.APPROVED
@@ -67,7 +67,7 @@ class NewKey(NamedTuple):
     approval_reason: str | None
 
 
-class Made(NamedTuple):
+class IssuedKey(NamedTuple):
     """A key, and the text of it where it has just been made."""
 
     row: KeyRow
@@ -84,7 +84,7 @@ _SELECT = """
 """
 
 
-def shown(row: KeyRow, now: datetime) -> dict[str, Any]:
+def key_payload(row: KeyRow, now: datetime) -> dict[str, Any]:
     """The key in the API's shape (reference: API Keys), in snake_case."""
 
     def time(moment: datetime | None) -> str | None:
@@ -108,20 +108,20 @@ def shown(row: KeyRow, now: datetime) -> dict[str, Any]:
         "expires_at": time(row.expires_at),
         "last_used_at": time(row.last_used_at),
         "revoked_at": time(row.revoked_at),
-        "is_usable": row.usable(now),
+        "is_usable": row.is_usable(now),
     }
 
 
-def of_user(connection: sa.Connection, user_id: uuid.UUID) -> list[KeyRow]:
+def load_user_keys(connection: sa.Connection, user_id: uuid.UUID) -> list[KeyRow]:
     """The keys that a user has asked for, newest first."""
     rows = connection.execute(
         sa.text(f"{_SELECT} WHERE created_by = :user_id ORDER BY api_keys.id DESC LIMIT :most"),
-        {"user_id": user_id, "most": LISTED_MAX},
+        {"user_id": user_id, "most": USER_KEYS_LISTED_MAX},
     )
     return [KeyRow._make(row) for row in rows]
 
 
-def get(
+def load_key(
     connection: sa.Connection,
     organization_id: uuid.UUID,
     key_id: uuid.UUID | None,
@@ -148,7 +148,7 @@ def get(
     return KeyRow._make(row)
 
 
-def pending(connection: sa.Connection, organization_id: uuid.UUID) -> list[KeyRow]:
+def load_pending_keys(connection: sa.Connection, organization_id: uuid.UUID) -> list[KeyRow]:
     """The organization's keys that wait for an admin, oldest first."""
     rows = connection.execute(
         sa.text(f"""
@@ -160,7 +160,7 @@ def pending(connection: sa.Connection, organization_id: uuid.UUID) -> list[KeyRo
     return [KeyRow._make(row) for row in rows]
 
 
-def page(
+def load_organization_keys(
     connection: sa.Connection,
     organization_id: uuid.UUID,
     wanted: Wanted,
@@ -181,14 +181,14 @@ def page(
     return Page([KeyRow._make(row) for row in rows], total, more)
 
 
-def request(
+def request_key(
     connection: sa.Connection,
     organization_id: uuid.UUID,
     user_id: uuid.UUID,
     new: NewKey,
     pepper: str,
     now: datetime,
-) -> Made:
+) -> IssuedKey:
     """Writes a key down: a sandbox key is made at once, a production key waits for an admin.
 
     Raises:
@@ -202,14 +202,14 @@ def request(
         sa.text("SELECT FROM organizations WHERE id = :organization_id FOR SHARE"),
         {"organization_id": organization_id},
     )
-    usable = connection.scalar(
+    is_usable = connection.scalar(
         sa.text("SELECT count(*) FROM api_keys WHERE created_by = :user_id AND revoked_at IS NULL"),
         {"user_id": user_id},
     )
-    if usable is not None and usable >= KEYS_MAX:
-        raise Conflict(f"You have {KEYS_MAX} keys that are not revoked; revoke one first", code="TOO_MANY_KEYS")
+    if is_usable is not None and is_usable >= USER_KEYS_MAX:
+        raise Conflict(f"You have {USER_KEYS_MAX} keys that are not revoked; revoke one first", code="TOO_MANY_KEYS")
     sandbox = new.mode is Mode.SANDBOX
-    text = generate(new.mode) if sandbox else None
+    text = generate_key(new.mode) if sandbox else None
     key_id = new_id()
     connection.execute(
         sa.text("""
@@ -226,7 +226,7 @@ def request(
             "user_id": user_id,
             "name": new.name,
             "prefix": KEY_PREFIXES[new.mode],
-            "key_hash": None if text is None else hashed(text, pepper),
+            "key_hash": None if text is None else hash_token(text, pepper),
             "key_pepper": None if text is None else pepper_tag(pepper),
             "scopes": list(new.scopes),
             "status": (ApprovalStatus.APPROVED if sandbox else ApprovalStatus.PENDING).value,
@@ -235,10 +235,10 @@ def request(
             "expires_at": None if new.expires_in_days is None else now + timedelta(days=new.expires_in_days),
         },
     )
-    return Made(get(connection, organization_id, key_id), text)
+    return IssuedKey(load_key(connection, organization_id, key_id), text)
 
 
-def regenerate(
+def regenerate_key(
     connection: sa.Connection,
     organization_id: uuid.UUID,
     user_id: uuid.UUID,
@@ -247,7 +247,7 @@ def regenerate(
     now: datetime,
     *,
     grace: timedelta = timedelta(0),
-) -> Made:
+) -> IssuedKey:
     """Gives a user's key another text. The old one works for `grace` longer, then it is refused as soon as the gateways
     have forgotten it.
 
@@ -257,13 +257,13 @@ def regenerate(
         Conflict: it is not approved, or revoked.
 
     """
-    row = get(connection, organization_id, key_id, user_id=user_id, lock=True)
+    row = load_key(connection, organization_id, key_id, user_id=user_id, lock=True)
     _check_grantable(connection, user_id, row.scopes)
     if row.revoked_at is not None:
         raise Conflict("This key was revoked; create another", code="KEY_REVOKED")
     if row.approval_status != ApprovalStatus.APPROVED:
         raise Conflict(f"This key is {row.approval_status}", code="KEY_NOT_APPROVED", status=row.approval_status)
-    text = generate(Mode(row.mode))
+    text = generate_key(Mode(row.mode))
     connection.execute(
         sa.text("""
             UPDATE api_keys SET key_hash = :key_hash, key_pepper = :key_pepper, last_used_at = NULL,
@@ -273,16 +273,16 @@ def regenerate(
         """),
         {
             "id": row.id,
-            "key_hash": hashed(text, pepper),
+            "key_hash": hash_token(text, pepper),
             "key_pepper": pepper_tag(pepper),
             "now": now,
             "until": now + grace,
         },
     )
-    return Made(get(connection, organization_id, key_id), text)
+    return IssuedKey(load_key(connection, organization_id, key_id), text)
 
 
-def revoke(
+def revoke_key(
     connection: sa.Connection,
     organization_id: uuid.UUID,
     key_id: uuid.UUID | None,
@@ -297,21 +297,21 @@ def revoke(
         Conflict: it is revoked already.
 
     """
-    row = get(connection, organization_id, key_id, user_id=user_id, lock=True)
+    row = load_key(connection, organization_id, key_id, user_id=user_id, lock=True)
     if row.revoked_at is not None:
         raise Conflict("This key was revoked already", code="KEY_REVOKED")
     _change(connection, row.id, revoked_at=now)
     return row._replace(revoked_at=now)
 
 
-def approve(
+def approve_key(
     connection: sa.Connection,
     organization_id: uuid.UUID,
     admin_id: uuid.UUID,
     key_id: uuid.UUID | None,
     pepper: str,
     now: datetime,
-) -> Made:
+) -> IssuedKey:
     """Makes a pending production key. Nobody approves what they asked for themselves, while there is another who can.
 
     Raises:
@@ -330,21 +330,21 @@ def approve(
     )
     if others:
         raise Forbidden("You asked for this key; another owner or admin has to approve it", code="OWN_REQUEST")
-    text = generate(Mode(row.mode))
+    text = generate_key(Mode(row.mode))
     status = ApprovalStatus.APPROVED.value
     _change(
         connection,
         row.id,
-        key_hash=hashed(text, pepper),
+        key_hash=hash_token(text, pepper),
         key_pepper=pepper_tag(pepper),
         approval_status=status,
         decided_by=admin_id,
         decided_at=now,
     )
-    return Made(get(connection, organization_id, key_id), text)
+    return IssuedKey(load_key(connection, organization_id, key_id), text)
 
 
-def reject(
+def reject_key(
     connection: sa.Connection,
     organization_id: uuid.UUID,
     admin_id: uuid.UUID,
@@ -352,14 +352,14 @@ def reject(
     reason: str,
     now: datetime,
 ) -> KeyRow:
-    """Turns a pending production key down; raises as `approve` does."""
+    """Turns a pending production key down; raises as `approve_key` does."""
     row = _pending(connection, organization_id, key_id)
     status = ApprovalStatus.REJECTED.value
     _change(connection, row.id, approval_status=status, rejection_reason=reason, decided_by=admin_id, decided_at=now)
-    return get(connection, organization_id, key_id)
+    return load_key(connection, organization_id, key_id)
 
 
-def of_installation(
+def load_unrevoked_keys(
     connection: sa.Connection, organization_id: uuid.UUID | None
 ) -> list[tuple[str, KeyRow, int | None]]:
     """Every key that is not revoked, of one organization or of all: its organization's name, the key, and its own limit
@@ -381,7 +381,7 @@ def of_installation(
     return [(row[0], KeyRow._make(row[2:]), row[1]) for row in rows]
 
 
-def organization_of(connection: sa.Connection, key_id: uuid.UUID | None) -> uuid.UUID:
+def key_organization_id(connection: sa.Connection, key_id: uuid.UUID | None) -> uuid.UUID:
     """Whose key it is; for commands on the installation, which see them all.
 
     Raises:
@@ -397,7 +397,7 @@ def organization_of(connection: sa.Connection, key_id: uuid.UUID | None) -> uuid
     return found
 
 
-def limit_rate(
+def set_key_rate_limit(
     connection: sa.Connection,
     organization_id: uuid.UUID,
     key_id: uuid.UUID | None,
@@ -410,23 +410,23 @@ def limit_rate(
         NotFound: there is no such key.
 
     """
-    row = get(connection, organization_id, key_id, lock=True)
+    row = load_key(connection, organization_id, key_id, lock=True)
     before = connection.scalar(sa.text("SELECT rate_limit_per_minute FROM api_keys WHERE id = :id"), {"id": row.id})
     _change(connection, row.id, rate_limit_per_minute=per_minute)
     was, is_ = {"rate_limit_per_minute": before}, {"rate_limit_per_minute": per_minute}
-    entry = audit.Entry(audit.operator(organization_id), Action.KEY_LIMIT, show(KEY, row.id), was, is_)
-    audit.record(connection, [entry], now)
+    entry = audit.Entry(audit.operator_actor(organization_id), Action.KEY_LIMIT, show(KEY, row.id), was, is_)
+    audit.record_entries(connection, [entry], now)
 
 
 def _check_grantable(connection: sa.Connection, user_id: uuid.UUID, scopes: Sequence[str]) -> None:
     role = connection.scalar(sa.text("SELECT role FROM users WHERE id = :id"), {"id": user_id})
-    lacking = sorted(set(scopes) - SCOPES_OF[Role(role)])
+    lacking = sorted(set(scopes) - SCOPES_BY_ROLE[Role(role)])
     if lacking:
         raise Forbidden(f"As {role} you can't grant the scope {lacking[0]}", code="SCOPE_NOT_YOURS", scope=lacking[0])
 
 
 def _pending(connection: sa.Connection, organization_id: uuid.UUID, key_id: uuid.UUID | None) -> KeyRow:
-    row = get(connection, organization_id, key_id, lock=True)
+    row = load_key(connection, organization_id, key_id, lock=True)
     if row.approval_status != ApprovalStatus.PENDING or row.revoked_at is not None:
         status = "revoked" if row.revoked_at is not None else row.approval_status
         raise Conflict(f"This key is {status}, not pending", code="KEY_NOT_PENDING", status=status)

@@ -35,22 +35,22 @@ def _generate(prefix: str) -> str:
     return head + _checksum(head)
 
 
-def generate(mode: Mode) -> str:
+def generate_key(mode: Mode) -> str:
     """A new API key, 256 random bits."""
     return _generate(KEY_PREFIXES[mode])
 
 
-def generate_session() -> str:
+def generate_session_token() -> str:
     """A new session token, 256 random bits."""
     return _generate(SESSION_PREFIX)
 
 
-def well_formed(text: str) -> bool:
+def is_well_formed_key(text: str) -> bool:
     """Whether the text can be an API key at all: its form and its checksum are right."""
     return _well_formed(text) in KEY_PREFIXES.values()
 
 
-def well_formed_session(text: str) -> bool:
+def is_well_formed_session_token(text: str) -> bool:
     """Whether the text can be a session token at all."""
     return _well_formed(text) == SESSION_PREFIX
 
@@ -65,6 +65,6 @@ def pepper_tag(pepper: str) -> bytes:
     return hmac.digest(pepper.encode(), b"ovnpay pepper tag", hashlib.sha256)[:8]
 
 
-def hashed(text: str, pepper: str) -> bytes:
+def hash_token(text: str, pepper: str) -> bytes:
     """What is stored of a token."""
     return hmac.digest(pepper.encode(), text.encode(), hashlib.sha256)

@@ -82,21 +82,23 @@ def _time(connection: sa.Connection, clock: Clock) -> Finding:
 
 
 def _revision(connection: sa.Connection) -> Finding:
-    revision = migrations.current(connection)
-    if revision == migrations.HEAD:
+    revision = migrations.current_revision(connection)
+    if revision == migrations.HEAD_REVISION:
         return ok("database: migrations", f"at {revision}, as this release wants it")
     if revision is None:
         return fail("database: migrations", "it was never migrated: there are no tables", "run `ovnpay migrate`")
-    if migrations.serves(revision):
-        says = f"at {revision}, further than this release ({migrations.HEAD})"
+    if migrations.is_compatible_revision(revision):
+        says = f"at {revision}, further than this release ({migrations.HEAD_REVISION})"
         return warn("database: migrations", says, "roll the newer release out to all services")
-    return fail("database: migrations", f"at {revision}; this release wants {migrations.HEAD}", "run `ovnpay migrate`")
+    return fail(
+        "database: migrations", f"at {revision}; this release wants {migrations.HEAD_REVISION}", "run `ovnpay migrate`"
+    )
 
 
 def _role(connection: sa.Connection) -> Iterator[Finding]:
     missing = [
         f"{privilege} on {table}"
-        for table, grant in grants.TABLES.items()
+        for table, grant in grants.TABLE_GRANTS.items()
         for privilege in grant.service
         if not connection.scalar(
             sa.text("SELECT has_table_privilege(to_regclass(:table), :privilege)"),
@@ -106,12 +108,12 @@ def _role(connection: sa.Connection) -> Iterator[Finding]:
     role = connection.scalar(sa.text("SELECT current_user"))
     if missing:
         says = f"{role} lacks {missing[0]}" + (f" and {len(missing) - 1} more privileges" if missing[1:] else "")
-        mend = f"`GRANT {grants.SERVICE} TO {role}` as a superuser, then `ovnpay migrate` as the tables' owner"
+        mend = f"`GRANT {grants.SERVICE_ROLE} TO {role}` as a superuser, then `ovnpay migrate` as the tables' owner"
         yield fail("database: role", says, mend)
-    elif tables := grants.changeable(connection):
+    elif tables := grants.modifiable_append_only_tables(connection):
         says = f"{role} could change the ledger ({', '.join(tables[:3])}, …)"
         mend = (
-            f"make a login in {grants.SERVICE} for OVNPAY_DATABASE_URL, "
+            f"make a login in {grants.SERVICE_ROLE} for OVNPAY_DATABASE_URL, "
             "and give the owner's URL to `ovnpay migrate` alone, as OVNPAY_MIGRATION_DATABASE_URL"
         )
         yield warn("database: role", says, mend)

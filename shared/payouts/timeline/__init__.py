@@ -1,7 +1,7 @@
 """The timeline of a payout: everything that happened to it, in order, and what is expected next, by when."""
 
-from shared.payouts.timeline.entries import EVENTS_MOST, Timeline, timeline
-from shared.payouts.timeline.next_step import Expected
-from shared.payouts.timeline.ordering import Event
+from shared.payouts.timeline.entries import TIMELINE_EVENTS_MAX, Timeline, load_timeline
+from shared.payouts.timeline.next_step import ExpectedNextStep
+from shared.payouts.timeline.ordering import TimelineEntry
 
-__all__ = ["EVENTS_MOST", "Event", "Expected", "Timeline", "timeline"]
+__all__ = ["TIMELINE_EVENTS_MAX", "ExpectedNextStep", "Timeline", "TimelineEntry", "load_timeline"]

@@ -9,14 +9,21 @@ import sqlalchemy as sa
 
 from shared.payouts.rows import duplicate_warning
 from shared.payouts.timeline import wording
-from shared.payouts.timeline.next_step import Expected, expected
-from shared.payouts.timeline.ordering import Event, Place, Placed, in_order, step_before, step_of_transfer
-from shared.payouts.timeline.records import Record, Row, read
+from shared.payouts.timeline.next_step import ExpectedNextStep, expected_next_step
+from shared.payouts.timeline.ordering import (
+    EntryRank,
+    RankedEntry,
+    TimelineEntry,
+    last_step_before,
+    sort_entries,
+    step_of_transfer,
+)
+from shared.payouts.timeline.records import PayoutRecord, RecordRow, load_payout_record
 from shared.platform.clock import rfc3339
 from shared.platform.ids import BATCH, EVENT, LOG, PAYOUT, SUBMISSION, TRANSACTION, show
 from shared.schema.submissions import SubmissionKind
 
-EVENTS_MOST: Final = 1_000
+TIMELINE_EVENTS_MAX: Final = 1_000
 """How many events a timeline shows: the newest."""
 
 
@@ -24,23 +31,30 @@ class Timeline(NamedTuple):
     """A payout's story."""
 
     status: str
-    events: list[Event]
-    """In order; at most `EVENTS_MOST`."""
+    events: list[TimelineEntry]
+    """In order; at most `TIMELINE_EVENTS_MAX`."""
     truncated: bool
     """Whether older events are left out."""
-    next: Expected | None
+    next: ExpectedNextStep | None
 
 
-def timeline(connection: sa.Connection, wallet_id: uuid.UUID, payout_id: uuid.UUID, now: datetime) -> Timeline | None:
+def load_timeline(
+    connection: sa.Connection, wallet_id: uuid.UUID, payout_id: uuid.UUID, now: datetime
+) -> Timeline | None:
     """The timeline of a payout of the wallet; None if it has none by that id."""
-    record = read(connection, wallet_id, payout_id, EVENTS_MOST + 1)
+    record = load_payout_record(connection, wallet_id, payout_id, TIMELINE_EVENTS_MAX + 1)
     if record is None:
         return None
-    events = in_order(record, _all(record))
-    return Timeline(record.payout["status"], events[-EVENTS_MOST:], len(events) > EVENTS_MOST, expected(record, now))
+    events = sort_entries(record, _all(record))
+    return Timeline(
+        record.payout["status"],
+        events[-TIMELINE_EVENTS_MAX:],
+        len(events) > TIMELINE_EVENTS_MAX,
+        expected_next_step(record, now),
+    )
 
 
-def _all(record: Record) -> Iterator[Placed]:
+def _all(record: PayoutRecord) -> Iterator[RankedEntry]:
     yield from _transitions(record)
     yield from _transfers(record)
     for row in record.submissions:
@@ -52,7 +66,7 @@ def _all(record: Record) -> Iterator[Placed]:
     yield from _notes(record)
 
 
-def _transitions(record: Record) -> Iterator[Placed]:
+def _transitions(record: PayoutRecord) -> Iterator[RankedEntry]:
     failures = {row["sequence"]: row["failure"] for row in record.customer_events}
     for row in record.transitions:
         failure = failures.get(row["sequence"])
@@ -64,11 +78,16 @@ def _transitions(record: Record) -> Iterator[Placed]:
         }
         if failure:
             details["failure"] = {"code": failure.get("code"), "message": failure.get("message")}
-        title = wording.transition(row, record.payout["amount_cents"], record.driver_name, failure)
-        yield row["created_at"], row["sequence"], Place.STEP, Event(row["created_at"], "transition", title, details)
+        title = wording.transition_title(row, record.payout["amount_cents"], record.driver_name, failure)
+        yield (
+            row["created_at"],
+            row["sequence"],
+            EntryRank.STEP,
+            TimelineEntry(row["created_at"], "transition", title, details),
+        )
 
 
-def _transfers(record: Record) -> Iterator[Placed]:
+def _transfers(record: PayoutRecord) -> Iterator[RankedEntry]:
     for row in reversed(record.transfers):  # the sort is stable: the fee stays behind what it was taken of
         details = {
             "transactionId": show(TRANSACTION, row["id"]),
@@ -78,63 +97,65 @@ def _transfers(record: Record) -> Iterator[Placed]:
             "amount": row["amount_cents"],
             "attempt": row["attempt"],
         }
-        event = Event(row["created_at"], "transfer", wording.transfer(row), details)
-        yield event.at, step_of_transfer(record, row), Place.TRANSFER, event
+        event = TimelineEntry(row["created_at"], "transfer", wording.transfer_title(row), details)
+        yield event.at, step_of_transfer(record, row), EntryRank.TRANSFER, event
 
 
-def _submission(record: Record, row: Row) -> Iterator[Placed]:
+def _submission(record: PayoutRecord, row: RecordRow) -> Iterator[RankedEntry]:
     """A request to Paystream: written down, sent, answered."""
     taken = [one for one in record.transitions if (one["to_status"], one["attempt"]) == ("processing", row["attempt"])]
-    step = taken[0]["sequence"] if taken else step_before(record, row["created_at"])
+    step = taken[0]["sequence"] if taken else last_step_before(record, row["created_at"])
     # A batch that Paystream refused is split: the payout's next submission comes behind the refusal of the one before.
     first = not taken or row["created_at"] == taken[0]["created_at"]
     name = {"submissionId": show(SUBMISSION, row["id"]), "attempt": row["attempt"]}
     with_others = row["kind"] == SubmissionKind.BATCH
-    written = Event(
+    written = TimelineEntry(
         row["created_at"],
         "submission",
         f"Request to Paystream written down{', together with other payouts' if with_others else ''}, to be sent under "
         "one key until it is answered",
         name | {"rail": row["rail"], "amount": row["net_cents"], "withOthers": with_others},
     )
-    yield written.at, step, Place.BEFORE if first else Place.AFTER, written
+    yield written.at, step, EntryRank.BEFORE if first else EntryRank.AFTER, written
     if row["first_sent_at"] is not None:
         times = "" if row["attempts"] < 2 else f"; {row['attempts']} times so far, each time under the same key"
-        sent = Event(row["first_sent_at"], "submission", f"Sent to Paystream{times}", name | {"times": row["attempts"]})
-        yield sent.at, step, Place.SENT, sent
+        sent = TimelineEntry(
+            row["first_sent_at"], "submission", f"Sent to Paystream{times}", name | {"times": row["attempts"]}
+        )
+        yield sent.at, step, EntryRank.SENT, sent
     for answer in row["unclear_answers"] or ():
         event = _unclear(answer, name)
-        yield event.at, step, Place.ANSWER, event
+        yield event.at, step, EntryRank.ANSWER, event
     if row["answered_at"] is not None:
-        yield row["answered_at"], step, Place.ANSWER, _answer(row, name)
+        yield row["answered_at"], step, EntryRank.ANSWER, _answer(row, name)
 
 
-def _unclear(answer: Row, name: dict[str, Any]) -> Event:
-    why = wording.unclear(answer["message"])
+def _unclear(answer: RecordRow, name: dict[str, Any]) -> TimelineEntry:
+    why = wording.unclear_answer_reason(answer["message"])
     title = {
         "throttled": "Paystream takes no more requests for now; the same one goes out later",
         "unknown": f"Whether Paystream took it is unknown ({why}); it is asked again with the same key",
         "unresolved": "Paystream does not find it after its key's lifetime; a person has to look",
     }[answer["status"]]
-    return Event(
+    return TimelineEntry(
         datetime.fromisoformat(answer["at"]), "provider_answer", title, name | {"answer": answer["status"], "why": why}
     )
 
 
-def _answer(row: Row, name: dict[str, Any]) -> Event:
+def _answer(row: RecordRow, name: dict[str, Any]) -> TimelineEntry:
     if row["status"] == "accepted":
         details = name | {"answer": "accepted", "paymentId": row["provider_payment_id"]}
         if row["kind"] == SubmissionKind.BATCH:
             details["paystreamBatchId"] = row["provider_id"]
-        return Event(row["answered_at"], "provider_answer", "Paystream accepted it", details)
+        return TimelineEntry(row["answered_at"], "provider_answer", "Paystream accepted it", details)
     details = name | {"answer": row["status"], "code": row["error_code"], "message": row["error_message"]}
     title = f"Paystream refused it: {row['error_message'] or row['error_code']}"
     if row["dissolved"]:
         title = "Paystream refused all that was sent together; it goes out again with fewer others"
-    return Event(row["answered_at"], "provider_answer", title, details)
+    return TimelineEntry(row["answered_at"], "provider_answer", title, details)
 
 
-def _webhooks(record: Record) -> Iterator[Placed]:
+def _webhooks(record: PayoutRecord) -> Iterator[RankedEntry]:
     for row in reversed(record.webhooks):
         details = {
             "logId": show(LOG, row["id"]),
@@ -147,30 +168,30 @@ def _webhooks(record: Record) -> Iterator[Placed]:
         }
         if row["failure_code"] is not None:
             details["failure"] = {"code": row["failure_code"], "message": row["failure_reason"]}
-        event = Event(row["received_at"], "provider_webhook", wording.webhook(row), details)
-        yield event.at, step_before(record, event.at), Place.AFTER, event
+        event = TimelineEntry(row["received_at"], "provider_webhook", wording.webhook_title(row), details)
+        yield event.at, last_step_before(record, event.at), EntryRank.AFTER, event
 
 
-def _customer_events(record: Record) -> Iterator[Placed]:
+def _customer_events(record: PayoutRecord) -> Iterator[RankedEntry]:
     for row in record.customer_events:
         details = {"eventId": show(EVENT, row["id"]), "event": row["type"]}
-        event = Event(row["created_at"], "customer_event", f"Event {row['type']} written for you", details)
-        yield event.at, row["sequence"], Place.TOLD, event
+        event = TimelineEntry(row["created_at"], "customer_event", f"Event {row['type']} written for you", details)
+        yield event.at, row["sequence"], EntryRank.TOLD, event
 
 
-def _batch(record: Record, batch: Row) -> Iterator[Placed]:
+def _batch(record: PayoutRecord, batch: RecordRow) -> Iterator[RankedEntry]:
     scheduled_for = batch["scheduled_for"] and rfc3339(batch["scheduled_for"])
     when = f"to be released at {scheduled_for}" if scheduled_for else "to be released by hand"
     details = {"batchId": show(BATCH, batch["id"]), "name": batch["name"], "payoutCount": batch["payout_count"]}
     title = f"Handed in with the batch {batch['name']} of {batch['payout_count']}, {when}"
-    handed_in = Event(batch["created_at"], "batch", title, details | {"scheduledFor": scheduled_for})
-    yield handed_in.at, 1, Place.BEFORE, handed_in
+    handed_in = TimelineEntry(batch["created_at"], "batch", title, details | {"scheduledFor": scheduled_for})
+    yield handed_in.at, 1, EntryRank.BEFORE, handed_in
     if batch["released_at"] is not None:
-        released = Event(batch["released_at"], "batch", "Its batch was released", details)
-        yield released.at, step_before(record, released.at) + 1, Place.BEFORE, released
+        released = TimelineEntry(batch["released_at"], "batch", "Its batch was released", details)
+        yield released.at, last_step_before(record, released.at) + 1, EntryRank.BEFORE, released
 
 
-def _notes(record: Record) -> Iterator[Placed]:
+def _notes(record: PayoutRecord) -> Iterator[RankedEntry]:
     """What is a step of nothing: a double, a question to Paystream, a stop."""
     payout = record.payout
     if payout["duplicate_of"] is not None:
@@ -182,12 +203,14 @@ def _notes(record: Record) -> Iterator[Placed]:
         details = {"code": warning["code"], "payoutId": show(PAYOUT, payout["duplicate_of"])}
         if payout["duplicate_reason"]:
             details["reason"] = payout["duplicate_reason"]
-        yield at, step, Place.AFTER, Event(at, "warning", warning["message"], details)
+        yield at, step, EntryRank.AFTER, TimelineEntry(at, "warning", warning["message"], details)
     if payout["polled_at"] is not None:
         times = payout["polls"]
         title = f"Paystream asked how it stands{f', {times} times so far in this state' if times > 1 else ''}"
-        polled = Event(payout["polled_at"], "poll", title, {"times": times} if times else {})
-        yield polled.at, step_before(record, polled.at), Place.AFTER, polled
+        polled = TimelineEntry(payout["polled_at"], "poll", title, {"times": times} if times else {})
+        yield polled.at, last_step_before(record, polled.at), EntryRank.AFTER, polled
     if payout["held_at"] is not None:
-        held = Event(payout["held_at"], "hold", f"Held: {payout['held_reason']}", {"reason": payout["held_reason"]})
-        yield held.at, step_before(record, held.at), Place.AFTER, held
+        held = TimelineEntry(
+            payout["held_at"], "hold", f"Held: {payout['held_reason']}", {"reason": payout["held_reason"]}
+        )
+        yield held.at, last_step_before(record, held.at), EntryRank.AFTER, held

@@ -73,24 +73,26 @@ _READ = sa.text(f"""
     FROM (SELECT {_PAYOUT} FROM payouts WHERE id = :id AND wallet_id = :wallet_id) AS payout
 """)
 
-Row = dict[str, Any]
+RecordRow = dict[str, Any]
 """A row by its columns' names; ids are ids and times are times again."""
 
 
-class Record(NamedTuple):
+class PayoutRecord(NamedTuple):
     """What is recorded of a payout; the lists newest first, as a limit cuts off what is oldest."""
 
-    payout: Row
+    payout: RecordRow
     driver_name: str
-    transitions: list[Row]
-    transfers: list[Row]
-    submissions: list[Row]
-    webhooks: list[Row]
-    customer_events: list[Row]
-    batch: Row | None
+    transitions: list[RecordRow]
+    transfers: list[RecordRow]
+    submissions: list[RecordRow]
+    webhooks: list[RecordRow]
+    customer_events: list[RecordRow]
+    batch: RecordRow | None
 
 
-def read(connection: sa.Connection, wallet_id: uuid.UUID, payout_id: uuid.UUID, most: int) -> Record | None:
+def load_payout_record(
+    connection: sa.Connection, wallet_id: uuid.UUID, payout_id: uuid.UUID, most: int
+) -> PayoutRecord | None:
     """What is recorded of a payout of the wallet, at most `most` rows of each kind; None if the wallet has none by
     that id. Lease tokens, requests and raw bodies are not even read.
     """
@@ -99,10 +101,10 @@ def read(connection: sa.Connection, wallet_id: uuid.UUID, payout_id: uuid.UUID, 
         return None
     payout, driver_name, *lists, batch = row
     typed = [[_typed(one) for one in rows] for rows in lists]
-    return Record._make([_typed(payout), driver_name, *typed, None if batch is None else _typed(batch)])
+    return PayoutRecord._make([_typed(payout), driver_name, *typed, None if batch is None else _typed(batch)])
 
 
-def _typed(row: Row) -> Row:
+def _typed(row: RecordRow) -> RecordRow:
     """JSON knows neither ids nor times."""
     typed = dict(row)
     for name, value in row.items():

@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-from shared.payouts.timeline.records import Row
+from shared.payouts.timeline.records import RecordRow
 from shared.schema.ledger import TransferKind
 
 _TRANSFERS: Final = {
@@ -29,18 +29,18 @@ _OURS: Final = ("no answer within ", "not sent: ", "rate limited", "not found af
 """How sentences about an unclear answer begin that are our own; others quote the network, and may name its hosts."""
 
 
-def dollars(cents: int) -> str:
+def format_dollars(cents: int) -> str:
     """Cents as dollars, as in `$1,234.50`."""
     return f"${cents // 100:,}.{cents % 100:02d}"
 
 
-def transition(row: Row, amount_cents: int, driver_name: str, failure: Any) -> str:
+def transition_title(row: RecordRow, amount_cents: int, driver_name: str, failure: Any) -> str:
     """A step of the payout."""
     why = failure.get("message") or failure.get("code") if isinstance(failure, dict) else None
     reason = row["reason"]
     match row["from_status"], row["to_status"]:
         case None, _:
-            return f"Accepted: {dollars(amount_cents)} to {driver_name}"
+            return f"Accepted: {format_dollars(amount_cents)} to {driver_name}"
         case "validated", "queued":
             queued = {"instant": "Queued at once, as it is instant", "checked": "Queued: the driver can still be paid"}
             return queued.get(reason, f"Queued: {reason}")
@@ -59,17 +59,17 @@ def transition(row: Row, amount_cents: int, driver_name: str, failure: Any) -> s
     return f"{row['to_status'].capitalize()}: {reason}"
 
 
-def transfer(row: Row) -> str:
+def transfer_title(row: RecordRow) -> str:
     """Money that moved."""
-    return _TRANSFERS[TransferKind(row["kind"])].format(dollars(row["amount_cents"]))
+    return _TRANSFERS[TransferKind(row["kind"])].format(format_dollars(row["amount_cents"]))
 
 
-def webhook(row: Row) -> str:
+def webhook_title(row: RecordRow) -> str:
     """A webhook of Paystream's, and what became of it."""
     return f"Paystream's webhook {row['type']}: {_WEBHOOKS[row['status']]}"
 
 
-def unclear(message: str | None) -> str:
+def unclear_answer_reason(message: str | None) -> str:
     """Why an answer decided nothing, without what the network said of hosts, or the provider of our credentials."""
     text = message or ""
     if found := _STATUS.match(text):

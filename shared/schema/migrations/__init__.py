@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 LOCK_TIMEOUT = "4s"
 STATEMENT_TIMEOUT = "60s"
 ADVISORY_LOCK = 0x0F_4E_5041  # only one `ovnpay migrate` at a time
-HEAD = "0012"
+HEAD_REVISION = "0012"
 """The newest revision; services wait for it. A test compares it with the files."""
 
 
@@ -31,7 +31,7 @@ def _script() -> "object":
     return ScriptDirectory.from_config(config)
 
 
-def current(connection: sa.Connection) -> str | None:
+def current_revision(connection: sa.Connection) -> str | None:
     """The revision that the database is at; None for an empty one."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
@@ -39,20 +39,20 @@ def current(connection: sa.Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def found(connection: sa.Connection) -> str | None:
+def recorded_revision(connection: sa.Connection) -> str | None:
     """The revision that a database says it is at, in one question; raises where it was never migrated."""
     revision: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
     return revision
 
 
-def serves(revision: str | None) -> bool:
+def is_compatible_revision(revision: str | None) -> bool:
     """Whether this code can work with a database at `revision`: at ours, or at a later one, for migrations are safe
     while older processes run.
     """
-    return revision is not None and revision >= HEAD
+    return revision is not None and revision >= HEAD_REVISION
 
 
-def upgrade(engine: sa.Engine, revision: str = HEAD) -> list[str]:
+def upgrade_database(engine: sa.Engine, revision: str = HEAD_REVISION) -> list[str]:
     """Brings the database to `revision`, and the roles to what `grants` says: each revision in its own transaction,
     so that none holds the locks of another. Returns the revisions applied, in order.
 
@@ -63,14 +63,14 @@ def upgrade(engine: sa.Engine, revision: str = HEAD) -> list[str]:
     return upgrade_with_grants(engine, revision)[0]
 
 
-def upgrade_with_grants(engine: sa.Engine, revision: str = HEAD) -> tuple[list[str], str | None]:
+def upgrade_with_grants(engine: sa.Engine, revision: str = HEAD_REVISION) -> tuple[list[str], str | None]:
     """The same; also returns what a person has to do before the roles can be told apart, None: nothing."""
     applied: list[str] = []
     while True:
         with _transaction(engine) as connection:
-            step = [] if current(connection) == revision else _upgrade(connection, revision)
+            step = [] if current_revision(connection) == revision else _upgrade(connection, revision)
             applied += step
-            advice = grants.apply(connection)
+            advice = grants.apply_grants(connection)
         if not step:
             return applied, advice
 

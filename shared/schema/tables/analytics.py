@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.schema.analytics import Grain
-from shared.schema.tables.base import Base, one_of
+from shared.schema.tables.base import Base, enum_check
 
 
 class AnalyticsFold(Base):
@@ -59,7 +59,7 @@ class AnalyticsTotal(Ended, Base):
     """What a wallet paid in a time on a rail."""
 
     __tablename__ = "analytics_totals"
-    __table_args__ = (one_of("grain", Grain), sa.PrimaryKeyConstraint("wallet_id", "grain", "starts", "rail"))
+    __table_args__ = (enum_check("grain", Grain), sa.PrimaryKeyConstraint("wallet_id", "grain", "starts", "rail"))
 
     wallet_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     rail: Mapped[str] = mapped_column(primary_key=True)
@@ -87,7 +87,7 @@ class AnalyticsDriver(Ended, Base):
 
     __tablename__ = "analytics_drivers"
     __table_args__ = (
-        one_of("grain", Grain),
+        enum_check("grain", Grain),
         sa.PrimaryKeyConstraint("wallet_id", "grain", "starts", "driver_id"),
         {"postgresql_with": {"fillfactor": "80"}},
     )
@@ -101,7 +101,7 @@ class AnalyticsFailure(Summed, Base):
 
     __tablename__ = "analytics_failures"
     __table_args__ = (
-        one_of("grain", Grain),
+        enum_check("grain", Grain),
         sa.PrimaryKeyConstraint("wallet_id", "grain", "starts", "rail", "outcome", "code"),
     )
 

@@ -6,8 +6,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.schema.audit import HOT, ActorKind
-from shared.schema.tables.base import Base, one_of
+from shared.schema.audit import MOST_FREQUENT_ACTION, ActorKind
+from shared.schema.tables.base import Base, enum_check
 
 
 class AuditEntry(Base):
@@ -17,7 +17,7 @@ class AuditEntry(Base):
 
     __tablename__ = "audit_entries"
     __table_args__ = (
-        one_of("actor_kind", ActorKind),
+        enum_check("actor_kind", ActorKind),
         sa.Index("ix_audit_entries_organization_id_object_id_id", "organization_id", "object_id", sa.text("id DESC")),
         sa.Index("ix_audit_entries_request_id", "request_id", postgresql_where=sa.text("request_id IS NOT NULL")),
         sa.Index("ix_audit_entries_key_id_id", "key_id", "id", postgresql_where=sa.text("key_id IS NOT NULL")),
@@ -27,7 +27,7 @@ class AuditEntry(Base):
             "organization_id",
             "action",
             sa.text("id DESC"),
-            postgresql_where=sa.text(f"action <> '{HOT.value}'"),
+            postgresql_where=sa.text(f"action <> '{MOST_FREQUENT_ACTION.value}'"),
         ),
     )
 

@@ -57,7 +57,7 @@ class Leased(Due):
     """When the lease may be taken over, by the database's clock."""
 
 
-def one_of(column: str, values: type[enum.StrEnum]) -> sa.CheckConstraint:
+def enum_check(column: str, values: type[enum.StrEnum]) -> sa.CheckConstraint:
     """A check that a text column holds one of an enum's values."""
     listed = ", ".join(f"'{value}'" for value in values)
     return sa.CheckConstraint(f"{column} IN ({listed})", name=column)

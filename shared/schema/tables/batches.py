@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.schema.batches import BatchStatus
 from shared.schema.payouts import Rail
-from shared.schema.tables.base import Base, Due, due_index, one_of
+from shared.schema.tables.base import Base, Due, due_index, enum_check
 
 
 class Batch(Due, Base):
@@ -16,8 +16,8 @@ class Batch(Due, Base):
 
     __tablename__ = "batches"
     __table_args__ = (
-        one_of("status", BatchStatus),
-        one_of("rail", Rail),
+        enum_check("status", BatchStatus),
+        enum_check("rail", Rail),
         sa.Index("ix_batches_wallet_id_id", "wallet_id", sa.text("id DESC")),
         sa.Index("ix_batches_wallet_id_status_id", "wallet_id", "status", sa.text("id DESC")),
         sa.Index(

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.schema.drivers import DriverStatus, KycStatus
-from shared.schema.tables.base import Base, Leased, due_index, one_of
+from shared.schema.tables.base import Base, Leased, due_index, enum_check
 
 
 class Driver(Leased, Base):
@@ -17,8 +17,8 @@ class Driver(Leased, Base):
 
     __tablename__ = "drivers"
     __table_args__ = (
-        one_of("status", DriverStatus),
-        one_of("kyc_status", KycStatus),
+        enum_check("status", DriverStatus),
+        enum_check("kyc_status", KycStatus),
         sa.Index(
             "uq_drivers_wallet_id_ovn_driver_id",
             "wallet_id",

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.schema.events import ProviderEventStatus
-from shared.schema.tables.base import Base, Due, due_index, one_of
+from shared.schema.tables.base import Base, Due, due_index, enum_check
 
 
 class ProviderEvent(Due, Base):
@@ -15,7 +15,7 @@ class ProviderEvent(Due, Base):
 
     __tablename__ = "provider_events"
     __table_args__ = (
-        one_of("status", ProviderEventStatus),
+        enum_check("status", ProviderEventStatus),
         due_index("provider_events"),
         sa.Index("ix_provider_events_payment_id", "payment_id"),
         sa.Index("ix_provider_events_payout_id", "payout_id"),

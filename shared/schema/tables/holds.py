@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.schema.holds import HoldKind
 from shared.schema.payouts import Rail
-from shared.schema.tables.base import Base, one_of
+from shared.schema.tables.base import Base, enum_check
 
 
 class OutgoingHold(Base):
@@ -16,8 +16,8 @@ class OutgoingHold(Base):
 
     __tablename__ = "outgoing_holds"
     __table_args__ = (
-        one_of("kind", HoldKind),
-        one_of("rail", Rail),
+        enum_check("kind", HoldKind),
+        enum_check("rail", Rail),
         sa.CheckConstraint("wallet_id IS NULL OR rail IS NULL", name="one_scope"),
         sa.CheckConstraint("reason <> ''", name="reason"),
         sa.Index(

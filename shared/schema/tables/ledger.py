@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.schema.ledger import AccountKind, TopupStatus, TransferKind
-from shared.schema.tables.base import Base, Leased, due_index, one_of
+from shared.schema.tables.base import Base, Leased, due_index, enum_check
 
 
 class Account(Base):
@@ -15,7 +15,7 @@ class Account(Base):
 
     __tablename__ = "accounts"
     __table_args__ = (
-        one_of("kind", AccountKind),
+        enum_check("kind", AccountKind),
         sa.CheckConstraint("balance_cents >= 0 OR kind = 'external'", name="balance_not_negative"),
         {"postgresql_with": {"fillfactor": "20"}},
     )
@@ -48,7 +48,7 @@ class Transfer(Base):
     __tablename__ = "transfers"
     __table_args__ = (
         sa.CheckConstraint("amount_cents > 0 AND from_account <> to_account", name="amount"),
-        one_of("kind", TransferKind),
+        enum_check("kind", TransferKind),
         sa.Index("ix_transfers_wallet_id_position", "wallet_id", sa.text("position DESC")),
         sa.Index(
             "ix_transfers_rare_kinds",
@@ -107,7 +107,7 @@ class Topup(Leased, Base):
 
     __tablename__ = "topups"
     __table_args__ = (
-        one_of("status", TopupStatus),
+        enum_check("status", TopupStatus),
         sa.CheckConstraint("amount_cents > 0", name="amount"),
         sa.Index("ix_topups_wallet_id_id", "wallet_id", sa.text("id DESC")),
         due_index("topups"),

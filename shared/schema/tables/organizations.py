@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.schema.organizations import ApprovalStatus, DuplicateLoads, Mode, Role
-from shared.schema.tables.base import Base, one_of
+from shared.schema.tables.base import Base, enum_check
 
 
 class Organization(Base):
@@ -29,7 +29,7 @@ class User(Base):
     """A person who signs in for an organization."""
 
     __tablename__ = "users"
-    __table_args__ = (one_of("role", Role),)
+    __table_args__ = (enum_check("role", Role),)
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     organization_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("organizations.id"))
@@ -49,8 +49,8 @@ class Wallet(Base):
 
     __tablename__ = "wallets"
     __table_args__ = (
-        one_of("mode", Mode),
-        one_of("duplicate_loads", DuplicateLoads),
+        enum_check("mode", Mode),
+        enum_check("duplicate_loads", DuplicateLoads),
         sa.Index(
             "uq_wallets_organization_id_mode",
             "organization_id",
@@ -84,7 +84,7 @@ class ApiKey(Base):
 
     __tablename__ = "api_keys"
     __table_args__ = (
-        one_of("approval_status", ApprovalStatus),
+        enum_check("approval_status", ApprovalStatus),
         sa.Index("ix_api_keys_created_by_id", "created_by", sa.text("id DESC")),
     )
 

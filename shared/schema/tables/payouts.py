@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.schema.payouts import PayoutStatus, Rail
-from shared.schema.tables.base import Base, one_of
+from shared.schema.tables.base import Base, enum_check
 
 
 class Payout(Base):
@@ -15,8 +15,8 @@ class Payout(Base):
 
     __tablename__ = "payouts"
     __table_args__ = (
-        one_of("status", PayoutStatus),
-        one_of("rail", Rail),
+        enum_check("status", PayoutStatus),
+        enum_check("rail", Rail),
         sa.CheckConstraint("amount_cents > 0 AND fee_cents >= 0 AND fee_cents < amount_cents", name="amounts"),
         sa.Index("ix_payouts_wallet_id_id", "wallet_id", sa.text("id DESC")),
         sa.Index("ix_payouts_wallet_id_status_id", "wallet_id", "status", sa.text("id DESC")),

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.schema.organizations import Mode
 from shared.schema.reconciliation import CaseKind, RunCause, RunStatus
-from shared.schema.tables.base import Base, one_of
+from shared.schema.tables.base import Base, enum_check
 
 
 class ReconciliationRun(Base):
@@ -16,9 +16,9 @@ class ReconciliationRun(Base):
 
     __tablename__ = "reconciliation_runs"
     __table_args__ = (
-        one_of("mode", Mode),
-        one_of("status", RunStatus),
-        one_of("cause", RunCause),
+        enum_check("mode", Mode),
+        enum_check("status", RunStatus),
+        enum_check("cause", RunCause),
         sa.Index(
             "uq_reconciliation_runs_mode_day",
             "mode",
@@ -61,8 +61,8 @@ class ReconciliationCase(Base):
 
     __tablename__ = "reconciliation_cases"
     __table_args__ = (
-        one_of("mode", Mode),
-        one_of("kind", CaseKind),
+        enum_check("mode", Mode),
+        enum_check("kind", CaseKind),
         sa.Index("ix_reconciliation_cases_subject_kind", "subject", "kind"),
         sa.Index(
             "uq_reconciliation_cases_kind_mode_subject_open",

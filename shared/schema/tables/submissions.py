@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.schema.submissions import SubmissionKind, SubmissionStatus
-from shared.schema.tables.base import Base, Leased, due_index, one_of
+from shared.schema.tables.base import Base, Leased, due_index, enum_check
 
 
 class Submission(Leased, Base):
@@ -16,8 +16,8 @@ class Submission(Leased, Base):
 
     __tablename__ = "submissions"
     __table_args__ = (
-        one_of("status", SubmissionStatus),
-        one_of("kind", SubmissionKind),
+        enum_check("status", SubmissionStatus),
+        enum_check("kind", SubmissionKind),
         due_index("submissions"),
         sa.Index("ix_submissions_unresolved", "id", postgresql_where=sa.text("status = 'unresolved'")),
     )

@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.schema.tables.base import Base, Due, Leased, due_index, one_of
+from shared.schema.tables.base import Base, Due, Leased, due_index, enum_check
 from shared.schema.webhooks import DeliveryStatus, EndpointStatus, Pace, PausedReason
 
 
@@ -17,9 +17,9 @@ class WebhookEndpoint(Due, Base):
 
     __tablename__ = "webhook_endpoints"
     __table_args__ = (
-        one_of("status", EndpointStatus),
-        one_of("paused_reason", PausedReason),
-        one_of("pace", Pace),
+        enum_check("status", EndpointStatus),
+        enum_check("paused_reason", PausedReason),
+        enum_check("pace", Pace),
         due_index("webhook_endpoints"),
         sa.Index("ix_webhook_endpoints_wallet_id", "wallet_id", postgresql_where=sa.text("deleted_at IS NULL")),
     )
@@ -61,7 +61,7 @@ class WebhookDelivery(Leased, Base):
 
     __tablename__ = "webhook_deliveries"
     __table_args__ = (
-        one_of("status", DeliveryStatus),
+        enum_check("status", DeliveryStatus),
         sa.Index(
             "ix_webhook_deliveries_due",
             "endpoint_id",

@@ -16,9 +16,9 @@ import sqlalchemy as sa
 
 from shared import ledger
 from shared.payouts import submissions
-from shared.payouts.accept import Order, accept, look_up
-from shared.payouts.provider_results import record
-from shared.payouts.queue import queue
+from shared.payouts.accept import PayoutOrder, accept_payouts, load_order_context
+from shared.payouts.provider_results import record_outcome
+from shared.payouts.queue import queue_validated_payouts
 from shared.payouts.rows import PayoutRow
 from shared.platform.clock import SystemClock
 from shared.platform.ids import DRIVER, new_id, parse
@@ -80,20 +80,25 @@ def processing(engine: sa.Engine, wallet_id: uuid.UUID, driver_id: uuid.UUID, co
     now, payment_ids = SystemClock().now(), []
     for begin in range(0, count, GROUP):
         orders = [
-            Order(new_id(), wallet_id, driver_id, str(driver_id), AMOUNT_CENTS, Rail.STANDARD)
+            PayoutOrder(new_id(), wallet_id, driver_id, str(driver_id), AMOUNT_CENTS, Rail.STANDARD)
             for _ in range(min(GROUP, count - begin))
         ]
         with engine.begin() as connection:  # one transaction, or the workers would take them
-            rows = accept(
-                connection, orders, look_up(connection, orders), ledger.lock(connection, {wallet_id}), now, grace=HOUR
+            rows = accept_payouts(
+                connection,
+                orders,
+                load_order_context(connection, orders),
+                ledger.lock_wallets(connection, {wallet_id}),
+                now,
+                grace=HOUR,
             )
             ids = [row.id for row in rows if isinstance(row, PayoutRow)]
             assert len(ids) == len(orders), rows
-            queue(connection, ids, now, grace=HOUR)
-            prepared = submissions.prepare(connection, ids, now, reason="benchmark")
-            for held in submissions.claim(connection, prepared.submission_ids, lease_seconds=60):
+            queue_validated_payouts(connection, ids, now, grace=HOUR)
+            prepared = submissions.prepare_submissions(connection, ids, now, reason="benchmark")
+            for held in submissions.claim_submissions(connection, prepared.submission_ids, lease_seconds=60):
                 answer = accepted_answer(held)
-                record(connection, held, answer, now, poll_after=HOUR)
+                record_outcome(connection, held, answer, now, poll_after=HOUR)
                 payment_ids += [payment["id"] for payment in answer.data["payments"]]
     return payment_ids
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
-from shared.identity.api_keys import generate, hashed
+from shared.identity.api_keys import generate_key, hash_token
 from shared.schema.organizations import Mode
 from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.report import at_least, at_most
@@ -104,7 +104,7 @@ def _hammered(bench: Bench, owner: Customer, gateways: Sequence[str]) -> None:
 def _refusals(bench: Bench, system: System) -> None:
     """Whoever guesses can't tell a key that was one from a key that never was by more than noise."""
     count = bench.size(300, 30)
-    expired, revoked = ([generate(Mode.SANDBOX) for _ in range(count)] for _ in range(2))
+    expired, revoked = ([generate_key(Mode.SANDBOX) for _ in range(count)] for _ in range(2))
     with system.database() as database, database.cursor() as cursor:
         for texts, column, moment in (
             (expired, "expires_at", "now() - interval '1 day'"),
@@ -117,13 +117,13 @@ def _refusals(bench: Bench, system: System) -> None:
                 SELECT uuidv7(), wallet_id, created_by, 'Bench', prefix, %s, scopes, 'approved', now(), {moment}
                 FROM api_keys WHERE prefix = 'ovnp_sbox_' ORDER BY id LIMIT 1
                 """,
-                [[hashed(text, PEPPER)] for text in texts],
+                [[hash_token(text, PEPPER)] for text in texts],
             )
     address = urlsplit(system.stack["gateway"])
     connection = http.client.HTTPConnection(str(address.hostname), address.port)
     kinds = {
         "malformed": lambda _: "ovnp_sbox_" + "x" * 49,
-        "unknown": lambda _: generate(Mode.SANDBOX),
+        "unknown": lambda _: generate_key(Mode.SANDBOX),
         "expired": lambda number: expired[number],
         "revoked": lambda number: revoked[number],
     }

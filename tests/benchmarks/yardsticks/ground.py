@@ -51,7 +51,7 @@ def ground(system: System) -> Iterator[Ground]:
         server.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
         server.execute(f"CREATE DATABASE {NAME}")
         with system.engine(pool_size=4, database=NAME) as engine:
-            migrations.upgrade(engine)
+            migrations.upgrade_database(engine)
             yield _settled(engine)
         server.execute(f"DROP DATABASE {NAME} WITH (FORCE)")
 
@@ -61,8 +61,8 @@ def _settled(engine: sa.Engine) -> Ground:
         name="Yardstick",
         owner_email="owner@yardstick.example",
         owner_password="a password",
-        sandbox_key=api_keys.generate(Mode.SANDBOX),
-        production_key=api_keys.generate(Mode.PRODUCTION),
+        sandbox_key=api_keys.generate_key(Mode.SANDBOX),
+        production_key=api_keys.generate_key(Mode.PRODUCTION),
     )
     now = SystemClock().now()
     with engine.begin() as connection:

@@ -9,11 +9,11 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from gateway.handlers.bulk import results
-from gateway.intake.payouts import Outcome, PayoutIntake, PayoutRequest
+from gateway.handlers.bulk import bulk_results_payload
+from gateway.intake.payouts import PayoutIntake, PayoutOutcome, PayoutRequest
 from shared.identity.audit import Actor
-from shared.payouts.accept import Order
-from shared.payouts.rows import PayoutRow, public
+from shared.payouts.accept import PayoutOrder
+from shared.payouts.rows import PayoutRow, payout_payload
 from shared.platform import pipelined_queries
 from shared.platform.clock import SystemClock
 from shared.platform.errors import Refusal
@@ -97,7 +97,7 @@ def _request(place: Ground, payouts: int) -> PayoutRequest:
     key = uuid.uuid4().hex
     actor = Actor(ActorKind.KEY, place.organization_id, place.wallet_id, None, new_id(), "127.0.0.1", uuid.uuid4())
     orders = [
-        Order(
+        PayoutOrder(
             id=new_id(),
             wallet_id=place.wallet_id,
             driver_id=(driver_id := place.driver_ids[number % len(place.driver_ids)]),
@@ -113,10 +113,10 @@ def _request(place: Ground, payouts: int) -> PayoutRequest:
     return PayoutRequest(place.wallet_id, orders, key, marked, str(uuid.uuid4()), _shape, actor)
 
 
-def _shape(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _shape(outcomes: Sequence[PayoutOutcome]) -> dict[str, Any]:
     """As the bulk endpoint shows them."""
     items: list[tuple[dict[str, Any], Refusal | None]] = []
     for outcome in outcomes:
         assert isinstance(outcome, PayoutRow), outcome
-        items.append((public(outcome), None))
-    return results(items)
+        items.append((payout_payload(outcome), None))
+    return bulk_results_payload(items)

@@ -10,29 +10,29 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from shared.cli.client.cells import money
-from shared.cli.client.csv_table import Table
-from shared.cli.client.errors import Misused
-from shared.cli.client.submission import Item
+from shared.cli.client.batch_drafts import PayableRow
+from shared.cli.client.cells import format_money
+from shared.cli.client.csv_table import CsvTable
+from shared.cli.client.errors import UsageError
 
 COLUMNS: Final = ("payoutId", "status", "fee", "netAmount", "failureCode", "failureMessage")
-OF_BATCH: Final = ("payoutId", "driverId", "driverName", "loadId", "description", "amount", *COLUMNS[1:])
+BATCH_RESULT_COLUMNS: Final = ("payoutId", "driverId", "driverName", "loadId", "description", "amount", *COLUMNS[1:])
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 
 
-def safe(cell: str) -> str:
+def escape_formula(cell: str) -> str:
     """The cell so that no spreadsheet takes it for a formula; numbers stay numbers."""
     return f"'{cell}" if cell.startswith(FORMULA_STARTS) and not _NUMBER.fullmatch(cell) else cell
 
 
-def beside(path: Path) -> Path:
+def default_results_path(path: Path) -> Path:
     """Where the results of this file go: payday.csv → payday.results.csv."""
     return path.with_name(f"{path.stem}.results.csv")
 
 
-def check_place(path: Path, source: Path) -> None:
+def check_results_path(path: Path, source: Path) -> None:
     """Makes sure, before anything is sent, that results can be written there.
 
     Raises:
@@ -41,12 +41,14 @@ def check_place(path: Path, source: Path) -> None:
     """
     folder = path.resolve().parent
     if path.resolve() == source.resolve():
-        raise Misused("The results can't be written over the file itself; give another --results")
+        raise UsageError("The results can't be written over the file itself; give another --results")
     if path.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise Misused(f"{path}: results can't be written there; give another place with --results")
+        raise UsageError(f"{path}: results can't be written there; give another place with --results")
 
 
-def of_rows(table: Table, items: Sequence[Item], payouts: Iterable[dict[str, Any]]) -> list[list[str]]:
+def settlement_results(
+    table: CsvTable, items: Sequence[PayableRow], payouts: Iterable[dict[str, Any]]
+) -> list[list[str]]:
     """The results of a file, header first. A row's payout is known by what it pays, for a file that was handed in again
     may have its rows in another order.
     """
@@ -61,10 +63,10 @@ def of_rows(table: Table, items: Sequence[Item], payouts: Iterable[dict[str, Any
     return found
 
 
-def of_batch(payouts: Iterable[dict[str, Any]]) -> list[list[str]]:
+def batch_results(payouts: Iterable[dict[str, Any]]) -> list[list[str]]:
     """The payouts of a batch, header first."""
     return [
-        list(OF_BATCH),
+        list(BATCH_RESULT_COLUMNS),
         *(
             [
                 payout["id"],
@@ -77,15 +79,15 @@ def of_batch(payouts: Iterable[dict[str, Any]]) -> list[list[str]]:
     ]
 
 
-def text(rows: Iterable[Sequence[str]], delimiter: str = ",") -> str:
+def format_csv(rows: Iterable[Sequence[str]], delimiter: str = ",") -> str:
     """Rows as CSV."""
     written = io.StringIO(newline="")
     table = csv.writer(written, delimiter=delimiter, lineterminator="\n")
-    table.writerows([safe(cell) for cell in row] for row in rows)
+    table.writerows([escape_formula(cell) for cell in row] for row in rows)
     return written.getvalue()
 
 
-def write(path: Path, content: str) -> None:
+def replace_file(path: Path, content: str) -> None:
     """Replaces the file in one step: a reader sees the old results or the new ones, never half of them."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -120,4 +122,4 @@ def _outcome(payout: dict[str, Any]) -> list[str]:
 
 def _dollars(cents: int) -> str:
     """1234.56: a number for a spreadsheet."""
-    return money(cents).replace("$", "").replace(",", "")
+    return format_money(cents).replace("$", "").replace(",", "")

@@ -10,13 +10,13 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from gateway import shapes
-from gateway.app_state import ACCOUNT, SERVICES, Services
-from gateway.handlers.shared_steps import actor_of, flat, once_signed_in, success
-from gateway.http.envelope import page as shaped_page
-from gateway.http.query_parameters import ShortListing, wanted
+from gateway.app_state import SERVICES, SIGNED_IN_USER, Services
+from gateway.handlers.requests import flat_response, request_actor, run_idempotently_for_user, success_response
+from gateway.http.envelope import list_page_payload as shaped_page
+from gateway.http.query_parameters import ShortPageQuery, requested_page
 from gateway.openapi.operation import operation
 from shared.identity import audit
-from shared.identity.api_keys import SCOPES, SCOPES_OF, lifecycle
+from shared.identity.api_keys import SCOPES, SCOPES_BY_ROLE, lifecycle
 from shared.platform.clock import rfc3339
 from shared.platform.errors import Invalid
 from shared.platform.ids import KEY, parse, show
@@ -36,7 +36,7 @@ Scope = Literal[
     "funding:write",
     "analytics:read",
 ]
-REVOKED: Final = "API key revoked successfully"
+KEY_REVOKED_MESSAGE: Final = "API key revoked successfully"
 
 
 class CreateKey(msgspec.Struct, forbid_unknown_fields=True):
@@ -65,7 +65,7 @@ class RegenerateKey(msgspec.Struct, forbid_unknown_fields=True):
     ] = 0
 
 
-class ListKeys(ShortListing, kw_only=True):
+class ListKeys(ShortPageQuery, kw_only=True):
     """Which keys."""
 
     mode: Mode | UnsetType = UNSET
@@ -76,9 +76,9 @@ def _key_id(request: web.Request) -> uuid.UUID | None:
     return parse(KEY, request.match_info["id"])
 
 
-def _made(made: lifecycle.Made, now: datetime) -> dict[str, Any]:
-    note = lifecycle.NOTE if made.text is not None else lifecycle.PENDING_NOTE
-    return {**lifecycle.shown(made.row, now), "key": made.text, "note": note}
+def _made(made: lifecycle.IssuedKey, now: datetime) -> dict[str, Any]:
+    note = lifecycle.NEW_KEY_NOTE if made.text is not None else lifecycle.PENDING_KEY_NOTE
+    return {**lifecycle.key_payload(made.row, now), "key": made.text, "note": note}
 
 
 def _note(
@@ -90,29 +90,29 @@ def _note(
     after: dict[str, Any],
     before: dict[str, Any] | None = None,
 ) -> None:
-    entry = audit.Entry(actor_of(request), action, show(KEY, row.id), before, after)
-    audit.record(connection, [entry], now)
+    entry = audit.Entry(request_actor(request), action, show(KEY, row.id), before, after)
+    audit.record_entries(connection, [entry], now)
 
 
 PENDING: Final = {"approval_status": ApprovalStatus.PENDING}
 
 
 @operation(answer=shapes.ApiKeys, flat=True)
-async def mine(request: web.Request) -> web.Response:
+async def list_own_keys(request: web.Request) -> web.Response:
     """Lists the API keys that you asked for, newest first."""
-    services, account = request.app[SERVICES], request[ACCOUNT]
-    rows = await services.read(lambda connection: lifecycle.of_user(connection, account.id))
+    services, account = request.app[SERVICES], request[SIGNED_IN_USER]
+    rows = await services.read(lambda connection: lifecycle.load_user_keys(connection, account.id))
     return _all(request, services, rows)
 
 
 def _all(request: web.Request, services: Services, rows: list[lifecycle.KeyRow]) -> web.Response:
     now = services.clock.now()
-    shown = [lifecycle.shown(row, now) for row in rows]
-    return flat(request, keys=shown, total=len(shown), has_next_page=False)
+    shown = [lifecycle.key_payload(row, now) for row in rows]
+    return flat_response(request, keys=shown, total=len(shown), has_next_page=False)
 
 
 @operation(body=CreateKey, answer=shapes.NewApiKey, flat=True, refuses=("SCOPE_NOT_YOURS", "TOO_MANY_KEYS"), once=True)
-async def create(request: web.Request, body: CreateKey) -> web.Response:
+async def create_own_key(request: web.Request, body: CreateKey) -> web.Response:
     """Creates an API key.
 
     A sandbox key can be used at once, and is shown once. A production key needs an `approval_reason` and waits for an
@@ -122,47 +122,47 @@ async def create(request: web.Request, body: CreateKey) -> web.Response:
         raise Invalid("scopes names one twice", field="scopes")
     if body.mode is Mode.PRODUCTION and body.approval_reason is None:
         raise Invalid("approval_reason is required for a production key", field="approval_reason")
-    account, pepper = request[ACCOUNT], request.app[SERVICES].settings.key_pepper
+    account, pepper = request[SIGNED_IN_USER], request.app[SERVICES].settings.key_pepper
     new = lifecycle.NewKey(body.name, body.mode, body.scopes, body.expires_in, body.approval_reason)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        made = lifecycle.request(connection, account.organization_id, account.id, new, pepper, now)
+        made = lifecycle.request_key(connection, account.organization_id, account.id, new, pepper, now)
         shown = _made(made, now)
         facts = {name: shown[name] for name in ("name", "mode", "scopes", "approval_status", "expires_at")}
         _note(connection, request, Action.KEY_CREATE, made.row, now, facts)
         return shown
 
-    return await once_signed_in(request, work)
+    return await run_idempotently_for_user(request, work)
 
 
 @operation(answer=shapes.ApiKey, flat=True, refuses=("KEY_NOT_FOUND",))
-async def get_mine(request: web.Request) -> web.Response:
+async def get_own_key(request: web.Request) -> web.Response:
     """Shows one of your API keys."""
-    services, account, key_id = request.app[SERVICES], request[ACCOUNT], _key_id(request)
+    services, account, key_id = request.app[SERVICES], request[SIGNED_IN_USER], _key_id(request)
     row = await services.read(
-        lambda connection: lifecycle.get(connection, account.organization_id, key_id, user_id=account.id)
+        lambda connection: lifecycle.load_key(connection, account.organization_id, key_id, user_id=account.id)
     )
-    return flat(request, **lifecycle.shown(row, services.clock.now()))
+    return flat_response(request, **lifecycle.key_payload(row, services.clock.now()))
 
 
 @operation(answer=shapes.Message, flat=True, refuses=("KEY_NOT_FOUND", "KEY_REVOKED"))
-async def revoke_mine(request: web.Request) -> web.Response:
+async def revoke_own_key(request: web.Request) -> web.Response:
     """Revokes one of your API keys, for good."""
-    account = request[ACCOUNT]
+    account = request[SIGNED_IN_USER]
     return await _revoke(request, account.id)
 
 
 async def _revoke(request: web.Request, user_id: uuid.UUID | None) -> web.Response:
-    services, account, key_id = request.app[SERVICES], request[ACCOUNT], _key_id(request)
+    services, account, key_id = request.app[SERVICES], request[SIGNED_IN_USER], _key_id(request)
     now = services.clock.now()
 
     def work(connection: sa.Connection) -> None:
-        row = lifecycle.revoke(connection, account.organization_id, key_id, now, user_id=user_id)
+        row = lifecycle.revoke_key(connection, account.organization_id, key_id, now, user_id=user_id)
         _note(connection, request, Action.KEY_REVOKE, row, now, {"revoked_at": rfc3339(now)}, {"revoked_at": None})
 
     await services.write(work)
-    services.keyring.forget()
-    return flat(request, message=REVOKED)
+    services.credential_cache.forget()
+    return flat_response(request, message=KEY_REVOKED_MESSAGE)
 
 
 @operation(
@@ -173,85 +173,89 @@ async def _revoke(request: web.Request, user_id: uuid.UUID | None) -> web.Respon
     refuses=("KEY_NOT_FOUND", "KEY_NOT_APPROVED", "KEY_REVOKED", "SCOPE_NOT_YOURS"),
     once=True,
 )
-async def regenerate(request: web.Request, body: RegenerateKey) -> web.Response:
+async def regenerate_own_key(request: web.Request, body: RegenerateKey) -> web.Response:
     """Makes one of your API keys anew: the same id and scopes, another key.
 
     The old one works for `grace_period_hours` longer, none by default, and is refused within 2 seconds after that.
     """
-    services, account, key_id = request.app[SERVICES], request[ACCOUNT], _key_id(request)
+    services, account, key_id = request.app[SERVICES], request[SIGNED_IN_USER], _key_id(request)
     pepper, grace = services.settings.key_pepper, timedelta(hours=body.grace_period_hours)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        made = lifecycle.regenerate(connection, account.organization_id, account.id, key_id, pepper, now, grace=grace)
+        made = lifecycle.regenerate_key(
+            connection, account.organization_id, account.id, key_id, pepper, now, grace=grace
+        )
         facts = {"grace_period_hours": body.grace_period_hours}
         _note(connection, request, Action.KEY_REGENERATE, made.row, now, facts)
         return _made(made, now)
 
-    answer = await once_signed_in(request, work)
-    services.keyring.forget()
+    answer = await run_idempotently_for_user(request, work)
+    services.credential_cache.forget()
     return answer
 
 
 @operation(answer=shapes.Scopes, flat=True)
-async def scopes(request: web.Request) -> web.Response:
+async def list_scopes(request: web.Request) -> web.Response:
     """Lists what you can let an API key do: nobody grants what he lacks."""
-    yours = SCOPES_OF[Role(request[ACCOUNT].role)]
+    yours = SCOPES_BY_ROLE[Role(request[SIGNED_IN_USER].role)]
     descriptions = {scope: what for scope, what in SCOPES.items() if scope in yours}
-    return flat(request, scopes=list(descriptions), descriptions=descriptions)
+    return flat_response(request, scopes=list(descriptions), descriptions=descriptions)
 
 
-@operation(query=ListKeys, answer=shapes.Listed[shapes.ApiKey])
-async def page(request: web.Request, listing: ListKeys) -> web.Response:
+@operation(query=ListKeys, answer=shapes.ListPage[shapes.ApiKey])
+async def list_organization_keys(request: web.Request, listing: ListKeys) -> web.Response:
     """Lists the organization's API keys, newest first."""
-    services, account, part = request.app[SERVICES], request[ACCOUNT], wanted(listing, KEY)
+    services, account, part = request.app[SERVICES], request[SIGNED_IN_USER], requested_page(listing, KEY)
     mode = None if listing.mode is UNSET else listing.mode
     status = None if listing.status is UNSET else listing.status
     found = await services.read(
-        lambda connection: lifecycle.page(connection, account.organization_id, part, mode=mode, status=status)
+        lambda connection: lifecycle.load_organization_keys(
+            connection, account.organization_id, part, mode=mode, status=status
+        )
     )
     now = services.clock.now()
-    return success(request, shaped_page([lifecycle.shown(row, now) for row in found.rows], found, part))
+    return success_response(request, shaped_page([lifecycle.key_payload(row, now) for row in found.rows], found, part))
 
 
 @operation(answer=shapes.ApiKeys, flat=True)
-async def pending(request: web.Request) -> web.Response:
+async def list_pending_keys(request: web.Request) -> web.Response:
     """Lists production keys that wait for approval, oldest first."""
-    services, account = request.app[SERVICES], request[ACCOUNT]
-    rows = await services.read(lambda connection: lifecycle.pending(connection, account.organization_id))
+    services, account = request.app[SERVICES], request[SIGNED_IN_USER]
+    rows = await services.read(lambda connection: lifecycle.load_pending_keys(connection, account.organization_id))
     return _all(request, services, rows)
 
 
 @operation(answer=shapes.ApiKey, refuses=("KEY_NOT_FOUND",))
-async def get(request: web.Request) -> web.Response:
+async def get_organization_key(request: web.Request) -> web.Response:
     """Shows an API key of the organization."""
-    services, account, key_id = request.app[SERVICES], request[ACCOUNT], _key_id(request)
-    row = await services.read(lambda connection: lifecycle.get(connection, account.organization_id, key_id))
-    return success(request, lifecycle.shown(row, services.clock.now()))
+    services, account, key_id = request.app[SERVICES], request[SIGNED_IN_USER], _key_id(request)
+    row = await services.read(lambda connection: lifecycle.load_key(connection, account.organization_id, key_id))
+    return success_response(request, lifecycle.key_payload(row, services.clock.now()))
 
 
 @operation(answer=shapes.NewApiKey, flat=True, refuses=("KEY_NOT_FOUND", "KEY_NOT_PENDING", "OWN_REQUEST"), once=True)
-async def approve(request: web.Request) -> web.Response:
+async def approve_organization_key(request: web.Request) -> web.Response:
     """Approves a production key; it is shown this once."""
-    account, key_id, pepper = request[ACCOUNT], _key_id(request), request.app[SERVICES].settings.key_pepper
+    account, key_id, pepper = request[SIGNED_IN_USER], _key_id(request), request.app[SERVICES].settings.key_pepper
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        made = lifecycle.approve(connection, account.organization_id, account.id, key_id, pepper, now)
+        made = lifecycle.approve_key(connection, account.organization_id, account.id, key_id, pepper, now)
         decided = {"approval_status": made.row.approval_status}
         _note(connection, request, Action.KEY_APPROVE, made.row, now, decided, PENDING)
         return _made(made, now)
 
-    return await once_signed_in(request, work)
+    return await run_idempotently_for_user(request, work)
 
 
 @operation(
     body=RejectKey, answer=shapes.RejectedKey, flat=True, refuses=("KEY_NOT_FOUND", "KEY_NOT_PENDING"), once=True
 )
-async def reject(request: web.Request, body: RejectKey) -> web.Response:
+async def reject_organization_key(request: web.Request, body: RejectKey) -> web.Response:
     """Rejects a production key."""
-    account, key_id = request[ACCOUNT], _key_id(request)
+    account, key_id = request[SIGNED_IN_USER], _key_id(request)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        row = lifecycle.reject(connection, account.organization_id, account.id, key_id, body.reason, now)
+        row = lifecycle.reject_key(connection, account.organization_id, account.id, key_id, body.reason, now)
         decided = {"approval_status": row.approval_status}
         _note(connection, request, Action.KEY_REJECT, row, now, decided, PENDING)
         return {
@@ -262,10 +266,10 @@ async def reject(request: web.Request, body: RejectKey) -> web.Response:
             "rejection_reason": row.rejection_reason,
         }
 
-    return await once_signed_in(request, work)
+    return await run_idempotently_for_user(request, work)
 
 
 @operation(answer=shapes.Message, flat=True, refuses=("KEY_NOT_FOUND", "KEY_REVOKED"))
-async def revoke(request: web.Request) -> web.Response:
+async def revoke_organization_key(request: web.Request) -> web.Response:
     """Revokes any API key of the organization, for good."""
     return await _revoke(request, None)

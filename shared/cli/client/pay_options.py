@@ -4,15 +4,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from shared.cli.client import batch_drafts
 from shared.cli.client import release_time as times
-from shared.cli.client import submission
-from shared.cli.client.errors import Misused
-from shared.cli.client.submission import Wish
+from shared.cli.client.batch_drafts import PaymentTerms
+from shared.cli.client.errors import UsageError
 
 REASON_LENGTH_MAX: Final = 500
 
 
-class Options(NamedTuple):
+class PayOptions(NamedTuple):
     """What the command was given."""
 
     file: Path
@@ -29,7 +29,7 @@ class Options(NamedTuple):
     results: Path | None
 
 
-def wished(options: Options, now: datetime) -> Wish:
+def payment_terms(options: PayOptions, now: datetime) -> PaymentTerms:
     """What the options ask for.
 
     Raises:
@@ -37,15 +37,15 @@ def wished(options: Options, now: datetime) -> Wish:
 
     """
     if options.at is not None and options.hold:
-        raise Misused("--at schedules and --hold does not; give one of them")
+        raise UsageError("--at schedules and --hold does not; give one of them")
     if options.allow_duplicates != (options.reason is not None):
-        raise Misused("--allow-duplicates needs --reason TEXT, and --reason is for it alone")
+        raise UsageError("--allow-duplicates needs --reason TEXT, and --reason is for it alone")
     if options.reason is not None and not 0 < len(options.reason.strip()) <= REASON_LENGTH_MAX:
-        raise Misused(f"--reason must say something, in at most {REASON_LENGTH_MAX} characters")
+        raise UsageError(f"--reason must say something, in at most {REASON_LENGTH_MAX} characters")
     if options.timezone is not None and options.at is None:
-        raise Misused("--timezone is for --at")
+        raise UsageError("--timezone is for --at")
     name = (options.name or f"{options.file.stem} {now.astimezone():%Y-%m-%d}").strip()
-    if not 0 < len(name) <= submission.NAME_LENGTH_MAX - len(" (same_day)") or not name.isprintable():
-        raise Misused("--name must be printable, and shorter than 190 characters")
-    at = None if options.at is None else times.moment(options.at, now, options.timezone)
-    return Wish(name, at, options.hold, options.reason and options.reason.strip())
+    if not 0 < len(name) <= batch_drafts.NAME_LENGTH_MAX - len(" (same_day)") or not name.isprintable():
+        raise UsageError("--name must be printable, and shorter than 190 characters")
+    at = None if options.at is None else times.parse_release_time(options.at, now, options.timezone)
+    return PaymentTerms(name, at, options.hold, options.reason and options.reason.strip())

@@ -9,10 +9,10 @@ import msgspec
 import sqlalchemy as sa
 from aiohttp import web
 
-from gateway.app_state import ACCOUNT, CREDENTIAL, REQUEST_ID, SERVICES
-from gateway.http.envelope import ApiError, flat_body, refusal_body, response, success_body
+from gateway.app_state import CREDENTIAL, REQUEST_ID, SERVICES, SIGNED_IN_USER
+from gateway.http.envelope import ApiError, flat_body, json_response, refusal_body, success_body
 from shared.identity.audit import Actor
-from shared.identity.sessions import Account
+from shared.identity.sessions import SessionUser
 from shared.platform import idempotency
 from shared.platform.errors import Invalid, Refusal
 from shared.platform.failpoints import crash_point
@@ -23,7 +23,7 @@ from shared.schema.audit import ActorKind
 AMOUNT_CENTS_MAX = 1_000_000_000_000
 
 AmountCents = Annotated[int, msgspec.Meta(gt=0, le=AMOUNT_CENTS_MAX, description="US cents.", examples=[45000])]
-Time = Annotated[
+FutureTime = Annotated[
     str,
     msgspec.Meta(
         max_length=40,
@@ -40,19 +40,19 @@ def wallet_id(request: web.Request) -> uuid.UUID:
     return request[CREDENTIAL].wallet_id
 
 
-def actor_of(request: web.Request, account: Account | None = None) -> Actor:
+def request_actor(request: web.Request, account: SessionUser | None = None) -> Actor:
     """Who the audit log says has made the request: the key's program, or the user: who is signed in, or `account`."""
     address, request_id = request.remote, msgspec.convert(request[REQUEST_ID], uuid.UUID)
     credential = request.get(CREDENTIAL)
     if credential is not None:
         organization_id, wallet, key_id = credential.organization_id, credential.wallet_id, credential.key_id
         return Actor(ActorKind.KEY, organization_id, wallet, None, key_id, address, request_id)
-    user = account or request.get(ACCOUNT)
+    user = account or request.get(SIGNED_IN_USER)
     assert user is not None, "who may call this route is known by a key or a session"
     return Actor(ActorKind.USER, user.organization_id, None, user.id, None, address, request_id)
 
 
-def time_in(text: str, field: str) -> datetime:
+def parse_time(text: str, field: str) -> datetime:
     """The time that a field gives.
 
     Raises:
@@ -68,19 +68,19 @@ def time_in(text: str, field: str) -> datetime:
     return found
 
 
-def success(request: web.Request, data: Any) -> web.Response:
+def success_response(request: web.Request, data: Any) -> web.Response:
     """A success with its data."""
-    return response(success_body(data, request[REQUEST_ID], request.app[SERVICES].clock.now()))
+    return json_response(success_body(data, request[REQUEST_ID], request.app[SERVICES].clock.now()))
 
 
-def flat(request: web.Request, **fields: Any) -> web.Response:
-    """A success whose fields stand beside `success`."""
-    return response(flat_body(fields, request[REQUEST_ID], request.app[SERVICES].clock.now()))
+def flat_response(request: web.Request, **fields: Any) -> web.Response:
+    """A success whose fields stand beside `success_response`."""
+    return json_response(flat_body(fields, request[REQUEST_ID], request.app[SERVICES].clock.now()))
 
 
-def answer(status: int, body: bytes, *, replayed: bool) -> web.Response:
+def stored_response(status: int, body: bytes, *, replayed: bool) -> web.Response:
     """An answer that is ready made, perhaps given before."""
-    return response(body, status, {"Idempotent-Replayed": "true"} if replayed else None)
+    return json_response(body, status, {"Idempotent-Replayed": "true"} if replayed else None)
 
 
 def idempotency_key(request: web.Request) -> str | None:
@@ -98,7 +98,7 @@ def idempotency_key(request: web.Request) -> str | None:
     return key
 
 
-async def once(
+async def run_idempotently(
     request: web.Request,
     work: Callable[[sa.Connection, datetime], Any],
     kept: Callable[[Any], Any] = lambda data: data,
@@ -111,30 +111,31 @@ async def once(
     return await _once(request, wallet_id(request), work, success_body, kept)
 
 
-async def once_and_ring(
+async def run_idempotently_and_enqueue(
     request: web.Request,
     work: Callable[[sa.Connection, datetime], Any],
     bell: Bell,
     ids: Sequence[uuid.UUID],
 ) -> web.Response:
     """The same, and then rings for the `ids` that `work` has put there."""
-    response = await once(request, work)
+    response = await run_idempotently(request, work)
     request.app[SERVICES].doorbell.ring(bell, ids)
     crash_point("change.after_ring")
     return response
 
 
-async def once_signed_in(
+async def run_idempotently_for_user(
     request: web.Request, work: Callable[[sa.Connection, datetime], dict[str, Any]]
 ) -> web.Response:
-    """The same for a signed-in user, whose Idempotency-Keys are his own. The answer's fields stand beside `success`; a
+    """The same for a signed-in user, whose Idempotency-Keys are his own. The answer's fields stand beside
+    `success_response`; a
     `key` among them is shown once and not stored, so a repeat has null in its place.
     """
 
     def keyless(fields: dict[str, Any]) -> dict[str, Any]:
         return {**fields, "key": None} if "key" in fields else fields
 
-    return await _once(request, request[ACCOUNT].id, work, flat_body, keyless)
+    return await _once(request, request[SIGNED_IN_USER].id, work, flat_body, keyless)
 
 
 async def _once(
@@ -173,4 +174,4 @@ async def _once(
         return status, body, False
 
     status, body, replayed = await services.write(run)
-    return answer(status, body, replayed=replayed)
+    return stored_response(status, body, replayed=replayed)

@@ -13,11 +13,11 @@ import sqlalchemy as sa
 
 from shared.platform.ids import first_id
 
-CLOCKS_APART: Final = timedelta(seconds=0.5)
+CLOCK_SKEW_MAX: Final = timedelta(seconds=0.5)
 """How much later than the database's clock the clock that makes ids may be."""
 
 
-class Part(NamedTuple):
+class EventSlice(NamedTuple):
     """A part of the feed."""
 
     events: Sequence[Any]
@@ -26,9 +26,9 @@ class Part(NamedTuple):
     """The place after it: where to go on."""
 
 
-def read(
+def load_events(
     connection: sa.Connection, wallet_id: uuid.UUID, after: uuid.UUID | None, types: Sequence[str] | None, *, limit: int
-) -> Part:
+) -> EventSlice:
     """At most `limit` events after a place; or the newest ones there are."""
     settled = connection.scalar(
         sa.text("""
@@ -37,15 +37,15 @@ def read(
         """)
     )
     assert isinstance(settled, datetime)
-    end = first_id(settled - CLOCKS_APART)
+    end = first_id(settled - CLOCK_SKEW_MAX)
     conditions = "wallet_id = :wallet_id AND id < :end" + (" AND type = ANY (:types)" if types is not None else "")
     values = {"wallet_id": wallet_id, "end": end, "after": after, "types": types and list(types), "limit": limit}
     if after is None:
         newest = f"SELECT * FROM customer_events WHERE {conditions} ORDER BY id DESC LIMIT :limit"
         rows = connection.execute(sa.text(newest), values).all()[::-1]
-        return Part(rows, rows[-1].id if rows else end)
+        return EventSlice(rows, rows[-1].id if rows else end)
     following = f"SELECT * FROM customer_events WHERE {conditions} AND id > :after ORDER BY id LIMIT :limit"
     rows = list(connection.execute(sa.text(following), values))
     if len(rows) == limit:
-        return Part(rows, rows[-1].id)
-    return Part(rows, max(end, after))
+        return EventSlice(rows, rows[-1].id)
+    return EventSlice(rows, max(end, after))

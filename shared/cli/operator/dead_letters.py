@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from shared.cli.operator.stores import stores
+from shared.cli.operator.stores import open_stores
 from shared.operations import abandoned_work
 from shared.platform import dead_letters
 from shared.platform.clock import rfc3339
@@ -19,10 +19,10 @@ from shared.platform.task_queue import NAMESPACE, QUEUES
 IDS_SHOWN = 3
 
 
-def listed(queue: str | None, *, as_json: bool) -> None:
+def print_dead_letters(queue: str | None, *, as_json: bool) -> None:
     """Prints both; what Redis or the database does not say is said to be missing."""
     wanted = _queues(queue)
-    with stores() as both:
+    with open_stores() as both:
         letters = both.of_redis(lambda client: _letters(client, wanted))
         found = [] if isinstance(letters, str) else letters
         waiting = both.of_database(lambda connection: abandoned_work.still_waiting(connection, found))
@@ -37,12 +37,12 @@ def listed(queue: str | None, *, as_json: bool) -> None:
         raise SystemExit(2)
 
 
-def retry(letter_id: str | None, queue: str | None, *, everything: bool) -> None:
+def retry_dead_letters(letter_id: str | None, queue: str | None, *, everything: bool) -> None:
     """Rings again for what is named; exits with 1 where there is no such letter."""
     if sum((letter_id is not None, queue is not None, everything)) != 1:
         _stop("say which: an ID, --queue NAME, or --all")
     wanted = _queues(queue)
-    with stores() as both:
+    with open_stores() as both:
         done = both.of_redis(lambda client: _retried(client, letter_id, wanted))
     if isinstance(done, str):
         _stop(f"Redis is away ({done}); the rows are due by themselves, whatever becomes of the letters")

@@ -6,16 +6,16 @@ from aiohttp import web
 
 from gateway import shapes
 from gateway.app_state import SERVICES
-from gateway.handlers.shared_steps import success, wallet_id
+from gateway.handlers.requests import success_response, wallet_id
 from gateway.openapi.operation import operation
-from shared.payouts.timeline import Expected, timeline
+from shared.payouts.timeline import ExpectedNextStep, load_timeline
 from shared.platform.clock import rfc3339
 from shared.platform.errors import NotFound
 from shared.platform.ids import PAYOUT, named, parse
 
 
 @operation(answer=shapes.Timeline, refuses=("PAYOUT_NOT_FOUND",))
-async def get(request: web.Request) -> web.Response:
+async def get_payout_timeline(request: web.Request) -> web.Response:
     """Tells what happened to a payout, in order, and what is expected next.
 
     All attempts: every step, request to Paystream, answer, webhook in and event out, and every movement of money. At
@@ -25,10 +25,10 @@ async def get(request: web.Request) -> web.Response:
     payout_id = parse(PAYOUT, text)
     found = None
     if payout_id is not None:
-        found = await request.app[SERVICES].read(lambda connection: timeline(connection, wallet, payout_id, now))
+        found = await request.app[SERVICES].read(lambda connection: load_timeline(connection, wallet, payout_id, now))
     if found is None:
         raise NotFound(f"No payout {named(PAYOUT, text)}", code="PAYOUT_NOT_FOUND")
-    return success(
+    return success_response(
         request,
         {
             "payoutId": text,
@@ -43,7 +43,7 @@ async def get(request: web.Request) -> web.Response:
     )
 
 
-def _next(expected: Expected) -> dict[str, Any]:
+def _next(expected: ExpectedNextStep) -> dict[str, Any]:
     arrival = expected.arrival
     return {
         "kind": expected.kind,

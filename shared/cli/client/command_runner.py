@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from shared.cli.client.api import Api
-from shared.cli.client.connection import find
-from shared.cli.client.errors import Exit, Stop
+from shared.cli.client.api import ApiClient
+from shared.cli.client.connection import find_connection
+from shared.cli.client.errors import CommandError, ExitCode
 from shared.cli.client.output import Output
 
 
-class Access(NamedTuple):
+class AccessOptions(NamedTuple):
     """What every client's command is given."""
 
     url: str | None
@@ -20,39 +20,39 @@ class Access(NamedTuple):
     as_json: bool
 
 
-class Interrupted(Stop):
+class Interrupted(CommandError):
     """Ctrl-C: what that leaves as it is."""
 
-    exit_code = Exit.INTERRUPTED
+    exit_code = ExitCode.INTERRUPTED
     code = "INTERRUPTED"
 
 
-Body = Callable[[asyncio.Runner, Api, Output], int]
+Body = Callable[[asyncio.Runner, ApiClient, Output], int]
 
 
-def command(access: Access, body: Body) -> int:
+def run_command(access: AccessOptions, body: Body) -> int:
     """Runs the command. Returns its exit code; every end has a sentence, and with `--json` a document."""
     out = Output(as_json=access.as_json)
     try:
-        api = Api(find(access.url, access.key, os.environ, Path.cwd()), out.say)
+        api = ApiClient(find_connection(access.url, access.key, os.environ, Path.cwd()), out.say)
         with asyncio.Runner() as runner:
             try:
                 return body(runner, api, out)
             finally:
                 runner.run(api.close())
-    except Stop as stop:
+    except CommandError as stop:
         return out.failed(stop)
     except KeyboardInterrupt:
         return out.failed(Interrupted("interrupted"))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read our output has gone, as `head` does
-        return Exit.DONE
+        return ExitCode.DONE
 
 
-def asking(access: Access, ask: Callable[[Api, Output], Awaitable[int]]) -> int:
+def run_async_command(access: AccessOptions, ask: Callable[[ApiClient, Output], Awaitable[int]]) -> int:
     """The same for a command that only asks the API."""
 
-    async def asked(api: Api, out: Output) -> int:
+    async def asked(api: ApiClient, out: Output) -> int:
         return await ask(api, out)
 
-    return command(access, lambda runner, api, out: runner.run(asked(api, out)))
+    return run_command(access, lambda runner, api, out: runner.run(asked(api, out)))

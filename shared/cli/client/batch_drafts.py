@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from shared.cli.client.api import Api, Json
-from shared.cli.client.drivers import Driver, Roster
-from shared.cli.client.errors import Refused, Stop
-from shared.cli.client.settlement_file import Row
+from shared.cli.client.api import ApiClient, Json
+from shared.cli.client.drivers import ApiDriver, DriverIndex
+from shared.cli.client.errors import ApiRejected, CommandError
+from shared.cli.client.settlement_file import SettlementRow
 
 VERSION: Final = 1
 """Of what the key is made from."""
@@ -24,18 +24,18 @@ KEYS_MAX: Final = 5
 NAME_LENGTH_MAX: Final = 200
 
 
-class Item(NamedTuple):
+class PayableRow(NamedTuple):
     """A row whose driver is known."""
 
-    row: Row
-    driver: Driver
+    row: SettlementRow
+    driver: ApiDriver
 
 
-class Part(NamedTuple):
+class BatchDraft(NamedTuple):
     """What becomes one batch: the rows of one urgency."""
 
     urgency: str
-    items: list[Item]
+    items: list[PayableRow]
 
     @property
     def total_cents(self) -> int:
@@ -43,7 +43,7 @@ class Part(NamedTuple):
         return sum(item.row.amount_cents for item in self.items)
 
 
-class Wish(NamedTuple):
+class PaymentTerms(NamedTuple):
     """How the file is to be paid."""
 
     name: str
@@ -53,18 +53,18 @@ class Wish(NamedTuple):
     """Why loads may be paid again; None: they may not."""
 
 
-def parts(rows: Sequence[Row], roster: Roster) -> list[Part]:
+def draft_batches(rows: Sequence[SettlementRow], roster: DriverIndex) -> list[BatchDraft]:
     """The rows by urgency, in the order in which the file first names each. Every driver is known."""
-    found: dict[str, list[Item]] = {}
+    found: dict[str, list[PayableRow]] = {}
     for row in rows:
         driver = roster.find(row.driver)
         if driver is None:
             raise LookupError(f"row {row.line} names nobody")  # checked before
-        found.setdefault(row.urgency, []).append(Item(row, driver))
-    return [Part(urgency, items) for urgency, items in found.items()]
+        found.setdefault(row.urgency, []).append(PayableRow(row, driver))
+    return [BatchDraft(urgency, items) for urgency, items in found.items()]
 
 
-def keys(part: Part) -> list[str]:
+def idempotency_keys(part: BatchDraft) -> list[str]:
     """The idempotency keys under which this content may have been handed in, first to last."""
     facts = sorted(
         [item.driver.ovn_driver_id, item.row.amount_cents, item.row.load_id or "", item.row.description or ""]
@@ -75,7 +75,7 @@ def keys(part: Part) -> list[str]:
     return [f"ovnpay-pay-{digest}-{number}" for number in range(1, KEYS_MAX + 1)]
 
 
-def body(part: Part, wish: Wish, *, of_several: bool) -> Json:
+def batch_body(part: BatchDraft, wish: PaymentTerms, *, of_several: bool) -> Json:
     """The body of `POST /batches` and of its quote."""
     name = f"{wish.name} ({part.urgency})" if of_several else wish.name
     whole: Json = {
@@ -87,7 +87,7 @@ def body(part: Part, wish: Wish, *, of_several: bool) -> Json:
     return whole if wish.at is None else {**whole, "scheduledFor": wish.at.isoformat()}
 
 
-def _payout(item: Item, duplicate_reason: str | None) -> Json:
+def _payout(item: PayableRow, duplicate_reason: str | None) -> Json:
     payout: dict[str, Any] = {"driverId": item.driver.id, "amount": item.row.amount_cents}
     if item.row.description:
         payout["description"] = item.row.description
@@ -98,7 +98,7 @@ def _payout(item: Item, duplicate_reason: str | None) -> Json:
     return payout
 
 
-class Found(NamedTuple):
+class EarlierBatch(NamedTuple):
     """What is there of a part already."""
 
     batch: Json | None
@@ -106,19 +106,19 @@ class Found(NamedTuple):
     """Keys that have made nothing, where there is no batch."""
 
 
-async def look_up(api: Api, part: Part) -> Found:
+async def find_earlier_batch(api: ApiClient, part: BatchDraft) -> EarlierBatch:
     """Whether this content was handed in within 48 hours, by any of its keys."""
     free = []
-    for key in keys(part):
+    for key in idempotency_keys(part):
         batch = await api.batch_made_by(key)
         if batch is None:
             free.append(key)
         elif batch["status"] != "canceled":
-            return Found(batch, [])
-    return Found(None, free)
+            return EarlierBatch(batch, [])
+    return EarlierBatch(None, free)
 
 
-class Handed(NamedTuple):
+class CreatedBatch(NamedTuple):
     """A part's batch."""
 
     batch: Json
@@ -126,7 +126,7 @@ class Handed(NamedTuple):
     """Whether an earlier run had handed it in."""
 
 
-async def hand_in(api: Api, part: Part, content: Json, free: Sequence[str]) -> Handed:
+async def create_batch_once(api: ApiClient, part: BatchDraft, content: Json, free: Sequence[str]) -> CreatedBatch:
     """Creates the batch under the first key that has not been answered with a refusal before.
 
     Raises:
@@ -136,25 +136,25 @@ async def hand_in(api: Api, part: Part, content: Json, free: Sequence[str]) -> H
     for key in free:
         try:
             answer = await api.create(content, key)
-        except Refused as refused:
+        except ApiRejected as refused:
             if refused.code == "IDEMPOTENCY_KEY_REUSED":
                 # Another run, with another name or time, has used the key since we looked.
                 batch = await api.batch_made_by(key)
                 if batch is not None and batch["status"] != "canceled":
-                    return Handed(batch, before=True)
+                    return CreatedBatch(batch, before=True)
             elif not refused.replayed:
                 raise
         else:
             batch = await api.batch(answer.data["id"]) if answer.replayed else answer.data
             if batch["status"] != "canceled":
-                return Handed(batch, before=answer.replayed and answer.tries == 1)
-    raise Stop(
+                return CreatedBatch(batch, before=answer.replayed and answer.tries == 1)
+    raise CommandError(
         f"this content was refused or canceled {KEYS_MAX} times within 48 hours; "
         "change something in it (a description will do) and run again"
     )
 
 
-class Next(enum.Enum):
+class NextStep(enum.Enum):
     """What is left to do with a batch."""
 
     RELEASE = "release"
@@ -167,15 +167,15 @@ class Next(enum.Enum):
     """It waits for another time than was asked for now, which a person has to decide."""
 
 
-def next_step(batch: Json, wish: Wish) -> Next:
+def next_step(batch: Json, wish: PaymentTerms) -> NextStep:
     """What this wish means for a batch that is there. An earlier run's time is never changed silently."""
     waits = batch["status"] == "queued" or (batch["status"] == "failed" and "failure" in batch)
     if not waits:
-        return Next.FOLLOW
+        return NextStep.FOLLOW
     scheduled = batch.get("scheduledFor") if batch["status"] == "queued" else None
     if scheduled is not None:
         same = wish.at is not None and datetime.fromisoformat(scheduled) == wish.at
-        return Next.REST if same and not wish.hold else Next.DIFFERS
+        return NextStep.REST if same and not wish.hold else NextStep.DIFFERS
     if wish.hold:
-        return Next.REST
-    return Next.RELEASE if wish.at is None else Next.RESCHEDULE
+        return NextStep.REST
+    return NextStep.RELEASE if wish.at is None else NextStep.RESCHEDULE

@@ -9,12 +9,12 @@ import structlog
 from aiohttp import web
 
 from gateway import shapes
-from gateway.app_state import ACCOUNT, REQUEST_ID, SERVICES, SESSION_TOKEN, Services
-from gateway.handlers.shared_steps import actor_of, success
+from gateway.app_state import REQUEST_ID, SERVICES, SESSION_TOKEN, SIGNED_IN_USER, Services
+from gateway.handlers.requests import request_actor, success_response
 from gateway.http.envelope import ApiError
 from gateway.openapi.operation import operation
 from shared.identity import api_keys, audit, sessions
-from shared.identity.sessions import Account, Started
+from shared.identity.sessions import NewSession, SessionUser
 from shared.platform.clock import rfc3339
 from shared.platform.ids import USER, show
 from shared.schema.audit import Action
@@ -31,7 +31,7 @@ class Login(msgspec.Struct, forbid_unknown_fields=True):
     password: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 
 
-def user(account: Account) -> dict[str, Any]:
+def user_payload(account: SessionUser) -> dict[str, Any]:
     """A user as the API shows him."""
     return {"email": account.email, "role": account.role, "organization": account.organization}
 
@@ -45,17 +45,19 @@ async def login(request: web.Request, body: Login) -> web.Response:
     services = request.app[SERVICES]
     with services.sign_ins.take(body.email.lower()):
         account = await _checked(request, body)
-    now, actor = services.clock.now(), actor_of(request, account)
+    now, actor = services.clock.now(), request_actor(request, account)
 
-    def work(connection: sa.Connection) -> Started:
-        audit.record(connection, [audit.Entry(actor, Action.SESSION_START, show(USER, account.id))], now)
-        return sessions.start(connection, account, services.settings.key_pepper, now)
+    def work(connection: sa.Connection) -> NewSession:
+        audit.record_entries(connection, [audit.Entry(actor, Action.SESSION_START, show(USER, account.id))], now)
+        return sessions.start_session(connection, account, services.settings.key_pepper, now)
 
     started = await services.write(work)
-    return success(request, {"token": started.token, "expiresAt": rfc3339(started.expires_at), "user": user(account)})
+    return success_response(
+        request, {"token": started.token, "expiresAt": rfc3339(started.expires_at), "user": user_payload(account)}
+    )
 
 
-async def _checked(request: web.Request, body: Login) -> Account:
+async def _checked(request: web.Request, body: Login) -> SessionUser:
     """Whose email and password these are. The attempt is counted before the password is checked, and taken back where
     it was right, or was not checked at all.
 
@@ -87,9 +89,9 @@ async def _checked(request: web.Request, body: Login) -> Account:
     return account
 
 
-async def _right(services: Services, body: Login) -> tuple[Account | None, bool]:
+async def _right(services: Services, body: Login) -> tuple[SessionUser | None, bool]:
     """Whose email this is, and whether the password is his; that takes as long where it is nobody's."""
-    found = await services.read(lambda connection: sessions.find_account(connection, body.email))
+    found = await services.read(lambda connection: sessions.find_user_and_password_hash(connection, body.email))
     account, password_hash = found or (None, None)
     try:
         async with asyncio.timeout(PASSWORD_SECONDS_MAX):
@@ -100,32 +102,32 @@ async def _right(services: Services, body: Login) -> tuple[Account | None, bool]
         ) from None
 
 
-def _note_refused(request: web.Request, account: Account) -> None:
+def _note_refused(request: web.Request, account: SessionUser) -> None:
     """Notes a refused sign-in without its answer waiting: that must take as long for emails that nobody has."""
     services = request.app[SERVICES]
-    now, nobody = services.clock.now(), actor_of(request, account)._replace(user_id=None)
+    now, nobody = services.clock.now(), request_actor(request, account)._replace(user_id=None)
     entry = audit.Entry(nobody, Action.SESSION_REFUSE, show(USER, account.id))
-    services.write_beside(lambda connection: audit.record(connection, [entry], now))
+    services.write_in_background(lambda connection: audit.record_entries(connection, [entry], now))
 
 
 @operation(answer=shapes.Message)
 async def logout(request: web.Request) -> web.Response:
     """Signs the user out: the token is refused from now on."""
     services = request.app[SERVICES]
-    hashes = [api_keys.hashed(request[SESSION_TOKEN], pepper) for pepper in services.settings.peppers]
+    hashes = [api_keys.hash_token(request[SESSION_TOKEN], pepper) for pepper in services.settings.peppers]
     now = services.clock.now()
-    actor, user_id = actor_of(request), request[ACCOUNT].id
+    actor, user_id = request_actor(request), request[SIGNED_IN_USER].id
 
     def work(connection: sa.Connection) -> None:
         for token_hash in hashes:
-            sessions.end(connection, token_hash, now)
-        audit.record(connection, [audit.Entry(actor, Action.SESSION_END, show(USER, user_id))], now)
+            sessions.end_session(connection, token_hash, now)
+        audit.record_entries(connection, [audit.Entry(actor, Action.SESSION_END, show(USER, user_id))], now)
 
     await services.write(work)
-    return success(request, {"message": "Signed out"})
+    return success_response(request, {"message": "Signed out"})
 
 
 @operation(answer=shapes.User)
-async def me(request: web.Request) -> web.Response:
+async def get_current_user(request: web.Request) -> web.Response:
     """Shows who is signed in."""
-    return success(request, user(request[ACCOUNT]))
+    return success_response(request, user_payload(request[SIGNED_IN_USER]))

@@ -13,11 +13,11 @@ import sqlalchemy as sa
 import structlog
 
 from shared.events import customer_events
-from shared.events.attempts import Attempt
+from shared.events.claim import DeliveryAttempt
 from shared.events.customer_events import Event, EventType
-from shared.events.endpoints import without_query
-from shared.events.lanes import pace_after
-from shared.events.retry_schedule import FAILING, delay_seconds, rest_seconds
+from shared.events.endpoints import mask_url_query
+from shared.events.pace_limits import next_pace
+from shared.events.retry_schedule import PAUSE_AFTER, cooldown_seconds, retry_delay_seconds
 from shared.identity import audit
 from shared.platform.database import as_rows
 from shared.platform.ids import WEBHOOK, show
@@ -27,14 +27,14 @@ from shared.schema.webhooks import DeliveryStatus, EndpointStatus, Pace, PausedR
 logger = structlog.get_logger(__name__)
 
 
-RESULTS: Final = ("delivered", "refused", "gone", "timeout", "unreachable", "blocked")
+DELIVERY_OUTCOMES: Final = ("delivered", "refused", "gone", "timeout", "unreachable", "blocked")
 
 
-class Reply(NamedTuple):
+class DeliveryResult(NamedTuple):
     """How a call ended. Of the answer itself nothing is kept but its status."""
 
     result: str
-    """One of `RESULTS`: `refused` is another status than a success, `gone` is 410."""
+    """One of `DELIVERY_OUTCOMES`: `refused` is another status than a success, `gone` is 410."""
     http_status: int | None
     error: str | None
     """Why it is no success, in our words."""
@@ -47,20 +47,20 @@ class Reply(NamedTuple):
         return self.result == "delivered"
 
 
-class Paused(NamedTuple):
+class PausedEndpoint(NamedTuple):
     """An endpoint that was paused by what has been recorded."""
 
     endpoint_id: uuid.UUID
     reason: PausedReason
 
 
-def record(
+def record_delivery_results(
     connection: sa.Connection,
-    done: Sequence[tuple[Attempt, Reply]],
+    done: Sequence[tuple[DeliveryAttempt, DeliveryResult]],
     now: datetime,
     *,
     jitter: Callable[[], float] = random.random,
-) -> list[Paused]:
+) -> list[PausedEndpoint]:
     """Records how calls ended, in that order; returns the endpoints that are paused because of them."""
     if not done:
         return []
@@ -79,7 +79,7 @@ def record(
         reason = _judge(endpoint, reply, now)
         if reason is not None and endpoint["status"] == EndpointStatus.ACTIVE and endpoint["deleted_at"] is None:
             endpoint |= {"status": EndpointStatus.PAUSED, "paused_reason": reason}
-            paused.append(Paused(attempt.endpoint_id, reason))
+            paused.append(PausedEndpoint(attempt.endpoint_id, reason))
     _write_endpoints(connection, [endpoints[key] for key in {attempt.endpoint_id for attempt, _ in counted}])
     for one in paused:
         _tell(connection, endpoints[one.endpoint_id], now)
@@ -87,7 +87,7 @@ def record(
 
 
 def _still_held(
-    connection: sa.Connection, done: Sequence[tuple[Attempt, Reply]]
+    connection: sa.Connection, done: Sequence[tuple[DeliveryAttempt, DeliveryResult]]
 ) -> set[tuple[uuid.UUID, uuid.UUID, uuid.UUID]]:
     """The deliveries whose token is still that of the attempt, locked."""
     keys = [
@@ -108,13 +108,15 @@ def _still_held(
 
 def _write_deliveries(
     connection: sa.Connection,
-    counted: Sequence[tuple[Attempt, Reply]],
+    counted: Sequence[tuple[DeliveryAttempt, DeliveryResult]],
     now: datetime,
     jitter: Callable[[], float],
 ) -> None:
     lines = []
     for attempt, reply in counted:
-        wait_seconds = None if reply.delivered else delay_seconds(attempt.attempts, reply.retry_after_seconds, jitter())
+        wait_seconds = (
+            None if reply.delivered else retry_delay_seconds(attempt.attempts, reply.retry_after_seconds, jitter())
+        )
         pending = not reply.delivered and wait_seconds is not None
         status = DeliveryStatus.PENDING if pending else DeliveryStatus.FAILED
         lines.append(
@@ -144,17 +146,17 @@ def _write_deliveries(
         )
 
 
-def _judge(endpoint: dict[str, Any], reply: Reply, now: datetime) -> PausedReason | None:
+def _judge(endpoint: dict[str, Any], reply: DeliveryResult, now: datetime) -> PausedReason | None:
     """Notes what a reply says of its endpoint; returns why the endpoint is to be paused, if it is."""
     if reply.delivered:
         endpoint |= {"failing_since": None, "failures_in_a_row": 0, "not_before": None}
     else:
         endpoint["failures_in_a_row"] += 1
         endpoint["failing_since"] = endpoint["failing_since"] or now
-        rest = max(rest_seconds(endpoint["failures_in_a_row"]), reply.retry_after_seconds or 0.0)
+        rest = max(cooldown_seconds(endpoint["failures_in_a_row"]), reply.retry_after_seconds or 0.0)
         until = now + timedelta(seconds=rest)
         endpoint["not_before"] = max(until, endpoint["not_before"] or until) if rest else endpoint["not_before"]
-    endpoint["pace"] = pace_after(
+    endpoint["pace"] = next_pace(
         Pace(endpoint["pace"]),
         delivered=reply.delivered,
         seconds=reply.seconds,
@@ -163,7 +165,7 @@ def _judge(endpoint: dict[str, Any], reply: Reply, now: datetime) -> PausedReaso
     if reply.result == "gone":
         return PausedReason.GONE
     failing_since = endpoint["failing_since"]
-    return PausedReason.FAILING if failing_since is not None and now - failing_since >= FAILING else None
+    return PausedReason.FAILING if failing_since is not None and now - failing_since >= PAUSE_AFTER else None
 
 
 def _write_endpoints(connection: sa.Connection, endpoints: Sequence[dict[str, Any]]) -> None:
@@ -186,15 +188,15 @@ def _write_endpoints(connection: sa.Connection, endpoints: Sequence[dict[str, An
 def _tell(connection: sa.Connection, endpoint: dict[str, Any], now: datetime) -> None:
     """Says that an endpoint was paused: to the wallet's other endpoints, to the audit log and to ours."""
     shown, reason = show(WEBHOOK, endpoint["id"]), endpoint["paused_reason"].value
-    data = {"id": shown, "url": without_query(endpoint["url"]), "pausedReason": reason}
-    customer_events.write(
+    data = {"id": shown, "url": mask_url_query(endpoint["url"]), "pausedReason": reason}
+    customer_events.write_events(
         connection, [Event(endpoint["wallet_id"], EventType.WEBHOOK_PAUSED.value, None, 0, data)], now
     )
     organization_id = connection.scalar(
         sa.text("SELECT organization_id FROM wallets WHERE id = :id"), {"id": endpoint["wallet_id"]}
     )
     assert isinstance(organization_id, uuid.UUID)
-    actor = audit.system(organization_id, endpoint["wallet_id"])
+    actor = audit.system_actor(organization_id, endpoint["wallet_id"])
     states = {"status": EndpointStatus.ACTIVE.value}, {"status": EndpointStatus.PAUSED.value, "reason": reason}
-    audit.record(connection, [audit.Entry(actor, Action.WEBHOOK_PAUSE, shown, *states)], now)
+    audit.record_entries(connection, [audit.Entry(actor, Action.WEBHOOK_PAUSE, shown, *states)], now)
     logger.warning("webhook.paused", webhook=shown, reason=reason)

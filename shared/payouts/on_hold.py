@@ -12,11 +12,11 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from shared.payouts.contradictions import hold
+from shared.payouts.contradictions import put_payouts_on_hold
 from shared.platform.pipelined_queries import Query
 from shared.schema.reconciliation import CaseKind
 
-REASON: Final = "it looks like Paystream's {}, of which we have no record: it may be paid already"
+DOUBLE_PAYMENT_REASON: Final = "it looks like Paystream's {}, of which we have no record: it may be paid already"
 
 _MATCH = """
     WITH unknown AS (
@@ -51,18 +51,18 @@ _ANY = sa.text("""
 """)
 
 
-def looking() -> Query[bool]:
+def has_unmatched_payments_query() -> Query[bool]:
     """Asks whether there is any payment of the provider's that a payout could be a double of."""
     return Query(_ANY, {"missing_here": CaseKind.MISSING_HERE.value}, lambda rows: bool(rows[0][0]))
 
 
-def hold_doubles(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime) -> set[uuid.UUID]:
+def hold_double_payments(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime) -> set[uuid.UUID]:
     """Holds those of the payouts that may be paid already; the caller has locked them. Returns which."""
     held: set[uuid.UUID] = set()
     for match in (_OF_THE_DRIVER, _OF_NOBODY_KNOWN):
         left = [payout_id for payout_id in payout_ids if payout_id not in held]
         values = {"missing_here": CaseKind.MISSING_HERE.value, "ids": left}
         for payout_id, payment_id in connection.execute(match, values).all():
-            hold(connection, [payout_id], REASON.format(payment_id), now)
+            put_payouts_on_hold(connection, [payout_id], DOUBLE_PAYMENT_REASON.format(payment_id), now)
             held.add(payout_id)
     return held

@@ -8,14 +8,14 @@ from typing import Final, NamedTuple
 
 from shared.schema.webhooks import Pace
 
-QUICK_SECONDS: Final = 1.0
+QUICK_CALL_SECONDS: Final = 1.0
 """What counts as quick. A call in the quick lane gives its place away after that, though it goes on."""
 
-FAILURES_FORGIVEN: Final = 2
+QUICK_FAILURES_TOLERATED: Final = 2
 """Quick failures in a row, as a restart brings them, that leave an endpoint in its lane."""
 
 
-class Lane(NamedTuple):
+class PaceLimits(NamedTuple):
     """How much is under way at once."""
 
     slots: int
@@ -24,13 +24,13 @@ class Lane(NamedTuple):
     """Calls to one endpoint, by all processes together."""
 
 
-LANES: Final = {Pace.QUICK: Lane(64, 8), Pace.SLOW: Lane(128, 2), Pace.FAILING: Lane(128, 1)}
+PACE_LIMITS: Final = {Pace.QUICK: PaceLimits(64, 8), Pace.SLOW: PaceLimits(128, 2), Pace.FAILING: PaceLimits(128, 1)}
 
 
-def pace_after(pace: Pace, *, delivered: bool, seconds: float, failures_in_a_row: int) -> Pace:
+def next_pace(pace: Pace, *, delivered: bool, seconds: float, failures_in_a_row: int) -> Pace:
     """The lane of an endpoint that has been called so."""
     if delivered:
-        return Pace.QUICK if seconds <= QUICK_SECONDS else Pace.SLOW
-    if seconds <= QUICK_SECONDS and failures_in_a_row <= FAILURES_FORGIVEN:
+        return Pace.QUICK if seconds <= QUICK_CALL_SECONDS else Pace.SLOW
+    if seconds <= QUICK_CALL_SECONDS and failures_in_a_row <= QUICK_FAILURES_TOLERATED:
         return pace
     return Pace.FAILING

@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from shared.events import signing
-from shared.events.lanes import LANES
+from shared.events.pace_limits import PACE_LIMITS
 from shared.platform.clock import rfc3339
 from shared.platform.database import as_rows
 from shared.platform.encryption import Pepper
@@ -21,7 +21,7 @@ from shared.platform.ids import EVENT, show
 from shared.schema.webhooks import Pace
 
 
-class Attempt(NamedTuple):
+class DeliveryAttempt(NamedTuple):
     """A delivery that this worker holds and is about to try."""
 
     endpoint_id: uuid.UUID
@@ -43,22 +43,22 @@ class Attempt(NamedTuple):
         return self.endpoint_id, self.event_id
 
     @property
-    def held_as(self) -> tuple[uuid.UUID, uuid.UUID, uuid.UUID]:
+    def lease_key(self) -> tuple[uuid.UUID, uuid.UUID, uuid.UUID]:
         """The delivery, and the hold on it."""
         return self.endpoint_id, self.event_id, self.token
 
     def signed(self, pepper: Pepper, at_seconds: int) -> dict[str, str]:
         """The headers that sign it at a time."""
-        secrets = [signing.unseal(sealed, pepper) for sealed in self.sealed_secrets]
-        return signing.headers(secrets, show(EVENT, self.event_id), self.body, at_seconds)
+        secrets = [signing.unseal_secret(sealed, pepper) for sealed in self.sealed_secrets]
+        return signing.signature_headers(secrets, show(EVENT, self.event_id), self.body, at_seconds)
 
 
-def body_of(event: Any) -> bytes:
+def event_body(event: Any) -> bytes:
     """An event as it is sent: the same bytes each time, for nothing in it comes from now. `event` is its row."""
-    return msgspec.json.encode(public(event))
+    return msgspec.json.encode(event_payload(event))
 
 
-def public(event: Any) -> dict[str, Any]:
+def event_payload(event: Any) -> dict[str, Any]:
     """An event in the API's shape."""
     return {
         "id": show(EVENT, event.id),
@@ -109,19 +109,19 @@ _CLAIM: Final = sa.text("""
 """)
 
 
-def claim(
+def claim_deliveries(
     connection: sa.Connection,
     endpoint_ids: Collection[uuid.UUID],
     now: datetime,
     *,
     free: Mapping[Pace, int],
     lease_seconds: float,
-) -> list[Attempt]:
+) -> list[DeliveryAttempt]:
     """Takes what is due for these endpoints and held by nobody, as far as they, and the lanes, have room."""
     if not endpoint_ids or not any(free.values()):
         return []
     token = uuid.uuid4()
-    lanes = [{"pace": pace, "an_endpoint": lane.an_endpoint, "free": free[pace]} for pace, lane in LANES.items()]
+    lanes = [{"pace": pace, "an_endpoint": lane.an_endpoint, "free": free[pace]} for pace, lane in PACE_LIMITS.items()]
     rows = connection.execute(
         _CLAIM,
         {
@@ -133,7 +133,7 @@ def claim(
         },
     )
     return [
-        Attempt(
+        DeliveryAttempt(
             row.endpoint_id,
             row.id,
             token,
@@ -141,14 +141,14 @@ def claim(
             row.url,
             tuple(sealed for sealed in (row.sealed_secret, row.sealed_previous) if sealed is not None),
             Pace(row.pace),
-            body_of(row),
+            event_body(row),
             row.created_at,
         )
         for row in rows
     ]
 
 
-def hand_back(connection: sa.Connection, attempts: Collection[Attempt], now: datetime) -> int:
+def release_leases(connection: sa.Connection, attempts: Collection[DeliveryAttempt], now: datetime) -> int:
     """Gives up what is still held, without a word on how it went: it is due now, and counts as not tried. Returns how
     many deliveries that were; the customer may get an event twice whose call was cut.
     """
@@ -173,7 +173,7 @@ def hand_back(connection: sa.Connection, attempts: Collection[Attempt], now: dat
     return given_up.rowcount
 
 
-WAITING: Final = """
+HAS_DUE_DELIVERY: Final = """
     status = 'active' AND (not_before IS NULL OR not_before <= clock_timestamp()) AND (
         SELECT min(webhook_deliveries.next_action_at) FROM webhook_deliveries
         WHERE endpoint_id = webhook_endpoints.id AND webhook_deliveries.next_action_at IS NOT NULL
@@ -183,7 +183,7 @@ WAITING: Final = """
 an EXISTS was made a join with all that waits, which took half a minute beside 100,000 deliveries."""
 
 
-def backlog(connection: sa.Connection) -> tuple[int, float]:
+def delivery_backlog(connection: sa.Connection) -> tuple[int, float]:
     """How many deliveries are due, and how long the oldest of an endpoint that does not fail has been, in seconds."""
     row = connection.execute(
         sa.text("""
