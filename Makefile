@@ -41,7 +41,7 @@ status: $(RUNTIME) ## show what runs, and whether it is ready
 	@exec $(BIN)/ovnpay status $(ARGS)
 
 # Two processes; the tests that share a running system stay in one of them (tests/conftest.py).
-PYTEST_PARALLEL := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder \
+PYTEST_PARALLEL := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder \
 	--ignore=tests/benchmarks --ignore=tests/pooler --ignore=tests/chaos/long
 
 test: $(DEV) ## run the tests of every change, about 6 minutes

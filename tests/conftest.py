@@ -1,6 +1,6 @@
 """The running systems that several tiers share, the groups that tests run in, and what a run reports at its end."""
 
-from collections import defaultdict
+import os
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from tests.support.customer import Customer
+from tests.support.grouping import GroupScheduling, file_of, groups_file, groups_of, rank, write_groups
 from tests.support.report_lines import TOLD, everything
 from tests.support.signals import catch_ignored_signals
 from tests.support.stack import FAST, Stack, running_stack
 
-HERE = Path(__file__).parent
+GROUP = pytest.StashKey[str]()
 
 
 @pytest.fixture(scope="session")
@@ -61,12 +62,8 @@ def _until_group_ends(group: str, system: AbstractContextManager[Stack]) -> Iter
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
     """Stop a shared system after the last test of its group: even an idle one takes a tenth of a core."""
     yield
-    if nextitem is not None and (group := _group_of(item)) != _group_of(nextitem) and group in RUNNING:
+    if nextitem is not None and (group := item.stash[GROUP]) != nextitem.stash[GROUP] and group in RUNNING:
         RUNNING.pop(group).close()
-
-
-def _group_of(item: pytest.Item) -> str:
-    return str(next(item.iter_markers("xdist_group")).args[0])
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -74,44 +71,27 @@ def pytest_configure(config: pytest.Config) -> None:
     catch_ignored_signals()
 
 
-SYSTEMS = ("fast_stack", "stack")
-"""The fixtures that run a whole system for a session, and the groups of the tests that use them."""
-LONGEST = (
-    "chaos/test_short_run",
-    "acceptance/test_restore",
-    "acceptance/test_crash_points",
-    "acceptance/test_rolling_restart",
-    "acceptance/test_outages",
-    "acceptance/test_old_and_new_code",
-    "acceptance/test_thousand_payouts",
-    "integration/test_model",
-    "integration/local/test_local_stack",
-)
-"""Files that take longest of those that use no shared system, the longest first."""
-
-
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests that share a running system, and begin with the longest groups.
-
-    With `--dist loadgroup` a group stays in one process, so each system starts once in a run; and no process waits at
-    the end for a long group in another one.
-    """
-    fixtures: dict[Path, set[str]] = defaultdict(set)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the tests of a group behind each other, the longest groups first."""
+    groups = groups_of(items)
     for item in items:
-        fixtures[item.path] |= set(getattr(item, "fixturenames", ()))
-    groups = {path: _group(path, names) for path, names in fixtures.items()}
-    first = [*SYSTEMS, *LONGEST]
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups[item.path]))
-    items.sort(key=lambda item: first.index(group) if (group := groups[item.path]) in first else len(first))
+        item.stash[GROUP] = groups[file_of(item.nodeid)]
+    items.sort(key=lambda item: rank(item.stash[GROUP]))
+    if (received := getattr(config, "workerinput", None)) is not None:
+        write_groups(Path(received["groups_file"]), groups)
 
 
-def _group(path: Path, fixtures: set[str]) -> str:
-    """The running system that a file uses, or the file."""
-    name = path.relative_to(HERE).with_suffix("").as_posix()
-    uses = [system for system in SYSTEMS if system in fixtures and not name.startswith("integration/")]
-    return uses[0] if uses else name
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell an xdist process where to write the groups."""
+    node.workerinput["groups_file"] = str(groups_file(os.getpid()))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep groups together under `--dist loadscope`."""
+    return GroupScheduling(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 OF_OTHERS: list[list[str]] = []
@@ -121,6 +101,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Send the report lines of an xdist process to the one that prints them."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:
         output["told"] = TOLD
+    else:
+        groups_file(os.getpid()).unlink(missing_ok=True)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -122,7 +122,7 @@ sys.meta_path.insert(0, Hidden())
 """
 LOADING = """
 import gateway.app, workers.app, workers.payouts, scheduler.jobs
-from shared import tracing
+from shared.platform import tracing
 tracing.start("gateway", {})
 with tracing.span("x") as span:
     assert span is None and tracing.traceparent() is None

@@ -20,8 +20,8 @@ from tests.support.world import World
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL server for the session."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as server:
+    """A PostgreSQL server for the session, which needs no durability."""
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), settings={"fsync": "off"}) as server:
         yield server
 
 
