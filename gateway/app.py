@@ -43,7 +43,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> web.Applicatio
         engine = engine_for(settings, "gateway", pool_size=readers)
         reading_engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         intake_engine = engine_for(settings, "gateway-intake", pool_size=INTAKE_CONNECTIONS)
-        await asyncio.to_thread(startup.ready, engine, settings)
+        await asyncio.to_thread(startup.prepare_database, engine, settings)
         key_engine = engine_for(settings, "gateway-keys", pool_size=1, isolation_level="AUTOCOMMIT")
         used = clock or SystemClock()
         doorbell = Doorbell(settings)

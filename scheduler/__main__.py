@@ -71,8 +71,8 @@ def count_run(event: JobEvent) -> None:
 def run(settings: Settings, stopping: threading.Event) -> None:
     """Runs the timetable until `stopping` is set; ends the jobs under way first."""
     engine = engine_for(settings, "scheduler", pool_size=THREADS + 1)  # one more that only holds a lock
-    startup.ready(engine, settings)
-    database_identity.begin(engine)
+    startup.prepare_database(engine, settings)
+    database_identity.create_installation_row(engine)
     jobs = Jobs(settings, engine, Doorbell(settings), SystemClock())
     scheduler = BackgroundScheduler(
         timezone=UTC,

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 import structlog
 from prometheus_client import Counter, Gauge
 
-from shared.controls.invariants import LAWS, sweep
+from shared.controls.invariants import INVARIANTS, sweep
 from shared.controls.reconciliation import after_restore, database_identity, runs
-from shared.controls.reconciliation.provider_pages import NotTold, no_pause
+from shared.controls.reconciliation.provider_pages import ProviderRecordUnavailable, fail_instead_of_waiting
 from shared.holds import outgoing_holds
 from shared.holds.reconcile_only import Gate, gate
 from shared.operations import due_rows, retention
@@ -72,25 +72,25 @@ class Jobs:
 
     def tick(self) -> None:
         """Rings the bell for every due row, at most 10,000 of a kind; the next tick, a second later, goes on."""
-        for kind in due_rows.OTHERS if safeguards.is_on(safeguards.DUE_TICK) else ():
+        for kind in due_rows.OTHER_KINDS if safeguards.is_on(safeguards.DUE_TICK) else ():
             self._ring_for(kind, self.again_seconds)
         self.ticked_at = time.monotonic()
         LAST_TICK.set_to_current_time()
 
     def release_batches(self) -> None:
         """The same for batches whose time has come."""
-        self._ring_for(due_rows.BATCHES, self.batches_again_seconds)
+        self._ring_for(due_rows.BATCH_KIND, self.batches_again_seconds)
 
     def deliver_customer_events(self) -> None:
         """The same for webhooks that something is due for."""
-        self._ring_for(due_rows.WEBHOOKS, self.webhooks_again_seconds)
+        self._ring_for(due_rows.WEBHOOK_KIND, self.webhooks_again_seconds)
 
-    def _ring_for(self, kind: due_rows.Kind, again_seconds: float) -> None:
+    def _ring_for(self, kind: due_rows.DueKind, again_seconds: float) -> None:
         if self.doorbell.waiting(kind.bell.queue) > self.messages_waiting_max:
             return
         for _ in range(self.claims_a_tick):
             with self.engine.begin() as connection:
-                found = due_rows.claim(connection, kind, limit=self.rows_a_claim, again_seconds=again_seconds)
+                found = due_rows.claim_due_rows(connection, kind, limit=self.rows_a_claim, again_seconds=again_seconds)
             if found.ids:
                 crash_point("tick.after_claim")
                 self.doorbell.ring(kind.bell, found.ids)
@@ -107,14 +107,14 @@ class Jobs:
         process_memory.give_back()
         if time.monotonic() - self.began_at < min(self.prove_after_seconds, every_seconds):
             return
-        for law in LAWS:
+        for law in INVARIANTS:
             with self.engine.begin() as connection:
-                turn = sweep.claim(connection, law)
+                turn = sweep.claim_invariant_check(connection, law)
             if turn is None:
                 continue
-            proved = sweep.prove_next(self.engine, law, turn)
+            proved = sweep.check_next_slice(self.engine, law, turn)
             with self.engine.begin() as connection:
-                sweep.record(connection, turn, proved, every_seconds=every_seconds)
+                sweep.record_sweep_step(connection, turn, proved, every_seconds=every_seconds)
                 outgoing_holds.freeze(connection, proved.breaks, self.clock.now())
             for broken in proved.breaks[: self.breaks_told]:
                 wallet = broken.wallet_id and show(WALLET, broken.wallet_id)
@@ -127,47 +127,47 @@ class Jobs:
         """
         with self.engine.connect() as connection:
             state = gate(connection)
-        by = runs.reconciler(self.settings, self.engine, self.paystream, self.clock, no_pause)
-        modes = runs.modes_of(self.settings)
+        by = runs.make_reconciler(self.settings, self.engine, self.paystream, self.clock, fail_instead_of_waiting)
+        modes = runs.configured_modes(self.settings)
         if state is Gate.UNSEEN:
-            state = database_identity.look(by, modes)
+            state = database_identity.verify_identity(by, modes)
         if state is Gate.RECONCILE_ONLY:
             wait = timedelta(seconds=self.settings.paystream_timeout_seconds)
             try:
-                after_restore.compare_all(
+                after_restore.compare_restored_database(
                     by._replace(pause=self._pause), modes, wait=wait, lease_seconds=self.settings.lease_seconds
                 )
-            except NotTold as why:
+            except ProviderRecordUnavailable as why:
                 logger.warning("installation.not_compared", why=str(why))
 
     def note_alive(self) -> None:
         """Notes that the database is the right one, so that a copy of it says how old it is."""
         with self.engine.begin() as connection:
-            database_identity.note_alive(connection, self.clock.now())
+            database_identity.refresh_identity(connection, self.clock.now())
 
     def reconcile(self) -> None:
         """Makes yesterday's comparison with the provider's record, once, whoever does; missed days are made up for."""
-        by = runs.reconciler(self.settings, self.engine, self.paystream, self.clock, self._pause)
-        for mode in runs.modes_of(self.settings):
+        by = runs.make_reconciler(self.settings, self.engine, self.paystream, self.clock, self._pause)
+        for mode in runs.configured_modes(self.settings):
             with self.engine.begin() as connection:
-                run = runs.claim_daily(connection, mode, self.clock.now())
+                run = runs.claim_daily_run(connection, mode, self.clock.now())
             if run is not None:
                 try:
-                    runs.carry_out(by, run)
-                except NotTold as why:
+                    runs.execute_run(by, run)
+                except ProviderRecordUnavailable as why:
                     logger.warning("reconciliation.failed", mode=mode, why=str(why))
 
     def _pause(self, seconds: float) -> None:
         if self.ending.wait(seconds):
-            raise NotTold("the scheduler stops")
+            raise ProviderRecordUnavailable("the scheduler stops")
 
     def forget(self) -> None:
         """Forgets what was kept long enough, in portions; what is left goes next time."""
-        for rule in retention.RULES:
+        for rule in retention.RETENTION_RULES:
             forgotten = 0
             for _ in range(self.portions_a_run):
                 with self.engine.begin() as connection:
-                    done = retention.forget(
+                    done = retention.apply_retention_rule(
                         connection, rule, self.settings, self.clock.now(), limit=self.rows_a_portion
                     )
                 forgotten += done.forgotten
@@ -182,12 +182,12 @@ class Jobs:
         """
         until = time.monotonic() + self.folding_seconds
         with self.engine.connect() as connection:
-            waiting = fold.behind(connection)
+            waiting = fold.wallets_behind(connection)
         while waiting and time.monotonic() < until:
             again = []
             for wallet_id in waiting:
                 with self.engine.begin() as connection:
-                    folded = fold.fold(connection, wallet_id, limit=self.transfers_a_fold) or 0
+                    folded = fold.fold_wallet(connection, wallet_id, limit=self.transfers_a_fold) or 0
                 FOLDED.inc(folded)
                 if folded == self.transfers_a_fold:
                     again.append(wallet_id)

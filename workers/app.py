@@ -91,8 +91,8 @@ def setup(settings: Settings | None = None) -> DoorbellBroker:
     tracing.start("workers")
     broker = broker_for(settings, MessageSpans(), MessageIds(), MessageMetrics(), Seats(), Hearing(), Ending())
     context = open_context(settings)
-    startup.ready(context.engine, settings)
-    database_identity.begin(context.engine)
+    startup.prepare_database(context.engine, settings)
+    database_identity.create_installation_row(context.engine)
     register_actors()
     process_memory.collect_rarely()
     return broker

@@ -9,8 +9,8 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from shared.controls.reconciliation import database_identity
-from shared.controls.reconciliation.provider_pages import no_pause
-from shared.controls.reconciliation.runs import modes_of, reconciler
+from shared.controls.reconciliation.provider_pages import fail_instead_of_waiting
+from shared.controls.reconciliation.runs import configured_modes, make_reconciler
 from shared.holds.reconcile_only import Gate, gate
 from shared.platform.clock import Clock, SystemClock
 from shared.platform.database import engine_for
@@ -56,8 +56,8 @@ class Context:
         with self.engine.connect() as connection:
             state = gate(connection)
         if state is Gate.UNSEEN:
-            by = reconciler(self.settings, self.engine, self.paystream, self.clock, no_pause)
-            state = database_identity.look(by, modes_of(self.settings))
+            by = make_reconciler(self.settings, self.engine, self.paystream, self.clock, fail_instead_of_waiting)
+            state = database_identity.verify_identity(by, configured_modes(self.settings))
         return state is Gate.OPEN
 
     @property

@@ -20,9 +20,9 @@ from shared.platform.clock import rfc3339
 from shared.platform.errors import Invalid
 from shared.platform.pagination import Wanted
 from shared.reporting.analytics import queries, ranges, ranking, sources
-from shared.reporting.analytics.definitions import together
+from shared.reporting.analytics.definitions import add_totals
 from shared.reporting.analytics.queries import Interval
-from shared.reporting.analytics.ranges import Place, Span
+from shared.reporting.analytics.ranges import AnalyticsWallet, TimeRange
 from shared.schema.analytics import Grain
 from shared.schema.payouts import Rail
 
@@ -65,8 +65,8 @@ class TimeseriesQuery(RailRangeQuery, kw_only=True):
 class DriverRankingQuery(RangeQuery, kw_only=True):
     """The same, and which drivers."""
 
-    sort: Annotated[ranking.Sort, msgspec.Meta(description="By what they are ranked, the most first.")] = (
-        ranking.Sort.VOLUME
+    sort: Annotated[ranking.DriverSort, msgspec.Meta(description="By what they are ranked, the most first.")] = (
+        ranking.DriverSort.VOLUME
     )
     page: Annotated[int, msgspec.Meta(ge=1, le=10_000_000, description="Which page, from 1.")] = 1
     pageSize: PageSize = 50
@@ -90,7 +90,7 @@ def requested_rail(asked: RailRangeQuery) -> Rail | None:
 async def read_range(
     request: web.Request,
     asked: RangeQuery,
-    work: Callable[[sa.Connection, Place, Span], Result],
+    work: Callable[[sa.Connection, AnalyticsWallet, TimeRange], Result],
     coarsest: Grain = Grain.YEAR,
 ) -> tuple[dict[str, Any], Result]:
     """Reads for the range, at one moment; with what every answer says of it. `work` also shapes what it has read: a
@@ -99,15 +99,15 @@ async def read_range(
     services, wallet = request.app[SERVICES], wallet_id(request)
     first, last, now = parse_date_or_time(asked.from_, "from"), parse_date_or_time(asked.to, "to"), services.clock.now()
 
-    def run(connection: sa.Connection) -> tuple[Place, Span, Result]:
-        place = ranges.place(connection, wallet, now)
-        span = ranges.span(connection, place, first, last, coarsest)
-        sources.check_near(connection, place)
+    def run(connection: sa.Connection) -> tuple[AnalyticsWallet, TimeRange, Result]:
+        place = ranges.load_analytics_wallet(connection, wallet, now)
+        span = ranges.resolve_time_range(connection, place, first, last, coarsest)
+        sources.check_fold_lag(connection, place)
         return place, span, work(connection, place, span)
 
     try:
         place, span, result = await services.read_snapshot(run)
-    except sources.Behind:
+    except sources.AnalyticsBehind:
         raise ApiError(
             503,
             "SERVICE_UNAVAILABLE",
@@ -137,8 +137,10 @@ async def get_analytics_summary(request: web.Request, asked: RailRangeQuery) -> 
     paid in June. The figures are exact at any moment.
     """
 
-    def work(connection: sa.Connection, place: Place, span: Span) -> dict[str, Any]:
-        return shapes.totals_payload(together(queries.by_rail(connection, place, span, requested_rail(asked)).values()))
+    def work(connection: sa.Connection, place: AnalyticsWallet, span: TimeRange) -> dict[str, Any]:
+        return shapes.totals_payload(
+            add_totals(queries.load_totals_by_rail(connection, place, span, requested_rail(asked)).values())
+        )
 
     said, figures = await read_range(request, asked, work)
     figures = {**said, **figures}
@@ -154,11 +156,11 @@ async def get_analytics_timeseries(request: web.Request, asked: TimeseriesQuery)
     `start` is its first day. At the range's ends only what lies within the range counts.
     """
 
-    def work(connection: sa.Connection, place: Place, span: Span) -> list[dict[str, Any]]:
-        series = queries.series(connection, place, span, asked.interval, requested_rail(asked))
+    def work(connection: sa.Connection, place: AnalyticsWallet, span: TimeRange) -> list[dict[str, Any]]:
+        series = queries.load_timeseries(connection, place, span, asked.interval, requested_rail(asked))
         return [{"start": start.isoformat(), **shapes.totals_payload(figures)} for start, figures in series.items()]
 
-    said, items = await read_range(request, asked, work, queries.COARSEST[asked.interval])
+    said, items = await read_range(request, asked, work, queries.COARSEST_GRAIN[asked.interval])
     return analytics_list_response(request, asked, "timeseries", {**said, "interval": asked.interval}, items)
 
 
@@ -166,8 +168,8 @@ async def get_analytics_timeseries(request: web.Request, asked: TimeseriesQuery)
 async def get_analytics_by_rail(request: web.Request, asked: RangeQuery) -> web.Response:
     """Adds up a range by rail."""
 
-    def work(connection: sa.Connection, place: Place, span: Span) -> list[dict[str, Any]]:
-        found = queries.by_rail(connection, place, span)
+    def work(connection: sa.Connection, place: AnalyticsWallet, span: TimeRange) -> list[dict[str, Any]]:
+        found = queries.load_totals_by_rail(connection, place, span)
         return [{"rail": rail.value, **shapes.totals_payload(figures)} for rail, figures in found.items()]
 
     said, items = await read_range(request, asked, work)
@@ -183,8 +185,10 @@ async def get_analytics_by_driver(request: web.Request, asked: DriverRankingQuer
     part = Wanted(asked.pageSize, asked.page) if asked.format is Format.JSON else Wanted(CSV_DRIVERS_MAX)
     skipped = part.skipped
 
-    def work(connection: sa.Connection, place: Place, span: Span) -> tuple[list[dict[str, Any]], int]:
-        found, count = ranking.drivers(connection, place, span, sort=asked.sort, limit=part.size, skipped=skipped)
+    def work(connection: sa.Connection, place: AnalyticsWallet, span: TimeRange) -> tuple[list[dict[str, Any]], int]:
+        found, count = ranking.load_driver_ranking(
+            connection, place, span, sort=asked.sort, limit=part.size, skipped=skipped
+        )
         return [shapes.driver_outcomes_payload(one) for one in found], count
 
     said, (items, count) = await read_range(request, asked, work)
@@ -196,8 +200,8 @@ async def get_analytics_by_driver(request: web.Request, asked: DriverRankingQuer
 async def get_analytics_failures(request: web.Request, asked: RailRangeQuery) -> web.Response:
     """Counts the reasons for which payouts ended badly in a range."""
 
-    def work(connection: sa.Connection, place: Place, span: Span) -> list[dict[str, Any]]:
-        found = queries.failures(connection, place, span, requested_rail(asked))
+    def work(connection: sa.Connection, place: AnalyticsWallet, span: TimeRange) -> list[dict[str, Any]]:
+        found = queries.load_failure_reasons(connection, place, span, requested_rail(asked))
         count = sum(failure.ended_count for failure in found)
         return [shapes.failure_payload(one, count) for one in found]
 

@@ -7,8 +7,8 @@ from msgspec import Meta
 from gateway.shapes import Cents, Count, DriverId, DriverName, OvnDriverId, Time
 from shared.platform.ids import DRIVER, show
 from shared.reporting.analytics import definitions
-from shared.reporting.analytics.queries import Failure
-from shared.reporting.analytics.ranking import DriverFigures
+from shared.reporting.analytics.queries import FailureReason
+from shared.reporting.analytics.ranking import DriverTotals
 from shared.schema.payouts import Rail
 
 Rate = Annotated[
@@ -148,7 +148,7 @@ class AnalyticsFailures(_Range):
     items: list[AnalyticsFailure]
 
 
-def outcomes_payload(figures: definitions.Ended) -> dict[str, Any]:
+def outcomes_payload(figures: definitions.OutcomeTotals) -> dict[str, Any]:
     """What ended, as it is shown."""
     return {
         "volume": figures.volume_cents,
@@ -165,7 +165,7 @@ def outcomes_payload(figures: definitions.Ended) -> dict[str, Any]:
     }
 
 
-def totals_payload(figures: definitions.Totals) -> dict[str, Any]:
+def totals_payload(figures: definitions.PayoutTotals) -> dict[str, Any]:
     """What began and what ended, as it is shown."""
     return outcomes_payload(figures) | {
         "acceptedCount": figures.accepted_count,
@@ -177,7 +177,7 @@ def totals_payload(figures: definitions.Totals) -> dict[str, Any]:
     }
 
 
-def driver_outcomes_payload(found: DriverFigures) -> dict[str, Any]:
+def driver_outcomes_payload(found: DriverTotals) -> dict[str, Any]:
     """A driver's figures, as they are shown."""
     return {
         "driverId": show(DRIVER, found.driver_id),
@@ -187,7 +187,7 @@ def driver_outcomes_payload(found: DriverFigures) -> dict[str, Any]:
     }
 
 
-def failure_payload(found: Failure, count: int) -> dict[str, Any]:
+def failure_payload(found: FailureReason, count: int) -> dict[str, Any]:
     """A reason, as it is shown, with its share of all that many."""
     return {
         "outcome": found.outcome,
@@ -200,9 +200,9 @@ def failure_payload(found: Failure, count: int) -> dict[str, Any]:
 
 
 ANALYTICS_COLUMNS: Final = {
-    "timeseries": ["start", *totals_payload(definitions.Totals())],
-    "rails": ["rail", *totals_payload(definitions.Totals())],
-    "drivers": ["driverId", "ovnDriverId", "driverName", *outcomes_payload(definitions.Ended())],
+    "timeseries": ["start", *totals_payload(definitions.PayoutTotals())],
+    "rails": ["rail", *totals_payload(definitions.PayoutTotals())],
+    "drivers": ["driverId", "ovnDriverId", "driverName", *outcomes_payload(definitions.OutcomeTotals())],
     "failures": ["outcome", "code", "count", "amount", "share", "recoveredCount"],
 }
 """The columns of each list as CSV: those of its items."""

@@ -15,7 +15,7 @@ from shared.platform import task_queue
 from shared.platform.task_queue import Bell
 
 
-class Kind(NamedTuple):
+class DueKind(NamedTuple):
     """Rows that can become due, and the bell to ring for them."""
 
     name: str
@@ -30,31 +30,33 @@ _PAYOUT_HELD: Final = held("payouts.wallet_id", "payouts.rail")
 _SENDING_HELD: Final = f"first_sent_at IS NULL AND {held('submissions.wallet_id', 'submissions.rail')}"
 """What may be at the provider already is rung for all the same, and then looked up."""
 
-BATCHES: Final = Kind("batches", "batches", "status = 'queued'", task_queue.RELEASE_BATCHES)
+BATCH_KIND: Final = DueKind("batches", "batches", "status = 'queued'", task_queue.RELEASE_BATCHES)
 """Apart from the others, for customers have named their second: looked at several times in each."""
 
-OTHERS: Final = (
-    Kind("payouts_validated", "payouts", "status = 'validated' AND reserved", task_queue.QUEUE_PAYOUTS),
-    Kind("payouts_queued", "payouts", "status = 'queued'", task_queue.SUBMIT_PAYOUTS, _PAYOUT_HELD),
-    Kind("payouts_processing", "payouts", "status = 'processing'", task_queue.POLL_PAYOUTS),
-    Kind("submissions_instant", "submissions", "rail = 'instant'", task_queue.SEND_INSTANT_SUBMISSIONS, _SENDING_HELD),
-    Kind("submissions", "submissions", "rail <> 'instant'", task_queue.SEND_SUBMISSIONS, _SENDING_HELD),
-    Kind("provider_events", "provider_events", "true", task_queue.APPLY_PROVIDER_EVENTS),
-    Kind("drivers", "drivers", "true", task_queue.REGISTER_DRIVERS),
-    Kind("topups", "topups", "true", task_queue.REQUEST_TOPUPS),
+OTHER_KINDS: Final = (
+    DueKind("payouts_validated", "payouts", "status = 'validated' AND reserved", task_queue.QUEUE_PAYOUTS),
+    DueKind("payouts_queued", "payouts", "status = 'queued'", task_queue.SUBMIT_PAYOUTS, _PAYOUT_HELD),
+    DueKind("payouts_processing", "payouts", "status = 'processing'", task_queue.POLL_PAYOUTS),
+    DueKind(
+        "submissions_instant", "submissions", "rail = 'instant'", task_queue.SEND_INSTANT_SUBMISSIONS, _SENDING_HELD
+    ),
+    DueKind("submissions", "submissions", "rail <> 'instant'", task_queue.SEND_SUBMISSIONS, _SENDING_HELD),
+    DueKind("provider_events", "provider_events", "true", task_queue.APPLY_PROVIDER_EVENTS),
+    DueKind("drivers", "drivers", "true", task_queue.REGISTER_DRIVERS),
+    DueKind("topups", "topups", "true", task_queue.REQUEST_TOPUPS),
 )
 
-WEBHOOKS: Final = Kind("webhooks", "webhook_endpoints", HAS_DUE_DELIVERY, task_queue.DELIVER_CUSTOMER_EVENTS)
+WEBHOOK_KIND: Final = DueKind("webhooks", "webhook_endpoints", HAS_DUE_DELIVERY, task_queue.DELIVER_CUSTOMER_EVENTS)
 """Rung for by endpoint: however much waits for a dead one, it costs one look at it. No bell is rung where events are
 written, so that no payout has to know who listens; it is looked for several times a second instead."""
 
 # Not by `clock_timestamp()`, which may change from row to row, so that no index is looked up by it: with 40,000 payouts
 # at the provider a tick took 0.6 s to see that none of them was due.
-KINDS: Final = (BATCHES, *OTHERS)
+DUE_KINDS: Final = (BATCH_KIND, *OTHER_KINDS)
 """Those whose rows are what is due; of webhooks that is their deliveries."""
 
 
-class Claimed(NamedTuple):
+class ClaimedRows(NamedTuple):
     """What was due."""
 
     ids: list[uuid.UUID]
@@ -63,7 +65,7 @@ class Claimed(NamedTuple):
     """How many were due, with those whose money is held: those are left alone for a while."""
 
 
-def claim(connection: sa.Connection, kind: Kind, *, limit: int, again_seconds: float) -> Claimed:
+def claim_due_rows(connection: sa.Connection, kind: DueKind, *, limit: int, again_seconds: float) -> ClaimedRows:
     """At most `limit` rows that are due, oldest first; each is due again in `again_seconds`."""
     rows = connection.execute(
         sa.text(f"""
@@ -79,13 +81,13 @@ def claim(connection: sa.Connection, kind: Kind, *, limit: int, again_seconds: f
         """),
         {"limit": limit, "again_seconds": again_seconds, "held_again_seconds": AGAIN_SECONDS},
     ).all()
-    return Claimed([row.id for row in rows if not row.held], len(rows))
+    return ClaimedRows([row.id for row in rows if not row.held], len(rows))
 
 
-def backlog(connection: sa.Connection) -> dict[str, tuple[int, float]]:
+def due_backlog(connection: sa.Connection) -> dict[str, tuple[int, float]]:
     """For each kind: how many rows are due, and how long the oldest has been, in seconds."""
     found = {}
-    for kind in KINDS:
+    for kind in DUE_KINDS:
         row = connection.execute(
             sa.text(f"""
                 SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(next_action_at)), 0)
@@ -93,5 +95,5 @@ def backlog(connection: sa.Connection) -> dict[str, tuple[int, float]]:
             """)
         ).one()
         found[kind.name] = (int(row[0]), float(row[1]))
-    found[WEBHOOKS.name] = delivery_backlog(connection)
+    found[WEBHOOK_KIND.name] = delivery_backlog(connection)
     return found

@@ -15,10 +15,10 @@ from shared.events import signing
 from shared.identity.api_keys.tokens import pepper_tag
 from shared.platform import encryption
 
-ROWS_A_PORTION: Final = 500
+RESEAL_SLICE_ROWS: Final = 500
 
 
-class Dependents(NamedTuple):
+class PepperDependents(NamedTuple):
     """What would stop working without the previous pepper."""
 
     key_ids: list[uuid.UUID]
@@ -36,7 +36,7 @@ class Dependents(NamedTuple):
         return not (self.key_ids or self.replaced_keys or self.webhooks or self.drivers)
 
 
-def dependents(connection: sa.Connection, current: str) -> Dependents:
+def load_pepper_dependents(connection: sa.Connection, current: str) -> PepperDependents:
     """What there is at this moment; sessions are not counted, for they end within a day."""
     key_ids = connection.scalars(
         sa.text("""
@@ -51,7 +51,7 @@ def dependents(connection: sa.Connection, current: str) -> Dependents:
         sa.text("SELECT sealed_secret, sealed_previous_secret FROM webhook_endpoints WHERE deleted_at IS NULL")
     )
     drivers = connection.scalars(sa.text("SELECT sealed_details FROM drivers WHERE sealed_details IS NOT NULL"))
-    return Dependents(
+    return PepperDependents(
         list(key_ids),
         connection.scalar(sa.text(replaced)) or 0,
         sum(
@@ -61,7 +61,7 @@ def dependents(connection: sa.Connection, current: str) -> Dependents:
     )
 
 
-def seal_again(connection: sa.Connection, peppers: tuple[str, ...], after: uuid.UUID) -> uuid.UUID | None:
+def reseal_webhook_secrets(connection: sa.Connection, peppers: tuple[str, ...], after: uuid.UUID) -> uuid.UUID | None:
     """Seals the secrets of the next portion of webhooks under the first pepper, deleted ones too. Returns how far it
     came; None: to the end. A secret that none of the peppers opens is left as it is.
     """
@@ -70,7 +70,7 @@ def seal_again(connection: sa.Connection, peppers: tuple[str, ...], after: uuid.
             SELECT id, sealed_secret, sealed_previous_secret FROM webhook_endpoints
             WHERE id > :after ORDER BY id LIMIT :limit FOR NO KEY UPDATE
         """),
-        {"after": after, "limit": ROWS_A_PORTION},
+        {"after": after, "limit": RESEAL_SLICE_ROWS},
     ).all()
     for row in rows:
         before = list(row[1:])
@@ -83,7 +83,7 @@ def seal_again(connection: sa.Connection, peppers: tuple[str, ...], after: uuid.
                 """),
                 {"id": row.id, "secret": sealed[0], "previous": sealed[1]},
             )
-    return rows[-1].id if len(rows) == ROWS_A_PORTION else None
+    return rows[-1].id if len(rows) == RESEAL_SLICE_ROWS else None
 
 
 def _sealed_again(sealed: bytes, peppers: tuple[str, ...]) -> bytes:

@@ -18,10 +18,10 @@ from shared.platform.ids import first_id
 from shared.platform.masking import MASK
 from shared.platform.settings import Settings
 
-COUNTED_MOST: Final = 10_000
+ROWS_COUNTED_MAX: Final = 10_000
 
 
-class Done(NamedTuple):
+class SliceResult(NamedTuple):
     """What a portion came to."""
 
     forgotten: int
@@ -31,7 +31,7 @@ class Done(NamedTuple):
     """Whether there may be more to forget now."""
 
 
-class Rule(NamedTuple):
+class RetentionRule(NamedTuple):
     """Something that is not kept for ever."""
 
     name: str
@@ -41,11 +41,11 @@ class Rule(NamedTuple):
     table: str
     oldest: str
     """The query for when the oldest row began that the rule has not dealt with; `:past` is how far it has come."""
-    forget: Callable[[sa.Connection, datetime, timedelta, uuid.UUID | None, int], Done]
+    forget: Callable[[sa.Connection, datetime, timedelta, uuid.UUID | None, int], SliceResult]
     """With the time, how long it is kept, how far it was, and how many rows to look at."""
 
 
-class ForGood(NamedTuple):
+class KeptForever(NamedTuple):
     """Something that is."""
 
     what: str
@@ -56,13 +56,13 @@ def _days(name: str) -> Callable[[Settings], timedelta]:
     return lambda settings: timedelta(days=getattr(settings, name))
 
 
-def _deleted(done: int, limit: int) -> Done:
-    return Done(done, None, done >= limit)
+def _deleted(done: int, limit: int) -> SliceResult:
+    return SliceResult(done, None, done >= limit)
 
 
 def _through(
     connection: sa.Connection, table: str, change: str, past: uuid.UUID | None, before: datetime, limit: int
-) -> Done:
+) -> SliceResult:
     """Goes on through a table by id, which is by time, and changes some of the rows on the way."""
     row = connection.execute(
         sa.text(f"""
@@ -76,7 +76,7 @@ def _through(
         """),
         {"past": past or uuid.UUID(int=0), "before": first_id(before), "limit": limit},
     ).one()
-    return Done(int(row[0]), row[2] or past, int(row[1]) >= limit)
+    return SliceResult(int(row[0]), row[2] or past, int(row[1]) >= limit)
 
 
 _EMPTY_BODIES: Final = "SET body = '' FROM passed WHERE status IN ('applied', 'ignored') AND next_action_at IS NULL"
@@ -85,8 +85,8 @@ _MASKED: Final = f'{{"name": "{MASK}", "email": "{MASK}", "phone": "{MASK}", "ba
 _MASK_DRIVERS: Final = f"SET data = data || '{_MASKED}' FROM passed WHERE type = 'driver.verified'"
 """Exactly what the trigger lets happen to an event; see `shared/schema/migrations/versions/0011_retention.py`."""
 
-RULES: Final = (
-    Rule(
+RETENTION_RULES: Final = (
+    RetentionRule(
         "idempotency_keys",
         "customers' idempotency keys, with the answers that they got",
         "promised in the API: a key is free again after 48 hours",
@@ -97,7 +97,7 @@ RULES: Final = (
             idempotency.forget_expired(connection, now, limit=limit), limit
         ),
     ),
-    Rule(
+    RetentionRule(
         "sessions",
         "sign-ins, from their end on",
         "for whoever asks who was signed in lately (OVNPAY_KEEP_SESSIONS_DAYS)",
@@ -108,7 +108,7 @@ RULES: Final = (
             sessions.delete_expired_sessions(connection, now - kept, limit=limit), limit
         ),
     ),
-    Rule(
+    RetentionRule(
         "webhook_deliveries",
         "attempts to deliver events to customers' webhooks",
         "promised in the API: events can be redelivered for 30 days",
@@ -123,7 +123,7 @@ RULES: Final = (
             deliveries.delete_old_deliveries(connection, now, limit=limit), limit
         ),
     ),
-    Rule(
+    RetentionRule(
         "personal_data_in_events",
         "names, addresses and account digits of drivers in the events that told of their verification: masked",
         "nothing can be delivered from them any more; the driver himself has them (OVNPAY_KEEP_PERSONAL_DATA_DAYS)",
@@ -134,7 +134,7 @@ RULES: Final = (
             connection, "customer_events", _MASK_DRIVERS, past, now - kept, limit
         ),
     ),
-    Rule(
+    RetentionRule(
         "provider_webhook_bodies",
         "the raw bodies of Paystream's webhooks that were applied or told nothing new: emptied",
         "an argument with a bank may take a year; what they said, and their hash, stay (OVNPAY_KEEP_BODIES_DAYS)",
@@ -147,23 +147,27 @@ RULES: Final = (
     ),
 )
 
-FOR_GOOD: Final = (
-    ForGood("payouts, batches, top-ups, and each step of theirs", "they are the truth that every proof starts from"),
-    ForGood("transfers and accounts", "the ledger is never edited"),
-    ForGood("submissions, and what Paystream said of them", "who was asked to pay what, under which key"),
-    ForGood("webhooks of Paystream's that fitted nothing", "a person may still have to explain them"),
-    ForGood("events told to customers", "the feed can be read from its beginning"),
-    ForGood("the audit log", "who did what; it has no personal data in it"),
-    ForGood("comparisons and their cases, holds, resolutions", "why money was stopped, or let go"),
-    ForGood("drivers", "until their carrier deletes them"),
+KEPT_FOREVER: Final = (
+    KeptForever(
+        "payouts, batches, top-ups, and each step of theirs", "they are the truth that every proof starts from"
+    ),
+    KeptForever("transfers and accounts", "the ledger is never edited"),
+    KeptForever("submissions, and what Paystream said of them", "who was asked to pay what, under which key"),
+    KeptForever("webhooks of Paystream's that fitted nothing", "a person may still have to explain them"),
+    KeptForever("events told to customers", "the feed can be read from its beginning"),
+    KeptForever("the audit log", "who did what; it has no personal data in it"),
+    KeptForever("comparisons and their cases, holds, resolutions", "why money was stopped, or let go"),
+    KeptForever("drivers", "until their carrier deletes them"),
 )
 
 
-def forget(connection: sa.Connection, rule: Rule, settings: Settings, now: datetime, *, limit: int) -> Done:
+def apply_retention_rule(
+    connection: sa.Connection, rule: RetentionRule, settings: Settings, now: datetime, *, limit: int
+) -> SliceResult:
     """Carries a rule out on at most `limit` rows; on none where another scheduler is at it."""
     ours = sa.text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
     if not connection.scalar(ours, {"name": f"retention {rule.name}"}):
-        return Done(0, None, False)
+        return SliceResult(0, None, False)
     past = connection.scalar(sa.text("SELECT past FROM retention_marks WHERE name = :name"), {"name": rule.name})
     done = rule.forget(connection, now, rule.kept(settings), past, limit)
     if done.forgotten or done.past != past:
@@ -179,10 +183,10 @@ def forget(connection: sa.Connection, rule: Rule, settings: Settings, now: datet
     return done
 
 
-class Standing(NamedTuple):
+class RuleStatus(NamedTuple):
     """How a rule stands."""
 
-    rule: Rule
+    rule: RetentionRule
     kept: timedelta
     rows: int
     """Of its table; counted up to 10,000, then the planner's estimate."""
@@ -197,24 +201,24 @@ class Standing(NamedTuple):
         return None if self.oldest is None else self.oldest + self.kept
 
 
-def standings(connection: sa.Connection, settings: Settings) -> list[Standing]:
+def load_rule_statuses(connection: sa.Connection, settings: Settings) -> list[RuleStatus]:
     """How every rule stands."""
     marks = {row.name: row for row in connection.execute(sa.text("SELECT * FROM retention_marks"))}
     found = []
-    for rule in RULES:
+    for rule in RETENTION_RULES:
         mark = marks.get(rule.name)
         past = (mark.past if mark is not None else None) or uuid.UUID(int=0)
         statement = sa.text(rule.oldest)
         oldest = connection.scalar(statement, {"past": past} if ":past" in rule.oldest else {})
         counted = connection.scalar(
-            sa.text(f"SELECT count(*) FROM (SELECT FROM {rule.table} LIMIT :most) AS found"), {"most": COUNTED_MOST}
+            sa.text(f"SELECT count(*) FROM (SELECT FROM {rule.table} LIMIT :most) AS found"), {"most": ROWS_COUNTED_MAX}
         )
-        if counted == COUNTED_MOST:
+        if counted == ROWS_COUNTED_MAX:
             estimate = sa.text(
                 "SELECT greatest(reltuples, :most)::bigint FROM pg_class WHERE oid = to_regclass(:table)"
             )
-            counted = connection.scalar(estimate, {"most": COUNTED_MOST, "table": rule.table})
+            counted = connection.scalar(estimate, {"most": ROWS_COUNTED_MAX, "table": rule.table})
         forgotten = mark.forgotten if mark is not None else 0
         forgotten_at = mark.forgotten_at if mark is not None else None
-        found.append(Standing(rule, rule.kept(settings), int(counted or 0), oldest, forgotten, forgotten_at))
+        found.append(RuleStatus(rule, rule.kept(settings), int(counted or 0), oldest, forgotten, forgotten_at))
     return found

@@ -13,7 +13,7 @@ from shared.schema.migrations.grants import SERVICE_ROLE, modifiable_append_only
 logger = structlog.get_logger(__name__)
 
 
-def ready(engine: sa.Engine, settings: Settings) -> None:
+def prepare_database(engine: sa.Engine, settings: Settings) -> None:
     """Waits until the database answers and is migrated; in production, warns of what a person should mend.
 
     Raises:
@@ -26,10 +26,10 @@ def ready(engine: sa.Engine, settings: Settings) -> None:
     if settings.database_pooler:
         check_session(engine)
     if settings.environment == "production":
-        warn(engine, settings)
+        log_setup_warnings(engine, settings)
 
 
-def warn(engine: sa.Engine, settings: Settings) -> None:
+def log_setup_warnings(engine: sa.Engine, settings: Settings) -> None:
     """Warns of a role that could change the ledger, and of settings in doubt.
 
     It refuses nothing: the triggers still keep the ledger, and a fleet that a grant keeps from starting pays nobody.

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import redis
 
-from shared.operations.doctor.checkup import examine
+from shared.operations.doctor.checkup import run_checks
 from shared.operations.doctor.finding import Finding, Level
 from shared.platform.registered_consumers import KEY
 from shared.platform.task_queue import QUEUES
@@ -58,7 +58,7 @@ def test_a_healthy_installation_is_well(stack: Stack) -> None:
         return subprocess.run(command, env=environ, cwd=PROJECT, capture_output=True, text=True, check=False)
 
     # When its processes have had the seconds in which they say that they are there
-    until(lambda: all(one.level is Level.OK for one in examine(environ)), "the doctor finds all well", 20)
+    until(lambda: all(one.level is Level.OK for one in run_checks(environ)), "the doctor finds all well", 20)
     # Then the doctor has nothing to mend
     said = json.loads(ask("--json").stdout)
     assert [one for one in said["findings"] if one["level"] != "ok"] == []
@@ -75,7 +75,7 @@ def test_a_healthy_installation_is_well(stack: Stack) -> None:
 
 def test_paystream_refuses_a_key(stack: Stack) -> None:
     """Sandbox payouts would all stay unknown: the doctor names the variable."""
-    found = list(examine(environment(stack) | {"OVNPAY_PAYSTREAM_TEST_KEY": "psk_test_of_another_account"}))
+    found = list(run_checks(environment(stack) | {"OVNPAY_PAYSTREAM_TEST_KEY": "psk_test_of_another_account"}))
     broken = failing(found)
     assert broken.keys() == {"paystream: sandbox"}
     assert "OVNPAY_PAYSTREAM_TEST_KEY" in broken["paystream: sandbox"].mend
@@ -90,7 +90,7 @@ def test_nobody_hears_a_queue_and_the_scheduler_is_gone(stack: Stack) -> None:
         there = [f"queue:{queue}|host|1" for queue in QUEUES if queue != "instant"]
         client.zadd(KEY, {**dict.fromkeys([*there, "gateway|host|2"], seconds), "scheduler|host|3": seconds - 3600})
     # When the doctor looks, then
-    broken = failing(list(examine(environment(stack) | {"OVNPAY_REDIS_URL": url})))
+    broken = failing(list(run_checks(environment(stack) | {"OVNPAY_REDIS_URL": url})))
     assert broken.keys() == {"workers", "scheduler"}
     assert broken["workers"].says == "nobody hears instant"
     assert "ovnpay workers --queues instant" in broken["workers"].mend
@@ -103,7 +103,7 @@ def test_the_database_was_never_migrated_and_our_clock_is_wrong(stack: Stack) ->
         connection.execute("DROP DATABASE IF EXISTS doctors")
         connection.execute("CREATE DATABASE doctors")
     url = urlsplit(owner)._replace(path="/doctors").geturl()
-    found = list(examine(environment(stack) | {"OVNPAY_DATABASE_URL": url}, Late()))
+    found = list(run_checks(environment(stack) | {"OVNPAY_DATABASE_URL": url}, Late()))
     broken = failing(found)
     assert broken.keys() == {"database: migrations", "database: clock"}
     assert "ovnpay migrate" in broken["database: migrations"].mend
@@ -118,7 +118,7 @@ def test_neither_server_is_there(stack: Stack) -> None:
         "OVNPAY_REDIS_URL": "redis://:s3cret-pass@127.0.0.1:9/0",
         "OVNPAY_PAYSTREAM_URL": "http://127.0.0.1:9",
     }
-    found = list(examine(environment(stack) | away))
+    found = list(run_checks(environment(stack) | away))
     assert failing(found).keys() == {"database", "redis", "paystream: sandbox", "paystream: production"}
     assert "s3cret" not in repr(found)
     # And in a file or a pipe each sentence stands there whole.
@@ -140,7 +140,7 @@ def test_neither_server_is_there(stack: Stack) -> None:
 )  # fmt: skip
 def test_settings_that_will_not_do(environ: dict[str, str], says: str) -> None:
     """There is nowhere to look then: one line, which says which."""
-    (only,) = examine(environ)
+    (only,) = run_checks(environ)
     assert only.level is Level.FAIL
     assert says in only.says
 
@@ -148,7 +148,7 @@ def test_settings_that_will_not_do(environ: dict[str, str], says: str) -> None:
 def test_the_services_could_change_the_ledger_and_a_setting_has_a_slip(stack: Stack) -> None:
     """Both work, so they are warnings, and the installation is well all the same."""
     environ = environment(stack) | {"OVNPAY_DATABASE_URL": stack["database_url"], "OVNPAY_LOG_LEVLE": "info"}
-    found = list(examine(environ))
+    found = list(run_checks(environ))
     assert failing(found) == {}
     warned = {one.part: one for one in found if one.level is Level.WARN}
     assert warned.keys() == {"settings", "database: role"}

@@ -21,7 +21,7 @@ from shared.payouts.lifecycle import Move, transition_payouts
 from shared.payouts.queue import queue_validated_payouts
 from shared.payouts.retry import retry_wallet_payouts
 from shared.reporting.analytics import time_zones
-from shared.reporting.analytics.fold import fold
+from shared.reporting.analytics.fold import fold_wallet
 from shared.schema.payouts import PayoutStatus as S
 from shared.schema.payouts import Rail
 from tests.support.world import GRACE, World
@@ -61,7 +61,7 @@ class Story:
     def fold(self, limit: int) -> int | None:
         """One step of folding."""
         with self.world.engine.begin() as connection:
-            return fold(connection, self.world.wallet_id, limit=limit)
+            return fold_wallet(connection, self.world.wallet_id, limit=limit)
 
     def _some(self, status: S) -> list[uuid.UUID]:
         rows = self.world.rows(

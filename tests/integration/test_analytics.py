@@ -10,21 +10,21 @@ import sqlalchemy as sa
 
 from scheduler.jobs import Jobs
 from shared.controls.invariants import analytics_agree
-from shared.controls.invariants.invariant import Portion
+from shared.controls.invariants.invariant import KeySlice
 from shared.platform.errors import Invalid
 from shared.platform.settings import Settings
 from shared.platform.task_queue import Doorbell
 from shared.reporting.analytics import fold, queries, ranges, ranking
-from shared.reporting.analytics.definitions import Ended, Totals, together
+from shared.reporting.analytics.definitions import OutcomeTotals, PayoutTotals, add_totals
 from shared.reporting.analytics.queries import Interval
-from shared.reporting.analytics.ranges import Span
-from shared.reporting.analytics.waits import ERROR_MOST
+from shared.reporting.analytics.ranges import TimeRange
+from shared.reporting.analytics.waits import PERCENTILE_ERROR_MAX
 from shared.schema.payouts import Rail
 from tests.integration.analytics import BEGIN, Reckoned, Story
 from tests.support.world import World
 
 
-def same(found: Ended, reckoned: Reckoned | None) -> None:
+def same(found: OutcomeTotals, reckoned: Reckoned | None) -> None:
     """Assert that figures are those of the ledger, and the percentiles as near as they say."""
     sums = {name: value for name, value in asdict(found).items() if name != "waits" and value}
     expected = reckoned.figures() if reckoned else {}
@@ -33,7 +33,7 @@ def same(found: Ended, reckoned: Reckoned | None) -> None:
         exact = reckoned.percentile(share) if reckoned else None
         assert (seconds is None) == (exact is None)
         if seconds is not None and exact is not None:
-            assert abs(seconds - exact) <= ERROR_MOST * exact, (share, seconds, exact)
+            assert abs(seconds - exact) <= PERCENTILE_ERROR_MAX * exact, (share, seconds, exact)
 
 
 def assert_agrees(story: Story, first: date | datetime, last: date | datetime) -> None:
@@ -41,18 +41,20 @@ def assert_agrees(story: Story, first: date | datetime, last: date | datetime) -
     reckoned = story.ledger().within(first, last)
     wallet_id, now = story.world.wallet_id, story.world.clock.now()
     with story.reading() as connection:
-        place = ranges.place(connection, wallet_id, now)
+        place = ranges.load_analytics_wallet(connection, wallet_id, now)
 
-        def span(interval: Interval | None = None) -> Span:
-            coarsest = {} if interval is None else {"coarsest": queries.COARSEST[interval]}
-            return ranges.span(connection, place, first, last, **coarsest)
+        def span(interval: Interval | None = None) -> TimeRange:
+            coarsest = {} if interval is None else {"coarsest": queries.COARSEST_GRAIN[interval]}
+            return ranges.resolve_time_range(connection, place, first, last, **coarsest)
 
-        rails = queries.by_rail(connection, place, span())
-        one = queries.by_rail(connection, place, span(), Rail.INSTANT)
-        series = {each: queries.series(connection, place, span(each), each) for each in Interval}
-        ranked, count = ranking.drivers(connection, place, span(), sort=ranking.Sort.VOLUME, limit=100)
-        failures = queries.failures(connection, place, span())
-    same(together(rails.values()), reckoned)
+        rails = queries.load_totals_by_rail(connection, place, span())
+        one = queries.load_totals_by_rail(connection, place, span(), Rail.INSTANT)
+        series = {each: queries.load_timeseries(connection, place, span(each), each) for each in Interval}
+        ranked, count = ranking.load_driver_ranking(
+            connection, place, span(), sort=ranking.DriverSort.VOLUME, limit=100
+        )
+        failures = queries.load_failure_reasons(connection, place, span())
+    same(add_totals(rails.values()), reckoned)
     by_rail = reckoned.by("rail")
     for rail in Rail:
         same(rails[rail], by_rail.get(rail.value))
@@ -63,10 +65,10 @@ def assert_agrees(story: Story, first: date | datetime, last: date | datetime) -
         same(totals, by_day.get(day))
     assert set(by_day) <= set(series[Interval.DAY])
     for interval in (Interval.WEEK, Interval.MONTH):
-        starts: dict[date, list[Totals]] = {}
+        starts: dict[date, list[PayoutTotals]] = {}
         for day, totals in series[Interval.DAY].items():
-            starts.setdefault(queries.begin_of(day, interval), []).append(totals)
-        apart = {start: together(totals) for start, totals in starts.items()}
+            starts.setdefault(queries.bucket_start(day, interval), []).append(totals)
+        apart = {start: add_totals(totals) for start, totals in starts.items()}
         assert {start: plain(one) for start, one in series[interval].items()} == {
             start: plain(one) for start, one in apart.items()
         }
@@ -75,8 +77,8 @@ def assert_agrees(story: Story, first: date | datetime, last: date | datetime) -
     for driver in ranked:
         same(driver.ended, by_driver[driver.driver_id])
     assert {driver.driver_id for driver in ranked} <= ended
-    assert sum(driver.ended.volume_cents for driver in ranked) == together(rails.values()).volume_cents
-    assert sum(driver.ended.failed_cents for driver in ranked) == together(rails.values()).failed_cents
+    assert sum(driver.ended.volume_cents for driver in ranked) == add_totals(rails.values()).volume_cents
+    assert sum(driver.ended.failed_cents for driver in ranked) == add_totals(rails.values()).failed_cents
     assert count == len(ranked)
     assert [driver.ended.volume_cents for driver in ranked] == sorted(
         (driver.ended.volume_cents for driver in ranked), reverse=True
@@ -86,7 +88,7 @@ def assert_agrees(story: Story, first: date | datetime, last: date | datetime) -
 
 def proved(world: World) -> None:
     """Assert that the proof finds nothing, and that it would."""
-    wallet, portion = {"id": world.wallet_id}, Portion([world.wallet_id], world.clock.now())
+    wallet, portion = {"id": world.wallet_id}, KeySlice([world.wallet_id], world.clock.now())
     for table, column in (("totals", "fee_cents"), ("drivers", "net_cents"), ("failures", "cents")):
         with world.engine.connect() as connection:
             assert analytics_agree.INVARIANT.breaks(connection, portion) == []
@@ -99,7 +101,7 @@ def proved(world: World) -> None:
             connection.rollback()
 
 
-def plain(totals: Totals) -> dict[str, Any]:
+def plain(totals: PayoutTotals) -> dict[str, Any]:
     """Without how the waits are packed."""
     return asdict(totals) | {"waits": (totals.p50_seconds, totals.p95_seconds)}
 
@@ -145,9 +147,9 @@ def test_two_folders_and_a_writer_at_once(world: World) -> None:
         for _ in range(10):
             story.go_on(8)
             with story.reading() as connection:
-                place = ranges.place(connection, world.wallet_id, world.clock.now())
-                span = ranges.span(connection, place, date(2026, 1, 1), date(2027, 6, 1))
-                rails = queries.by_rail(connection, place, span)
+                place = ranges.load_analytics_wallet(connection, world.wallet_id, world.clock.now())
+                span = ranges.resolve_time_range(connection, place, date(2026, 1, 1), date(2027, 6, 1))
+                rails = queries.load_totals_by_rail(connection, place, span)
                 told = connection.execute(
                     sa.text("""
                         SELECT kind, sum(amount_cents) FROM transfers
@@ -156,7 +158,7 @@ def test_two_folders_and_a_writer_at_once(world: World) -> None:
                     {"id": world.wallet_id},
                 )
                 cents = {row[0]: int(row[1]) for row in told}
-            totals = together(rails.values())
+            totals = add_totals(rails.values())
             assert (totals.net_cents, totals.fee_cents) == (cents.get("settle", 0), cents.get("fee", 0))
             assert totals.accepted_cents + totals.retried_cents == cents["reserve"]
             assert totals.failed_cents + totals.canceled_cents == cents.get("release", 0)
@@ -179,7 +181,7 @@ def test_the_scheduler_folds_every_wallet_in_turn(world: World, settings: Settin
     jobs = Jobs(settings, world.engine, Doorbell(settings), world.clock)
     jobs.transfers_a_fold = 20
     with world.engine.connect() as connection:
-        assert {story.world.wallet_id for story in stories} <= set(fold.behind(connection))
+        assert {story.world.wallet_id for story in stories} <= set(fold.wallets_behind(connection))
     threads = [threading.Thread(target=jobs.fold_analytics) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -188,7 +190,7 @@ def test_the_scheduler_folds_every_wallet_in_turn(world: World, settings: Settin
     jobs.folding_seconds = 60
     jobs.fold_analytics()
     with world.engine.connect() as connection:
-        assert fold.behind(connection) == []
+        assert fold.wallets_behind(connection) == []
     for story in stories:
         assert_agrees(story, date(2026, 1, 1), date(2027, 6, 1))
     proved(world)
@@ -216,8 +218,8 @@ def test_days_have_23_or_25_hours_when_the_clocks_change(world: World, day: date
     """In Chicago."""
     story = Story(world, 6)
     with story.reading() as connection:
-        place = ranges.place(connection, world.wallet_id, BEGIN)
-        span = ranges.span(connection, place, day, date.fromordinal(day.toordinal() + 1))
+        place = ranges.load_analytics_wallet(connection, world.wallet_id, BEGIN)
+        span = ranges.resolve_time_range(connection, place, day, date.fromordinal(day.toordinal() + 1))
     assert (span.ends_at - span.starts_at).total_seconds() == hours * 3600
     assert [piece.grain for piece in span.pieces] == ["day"]
 
@@ -226,9 +228,9 @@ def test_a_year_is_read_in_few_sums(world: World) -> None:
     """Years, months and days, the quarters of an hour at the ends, and what is beside those from the ledger."""
     story = Story(world, 7)
     with story.reading() as connection:
-        place = ranges.place(connection, world.wallet_id, BEGIN)
+        place = ranges.load_analytics_wallet(connection, world.wallet_id, BEGIN)
         first, last = datetime.fromisoformat("2024-11-28T10:01:00Z"), datetime.fromisoformat("2027-02-03T00:00:00Z")
-        span = ranges.span(connection, place, first, last)
+        span = ranges.resolve_time_range(connection, place, first, last)
     assert [piece.grain for piece in span.pieces] == ["quarter", "quarter", "day", "month", "year", "month", "day"]
     assert [part.ends_at.minute for part in span.parts] == [15]
 

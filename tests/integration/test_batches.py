@@ -193,7 +193,7 @@ def test_after_ten_minutes_without_a_scheduler_each_batch_is_released_once(world
 
     def scheduler(_: int) -> tuple[list[uuid.UUID], list[uuid.UUID]]:
         with world.engine.begin() as connection:
-            claimed = due_rows.claim(connection, due_rows.BATCHES, limit=500, again_seconds=10).ids
+            claimed = due_rows.claim_due_rows(connection, due_rows.BATCH_KIND, limit=500, again_seconds=10).ids
         with world.engine.begin() as connection:
             done = release_due(connection, ids, world.clock.now(), grace=GRACE)
         return claimed, [one for got in done.values() if isinstance(got, Released) for one in got.payout_ids]

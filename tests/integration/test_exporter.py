@@ -63,7 +63,7 @@ def test_what_waits_is_counted_and_how_long(world: World, engine: sa.Engine, cli
     assert after["ovnpay_batches_overdue_age_seconds",] >= 30
     assert after["ovnpay_ledger_imbalance_cents",] == 0
     assert {name[1]: up for name, up in after.items() if name[0] == "ovnpay_exporter_collector_up"} == dict.fromkeys(
-        [*snapshot.ON_DATABASE, *snapshot.ON_REDIS], 1.0
+        [*snapshot.DATABASE_COLLECTORS, *snapshot.REDIS_COLLECTORS], 1.0
     )
     # and once the wallet is paused, it waits for a person and is not late
     values = {"id": uuid.uuid4(), "wallet": world.wallet_id}
@@ -112,7 +112,7 @@ def test_without_its_servers_it_says_that_it_can_not_read(settings: Settings) ->
     found = figures(away, nobody)
     assert {name[0] for name in found} == {"ovnpay_exporter_collector_up"}
     assert set(found.values()) == {0.0}
-    assert len(found) == len(snapshot.ON_DATABASE) + len(snapshot.ON_REDIS)
+    assert len(found) == len(snapshot.DATABASE_COLLECTORS) + len(snapshot.REDIS_COLLECTORS)
 
 
 def test_a_reading_is_given_again_for_some_seconds(world: World, engine: sa.Engine, client: "redis.Redis") -> None:

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from deploy.local.postgres import EmbeddedPostgres
 from shared.cli.operator.database import migrate
-from shared.controls.invariants import LAWS, prove
+from shared.controls.invariants import INVARIANTS, check_invariants
 from shared.operations import startup
 from shared.platform.database import engine_for
 from shared.platform.settings import Settings
@@ -150,8 +150,8 @@ def test_readers_see_everything_but_what_opens_something(reader: sa.Engine, worl
     """Invariants can be proven by a reader, all but those about answers; hashes and sealed details can't be read, nor
     anything written.
     """
-    readable = [law for law in LAWS if law.name != "answers_have_rows"]
-    assert len(prove(reader, readable, [world.wallet_id])) == len(readable)
+    readable = [law for law in INVARIANTS if law.name != "answers_have_rows"]
+    assert len(check_invariants(reader, readable, [world.wallet_id])) == len(readable)
     with reader.connect() as connection:
         for table, grant in grants.TABLE_GRANTS.items():
             seen = [
@@ -221,11 +221,11 @@ def test_a_service_that_could_change_the_ledger_says_so_in_production(
         paystream_live_key=f"psk_live_{SECRET}",
     )
     with capture_logs() as logs:
-        startup.ready(service, production)
-        startup.ready(engine, settings)
+        startup.prepare_database(service, production)
+        startup.prepare_database(engine, settings)
     assert logs == []
     with capture_logs() as logs:
-        startup.ready(engine, production)
+        startup.prepare_database(engine, production)
     assert [(line["event"], line["can_change"]) for line in logs] == [
         ("database.role_too_powerful", sorted(grants.APPEND_ONLY_TABLES))
     ]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 import sqlalchemy as sa
 
-from shared.controls.invariants import BY_NAME, LAWS, Break, Portion
+from shared.controls.invariants import INVARIANTS, INVARIANTS_BY_NAME, Break, KeySlice
 from shared.platform.ids import BATCH, PAYOUT, show
 from shared.reporting.analytics import fold
 from tests.integration.busy import Busy
@@ -27,13 +27,16 @@ def busy(engine: sa.Engine) -> Busy:
 
 
 def looked_at(
-    connection: sa.Connection, world: World, names: Sequence[str] = tuple(BY_NAME), now: datetime | None = None
+    connection: sa.Connection,
+    world: World,
+    names: Sequence[str] = tuple(INVARIANTS_BY_NAME),
+    now: datetime | None = None,
 ) -> list[Break]:
     """What is broken in the wallet, as this transaction sees it."""
     found = []
-    for law in (BY_NAME[name] for name in names):
+    for law in (INVARIANTS_BY_NAME[name] for name in names):
         keys = law.subject.stretch(connection, None, law.subject.at_once, [world.wallet_id]).keys
-        found += law.breaks(connection, Portion(keys, now or world.clock.now()))
+        found += law.breaks(connection, KeySlice(keys, now or world.clock.now()))
     return found
 
 
@@ -247,7 +250,7 @@ PLANTS = (
 
 def test_each_invariant_has_a_plant() -> None:
     """None is believed that was never seen to find anything."""
-    assert {plant.invariant for plant in PLANTS} == {law.name for law in LAWS}
+    assert {plant.invariant for plant in PLANTS} == {law.name for law in INVARIANTS}
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: f"{plant.invariant}: {plant.says}")
@@ -261,7 +264,7 @@ def test_one_break_is_named_by_its_invariant(busy: Busy, plant: Plant) -> None:
     now = world.clock.now() + (timedelta(hours=2) if plant.invariant == "deadlines" else timedelta(0))
     with world.engine.connect() as connection:
         if plant.invariant == "analytics_agree":
-            assert fold.fold(connection, world.wallet_id, limit=100_000)
+            assert fold.fold_wallet(connection, world.wallet_id, limit=100_000)
         for table in ("transfers", "payout_transitions", "customer_events", "audit_entries"):
             if f"{table} " in plant.statement + " ":
                 connection.execute(sa.text(f"ALTER TABLE {table} DISABLE TRIGGER append_only"))

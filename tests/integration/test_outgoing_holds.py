@@ -33,7 +33,7 @@ from tests.support.world import World
 from workers.context import Context
 from workers.submissions import send_held, send_instant_submissions
 
-BY_NAME = {kind.name: kind for kind in due_rows.KINDS}
+BY_NAME = {kind.name: kind for kind in due_rows.DUE_KINDS}
 
 
 @contextmanager
@@ -104,9 +104,9 @@ def test_the_tick_leaves_alone_what_is_held_and_lifting_makes_it_due(world: Worl
     [payout_id], [submission_id] = world.queued(), instant(world)
     past = "UPDATE {} SET next_action_at = clock_timestamp() - interval '1 s' WHERE id = :id"
 
-    def ticked(kind: str) -> due_rows.Claimed:
+    def ticked(kind: str) -> due_rows.ClaimedRows:
         with world.engine.begin() as connection:
-            return due_rows.claim(connection, BY_NAME[kind], limit=10_000, again_seconds=10)
+            return due_rows.claim_due_rows(connection, BY_NAME[kind], limit=10_000, again_seconds=10)
 
     with held(world, Scope(world.wallet_id)) as lift:
         world.execute(past.format("payouts"), id=payout_id)

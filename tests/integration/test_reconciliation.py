@@ -23,8 +23,8 @@ import sqlalchemy as sa
 
 from deploy.local.postgres import EmbeddedPostgres
 from shared.controls.reconciliation import after_restore, database_identity, runs
-from shared.controls.reconciliation.compare import Graces
-from shared.controls.reconciliation.provider_pages import no_pause
+from shared.controls.reconciliation.compare import GracePeriods
+from shared.controls.reconciliation.provider_pages import fail_instead_of_waiting
 from shared.controls.reconciliation.runs import Reconciler
 from shared.holds import cases
 from shared.holds.reconcile_only import Gate, gate
@@ -46,7 +46,7 @@ from workers.context import Context
 from workers.submissions import send_held
 
 NO_LIMITS = ("--requests-per-hour", "0", "--funding-per-minute", "0", "--same-day-seconds", "0")
-AT_ONCE = Graces(timedelta(0), dict.fromkeys(("standard", "same_day", "instant"), timedelta(0)))
+AT_ONCE = GracePeriods(timedelta(0), dict.fromkeys(("standard", "same_day", "instant"), timedelta(0)))
 
 
 class Ground:
@@ -55,7 +55,7 @@ class Ground:
     def __init__(self, engine: sa.Engine, settings: Settings, client: Paystream, record: Path, url: str) -> None:
         self.world = World(engine)
         self.engine, self.settings, self.client, self.record, self.url = engine, settings, client, record, url
-        self.by = Reconciler(engine, client, self.world.clock, AT_ONCE, no_pause)
+        self.by = Reconciler(engine, client, self.world.clock, AT_ONCE, fail_instead_of_waiting)
 
     def driver(self) -> Any:
         """A driver whom the provider knows and has verified."""
@@ -103,15 +103,15 @@ class Ground:
 
         until(ended, "the payouts end", pause_seconds=0.05)
 
-    def compare(self) -> runs.Report:
+    def compare(self) -> runs.RunReport:
         """A comparison of the last two hours."""
         self.world.clock.advance(minutes=10)
         now = self.world.clock.now()
         with self.engine.begin() as connection:
-            run = runs.begin(
+            run = runs.begin_run(
                 connection, "sandbox", now - timedelta(hours=2), now + timedelta(hours=1), RunCause.COMMAND, now
             )
-        return runs.carry_out(self.by, run)
+        return runs.execute_run(self.by, run)
 
     def open_cases(self) -> dict[str, cases.Case]:
         """The open cases, by kind."""
@@ -271,11 +271,11 @@ def test_the_daily_comparison_is_made_once_and_catches_up(ground: Ground) -> Non
     clock, engine = ground.world.clock, ground.engine
     tomorrow = clock.now().date() + timedelta(days=1)
     clock.advance(seconds=(datetime.combine(tomorrow, time_of_day(12), UTC) - clock.now()).total_seconds())
-    claimed: list[runs.Run | None] = []
+    claimed: list[runs.ReconciliationRun | None] = []
 
     def claim() -> None:
         with engine.begin() as connection:
-            claimed.append(runs.claim_daily(connection, "sandbox", clock.now()))
+            claimed.append(runs.claim_daily_run(connection, "sandbox", clock.now()))
 
     threads = [threading.Thread(target=claim) for _ in range(4)]
     for thread in threads:
@@ -283,7 +283,7 @@ def test_the_daily_comparison_is_made_once_and_catches_up(ground: Ground) -> Non
     for thread in threads:
         thread.join()
     [run] = [one for one in claimed if one is not None]
-    runs.carry_out(ground.by, run)
+    runs.execute_run(ground.by, run)
     claim()
     assert claimed[-1] is None
     clock.advance(days=4)
@@ -304,9 +304,9 @@ def test_the_daily_comparison_is_made_once_and_catches_up(ground: Ground) -> Non
 def test_a_database_that_may_be_older_sends_nothing_until_it_was_compared(ground: Ground, restored: str) -> None:
     """Out of a dump, or recovered to an earlier point: seen by itself; what was lost is held when it comes again."""
     clock, engine = ground.world.clock, ground.engine
-    database_identity.begin(engine)
+    database_identity.create_installation_row(engine)
     assert _gate(engine) is Gate.UNSEEN
-    assert database_identity.look(ground.by, ["sandbox"]) is Gate.OPEN
+    assert database_identity.verify_identity(ground.by, ["sandbox"]) is Gate.OPEN
     driver_id = ground.driver()
     lost = ground.order(driver_id, 1, "lost")
     ground.pay(lost)
@@ -326,14 +326,14 @@ def test_a_database_that_may_be_older_sends_nothing_until_it_was_compared(ground
     # Then nothing leaves before somebody has looked, nor until Paystream's record was compared
     [waiting] = ground.order(driver_id, 1, "new")
     assert ground.send([waiting]) == ["processing"]
-    assert database_identity.look(ground.by, ["sandbox"]) is Gate.RECONCILE_ONLY
+    assert database_identity.verify_identity(ground.by, ["sandbox"]) is Gate.RECONCILE_ONLY
     assert ground.send(ground.order(driver_id, 1, "later")) == ["queued"]
     with engine.begin() as connection, pytest.raises(Conflict, match="was not compared"):
-        database_identity.switch_off(connection, "ann", "in a hurry", clock.now())
+        database_identity.turn_off_reconcile_only(connection, "ann", "in a hurry", clock.now())
     wait = timedelta(seconds=10)
-    assert not after_restore.compare_all(ground.by, ["sandbox"], wait=wait, lease_seconds=30)
+    assert not after_restore.compare_restored_database(ground.by, ["sandbox"], wait=wait, lease_seconds=30)
     clock.advance(seconds=11)
-    assert after_restore.compare_all(ground.by, ["sandbox"], wait=wait, lease_seconds=30)
+    assert after_restore.compare_restored_database(ground.by, ["sandbox"], wait=wait, lease_seconds=30)
     assert _gate(engine) is Gate.OPEN
     # and the payout that is asked for again is held, and another one paid
     [again, other] = [*ground.order(driver_id, 1, "lost"), *ground.order(driver_id, 1, "other")]
@@ -346,12 +346,12 @@ def test_a_person_who_stops_payments_lets_them_go_again(ground: Ground) -> None:
     """Not before Paystream's record was compared; every organization's log has it."""
     clock, engine = ground.world.clock, ground.engine
     with engine.begin() as connection:
-        database_identity.switch_on(connection, "ann", "the backup was put back", clock.now())
+        database_identity.turn_on_reconcile_only(connection, "ann", "the backup was put back", clock.now())
     clock.advance(seconds=1)
-    assert not after_restore.compare_all(ground.by, ["sandbox"], wait=timedelta(0), lease_seconds=30)
+    assert not after_restore.compare_restored_database(ground.by, ["sandbox"], wait=timedelta(0), lease_seconds=30)
     assert _gate(engine) is Gate.RECONCILE_ONLY
     with engine.begin() as connection:
-        database_identity.switch_off(connection, "bob", "compared, no case", clock.now())
+        database_identity.turn_off_reconcile_only(connection, "bob", "compared, no case", clock.now())
     assert _gate(engine) is Gate.OPEN
     told = ground.world.rows("SELECT after ->> 'by' FROM audit_entries WHERE action = 'installation.reconcile_only'")
     assert sorted(told) == [("ann",), ("bob",)]

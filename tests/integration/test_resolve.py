@@ -177,7 +177,7 @@ def test_a_later_word_that_contradicts_is_held_and_a_case(world: World) -> None:
     assert settled.verdict is UpdateStatus.MISMATCH
     assert (world.balances(), world.statuses([payout_id])) == (before, ["failed"])
     with world.engine.connect() as connection:
-        assert payout_id in {one.payout_id for one in compare.open_ends(connection, "sandbox")}
+        assert payout_id in {one.payout_id for one in compare.find_unresolved_payouts(connection, "sandbox")}
 
 
 def _report(payment: str | None, state: str, payout_id: uuid.UUID | None = None) -> PaymentUpdate:

@@ -100,12 +100,12 @@ def test_what_is_over_is_forgotten_and_the_rest_stays(
     )
     assert shown["payload"] == {}
     marks = dict(world.rows("SELECT name, forgotten FROM retention_marks"))
-    assert set(marks) <= {rule.name for rule in retention.RULES}
+    assert set(marks) <= {rule.name for rule in retention.RETENTION_RULES}
     assert int(str(marks["provider_webhook_bodies"])) >= 6
 
     # Then: sessions, keys and deliveries by the same job; see their own tests for which.
     with world.engine.connect() as connection:
-        standings = {one.rule.name: one for one in retention.standings(connection, settings)}
+        standings = {one.rule.name: one for one in retention.load_rule_statuses(connection, settings)}
     masking = standings["personal_data_in_events"]
     assert masking.forgotten >= 1
     assert masking.next_at is not None
@@ -114,7 +114,7 @@ def test_what_is_over_is_forgotten_and_the_rest_stays(
 
 def test_one_scheduler_at_a_time_is_at_a_rule(world: World, settings: Settings) -> None:
     """Given one that is at it, another one has nothing to do."""
-    [rule] = [one for one in retention.RULES if one.name == "sessions"]
+    [rule] = [one for one in retention.RETENTION_RULES if one.name == "sessions"]
     user = "SELECT id FROM users WHERE organization_id = :id"
     [(user_id,)] = world.rows(user, id=world.organization_id)
     for number, days in enumerate((31, 31, 29)):
@@ -129,8 +129,8 @@ def test_one_scheduler_at_a_time_is_at_a_rule(world: World, settings: Settings) 
         )
     now = world.clock.now()
     with world.engine.begin() as first, world.engine.begin() as second:
-        assert retention.forget(first, rule, settings, now, limit=2) == (2, None, True)
-        assert retention.forget(second, rule, settings, now, limit=2) == (0, None, False)
+        assert retention.apply_retention_rule(first, rule, settings, now, limit=2) == (2, None, True)
+        assert retention.apply_retention_rule(second, rule, settings, now, limit=2) == (0, None, False)
     assert len(world.rows("SELECT 1 FROM sessions WHERE user_id = :id", id=user_id)) == 1
 
 

@@ -312,7 +312,7 @@ def test_the_tick_rings_for_endpoints_that_something_is_due_for(world: World) ->
 
     def rung() -> set[uuid.UUID]:
         with world.engine.begin() as connection:
-            return set(due_rows.claim(connection, due_rows.WEBHOOKS, limit=500, again_seconds=0).ids) & {
+            return set(due_rows.claim_due_rows(connection, due_rows.WEBHOOK_KIND, limit=500, again_seconds=0).ids) & {
                 busy,
                 idle,
                 paused,

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from shared import ledger
 from shared.batches.create import NewBatch, create
 from shared.batches.release import Asked, Released, release
-from shared.controls.invariants import BY_NAME, Break, prove
+from shared.controls.invariants import INVARIANTS_BY_NAME, Break, check_invariants
 from shared.identity import api_keys
 from shared.identity.audit import Actor
 from shared.onboarding.organizations import Opening, open_organization
@@ -249,9 +249,12 @@ class World:
 
     def assert_ledger_right(self) -> None:
         """Proves the whole ledger, this wallet's and every other test's."""
-        assert [proof.breaks for proof in prove(self.engine, [BY_NAME["accounts"], BY_NAME["balances"]])] == [[], []]
+        assert [
+            proof.breaks
+            for proof in check_invariants(self.engine, [INVARIANTS_BY_NAME["accounts"], INVARIANTS_BY_NAME["balances"]])
+        ] == [[], []]
 
     def breaks(self, *names: str) -> list[Break]:
         """What is broken in this wallet, by all invariants or by some."""
-        laws = [BY_NAME[name] for name in names or BY_NAME]
-        return [one for proof in prove(self.engine, laws, [self.wallet_id]) for one in proof.breaks]
+        laws = [INVARIANTS_BY_NAME[name] for name in names or INVARIANTS_BY_NAME]
+        return [one for proof in check_invariants(self.engine, laws, [self.wallet_id]) for one in proof.breaks]

@@ -7,14 +7,16 @@ from datetime import date, timedelta
 
 import pytest
 
-from shared.reporting.analytics.periods import days
-from shared.reporting.analytics.waits import ERROR_MOST, SHORTEST_SECONDS, WIDTH, percentile_seconds
+from shared.reporting.analytics.periods import split_days
+from shared.reporting.analytics.waits import BIN_WIDTH, PERCENTILE_ERROR_MAX, SHORTEST_SECONDS, percentile_seconds
 from shared.schema.analytics import Grain
 
 
 def packed(waits: list[float]) -> list[int]:
     """As the database packs them."""
-    bins = Counter(int(math.log(max(wait, SHORTEST_SECONDS) / SHORTEST_SECONDS) / math.log(WIDTH)) for wait in waits)
+    bins = Counter(
+        int(math.log(max(wait, SHORTEST_SECONDS) / SHORTEST_SECONDS) / math.log(BIN_WIDTH)) for wait in waits
+    )
     return [(number << 32) + count for number, count in bins.items()]
 
 
@@ -25,7 +27,7 @@ def test_percentiles_are_within_five_percent(seed: int) -> None:
     waits = sorted(10 ** chance.uniform(-1, 6.4) for _ in range(chance.choice([1, 2, 19, 20, 1_000])))
     for share in (0.01, 0.5, 0.95, 1):
         exact = waits[math.ceil(share * len(waits)) - 1]
-        assert percentile_seconds(packed(waits), share) == pytest.approx(exact, rel=ERROR_MOST)
+        assert percentile_seconds(packed(waits), share) == pytest.approx(exact, rel=PERCENTILE_ERROR_MAX)
 
 
 def test_of_nothing_there_is_no_percentile() -> None:
@@ -43,7 +45,7 @@ def test_days_are_cut_without_gap_or_overlap(coarsest: Grain, fewest: bool) -> N
     for _ in range(100):
         first = date(2024, 1, 1) + timedelta(days=chance.randrange(800))
         end = first + timedelta(days=chance.choice([0, 1, 30, 31, 365, 366, chance.randrange(1_500)]))
-        pieces = days(first, end, coarsest, fewest=fewest)
+        pieces = split_days(first, end, coarsest, fewest=fewest)
         counted: Counter[date] = Counter()
         for piece in pieces:
             for number in range((piece.ends - piece.starts).days):
@@ -61,7 +63,7 @@ def test_days_are_cut_without_gap_or_overlap(coarsest: Grain, fewest: bool) -> N
 
 def test_most_of_a_month_is_the_month_less_some_days() -> None:
     """January 3 to 31 is two days less than a month; eleven months are a month less than a year."""
-    most = days(date(2026, 1, 3), date(2026, 2, 1), Grain.MONTH, fewest=True)
+    most = split_days(date(2026, 1, 3), date(2026, 2, 1), Grain.MONTH, fewest=True)
     assert [(piece.grain, piece.sign, piece.ends.day) for piece in most] == [("month", 1, 1), ("day", -1, 3)]
-    most = days(date(2026, 2, 1), date(2027, 1, 1), Grain.YEAR, fewest=True)
+    most = split_days(date(2026, 2, 1), date(2027, 1, 1), Grain.YEAR, fewest=True)
     assert [(piece.grain, piece.sign) for piece in most] == [("year", 1), ("month", -1)]

@@ -73,9 +73,9 @@ def print_pepper_rotation(*, seal: bool, as_json: bool) -> None:
         after: uuid.UUID | None = uuid.UUID(int=0) if seal else None
         while after is not None:
             with engine.begin() as connection:
-                after = pepper_rotation.seal_again(connection, settings.peppers, after)
+                after = pepper_rotation.reseal_webhook_secrets(connection, settings.peppers, after)
         with engine.connect() as connection:
-            found = pepper_rotation.dependents(connection, settings.key_pepper)
+            found = pepper_rotation.load_pepper_dependents(connection, settings.key_pepper)
     if as_json:
         shown = {"keys": [show(KEY, one) for one in found.key_ids], "replacedKeys": found.replaced_keys}
         print(json.dumps(shown | {"webhooks": found.webhooks, "drivers": found.drivers}))

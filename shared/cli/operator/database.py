@@ -143,7 +143,7 @@ def configure_organization(name: str, time_zone: str | None) -> None:
             raise SystemExit(1)
         try:
             if time_zone is not None:
-                before = {"time_zone": time_zones.time_zone(connection, organization_id)}
+                before = {"time_zone": time_zones.load_time_zone(connection, organization_id)}
                 time_zones.set_time_zone(connection, organization_id, time_zone)
                 by, shown = audit.operator_actor(organization_id), show(ORGANIZATION, organization_id)
                 after = {"time_zone": time_zone}
@@ -152,5 +152,5 @@ def configure_organization(name: str, time_zone: str | None) -> None:
         except Invalid as refusal:
             print(f"ovnpay organization: {refusal.message}", file=sys.stderr)
             raise SystemExit(2) from None
-        zone = time_zones.time_zone(connection, organization_id)
+        zone = time_zones.load_time_zone(connection, organization_id)
     print(f"{name}: time zone {zone}")

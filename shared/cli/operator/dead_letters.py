@@ -25,8 +25,8 @@ def print_dead_letters(queue: str | None, *, as_json: bool) -> None:
     with open_stores() as both:
         letters = both.of_redis(lambda client: _letters(client, wanted))
         found = [] if isinstance(letters, str) else letters
-        waiting = both.of_database(lambda connection: abandoned_work.still_waiting(connection, found))
-        rows = both.of_database(abandoned_work.counted)
+        waiting = both.of_database(lambda connection: abandoned_work.count_pending_rows(connection, found))
+        rows = both.of_database(abandoned_work.count_abandoned)
     if as_json:
         print(json.dumps(_document(letters, waiting, rows)))
     else:
@@ -95,7 +95,7 @@ def _print_letters(letters: list[Letter] | str, waiting: dict[str, int] | str) -
     console.print("Rows that still wait are due by themselves; `ovnpay dead retry ID` rings for them now.")
 
 
-def _print_rows(rows: list[abandoned_work.Found] | str) -> None:
+def _print_rows(rows: list[abandoned_work.AbandonedCount] | str) -> None:
     if isinstance(rows, str):
         print(f"\nThe database is away ({rows}): what waits for a person can't be shown.")
         return
@@ -106,7 +106,7 @@ def _print_rows(rows: list[abandoned_work.Found] | str) -> None:
 
 
 def _document(
-    letters: list[Letter] | str, waiting: dict[str, int] | str, rows: list[abandoned_work.Found] | str
+    letters: list[Letter] | str, waiting: dict[str, int] | str, rows: list[abandoned_work.AbandonedCount] | str
 ) -> dict[str, Any]:
     return {
         "redis": letters if isinstance(letters, str) else "ok",

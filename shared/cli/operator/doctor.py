@@ -6,7 +6,7 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
-from shared.operations.doctor.checkup import examine, healthy
+from shared.operations.doctor.checkup import has_no_failures, run_checks
 from shared.operations.doctor.finding import Finding, Level
 
 LEVEL_COLORS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
@@ -16,11 +16,11 @@ def run_doctor(*, as_json: bool) -> None:
     """Exits with 0 if nothing fails, 1 if something does."""
     findings = []
     console = Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
-    for finding in examine():
+    for finding in run_checks():
         findings.append(finding)
         if not as_json:
             _print(console, finding)
-    well = healthy(findings)
+    well = has_no_failures(findings)
     if as_json:
         lines = [{"level": one.level, "part": one.part, "says": one.says, "mend": one.mend} for one in findings]
         print(json.dumps({"healthy": well, "findings": lines}, indent=2))

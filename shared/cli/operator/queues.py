@@ -20,7 +20,7 @@ from shared.platform.task_queue import QUEUES
 
 EVERY_SECONDS = 1.0
 AWAY = "?"
-QUEUE_OF = {kind.name: kind.bell.queue for kind in (*due_rows.KINDS, due_rows.WEBHOOKS)}
+QUEUE_OF = {kind.name: kind.bell.queue for kind in (*due_rows.DUE_KINDS, due_rows.WEBHOOK_KIND)}
 
 
 class QueueReading(NamedTuple):
@@ -57,7 +57,7 @@ def print_queues(*, once: bool, as_json: bool) -> None:
 
 
 def _read(both: DataStores) -> QueueReading:
-    return QueueReading(datetime.now(UTC), both.of_redis(depths), both.of_database(due_rows.backlog))
+    return QueueReading(datetime.now(UTC), both.of_redis(depths), both.of_database(due_rows.due_backlog))
 
 
 def _watch(both: DataStores) -> QueueReading:

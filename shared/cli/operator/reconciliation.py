@@ -14,7 +14,7 @@ from rich.table import Table
 from shared.cli.operator.actors import AuthenticationFailed, identify_actor
 from shared.cli.operator.database import open_database
 from shared.controls.reconciliation import after_restore, database_identity, runs
-from shared.controls.reconciliation.provider_pages import NotTold
+from shared.controls.reconciliation.provider_pages import ProviderRecordUnavailable
 from shared.holds import cases
 from shared.holds.cases import Case
 from shared.holds.reconcile_only import reconcile_only
@@ -37,13 +37,13 @@ def run_reconciliation(since: str | None, until: str | None, mode: str | None, *
     clock = SystemClock()
     first, last = _window(since, until, clock.now())
     with open_database() as (settings, engine):
-        modes = runs.modes_of(settings)
+        modes = runs.configured_modes(settings)
         if mode is not None and mode not in modes:
             _stop(f"there is no key of Paystream's for the mode {mode!r}", 2)
         paystream = Paystream(settings, Budget(settings, engine))
         try:
             reports = _compared(settings, engine, paystream, clock, [mode] if mode else modes, (first, last))
-        except NotTold as why:
+        except ProviderRecordUnavailable as why:
             _stop(str(why), 2)
         finally:
             paystream.close()
@@ -69,23 +69,25 @@ def _compared(
     clock: Clock,
     modes: list[str],
     window: tuple[datetime, datetime],
-) -> list[runs.Report]:
-    by = runs.reconciler(settings, engine, paystream, clock, time.sleep)
+) -> list[runs.RunReport]:
+    by = runs.make_reconciler(settings, engine, paystream, clock, time.sleep)
     with engine.connect() as connection:
         stopped = reconcile_only(connection)
     if stopped:  # what has to be compared before payments go again, first
         wait = timedelta(seconds=settings.paystream_timeout_seconds)
-        after_restore.compare_all(by, runs.modes_of(settings), wait=wait, lease_seconds=settings.lease_seconds)
+        after_restore.compare_restored_database(
+            by, runs.configured_modes(settings), wait=wait, lease_seconds=settings.lease_seconds
+        )
     reports = []
     for mode in modes:
         with engine.begin() as connection:
-            run = runs.begin(connection, mode, *window, RunCause.COMMAND, clock.now())
-        reports.append(runs.carry_out(by, run))
+            run = runs.begin_run(connection, mode, *window, RunCause.COMMAND, clock.now())
+        reports.append(runs.execute_run(by, run))
     return reports
 
 
 def _window(since: str | None, until: str | None, now: datetime) -> tuple[datetime, datetime]:
-    first = _day(since) if since else runs.window(now.date() - timedelta(days=1), None)[0]
+    first = _day(since) if since else runs.daily_window(now.date() - timedelta(days=1), None)[0]
     last = _day(until) + timedelta(days=1) if until else now
     if first >= last:
         _stop("--since comes after --until", 2)
@@ -132,7 +134,9 @@ def switch_reconcile_only(to: str, reason: str, email: str | None) -> None:
     with open_database() as (_, engine):
         try:
             who = identify_actor(engine, email)
-            change = database_identity.switch_on if to == "on" else database_identity.switch_off
+            change = (
+                database_identity.turn_on_reconcile_only if to == "on" else database_identity.turn_off_reconcile_only
+            )
             with engine.begin() as connection:
                 change(connection, who.name, reason.strip(), SystemClock().now())
         except (AuthenticationFailed, Refusal) as why:
@@ -161,7 +165,7 @@ def _words(said: dict[str, Any] | None) -> str:
     )
 
 
-def _document(reports: list[runs.Report], found: list[Case]) -> str:
+def _document(reports: list[runs.RunReport], found: list[Case]) -> str:
     made = [
         {
             "mode": report.run.mode,

@@ -15,7 +15,7 @@ from shared.platform.clock import SystemClock, rfc3339
 def print_retention(*, as_json: bool) -> None:
     """Prints it; changes nothing."""
     with open_database() as (settings, engine), engine.connect() as connection:
-        standings = retention.standings(connection, settings)
+        standings = retention.load_rule_statuses(connection, settings)
     if as_json:
         print(json.dumps(_document(standings)))
         return
@@ -30,11 +30,11 @@ def print_retention(*, as_json: bool) -> None:
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table)
     console.print("\nKept for good")
-    for good in retention.FOR_GOOD:
+    for good in retention.KEPT_FOREVER:
         console.print(f"  {good.what}: {good.why}", highlight=False)
 
 
-def _document(standings: list[retention.Standing]) -> dict[str, object]:
+def _document(standings: list[retention.RuleStatus]) -> dict[str, object]:
     return {
         "rules": [
             {
@@ -51,7 +51,7 @@ def _document(standings: list[retention.Standing]) -> dict[str, object]:
             }
             for one in standings
         ],
-        "forGood": [one._asdict() for one in retention.FOR_GOOD],
+        "forGood": [one._asdict() for one in retention.KEPT_FOREVER],
     }
 
 

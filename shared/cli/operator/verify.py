@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from shared.cli.operator.database import open_database
 from shared.cli.operator.outgoing_holds import unfreeze_command
 from shared.controls import invariants
-from shared.controls.invariants import BY_NAME, LAWS, Break, Proof
-from shared.controls.invariants.check import moment
-from shared.controls.invariants.sweep import record_whole
+from shared.controls.invariants import INVARIANTS, INVARIANTS_BY_NAME, Break, CheckResult
+from shared.controls.invariants.check import snapshot_time
+from shared.controls.invariants.sweep import record_full_check
 from shared.holds import outgoing_holds
 from shared.onboarding.organizations import by_name
 from shared.platform.clock import SystemClock
@@ -24,23 +24,23 @@ VIOLATIONS_SHOWN_MAX = 20
 
 def run_verification(names: Sequence[str], organization: str | None, *, as_json: bool, freeze: bool) -> None:
     """Proves what is asked for; exits with 1 if anything is broken."""
-    if unknown := [name for name in names if name not in BY_NAME]:
-        there_are = ", ".join(BY_NAME)
+    if unknown := [name for name in names if name not in INVARIANTS_BY_NAME]:
+        there_are = ", ".join(INVARIANTS_BY_NAME)
         print(f"ovnpay verify: no invariant is named {', '.join(unknown)}; there are {there_are}", file=sys.stderr)
         raise SystemExit(2)
-    laws = [BY_NAME[name] for name in dict.fromkeys(names)] or list(LAWS)
+    laws = [INVARIANTS_BY_NAME[name] for name in dict.fromkeys(names)] or list(INVARIANTS)
     with open_database() as (_, engine):
         wallets = None if organization is None else _wallets(engine, organization)
         with engine.connect() as connection:
-            began = moment(connection)
-        proofs = invariants.prove(engine, laws, wallets, _progress())
+            began = snapshot_time(connection)
+        proofs = invariants.check_invariants(engine, laws, wallets, _progress())
         found = [one for proof in proofs for one in proof.breaks]
         frozen: list[outgoing_holds.Scope] = []
         if freeze:
             with engine.begin() as connection:
                 frozen = outgoing_holds.freeze(connection, found, SystemClock().now())
                 for proof in proofs if wallets is None else ():
-                    record_whole(connection, proof, began)
+                    record_full_check(connection, proof, began)
         owners = _owners(engine, {one.wallet_id for one in found if one.wallet_id})
     if as_json:
         print(json.dumps(_as_json(proofs, frozen, owners)))
@@ -82,7 +82,7 @@ def _progress() -> Callable[[str, int], None]:
 
 
 def _as_json(
-    proofs: Sequence[Proof], frozen: Sequence[outgoing_holds.Scope], owners: dict[uuid.UUID | None, str]
+    proofs: Sequence[CheckResult], frozen: Sequence[outgoing_holds.Scope], owners: dict[uuid.UUID | None, str]
 ) -> dict[str, object]:
     def shown(one: Break) -> dict[str, object]:
         wallet = one.wallet_id and show(WALLET, one.wallet_id)
@@ -104,7 +104,9 @@ def _as_json(
     }
 
 
-def _tell(proofs: Sequence[Proof], frozen: Sequence[outgoing_holds.Scope], owners: dict[uuid.UUID | None, str]) -> None:
+def _tell(
+    proofs: Sequence[CheckResult], frozen: Sequence[outgoing_holds.Scope], owners: dict[uuid.UUID | None, str]
+) -> None:
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr)
     width = max(len(proof.name) for proof in proofs)

@@ -1,7 +1,7 @@
-"""Invariants: what must be true of the money, whatever happens. One small file each; `LAWS` lists them."""
+"""Invariants: what must be true of the money, whatever happens. One small file each; `INVARIANTS` lists them."""
 
-from shared.controls.invariants.catalogue import BY_NAME, LAWS
-from shared.controls.invariants.check import Proof, prove
-from shared.controls.invariants.invariant import Break, Invariant, Portion
+from shared.controls.invariants.catalogue import INVARIANTS, INVARIANTS_BY_NAME
+from shared.controls.invariants.check import CheckResult, check_invariants
+from shared.controls.invariants.invariant import Break, Invariant, KeySlice
 
-__all__ = ["BY_NAME", "LAWS", "Break", "Invariant", "Portion", "Proof", "prove"]
+__all__ = ["INVARIANTS", "INVARIANTS_BY_NAME", "Break", "CheckResult", "Invariant", "KeySlice", "check_invariants"]

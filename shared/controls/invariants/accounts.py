@@ -11,7 +11,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from shared.controls.invariants.invariant import FOUND_MOST, Invariant, Portion
+from shared.controls.invariants.invariant import SLICE_VIOLATIONS_MAX, Invariant, KeySlice
 from shared.controls.invariants.subjects import WALLETS
 from shared.platform.ids import first_id
 
@@ -84,21 +84,21 @@ _STATEMENT: Final = """
     FROM lines WHERE due_cents <> available_after_cents ORDER BY wallet_id, position
 """
 
-ALWAYS: Final = tuple(sa.text(text) for text in (_UNBALANCED, _AVAILABLE, _IN_TRANSIT, _PENDING))
-WHOLLY: Final = sa.text(_TRANSFERS)
-STATEMENT: Final = sa.text(_STATEMENT)
+BALANCE_CHECKS: Final = tuple(sa.text(text) for text in (_UNBALANCED, _AVAILABLE, _IN_TRANSIT, _PENDING))
+TRANSFER_SUMS_CHECK: Final = sa.text(_TRANSFERS)
+STATEMENT_CHECK: Final = sa.text(_STATEMENT)
 
 
-def _breaks(connection: sa.Connection, portion: Portion) -> Iterator[tuple[uuid.UUID | None, str]]:
+def _breaks(connection: sa.Connection, portion: KeySlice) -> Iterator[tuple[uuid.UUID | None, str]]:
     ids = {"ids": list(portion.keys)}
     since_id = first_id(portion.since) if portion.since else uuid.UUID(int=0)
-    for statement in ALWAYS if portion.since else (*ALWAYS, WHOLLY):
+    for statement in BALANCE_CHECKS if portion.since else (*BALANCE_CHECKS, TRANSFER_SUMS_CHECK):
         yield from _rows(connection.execute(statement, ids))
-    yield from _rows(connection.execute(STATEMENT, ids | {"since_id": since_id}))
+    yield from _rows(connection.execute(STATEMENT_CHECK, ids | {"since_id": since_id}))
 
 
 def _rows(rows: Iterable[sa.Row[tuple[object, ...]]]) -> Iterator[tuple[uuid.UUID | None, str]]:
-    for row, _ in zip(rows, range(FOUND_MOST), strict=False):
+    for row, _ in zip(rows, range(SLICE_VIOLATIONS_MAX), strict=False):
         yield row.wallet_id, row.why
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from shared.controls.invariants.invariant import Invariant, asking
+from shared.controls.invariants.invariant import Invariant, find_violations_query
 from shared.controls.invariants.subjects import WALLETS
 from shared.platform.ids import WALLET
 
@@ -61,6 +61,6 @@ INVARIANT: Final = Invariant(
     "analytics_agree",
     "The sums of the analytics are those of the ledger",
     WALLETS,
-    asking(_DIFFERING, WALLET),
+    find_violations_query(_DIFFERING, WALLET),
     when_changed=False,
 )

@@ -8,8 +8,8 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from shared.controls.invariants.invariant import Invariant, Portion
-from shared.controls.invariants.subjects import KEYS
+from shared.controls.invariants.invariant import Invariant, KeySlice
+from shared.controls.invariants.subjects import IDEMPOTENCY_KEYS
 from shared.platform.database import as_rows
 from shared.platform.ids import BATCH, DRIVER, PAYOUT, TRANSACTION, WEBHOOK, parse
 
@@ -28,11 +28,11 @@ _ANSWERS: Final = sa.text("""
 """)
 
 
-def _breaks(connection: sa.Connection, portion: Portion) -> Iterator[tuple[uuid.UUID | None, str]]:
+def _breaks(connection: sa.Connection, portion: KeySlice) -> Iterator[tuple[uuid.UUID | None, str]]:
     keys = as_rows({"wallet_id": wallet_id, "key": key} for wallet_id, key in portion.keys)
     named: defaultdict[str, list[tuple[uuid.UUID, uuid.UUID, str, str]]] = defaultdict(list)
     for row in connection.execute(_ANSWERS, {"keys": keys}):
-        for text in ids_in(msgspec.json.decode(row.answer)):
+        for text in response_object_ids(msgspec.json.decode(row.answer)):
             prefix = text.partition("_")[0]
             if prefix in _TABLES and (found := parse(prefix, text)) is not None:
                 named[prefix].append((row.wallet_id, found, text, row.key))
@@ -47,7 +47,7 @@ def _breaks(connection: sa.Connection, portion: Portion) -> Iterator[tuple[uuid.
                 yield wallet_id, f"{text}: the answer under key {key!r} says that it was made, and it is not there"
 
 
-def ids_in(answer: Any) -> Iterator[str]:
+def response_object_ids(answer: Any) -> Iterator[str]:
     """What a remembered answer says that there is: its object, or each of a bulk request's."""
     data = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(data, dict):
@@ -59,5 +59,5 @@ def ids_in(answer: Any) -> Iterator[str]:
 
 
 INVARIANT: Final = Invariant(
-    "answers_have_rows", "Each answer of success has its rows, in the wallet of its key", KEYS, _breaks
+    "answers_have_rows", "Each answer of success has its rows, in the wallet of its key", IDEMPOTENCY_KEYS, _breaks
 )

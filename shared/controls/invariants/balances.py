@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from shared.controls.invariants.invariant import Invariant, asking
+from shared.controls.invariants.invariant import Invariant, find_violations_query
 from shared.controls.invariants.subjects import WALLETS
 from shared.platform.ids import WALLET
 
@@ -15,5 +15,5 @@ _BREAKS: Final = """
 """
 
 INVARIANT: Final = Invariant(
-    "balances", "No account but `external` is below zero, or ever was", WALLETS, asking(_BREAKS, WALLET)
+    "balances", "No account but `external` is below zero, or ever was", WALLETS, find_violations_query(_BREAKS, WALLET)
 )

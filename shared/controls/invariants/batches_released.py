@@ -3,11 +3,11 @@
 from datetime import timedelta
 from typing import Final
 
-from shared.controls.invariants.invariant import Invariant, asking
+from shared.controls.invariants.invariant import Invariant, find_violations_query
 from shared.controls.invariants.subjects import BATCHES
 from shared.platform.ids import BATCH
 
-CLOCKS_APART: Final = timedelta(seconds=5)
+RELEASE_CLOCK_SKEW: Final = timedelta(seconds=5)
 """A release waits for its time by the database's clock, and is written by the worker's."""
 
 _BREAKS: Final = """
@@ -54,5 +54,5 @@ INVARIANT: Final = Invariant(
     "batches_released",
     "Each batch is released once, with all of its payouts, and not before its time unless somebody asked for it",
     BATCHES,
-    asking(_BREAKS, BATCH, apart=CLOCKS_APART),
+    find_violations_query(_BREAKS, BATCH, apart=RELEASE_CLOCK_SKEW),
 )

@@ -20,7 +20,7 @@ from shared.controls.invariants import (
 )
 from shared.controls.invariants.invariant import Invariant
 
-LAWS: Final[tuple[Invariant, ...]] = tuple(
+INVARIANTS: Final[tuple[Invariant, ...]] = tuple(
     module.INVARIANT
     for module in (
         paid_once,
@@ -40,4 +40,4 @@ LAWS: Final[tuple[Invariant, ...]] = tuple(
     )
 )
 
-BY_NAME: Final = {one.name: one for one in LAWS}
+INVARIANTS_BY_NAME: Final = {one.name: one for one in INVARIANTS}

@@ -13,14 +13,14 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.controls.invariants.invariant import Break, Invariant, Portion
+from shared.controls.invariants.invariant import Break, Invariant, KeySlice
 from shared.controls.invariants.subjects import Subject
 
-BREAKS_MOST: Final = 1_000
+VIOLATIONS_MAX: Final = 1_000
 """How many breaks of a law are kept; that there are more changes nothing in what is to be done."""
 
 
-class Proof(NamedTuple):
+class CheckResult(NamedTuple):
     """What came of proving a law."""
 
     name: str
@@ -29,29 +29,29 @@ class Proof(NamedTuple):
     """How many rows it was looked at for."""
     seconds: float
     breaks: list[Break]
-    """At most `BREAKS_MOST`."""
+    """At most `VIOLATIONS_MAX`."""
 
 
 @contextmanager
-def one_moment(engine: sa.Engine) -> Iterator[sa.Connection]:
+def snapshot_transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A transaction that sees one moment, reads and may take its time."""
     with engine.execution_options(isolation_level="REPEATABLE READ").connect() as connection, connection.begin():
         connection.execute(sa.text("SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = '30min'"))
         yield connection
 
 
-def moment(connection: sa.Connection) -> datetime:
+def snapshot_time(connection: sa.Connection) -> datetime:
     """When that is, by the database's clock."""
     now: datetime = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
     return now
 
 
-def prove(
+def check_invariants(
     engine: sa.Engine,
     laws: Sequence[Invariant],
     wallets: Sequence[uuid.UUID] | None = None,
     progress: Callable[[str, int], None] = lambda subject, checked: None,
-) -> list[Proof]:
+) -> list[CheckResult]:
     """Proves laws about everything, or about everything of some wallets. `progress` is told how many rows of a kind
     have been looked at so far.
     """
@@ -62,16 +62,16 @@ def prove(
         about = [one for one in laws if one.subject is subject]
         done = 0
         for keys, connection in _stretches(engine, subject, wallets):
-            portion = Portion(keys, moment(connection))
+            portion = KeySlice(keys, snapshot_time(connection))
             for one in about:
                 began = time.monotonic()
                 breaks = one.breaks(connection, portion)
                 seconds[one.name] += time.monotonic() - began
                 checked[one.name] += len(keys)
-                found[one.name] += breaks[: BREAKS_MOST - len(found[one.name])]
+                found[one.name] += breaks[: VIOLATIONS_MAX - len(found[one.name])]
             done += len(keys)
             progress(subject.name, done)
-    return [Proof(one.name, one.law, checked[one.name], seconds[one.name], found[one.name]) for one in laws]
+    return [CheckResult(one.name, one.law, checked[one.name], seconds[one.name], found[one.name]) for one in laws]
 
 
 def _stretches(
@@ -80,7 +80,7 @@ def _stretches(
     """All there is of a subject, each portion with the transaction that sees it."""
     after: str | None = None
     while True:
-        with one_moment(engine) as connection:
+        with snapshot_transaction(engine) as connection:
             keys, after = subject.stretch(connection, after, subject.at_once, wallets)
             if keys:
                 yield keys, connection

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from shared.controls.invariants.invariant import Invariant, asking
+from shared.controls.invariants.invariant import Invariant, find_violations_query
 from shared.controls.invariants.subjects import PAYOUTS
 from shared.payouts.allowed_edges import EDGES
 from shared.platform.database import as_rows
@@ -42,5 +42,5 @@ INVARIANT: Final = Invariant(
     "events_told",
     "Each step of a payout that the customer is to hear of has its event, once",
     PAYOUTS,
-    asking(_BREAKS, PAYOUT, edges=_EDGES),
+    find_violations_query(_BREAKS, PAYOUT, edges=_EDGES),
 )

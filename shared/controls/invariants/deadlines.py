@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.controls.invariants.invariant import FOUND_MOST, Invariant, Portion
-from shared.controls.invariants.subjects import EVERYTHING
+from shared.controls.invariants.invariant import SLICE_VIOLATIONS_MAX, Invariant, KeySlice
+from shared.controls.invariants.subjects import WHOLE_DATABASE
 from shared.holds.conditions import free_since
 from shared.platform.ids import BATCH, LOG, PAYOUT, SUBMISSION, TRANSACTION, first_id, show
 
@@ -154,14 +154,14 @@ def _statement(deadline: Deadline) -> sa.TextClause:
     of_wallets = "(wallet_id IS NULL OR wallet_id = ANY(:ids))" if deadline.prefix is LOG else "wallet_id = ANY(:ids)"
     return sa.text(f"""
         SELECT wallet_id, id, since FROM {deadline.table} CROSS JOIN LATERAL (SELECT {since} AS since) AS counted
-        WHERE {old}{of_wallets} AND {deadline.condition} AND since < :before ORDER BY since LIMIT {FOUND_MOST}
+        WHERE {old}{of_wallets} AND {deadline.condition} AND since < :before ORDER BY since LIMIT {SLICE_VIOLATIONS_MAX}
     """)
 
 
 _STATEMENTS: Final = tuple((deadline, _statement(deadline)) for deadline in DEADLINES)
 
 
-def _breaks(connection: sa.Connection, portion: Portion) -> Iterator[tuple[uuid.UUID | None, str]]:
+def _breaks(connection: sa.Connection, portion: KeySlice) -> Iterator[tuple[uuid.UUID | None, str]]:
     for deadline, statement in _STATEMENTS:
         before = portion.now - deadline.lasts
         values = {"ids": list(portion.keys), "before": before}
@@ -179,4 +179,4 @@ def _duration(lasts: timedelta) -> str:
     return f"{lasts.days} days" if lasts >= 2 * DAY else f"{lasts // HOUR} hours"
 
 
-INVARIANT: Final = Invariant("deadlines", "Nothing is on its way for longer than it can be", EVERYTHING, _breaks)
+INVARIANT: Final = Invariant("deadlines", "Nothing is on its way for longer than it can be", WHOLE_DATABASE, _breaks)

@@ -3,8 +3,8 @@
 from datetime import timedelta
 from typing import Final
 
-from shared.controls.invariants.invariant import Invariant, asking
-from shared.controls.invariants.subjects import EVENTS
+from shared.controls.invariants.invariant import Invariant, find_violations_query
+from shared.controls.invariants.subjects import CUSTOMER_EVENTS
 from shared.events.deliveries import DELIVERY_RETENTION
 from shared.platform.ids import EVENT
 
@@ -26,6 +26,6 @@ _BREAKS: Final = """
 INVARIANT: Final = Invariant(
     "deliveries_written",
     "Every customer event has its delivery to each endpoint that wants it",
-    EVENTS,
-    asking(_BREAKS, EVENT, at_once=_AT_ONCE, kept=DELIVERY_RETENTION - _FORGETTING),
+    CUSTOMER_EVENTS,
+    find_violations_query(_BREAKS, EVENT, at_once=_AT_ONCE, kept=DELIVERY_RETENTION - _FORGETTING),
 )

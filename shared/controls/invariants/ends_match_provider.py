@@ -6,7 +6,7 @@ left out: there Paystream contradicts itself or us, and a person looks already.
 
 from typing import Final
 
-from shared.controls.invariants.invariant import Invariant, asking
+from shared.controls.invariants.invariant import Invariant, find_violations_query
 from shared.controls.invariants.subjects import PAYOUTS
 from shared.platform.ids import PAYOUT
 
@@ -60,5 +60,5 @@ INVARIANT: Final = Invariant(
     "ended_as_told",
     "A payout is completed exactly if Paystream paid it, failed or canceled exactly if it did not",
     PAYOUTS,
-    asking(_BREAKS, PAYOUT),
+    find_violations_query(_BREAKS, PAYOUT),
 )

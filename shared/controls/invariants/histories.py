@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from shared.controls.invariants.invariant import Invariant, asking
+from shared.controls.invariants.invariant import Invariant, find_violations_query
 from shared.controls.invariants.subjects import PAYOUTS
 from shared.payouts.allowed_edges import EDGES
 from shared.platform.database import as_rows
@@ -56,5 +56,5 @@ INVARIANT: Final = Invariant(
     "histories",
     "Each payout's history is a path of allowed steps, without a gap, and ends at its status",
     PAYOUTS,
-    asking(_BREAKS, PAYOUT, edges=_EDGES),
+    find_violations_query(_BREAKS, PAYOUT, edges=_EDGES),
 )

@@ -11,7 +11,7 @@ from shared.controls.invariants.subjects import Subject
 from shared.platform.database import as_rows
 from shared.platform.ids import SUBMISSION, first_id, show
 
-FOUND_MOST: Final = 100
+SLICE_VIOLATIONS_MAX: Final = 100
 """How many breaks of one law are told of a portion: the first hundred say what is wrong."""
 
 
@@ -26,7 +26,7 @@ class Break(NamedTuple):
     """One plain sentence with the ids concerned."""
 
 
-class Portion(NamedTuple):
+class KeySlice(NamedTuple):
     """What is looked at in one transaction."""
 
     keys: Sequence[Any]
@@ -36,7 +36,7 @@ class Portion(NamedTuple):
     """Only what has changed since then, where the law can tell; None: all that there is of them."""
 
 
-Finding = Callable[[sa.Connection, Portion], Iterable[tuple[uuid.UUID | None, str]]]
+FindViolations = Callable[[sa.Connection, KeySlice], Iterable[tuple[uuid.UUID | None, str]]]
 """Returns for each break whose it is and the sentence."""
 
 
@@ -47,29 +47,29 @@ class Invariant(NamedTuple):
     law: str
     """What always holds, as one sentence."""
     subject: Subject
-    find: Finding
+    find: FindViolations
     when_changed: bool = True
     """Whether it is proved of what has just changed too; False: in its turn alone, for it takes long."""
 
-    def breaks(self, connection: sa.Connection, portion: Portion) -> list[Break]:
-        """The breaks in a portion, at most `FOUND_MOST`."""
+    def breaks(self, connection: sa.Connection, portion: KeySlice) -> list[Break]:
+        """The breaks in a portion, at most `SLICE_VIOLATIONS_MAX`."""
         found: list[tuple[uuid.UUID | None, str]] = []
         for begin in range(0, len(portion.keys), self.subject.a_question):
             keys = portion.keys[begin : begin + self.subject.a_question]
             found += self.find(connection, portion._replace(keys=keys))
-            del found[FOUND_MOST:]
+            del found[SLICE_VIOLATIONS_MAX:]
         return [Break(self.name, wallet_id, sentence) for wallet_id, sentence in found]
 
 
-def asking(statement: str, prefix: str, **values: Any) -> Finding:
+def find_violations_query(statement: str, prefix: str, **values: Any) -> FindViolations:
     """The question as one statement with `:ids`, whose rows are `wallet_id`, `id` (shown with the prefix), `why` and,
     where the sentence has `{submission}` in it, `submission_id`. It may use `:now`, `:since_id` (all zeros for all
     that there is), `:names` (the ids as the API shows them, as JSON) and the values.
     """
-    text = sa.text(f"SELECT * FROM ({statement}) AS found ORDER BY id LIMIT {FOUND_MOST}")
+    text = sa.text(f"SELECT * FROM ({statement}) AS found ORDER BY id LIMIT {SLICE_VIOLATIONS_MAX}")
     uses = set(text.compile().params)
 
-    def find(connection: sa.Connection, portion: Portion) -> Iterable[tuple[uuid.UUID | None, str]]:
+    def find(connection: sa.Connection, portion: KeySlice) -> Iterable[tuple[uuid.UUID | None, str]]:
         known = values | {
             "ids": list(portion.keys),
             "now": portion.now,

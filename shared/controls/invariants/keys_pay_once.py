@@ -8,8 +8,8 @@ remembered. Entries about keys that may have been forgotten are not looked at.
 from datetime import timedelta
 from typing import Final
 
-from shared.controls.invariants.invariant import Invariant, asking
-from shared.controls.invariants.subjects import EVERYTHING
+from shared.controls.invariants.invariant import Invariant, find_violations_query
+from shared.controls.invariants.subjects import WHOLE_DATABASE
 from shared.platform.idempotency import LIFETIME
 from shared.platform.ids import AUDIT
 
@@ -33,6 +33,6 @@ _BREAKS: Final = """
 INVARIANT: Final = Invariant(
     "keys_pay_once",
     "Each idempotency key has made its payouts, or its batch, at most once",
-    EVERYTHING,
-    asking(_BREAKS, AUDIT, lifetime=LIFETIME - _FORGETTING, kept=LIFETIME),
+    WHOLE_DATABASE,
+    find_violations_query(_BREAKS, AUDIT, lifetime=LIFETIME - _FORGETTING, kept=LIFETIME),
 )

@@ -4,7 +4,7 @@ twice, or not at all.
 
 from typing import Final
 
-from shared.controls.invariants.invariant import Invariant, asking
+from shared.controls.invariants.invariant import Invariant, find_violations_query
 from shared.controls.invariants.subjects import PAYOUTS
 from shared.platform.ids import PAYOUT
 
@@ -63,5 +63,5 @@ INVARIANT: Final = Invariant(
     "money_follows_status",
     "Each attempt of a payout has moved what its status says: reserved once, then paid or released once",
     PAYOUTS,
-    asking(_BREAKS, PAYOUT),
+    find_violations_query(_BREAKS, PAYOUT),
 )

@@ -4,7 +4,7 @@ believed of its answers. What it says differently stops the payout by itself, an
 
 from typing import Final
 
-from shared.controls.invariants.invariant import Invariant, asking
+from shared.controls.invariants.invariant import Invariant, find_violations_query
 from shared.controls.invariants.subjects import PAYOUTS
 from shared.payouts.submissions import PROVIDER_RAILS
 from shared.platform.ids import PAYOUT
@@ -75,5 +75,5 @@ INVARIANT: Final = Invariant(
     "paid_as_ordered",
     "Each payment asked for has its payout's recipient, amount and rail, and so has each that we believed",
     PAYOUTS,
-    asking(_BREAKS, PAYOUT),
+    find_violations_query(_BREAKS, PAYOUT),
 )

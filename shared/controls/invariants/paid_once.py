@@ -4,7 +4,7 @@ payments made for it at most one that Paystream says was completed.
 
 from typing import Final
 
-from shared.controls.invariants.invariant import Invariant, asking
+from shared.controls.invariants.invariant import Invariant, find_violations_query
 from shared.controls.invariants.subjects import PAYOUTS
 from shared.platform.ids import PAYOUT
 
@@ -46,4 +46,6 @@ _BREAKS: Final = f"""
           AND payouts.submission_id IS DISTINCT FROM items.submission_id
 """
 
-INVARIANT: Final = Invariant("paid_once", "Paystream pays each payout at most once", PAYOUTS, asking(_BREAKS, PAYOUT))
+INVARIANT: Final = Invariant(
+    "paid_once", "Paystream pays each payout at most once", PAYOUTS, find_violations_query(_BREAKS, PAYOUT)
+)

@@ -16,13 +16,13 @@ import sqlalchemy as sa
 from shared.platform import idempotency
 from shared.platform.ids import first_id
 
-NOBODY: Final = uuid.UUID(int=0)
-BYTES: Final = 16
+NIL_ID: Final = uuid.UUID(int=0)
+ID_BYTES: Final = 16
 """Of an id."""
-FETCHED_AT_ONCE: Final = 5_000
+FETCH_SIZE: Final = 5_000
 
 
-class Ids(Sequence[uuid.UUID]):
+class PackedIds(Sequence[uuid.UUID]):
     """Ids, as few bytes as they have, for there may be millions: all that has changed while no scheduler ran."""
 
     def __init__(self, in_bytes: bytes | bytearray = b"") -> None:
@@ -32,13 +32,13 @@ class Ids(Sequence[uuid.UUID]):
         """Some more."""
         self._bytes += in_bytes
 
-    def portions(self, at_once: int) -> "Iterator[Ids]":
+    def portions(self, at_once: int) -> "Iterator[PackedIds]":
         """In portions of so many."""
-        for begin in range(0, len(self._bytes), at_once * BYTES):
-            yield Ids(self._bytes[begin : begin + at_once * BYTES])
+        for begin in range(0, len(self._bytes), at_once * ID_BYTES):
+            yield PackedIds(self._bytes[begin : begin + at_once * ID_BYTES])
 
     def __len__(self) -> int:
-        return len(self._bytes) // BYTES
+        return len(self._bytes) // ID_BYTES
 
     @overload
     def __getitem__(self, place: int) -> uuid.UUID: ...
@@ -49,11 +49,11 @@ class Ids(Sequence[uuid.UUID]):
     def __getitem__(self, place: int | slice) -> uuid.UUID | list[uuid.UUID]:
         if isinstance(place, slice):
             return [self[one] for one in range(*place.indices(len(self)))]
-        begin = range(len(self))[place] * BYTES
-        return uuid.UUID(bytes=bytes(self._bytes[begin : begin + BYTES]))
+        begin = range(len(self))[place] * ID_BYTES
+        return uuid.UUID(bytes=bytes(self._bytes[begin : begin + ID_BYTES]))
 
 
-class Stretch(NamedTuple):
+class SubjectPage(NamedTuple):
     """A portion of all there is."""
 
     keys: Sequence[Any]
@@ -77,32 +77,32 @@ class Subject(NamedTuple):
 
     def stretch(
         self, connection: sa.Connection, after: str | None, most: int, wallets: Sequence[uuid.UUID] | None
-    ) -> Stretch:
+    ) -> SubjectPage:
         """The next ones, in the order of their ids; of some wallets, or of all."""
         where = "id > :after" if wallets is None else f"id > :after AND {self.wallet} = ANY(:wallets)"
         ids = _fetched(
             connection,
             f"SELECT id FROM {self.table} WHERE {where} ORDER BY id LIMIT :most",
-            {"after": uuid.UUID(after) if after else NOBODY, "most": most}
+            {"after": uuid.UUID(after) if after else NIL_ID, "most": most}
             | ({} if wallets is None else {"wallets": list(wallets)}),
         )
-        return Stretch(ids, str(ids[-1]) if len(ids) == most else None)
+        return SubjectPage(ids, str(ids[-1]) if len(ids) == most else None)
 
     def since(self, connection: sa.Connection, since: datetime) -> Iterable[Sequence[Any]]:
         """Those that have changed since then, in portions."""
         return _fetched(connection, self.changed, {"since_id": first_id(since)}).portions(self.at_once)
 
 
-def _fetched(connection: sa.Connection, statement: str, values: dict[str, Any]) -> Ids:
+def _fetched(connection: sa.Connection, statement: str, values: dict[str, Any]) -> PackedIds:
     """The ids that a statement selects, in their order. They come as bytes: an object for each, though it lived for a
     moment, left the scheduler a fifth larger for good.
     """
     asked = f"""
         SELECT string_agg(uuid_send(id), NULL ORDER BY place)
         FROM (SELECT id, row_number() OVER (ORDER BY id) AS place FROM ({statement}) AS wanted (id)) AS placed
-        GROUP BY place / {FETCHED_AT_ONCE} ORDER BY place / {FETCHED_AT_ONCE}
+        GROUP BY place / {FETCH_SIZE} ORDER BY place / {FETCH_SIZE}
     """
-    ids = Ids()
+    ids = PackedIds()
     for portion in connection.scalars(sa.text(asked), values, execution_options={"yield_per": 1}):
         ids.add(portion)
     return ids
@@ -131,7 +131,7 @@ BATCHES: Final = Subject(
     UNION SELECT batch_id FROM payouts WHERE id IN ({_TOUCHED}) AND batch_id IS NOT NULL
     """,
 )
-EVENTS: Final = Subject(
+CUSTOMER_EVENTS: Final = Subject(
     "events", 50_000, 5_000, "customer_events", "wallet_id", "SELECT id FROM customer_events WHERE id >= :since_id"
 )
 
@@ -144,8 +144,8 @@ class _Keys(Subject):
 
     def stretch(
         self, connection: sa.Connection, after: str | None, most: int, wallets: Sequence[uuid.UUID] | None
-    ) -> Stretch:
-        expires_at, wallet_id, key = (after or f"0001-01-01T00:00:00+00:00 {NOBODY} ").split(" ", 2)
+    ) -> SubjectPage:
+        expires_at, wallet_id, key = (after or f"0001-01-01T00:00:00+00:00 {NIL_ID} ").split(" ", 2)
         rows = connection.execute(
             sa.text(f"""
                 SELECT wallet_id, key, expires_at FROM idempotency_keys
@@ -163,11 +163,11 @@ class _Keys(Subject):
         ).all()
         last = rows[-1] if len(rows) == most else None
         keys = [(row.wallet_id, row.key) for row in rows]
-        return Stretch(keys, f"{last.expires_at.isoformat()} {last.wallet_id} {last.key}" if last else None)
+        return SubjectPage(keys, f"{last.expires_at.isoformat()} {last.wallet_id} {last.key}" if last else None)
 
     def since(self, connection: sa.Connection, since: datetime) -> Iterable[Sequence[Any]]:
         before = since + idempotency.LIFETIME - timedelta(microseconds=1)
-        after: str | None = f"{before.isoformat()} {NOBODY} "
+        after: str | None = f"{before.isoformat()} {NIL_ID} "
         portions = []
         while after is not None:
             keys, after = self.stretch(connection, after, self.at_once, None)
@@ -175,7 +175,7 @@ class _Keys(Subject):
         return (_KEYS.decode(portion) for portion in portions)
 
 
-KEYS: Final = _Keys("keys", 5_000, 20, "idempotency_keys", "wallet_id", "")
+IDEMPOTENCY_KEYS: Final = _Keys("keys", 5_000, 20, "idempotency_keys", "wallet_id", "")
 
 
 class _Everything(Subject):
@@ -183,13 +183,13 @@ class _Everything(Subject):
 
     def stretch(
         self, connection: sa.Connection, after: str | None, most: int, wallets: Sequence[uuid.UUID] | None
-    ) -> Stretch:
+    ) -> SubjectPage:
         if wallets is not None:
-            return Stretch(list(wallets), None)
-        return Stretch(list(connection.scalars(sa.text("SELECT id FROM wallets ORDER BY id"))), None)
+            return SubjectPage(list(wallets), None)
+        return SubjectPage(list(connection.scalars(sa.text("SELECT id FROM wallets ORDER BY id"))), None)
 
     def since(self, connection: sa.Connection, since: datetime) -> Iterable[Sequence[Any]]:
         return [self.stretch(connection, None, 0, None).keys]
 
 
-EVERYTHING: Final = _Everything("everything", 1, sys.maxsize, "wallets", "id", "")
+WHOLE_DATABASE: Final = _Everything("everything", 1, sys.maxsize, "wallets", "id", "")

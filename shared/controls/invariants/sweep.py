@@ -14,18 +14,18 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.controls.invariants.check import BREAKS_MOST, Proof, moment, one_moment
-from shared.controls.invariants.invariant import Break, Invariant, Portion
+from shared.controls.invariants.check import VIOLATIONS_MAX, CheckResult, snapshot_time, snapshot_transaction
+from shared.controls.invariants.invariant import Break, Invariant, KeySlice
 from shared.platform.ids import CLOCKS_APART
 
-CLAIMED_SECONDS: Final = 1800.0
+CLAIM_SECONDS: Final = 1800.0
 """How long a proof may take until another scheduler takes over from one that has died. Two at once do no harm."""
 
-TURN_RESTS: Final = timedelta(hours=1)
+SWEEP_PAUSE: Final = timedelta(hours=1)
 """How long after the end of a turn the next one begins. What has changed is proved all the same."""
 
 
-class Turn(NamedTuple):
+class SweepState(NamedTuple):
     """How far a law's proofs have come."""
 
     name: str
@@ -37,7 +37,7 @@ class Turn(NamedTuple):
     turned_breaks: int
 
 
-def claim(connection: sa.Connection, law: Invariant) -> Turn | None:
+def claim_invariant_check(connection: sa.Connection, law: Invariant) -> SweepState | None:
     """Takes the law's proof for us, if it is due and nobody else is at it."""
     connection.execute(
         sa.text("INSERT INTO invariant_proofs (name) VALUES (:name) ON CONFLICT DO NOTHING"), {"name": law.name}
@@ -50,12 +50,12 @@ def claim(connection: sa.Connection, law: Invariant) -> Turn | None:
             RETURNING name, proved_at, turn_after, turn_began_at, turned_at, turn_breaks,
                       turned_breaks
         """),
-        {"name": law.name, "seconds": CLAIMED_SECONDS},
+        {"name": law.name, "seconds": CLAIM_SECONDS},
     ).one_or_none()
-    return None if row is None else Turn._make(row)
+    return None if row is None else SweepState._make(row)
 
 
-class Proved(NamedTuple):
+class SweepStep(NamedTuple):
     """What came of one proof in turn."""
 
     began: datetime
@@ -68,13 +68,13 @@ class Proved(NamedTuple):
     """Whether a turn came to its end with it."""
 
 
-def prove_next(engine: sa.Engine, law: Invariant, turn: Turn, rests: timedelta = TURN_RESTS) -> Proved:
+def check_next_slice(engine: sa.Engine, law: Invariant, turn: SweepState, rests: timedelta = SWEEP_PAUSE) -> SweepStep:
     """Proves a law of what has changed since its last proof and, unless its turn rests, of the next portion of
     everything.
     """
     began = time.monotonic()
-    with one_moment(engine) as connection:
-        now = moment(connection)
+    with snapshot_transaction(engine) as connection:
+        now = snapshot_time(connection)
         # A transaction takes its ids before it commits, and its machine's clock may be off.
         since = (turn.proved_at or now) - CLOCKS_APART
         changed = law.subject.since(connection, since) if law.when_changed else ()
@@ -88,14 +88,14 @@ def prove_next(engine: sa.Engine, law: Invariant, turn: Turn, rests: timedelta =
     checked = 0
     for keys, changed_since in portions:
         if keys:
-            with one_moment(engine) as connection:
-                found += law.breaks(connection, Portion(keys, moment(connection), changed_since))
+            with snapshot_transaction(engine) as connection:
+                found += law.breaks(connection, KeySlice(keys, snapshot_time(connection), changed_since))
         checked += len(keys)
-    distinct = list(dict.fromkeys(found))[:BREAKS_MOST]  # what has just changed may be next in turn as well
-    return Proved(now, checked, time.monotonic() - began, distinct, after, over)
+    distinct = list(dict.fromkeys(found))[:VIOLATIONS_MAX]  # what has just changed may be next in turn as well
+    return SweepStep(now, checked, time.monotonic() - began, distinct, after, over)
 
 
-def record(connection: sa.Connection, turn: Turn, proved: Proved, *, every_seconds: float) -> None:
+def record_sweep_step(connection: sa.Connection, turn: SweepState, proved: SweepStep, *, every_seconds: float) -> None:
     """Writes down what came of it. A break counts until a whole turn has found it no more."""
     breaks = max(turn.turn_breaks, len(proved.breaks))
     over = proved.over
@@ -118,7 +118,7 @@ def record(connection: sa.Connection, turn: Turn, proved: Proved, *, every_secon
     )
 
 
-def record_whole(connection: sa.Connection, proof: Proof, began: datetime) -> None:
+def record_full_check(connection: sa.Connection, proof: CheckResult, began: datetime) -> None:
     """Writes down a proof of everything: a whole turn at once."""
     values = {"turn_after": None, "turn_began_at": None, "turned_at": began, "turn_breaks": 0, "every": None}
     values |= {"breaks": len(proof.breaks), "turned_breaks": len(proof.breaks)}
@@ -159,7 +159,7 @@ def _write(
     )
 
 
-class Standing(NamedTuple):
+class InvariantStatus(NamedTuple):
     """What is known of a law."""
 
     name: str
@@ -167,9 +167,9 @@ class Standing(NamedTuple):
     breaks: int
 
 
-def standings(connection: sa.Connection) -> list[Standing]:
+def load_invariant_statuses(connection: sa.Connection) -> list[InvariantStatus]:
     """What is known of each law that was proved."""
     rows = connection.execute(
         sa.text("SELECT name, proved_at, breaks FROM invariant_proofs WHERE proved_at IS NOT NULL ORDER BY name")
     )
-    return [Standing._make(row) for row in rows]
+    return [InvariantStatus._make(row) for row in rows]

@@ -18,8 +18,8 @@ import sqlalchemy as sa
 import structlog
 
 from shared.controls.reconciliation import database_identity, runs
-from shared.controls.reconciliation.payment_references import Theirs
-from shared.controls.reconciliation.provider_pages import NotTold
+from shared.controls.reconciliation.provider_pages import ProviderRecordUnavailable
+from shared.controls.reconciliation.provider_payments import ProviderPayment
 from shared.controls.reconciliation.runs import Reconciler
 from shared.holds import cases
 from shared.holds.cases import Difference
@@ -34,10 +34,10 @@ from shared.schema.reconciliation import CaseKind, RunCause
 logger = structlog.get_logger(__name__)
 
 ADVISORY_LOCK: Final = 0x0F_4E_5243
-AT_ONCE: Final = 100
+LOOKUP_PAGE_SIZE: Final = 100
 
 
-def compare_all(by: Reconciler, modes: Collection[str], *, wait: timedelta, lease_seconds: float) -> bool:
+def compare_restored_database(by: Reconciler, modes: Collection[str], *, wait: timedelta, lease_seconds: float) -> bool:
     """Does all of it, unless somebody else is at it; True once it is done. It waits until calls that were under way
     when the database was replaced have ended: after `wait`.
 
@@ -64,21 +64,23 @@ def _compare_all(by: Reconciler, modes: Collection[str], wait: timedelta, lease_
             return True
         if now < row.reconcile_only_since + wait:
             return False
-        began = [runs.begin(connection, mode, row.compare_since, now, RunCause.RESTORE, now) for mode in sorted(modes)]
-    theirs: dict[uuid.UUID, list[Theirs]] = {}
+        began = [
+            runs.begin_run(connection, mode, row.compare_since, now, RunCause.RESTORE, now) for mode in sorted(modes)
+        ]
+    theirs: dict[uuid.UUID, list[ProviderPayment]] = {}
 
-    def note(page: Sequence[Theirs]) -> None:
+    def note(page: Sequence[ProviderPayment]) -> None:
         for payment in page:
             if payment.payout_id is not None and payment.moves_money:
                 theirs.setdefault(payment.payout_id, []).append(payment)
 
     for run in began:
-        report = runs.carry_out(by, run, note)
+        report = runs.execute_run(by, run, note)
         _hold_known(by, report.differences)
     _look_up(by, modes, theirs, lease_seconds)
     _hold_alike(by)
     with by.engine.begin() as connection:
-        return database_identity.compared(connection, by.clock.now())
+        return database_identity.mark_compared(connection, by.clock.now())
 
 
 def _hold_known(by: Reconciler, differences: Sequence[Difference]) -> None:
@@ -114,7 +116,7 @@ def _stop(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], reason: st
 
 
 def _look_up(
-    by: Reconciler, modes: Collection[str], theirs: dict[uuid.UUID, list[Theirs]], lease_seconds: float
+    by: Reconciler, modes: Collection[str], theirs: dict[uuid.UUID, list[ProviderPayment]], lease_seconds: float
 ) -> None:
     """Looks each request that is under way up, some at a time."""
     last = uuid.UUID(int=0)
@@ -127,7 +129,7 @@ def _look_up(
                           AND mode = ANY(:modes)
                     ORDER BY submissions.id LIMIT :most
                 """),
-                {"last": last, "most": AT_ONCE, "modes": sorted(modes)},
+                {"last": last, "most": LOOKUP_PAGE_SIZE, "modes": sorted(modes)},
             ).all()
         if not ids:
             return
@@ -135,12 +137,12 @@ def _look_up(
             with by.engine.begin() as connection:
                 taken = claim_submissions(connection, [submission_id], lease_seconds=lease_seconds, lookup_only=True)
             if not taken:  # its lease, of before the copy, is not over
-                raise NotTold(f"{show(SUBMISSION, submission_id)} is held by somebody still")
+                raise ProviderRecordUnavailable(f"{show(SUBMISSION, submission_id)} is held by somebody still")
             _settle(by, taken[0], theirs)
         last = ids[-1]
 
 
-def _settle(by: Reconciler, held: LeasedSubmission, theirs: dict[uuid.UUID, list[Theirs]]) -> None:
+def _settle(by: Reconciler, held: LeasedSubmission, theirs: dict[uuid.UUID, list[ProviderPayment]]) -> None:
     outcome = lookup.find_payment(by.paystream, held)
     now = by.clock.now()
     if isinstance(outcome, Accepted):
@@ -149,7 +151,7 @@ def _settle(by: Reconciler, held: LeasedSubmission, theirs: dict[uuid.UUID, list
         logger.warning("submission.found", submission=show(SUBMISSION, held.id))
         return
     if outcome is not None:
-        raise NotTold(f"what became of {show(SUBMISSION, held.id)} is not known: {outcome}")
+        raise ProviderRecordUnavailable(f"what became of {show(SUBMISSION, held.id)} is not known: {outcome}")
     with by.engine.begin() as connection:
         payouts = connection.scalars(
             sa.text("SELECT payout_id FROM submission_items WHERE submission_id = :id AND NOT dissolved"),

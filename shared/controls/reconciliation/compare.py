@@ -1,7 +1,7 @@
 """Comparing: a page of the provider's payments with our rows, and our rows with what the provider has shown.
 
 What is under way is no difference: a request that is still being asked, a webhook on its way, a payment that has
-changed a moment ago. `Graces` says for how long.
+changed a moment ago. `GracePeriods` says for how long.
 """
 
 import uuid
@@ -12,26 +12,26 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.controls.reconciliation.payment_references import ON_ITS_WAY, Theirs
+from shared.controls.reconciliation.provider_payments import PENDING_STATUSES, ProviderPayment
 from shared.holds.cases import Difference
 from shared.platform.ids import PAYOUT, first_id, show
 from shared.platform.settings import Settings
 from shared.schema.reconciliation import CaseKind
 
-STILL_ASKED: Final = ("prepared", "unknown")
+UNDECIDED_STATUSES: Final = ("prepared", "unknown")
 """Submissions that go out again under their key, or are looked up: what came of them is still being found out."""
 
-AGREED: Final = {
+EXPECTED_STATUS: Final = {
     "completed": "completed",
     "failed": "failed",
     "canceled": "failed",
     "returned": "returned",
-    **dict.fromkeys(ON_ITS_WAY, "processing"),
+    **dict.fromkeys(PENDING_STATUSES, "processing"),
 }
 """What we say where the provider says that."""
 
 
-class Graces(NamedTuple):
+class GracePeriods(NamedTuple):
     """How long the two records may differ before it counts."""
 
     settling: timedelta
@@ -40,16 +40,16 @@ class Graces(NamedTuple):
     """By rail: until a payment whose webhook was lost is asked about, and a day more."""
 
 
-def graces(settings: Settings) -> Graces:
+def grace_periods(settings: Settings) -> GracePeriods:
     """The graces of an installation."""
     waits = {rail: getattr(settings, f"poll_after_{rail}_seconds") for rail in ("standard", "same_day", "instant")}
-    return Graces(
+    return GracePeriods(
         settling=timedelta(minutes=15),
         late={rail: timedelta(seconds=seconds) + timedelta(days=1) for rail, seconds in waits.items()},
     )
 
 
-class Ours(NamedTuple):
+class OurRecord(NamedTuple):
     """One payout's place in a submission, and the payout as it is now; without the first where it was never sent."""
 
     payout_id: uuid.UUID
@@ -85,7 +85,7 @@ _OURS = """
 """
 
 
-class Compared(NamedTuple):
+class PageComparison(NamedTuple):
     """What came of a page."""
 
     differences: list[Difference]
@@ -93,9 +93,9 @@ class Compared(NamedTuple):
     """Payouts whose current attempt the provider has."""
 
 
-def page(
-    connection: sa.Connection, mode: str, payments: Sequence[Theirs], read_at: datetime, allowed: Graces
-) -> Compared:
+def compare_payments(
+    connection: sa.Connection, mode: str, payments: Sequence[ProviderPayment], read_at: datetime, allowed: GracePeriods
+) -> PageComparison:
     """Compares the provider's payments with what we know of them."""
     rows = connection.execute(
         sa.text(f"""
@@ -110,10 +110,10 @@ def page(
             "payouts": [payment.payout_id for payment in payments if payment.payout_id],
         },
     )
-    by_payment: dict[str, Ours] = {}
-    by_payout: defaultdict[uuid.UUID, list[Ours]] = defaultdict(list)
+    by_payment: dict[str, OurRecord] = {}
+    by_payout: defaultdict[uuid.UUID, list[OurRecord]] = defaultdict(list)
     for row in rows:
-        ours = Ours._make(row)
+        ours = OurRecord._make(row)
         by_payout[ours.payout_id].append(ours)
         if ours.payment_id is not None:
             by_payment[ours.payment_id] = ours
@@ -127,12 +127,12 @@ def page(
             continue
         if known.attempt == known.current_attempt:
             seen.add(known.payout_id)
-        if known.submission_status not in STILL_ASKED:
+        if known.submission_status not in UNDECIDED_STATUSES:
             differences += _known(payment, known, read_at, allowed)
-    return Compared(differences, seen)
+    return PageComparison(differences, seen)
 
 
-def _asked_for(payment: Theirs, by_payout: Mapping[uuid.UUID, list[Ours]]) -> Ours | None:
+def _asked_for(payment: ProviderPayment, by_payout: Mapping[uuid.UUID, list[OurRecord]]) -> OurRecord | None:
     """Our request that the payment names, where we have not heard of the payment itself."""
     if payment.payout_id is None:
         return None
@@ -143,7 +143,7 @@ def _asked_for(payment: Theirs, by_payout: Mapping[uuid.UUID, list[Ours]]) -> Ou
 
 
 def _unknown(
-    payment: Theirs, by_payout: Mapping[uuid.UUID, list[Ours]], wallets: Mapping[str, uuid.UUID]
+    payment: ProviderPayment, by_payout: Mapping[uuid.UUID, list[OurRecord]], wallets: Mapping[str, uuid.UUID]
 ) -> Iterator[Difference]:
     """A payment that we have not asked for, by our record. One that moves no money hurts nobody."""
     if not payment.moves_money:
@@ -168,7 +168,7 @@ def _unknown(
     yield found
 
 
-def _known(payment: Theirs, ours: Ours, read_at: datetime, allowed: Graces) -> Iterator[Difference]:
+def _known(payment: ProviderPayment, ours: OurRecord, read_at: datetime, allowed: GracePeriods) -> Iterator[Difference]:
     """What differs about a payment that both have."""
     base = Difference(
         CaseKind.STATUS,
@@ -191,10 +191,10 @@ def _known(payment: Theirs, ours: Ours, read_at: datetime, allowed: Graces) -> I
         yield base
 
 
-def _agree(payment: Theirs, ours: Ours, read_at: datetime, allowed: Graces) -> bool:
+def _agree(payment: ProviderPayment, ours: OurRecord, read_at: datetime, allowed: GracePeriods) -> bool:
     """Whether both tell the same end, or one of them may not have heard yet."""
     said = ours.status if ours.attempt == ours.current_attempt else "failed"
-    if AGREED.get(payment.status) == said:
+    if EXPECTED_STATUS.get(payment.status) == said:
         return True
     if max(payment.changed_at, ours.changed_at) > read_at - allowed.settling:
         return True
@@ -202,9 +202,9 @@ def _agree(payment: Theirs, ours: Ours, read_at: datetime, allowed: Graces) -> b
     return waiting and payment.changed_at > read_at - allowed.late[ours.rail]
 
 
-def not_seen(
+def find_unseen_payouts(
     connection: sa.Connection, mode: str, since: datetime, until: datetime, seen: Collection[uuid.UUID]
-) -> list[tuple[Ours, datetime]]:
+) -> list[tuple[OurRecord, datetime]]:
     """What we say that the provider took on within the window, and it has not shown; with when that was."""
     rows = connection.execute(
         sa.text(f"""
@@ -218,10 +218,10 @@ def not_seen(
         """),
         {"first": first_id(since - timedelta(days=3)), "mode": mode, "since": since, "until": until},
     )
-    return [(Ours._make(row[:-1]), row[-1]) for row in rows if row[0] not in seen]
+    return [(OurRecord._make(row[:-1]), row[-1]) for row in rows if row[0] not in seen]
 
 
-def missing_there(ours: Ours, about_at: datetime) -> Difference:
+def missing_at_provider(ours: OurRecord, about_at: datetime) -> Difference:
     """The difference that one of them is, once the provider has said that it has no such payment."""
     return Difference(
         CaseKind.MISSING_THERE,
@@ -236,7 +236,7 @@ def missing_there(ours: Ours, about_at: datetime) -> Difference:
     )
 
 
-def open_ends(connection: sa.Connection, mode: str) -> list[Difference]:
+def find_unresolved_payouts(connection: sa.Connection, mode: str) -> list[Difference]:
     """What waits for a person by our own record: payouts that are held, and those of which nobody knows the end."""
     rows = connection.execute(
         sa.text("""

@@ -19,8 +19,8 @@ import sqlalchemy as sa
 import structlog
 
 from shared.controls.reconciliation import provider_pages
-from shared.controls.reconciliation.payment_references import Theirs
-from shared.controls.reconciliation.provider_pages import NotTold
+from shared.controls.reconciliation.provider_pages import ProviderRecordUnavailable
+from shared.controls.reconciliation.provider_payments import ProviderPayment
 from shared.controls.reconciliation.runs import Reconciler
 from shared.holds.reconcile_only import SAME_LIFE, Gate, gate
 from shared.identity import audit
@@ -30,10 +30,10 @@ from shared.schema.audit import Action
 
 logger = structlog.get_logger(__name__)
 
-WITHOUT_ANY: Final = timedelta(days=90)
+DEFAULT_LOOKBACK: Final = timedelta(days=90)
 """How far the provider's record is compared where nothing says how old the copy is."""
 
-KEYS_KNOWN: Final = timedelta(hours=20)
+RESEND_SAFE_FOR: Final = timedelta(hours=20)
 """A request of ours that is younger goes out again under its key without harm."""
 
 _WRITTEN: Final = "CAST(CAST(pg_current_xact_id() AS text) AS numeric) % 4294967296"
@@ -44,7 +44,7 @@ _IDENTITY: Final = """
 """
 
 
-def begin(engine: sa.Engine) -> None:
+def create_installation_row(engine: sa.Engine) -> None:
     """Makes the row of a database that has none yet; from then on nothing leaves before somebody has looked."""
     with engine.begin() as connection:
         connection.execute(
@@ -52,7 +52,7 @@ def begin(engine: sa.Engine) -> None:
         )
 
 
-def note_alive(connection: sa.Connection, now: datetime) -> None:
+def refresh_identity(connection: sa.Connection, now: datetime) -> None:
     """Notes that this is the right database still."""
     connection.execute(
         sa.text(f"""
@@ -63,7 +63,7 @@ def note_alive(connection: sa.Connection, now: datetime) -> None:
     )
 
 
-def look(by: Reconciler, modes: Collection[str]) -> Gate:
+def verify_identity(by: Reconciler, modes: Collection[str]) -> Gate:
     """Finds out whether this is the database that it was, where nobody has yet: then money may leave again, or it is
     reconcile-only. While the provider tells nothing it stays as it is. `modes` are those that we have a key for.
     """
@@ -76,7 +76,7 @@ def look(by: Reconciler, modes: Collection[str]) -> Gate:
     if reason is None:
         try:
             forgotten = [payment for mode in modes for payment in _forgotten(by, mode)]
-        except NotTold as why:
+        except ProviderRecordUnavailable as why:
             logger.warning("installation.not_seen", why=str(why), hint="nothing is sent until Paystream answers")
             return Gate.UNSEEN
         if forgotten:
@@ -89,9 +89,9 @@ def look(by: Reconciler, modes: Collection[str]) -> Gate:
         if gate(connection) is not Gate.UNSEEN:  # somebody else has looked
             return gate(connection)
         if reason is None:
-            vouch(connection, now)
+            confirm_identity(connection, now)
             return Gate.OPEN
-        enter(connection, reason, now, oldest=oldest)
+        enter_reconcile_only(connection, reason, now, oldest=oldest)
         return Gate.RECONCILE_ONLY
 
 
@@ -118,9 +118,13 @@ def _another(connection: sa.Connection) -> str | None:
     return None
 
 
-def _forgotten(by: Reconciler, mode: str) -> Iterable[Theirs]:
+def _forgotten(by: Reconciler, mode: str) -> Iterable[ProviderPayment]:
     """Those of the provider's newest payments that carry our ids, and that we have no record of."""
-    payments = [one for one in provider_pages.newest(by.paystream, mode, by.pause) if one.payout_id and one.moves_money]
+    payments = [
+        one
+        for one in provider_pages.load_newest_payments(by.paystream, mode, by.pause)
+        if one.payout_id and one.moves_money
+    ]
     with by.engine.connect() as connection:
         known = set(
             connection.scalars(
@@ -139,13 +143,13 @@ def _forgotten(by: Reconciler, mode: str) -> Iterable[Theirs]:
                     WHERE items.payout_id = ANY(:payouts) AND NOT dissolved AND provider_payment_id IS NULL
                           AND (submissions.status NOT IN ('prepared', 'unknown') OR submissions.created_at > :fresh)
                 """),
-                {"payouts": [payment.payout_id for payment in payments], "fresh": by.clock.now() - KEYS_KNOWN},
+                {"payouts": [payment.payout_id for payment in payments], "fresh": by.clock.now() - RESEND_SAFE_FOR},
             )
         )
     return [one for one in payments if one.id not in known and one.payout_id not in asked]
 
 
-def vouch(connection: sa.Connection, now: datetime) -> None:
+def confirm_identity(connection: sa.Connection, now: datetime) -> None:
     """Writes that this is the right database, in this life of its server: money may leave."""
     connection.execute(
         sa.text(f"""
@@ -158,14 +162,14 @@ def vouch(connection: sa.Connection, now: datetime) -> None:
     )
 
 
-def enter(
+def enter_reconcile_only(
     connection: sa.Connection, reason: str, now: datetime, *, oldest: datetime | None = None, by_hand: bool = False
 ) -> None:
     """Begins reconcile-only. What has to be compared begins an hour before this database was last known to be right,
     or before the `oldest` payment that it is known not to have.
     """
-    since = connection.scalar(sa.text("SELECT alive_at FROM installation")) or now - WITHOUT_ANY
-    since = min(since, oldest or since) - provider_pages.EARLIER
+    since = connection.scalar(sa.text("SELECT alive_at FROM installation")) or now - DEFAULT_LOOKBACK
+    since = min(since, oldest or since) - provider_pages.CLOCK_MARGIN
     connection.execute(
         sa.text(f"""
             UPDATE installation SET reconcile_only_since = :now, reconcile_only_reason = :reason, by_hand = :by_hand,
@@ -177,20 +181,20 @@ def enter(
     logger.error("installation.reconcile_only", why=reason, compare_since=since.isoformat())
 
 
-def compared(connection: sa.Connection, now: datetime) -> bool:
+def mark_compared(connection: sa.Connection, now: datetime) -> bool:
     """Notes that the provider's record was compared, and every key of ours looked up; what began by itself ends by
     itself. Returns whether it is over.
     """
     by_hand = connection.scalar(sa.text("SELECT by_hand FROM installation FOR UPDATE"))
     if not by_hand:
-        vouch(connection, now)
+        confirm_identity(connection, now)
         logger.warning("installation.money_may_leave", why="Paystream's record was compared")
         return True
     connection.execute(sa.text(f"UPDATE installation SET compared_at = :now, written_by = {_WRITTEN}"), {"now": now})
     return False
 
 
-def switch_on(connection: sa.Connection, person: str, reason: str, now: datetime) -> None:
+def turn_on_reconcile_only(connection: sa.Connection, person: str, reason: str, now: datetime) -> None:
     """Begins reconcile-only because a person says so; it ends by a person too.
 
     Raises:
@@ -203,11 +207,11 @@ def switch_on(connection: sa.Connection, person: str, reason: str, now: datetime
     connection.execute(sa.text("SELECT FROM installation FOR UPDATE"))
     if gate(connection) is Gate.RECONCILE_ONLY:
         raise Conflict("reconcile-only is on already")
-    enter(connection, f"{person}: {reason}", now, by_hand=True)
+    enter_reconcile_only(connection, f"{person}: {reason}", now, by_hand=True)
     _told(connection, person, reason, "on", now)
 
 
-def switch_off(connection: sa.Connection, person: str, reason: str, now: datetime) -> None:
+def turn_off_reconcile_only(connection: sa.Connection, person: str, reason: str, now: datetime) -> None:
     """Ends it because a person says so.
 
     Raises:
@@ -224,7 +228,7 @@ def switch_off(connection: sa.Connection, person: str, reason: str, now: datetim
             f"Paystream's record since {row.compare_since:%Y-%m-%d %H:%M} UTC was not compared yet; the scheduler is "
             "at it, or `ovnpay reconcile` does it now"
         )
-    vouch(connection, now)
+    confirm_identity(connection, now)
     _told(connection, person, reason, "off", now)
 
 

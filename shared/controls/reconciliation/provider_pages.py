@@ -6,33 +6,33 @@ from typing import Final
 
 import msgspec
 
-from shared.controls.reconciliation.payment_references import Theirs, theirs
+from shared.controls.reconciliation.provider_payments import ProviderPayment, parse_provider_payment
 from shared.platform.clock import rfc3339
 from shared.provider.client import Paystream
 from shared.provider.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
 from shared.provider.wire import Call, payment_call
 
-EARLIER: Final = timedelta(hours=1)
+CLOCK_MARGIN: Final = timedelta(hours=1)
 """How much more than the window is read at both ends: the provider's clock is not ours."""
 
 PAGES_MAX: Final = 20_000
-TRIES: Final = 3
+CALL_ATTEMPTS_MAX: Final = 3
 
 
-class NotTold(Exception):
+class ProviderRecordUnavailable(Exception):
     """The provider did not tell its record; nothing can be said about it now."""
 
 
-Pause = Callable[[float], None]
+WaitFunction = Callable[[float], None]
 """Waits so many seconds; may raise to give up."""
 
 
-def no_pause(seconds: float) -> None:
+def fail_instead_of_waiting(seconds: float) -> None:
     """Does not wait: whoever can't wait asks later."""
-    raise NotTold(f"Paystream takes no question for {seconds:.0f} s")
+    raise ProviderRecordUnavailable(f"Paystream takes no question for {seconds:.0f} s")
 
 
-def ask(paystream: Paystream, call: Call, pause: Pause) -> Outcome:
+def call_provider(paystream: Paystream, call: Call, pause: WaitFunction) -> Outcome:
     """Asks one question, and waits for room where there is none.
 
     Raises:
@@ -40,7 +40,7 @@ def ask(paystream: Paystream, call: Call, pause: Pause) -> Outcome:
 
     """
     why = ""
-    for tried in range(TRIES):
+    for tried in range(CALL_ATTEMPTS_MAX):
         outcome = paystream.call(call)
         while isinstance(outcome, Throttled):
             pause(outcome.retry_after_seconds)
@@ -49,12 +49,12 @@ def ask(paystream: Paystream, call: Call, pause: Pause) -> Outcome:
             return outcome
         why = outcome.reason if isinstance(outcome, Unknown) else "it was not asked"
         pause(1.0 + tried)
-    raise NotTold(f"Paystream did not answer GET {call.path}: {why}")
+    raise ProviderRecordUnavailable(f"Paystream did not answer GET {call.path}: {why}")
 
 
-def pages(
-    paystream: Paystream, mode: str, since: datetime | None, until: datetime | None, pause: Pause
-) -> Iterator[list[Theirs]]:
+def load_payment_pages(
+    paystream: Paystream, mode: str, since: datetime | None, until: datetime | None, pause: WaitFunction
+) -> Iterator[list[ProviderPayment]]:
     """The provider's payments made from `since` until `until`, newest first, a page at a time.
 
     Raises:
@@ -64,41 +64,45 @@ def pages(
     window = {"startDate": since, "endDate": until}
     params = {name: rfc3339(moment) for name, moment in window.items() if moment is not None}
     for _ in range(PAGES_MAX):
-        outcome = ask(paystream, Call(mode, "GET", "/payments", params=params), pause)
+        outcome = call_provider(paystream, Call(mode, "GET", "/payments", params=params), pause)
         if not isinstance(outcome, Accepted) or not isinstance(outcome.data, list):
-            raise NotTold("Paystream answered the list of payments with something else")
+            raise ProviderRecordUnavailable("Paystream answered the list of payments with something else")
         try:
-            yield [theirs(one) for one in outcome.data]
+            yield [parse_provider_payment(one) for one in outcome.data]
         except msgspec.ValidationError as error:
-            raise NotTold(f"Paystream's list of payments is not what it documents: {error}") from error
+            raise ProviderRecordUnavailable(
+                f"Paystream's list of payments is not what it documents: {error}"
+            ) from error
         if outcome.next_cursor is None:
             return
         params = {**params, "cursor": outcome.next_cursor}
-    raise NotTold(f"more than {PAGES_MAX} pages")
+    raise ProviderRecordUnavailable(f"more than {PAGES_MAX} pages")
 
 
-def newest(paystream: Paystream, mode: str, pause: Pause) -> list[Theirs]:
-    """The newest page of all; raises as `pages` does."""
-    return next(pages(paystream, mode, None, None, pause), [])
+def load_newest_payments(paystream: Paystream, mode: str, pause: WaitFunction) -> list[ProviderPayment]:
+    """The newest page of all; raises as `load_payment_pages` does."""
+    return next(load_payment_pages(paystream, mode, None, None, pause), [])
 
 
-def one(paystream: Paystream, mode: str, payment_id: str, pause: Pause) -> Theirs | None:
-    """A single payment; None: the provider has none by that id. Raises as `pages` does."""
-    outcome = ask(paystream, payment_call(mode, payment_id), pause)
+def load_provider_payment(
+    paystream: Paystream, mode: str, payment_id: str, pause: WaitFunction
+) -> ProviderPayment | None:
+    """A single payment; None: the provider has none by that id. Raises as `load_payment_pages` does."""
+    outcome = call_provider(paystream, payment_call(mode, payment_id), pause)
     if isinstance(outcome, Rejected):
         return None
     assert isinstance(outcome, Accepted)
     try:
-        return theirs(outcome.data)
+        return parse_provider_payment(outcome.data)
     except msgspec.ValidationError as error:
-        raise NotTold(f"Paystream's payment is not what it documents: {error}") from error
+        raise ProviderRecordUnavailable(f"Paystream's payment is not what it documents: {error}") from error
 
 
-def balance_cents(paystream: Paystream, mode: str, pause: Pause) -> int:
-    """What the provider holds for us, available and locked; raises as `pages` does."""
-    outcome = ask(paystream, Call(mode, "GET", "/balance/summary"), pause)
+def load_provider_balance_cents(paystream: Paystream, mode: str, pause: WaitFunction) -> int:
+    """What the provider holds for us, available and locked; raises as `load_payment_pages` does."""
+    outcome = call_provider(paystream, Call(mode, "GET", "/balance/summary"), pause)
     data = outcome.data if isinstance(outcome, Accepted) else None
     try:
         return int(data["availableBalance"]) + int(data["lockedBalance"])  # type: ignore[index]
     except (KeyError, TypeError, ValueError) as error:
-        raise NotTold(f"Paystream's balance is not what it documents: {error}") from error
+        raise ProviderRecordUnavailable(f"Paystream's balance is not what it documents: {error}") from error

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 import structlog
 
 from shared.controls.reconciliation import compare, provider_pages
-from shared.controls.reconciliation.compare import Graces
-from shared.controls.reconciliation.payment_references import Theirs
-from shared.controls.reconciliation.provider_pages import Pause
+from shared.controls.reconciliation.compare import GracePeriods
+from shared.controls.reconciliation.provider_pages import WaitFunction
+from shared.controls.reconciliation.provider_payments import ProviderPayment
 from shared.holds import cases
 from shared.holds.cases import Difference
 from shared.platform.clock import Clock
@@ -25,15 +25,15 @@ logger = structlog.get_logger(__name__)
 
 SETTLING_DAYS: Final = 5
 """How far the daily window reaches back beyond its day: until a standard payment has settled, weekends included."""
-CATCHING_UP_DAYS_MOST: Final = 60
-AFTER_MIDNIGHT: Final = timedelta(hours=1)
-SILENT_MOST: Final = timedelta(minutes=90)
+CATCH_UP_DAYS_MAX: Final = 60
+DAILY_RUN_DELAY: Final = timedelta(hours=1)
+STALE_AFTER: Final = timedelta(minutes=90)
 """A run that was not heard of for so long is dead: longer than the provider lets us wait for room."""
-AGAIN_AFTER: Final = timedelta(minutes=10)
+RETRY_DAILY_AFTER: Final = timedelta(minutes=10)
 """How long after a failed daily run the next is tried."""
 
 
-class Run(NamedTuple):
+class ReconciliationRun(NamedTuple):
     """A run that was begun, and that is ours."""
 
     id: uuid.UUID
@@ -44,10 +44,10 @@ class Run(NamedTuple):
     started_at: datetime
 
 
-class Report(NamedTuple):
+class RunReport(NamedTuple):
     """What came of it."""
 
-    run: Run
+    run: ReconciliationRun
     payments: int
     differences: list[Difference]
     opened: int
@@ -61,44 +61,46 @@ class Reconciler(NamedTuple):
     engine: sa.Engine
     paystream: Paystream
     clock: Clock
-    graces: Graces
-    pause: Pause
+    graces: GracePeriods
+    pause: WaitFunction
     """Waits for room among the provider's calls; may raise to give up."""
 
 
-def reconciler(settings: Settings, engine: sa.Engine, paystream: Paystream, clock: Clock, pause: Pause) -> Reconciler:
+def make_reconciler(
+    settings: Settings, engine: sa.Engine, paystream: Paystream, clock: Clock, pause: WaitFunction
+) -> Reconciler:
     """What a run needs, by the installation's settings."""
-    return Reconciler(engine, paystream, clock, compare.graces(settings), pause)
+    return Reconciler(engine, paystream, clock, compare.grace_periods(settings), pause)
 
 
-def modes_of(settings: Settings) -> list[str]:
+def configured_modes(settings: Settings) -> list[str]:
     """The modes in which we can ask the provider: those whose key is set."""
     keys = {Mode.SANDBOX.value: settings.paystream_test_key, Mode.PRODUCTION.value: settings.paystream_live_key}
     return [mode for mode, key in keys.items() if key]
 
 
-def window(day: date, last_done: date | None) -> tuple[datetime, datetime]:
+def daily_window(day: date, last_done: date | None) -> tuple[datetime, datetime]:
     """The daily window: the day, those before it that were missed, and the days before that which may still settle."""
     first = min(day, last_done + timedelta(days=1)) if last_done else day
-    first = max(first, day - timedelta(days=CATCHING_UP_DAYS_MOST)) - timedelta(days=SETTLING_DAYS)
+    first = max(first, day - timedelta(days=CATCH_UP_DAYS_MAX)) - timedelta(days=SETTLING_DAYS)
     return datetime.combine(first, time(), UTC), datetime.combine(day + timedelta(days=1), time(), UTC)
 
 
-def begin(
+def begin_run(
     connection: sa.Connection, mode: str, since: datetime, until: datetime, cause: RunCause, now: datetime
-) -> Run:
+) -> ReconciliationRun:
     """Begins a run that nobody else has to know of."""
     made = _insert(connection, mode, since, until, cause, None, now)
     assert made is not None
     return made
 
 
-def claim_daily(connection: sa.Connection, mode: str, now: datetime) -> Run | None:
+def claim_daily_run(connection: sa.Connection, mode: str, now: datetime) -> ReconciliationRun | None:
     """Begins yesterday's run, unless somebody else has, or there is nothing to compare; None: not ours. A run that
     died is given up here, and one that failed is tried again after a while.
     """
-    day = (now - AFTER_MIDNIGHT).date() - timedelta(days=1)
-    give_up_silent(connection, now)
+    day = (now - DAILY_RUN_DELAY).date() - timedelta(days=1)
+    fail_stale_runs(connection, now)
     state = connection.execute(
         sa.text("""
             SELECT max(day) FILTER (WHERE status = 'done') AS done,
@@ -109,17 +111,17 @@ def claim_daily(connection: sa.Connection, mode: str, now: datetime) -> Run | No
         {
             "mode": mode,
             "day": day,
-            "again": now - AGAIN_AFTER,
+            "again": now - RETRY_DAILY_AFTER,
             "end": datetime.combine(day + timedelta(days=1), time(), UTC),
         },
     ).one()
     if state.just_failed or not state.anything or (state.done is not None and state.done >= day):
         return None
-    since, until = window(day, state.done)
+    since, until = daily_window(day, state.done)
     return _insert(connection, mode, since, until, RunCause.DAILY, day, now)
 
 
-def last_done(connection: sa.Connection) -> dict[str, datetime]:
+def last_completed_at(connection: sa.Connection) -> dict[str, datetime]:
     """When the last run ended well, by mode."""
     rows = connection.execute(
         sa.text("SELECT mode, max(ended_at) AS at FROM reconciliation_runs WHERE status = 'done' GROUP BY mode")
@@ -127,14 +129,14 @@ def last_done(connection: sa.Connection) -> dict[str, datetime]:
     return {row.mode: row.at for row in rows}
 
 
-def give_up_silent(connection: sa.Connection, now: datetime) -> None:
+def fail_stale_runs(connection: sa.Connection, now: datetime) -> None:
     """Fails the runs whose process has died."""
     connection.execute(
         sa.text("""
             UPDATE reconciliation_runs SET status = 'failed', error = 'not heard of any more', ended_at = :now
             WHERE status = 'running' AND heard_at < :silent
         """),
-        {"now": now, "silent": now - SILENT_MOST},
+        {"now": now, "silent": now - STALE_AFTER},
     )
 
 
@@ -146,8 +148,8 @@ def _insert(
     cause: RunCause,
     day: date | None,
     now: datetime,
-) -> Run | None:
-    run = Run(new_id(), mode, since, until, cause, now)
+) -> ReconciliationRun | None:
+    run = ReconciliationRun(new_id(), mode, since, until, cause, now)
     done = connection.execute(
         sa.text("""
             INSERT INTO reconciliation_runs (id, mode, cause, day, since, until, status, started_at, heard_at)
@@ -159,10 +161,10 @@ def _insert(
     return run if done.rowcount else None
 
 
-Look = Callable[[Sequence[Theirs]], None]
+OnPage = Callable[[Sequence[ProviderPayment]], None]
 
 
-def carry_out(by: Reconciler, run: Run, look: Look = lambda page: None) -> Report:
+def execute_run(by: Reconciler, run: ReconciliationRun, look: OnPage = lambda page: None) -> RunReport:
     """Makes the comparison. Each page is read with no transaction open, and compared in one of its own; `look` is shown
     each as well.
 
@@ -188,18 +190,22 @@ def carry_out(by: Reconciler, run: Run, look: Look = lambda page: None) -> Repor
     return report
 
 
-def _carried_out(by: Reconciler, run: Run, look: Look) -> Report:
+def _carried_out(by: Reconciler, run: ReconciliationRun, look: OnPage) -> RunReport:
     differences: list[Difference] = []
     seen: set[uuid.UUID] = set()
     payments = opened = 0
-    reading = provider_pages.pages(
-        by.paystream, run.mode, run.since - provider_pages.EARLIER, run.until + provider_pages.EARLIER, by.pause
+    reading = provider_pages.load_payment_pages(
+        by.paystream,
+        run.mode,
+        run.since - provider_pages.CLOCK_MARGIN,
+        run.until + provider_pages.CLOCK_MARGIN,
+        by.pause,
     )
     for page in reading:
         now = by.clock.now()
         look(page)
         with by.engine.begin() as connection:
-            compared = compare.page(connection, run.mode, page, now, by.graces)
+            compared = compare.compare_payments(connection, run.mode, page, now, by.graces)
             opened += cases.see(connection, run.mode, compared.differences, now)
             connection.execute(
                 sa.text("UPDATE reconciliation_runs SET heard_at = :now WHERE id = :id"), {"now": now, "id": run.id}
@@ -211,32 +217,34 @@ def _carried_out(by: Reconciler, run: Run, look: Look) -> Report:
     gap_cents, unlike = _balance(by, run)
     now = by.clock.now()
     with by.engine.begin() as connection:
-        found = [*gone, *compare.open_ends(connection, run.mode), *unlike]
+        found = [*gone, *compare.find_unresolved_payouts(connection, run.mode), *unlike]
         opened += cases.see(connection, run.mode, found, now)
         differences += found
         closed = cases.close_gone(connection, run.mode, run.since, run.until, run.started_at, now)
         _end(connection, run, "done", now, payments=payments, differences=len(differences), gap_cents=gap_cents)
-    return Report(run, payments, differences, opened, closed, gap_cents)
+    return RunReport(run, payments, differences, opened, closed, gap_cents)
 
 
-def _missing_there(by: Reconciler, run: Run, seen: set[uuid.UUID]) -> list[Difference]:
+def _missing_there(by: Reconciler, run: ReconciliationRun, seen: set[uuid.UUID]) -> list[Difference]:
     """What we say was paid and no page has shown: asked about one by one, for it may have been made before the
     window.
     """
     with by.engine.begin() as connection:
-        waiting = compare.not_seen(connection, run.mode, run.since, min(run.until, by.clock.now()), seen)
+        waiting = compare.find_unseen_payouts(connection, run.mode, run.since, min(run.until, by.clock.now()), seen)
     found = []
     for ours, about_at in waiting:
-        payment = ours.payment_id and provider_pages.one(by.paystream, run.mode, ours.payment_id, by.pause)
+        payment = ours.payment_id and provider_pages.load_provider_payment(
+            by.paystream, run.mode, ours.payment_id, by.pause
+        )
         if not payment:
-            found.append(compare.missing_there(ours, about_at))
+            found.append(compare.missing_at_provider(ours, about_at))
             continue
         with by.engine.begin() as connection:
-            found += compare.page(connection, run.mode, [payment], by.clock.now(), by.graces).differences
+            found += compare.compare_payments(connection, run.mode, [payment], by.clock.now(), by.graces).differences
     return found
 
 
-def _balance(by: Reconciler, run: Run) -> tuple[int | None, list[Difference]]:
+def _balance(by: Reconciler, run: ReconciliationRun) -> tuple[int | None, list[Difference]]:
     """The provider's balance less what it should be by our ledger, where nothing is under way; it has to stay what it
     was. None, and no difference, where something is; and after a restore, when the ledger is known to be old.
     """
@@ -245,7 +253,7 @@ def _balance(by: Reconciler, run: Run) -> tuple[int | None, list[Difference]]:
             return None, _open_balance_case(connection, run.mode)
     with by.engine.connect() as connection:
         before = _our_balance(connection, run.mode)
-    theirs_cents = provider_pages.balance_cents(by.paystream, run.mode, by.pause)
+    theirs_cents = provider_pages.load_provider_balance_cents(by.paystream, run.mode, by.pause)
     with by.engine.connect() as connection:
         if before is None or before != _our_balance(connection, run.mode):
             return None, _open_balance_case(connection, run.mode)
@@ -310,7 +318,7 @@ def _open_balance_case(connection: sa.Connection, mode: str) -> list[Difference]
 
 def _end(
     connection: sa.Connection,
-    run: Run,
+    run: ReconciliationRun,
     status: str,
     now: datetime,
     *,

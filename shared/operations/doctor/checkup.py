@@ -12,7 +12,7 @@ from shared.platform.database import engine_for
 from shared.platform.settings import Settings, SettingsError, load
 
 
-def examine(environ: Mapping[str, str] | None = None, clock: Clock | None = None) -> Iterator[Finding]:
+def run_checks(environ: Mapping[str, str] | None = None, clock: Clock | None = None) -> Iterator[Finding]:
     """Everything that can be looked at from here. Without settings there is nowhere to look."""
     environ = os.environ if environ is None else environ
     try:
@@ -20,17 +20,17 @@ def examine(environ: Mapping[str, str] | None = None, clock: Clock | None = None
     except SettingsError as error:
         yield fail("settings", str(error), "set it for this process and for every service; nothing else was looked at")
         return
-    yield from configuration.look(settings, environ)
+    yield from configuration.check_configuration(settings, environ)
     yield from _database(settings, clock or SystemClock())
-    yield from task_queue.look(settings)
-    yield from provider.look(settings)
+    yield from task_queue.check_task_queue(settings)
+    yield from provider.check_provider(settings)
 
 
 def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
     engine = engine_for(settings, "doctor", pool_size=1, isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
-            yield from database.look(connection, clock)
+            yield from database.check_database(connection, clock)
     except sa.exc.OperationalError as error:
         why = str(error.orig).strip().splitlines()[0]
         mend = "start PostgreSQL, or set OVNPAY_DATABASE_URL right; until then no request is taken"
@@ -42,6 +42,6 @@ def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
         engine.dispose()
 
 
-def healthy(findings: list[Finding]) -> bool:
+def has_no_failures(findings: list[Finding]) -> bool:
     """Whether nothing fails; warnings are for whoever has time."""
     return all(one.level is not Level.FAIL for one in findings)

@@ -11,18 +11,18 @@ from shared.platform.settings import PREFIX, Settings
 from shared.platform.settings_validation import doubts
 
 _OTHERS: Final = "API_KEY API_URL BOOTSTRAP HOME SECRETS VERSION SUPERVISED_BY POSTGRES_PORT VALKEY_PORT PORT"
-OTHERS_VARIABLES: Final = {PREFIX + name for name in _OTHERS.split()}
+COMMAND_VARIABLES: Final = {PREFIX + name for name in _OTHERS.split()}
 """Variables of the commands and of `ovnpay up`, which are no settings of a service."""
 TEST_SWITCHES: Final = {"OVNPAY_CRASH_AT", "OVNPAY_WITHOUT"}
 """What our own tests break things with."""
-FREE_SHARE_MIN: Final = 0.05
-SECRETS: Final = {
+FREE_DISK_SHARE_MIN: Final = 0.05
+REQUIRED_SECRETS: Final = {
     "key_pepper": "API keys are hashed without a secret: make one with `openssl rand -hex 32`, before the first key",
     "paystream_webhook_secret": "every webhook of Paystream's is refused: take the secret from its dashboard",
 }
 
 
-def look(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+def check_configuration(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
     """What the settings say, beyond that they could be read."""
     if settings.environment == "production":
         yield ok("settings", "they can be read, and are good enough for production")
@@ -30,10 +30,10 @@ def look(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
         yield ok("settings", "they can be read; this is a development installation, which pays no real money")
     for doubt in doubts(settings) if settings.environment == "production" else ():
         yield warn("settings", doubt, "give Redis a password, or be sure that nobody else reaches it")
-    for name, effect in SECRETS.items():
+    for name, effect in REQUIRED_SECRETS.items():
         if not getattr(settings, name):
             yield fail("settings", f"{PREFIX}{name.upper()} is not set", effect)
-    known = {PREFIX + name.upper() for name in Settings.__struct_fields__} | OTHERS_VARIABLES
+    known = {PREFIX + name.upper() for name in Settings.__struct_fields__} | COMMAND_VARIABLES
     for variable in sorted(environ):
         name = variable.removesuffix("_FILE")
         if variable in TEST_SWITCHES:
@@ -48,6 +48,6 @@ def look(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
             yield warn("settings", f"{variable} is set, and is no setting: it has no effect", mend)
     place = tempfile.gettempdir()
     disk = shutil.disk_usage(place)
-    if disk.free < disk.total * FREE_SHARE_MIN:
+    if disk.free < disk.total * FREE_DISK_SHARE_MIN:
         says = f"{place} has {disk.free / 1e6:.0f} MB free: workers keep their counts there, and die without"
         yield warn("disk", says, "make room, or name another folder by TMPDIR")

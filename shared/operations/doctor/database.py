@@ -16,9 +16,9 @@ from shared.schema.migrations import grants
 VERSION_MIN: Final = 150_000
 SKEW_WARN, SKEW_FAIL = timedelta(seconds=2), timedelta(seconds=60)
 """Signatures and sessions are judged by the services' clocks, leases and due times by the database's."""
-SESSIONS_SHARE_MAX: Final = 0.8
+CONNECTION_SHARE_MAX: Final = 0.8
 LATE_WARN_SECONDS, LATE_FAIL_SECONDS = 60.0, 600.0
-SAFE: Final = {
+SAFE_SETTINGS: Final = {
     "fsync": {"on"},
     "full_page_writes": {"on"},
     "synchronous_commit": {"on", "local", "remote_write", "remote_apply"},
@@ -26,7 +26,7 @@ SAFE: Final = {
 """Settings without which a commit that was answered can be lost."""
 
 
-def look(connection: sa.Connection, clock: Clock) -> Iterator[Finding]:
+def check_database(connection: sa.Connection, clock: Clock) -> Iterator[Finding]:
     """The server first; the tables only where they are as this release wants them."""
     yield from _server(connection)
     yield _time(connection, clock)
@@ -56,7 +56,7 @@ def _server(connection: sa.Connection) -> Iterator[Finding]:
         yield ok("database: server", f"PostgreSQL {version} answers")
     unsafe = [
         name
-        for name, good in SAFE.items()
+        for name, good in SAFE_SETTINGS.items()
         if connection.scalar(sa.text("SELECT current_setting(:name)"), {"name": name}) not in good
     ]
     if unsafe:
@@ -64,7 +64,7 @@ def _server(connection: sa.Connection) -> Iterator[Finding]:
         yield fail(
             "database: safety", says, f"set {' and '.join(f'{name} = on' for name in unsafe)} in postgresql.conf"
         )
-    if used > most * SESSIONS_SHARE_MAX:
+    if used > most * CONNECTION_SHARE_MAX:
         says = f"{used} of {most} connections are taken"
         yield warn("database: connections", says, "raise max_connections, or lower OVNPAY_DATABASE_POOL_SIZE")
 
@@ -123,7 +123,7 @@ def _role(connection: sa.Connection) -> Iterator[Finding]:
 
 def _waiting(connection: sa.Connection) -> Iterator[Finding]:
     late = {
-        name: (count, age) for name, (count, age) in due_rows.backlog(connection).items() if age > LATE_WARN_SECONDS
+        name: (count, age) for name, (count, age) in due_rows.due_backlog(connection).items() if age > LATE_WARN_SECONDS
     }
     for name, (count, age) in late.items():
         says = f"{count} {name.replace('_', ' ')} are due, the oldest for {age:.0f} s"

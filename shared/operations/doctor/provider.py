@@ -10,12 +10,12 @@ from shared.operations.doctor.finding import Finding, fail, ok, warn
 from shared.platform.settings import Settings
 
 TIMEOUT_SECONDS: Final = 5.0
-MODES: Final = {"sandbox": "paystream_test_key", "production": "paystream_live_key"}
+KEY_SETTINGS: Final = {"sandbox": "paystream_test_key", "production": "paystream_live_key"}
 
 
-def look(settings: Settings) -> Iterator[Finding]:
+def check_provider(settings: Settings) -> Iterator[Finding]:
     """Asks once with each key for the balance, which costs one of the hour's calls and moves nothing."""
-    for mode, name in MODES.items():
+    for mode, name in KEY_SETTINGS.items():
         part, variable, key = f"paystream: {mode}", f"OVNPAY_{name.upper()}", getattr(settings, name)
         if not key:
             yield warn(

@@ -10,12 +10,12 @@ from shared.platform.registered_consumers import GATEWAY, SCHEDULER, hears, pres
 from shared.platform.settings import Settings
 from shared.platform.task_queue import QUEUES, redis_client
 
-FULL_SHARE: Final = 0.75
-LOOKED_AT_KEYS: Final = 1000
-PREFIXES: Final = (b"ovnpay:", b"dramatiq:")
+MEMORY_SHARE_WARN: Final = 0.75
+KEYS_SAMPLED: Final = 1000
+OWN_KEY_PREFIXES: Final = (b"ovnpay:", b"dramatiq:")
 
 
-def look(settings: Settings) -> Iterator[Finding]:
+def check_task_queue(settings: Settings) -> Iterator[Finding]:
     """The server, then who is there."""
     client = redis_client(settings, timeout_seconds=3.0)
     try:
@@ -39,7 +39,7 @@ def _memory(memory: dict[str, Any], *, bounded: bool) -> Iterator[Finding]:
     if policy != "noeviction":
         says = f"its maxmemory-policy is {policy}: a full Redis would throw doorbells away, and parts of queues"
         yield warn("redis", says, "set maxmemory-policy noeviction, in a Redis that only OVN Pay uses")
-    elif most and used > most * FULL_SHARE:
+    elif most and used > most * MEMORY_SHARE_WARN:
         says = f"{used / most:.0%} of its memory is taken: full, it takes no doorbell and gives none"
         yield warn("redis", says, "raise maxmemory, or find out who doesn't listen")
     elif not most and bounded:
@@ -49,8 +49,8 @@ def _memory(memory: dict[str, Any], *, bounded: bool) -> Iterator[Finding]:
 
 
 def _strangers(client: "redis.Redis") -> Iterator[Finding]:
-    _, keys = client.scan(0, count=LOOKED_AT_KEYS)
-    foreign = sum(not (key if isinstance(key, bytes) else key.encode()).startswith(PREFIXES) for key in keys)
+    _, keys = client.scan(0, count=KEYS_SAMPLED)
+    foreign = sum(not (key if isinstance(key, bytes) else key.encode()).startswith(OWN_KEY_PREFIXES) for key in keys)
     if foreign:
         says = f"of {len(keys)} keys {foreign} are somebody else's: what fills or flushes it stops our doorbells"
         yield warn("redis: ours alone", says, "give OVN Pay a Redis of its own")

@@ -24,7 +24,7 @@ from shared.reporting.analytics.waits import percentile_seconds
 
 
 @dataclass(frozen=True)
-class Ended:
+class OutcomeTotals:
     """What ended; the columns of `shared.schema.tables.analytics.Ended`."""
 
     paid_count: int = 0
@@ -59,7 +59,7 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Totals(Ended):
+class PayoutTotals(OutcomeTotals):
     """What began and what ended; the columns of `shared.schema.tables.analytics.AnalyticsTotal`."""
 
     accepted_count: int = 0
@@ -70,18 +70,18 @@ class Totals(Ended):
     canceled_cents: int = 0
 
 
-Figures = TypeVar("Figures", bound=Ended)
+TotalsType = TypeVar("TotalsType", bound=OutcomeTotals)
 
 
-def figures(shape: type[Figures], row: Any) -> Figures:
+def totals_from_row(shape: type[TotalsType], row: Any) -> TotalsType:
     """A row's sums as figures."""
     values = {field.name: getattr(row, field.name) for field in fields(shape)}
     return shape(**values | {"waits": tuple(values["waits"])})
 
 
-def together(parts: Iterable[Totals]) -> Totals:
+def add_totals(parts: Iterable[PayoutTotals]) -> PayoutTotals:
     """The sum of figures."""
     listed = list(parts)
     waits = tuple(part for one in listed for part in one.waits)
-    names = [field.name for field in fields(Totals) if field.name != "waits"]
-    return Totals(waits=waits, **{name: sum(getattr(one, name) for one in listed) for name in names})
+    names = [field.name for field in fields(PayoutTotals) if field.name != "waits"]
+    return PayoutTotals(waits=waits, **{name: sum(getattr(one, name) for one in listed) for name in names})

@@ -5,19 +5,19 @@ whoever reads what is not folded yet; and the sums that are made of facts.
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from shared.reporting.analytics.waits import MERGED, wait_sql
+from shared.reporting.analytics.waits import MERGED_BIN_SQL, packed_wait_sql
 
-QUARTER: Final = "date_bin('15 minutes', {moment} AT TIME ZONE 'UTC', timestamp '2000-01-01')"
+QUARTER_SQL: Final = "date_bin('15 minutes', {moment} AT TIME ZONE 'UTC', timestamp '2000-01-01')"
 """The quarter of an hour that a moment is in, in UTC."""
-LOCAL: Final = "({quarter} AT TIME ZONE 'UTC' AT TIME ZONE :zone)"
+LOCAL_TIME_SQL: Final = "({quarter} AT TIME ZONE 'UTC' AT TIME ZONE :zone)"
 """Where a quarter begins by the clock in the organization's zone. A moment counts to the day its quarter began on."""
 
-_WAIT: Final = wait_sql("CAST(extract(epoch FROM waited) AS float8)")
+_WAIT: Final = packed_wait_sql("CAST(extract(epoch FROM waited) AS float8)")
 _BEGUN: Final = """(SELECT begun.created_at FROM transfers AS begun
     WHERE begun.payout_id = slice.payout_id AND begun.attempt = 1 AND begun.kind = 'reserve')"""
 
 
-def facts(*slices: str) -> str:
+def facts_query(*slices: str) -> str:
     """CTEs: `slice`, transfers of the wallet by these conditions on them, and `fact`, a row for those of them that move
     payouts' money and are alike in all that is added up by: as many as there are drivers, rather than transfers.
 
@@ -29,11 +29,11 @@ def facts(*slices: str) -> str:
         f"WHERE wallet_id = :wallet_id AND {condition})"
         for condition in slices
     )
-    quarter = QUARTER.format(moment="slice.created_at")
+    quarter = QUARTER_SQL.format(moment="slice.created_at")
     return f"""
         slice AS MATERIALIZED ({chosen}),
         read AS MATERIALIZED (
-            SELECT slice.position, {quarter} AS quarter, {LOCAL.format(quarter=quarter)} AS local,
+            SELECT slice.position, {quarter} AS quarter, {LOCAL_TIME_SQL.format(quarter=quarter)} AS local,
                    payouts.rail, payouts.driver_id, slice.amount_cents AS cents,
                    CASE slice.kind
                        WHEN 'reserve' THEN CASE slice.attempt WHEN 1 THEN 'accepted' ELSE 'retried' END
@@ -77,7 +77,7 @@ def _cents(what: str) -> str:
     return _sum("cents", f"what = '{what}'")
 
 
-ENDED: Final = {
+OUTCOME_SUMS: Final = {
     "paid_count": _counted("paid"),
     "net_cents": _cents("paid"),
     "fee_cents": _cents("fee"),
@@ -88,38 +88,38 @@ ENDED: Final = {
 }
 """What a driver's facts add up to, by column."""
 
-TOTALS: Final = {
+TOTAL_SUMS: Final = {
     "accepted_count": _counted("accepted"),
     "accepted_cents": _cents("accepted"),
     "retried_count": _counted("retried"),
     "retried_cents": _cents("retried"),
     "canceled_count": _counted("canceled"),
     "canceled_cents": _cents("canceled"),
-    **ENDED,
+    **OUTCOME_SUMS,
 }
 """What all facts add up to, by column."""
 
-WAITS: Final = "coalesce(array_agg(wait + alike - 1) FILTER (WHERE wait IS NOT NULL), '{}')"
+WAITS_AGGREGATE: Final = "coalesce(array_agg(wait + alike - 1) FILTER (WHERE wait IS NOT NULL), '{}')"
 """A fact's wait is one of its kind, packed; there are as many as there are facts alike."""
 
-ENDS: Final = "what IN ('paid', 'fee', 'failed', 'returned')"
+IS_OUTCOME: Final = "what IN ('paid', 'fee', 'failed', 'returned')"
 """The facts that a driver's sums are made of."""
 
-FAILURES: Final = {
+FAILURE_SUMS: Final = {
     "count": _sum("alike", "what <> 'paid'"),
     "cents": _sum("cents", "what <> 'paid'"),
     "recovered_count": _counted("paid"),
 }
 """What the facts that tell of failures add up to, by column."""
 
-OUTCOME: Final = "CASE what WHEN 'paid' THEN 'failed' ELSE what END"
-REASON: Final = "coalesce(code, 'UNKNOWN')"
-FAILED: Final = "(what IN ('failed', 'returned') OR (what IN ('canceled', 'paid') AND code IS NOT NULL))"
+FAILURE_OUTCOME: Final = "CASE what WHEN 'paid' THEN 'failed' ELSE what END"
+FAILURE_CODE: Final = "coalesce(code, 'UNKNOWN')"
+IS_FAILURE: Final = "(what IN ('failed', 'returned') OR (what IN ('canceled', 'paid') AND code IS NOT NULL))"
 """The facts that tell of failures. Who cancels a payout himself gives no reason, and it is none; a paid attempt has a
 code where the one before it had failed."""
 
 
-def added_up(source: str, key: Sequence[str], sums: Iterable[str], *more: str, waits: bool = True) -> str:
+def sum_rows_query(source: str, key: Sequence[str], sums: Iterable[str], *more: str, waits: bool = True) -> str:
     """A SELECT that adds up rows with these columns, for each value of the key. `more` are other aggregates; with
     `waits` the rows' packed waits are added up too.
     """
@@ -132,7 +132,7 @@ def added_up(source: str, key: Sequence[str], sums: Iterable[str], *more: str, w
         SELECT summed.*, coalesce(waited.waits, '{{}}') AS waits FROM ({summed}) AS summed
         LEFT JOIN (
             SELECT {by}, array_agg(packed) AS waits FROM (
-                SELECT {by}, {MERGED} AS packed FROM {source} CROSS JOIN LATERAL unnest(waits) AS part
+                SELECT {by}, {MERGED_BIN_SQL} AS packed FROM {source} CROSS JOIN LATERAL unnest(waits) AS part
                 GROUP BY {by}, part >> 32
             ) AS bins GROUP BY {by}
         ) AS waited ON {" AND ".join(f"summed.{name} = waited.{name}" for name in key)}

@@ -10,11 +10,21 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from shared.reporting.analytics.facts import ENDED, ENDS, FAILED, FAILURES, OUTCOME, REASON, TOTALS, WAITS, facts
-from shared.reporting.analytics.waits import merged_sql
+from shared.reporting.analytics.facts import (
+    FAILURE_CODE,
+    FAILURE_OUTCOME,
+    FAILURE_SUMS,
+    IS_FAILURE,
+    IS_OUTCOME,
+    OUTCOME_SUMS,
+    TOTAL_SUMS,
+    WAITS_AGGREGATE,
+    facts_query,
+)
+from shared.reporting.analytics.waits import merge_waits_sql
 
 
-def behind(connection: sa.Connection) -> list[uuid.UUID]:
+def wallets_behind(connection: sa.Connection) -> list[uuid.UUID]:
     """The wallets whose ledgers have transfers that are not folded yet."""
     return list(
         connection.scalars(
@@ -30,7 +40,7 @@ def behind(connection: sa.Connection) -> list[uuid.UUID]:
     )
 
 
-def fold(connection: sa.Connection, wallet_id: uuid.UUID, *, limit: int) -> int | None:
+def fold_wallet(connection: sa.Connection, wallet_id: uuid.UUID, *, limit: int) -> int | None:
     """Folds the wallet's next transfers, at most `limit`. Returns how many; None if somebody else is at it.
 
     The row is claimed first, and the zone read after it: whoever sets another zone holds all rows of his wallets.
@@ -54,7 +64,7 @@ def fold(connection: sa.Connection, wallet_id: uuid.UUID, *, limit: int) -> int 
     return int(connection.scalar(_FOLD, wallet | {"position": position, "zone": zone, "limit": limit}) or 0)
 
 
-def upsert(
+def upsert_sums_query(
     table: str, key: Mapping[str, str], sums: Mapping[str, str], source: str, others: Mapping[str, tuple[str, str]]
 ) -> str:
     """An INSERT that adds sums of a source's rows to a table. `others` are columns that are not added up: what each is
@@ -65,7 +75,7 @@ def upsert(
     changes = [f"{name} = old.{name} + excluded.{name}" for name in sums]
     changes += [f"{name} = {joined}" for name, (_, joined) in others.items()]
     listed = ", ".join(f"{value} AS {name}" for name, value in zip(names, values, strict=True))
-    chosen = ", ".join(merged_sql("waits") if name == "waits" else name for name in names)
+    chosen = ", ".join(merge_waits_sql("waits") if name == "waits" else name for name in names)
     return f"""
         INSERT INTO {table} AS old ({", ".join(names)})
         SELECT {chosen} FROM (
@@ -75,33 +85,50 @@ def upsert(
     """
 
 
-JOINED_WAITS: Final = merged_sql("old.waits || excluded.waits")
-POSITIONS: Final = {
+JOINED_WAITS_SQL: Final = merge_waits_sql("old.waits || excluded.waits")
+POSITION_COLUMNS: Final = {
     "first_position": ("min(first_position)", "least(old.first_position, excluded.first_position)"),
     "last_position": ("max(last_position)", "greatest(old.last_position, excluded.last_position)"),
 }
-TIME: Final = {"grain": "grain", "starts": "starts"}
+TIME_COLUMNS: Final = {"grain": "grain", "starts": "starts"}
 
 
 def _into(table: str, key: Sequence[str], sums: Mapping[str, str], source: str, **others: tuple[str, str]) -> str:
-    return upsert(table, TIME | {name: name for name in key}, sums, source, others)
+    return upsert_sums_query(table, TIME_COLUMNS | {name: name for name in key}, sums, source, others)
 
 
 _FOLD: Final = sa.text(f"""
-    WITH {facts("position > :position ORDER BY position LIMIT :limit")},
+    WITH {facts_query("position > :position ORDER BY position LIMIT :limit")},
     spread AS MATERIALIZED (
         SELECT fact.*, grain, starts FROM fact CROSS JOIN LATERAL (VALUES
             ('quarter', quarter), ('day', date_trunc('day', local)), ('week', date_trunc('week', local)),
             ('month', date_trunc('month', local)), ('year', date_trunc('year', local))) AS span (grain, starts)
     ), of_totals AS (
-        {_into("analytics_totals", ["rail"], TOTALS, "spread", waits=(WAITS, JOINED_WAITS), **POSITIONS)}
+        {
+    _into(
+        "analytics_totals",
+        ["rail"],
+        TOTAL_SUMS,
+        "spread",
+        waits=(WAITS_AGGREGATE, JOINED_WAITS_SQL),
+        **POSITION_COLUMNS,
+    )
+}
     ), of_drivers AS (
-        {_into("analytics_drivers", ["driver_id"], ENDED, f"spread WHERE {ENDS}", waits=(WAITS, JOINED_WAITS))}
+        {
+    _into(
+        "analytics_drivers",
+        ["driver_id"],
+        OUTCOME_SUMS,
+        f"spread WHERE {IS_OUTCOME}",
+        waits=(WAITS_AGGREGATE, JOINED_WAITS_SQL),
+    )
+}
     ), failed AS (
-        SELECT grain, starts, rail, {OUTCOME} AS outcome, {REASON} AS code, what, alike, cents
-        FROM spread WHERE {FAILED}
+        SELECT grain, starts, rail, {FAILURE_OUTCOME} AS outcome, {FAILURE_CODE} AS code, what, alike, cents
+        FROM spread WHERE {IS_FAILURE}
     ), of_failures AS (
-        {_into("analytics_failures", ["rail", "outcome", "code"], FAILURES, "failed")}
+        {_into("analytics_failures", ["rail", "outcome", "code"], FAILURE_SUMS, "failed")}
     ), counted AS (
         SELECT count(*) AS transfers, max(position) AS position FROM slice
     ), moved AS (

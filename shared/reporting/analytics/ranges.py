@@ -10,21 +10,29 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from shared.platform.errors import Invalid
-from shared.reporting.analytics.facts import LOCAL, QUARTER
-from shared.reporting.analytics.periods import STEP, Part, Piece, begin, days, following, quarters
+from shared.reporting.analytics.facts import LOCAL_TIME_SQL, QUARTER_SQL
+from shared.reporting.analytics.periods import (
+    QUARTER_LENGTH,
+    PartialQuarter,
+    Period,
+    next_period_start,
+    period_start,
+    split_days,
+    split_quarters,
+)
 from shared.schema.analytics import Grain
 
-DAYS: Final = 30
+DEFAULT_DAYS: Final = 30
 """How long a range is of which no beginning was said, its last day included."""
-FIRST: Final = datetime(2000, 1, 1, tzinfo=UTC)
-LAST: Final = datetime(2100, 1, 1, tzinfo=UTC)
+EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 """What a range lies in."""
 
-Moment = date | datetime
+RangeEnd = date | datetime
 """A local date: where that day begins; or an aware time."""
 
 
-class Place(NamedTuple):
+class AnalyticsWallet(NamedTuple):
     """A wallet as analytics know it, at one moment."""
 
     wallet_id: uuid.UUID
@@ -39,7 +47,7 @@ class Place(NamedTuple):
     """Its first and its last quarter of an hour in which anything was folded."""
 
 
-class Span(NamedTuple):
+class TimeRange(NamedTuple):
     """A range, cut into pieces."""
 
     starts_at: datetime
@@ -47,10 +55,10 @@ class Span(NamedTuple):
     first_day: date
     last_day: date
     """The local days that it touches, the last one included."""
-    pieces: list[Piece]
-    fewer: list[Piece]
+    pieces: list[Period]
+    fewer: list[Period]
     """The same range in fewer sums, some of which are taken off again: most of a month is the month less some days."""
-    parts: list[Part]
+    parts: list[PartialQuarter]
 
 
 class _End(NamedTuple):
@@ -60,7 +68,7 @@ class _End(NamedTuple):
     next_day_starts: datetime
 
 
-def place(connection: sa.Connection, wallet_id: uuid.UUID, now: datetime) -> Place:
+def load_analytics_wallet(connection: sa.Connection, wallet_id: uuid.UUID, now: datetime) -> AnalyticsWallet:
     """What a wallet's analytics go by."""
     row = connection.execute(
         sa.text("""
@@ -76,7 +84,7 @@ def place(connection: sa.Connection, wallet_id: uuid.UUID, now: datetime) -> Pla
         """),
         {"wallet_id": wallet_id, "now": now},
     ).one()
-    return Place._make(row)
+    return AnalyticsWallet._make(row)
 
 
 def _start_of(day: str) -> str:
@@ -91,16 +99,21 @@ def _start_of(day: str) -> str:
 
 _ENDS: Final = sa.text(f"""
     SELECT coalesce(at, {_start_of("day")}), day, {_start_of("day")}, {_start_of("(day + 1)")} FROM (
-        SELECT place, at, coalesce(given, CAST({LOCAL.format(quarter=QUARTER.format(moment="at"))} AS date)) AS day
+        SELECT place, at,
+               coalesce(given, CAST({LOCAL_TIME_SQL.format(quarter=QUARTER_SQL.format(moment="at"))} AS date)) AS day
         FROM (VALUES (1, CAST(:first_day AS date), CAST(:first_at AS timestamptz)),
                      (2, CAST(:last_day AS date), CAST(:last_at AS timestamptz))) AS ends (place, given, at)
     ) AS ends ORDER BY place
 """)
 
 
-def span(
-    connection: sa.Connection, where: Place, starts: Moment | None, ends: Moment | None, coarsest: Grain = Grain.YEAR
-) -> Span:
+def resolve_time_range(
+    connection: sa.Connection,
+    where: AnalyticsWallet,
+    starts: RangeEnd | None,
+    ends: RangeEnd | None,
+    coarsest: Grain = Grain.YEAR,
+) -> TimeRange:
     """The range between two moments, half open, in pieces no coarser than that. Without an end it goes to the end of
     today; without a beginning it is 30 days long.
 
@@ -111,10 +124,10 @@ def span(
     if ends is None:
         ends = where.today + timedelta(days=1)
     for field, moment in (("to", ends), ("from", starts)):
-        if moment is not None and not FIRST <= _utc(moment) <= LAST:
-            raise Invalid(f"{field} must lie between {FIRST.date()} and {LAST.date()}", field=field)
+        if moment is not None and not EARLIEST <= _utc(moment) <= LATEST:
+            raise Invalid(f"{field} must lie between {EARLIEST.date()} and {LATEST.date()}", field=field)
     if starts is None:
-        starts = ends - timedelta(days=DAYS)
+        starts = ends - timedelta(days=DEFAULT_DAYS)
     values: dict[str, object] = {"zone": where.time_zone}
     for name, moment in (("first", starts), ("last", ends)):
         at = moment if isinstance(moment, datetime) else None
@@ -125,32 +138,32 @@ def span(
     return _cut(where, first, last, coarsest)
 
 
-def _utc(moment: Moment) -> datetime:
+def _utc(moment: RangeEnd) -> datetime:
     """An aware time, for a date that of its beginning in UTC."""
     return moment if isinstance(moment, datetime) else datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
 
 
-def _cut(where: Place, first: _End, last: _End, coarsest: Grain) -> Span:
+def _cut(where: AnalyticsWallet, first: _End, last: _End, coarsest: Grain) -> TimeRange:
     """The pieces. Beyond the wallet's first and last sum there is nothing, so an end that lies there is put off to
     the end of a year: everything, and the time until today, are made of few sums.
     """
-    pieces: list[Piece] = []
-    fewer: list[Piece] = []
-    parts: list[Part] = []
+    pieces: list[Period] = []
+    fewer: list[Period] = []
+    parts: list[PartialQuarter] = []
     whole_from = first.day if first.at == first.day_starts else first.day + timedelta(days=1)
     whole_to, before, behind = last.day, True, True
     if where.first_sum is not None and first.at <= where.first_sum:
-        whole_from, before = begin(first.day, Grain.YEAR), False
-    if where.last_sum is not None and last.at >= where.last_sum + STEP:
-        whole_to, behind = following(begin(last.day, Grain.YEAR), Grain.YEAR), False
+        whole_from, before = period_start(first.day, Grain.YEAR), False
+    if where.last_sum is not None and last.at >= where.last_sum + QUARTER_LENGTH:
+        whole_to, behind = next_period_start(period_start(last.day, Grain.YEAR), Grain.YEAR), False
     if whole_from > whole_to:  # within one day
-        quarters(first.at, last.at, pieces, parts)
+        split_quarters(first.at, last.at, pieces, parts)
     else:
         if before and first.at != first.day_starts:
-            quarters(first.at, first.next_day_starts, pieces, parts)
+            split_quarters(first.at, first.next_day_starts, pieces, parts)
         if behind:
-            quarters(last.day_starts, last.at, pieces, parts)
-        fewer = days(whole_from, whole_to, coarsest, fewest=True)
-        fewer, pieces = [*pieces, *fewer], [*pieces, *days(whole_from, whole_to, coarsest)]
+            split_quarters(last.day_starts, last.at, pieces, parts)
+        fewer = split_days(whole_from, whole_to, coarsest, fewest=True)
+        fewer, pieces = [*pieces, *fewer], [*pieces, *split_days(whole_from, whole_to, coarsest)]
     last_day = last.day if last.at != last.day_starts else last.day - timedelta(days=1)
-    return Span(first.at, last.at, first.day, last_day, pieces, fewer or pieces, parts)
+    return TimeRange(first.at, last.at, first.day, last_day, pieces, fewer or pieces, parts)

@@ -8,26 +8,26 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from shared.reporting.analytics.facts import (
-    ENDED,
-    ENDS,
-    FAILED,
-    FAILURES,
-    LOCAL,
-    OUTCOME,
-    REASON,
-    TOTALS,
-    WAITS,
-    facts,
+    FAILURE_CODE,
+    FAILURE_OUTCOME,
+    FAILURE_SUMS,
+    IS_FAILURE,
+    IS_OUTCOME,
+    LOCAL_TIME_SQL,
+    OUTCOME_SUMS,
+    TOTAL_SUMS,
+    WAITS_AGGREGATE,
+    facts_query,
 )
-from shared.reporting.analytics.ranges import Place, Span
+from shared.reporting.analytics.ranges import AnalyticsWallet, TimeRange
 from shared.schema.analytics import Grain
 
-UNFOLDED_MOST: Final = 200_000
+UNFOLDED_TRANSFERS_MAX: Final = 200_000
 """Transfers that are read from the ledger for one answer at the most. It is that far behind only when it begins with
 an old ledger."""
 
 
-class Behind(Exception):
+class AnalyticsBehind(Exception):
     """So much of the wallet's ledger is not folded yet that no answer can be given in time."""
 
 
@@ -45,27 +45,32 @@ class Source(NamedTuple):
     waits: bool = True
 
 
-BY_RAIL: Final = Source("analytics_totals", {"rail": "rail"}, TOTALS, "payout_id IS NOT NULL", "true")
+BY_RAIL: Final = Source("analytics_totals", {"rail": "rail"}, TOTAL_SUMS, "payout_id IS NOT NULL", "true")
 BY_DRIVER: Final = Source(
-    "analytics_drivers", {"driver_id": "driver_id"}, ENDED, "kind IN ('settle', 'fee', 'release', 'return')", ENDS
+    "analytics_drivers",
+    {"driver_id": "driver_id"},
+    OUTCOME_SUMS,
+    "kind IN ('settle', 'fee', 'release', 'return')",
+    IS_OUTCOME,
 )
 BY_FAILURE: Final = Source(
     "analytics_failures",
-    {"rail": "rail", "outcome": OUTCOME, "code": REASON},
-    FAILURES,
+    {"rail": "rail", "outcome": FAILURE_OUTCOME, "code": FAILURE_CODE},
+    FAILURE_SUMS,
     "(kind IN ('release', 'return') OR (kind = 'settle' AND attempt > 1))",
-    FAILED,
+    IS_FAILURE,
     waits=False,
 )
 
 
-def found(
-    source: Source, where: Place, span: Span, only: str = "true", *, fewest: bool = False
+def range_rows_query(
+    source: Source, where: AnalyticsWallet, span: TimeRange, only: str = "true", *, fewest: bool = False
 ) -> tuple[str, dict[str, Any]]:
-    """CTEs that end in `found`: the rows that make up a range, each with its local `day`; and their parameters.
+    """CTEs that end in `range_rows_query`: the rows that make up a range, each with its local `day`; and their
+    parameters.
 
     `only` is a condition on the rows' own keys. With `fewest` some rows are negative, for they are taken off again;
-    `found` may then be read once.
+    `range_rows_query` may then be read once.
     """
     values: dict[str, Any] = {
         "wallet_id": where.wallet_id,
@@ -86,14 +91,14 @@ def found(
         values[f"part{number}_to"] = part.ends_at
     key, waits = list(source.key), ["waits"] if source.waits else []
     live = [f"{made} AS {name}" for name, made in (dict(source.key) | dict(source.sums)).items()]
-    live += [f"{WAITS} AS waits"] if source.waits else []
+    live += [f"{WAITS_AGGREGATE} AS waits"] if source.waits else []
     groups = ", ".join(str(number + 1) for number in range(len(key) + 1))
     rows = [
         f"SELECT * FROM (SELECT CAST(local AS date) AS day, {', '.join(live)} FROM fact "
         f"WHERE {source.facts} GROUP BY {groups}) AS live WHERE {only}"
     ]
     for number, piece in enumerate(span.fewer if fewest else span.pieces):
-        day = f"CAST({LOCAL.format(quarter='starts') if piece.grain is Grain.QUARTER else 'starts'} AS date)"
+        day = f"CAST({LOCAL_TIME_SQL.format(quarter='starts') if piece.grain is Grain.QUARTER else 'starts'} AS date)"
         sums = [name if piece.sign > 0 else f"-{name} AS {name}" for name in source.sums]
         rows.append(
             f"SELECT {day}, {', '.join([*key, *sums, *waits])} FROM {source.table} "
@@ -102,10 +107,10 @@ def found(
         )
         values |= {f"from{number}": piece.starts, f"to{number}": piece.ends}
     materialized = "" if fewest else "MATERIALIZED "
-    return f"WITH {facts(*slices)}, found AS {materialized}({' UNION ALL '.join(rows)})", values
+    return f"WITH {facts_query(*slices)}, found AS {materialized}({' UNION ALL '.join(rows)})", values
 
 
-def check_near(connection: sa.Connection, where: Place) -> None:
+def check_fold_lag(connection: sa.Connection, where: AnalyticsWallet) -> None:
     """Makes sure that not too much of the wallet's ledger has to be read.
 
     Raises:
@@ -117,7 +122,7 @@ def check_near(connection: sa.Connection, where: Place) -> None:
             SELECT position FROM transfers WHERE wallet_id = :wallet_id AND position > :position
             ORDER BY position OFFSET :most LIMIT 1
         """),
-        {"wallet_id": where.wallet_id, "position": where.position, "most": UNFOLDED_MOST},
+        {"wallet_id": where.wallet_id, "position": where.position, "most": UNFOLDED_TRANSFERS_MAX},
     )
     if beyond is not None:
-        raise Behind
+        raise AnalyticsBehind

@@ -7,14 +7,14 @@ from typing import Final
 import sqlalchemy as sa
 
 from shared.platform.errors import Invalid
-from shared.reporting.analytics.facts import ENDED, FAILURES, LOCAL, TOTALS, added_up
+from shared.reporting.analytics.facts import FAILURE_SUMS, LOCAL_TIME_SQL, OUTCOME_SUMS, TOTAL_SUMS, sum_rows_query
 from shared.schema.analytics import Grain
 
-CALENDAR: Final = (Grain.DAY, Grain.WEEK, Grain.MONTH, Grain.YEAR)
+CALENDAR_GRAINS: Final = (Grain.DAY, Grain.WEEK, Grain.MONTH, Grain.YEAR)
 """The grains that are the local calendar's."""
 
 
-def time_zone(connection: sa.Connection, organization_id: uuid.UUID) -> str:
+def load_time_zone(connection: sa.Connection, organization_id: uuid.UUID) -> str:
     """The organization's zone."""
     return str(
         connection.scalar(sa.text("SELECT time_zone FROM organizations WHERE id = :id"), {"id": organization_id})
@@ -76,13 +76,13 @@ def _anew(
     made = [
         sa.text(f"""
             WITH found AS MATERIALIZED (
-                SELECT *, date_trunc('{grain}', {LOCAL.format(quarter="starts")}) AS began
+                SELECT *, date_trunc('{grain}', {LOCAL_TIME_SQL.format(quarter="starts")}) AS began
                 FROM {table} WHERE wallet_id = ANY(:wallet_ids) AND grain = 'quarter'
-            ), made AS ({added_up("found", ["wallet_id", "began", *key], sums, *more, waits=waits)})
+            ), made AS ({sum_rows_query("found", ["wallet_id", "began", *key], sums, *more, waits=waits)})
             INSERT INTO {table} (grain, wallet_id, starts, {", ".join(names)})
             SELECT '{grain}', wallet_id, began, {", ".join(names)} FROM made
         """)
-        for grain in CALENDAR
+        for grain in CALENDAR_GRAINS
     ]
     return [sa.text(f"DELETE FROM {table} WHERE wallet_id = ANY(:wallet_ids) AND grain <> 'quarter'"), *made]
 
@@ -91,12 +91,12 @@ _ANEW: Final = (
     *_anew(
         "analytics_totals",
         ["rail"],
-        list(TOTALS),
+        list(TOTAL_SUMS),
         [
             ("first_position", "min(first_position) AS first_position"),
             ("last_position", "max(last_position) AS last_position"),
         ],
     ),
-    *_anew("analytics_drivers", ["driver_id"], list(ENDED)),
-    *_anew("analytics_failures", ["rail", "outcome", "code"], list(FAILURES), waits=False),
+    *_anew("analytics_drivers", ["driver_id"], list(OUTCOME_SUMS)),
+    *_anew("analytics_failures", ["rail", "outcome", "code"], list(FAILURE_SUMS), waits=False),
 )

@@ -9,26 +9,26 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-WIDTH: Final = 1.1
+BIN_WIDTH: Final = 1.1
 """How much longer a bin's longest wait is than its shortest."""
 SHORTEST_SECONDS: Final = 0.1
 """Where the first bin begins."""
-ERROR_MOST: Final = 0.05
+PERCENTILE_ERROR_MAX: Final = 0.05
 """By which part of itself a percentile may be off: (WIDTH - 1) / (WIDTH + 1), and its rounding."""
 
-MERGED: Final = "(part >> 32 << 32) + CAST(sum(part & 4294967295) AS bigint)"
+MERGED_BIN_SQL: Final = "(part >> 32 << 32) + CAST(sum(part & 4294967295) AS bigint)"
 """The elements `part` of one bin as one element."""
 
 
-def wait_sql(seconds: str) -> str:
+def packed_wait_sql(seconds: str) -> str:
     """One wait as an element of a packed array, as SQL; null where it is."""
-    number = f"floor(ln({seconds} / {SHORTEST_SECONDS}) / ln(CAST({WIDTH} AS float8)))"
+    number = f"floor(ln({seconds} / {SHORTEST_SECONDS}) / ln(CAST({BIN_WIDTH} AS float8)))"
     return f"CASE WHEN {seconds} < {SHORTEST_SECONDS} THEN 1 ELSE (CAST({number} AS bigint) << 32) + 1 END"
 
 
-def merged_sql(packed: str) -> str:
+def merge_waits_sql(packed: str) -> str:
     """Packed arrays that were put one behind the other, each bin once again."""
-    return f"ARRAY(SELECT {MERGED} FROM unnest({packed}) AS part GROUP BY part >> 32)"
+    return f"ARRAY(SELECT {MERGED_BIN_SQL} FROM unnest({packed}) AS part GROUP BY part >> 32)"
 
 
 def percentile_seconds(packed: Iterable[int] | None, share: float) -> float | None:
@@ -38,10 +38,10 @@ def percentile_seconds(packed: Iterable[int] | None, share: float) -> float | No
     for number, count in bins:
         rank -= count
         if rank <= 0:
-            return middle_seconds(number)
+            return bin_middle_seconds(number)
     return None
 
 
-def middle_seconds(number: int) -> float:
+def bin_middle_seconds(number: int) -> float:
     """What stands for a bin's waits: as far from its shortest as from its longest, measured in parts of each."""
-    return float(f"{SHORTEST_SECONDS * WIDTH**number * 2 * WIDTH / (1 + WIDTH):.4g}")
+    return float(f"{SHORTEST_SECONDS * BIN_WIDTH**number * 2 * BIN_WIDTH / (1 + BIN_WIDTH):.4g}")

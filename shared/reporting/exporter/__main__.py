@@ -12,14 +12,14 @@ from shared.platform.database import engine_for
 from shared.platform.metrics_server import Exposition, of
 from shared.platform.settings import Settings, SettingsError, load
 from shared.platform.task_queue import redis_client
-from shared.reporting.exporter.snapshot import KEPT_SECONDS, Exporter
+from shared.reporting.exporter.snapshot import CACHE_SECONDS, Exporter
 
 logger = structlog.get_logger(__name__)
 
 _DESCRIPTION = f"""\
 Say what is in the database and in Redis, as metrics: payouts and their age by status, queues, due rows, the ledger,
 what the provider was asked. One for the installation; a second does no harm. It reads at most every
-{KEPT_SECONDS:.0f} s, over one connection, changes nothing, and needs neither server in order to start: what it can't
+{CACHE_SECONDS:.0f} s, over one connection, changes nothing, and needs neither server in order to start: what it can't
 read is missing from its metrics, and ovnpay_exporter_collector_up says so.
 """
 _EPILOG = """\
@@ -43,11 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    run(settings, stopping)
+    run_exporter(settings, stopping)
     return 0
 
 
-def run(settings: Settings, stopping: threading.Event) -> None:
+def run_exporter(settings: Settings, stopping: threading.Event) -> None:
     """Serves until `stopping` is set."""
     engine = engine_for(settings, "exporter", pool_size=1)
     redis = redis_client(settings, timeout_seconds=1.0)

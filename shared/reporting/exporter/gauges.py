@@ -11,7 +11,7 @@ def gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, text, value=value)
 
 
-def gauges(
+def labeled_gauge(
     name: str, text: str, labels: Sequence[str], values: Mapping[Any, float] | Iterable[tuple[Any, float]]
 ) -> GaugeMetricFamily:
     """A gauge with labels; each value stands with those it has, or with the one."""

@@ -11,13 +11,13 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from shared.reporting.exporter.collectors import ON_DATABASE, ON_REDIS
+from shared.reporting.exporter.collectors import DATABASE_COLLECTORS, REDIS_COLLECTORS
 
 logger = structlog.get_logger(__name__)
 
-KEPT_SECONDS = 3.0
+CACHE_SECONDS = 3.0
 """How long a reading is given again."""
-STATEMENT_SECONDS = 4
+STATEMENT_TIMEOUT_SECONDS = 4
 """How long a statement may take: Prometheus waits ten seconds for all of them."""
 
 
@@ -34,7 +34,7 @@ class Exporter(Collector):
     def collect(self) -> list[Metric]:
         """The latest reading, or a new one."""
         with self._lock:
-            if not self._metrics or time.monotonic() - self._read_at > KEPT_SECONDS:
+            if not self._metrics or time.monotonic() - self._read_at > CACHE_SECONDS:
                 self._metrics = self._read()
                 self._read_at = time.monotonic()
             return self._metrics
@@ -42,12 +42,12 @@ class Exporter(Collector):
     def _read(self) -> list[Metric]:
         report = _Report()
         try:
-            for name, read in ON_DATABASE.items():
+            for name, read in DATABASE_COLLECTORS.items():
                 with self._engine.connect() as connection:  # a server that is not there is waited for once
                     report.run(name, lambda read=read, at=connection: _in_time(at, read))  # type: ignore[misc]
         except sa.exc.SQLAlchemyError as error:
             logger.warning("exporter.no_database", why=str(error))
-        for name, of_redis in ON_REDIS.items():
+        for name, of_redis in REDIS_COLLECTORS.items():
             report.run(name, lambda of_redis=of_redis: of_redis(self._client))  # type: ignore[misc]
         return report.metrics()
 
@@ -55,7 +55,7 @@ class Exporter(Collector):
 def _in_time(connection: sa.Connection, read: Callable[[sa.Connection], Iterable[Metric]]) -> list[Metric]:
     """Reads in a transaction of its own, each statement of which is given up after a while."""
     with connection.begin():
-        connection.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'"))
+        connection.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_SECONDS}s'"))
         return list(read(connection))
 
 
@@ -72,7 +72,7 @@ class _Report:
         self._seconds = GaugeMetricFamily(
             "ovnpay_exporter_collector_duration_seconds", "How long a collector took.", labels=["collector"]
         )
-        self._missing = dict.fromkeys([*ON_DATABASE, *ON_REDIS])
+        self._missing = dict.fromkeys([*DATABASE_COLLECTORS, *REDIS_COLLECTORS])
 
     def run(self, name: str, read: Callable[[], Iterable[Metric]]) -> None:
         """Runs one collector; it fails alone."""

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from shared.controls.invariants import LAWS
+from shared.controls.invariants import INVARIANTS
 from shared.platform.ids import DRIVER, show
 from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.report import at_most
@@ -93,7 +93,7 @@ def measure(bench: Bench) -> None:
     small, large, requests = bench.size(SMALL, 1_000), bench.size(LARGE, 20_000), bench.size(1_000, 30)
     _ = system.drivers
     with system.database() as database:
-        database.execute(_UNPROVED, {"laws": [law.name for law in LAWS]})
+        database.execute(_UNPROVED, {"laws": [law.name for law in INVARIANTS]})
         database.execute(_DRIVERS, {"drivers": DRIVERS})
         _fill(database, 1, small)
         before = _measure(bench, system, database, requests)

@@ -26,17 +26,17 @@ from shared.reporting.exporter.collectors import (
     webhooks,
 )
 
-ON_DATABASE: Final[Mapping[str, Callable[[sa.Connection], Iterable[Metric]]]] = {
-    "payouts": payouts.read,
-    "submissions": submissions.read,
-    "batches": batches.read,
-    "money": money.read,
-    "due_rows": due_rows.read,
-    "invariants": invariants.read,
-    "reconciliation": reconciliation.read,
-    "provider": provider.read,
-    "provider_events": provider_events.read,
-    "webhooks": webhooks.read,
-    "database": database.read,
+DATABASE_COLLECTORS: Final[Mapping[str, Callable[[sa.Connection], Iterable[Metric]]]] = {
+    "payouts": payouts.collect_payouts,
+    "submissions": submissions.collect_submissions,
+    "batches": batches.collect_batches,
+    "money": money.collect_balances,
+    "due_rows": due_rows.collect_due_rows,
+    "invariants": invariants.collect_invariants,
+    "reconciliation": reconciliation.collect_reconciliation,
+    "provider": provider.collect_provider_limits,
+    "provider_events": provider_events.collect_provider_events,
+    "webhooks": webhooks.collect_webhook_endpoints,
+    "database": database.collect_database,
 }
-ON_REDIS: Final[Mapping[str, Callable[["redis.Redis"], Iterable[Metric]]]] = {"queues": queues.read}
+REDIS_COLLECTORS: Final[Mapping[str, Callable[["redis.Redis"], Iterable[Metric]]]] = {"queues": queues.collect_queues}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 from prometheus_client import Metric
 
-from shared.reporting.exporter.gauges import gauge, gauges
+from shared.reporting.exporter.gauges import gauge, labeled_gauge
 
 _OPEN = sa.text("""
     SELECT open.status, coalesce(sum(found.count), 0)
@@ -23,10 +23,10 @@ _LATE = sa.text("""
 """)
 
 
-def read(connection: sa.Connection) -> Iterator[Metric]:
+def collect_batches(connection: sa.Connection) -> Iterator[Metric]:
     """A batch that waits for somebody to release it is never late."""
     counts = {"queued": 0, "processing": 0} | {row[0]: int(row[1]) for row in connection.execute(_OPEN)}
-    yield gauges("ovnpay_batches", "Batches that have not ended, by status.", ["status"], counts)
+    yield labeled_gauge("ovnpay_batches", "Batches that have not ended, by status.", ["status"], counts)
     count, age_seconds = connection.execute(_LATE).one()
     yield gauge("ovnpay_batches_overdue", "Batches whose time has come and that are not released.", count)
     yield gauge(

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily
 
-from shared.reporting.exporter.gauges import gauge, gauges
+from shared.reporting.exporter.gauges import gauge, labeled_gauge
 
 # A login sees the names of all sessions, and the state of its own alone: those of the services have the same one.
 _SESSIONS = sa.text("""
@@ -28,11 +28,11 @@ _DONE = sa.text("""
 """)
 
 
-def read(connection: sa.Connection) -> Iterator[Metric]:
+def collect_database(connection: sa.Connection) -> Iterator[Metric]:
     """This reading's own session is left out."""
     sessions = {(row[0], row[1]): float(row[2]) for row in connection.execute(_SESSIONS)}
     text = "Sessions of the database, by service and by what they do (unknown: what we may not see)."
-    yield gauges("ovnpay_database_sessions", text, ["service", "state"], sessions)
+    yield labeled_gauge("ovnpay_database_sessions", text, ["service", "state"], sessions)
     age_seconds, waiting = connection.execute(_TRANSACTIONS).one()
     text = "How long the oldest transaction has been open."
     yield gauge("ovnpay_database_oldest_transaction_age_seconds", text, float(age_seconds))

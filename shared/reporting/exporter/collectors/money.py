@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 from prometheus_client import Metric
 
-from shared.reporting.exporter.gauges import gauge, gauges
+from shared.reporting.exporter.gauges import gauge, labeled_gauge
 
 _ACCOUNTS = sa.text("""
     SELECT wallets.mode, accounts.kind, sum(balance_cents) FROM accounts JOIN wallets ON wallets.id = wallet_id
@@ -18,10 +18,10 @@ _IMBALANCE = sa.text("""
 """)
 
 
-def read(connection: sa.Connection) -> Iterator[Metric]:
+def collect_balances(connection: sa.Connection) -> Iterator[Metric]:
     """All wallets of a mode together: what each has is its owner's business."""
     balances = {(row[0], row[1]): float(row[2]) for row in connection.execute(_ACCOUNTS)}
-    yield gauges(
+    yield labeled_gauge(
         "ovnpay_ledger_balance_cents", "What the wallets hold together, by account.", ["mode", "account"], balances
     )
     yield gauge(

@@ -7,10 +7,10 @@ from prometheus_client import Metric
 
 from shared.holds.conditions import held
 from shared.platform import row_counts
-from shared.reporting.exporter.gauges import gauges
+from shared.reporting.exporter.gauges import labeled_gauge
 from shared.schema.payouts import Rail
 
-OLDEST_LOOKED_AT = 100
+PAYOUTS_SAMPLED_PER_WALLET = 100
 """So many of each wallet's payouts at the provider, those accepted first, are looked at for the one that has been there
 longest: one that was retried is there for a shorter time than its neighbours."""
 
@@ -59,14 +59,16 @@ _OLDEST = sa.text(f"""
 """)
 
 
-def read(connection: sa.Connection) -> Iterator[Metric]:
+def collect_payouts(connection: sa.Connection) -> Iterator[Metric]:
     """`held` ones wait for a person, and are counted in their status too."""
     found = connection.execute(_COUNTS).one()._asdict()
     text = "Payouts that have not ended, by status; those held wait for a person."
-    yield gauges("ovnpay_payouts", text, ["status"], {status: float(count) for status, count in found.items()})
+    yield labeled_gauge("ovnpay_payouts", text, ["status"], {status: float(count) for status, count in found.items()})
     ages = {(status, rail.value): 0.0 for status in ("validated", "queued", "processing") for rail in Rail}
-    ages |= {(row[0], row[1]): float(row[2]) for row in connection.execute(_OLDEST, {"most": OLDEST_LOOKED_AT})}
-    yield gauges(
+    ages |= {
+        (row[0], row[1]): float(row[2]) for row in connection.execute(_OLDEST, {"most": PAYOUTS_SAMPLED_PER_WALLET})
+    }
+    yield labeled_gauge(
         "ovnpay_payouts_oldest_age_seconds",
         "How long the payout that has been in a status longest has been there; 0: there is none. Without those "
         "held, paused or frozen, and those whose batch is not released.",

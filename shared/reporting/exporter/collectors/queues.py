@@ -6,16 +6,16 @@ import redis
 from prometheus_client import Metric
 
 from shared.platform.queue_status import depths
-from shared.reporting.exporter.gauges import gauges
+from shared.reporting.exporter.gauges import labeled_gauge
 
 
-def read(client: "redis.Redis") -> Iterator[Metric]:
+def collect_queues(client: "redis.Redis") -> Iterator[Metric]:
     """In one round trip."""
     found = depths(client)
     waiting = {one.queue: one.waiting for one in found}
     in_flight = {one.queue: one.in_flight for one in found}
     dead = {one.queue: one.dead for one in found}
-    yield gauges("ovnpay_queue_depth", "Messages that wait for a worker, by queue.", ["queue"], waiting)
-    yield gauges("ovnpay_queue_in_flight", "Messages that a worker has taken, by queue.", ["queue"], in_flight)
+    yield labeled_gauge("ovnpay_queue_depth", "Messages that wait for a worker, by queue.", ["queue"], waiting)
+    yield labeled_gauge("ovnpay_queue_in_flight", "Messages that a worker has taken, by queue.", ["queue"], in_flight)
     text = "Messages whose actor failed, kept for three days, by queue; the tick has rung again for their rows."
-    yield gauges("ovnpay_queue_dead", text, ["queue"], dead)
+    yield labeled_gauge("ovnpay_queue_dead", text, ["queue"], dead)

@@ -8,18 +8,18 @@ from prometheus_client import Metric
 from shared.controls.reconciliation import runs
 from shared.holds import cases
 from shared.holds.reconcile_only import reconcile_only
-from shared.reporting.exporter.gauges import gauge, gauges
+from shared.reporting.exporter.gauges import gauge, labeled_gauge
 
 
-def read(connection: sa.Connection) -> Iterator[Metric]:
+def collect_reconciliation(connection: sa.Connection) -> Iterator[Metric]:
     """A mode has a last comparison once it has had one."""
     text = "Differences that wait for a person, by kind."
-    yield gauges("ovnpay_reconciliation_open_cases", text, ["kind"], cases.open_counts(connection))
-    yield gauges(
+    yield labeled_gauge("ovnpay_reconciliation_open_cases", text, ["kind"], cases.open_counts(connection))
+    yield labeled_gauge(
         "ovnpay_reconciliation_last_run_timestamp_seconds",
         "When a comparison last ended well, in Unix time.",
         ["mode"],
-        [(mode, ended_at.timestamp()) for mode, ended_at in runs.last_done(connection).items()],
+        [(mode, ended_at.timestamp()) for mode, ended_at in runs.last_completed_at(connection).items()],
     )
     yield gauge(
         "ovnpay_reconcile_only",

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from prometheus_client import Metric
 
 from shared.holds.conditions import held
-from shared.reporting.exporter.gauges import gauges
+from shared.reporting.exporter.gauges import labeled_gauge
 
 _OPEN = sa.text(f"""
     SELECT status, count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)
@@ -18,14 +18,14 @@ _OPEN = sa.text(f"""
 """)
 
 
-def read(connection: sa.Connection) -> Iterator[Metric]:
+def collect_submissions(connection: sa.Connection) -> Iterator[Metric]:
     """Without those paused or frozen before they were sent, and all that have their answer."""
     counts, ages = (dict.fromkeys(("prepared", "unknown", "unresolved"), 0.0) for _ in range(2))
     for status, count, age_seconds in connection.execute(_OPEN):
         counts[status], ages[status] = float(count), float(age_seconds)
     text = "Submissions whose outcome is not known: prepared, unknown (asked again), unresolved (a person decides)."
-    yield gauges("ovnpay_submissions", text, ["status"], counts)
-    yield gauges(
+    yield labeled_gauge("ovnpay_submissions", text, ["status"], counts)
+    yield labeled_gauge(
         "ovnpay_submissions_oldest_age_seconds",
         "How old the oldest of them is; 0: there is none.",
         ["status"],

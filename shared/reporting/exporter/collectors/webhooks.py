@@ -5,14 +5,14 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 from prometheus_client import Metric
 
-from shared.reporting.exporter.gauges import gauges
+from shared.reporting.exporter.gauges import labeled_gauge
 from shared.schema.webhooks import EndpointStatus
 
 
-def read(connection: sa.Connection) -> Iterator[Metric]:
+def collect_webhook_endpoints(connection: sa.Connection) -> Iterator[Metric]:
     """What waits for them is among the due rows, as `webhooks`."""
     found = connection.execute(
         sa.text("SELECT status, count(*) FROM webhook_endpoints WHERE deleted_at IS NULL GROUP BY status")
     )
     statuses = {status.value: 0 for status in EndpointStatus} | {row[0]: int(row[1]) for row in found}
-    yield gauges("ovnpay_webhook_endpoints", "Customers' webhooks, by status.", ["status"], statuses)
+    yield labeled_gauge("ovnpay_webhook_endpoints", "Customers' webhooks, by status.", ["status"], statuses)

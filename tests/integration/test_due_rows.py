@@ -10,7 +10,7 @@ import redis
 import sqlalchemy as sa
 
 from shared.operations import due_rows
-from shared.operations.due_rows import KINDS
+from shared.operations.due_rows import DUE_KINDS
 from shared.platform import task_queue
 from shared.platform.settings import Settings
 from shared.platform.task_queue import Doorbell, DoorbellBroker, messages
@@ -18,7 +18,7 @@ from shared.schema.payouts import Rail
 from tests.support.polling import until
 from tests.support.world import World
 
-BY_NAME = {kind.name: kind for kind in KINDS}
+BY_NAME = {kind.name: kind for kind in DUE_KINDS}
 
 
 def overdue(world: World, table: str, ids: list[uuid.UUID]) -> None:
@@ -32,7 +32,7 @@ def overdue(world: World, table: str, ids: list[uuid.UUID]) -> None:
 def claimed(world: World, name: str, limit: int = 10_000) -> list[uuid.UUID]:
     """One tick's claim."""
     with world.engine.begin() as connection:
-        return due_rows.claim(connection, BY_NAME[name], limit=limit, again_seconds=10).ids
+        return due_rows.claim_due_rows(connection, BY_NAME[name], limit=limit, again_seconds=10).ids
 
 
 def test_an_accepted_payout_becomes_due_by_itself_after_the_grace(world: World) -> None:
@@ -144,8 +144,8 @@ def test_what_is_due_is_looked_up_in_its_index(world: World, name: str) -> None:
         sa.event.listen(
             connection, "before_cursor_execute", lambda _c, _u, sql, values, _x, _m: asked.append((sql, values))
         )
-        due_rows.claim(connection, kind, limit=500, again_seconds=10)
-        due_rows.backlog(connection)
+        due_rows.claim_due_rows(connection, kind, limit=500, again_seconds=10)
+        due_rows.due_backlog(connection)
         connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
         mine = [one for one in asked if f"FROM {kind.table}" in one[0] and kind.condition in one[0]]
         assert len(mine) == 2

@@ -8,9 +8,9 @@ import msgspec
 
 from shared.platform.ids import PAYOUT, SUBMISSION, parse
 
-NOT_MADE: Final = frozenset({"failed", "canceled"})
+UNPAID_STATUSES: Final = frozenset({"failed", "canceled"})
 """States of a payment in which nobody has got anything, nor will."""
-ON_ITS_WAY: Final = frozenset({"created", "validated", "queued", "processing", "sent"})
+PENDING_STATUSES: Final = frozenset({"created", "validated", "queued", "processing", "sent"})
 
 
 class _Shown(msgspec.Struct, rename="camel"):
@@ -25,7 +25,7 @@ class _Shown(msgspec.Struct, rename="camel"):
     updated_at: datetime | None = None
 
 
-class Theirs(NamedTuple):
+class ProviderPayment(NamedTuple):
     """A payment by the provider's record, and our ids that it carries."""
 
     id: str
@@ -44,7 +44,7 @@ class Theirs(NamedTuple):
     @property
     def moves_money(self) -> bool:
         """Whether somebody has got the money, or may get it."""
-        return self.status not in NOT_MADE
+        return self.status not in UNPAID_STATUSES
 
     def shown(self) -> dict[str, Any]:
         """As a case keeps it."""
@@ -52,7 +52,7 @@ class Theirs(NamedTuple):
         return kept | {"description": self.description[:200], "currency": self.currency or "usd"}
 
 
-def theirs(data: Any) -> Theirs:
+def parse_provider_payment(data: Any) -> ProviderPayment:
     """A payment as a list of the provider's shows it.
 
     Raises:
@@ -67,7 +67,7 @@ def theirs(data: Any) -> Theirs:
         payout_id = _id(PAYOUT, first)
         description = rest if payout_id is not None else description
     created_at = shown.created_at.astimezone(UTC)
-    return Theirs(
+    return ProviderPayment(
         id=shown.id,
         recipient_id=shown.recipient_id,
         amount_cents=shown.amount,

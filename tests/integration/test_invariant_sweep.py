@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from scheduler.jobs import Jobs
-from shared.controls.invariants import BY_NAME, LAWS, Invariant, sweep
+from shared.controls.invariants import INVARIANTS, INVARIANTS_BY_NAME, Invariant, sweep
 from shared.controls.invariants.subjects import PAYOUTS
-from shared.controls.invariants.sweep import Turn
+from shared.controls.invariants.sweep import SweepState
 from shared.platform.clock import SystemClock
 from shared.platform.settings import Settings
 from shared.platform.task_queue import Doorbell
@@ -21,7 +21,7 @@ def histories(world: World, at_once: int) -> Invariant:
     """The law of histories about this wallet alone, in portions of that size."""
     mine = f"SELECT id, wallet_id FROM payouts WHERE wallet_id = '{world.wallet_id}'"
     subject = PAYOUTS._replace(at_once=at_once, table=f"({mine}) AS mine", changed=f"{mine} AND id >= :since_id")
-    return BY_NAME["histories"]._replace(subject=subject)
+    return INVARIANTS_BY_NAME["histories"]._replace(subject=subject)
 
 
 @pytest.fixture
@@ -37,19 +37,19 @@ def afresh(engine: sa.Engine) -> Iterator[None]:
     clean()
 
 
-def taken(world: World, law: Invariant) -> Turn | None:
+def taken(world: World, law: Invariant) -> SweepState | None:
     """One scheduler's claim."""
     with world.engine.begin() as connection:
-        return sweep.claim(connection, law)
+        return sweep.claim_invariant_check(connection, law)
 
 
-def proved(world: World, law: Invariant, rests: timedelta = timedelta(0)) -> sweep.Proved:
+def proved(world: World, law: Invariant, rests: timedelta = timedelta(0)) -> sweep.SweepStep:
     """One proof in turn, recorded and due again at once."""
     turn = taken(world, law)
     assert turn is not None
-    done = sweep.prove_next(world.engine, law, turn, rests)
+    done = sweep.check_next_slice(world.engine, law, turn, rests)
     with world.engine.begin() as connection:
-        sweep.record(connection, turn, done, every_seconds=0.0)
+        sweep.record_sweep_step(connection, turn, done, every_seconds=0.0)
     return done
 
 
@@ -72,9 +72,9 @@ def test_one_scheduler_is_at_a_law(afresh: None, world: World) -> None:
     turn = taken(world, law)
     assert turn is not None
     assert taken(world, law) is None
-    done = sweep.prove_next(world.engine, law, turn)
+    done = sweep.check_next_slice(world.engine, law, turn)
     with world.engine.begin() as connection:
-        sweep.record(connection, turn, done, every_seconds=300.0)
+        sweep.record_sweep_step(connection, turn, done, every_seconds=300.0)
     assert taken(world, law) is None
 
 
@@ -93,7 +93,7 @@ def test_a_break_is_found_at_once_and_counts_until_a_turn_is_clean(afresh: None,
     # A whole turn that finds nothing says that it is over; before it the next one has rested
     while not proved(world, small).over:
         pass
-    resting = proved(world, small, sweep.TURN_RESTS)
+    resting = proved(world, small, sweep.SWEEP_PAUSE)
     assert (resting.checked, resting.over, breaks(world)) == (4, False, 1)
     while not proved(world, small).over:
         pass
@@ -114,7 +114,7 @@ def test_the_job_proves_all_freezes_and_shows_it(
     doorbell.close()
     world.execute("UPDATE payouts SET sequence = sequence - 1 WHERE id = :id", id=payout_id)
     names = {row[0] for row in world.rows("SELECT name FROM invariant_proofs WHERE proved_at IS NOT NULL")}
-    assert names == {law.name for law in LAWS}
+    assert names == {law.name for law in INVARIANTS}
     assert breaks(world) >= 1
     kinds = world.rows(
         "SELECT kind FROM outgoing_holds WHERE wallet_id = :id AND lifted_at IS NULL", id=world.wallet_id
