@@ -8,10 +8,8 @@ from typing import Annotated, Any, Generic, Literal, NotRequired, TypedDict, Typ
 from msgspec import Meta
 
 from shared.schema.audit import Action, ActorKind
-from shared.schema.batches import BatchStatus
-from shared.schema.drivers import DriverStatus, KycStatus
-from shared.schema.organizations import ApprovalStatus, Mode, Role
-from shared.schema.payouts import PayoutStatus, Rail
+from shared.schema.organizations import ApprovalStatus, DriverStatus, KycStatus, Mode, Role
+from shared.schema.payouts import BatchStatus, PayoutStatus, Rail
 
 Item = TypeVar("Item")
 

@@ -6,7 +6,7 @@ from msgspec import Meta
 
 from gateway.shapes import CappedListPage, Count, EventId, Time, WebhookId
 from shared.events.customer_events import EventType
-from shared.schema.webhooks import DeliveryStatus, EndpointStatus, PausedReason
+from shared.schema.events import DeliveryStatus, EndpointStatus, PausedReason
 
 
 class Webhook(TypedDict):

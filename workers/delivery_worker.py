@@ -24,7 +24,7 @@ from shared.platform.clock import Clock
 from shared.platform.failpoints import crash_point
 from shared.platform.ids import EVENT, WEBHOOK, show
 from shared.platform.settings import Settings
-from shared.schema.webhooks import Pace, PausedReason
+from shared.schema.events import Pace, PausedReason
 
 logger = structlog.get_logger(__name__)
 

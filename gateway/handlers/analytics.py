@@ -23,7 +23,7 @@ from shared.reporting.analytics import queries, ranges, ranking, sources
 from shared.reporting.analytics.definitions import add_totals
 from shared.reporting.analytics.queries import Interval
 from shared.reporting.analytics.ranges import AnalyticsWallet, TimeRange
-from shared.schema.analytics import Grain
+from shared.schema.ledger import Grain
 from shared.schema.payouts import Rail
 
 Result = TypeVar("Result")

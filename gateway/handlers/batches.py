@@ -44,8 +44,7 @@ from shared.platform.ids import BATCH, PAYOUT, new_id, parse, show
 from shared.platform.pagination import Wanted
 from shared.schema.audit import Action
 from shared.schema.batch_rows import batch_not_found, batch_payload
-from shared.schema.batches import BatchStatus
-from shared.schema.payouts import PayoutStatus, Rail
+from shared.schema.payouts import BatchStatus, PayoutStatus, Rail
 
 BATCH_PAYOUTS_MAX: Final = 10_000
 SCHEDULE_DAYS_MAX: Final = 366

@@ -35,7 +35,7 @@ from shared.platform.failpoints import crash_point
 from shared.platform.ids import DRIVER, PAYOUT, parse, show
 from shared.platform.pagination import Page
 from shared.schema.audit import Action
-from shared.schema.drivers import DriverStatus
+from shared.schema.organizations import DriverStatus
 from shared.schema.scenarios import Scenario
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, examples=["John Smith"])]

@@ -28,7 +28,7 @@ from shared.platform.clock import rfc3339
 from shared.platform.ids import EVENT, WEBHOOK, parse, show
 from shared.platform.pagination import Page
 from shared.schema.audit import Action
-from shared.schema.webhooks import DeliveryStatus
+from shared.schema.events import DeliveryStatus
 
 
 class ListDeliveries(PageQuery, kw_only=True):

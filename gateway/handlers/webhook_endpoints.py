@@ -20,7 +20,7 @@ from shared.identity import audit
 from shared.platform.clock import rfc3339
 from shared.platform.ids import WEBHOOK, parse, show
 from shared.schema.audit import Action
-from shared.schema.webhooks import EndpointStatus
+from shared.schema.events import EndpointStatus
 
 Url = Annotated[
     str,

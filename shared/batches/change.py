@@ -14,8 +14,7 @@ from shared.payouts.retry import retry_wallet_payouts
 from shared.payouts.rows import PayoutRow
 from shared.platform.errors import Conflict, Refusal
 from shared.schema.batch_rows import BATCH_COLUMNS, BatchRow, batch_not_found, lock_batches
-from shared.schema.batches import BatchStatus
-from shared.schema.payouts import PayoutStatus
+from shared.schema.payouts import BatchStatus, PayoutStatus
 from shared.schema.scenarios import Scenario
 
 REASON: Final = "canceled with its batch"

@@ -16,8 +16,7 @@ from shared.payouts.accept import OrderContext, PayoutOrder
 from shared.payouts.rows import PayoutRow
 from shared.platform.errors import Refusal
 from shared.schema.batch_rows import BatchRow
-from shared.schema.batches import BatchStatus
-from shared.schema.payouts import Rail
+from shared.schema.payouts import BatchStatus, Rail
 
 REFUSALS_SHOWN: Final = 100
 """How many of the items at fault the answer to `create` lists; a quote lists all."""

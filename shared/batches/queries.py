@@ -9,8 +9,7 @@ import sqlalchemy as sa
 from shared.payouts.rows import PAYOUT_COLUMNS, PayoutRow
 from shared.platform.pagination import Page, Wanted, chosen
 from shared.schema.batch_rows import BATCH_COLUMNS, BatchRow
-from shared.schema.batches import BatchStatus
-from shared.schema.payouts import PayoutStatus
+from shared.schema.payouts import BatchStatus, PayoutStatus
 
 PAYOUTS_SHOWN: Final = 1_000
 """How many payouts come with a batch."""

@@ -30,8 +30,7 @@ from shared.schema.batch_rows import (
     lock_batches,
     lock_batches_query,
 )
-from shared.schema.batches import BatchStatus
-from shared.schema.payouts import PayoutStatus
+from shared.schema.payouts import BatchStatus, PayoutStatus
 from shared.schema.scenarios import Scenario
 
 REASON: Final = "released with its batch"

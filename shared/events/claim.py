@@ -18,7 +18,7 @@ from shared.platform.clock import rfc3339
 from shared.platform.database import as_rows
 from shared.platform.encryption import Pepper
 from shared.platform.ids import EVENT, show
-from shared.schema.webhooks import Pace
+from shared.schema.events import Pace
 
 
 class DeliveryAttempt(NamedTuple):

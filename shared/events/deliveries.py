@@ -13,7 +13,7 @@ from shared.platform.database import as_rows
 from shared.platform.errors import Conflict, Invalid, NotFound
 from shared.platform.ids import EVENT, WEBHOOK, first_id, new_id, show
 from shared.platform.pagination import Page, Wanted
-from shared.schema.webhooks import DeliveryStatus, EndpointStatus
+from shared.schema.events import DeliveryStatus, EndpointStatus
 
 DELIVERY_RETENTION: Final = timedelta(days=30)
 """How long a delivery is kept, and how far back events can be redelivered: so what waits for a paused endpoint, too."""

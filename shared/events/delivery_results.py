@@ -22,7 +22,7 @@ from shared.identity import audit
 from shared.platform.database import as_rows
 from shared.platform.ids import WEBHOOK, show
 from shared.schema.audit import Action
-from shared.schema.webhooks import DeliveryStatus, EndpointStatus, Pace, PausedReason
+from shared.schema.events import DeliveryStatus, EndpointStatus, Pace, PausedReason
 
 logger = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from shared.events import signing
 from shared.platform.clock import rfc3339
 from shared.platform.errors import Conflict, NotFound
 from shared.platform.ids import WEBHOOK, new_id, show
-from shared.schema.webhooks import EndpointStatus, Pace, PausedReason
+from shared.schema.events import EndpointStatus, Pace, PausedReason
 
 WALLET_ENDPOINTS_MAX: Final = 20
 """Endpoints that a wallet can have."""

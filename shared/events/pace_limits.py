@@ -6,7 +6,7 @@ it; whoever dies on the way leaves it by the first call that takes longer than a
 
 from typing import Final, NamedTuple
 
-from shared.schema.webhooks import Pace
+from shared.schema.events import Pace
 
 QUICK_CALL_SECONDS: Final = 1.0
 """What counts as quick. A call in the quick lane gives its place away after that, though it goes on."""

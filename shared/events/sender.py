@@ -27,7 +27,7 @@ from shared.events.pace_limits import PACE_LIMITS
 from shared.events.retry_schedule import parse_retry_after
 from shared.platform.clock import Clock
 from shared.platform.settings import Settings
-from shared.schema.webhooks import Pace
+from shared.schema.events import Pace
 
 logger = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from shared.platform.database import as_rows
 from shared.platform.errors import Conflict, NotFound
 from shared.platform.ids import CASE, new_id, show
 from shared.schema.audit import Action
-from shared.schema.reconciliation import CaseKind
+from shared.schema.controls import CaseKind
 
 K = CaseKind
 

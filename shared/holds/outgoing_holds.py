@@ -8,11 +8,10 @@ from typing import NamedTuple
 import sqlalchemy as sa
 import structlog
 
-from shared.controls.invariants.invariant import Break
 from shared.identity import audit
 from shared.platform.ids import WALLET, new_id, show
 from shared.schema.audit import Action
-from shared.schema.holds import HoldKind
+from shared.schema.controls import HoldKind, Violation
 from shared.schema.payouts import Rail
 
 logger = structlog.get_logger(__name__)
@@ -71,11 +70,11 @@ def place(
     return hold_id
 
 
-def freeze(connection: sa.Connection, breaks: Iterable[Break], now: datetime) -> list[Scope]:
+def freeze(connection: sa.Connection, breaks: Iterable[Violation], now: datetime) -> list[Scope]:
     """Freezes the outgoing money of each wallet that a break is about, and all of it for one that nobody can place.
     Returns what was not frozen before.
     """
-    first: dict[Scope, Break] = {}
+    first: dict[Scope, Violation] = {}
     for one in breaks:
         first.setdefault(Scope(one.wallet_id), one)
     frozen = []

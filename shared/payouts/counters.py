@@ -18,8 +18,7 @@ from shared.platform.database import as_rows
 from shared.platform.pipelined_queries import Query, nothing
 from shared.platform.row_counts import ENDED
 from shared.schema.batch_rows import BATCH_COLUMNS, BatchRow, batch_payload
-from shared.schema.batches import BatchStatus
-from shared.schema.payouts import PayoutStatus
+from shared.schema.payouts import BatchStatus, PayoutStatus
 
 _PLACES = "json_to_recordset(CAST(:rows AS json)) AS taken (wallet_id uuid, driver_id uuid, batch_id uuid, net bigint)"
 

@@ -10,7 +10,7 @@ from shared.platform.ids import SUBMISSION, show
 from shared.provider.client import Paystream
 from shared.provider.outcomes import Accepted, Outcome, Rejected, Unknown
 from shared.provider.wire import Call
-from shared.schema.submissions import SubmissionKind
+from shared.schema.payouts import SubmissionKind
 
 LOOKUP_MARGIN: Final = timedelta(hours=1)
 """How much before our first sending we begin to look: the provider's clock is not ours."""

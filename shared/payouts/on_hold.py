@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from shared.payouts.contradictions import put_payouts_on_hold
 from shared.platform.pipelined_queries import Query
-from shared.schema.reconciliation import CaseKind
+from shared.schema.controls import CaseKind
 
 DOUBLE_PAYMENT_REASON: Final = "it looks like Paystream's {}, of which we have no record: it may be paid already"
 

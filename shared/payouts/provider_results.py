@@ -22,8 +22,7 @@ from shared.platform.database import as_rows
 from shared.platform.ids import PAYOUT, SUBMISSION, new_id, show
 from shared.provider.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown, Withheld, backoff_seconds
 from shared.provider.wire import Batch, Payment, UnexpectedAnswer, read
-from shared.schema.payouts import PayoutStatus, Rail
-from shared.schema.submissions import SubmissionKind
+from shared.schema.payouts import PayoutStatus, Rail, SubmissionKind
 
 logger = structlog.get_logger(__name__)
 

@@ -23,9 +23,9 @@ from shared.payouts.submissions import PROVIDER_RAILS
 from shared.platform.errors import Conflict, InsufficientFunds, NotFound
 from shared.platform.ids import PAYOUT, new_id, show
 from shared.schema.audit import Action, ActorKind
+from shared.schema.controls import CaseKind
 from shared.schema.organizations import Mode
 from shared.schema.payouts import PayoutStatus
-from shared.schema.reconciliation import CaseKind
 
 S = PayoutStatus
 

@@ -27,9 +27,8 @@ from shared.platform.database import as_rows
 from shared.platform.ids import PAYOUT, SUBMISSION, new_id, show
 from shared.platform.pipelined_queries import Query, ask, nothing
 from shared.provider.wire import Call, submission_call
-from shared.schema.payouts import PayoutStatus, Rail
+from shared.schema.payouts import PayoutStatus, Rail, SubmissionKind
 from shared.schema.scenarios import SIMULATED_SCENARIOS, Scenario
-from shared.schema.submissions import SubmissionKind
 
 BATCH_PAYMENTS_MAX: Final = 1_000
 BATCH_CENTS_MAX: Final = 100_000_000

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from shared.platform.ids import DRIVER, SUBMISSION, show
-from shared.schema.submissions import SubmissionKind
+from shared.schema.payouts import SubmissionKind
 
 Shape = TypeVar("Shape")
 

@@ -1,23 +1,70 @@
-"""What became of a webhook of the provider's."""
+"""Enums of provider events, customers' webhook endpoints and deliveries to them."""
 
 import enum
 
 
 class ProviderEventStatus(enum.StrEnum):
-    """What became of a webhook."""
+    """What became of an event received from the provider."""
 
     RECEIVED = "received"
-    """Verified and stored; not looked at yet."""
+    """Signature verified, stored, not processed yet."""
 
     APPLIED = "applied"
     """It changed a payout."""
 
     IGNORED = "ignored"
-    """Understood; nothing was left to change (a repeat, an older state, a mere notice)."""
+    """Understood, nothing to change: a repeat, an older state or an informational event."""
 
     ORPHAN = "orphan"
-    """Names a payment that we don't know (yet): the webhook may be faster than the answer to our own call. Tried again
-    for a day; where nothing is due any more, given up."""
+    """Names an unknown payment: the event can arrive before the response to our own request. Retried for a day, then
+    given up.
+    """
 
     MISMATCH = "mismatch"
-    """Contradicts our record; no money was touched, and a person has to look."""
+    """Contradicts our record; no money moved, an operator has to look at it."""
+
+
+class EndpointStatus(enum.StrEnum):
+    """Whether an endpoint is called."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    """Not called; its deliveries wait."""
+
+    DISABLED = "disabled"
+    """Not called, and no deliveries are written for it."""
+
+
+class PausedReason(enum.StrEnum):
+    """Why an endpoint is paused."""
+
+    CUSTOMER = "customer"
+    """Its owner paused it."""
+
+    GONE = "gone"
+    """It answered 410."""
+
+    FAILING = "failing"
+    """It failed for `shared.events.retry_schedule.PAUSE_AFTER` without a single success."""
+
+
+class Pace(enum.StrEnum):
+    """How an endpoint answered last; decides its concurrency limits, see `shared.events.pace_limits`."""
+
+    QUICK = "quick"
+    """Success within a second."""
+
+    SLOW = "slow"
+    """Success after more than a second, or never called."""
+
+    FAILING = "failing"
+    """No success."""
+
+
+class DeliveryStatus(enum.StrEnum):
+    """Progress of an event's delivery to an endpoint."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    """The last attempt failed; only a requested redelivery starts new ones."""

@@ -1,4 +1,4 @@
-"""A wallet's accounts, and how money moves between them."""
+"""Enums of the ledger, of top-ups, and of the analytics computed from the ledger."""
 
 import enum
 
@@ -7,7 +7,7 @@ class AccountKind(enum.StrEnum):
     """The five accounts of a wallet. Their balances sum to zero."""
 
     AVAILABLE = "available"
-    """What can be spent now."""
+    """Can be spent now."""
 
     IN_TRANSIT = "in_transit"
     """Reserved for payouts that have not ended."""
@@ -16,10 +16,10 @@ class AccountKind(enum.StrEnum):
     """Topped up, not confirmed by the provider yet."""
 
     FEES = "fees"
-    """What we earned on completed payouts."""
+    """Fees earned on completed payouts."""
 
     EXTERNAL = "external"
-    """The outside world; the only one that may be negative."""
+    """Counterpart outside the system; the only account that may be negative."""
 
 
 class TransferKind(enum.StrEnum):
@@ -32,7 +32,7 @@ class TransferKind(enum.StrEnum):
     """in_transit → external: the net amount reached the driver."""
 
     FEE = "fee"
-    """in_transit → fees: ours, once the driver is paid."""
+    """in_transit → fees: earned once the driver is paid."""
 
     RELEASE = "release"
     """in_transit → available: the payout failed or was canceled."""
@@ -41,7 +41,7 @@ class TransferKind(enum.StrEnum):
     """external → available: the driver's bank sent the net amount back."""
 
     TOPUP = "topup"
-    """external → pending_funding: a top-up was asked for."""
+    """external → pending_funding: a top-up was requested."""
 
     TOPUP_SETTLE = "topup_settle"
     """pending_funding → available: the provider confirmed it."""
@@ -51,8 +51,24 @@ class TransferKind(enum.StrEnum):
 
 
 class TopupStatus(enum.StrEnum):
-    """A top-up's life."""
+    """Status of a top-up; set by the provider's answers and events."""
 
     PENDING = "pending"
     SETTLED = "settled"
     FAILED = "failed"
+
+
+class Grain(enum.StrEnum):
+    """Length of the period that a row of the analytics tables sums up."""
+
+    QUARTER = "quarter"
+    """15 minutes: every time zone's offset from UTC is a multiple of it."""
+
+    DAY = "day"
+    """A day in the organization's time zone; 23 or 25 hours twice a year."""
+
+    WEEK = "week"
+    """Starts on Monday."""
+
+    MONTH = "month"
+    YEAR = "year"

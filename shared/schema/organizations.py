@@ -1,20 +1,20 @@
-"""Modes, roles, and what an organization decides for itself."""
+"""Enums of organizations, their wallets, users, API keys and drivers."""
 
 import enum
 
 
 class Mode(enum.StrEnum):
-    """Which of an organization's two worlds: they share code and nothing else."""
+    """An organization's two environments; they share no data."""
 
     SANDBOX = "sandbox"
-    """Play money; talks to Paystream's test mode."""
+    """Test money; uses Paystream's test mode."""
 
     PRODUCTION = "production"
-    """Real money; talks to Paystream's live mode."""
+    """Real money; uses Paystream's live mode."""
 
 
 class Role(enum.StrEnum):
-    """What a user may do."""
+    """What a user may do; `shared.identity.api_keys.SCOPES_BY_ROLE` lists the scopes that each may grant."""
 
     OWNER = "owner"
     ADMIN = "admin"
@@ -23,20 +23,44 @@ class Role(enum.StrEnum):
 
 
 class DuplicateLoads(enum.StrEnum):
-    """What a wallet does with a payout whose driver and load have a live one already."""
+    """A wallet's policy for a payout whose driver and load already have a live one."""
 
     WARN = "warn"
-    """It is made, and the answer warns."""
+    """Accept it, with a warning in the response."""
 
     REFUSE = "refuse"
-    """409, unless the request allows it and says why."""
+    """409, unless the request allows the duplicate and gives a reason."""
 
 
 class ApprovalStatus(enum.StrEnum):
-    """How far an API key has come."""
+    """Approval of an API key."""
 
     PENDING = "pending"
     """A production key that waits for an admin; the key itself does not exist yet."""
 
     APPROVED = "approved"
+    REJECTED = "rejected"
+
+
+class DriverStatus(enum.StrEnum):
+    """invited → pending → active; inactive by update or delete."""
+
+    INVITED = "invited"
+    """Registered here; not yet sent to the provider."""
+
+    PENDING = "pending"
+    """A recipient at the provider, not verified yet."""
+
+    ACTIVE = "active"
+    """Verified by the provider; can be paid."""
+
+    INACTIVE = "inactive"
+    """Deactivated by the customer; can't be paid."""
+
+
+class KycStatus(enum.StrEnum):
+    """The provider's identity check; set from provider events only."""
+
+    PENDING = "pending"
+    VERIFIED = "verified"
     REJECTED = "rejected"

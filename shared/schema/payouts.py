@@ -1,35 +1,35 @@
-"""A payout's life, and the rails it travels on."""
+"""Enums of payouts, batches and submissions to the provider."""
 
 import enum
 
 
 class PayoutStatus(enum.StrEnum):
-    """validated → queued → processing → completed | failed; `shared.payouts.allowed_edges` has every allowed step."""
+    """validated → queued → processing → completed | failed; `shared.payouts.allowed_edges` lists every allowed step."""
 
     VALIDATED = "validated"
-    """Accepted and, unless it waits in a batch, its money reserved."""
+    """Accepted; its money is reserved unless it waits for its batch's release."""
 
     QUEUED = "queued"
-    """Checked again; waits for its turn to go to the provider."""
+    """Validated again; waits to be dispatched to the provider."""
 
     PROCESSING = "processing"
-    """Handed to a submission; the provider may or may not have it yet, the submission says which."""
+    """In a submission; the submission's status says whether the provider has it."""
 
     COMPLETED = "completed"
-    """The provider says that the driver was paid."""
+    """The provider reported that the driver was paid."""
 
     FAILED = "failed"
     """The provider definitely refused it or gave up; the money is available again."""
 
     CANCELED = "canceled"
-    """Called off by the customer before it was submitted; the money is available again."""
+    """Canceled by the customer before it was submitted; the money is available again."""
 
     RETURNED = "returned"
     """Paid, then sent back by the driver's bank; the net amount is available again."""
 
 
 class Rail(enum.StrEnum):
-    """The road the money takes."""
+    """The payment network."""
 
     STANDARD = "standard"
     """ACH, 2-4 business days."""
@@ -39,3 +39,53 @@ class Rail(enum.StrEnum):
 
     INSTANT = "instant"
     """RTP, about 30 seconds."""
+
+
+class BatchStatus(enum.StrEnum):
+    """queued → processing → completed | failed; queued → canceled. Steps are taken by `shared.batches.release` and, as
+    payouts end, by `shared.payouts.counters`.
+    """
+
+    QUEUED = "queued"
+    """Stored, nothing reserved. Waits for its scheduled time or a manual release."""
+
+    PROCESSING = "processing"
+    """Released: its money is reserved and its payouts are under way."""
+
+    COMPLETED = "completed"
+    """Every payout has ended and at least one was paid."""
+
+    FAILED = "failed"
+    """No payout was paid; or, with a failure code, the release failed and can be repeated."""
+
+    CANCELED = "canceled"
+    """Canceled before its release."""
+
+
+class SubmissionStatus(enum.StrEnum):
+    """What is known of the provider's answer."""
+
+    PREPARED = "prepared"
+    """Stored, possibly sent. If its worker died, the same request is sent again under the same key."""
+
+    UNKNOWN = "unknown"
+    """Sent; a timeout, a reset or a 5xx came back. The provider may have it: send again under the same key."""
+
+    ACCEPTED = "accepted"
+    """The provider has it; its payouts wait for their webhooks."""
+
+    REJECTED = "rejected"
+    """The provider definitely refused it: nothing was or will be paid under this key."""
+
+    UNRESOLVED = "unresolved"
+    """The key has expired and the provider does not find it: an operator has to determine what happened."""
+
+
+class SubmissionKind(enum.StrEnum):
+    """The provider endpoint that takes it."""
+
+    PAYMENT = "payment"
+    """One payout, `POST /payments`."""
+
+    BATCH = "batch"
+    """Up to 1,000 standard payouts, `POST /batches`."""

@@ -1,32 +1,32 @@
-"""Scenarios: what a sandbox request asks us to play (reference: Sandbox Scenarios; the last four are ours)."""
+"""Sandbox scenarios that a request can choose (API reference: Sandbox Scenarios; the last four are additions)."""
 
 import enum
 from typing import Final
 
 
 class Scenario(enum.StrEnum):
-    """A word of the header `X-Sandbox-Scenario`."""
+    """Value of the header `X-Sandbox-Scenario`."""
 
     SUCCESS = "success"
-    """Nothing special."""
+    """Default behavior."""
 
     INSUFFICIENT_FUNDS = "insufficient_funds"
-    """The wallet counts as empty: 400."""
+    """The wallet is treated as empty: 400."""
 
     PAYOUT_FAILED = "payout_failed"
     """The payout is accepted and fails at the provider."""
 
     KYC_PENDING = "kyc_pending"
-    """The driver counts as not verified: 422 where he is to be paid."""
+    """The driver is treated as not verified: paying them answers 422."""
 
     RATE_LIMITED = "rate_limited"
     """429."""
 
     SLOW_RESPONSE = "slow_response"
-    """The answer comes 2 seconds later."""
+    """The response is delayed by 2 seconds."""
 
     PROVIDER_TIMEOUT = "provider_timeout"
-    """The provider takes the payment and does not answer; it is asked again under the same key, and pays once."""
+    """The provider accepts the payment without answering; the request is repeated under the same key and pays once."""
 
     RETURNED = "returned"
     """The payout completes, then the driver's bank sends it back."""
@@ -35,11 +35,11 @@ class Scenario(enum.StrEnum):
     """The provider sends each of its webhooks twice."""
 
     LATE_WEBHOOK = "late_webhook"
-    """The provider's webhooks come late."""
+    """The provider's webhooks arrive late."""
 
     @property
     def is_simulated_by_provider(self) -> bool:
-        """Whether the payout is accepted like any other, and the provider's test mode plays the rest."""
+        """Whether the payout is accepted as usual and the provider's test mode simulates the scenario."""
         return self in SIMULATED_SCENARIOS
 
 
@@ -50,4 +50,4 @@ SIMULATED_SCENARIOS: Final = {
     Scenario.DUPLICATE_WEBHOOK: "duplicate_webhook",
     Scenario.LATE_WEBHOOK: "late_webhook:3",
 }
-"""What a payment's `metadata.simulate` asks of the provider's test mode."""
+"""Value of a payment's `metadata.simulate`, by scenario."""

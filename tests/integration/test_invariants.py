@@ -11,9 +11,10 @@ from typing import NamedTuple
 import pytest
 import sqlalchemy as sa
 
-from shared.controls.invariants import INVARIANTS, INVARIANTS_BY_NAME, Break, KeySlice
+from shared.controls.invariants import INVARIANTS, INVARIANTS_BY_NAME, KeySlice
 from shared.platform.ids import BATCH, PAYOUT, show
 from shared.reporting.analytics import fold
+from shared.schema.controls import Violation
 from tests.integration.busy import Busy
 from tests.support.world import World
 
@@ -31,7 +32,7 @@ def looked_at(
     world: World,
     names: Sequence[str] = tuple(INVARIANTS_BY_NAME),
     now: datetime | None = None,
-) -> list[Break]:
+) -> list[Violation]:
     """What is broken in the wallet, as this transaction sees it."""
     found = []
     for law in (INVARIANTS_BY_NAME[name] for name in names):

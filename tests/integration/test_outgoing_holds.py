@@ -14,7 +14,6 @@ import pytest
 from deploy.local.postgres import EmbeddedPostgres
 from shared.cli.operator import outgoing_holds as commands
 from shared.cli.operator.verify import run_verification
-from shared.controls.invariants import Break
 from shared.holds import outgoing_holds
 from shared.holds.outgoing_holds import Scope
 from shared.operations import due_rows
@@ -25,7 +24,7 @@ from shared.platform.clock import SystemClock
 from shared.platform.ids import WALLET, show
 from shared.platform.settings import Settings
 from shared.platform.task_queue import Doorbell
-from shared.schema.holds import HoldKind
+from shared.schema.controls import HoldKind, Violation
 from shared.schema.payouts import Rail
 from tests.integration.provider import Asked, answer, paystream
 from tests.support.polling import until
@@ -308,5 +307,5 @@ def test_pause_and_resume_say_what_they_do(world: World, operator: str, capsys: 
 def test_a_break_that_nobody_can_place_freezes_all(world: World, operator: str) -> None:
     """Better all wait than one is paid wrongly."""
     with world.engine.begin() as connection:
-        assert outgoing_holds.freeze(connection, [Break("a_law", None, "x")], world.clock.now()) == [Scope()]
+        assert outgoing_holds.freeze(connection, [Violation("a_law", None, "x")], world.clock.now()) == [Scope()]
     assert leaving(world, world.queued()) == []

@@ -18,8 +18,7 @@ from shared.provider.call_budget import Budget
 from shared.provider.client import Paystream
 from shared.provider.outcomes import Accepted, Rejected, Throttled, Unknown
 from shared.provider.wire import Call
-from shared.schema.payouts import Rail
-from shared.schema.submissions import SubmissionKind
+from shared.schema.payouts import Rail, SubmissionKind
 from tests.integration.provider import Answering, Asked, answer, paystream
 from tests.support.world import World
 from workers.context import Context

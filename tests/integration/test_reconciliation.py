@@ -38,8 +38,8 @@ from shared.provider.call_budget import Budget
 from shared.provider.client import Paystream
 from shared.provider.wire import Call
 from shared.schema import migrations
+from shared.schema.controls import RunCause
 from shared.schema.payouts import Rail
-from shared.schema.reconciliation import RunCause
 from tests.support.polling import until
 from tests.support.world import World
 from workers.context import Context

@@ -17,7 +17,7 @@ from shared.events.sender import RESPONSE_BYTES_MAX, WebhookSender
 from shared.platform.clock import SystemClock
 from shared.platform.ids import EVENT, new_id, show
 from shared.platform.settings import Settings
-from shared.schema.webhooks import Pace
+from shared.schema.events import Pace
 from tests.integration.webhooks import PEPPER, endpoint, happen, row, sent
 from tests.support.polling import until
 from tests.support.webhook_receiver import Receiver, receiving

@@ -19,10 +19,10 @@ from shared.onboarding.organizations import set_policy
 from shared.operations import due_rows
 from shared.platform.ids import EVENT, show
 from shared.platform.pagination import Wanted
+from shared.schema.events import EndpointStatus, Pace
 from shared.schema.ledger import TransferKind
 from shared.schema.organizations import Mode
 from shared.schema.payouts import PayoutStatus
-from shared.schema.webhooks import EndpointStatus, Pace
 from tests.integration.webhooks import FAILED, FREE, OK, delivery, end, endpoint, happen, row, take
 from tests.support.polling import until
 from tests.support.world import World

@@ -11,7 +11,7 @@ from shared.events.customer_events import Event, EventType, write_events
 from shared.events.delivery_results import DeliveryResult, PausedEndpoint, record_delivery_results
 from shared.events.pace_limits import PACE_LIMITS
 from shared.events.sender import WebhookSender
-from shared.schema.webhooks import Pace
+from shared.schema.events import Pace
 from tests.support.world import World
 
 PEPPER = "a pepper for tests"

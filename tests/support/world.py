@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from shared import ledger
 from shared.batches.create import NewBatch, create
 from shared.batches.release import Asked, Released, release
-from shared.controls.invariants import INVARIANTS_BY_NAME, Break, check_invariants
+from shared.controls.invariants import INVARIANTS_BY_NAME, check_invariants
 from shared.identity import api_keys
 from shared.identity.audit import Actor
 from shared.onboarding.organizations import Opening, open_organization
@@ -24,6 +24,7 @@ from shared.platform.errors import Refusal
 from shared.platform.ids import new_id
 from shared.schema.audit import ActorKind
 from shared.schema.batch_rows import BatchRow
+from shared.schema.controls import Violation
 from shared.schema.organizations import Mode
 from shared.schema.payouts import PayoutStatus, Rail
 
@@ -254,7 +255,7 @@ class World:
             for proof in check_invariants(self.engine, [INVARIANTS_BY_NAME["accounts"], INVARIANTS_BY_NAME["balances"]])
         ] == [[], []]
 
-    def breaks(self, *names: str) -> list[Break]:
+    def breaks(self, *names: str) -> list[Violation]:
         """What is broken in this wallet, by all invariants or by some."""
         laws = [INVARIANTS_BY_NAME[name] for name in names or INVARIANTS_BY_NAME]
         return [one for proof in check_invariants(self.engine, laws, [self.wallet_id]) for one in proof.breaks]

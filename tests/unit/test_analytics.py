@@ -9,7 +9,7 @@ import pytest
 
 from shared.reporting.analytics.periods import split_days
 from shared.reporting.analytics.waits import BIN_WIDTH, PERCENTILE_ERROR_MAX, SHORTEST_SECONDS, percentile_seconds
-from shared.schema.analytics import Grain
+from shared.schema.ledger import Grain
 
 
 def packed(waits: list[float]) -> list[int]:

@@ -3,8 +3,7 @@
 import uuid
 
 from shared.payouts.submissions import BATCH_CENTS_MAX, OutgoingPayout, build_provider_request, group_payouts
-from shared.schema.payouts import Rail
-from shared.schema.submissions import SubmissionKind
+from shared.schema.payouts import Rail, SubmissionKind
 
 
 def items(

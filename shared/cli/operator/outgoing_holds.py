@@ -15,7 +15,7 @@ from shared.identity import audit
 from shared.onboarding.organizations import by_name
 from shared.platform.clock import SystemClock, rfc3339
 from shared.platform.ids import WALLET, parse, show
-from shared.schema.holds import HoldKind
+from shared.schema.controls import HoldKind
 from shared.schema.organizations import Mode
 from shared.schema.payouts import Rail
 

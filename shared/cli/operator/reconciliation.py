@@ -24,7 +24,7 @@ from shared.platform.ids import CASE, parse, show
 from shared.platform.settings import Settings
 from shared.provider.call_budget import Budget
 from shared.provider.client import Paystream
-from shared.schema.reconciliation import RunCause
+from shared.schema.controls import RunCause
 
 
 def _stop(sentence: str, code: int = 1) -> NoReturn:

@@ -10,13 +10,14 @@ import sqlalchemy as sa
 from shared.cli.operator.database import open_database
 from shared.cli.operator.outgoing_holds import unfreeze_command
 from shared.controls import invariants
-from shared.controls.invariants import INVARIANTS, INVARIANTS_BY_NAME, Break, CheckResult
+from shared.controls.invariants import INVARIANTS, INVARIANTS_BY_NAME, CheckResult
 from shared.controls.invariants.check import snapshot_time
 from shared.controls.invariants.sweep import record_full_check
 from shared.holds import outgoing_holds
 from shared.onboarding.organizations import by_name
 from shared.platform.clock import SystemClock
 from shared.platform.ids import WALLET, show
+from shared.schema.controls import Violation
 
 VIOLATIONS_SHOWN_MAX = 20
 """How many breaks of a law are printed; `--json` has all that were kept."""
@@ -84,7 +85,7 @@ def _progress() -> Callable[[str, int], None]:
 def _as_json(
     proofs: Sequence[CheckResult], frozen: Sequence[outgoing_holds.Scope], owners: dict[uuid.UUID | None, str]
 ) -> dict[str, object]:
-    def shown(one: Break) -> dict[str, object]:
+    def shown(one: Violation) -> dict[str, object]:
         wallet = one.wallet_id and show(WALLET, one.wallet_id)
         return {"wallet": wallet, "owner": owners.get(one.wallet_id), "explanation": one.explanation}
 

@@ -2,6 +2,6 @@
 
 from shared.controls.invariants.catalogue import INVARIANTS, INVARIANTS_BY_NAME
 from shared.controls.invariants.check import CheckResult, check_invariants
-from shared.controls.invariants.invariant import Break, Invariant, KeySlice
+from shared.controls.invariants.invariant import Invariant, KeySlice
 
-__all__ = ["INVARIANTS", "INVARIANTS_BY_NAME", "Break", "CheckResult", "Invariant", "KeySlice", "check_invariants"]
+__all__ = ["INVARIANTS", "INVARIANTS_BY_NAME", "CheckResult", "Invariant", "KeySlice", "check_invariants"]

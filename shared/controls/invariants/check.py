@@ -13,8 +13,9 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.controls.invariants.invariant import Break, Invariant, KeySlice
+from shared.controls.invariants.invariant import Invariant, KeySlice
 from shared.controls.invariants.subjects import Subject
+from shared.schema.controls import Violation
 
 VIOLATIONS_MAX: Final = 1_000
 """How many breaks of a law are kept; that there are more changes nothing in what is to be done."""
@@ -28,7 +29,7 @@ class CheckResult(NamedTuple):
     checked: int
     """How many rows it was looked at for."""
     seconds: float
-    breaks: list[Break]
+    breaks: list[Violation]
     """At most `VIOLATIONS_MAX`."""
 
 
@@ -57,7 +58,7 @@ def check_invariants(
     """
     checked = {one.name: 0 for one in laws}
     seconds = {one.name: 0.0 for one in laws}
-    found: dict[str, list[Break]] = {one.name: [] for one in laws}
+    found: dict[str, list[Violation]] = {one.name: [] for one in laws}
     for subject in dict.fromkeys(one.subject for one in laws):
         about = [one for one in laws if one.subject is subject]
         done = 0

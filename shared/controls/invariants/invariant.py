@@ -10,20 +10,10 @@ import sqlalchemy as sa
 from shared.controls.invariants.subjects import Subject
 from shared.platform.database import as_rows
 from shared.platform.ids import SUBMISSION, first_id, show
+from shared.schema.controls import Violation
 
 SLICE_VIOLATIONS_MAX: Final = 100
 """How many breaks of one law are told of a portion: the first hundred say what is wrong."""
-
-
-class Break(NamedTuple):
-    """Something that must not be."""
-
-    invariant: str
-    """The law's name."""
-    wallet_id: uuid.UUID | None
-    """Whose money it is about; None where nobody can say."""
-    explanation: str
-    """One plain sentence with the ids concerned."""
 
 
 class KeySlice(NamedTuple):
@@ -51,14 +41,14 @@ class Invariant(NamedTuple):
     when_changed: bool = True
     """Whether it is proved of what has just changed too; False: in its turn alone, for it takes long."""
 
-    def breaks(self, connection: sa.Connection, portion: KeySlice) -> list[Break]:
+    def breaks(self, connection: sa.Connection, portion: KeySlice) -> list[Violation]:
         """The breaks in a portion, at most `SLICE_VIOLATIONS_MAX`."""
         found: list[tuple[uuid.UUID | None, str]] = []
         for begin in range(0, len(portion.keys), self.subject.a_question):
             keys = portion.keys[begin : begin + self.subject.a_question]
             found += self.find(connection, portion._replace(keys=keys))
             del found[SLICE_VIOLATIONS_MAX:]
-        return [Break(self.name, wallet_id, sentence) for wallet_id, sentence in found]
+        return [Violation(self.name, wallet_id, sentence) for wallet_id, sentence in found]
 
 
 def find_violations_query(statement: str, prefix: str, **values: Any) -> FindViolations:

@@ -15,8 +15,9 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from shared.controls.invariants.check import VIOLATIONS_MAX, CheckResult, snapshot_time, snapshot_transaction
-from shared.controls.invariants.invariant import Break, Invariant, KeySlice
+from shared.controls.invariants.invariant import Invariant, KeySlice
 from shared.platform.ids import CLOCKS_APART
+from shared.schema.controls import Violation
 
 CLAIM_SECONDS: Final = 1800.0
 """How long a proof may take until another scheduler takes over from one that has died. Two at once do no harm."""
@@ -61,7 +62,7 @@ class SweepStep(NamedTuple):
     began: datetime
     checked: int
     seconds: float
-    breaks: list[Break]
+    breaks: list[Violation]
     after: str | None
     """Where the next one goes on; None: from the beginning."""
     over: bool
@@ -84,7 +85,7 @@ def check_next_slice(engine: sa.Engine, law: Invariant, turn: SweepState, rests:
             stretch = law.subject.stretch(connection, after, law.subject.at_once, None)
             portions = chain(portions, [(stretch.keys, None)])
             after, over = stretch.after, stretch.after is None
-    found: list[Break] = []
+    found: list[Violation] = []
     checked = 0
     for keys, changed_since in portions:
         if keys:
@@ -131,7 +132,7 @@ def _write(
     began: datetime,
     seconds: float,
     checked: int,
-    breaks: Sequence[Break],
+    breaks: Sequence[Violation],
     values: dict[str, Any],
 ) -> None:
     connection.execute(

@@ -29,7 +29,7 @@ from shared.payouts.on_hold import hold_double_payments
 from shared.payouts.submissions import LeasedSubmission, claim_submissions
 from shared.platform.ids import PAYOUT, SUBMISSION, show
 from shared.provider.outcomes import Accepted
-from shared.schema.reconciliation import CaseKind, RunCause
+from shared.schema.controls import CaseKind, RunCause
 
 logger = structlog.get_logger(__name__)
 

@@ -16,7 +16,7 @@ from shared.controls.reconciliation.provider_payments import PENDING_STATUSES, P
 from shared.holds.cases import Difference
 from shared.platform.ids import PAYOUT, first_id, show
 from shared.platform.settings import Settings
-from shared.schema.reconciliation import CaseKind
+from shared.schema.controls import CaseKind
 
 UNDECIDED_STATUSES: Final = ("prepared", "unknown")
 """Submissions that go out again under their key, or are looked up: what came of them is still being found out."""

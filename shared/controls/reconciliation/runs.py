@@ -18,8 +18,8 @@ from shared.platform.clock import Clock
 from shared.platform.ids import new_id
 from shared.platform.settings import Settings
 from shared.provider.client import Paystream
+from shared.schema.controls import CaseKind, RunCause
 from shared.schema.organizations import Mode
-from shared.schema.reconciliation import CaseKind, RunCause
 
 logger = structlog.get_logger(__name__)
 

@@ -21,7 +21,7 @@ from shared.payouts.timeline.ordering import (
 from shared.payouts.timeline.records import PayoutRecord, RecordRow, load_payout_record
 from shared.platform.clock import rfc3339
 from shared.platform.ids import BATCH, EVENT, LOG, PAYOUT, SUBMISSION, TRANSACTION, show
-from shared.schema.submissions import SubmissionKind
+from shared.schema.payouts import SubmissionKind
 
 TIMELINE_EVENTS_MAX: Final = 1_000
 """How many events a timeline shows: the newest."""

@@ -7,10 +7,8 @@ from shared.payouts.rails import RETURN_WINDOW_BUSINESS_DAYS, Arrival, add_busin
 from shared.payouts.rows import NON_RETRYABLE_FAILURE_CODES
 from shared.payouts.timeline import wording
 from shared.payouts.timeline.records import PayoutRecord
-from shared.schema.batches import BatchStatus
-from shared.schema.holds import HoldKind
-from shared.schema.payouts import PayoutStatus, Rail
-from shared.schema.submissions import SubmissionStatus
+from shared.schema.controls import HoldKind
+from shared.schema.payouts import BatchStatus, PayoutStatus, Rail, SubmissionStatus
 
 S = PayoutStatus
 

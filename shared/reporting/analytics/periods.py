@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple
 
-from shared.schema.analytics import Grain
+from shared.schema.ledger import Grain
 
 QUARTER_LENGTH: Final = timedelta(minutes=15)
 """How long a quarter of an hour is."""

@@ -11,7 +11,7 @@ from shared.reporting.analytics.definitions import PayoutTotals, totals_from_row
 from shared.reporting.analytics.facts import FAILURE_SUMS, TOTAL_SUMS, sum_rows_query
 from shared.reporting.analytics.ranges import AnalyticsWallet, TimeRange
 from shared.reporting.analytics.sources import BY_FAILURE, BY_RAIL, range_rows_query
-from shared.schema.analytics import Grain
+from shared.schema.ledger import Grain
 from shared.schema.payouts import Rail
 
 BUCKETS_MAX: Final = 1_000

@@ -20,7 +20,7 @@ from shared.reporting.analytics.periods import (
     split_days,
     split_quarters,
 )
-from shared.schema.analytics import Grain
+from shared.schema.ledger import Grain
 
 DEFAULT_DAYS: Final = 30
 """How long a range is of which no beginning was said, its last day included."""

@@ -20,7 +20,7 @@ from shared.reporting.analytics.facts import (
     facts_query,
 )
 from shared.reporting.analytics.ranges import AnalyticsWallet, TimeRange
-from shared.schema.analytics import Grain
+from shared.schema.ledger import Grain
 
 UNFOLDED_TRANSFERS_MAX: Final = 200_000
 """Transfers that are read from the ledger for one answer at the most. It is that far behind only when it begins with

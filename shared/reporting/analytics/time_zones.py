@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from shared.platform.errors import Invalid
 from shared.reporting.analytics.facts import FAILURE_SUMS, LOCAL_TIME_SQL, OUTCOME_SUMS, TOTAL_SUMS, sum_rows_query
-from shared.schema.analytics import Grain
+from shared.schema.ledger import Grain
 
 CALENDAR_GRAINS: Final = (Grain.DAY, Grain.WEEK, Grain.MONTH, Grain.YEAR)
 """The grains that are the local calendar's."""

@@ -1,4 +1,6 @@
-"""The tables, as a data dictionary: a sentence under every column says what it means and who sets it."""
+"""The tables as SQLAlchemy models, and the data dictionary: the sentence under a column says what it means, its unit
+and who sets it. Self-explanatory columns have none. Only migrations and tests import this package.
+"""
 
 from shared.schema.tables.analytics import AnalyticsDriver, AnalyticsFailure, AnalyticsFold, AnalyticsTotal
 from shared.schema.tables.audit import AuditEntry
@@ -7,14 +9,12 @@ from shared.schema.tables.batches import Batch
 from shared.schema.tables.drivers import Driver
 from shared.schema.tables.events import CustomerEvent, IdempotencyKey, ProviderEvent
 from shared.schema.tables.holds import OutgoingHold
-from shared.schema.tables.invariants import InvariantProof
 from shared.schema.tables.ledger import Account, ListCount, Price, Topup, Transfer
 from shared.schema.tables.organizations import ApiKey, Organization, Session, User, Wallet
 from shared.schema.tables.payouts import Payout, PayoutTransition
-from shared.schema.tables.provider import ProviderCalls, ProviderLimit
 from shared.schema.tables.reconciliation import Installation, PayoutResolution, ReconciliationCase, ReconciliationRun
-from shared.schema.tables.retention import RetentionMark
-from shared.schema.tables.submissions import Submission, SubmissionItem
+from shared.schema.tables.scheduled_jobs import InvariantProof, RetentionMark
+from shared.schema.tables.submissions import ProviderCalls, ProviderLimit, Submission, SubmissionItem
 from shared.schema.tables.webhooks import WebhookDelivery, WebhookEndpoint
 
 __all__ = [

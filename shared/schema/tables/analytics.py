@@ -1,7 +1,7 @@
-"""Analytics: the ledger folded into sums by time, by driver and by failure. All of it can be made anew from the ledger.
+"""Analytics: the ledger summed by period, by driver and by failure. All of it can be rebuilt from the ledger.
 
-Each table holds the same transfers once for each grain: a question over a year adds up months, weeks and days, not
-transfers. Quarters of an hour are in UTC, for every zone's days are made of them; the others are the local calendar's.
+Each table sums the same transfers once per grain: a query over a year adds up months, weeks and days. Quarters of an
+hour start in UTC, since the days of every time zone are made of them; other periods start by the organization's clock.
 """
 
 import uuid
@@ -11,52 +11,52 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.schema.analytics import Grain
+from shared.schema.ledger import Grain
 from shared.schema.tables.base import Base, enum_check
 
 
 class AnalyticsFold(Base):
-    """How far a wallet's ledger has been folded into the tables below. Whoever folds holds this row."""
+    """How far a wallet's ledger has been folded into the tables below. Folding locks this row."""
 
     __tablename__ = "analytics_folds"
 
     wallet_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("wallets.id"), primary_key=True)
     position: Mapped[int] = mapped_column(server_default="0")
-    """The last transfer that is in the sums; those behind it are read from the ledger whenever somebody asks."""
+    """The last transfer in the sums; queries read later ones from the ledger."""
 
 
-class Summed:
-    """Columns of a sum: which time it is about, and what ended in it."""
+class PeriodSum:
+    """Columns of a sum over a period."""
 
     grain: Mapped[str] = mapped_column(primary_key=True)
     """One of `Grain`."""
     starts: Mapped[datetime] = mapped_column(sa.DateTime(), primary_key=True)
-    """Where the time begins: of a quarter in UTC, of the others by the clock in the organization's zone."""
+    """Start of the period: of a quarter in UTC, of the others in the organization's time zone."""
 
 
-class Ended(Summed):
-    """Columns of a sum of payouts that ended; `shared.reporting.analytics.definitions` says what each means."""
+class EndedPayoutsSum(PeriodSum):
+    """Columns of a sum of payouts that ended in a period; defined in `shared.reporting.analytics.definitions`."""
 
     paid_count: Mapped[int] = mapped_column(server_default="0")
     """Payouts that completed."""
     net_cents: Mapped[int] = mapped_column(server_default="0")
-    """What they brought the drivers: `settle` transfers."""
+    """Paid to the drivers: `settle` transfers."""
     fee_cents: Mapped[int] = mapped_column(server_default="0")
-    """What we kept of them: `fee` transfers."""
+    """Our fees: `fee` transfers."""
     failed_count: Mapped[int] = mapped_column(server_default="0")
     """Attempts that failed."""
     failed_cents: Mapped[int] = mapped_column(server_default="0")
     """Their amounts, available again: `release` transfers."""
     returned_count: Mapped[int] = mapped_column(server_default="0")
-    """Payouts that banks sent back, whenever they had completed."""
+    """Payouts sent back by banks, whenever they had completed."""
     returned_cents: Mapped[int] = mapped_column(server_default="0")
-    """What came back of them: `return` transfers."""
+    """Amounts sent back: `return` transfers."""
     waits: Mapped[list[int]] = mapped_column(pg.ARRAY(sa.BigInteger()), server_default="{}")
-    """How long the paid ones took, as `shared.reporting.analytics.waits` packs it."""
+    """Durations of the paid ones, packed by `shared.reporting.analytics.waits`."""
 
 
-class AnalyticsTotal(Ended, Base):
-    """What a wallet paid in a time on a rail."""
+class AnalyticsTotal(EndedPayoutsSum, Base):
+    """A wallet's payouts on one rail in a period."""
 
     __tablename__ = "analytics_totals"
     __table_args__ = (enum_check("grain", Grain), sa.PrimaryKeyConstraint("wallet_id", "grain", "starts", "rail"))
@@ -65,7 +65,7 @@ class AnalyticsTotal(Ended, Base):
     rail: Mapped[str] = mapped_column(primary_key=True)
     """One of `Rail`."""
     accepted_count: Mapped[int] = mapped_column(server_default="0")
-    """Payouts whose amount was set aside for the first time."""
+    """Payouts whose amount was reserved for the first time."""
     accepted_cents: Mapped[int] = mapped_column(server_default="0")
     """Their amounts: `reserve` transfers of first attempts."""
     retried_count: Mapped[int] = mapped_column(server_default="0")
@@ -73,17 +73,17 @@ class AnalyticsTotal(Ended, Base):
     retried_cents: Mapped[int] = mapped_column(server_default="0")
     """Their amounts: the other `reserve` transfers."""
     canceled_count: Mapped[int] = mapped_column(server_default="0")
-    """Payouts called off after their amount was set aside."""
+    """Payouts canceled after their amount was reserved."""
     canceled_cents: Mapped[int] = mapped_column(server_default="0")
     """Their amounts, available again: `release` transfers."""
     first_position: Mapped[int]
-    """The first of the transfers in this sum."""
+    """Position of the first transfer in this sum."""
     last_position: Mapped[int]
-    """The last: a part of a quarter is read from the ledger between the two."""
+    """Position of the last one: a query for part of a quarter reads the ledger between the two."""
 
 
-class AnalyticsDriver(Ended, Base):
-    """What a driver was paid in a time."""
+class AnalyticsDriver(EndedPayoutsSum, Base):
+    """A driver's payouts in a period."""
 
     __tablename__ = "analytics_drivers"
     __table_args__ = (
@@ -96,8 +96,8 @@ class AnalyticsDriver(Ended, Base):
     driver_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
 
 
-class AnalyticsFailure(Summed, Base):
-    """How often payouts of a wallet ended badly in a time, for one reason."""
+class AnalyticsFailure(PeriodSum, Base):
+    """A wallet's failed, canceled and returned payouts in a period, by reason."""
 
     __tablename__ = "analytics_failures"
     __table_args__ = (
@@ -109,12 +109,12 @@ class AnalyticsFailure(Summed, Base):
     rail: Mapped[str] = mapped_column(primary_key=True)
     """One of `Rail`."""
     outcome: Mapped[str] = mapped_column(primary_key=True)
-    """`failed`, `canceled` (by us: the driver could not be paid any more) or `returned`."""
+    """`failed`, `canceled` (by us: the driver could no longer be paid) or `returned`."""
     code: Mapped[str] = mapped_column(primary_key=True)
-    """The reason, mostly in the provider's words; `UNKNOWN` where none was kept."""
+    """The failure code, usually the provider's; `UNKNOWN` where none was stored."""
     count: Mapped[int] = mapped_column(server_default="0")
-    """How many ended so."""
+    """How many payouts."""
     cents: Mapped[int] = mapped_column(server_default="0")
-    """What was available again by it."""
+    """The amount that became available again."""
     recovered_count: Mapped[int] = mapped_column(server_default="0")
-    """Payouts paid in this time, by another attempt, whose attempt before had failed for this reason."""
+    """Payouts paid in this period whose previous attempt had failed for this reason."""

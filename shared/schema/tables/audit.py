@@ -1,4 +1,4 @@
-"""The audit log: who did what to which object."""
+"""The audit log."""
 
 import uuid
 from datetime import datetime
@@ -11,8 +11,8 @@ from shared.schema.tables.base import Base, enum_check
 
 
 class AuditEntry(Base):
-    """One action, written in the transaction that did it, and never changed. It has no secrets and no personal data: of
-    a driver's name, email, phone and bank account it says that they changed, not what they were or are.
+    """One action, written in the transaction that did it, and never changed. It has no secrets and no personal data: a
+    driver's name, email, phone and bank account are masked.
     """
 
     __tablename__ = "audit_entries"
@@ -32,29 +32,28 @@ class AuditEntry(Base):
     )
 
     organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    """Whose log it is in; first in the key, which so is the index of a log from its newest entry on."""
+    """Whose log it is in; first in the primary key, which serves as the index of a log by time."""
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     wallet_id: Mapped[uuid.UUID | None]
-    """The wallet that it was done in; null for what has none, as users and sessions."""
+    """The wallet it concerns; null for users, sessions and other objects without a wallet."""
     at: Mapped[datetime]
-    """When."""
     actor_kind: Mapped[str]
     """One of `ActorKind`."""
     user_id: Mapped[uuid.UUID | None]
-    """The user who did it."""
+    """The user who did it, if a user did."""
     key_id: Mapped[uuid.UUID | None]
-    """The API key with which it was done."""
+    """The API key that was used, if one was."""
     address: Mapped[str | None]
-    """The address that the request came from; for an operator his login and machine, as in `root@host`."""
+    """IP address of the request; for an operator login and host, as in `root@host`."""
     request_id: Mapped[uuid.UUID | None]
-    """The request that did it: `meta.requestId` of its answer."""
+    """`meta.requestId` of the response."""
     action: Mapped[str]
-    """One of `Action`; no check holds it to them, so that one more needs no migration."""
+    """One of `Action`; without a check constraint: a new action needs no migration."""
     object_kind: Mapped[str]
-    """What it was done to, as in `payout`."""
+    """Kind of the object, as in `payout`."""
     object_id: Mapped[str | None]
-    """Its id as the API shows it, as in `pay_…`; null where there are several, whose ids are in `after`."""
+    """Its public id, as in `pay_…`; null for several objects, whose ids are in `after`."""
     before: Mapped[dict[str, object] | None]
-    """The fields that it changed, as they were."""
+    """Old values of the changed fields."""
     after: Mapped[dict[str, object] | None]
-    """The same fields as they are now."""
+    """New values of the changed fields."""

@@ -1,8 +1,7 @@
-"""What every table shares: column types, constraint names, and the columns of a row that can act by itself.
+"""What the tables share: column types, constraint names, and the columns of rows with scheduled work.
 
-Tables that get a row for every payout have no foreign key to `wallets`, `payouts` or `submissions`: each insert
-would lock and rewrite the one row of a hot wallet. Their rows are written in the transaction that writes, or has
-locked, the row they name.
+Tables with a row per payout have no foreign key to `wallets`, `payouts` or `submissions`: every insert would lock and
+rewrite the one row of a busy wallet. Their rows are written in the transaction that writes or locks the referenced row.
 """
 
 import enum
@@ -15,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Base(DeclarativeBase):
-    """The declarative base; constraint names are fixed, so that migrations can speak of them."""
+    """Declarative base; the naming convention fixes constraint names for migrations."""
 
     metadata = sa.MetaData(
         naming_convention={
@@ -38,31 +37,31 @@ class Base(DeclarativeBase):
 
 
 class Due:
-    """Columns of a row that can act by itself."""
+    """Columns of a row with scheduled work."""
 
     next_action_at: Mapped[datetime | None]
-    """When the scheduler's tick rings for it; null: nothing is expected of us."""
+    """When the scheduler enqueues a task for it; null: no step is expected."""
 
     attempts: Mapped[int] = mapped_column(sa.Integer, server_default="0")
-    """How often it was worked on since it was last done; drives the backoff."""
+    """Attempts since the last success; sets the backoff."""
 
 
 class Leased(Due):
-    """Columns of a row whose work takes a call to the outside: who is at it."""
+    """Columns of a row whose work calls another system: the lease of the worker that processes it."""
 
     lease_token: Mapped[uuid.UUID | None]
-    """The worker that holds it. A result counts only while the token is still its own."""
+    """Identifies the lease. A result counts only while the row still has the worker's token."""
 
     lease_expires_at: Mapped[datetime | None]
-    """When the lease may be taken over, by the database's clock."""
+    """When another worker may take over, by the database's clock."""
 
 
 def enum_check(column: str, values: type[enum.StrEnum]) -> sa.CheckConstraint:
-    """A check that a text column holds one of an enum's values."""
+    """Constraint: the text column has one of the enum's values."""
     listed = ", ".join(f"'{value}'" for value in values)
     return sa.CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
 def due_index(table: str) -> sa.Index:
-    """The partial index by which the tick finds what is due."""
+    """Partial index for the scheduler's query of due rows."""
     return sa.Index(f"ix_{table}_due", "next_action_at", postgresql_where=sa.text("next_action_at IS NOT NULL"))

@@ -1,4 +1,4 @@
-"""Events both ways, and remembered answers: the provider's webhooks, the customer's events, idempotency keys."""
+"""Provider events, customer events, and responses stored under idempotency keys."""
 
 import uuid
 from datetime import datetime
@@ -11,7 +11,7 @@ from shared.schema.tables.base import Base, Due, due_index, enum_check
 
 
 class ProviderEvent(Due, Base):
-    """A verified webhook of the provider, as it came."""
+    """A webhook from the provider with a valid signature."""
 
     __tablename__ = "provider_events"
     __table_args__ = (
@@ -43,43 +43,42 @@ class ProviderEvent(Due, Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     event_key: Mapped[str] = mapped_column(unique=True)
-    """The provider's event id, or `sha256:` of the body where it has none: the same event is stored once."""
+    """The provider's event id, or `sha256:` of the body where it has none: unique, a repeat is stored once."""
     body_sha256: Mapped[bytes]
-    """Of the raw body: the same id with another body is no repeat but a contradiction."""
+    """Of the raw body: the same id with another body is a contradiction, not a repeat."""
     type: Mapped[str]
     """As in `payment.completed`."""
     wallet_id: Mapped[uuid.UUID | None]
-    """Whose payment it names, as soon as we know: who sees it in the webhook log."""
+    """The payout's wallet once it is known: whose webhook log shows the event."""
     payment_id: Mapped[str | None]
-    """The provider's payment that it names, in the native shape."""
+    """The provider's payment id, in the provider's own format."""
     payout_id: Mapped[uuid.UUID | None]
-    """Our payout: named by the body in our shape, or found by the payment when it was applied."""
+    """Our payout: from a body in our format, or found by the payment id when the event was applied."""
     amount_cents: Mapped[int | None]
-    """The amount that it names."""
     currency: Mapped[str | None]
-    """The currency that it names, as in `usd`."""
+    """As in `usd`."""
     recipient_id: Mapped[str | None]
-    """The driver that it names, as the provider knows him."""
+    """The driver's id at the provider."""
     driver_id: Mapped[uuid.UUID | None]
-    """The driver that it names, as we know him; all zeros where it names one by what can't be an id of ours."""
+    """Our id of the driver; all zeros if the body has one that is not in our format."""
     failure_code: Mapped[str | None]
     failure_reason: Mapped[str | None]
-    """Why the payment failed or came back, if it did."""
+    """Why the payment failed or was returned."""
     body: Mapped[bytes]
     """The raw body."""
     contradicts: Mapped[uuid.UUID | None]
-    """The event that came before it under the same id of the provider's with another body; its own key has its hash."""
+    """The earlier event with the same provider id and another body; this row's `event_key` then has its hash."""
     status: Mapped[str]
     """One of `ProviderEventStatus`."""
     outcome: Mapped[str | None]
-    """What it did, in a few words."""
+    """What applying it did, in a few words."""
     received_at: Mapped[datetime]
     handled_at: Mapped[datetime | None]
     """When it reached its final status."""
 
 
 class CustomerEvent(Base):
-    """What happened, as the customer is told: a snapshot written in the transaction that made it true."""
+    """An event for the customer: a snapshot written in the transaction that changed the data."""
 
     __tablename__ = "customer_events"
     __table_args__ = (
@@ -92,31 +91,31 @@ class CustomerEvent(Base):
     type: Mapped[str]
     """As in `payout.succeeded`."""
     payout_id: Mapped[uuid.UUID | None]
-    """The payout that it is about; null for anything else."""
+    """Null if the event is not about a payout."""
     sequence: Mapped[int] = mapped_column(sa.Integer)
-    """The payout's history row that it tells of: events of one payout are ordered by it. 0 for anything else."""
+    """The payout's transition: orders the events of one payout. 0 for other events."""
     data: Mapped[dict[str, object]]
-    """The payout, the batch or what else it is about, as the API would have shown it at that moment."""
+    """The payout, batch or other object as the API showed it at that time."""
     api_version: Mapped[str] = mapped_column(server_default="2026-02-01")
-    """The version of the API in whose shape `data` is."""
+    """The API version that defines the shape of `data`."""
     created_at: Mapped[datetime]
 
 
 class IdempotencyKey(Base):
-    """The answer that a POST got under the customer's key, stored in the transaction that made it true."""
+    """The response to a POST with an idempotency key, stored in the transaction of the request."""
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (sa.Index("ix_idempotency_keys_expires_at", "expires_at"),)
 
     wallet_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    """The wallet of the API key; or the user, for the endpoints of those who are signed in."""
+    """The API key's wallet; for endpoints of signed-in users, the user's id."""
     key: Mapped[str] = mapped_column(primary_key=True)
     """The customer's `Idempotency-Key`."""
     fingerprint: Mapped[bytes]
-    """SHA-256 of method, path and body: the same key with another request is refused."""
+    """SHA-256 of method, path and body: reusing the key for another request is refused."""
     http_status: Mapped[int] = mapped_column(sa.Integer)
     answer: Mapped[bytes]
-    """The whole body of the answer, to be given again."""
+    """The response body, replayed on a repeat."""
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
-    """48 hours later; from then on the key is free again."""
+    """48 hours after creation; the key can be reused then."""

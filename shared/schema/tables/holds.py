@@ -1,4 +1,4 @@
-"""Outgoing holds: what money must not leave for the provider at the moment, why, and who said so."""
+"""Outgoing holds: money that must not be sent to the provider."""
 
 import uuid
 from datetime import datetime
@@ -6,13 +6,13 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.schema.holds import HoldKind
+from shared.schema.controls import HoldKind
 from shared.schema.payouts import Rail
 from shared.schema.tables.base import Base, enum_check
 
 
 class OutgoingHold(Base):
-    """Outgoing money that waits: a wallet's, a rail's, or, with neither, all. Rows are lifted, never deleted."""
+    """A hold on one wallet, on one rail, or, with neither, on everything. Rows are lifted, never deleted."""
 
     __tablename__ = "outgoing_holds"
     __table_args__ = (
@@ -33,20 +33,20 @@ class OutgoingHold(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     kind: Mapped[str]
-    """One of `HoldKind`; each scope is held once by each."""
+    """One of `HoldKind`; a scope has at most one active hold of each kind."""
     wallet_id: Mapped[uuid.UUID | None]
-    """The wallet whose money waits; null: every wallet's."""
+    """Null: every wallet."""
     rail: Mapped[str | None]
-    """The rail on which money waits, one of `Rail`; null: on every rail."""
+    """One of `Rail`; null: every rail."""
     reason: Mapped[str]
-    """Why: the person's words, or the invariant and what breaks it."""
+    """Given by the operator, or the invariant and its violation."""
     placed_by: Mapped[str]
-    """Who placed it: an operator as in `root@host`, or `invariant:` and its name."""
+    """An operator as in `root@host`, or `invariant:` and its name."""
     since: Mapped[datetime]
-    """When, by the database's clock."""
+    """By the database's clock."""
     lifted_at: Mapped[datetime | None]
-    """When it was lifted; null: it holds."""
+    """Null: active."""
     lifted_by: Mapped[str | None]
-    """Who lifted it, as in `root@host`."""
+    """An operator as in `root@host`."""
     lifted_reason: Mapped[str | None]
-    """Why it may go on, in the person's words."""
+    """Given by the operator."""

@@ -1,4 +1,4 @@
-"""Where each cent is: accounts, transfers between them, top-ups, and the price list."""
+"""The ledger: accounts, transfers between them, top-ups, list counts and the price list."""
 
 import uuid
 from datetime import datetime
@@ -11,7 +11,7 @@ from shared.schema.tables.base import Base, Leased, due_index, enum_check
 
 
 class Account(Base):
-    """One account of one wallet: the sum of its transfers, kept so that nothing has to be summed."""
+    """One account of one wallet, with its balance: the sum of its transfers."""
 
     __tablename__ = "accounts"
     __table_args__ = (
@@ -28,9 +28,9 @@ class Account(Base):
 
 
 class ListCount(Base):
-    """How many rows a wallet's list has, kept so that no list has to count millions of them.
+    """Row count of one of a wallet's lists: a list endpoint never counts millions of rows.
 
-    Written under the wallet's lock, in the transaction that adds the rows or moves them from one list to another.
+    Written under the wallet's lock in the transaction that adds the rows or moves them between lists.
     """
 
     __tablename__ = "list_counts"
@@ -43,7 +43,7 @@ class ListCount(Base):
 
 
 class Transfer(Base):
-    """A positive amount from one account to another. Never edited, never deleted: the database refuses both."""
+    """A positive amount moved from one account to another. Append-only: a trigger refuses changes."""
 
     __tablename__ = "transfers"
     __table_args__ = (
@@ -84,26 +84,24 @@ class Transfer(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     wallet_id: Mapped[uuid.UUID]
     position: Mapped[int] = mapped_column(sa.Identity(always=True))
-    """The order of a wallet's transfers: given under the wallet's lock, which ids from several machines are not."""
+    """Orders a wallet's transfers: assigned under the wallet's lock, unlike ids, made on several machines."""
     from_account: Mapped[str]
     to_account: Mapped[str]
-    """Each one of `AccountKind`."""
+    """Both one of `AccountKind`."""
     amount_cents: Mapped[int]
     kind: Mapped[str]
-    """One of `TransferKind`; each at most once for a payout's attempt, so no bug can settle twice."""
+    """One of `TransferKind`; a unique index allows each once per payout attempt: no bug can settle twice."""
     payout_id: Mapped[uuid.UUID | None]
-    """The payout it belongs to."""
     attempt: Mapped[int | None] = mapped_column(sa.Integer)
     """The payout's attempt at that time."""
     topup_id: Mapped[uuid.UUID | None]
-    """The top-up it belongs to."""
     available_after_cents: Mapped[int]
-    """The wallet's available balance after this transfer: the statement needs no summing."""
+    """The wallet's available balance after this transfer, for the statement."""
     created_at: Mapped[datetime]
 
 
 class Topup(Leased, Base):
-    """Money on its way into a wallet. The row is the write-ahead record; its id is the provider's idempotency key."""
+    """Money being added to a wallet. The row is the write-ahead record of the request; its id the idempotency key."""
 
     __tablename__ = "topups"
     __table_args__ = (
@@ -117,36 +115,36 @@ class Topup(Leased, Base):
     wallet_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("wallets.id"))
     amount_cents: Mapped[int]
     method: Mapped[str]
-    """`bank_transfer` (days) or `rtp` (seconds); `sandbox_grant` for the play money that a sandbox opens with."""
+    """`bank_transfer` (days) or `rtp` (seconds); `sandbox_grant` for the test money a sandbox starts with."""
     description: Mapped[str]
-    """The customer's words."""
+    """Given by the customer."""
     status: Mapped[str]
-    """One of `TopupStatus`; by the provider's word alone."""
+    """One of `TopupStatus`; set from the provider's answers and events only."""
     provider_id: Mapped[str | None]
     """The provider's id (`top_…`)."""
     first_sent_at: Mapped[datetime | None]
-    """When it was first about to be asked for: the key's lifetime counts from here."""
+    """Written before the first request: the idempotency key's lifetime starts here."""
     last_error: Mapped[str | None]
-    """What the provider said last when it did not take it."""
+    """The provider's last message when it refused the request."""
     created_at: Mapped[datetime]
     settled_at: Mapped[datetime | None]
     """When the money became available."""
 
 
 class Price(Base):
-    """One line of the price list. Prices are data: an operator adds a line, the code does not change."""
+    """A row of the price list. Operators change prices by adding rows."""
 
     __tablename__ = "prices"
     __table_args__ = (sa.CheckConstraint("flat_cents >= 0 AND basis_points >= 0 AND cap_cents >= 0", name="positive"),)
 
     rail: Mapped[str] = mapped_column(primary_key=True)
     in_batch: Mapped[bool] = mapped_column(primary_key=True)
-    """Whether it is the price inside a batch."""
+    """Whether it applies to payouts in a batch."""
     from_amount_cents: Mapped[int] = mapped_column(primary_key=True)
-    """The line holds from this amount up, until the next line of the same rail."""
+    """Applies from this amount up to the next row of the same rail."""
     flat_cents: Mapped[int]
-    """The fixed part of the fee."""
+    """Fixed part of the fee."""
     basis_points: Mapped[int]
-    """The part by amount, in hundredths of a percent, rounded half up."""
+    """Proportional part, in hundredths of a percent of the amount, rounded half up."""
     cap_cents: Mapped[int | None]
-    """The fee is never more than this; null: no limit."""
+    """Maximum fee; null: none."""

@@ -1,4 +1,4 @@
-"""Who uses the system: organizations, their users, their wallets (one a mode) and the keys to them."""
+"""Organizations, their users and sessions, their wallets (one per mode) and API keys."""
 
 import uuid
 from datetime import datetime
@@ -11,18 +11,16 @@ from shared.schema.tables.base import Base, enum_check
 
 
 class Organization(Base):
-    """A carrier: the customer of OVN Pay."""
+    """A carrier, the customer of OVN Pay."""
 
     __tablename__ = "organizations"
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     name: Mapped[str]
-    """Its name, for people."""
     time_zone: Mapped[str] = mapped_column(server_default="UTC")
-    """The IANA name of the zone in which it counts its days; set by `shared.reporting.analytics.time_zones`
-    alone, because the sums by day have to follow."""
+    """IANA name of the zone that defines its days; written only by `shared.reporting.analytics.time_zones`, as the
+    sums by day have to be rebuilt."""
     created_at: Mapped[datetime]
-    """When it joined."""
 
 
 class User(Base):
@@ -33,19 +31,18 @@ class User(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     organization_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("organizations.id"))
-    """Where they work; a user belongs to one organization."""
+    """A user belongs to one organization."""
     email: Mapped[str] = mapped_column(unique=True)
-    """What they sign in with, in lower case."""
+    """Login name, in lower case."""
     password_hash: Mapped[str]
     """Argon2id, with its parameters and salt."""
     role: Mapped[str]
     """One of `Role`."""
     created_at: Mapped[datetime]
-    """When the user was made."""
 
 
 class Wallet(Base):
-    """One organization's money in one mode. Every business row names its wallet."""
+    """One organization's money in one mode. Every business row has a wallet id."""
 
     __tablename__ = "wallets"
     __table_args__ = (
@@ -62,21 +59,19 @@ class Wallet(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     organization_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("organizations.id"))
-    """Whose money it is."""
     mode: Mapped[str]
-    """One of `Mode`; decides which of the provider's keys is used."""
+    """One of `Mode`; selects the provider's test or live key."""
     currency: Mapped[str] = mapped_column(server_default="USD")
     """ISO 4217 code of every amount in the wallet."""
     duplicate_loads: Mapped[str] = mapped_column(server_default="warn")
     """One of `DuplicateLoads`."""
     low_balance_cents: Mapped[int | None]
-    """The customer is told when the available balance falls below it; null: never."""
+    """An available balance below it sends `balance.low`; null: never."""
     departed_at: Mapped[datetime | None]
-    """When its standard payouts last left for the provider together, while the provider's limit makes them wait."""
+    """When its standard payouts were last dispatched together, used while the provider's limit makes them wait."""
     created_at: Mapped[datetime]
-    """When it was opened."""
     retired_at: Mapped[datetime | None]
-    """When a sandbox reset put another wallet in its place: what was under way ends in it, and nobody sees it."""
+    """When a sandbox reset replaced it; its open payouts end in it, and no API request shows it."""
 
 
 class ApiKey(Base):
@@ -90,44 +85,43 @@ class ApiKey(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     wallet_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("wallets.id"), index=True)
-    """The only wallet that this key can see."""
+    """The only wallet that it gives access to."""
     name: Mapped[str]
-    """What its owner calls it."""
+    """Chosen by its owner."""
     prefix: Mapped[str]
-    """`ovnp_sbox_` or `ovnp_prod_`: all of the key that is ever listed."""
+    """`ovnp_sbox_` or `ovnp_prod_`: the only part of the key that lists show."""
     key_hash: Mapped[bytes | None] = mapped_column(unique=True)
     """HMAC-SHA256 of the key under the installation's pepper; null until the key exists."""
     key_pepper: Mapped[bytes | None]
-    """Which pepper that was; null: the one that there was when nobody noted it. While it is rotated `key_hash` is made
-    anew when the key is used."""
+    """Tag of that pepper; null: the pepper from before tags were stored. During a rotation `key_hash` is renewed when
+    the key is used."""
     scopes: Mapped[list[str]]
-    """What it may do, as in `payouts:write`."""
+    """As in `payouts:write`."""
     created_by: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("users.id"))
-    """The user who asked for it."""
+    """The user who requested it."""
     approval_status: Mapped[str]
     """One of `ApprovalStatus`; sandbox keys are approved from the start."""
     approval_reason: Mapped[str | None]
-    """Why a production key is wanted, in its owner's words."""
+    """Why a production key is needed, from its owner."""
     decided_by: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("users.id"))
     """The admin who approved or rejected a production key."""
     decided_at: Mapped[datetime | None]
-    """When."""
     rejection_reason: Mapped[str | None]
-    """Why it was rejected, in the admin's words."""
+    """From the admin."""
     created_at: Mapped[datetime]
-    """When it was asked for."""
+    """When it was requested."""
     expires_at: Mapped[datetime | None]
-    """From when on it is refused; null: never."""
+    """Refused from then on; null: never expires."""
     last_used_at: Mapped[datetime | None]
-    """When it was last used, to the minute."""
+    """Accurate to a minute."""
     rate_limit_per_minute: Mapped[int | None] = mapped_column(sa.Integer)
-    """How many requests a minute it may send; null: as many as the installation allows."""
+    """Requests per minute; null: the installation's limit."""
     previous_key_hash: Mapped[bytes | None] = mapped_column(unique=True)
-    """Of the key that this one has replaced, while both work."""
+    """Hash of the key that this one replaced, while both are valid."""
     previous_valid_until: Mapped[datetime | None]
-    """Until when the replaced one works."""
+    """When the replaced key stops being valid."""
     revoked_at: Mapped[datetime | None]
-    """When it was withdrawn; a revoked key never comes back."""
+    """Final: a revoked key never becomes valid again."""
 
 
 class Session(Base):
@@ -142,8 +136,8 @@ class Session(Base):
     created_at: Mapped[datetime]
     """When the user signed in."""
     last_seen_at: Mapped[datetime]
-    """When the token was last used, to the minute; a session that is idle too long is over."""
+    """Last use, accurate to a minute; an idle session ends, see `shared.identity.sessions`."""
     expires_at: Mapped[datetime]
-    """When it is over in any case."""
+    """When it ends even if it is in use."""
     revoked_at: Mapped[datetime | None]
     """When the user signed out."""

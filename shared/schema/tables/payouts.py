@@ -1,4 +1,4 @@
-"""Payouts, and the history of what happened to each."""
+"""Payouts and their history."""
 
 import uuid
 from datetime import datetime
@@ -46,49 +46,48 @@ class Payout(Base):
     wallet_id: Mapped[uuid.UUID]
     """Whose money it moves."""
     driver_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("drivers.id"))
-    """Who gets it."""
     load_id: Mapped[str | None]
-    """The customer's id of the load that is paid for."""
+    """The customer's id of the load that it pays for."""
     batch_id: Mapped[uuid.UUID | None]
-    """The batch that it travels in; its money is reserved when the batch is released."""
+    """Its batch, if any; its money is reserved when the batch is released."""
     duplicate_of: Mapped[uuid.UUID | None]
-    """The live payout for the same driver and load that was there when this one was accepted."""
+    """The live payout for the same driver and load that existed when this one was accepted."""
     duplicate_reason: Mapped[str | None]
-    """Why the customer wanted a second payout for the load, where the request said so."""
+    """The request's reason for a second payout for the load."""
     scenario: Mapped[str | None]
-    """What the sandbox plays with it; null in production, and where nothing special was asked for."""
+    """The sandbox scenario that the provider simulates; null in production and without one."""
     amount_cents: Mapped[int]
-    """What the wallet pays."""
+    """What the wallet pays, fee included."""
     fee_cents: Mapped[int]
-    """What we keep of it, by the price list at acceptance."""
+    """Our part of it, by the price list at acceptance."""
     rail: Mapped[str]
     """One of `Rail`; from the request's urgency."""
     status: Mapped[str]
     """One of `PayoutStatus`; written by `shared.payouts.lifecycle` alone."""
     description: Mapped[str | None]
-    """The customer's words; passed on to the provider."""
+    """Given by the customer; passed on to the provider."""
     requested_by: Mapped[str | None]
-    """Who asked for an instant payout, in the customer's words."""
+    """Who requested an instant payout, given by the customer."""
     reserved: Mapped[bool]
-    """Whether its amount is in `in_transit`; false for a batch payout before its release and at every end."""
+    """Whether its amount is in `in_transit`; false before its batch's release and in every final status."""
     sequence: Mapped[int] = mapped_column(sa.Integer)
-    """The number of its latest history row; counts up by one with every transition."""
+    """Sequence of its latest transition; increases by one with each."""
     attempt: Mapped[int] = mapped_column(sa.Integer)
-    """1, and one more for every retry that a person asked for."""
+    """1, plus one for every requested retry."""
     submission_id: Mapped[uuid.UUID | None]
-    """The submission that carries the current attempt; set on the way to `processing`."""
+    """The current attempt's submission; set by the transition to `processing`."""
     failure_code: Mapped[str | None]
     """Why it failed or was returned, as the provider's code; null again after a retry."""
     failure_message: Mapped[str | None]
     """The same as a sentence."""
     held_reason: Mapped[str | None]
-    """Set when what the provider says contradicts our record: nothing moves until a person has looked."""
+    """Why it is on hold, usually because the provider contradicts our record; it stays until an operator decides."""
     held_at: Mapped[datetime | None]
-    """When that was."""
+    """When it was put on hold."""
     polls: Mapped[int] = mapped_column(sa.Integer, server_default="0")
-    """How often the provider was asked about this attempt; drives the backoff of asking again."""
+    """How often the provider was polled about this attempt; sets the backoff."""
     polled_at: Mapped[datetime | None]
-    """When the provider was last asked about it, whichever the attempt."""
+    """When the provider was last polled about any attempt."""
     requested_at: Mapped[datetime]
     """When it was accepted."""
     updated_at: Mapped[datetime]
@@ -96,27 +95,25 @@ class Payout(Base):
     completed_at: Mapped[datetime | None]
     """When we learned that it was paid."""
     canceled_at: Mapped[datetime | None]
-    """When the customer called it off."""
     next_action_at: Mapped[datetime | None]
-    """When the tick rings for it: to queue, to submit, or to ask the provider; null: nothing is expected of us."""
+    """When the scheduler enqueues it: to queue, to submit or to poll the provider; null: no step is expected."""
 
 
 class PayoutTransition(Base):
-    """One step of one payout. Append-only."""
+    """One status change of a payout. Append-only."""
 
     __tablename__ = "payout_transitions"
 
     payout_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     sequence: Mapped[int] = mapped_column(sa.Integer, primary_key=True)
-    """1 for the acceptance, then counting up without gaps."""
+    """1 for the acceptance, then increasing without gaps."""
     from_status: Mapped[str | None]
     """Null for the acceptance."""
     to_status: Mapped[str]
     attempt: Mapped[int] = mapped_column(sa.Integer)
-    """The payout's attempt after the step."""
+    """The payout's attempt after the transition."""
     reason: Mapped[str]
-    """What caused it, in a few words: an actor, an event, a person."""
+    """The cause in a few words: a task, an event, an actor."""
     failure_code: Mapped[str | None]
-    """Why it failed, was returned or could not be paid; the payout's own is gone after a retry."""
+    """Why it failed, was returned or could not be paid; kept here when a retry clears the payout's own."""
     created_at: Mapped[datetime]
-    """When."""

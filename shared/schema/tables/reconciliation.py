@@ -1,4 +1,4 @@
-"""Reconciliation: our record against the provider's, what differs, what people decided, and whether money may leave."""
+"""Reconciliation: comparisons with the provider's record, their cases and resolutions, and the database's identity."""
 
 import uuid
 from datetime import date, datetime
@@ -6,13 +6,13 @@ from datetime import date, datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from shared.schema.controls import CaseKind, RunCause, RunStatus
 from shared.schema.organizations import Mode
-from shared.schema.reconciliation import CaseKind, RunCause, RunStatus
 from shared.schema.tables.base import Base, enum_check
 
 
 class ReconciliationRun(Base):
-    """One comparison of the two records over a window of time, in one mode."""
+    """One comparison of our record with the provider's, over a time window in one mode."""
 
     __tablename__ = "reconciliation_runs"
     __table_args__ = (
@@ -31,33 +31,33 @@ class ReconciliationRun(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     mode: Mapped[str]
-    """One of `Mode`: which of the provider's two worlds."""
+    """One of `Mode`."""
     cause: Mapped[str]
     """One of `RunCause`."""
     day: Mapped[date | None]
-    """The day (UTC) whose daily run it is: there is one that runs or is done; null for other causes."""
+    """The day (UTC) of a daily run: at most one per mode and day is running or done; null for other causes."""
     since: Mapped[datetime]
     until: Mapped[datetime]
     """The window: payments made in it are compared."""
     status: Mapped[str]
     """One of `RunStatus`."""
     payments: Mapped[int] = mapped_column(server_default="0")
-    """How many payments of the provider's were read."""
+    """Payments read from the provider."""
     differences: Mapped[int] = mapped_column(server_default="0")
-    """How many differences were seen, of which some may be cases of before."""
+    """Differences found, including those with an open case."""
     balance_gap_cents: Mapped[int | None]
-    """The provider's balance less what it should be by our ledger; it stays the same while all is well. Null: not
-    compared, for payments were under way."""
+    """The provider's balance minus the balance expected from our ledger; constant while both agree. Null: not compared,
+    as payments were under way."""
     error: Mapped[str | None]
     """Why it failed."""
     started_at: Mapped[datetime]
     heard_at: Mapped[datetime]
-    """When whoever runs it was last heard of: one that has been silent for long is given up."""
+    """Last heartbeat of the process that runs it; without one for long the run counts as abandoned."""
     ended_at: Mapped[datetime | None]
 
 
 class ReconciliationCase(Base):
-    """One difference, for a person to look at. The same difference seen again is the same case."""
+    """One difference for an operator to examine. The same difference found again updates the same case."""
 
     __tablename__ = "reconciliation_cases"
     __table_args__ = (
@@ -81,35 +81,34 @@ class ReconciliationCase(Base):
     mode: Mapped[str]
     """One of `Mode`."""
     subject: Mapped[str]
-    """What it is about: the provider's payment, else our payout and attempt, else the mode. With the kind and the mode
-    it tells one case from another; one of them is open at the most."""
+    """The provider's payment, else our payout and attempt, else the mode. Identifies the case together with kind and
+    mode; at most one such case is open."""
     wallet_id: Mapped[uuid.UUID | None]
-    """Whose money it is about, where we know."""
+    """Whose money it concerns, if known."""
     payout_id: Mapped[uuid.UUID | None]
-    """Our payout, where there is one; of a payment that we do not know: the payout that was held because of it."""
+    """Our payout, if any; for a payment unknown to us, the payout put on hold because of it."""
     submission_id: Mapped[uuid.UUID | None]
-    """Our request to the provider, where there is one."""
+    """Our request to the provider, if any."""
     payment_id: Mapped[str | None]
-    """The provider's payment, where there is one."""
+    """The provider's payment, if any."""
     ours: Mapped[dict[str, object] | None]
-    """What we say; null: nothing."""
+    """Our data; null: none."""
     theirs: Mapped[dict[str, object] | None]
-    """What the provider says; null: nothing."""
+    """The provider's data; null: none."""
     about_at: Mapped[datetime]
-    """When the payment was made: a run whose window this lies in, and that does not see the difference again, closes
-    the case."""
+    """When the payment was made: a run whose window includes it, without finding the difference again, closes the
+    case."""
     first_seen_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
     """Null: open."""
     closed_by: Mapped[str | None]
-    """Who closed it: a person, or `system` for a difference that was gone."""
+    """An operator, or `system` for a difference that disappeared."""
     closed_reason: Mapped[str | None]
-    """Why, in that person's words."""
 
 
 class PayoutResolution(Base):
-    """What people said became of a payout that nobody knew the end of; in production two of them."""
+    """An operator's decision on whether a payout with an unknown outcome was paid; in production two must agree."""
 
     __tablename__ = "payout_resolutions"
     __table_args__ = (
@@ -121,28 +120,26 @@ class PayoutResolution(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     payout_id: Mapped[uuid.UUID]
     attempt: Mapped[int] = mapped_column(sa.Integer)
-    """The payout's attempt that it is about."""
     outcome: Mapped[str]
     """`paid` or `not-paid`."""
     needs_two: Mapped[bool]
-    """Whether a second person has to say the same: in production."""
+    """Whether a second person must confirm it: in production."""
     reason: Mapped[str]
-    """How the first one knows."""
+    """The proposer's evidence."""
     proposed_by: Mapped[str]
-    """Who that was: a user's email, or where one person is enough an operator's login and machine."""
+    """A user's email; where one person suffices, an operator as in `root@host`."""
     proposed_at: Mapped[datetime]
     confirmed_by: Mapped[str | None]
-    """Who said the same; where one person is enough, the same person. Null: proposed only, nothing was done."""
+    """Who confirmed it; where one person suffices, the proposer. Null: only proposed, not applied."""
     confirmed_reason: Mapped[str | None]
-    """How the second one knows."""
+    """The confirmer's evidence."""
     confirmed_at: Mapped[datetime | None]
-    """When it was done."""
+    """When it was applied."""
 
 
 class Installation(Base):
-    """The one row by which a database knows that it is still the same one, and not an older copy of itself: while the
-    row does not match the server, nothing that moves money leaves. See
-    `shared.controls.reconciliation.database_identity`.
+    """The single row that identifies the database and detects a restored backup: while it does not match the server, no
+    money is sent. See `shared.controls.reconciliation.database_identity`.
     """
 
     __tablename__ = "installation"
@@ -151,24 +148,23 @@ class Installation(Base):
     id: Mapped[int] = mapped_column(sa.SmallInteger, primary_key=True, autoincrement=False)
     """Always 1."""
     server_started_at: Mapped[datetime | None]
-    """The start of the server's life for which the provider's record was last looked at; null: not yet."""
+    """Start time of the server process for which the identity was last checked; null: not yet."""
     written_by: Mapped[int]
-    """The transaction that wrote this row, as its `xmin` says too; a row that came out of a dump says another."""
+    """Id of the transaction that wrote this row; equals its `xmin` unless the row was restored from a dump."""
     system_identifier: Mapped[str | None]
-    """The cluster, as PostgreSQL names it."""
+    """PostgreSQL's identifier of the cluster."""
     timeline: Mapped[int | None]
-    """The cluster's history: recovery to an earlier point, and a standby that takes over, begin another one."""
+    """The cluster's timeline: point-in-time recovery and a promoted standby start a new one."""
     database_oid: Mapped[int | None]
     """The database within the cluster."""
     alive_at: Mapped[datetime | None]
-    """When this database was last known to be the right one, to the minute: in a copy, when that was made."""
+    """When the identity last matched, accurate to a minute: in a restored backup, about when it was taken."""
     reconcile_only_since: Mapped[datetime | None]
-    """Since when nothing leaves; null: it may."""
+    """Since when no money is sent; null: it may be sent."""
     reconcile_only_reason: Mapped[str | None]
-    """Why."""
     by_hand: Mapped[bool] = mapped_column(server_default=sa.text("false"))
-    """Whether a person set it: it then ends by a person too."""
+    """Whether an operator set it: only an operator can then end it."""
     compare_since: Mapped[datetime | None]
-    """From when on the provider's record has to be compared before it may end."""
+    """The provider's record has to be compared from this time on before it may end."""
     compared_at: Mapped[datetime | None]
-    """When that was done, every payment in it and every key of ours; null: not yet."""
+    """When every payment since then and every idempotency key of ours was compared; null: not yet."""

@@ -1,4 +1,4 @@
-"""Submissions: what we are about to ask the provider, written down before we ask."""
+"""Submissions, requests to the provider stored before they are sent; and the provider's rate limits."""
 
 import uuid
 from datetime import datetime
@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.schema.submissions import SubmissionKind, SubmissionStatus
+from shared.schema.payouts import SubmissionKind, SubmissionStatus
 from shared.schema.tables.base import Base, Leased, due_index, enum_check
 
 
@@ -31,24 +31,24 @@ class Submission(Leased, Base):
     status: Mapped[str]
     """One of `SubmissionStatus`."""
     request: Mapped[dict[str, object]]
-    """The body as it is sent, each time the same."""
+    """The body, identical on every send."""
     provider_id: Mapped[str | None]
     """The provider's id of the payment or batch, once accepted."""
     first_sent_at: Mapped[datetime | None]
-    """When it was first about to be sent: the key's lifetime counts from here."""
+    """Written before the first send: the idempotency key's lifetime starts here."""
     answered_at: Mapped[datetime | None]
-    """When a definite answer came."""
+    """When a definite answer arrived."""
     error_code: Mapped[str | None]
     error_message: Mapped[str | None]
-    """What the provider, or the network, said last."""
+    """The last error of the provider or the network."""
     unclear_answers: Mapped[list[dict[str, object]] | None] = mapped_column(pg.JSONB())
-    """What came back before that and decided nothing, oldest first, at most the newest 50: `at`, the `status` it left,
-    and the `message`; null: nothing did."""
+    """Earlier indefinite answers, oldest first, the newest 50 at most: `at`, the resulting `status` and the `message`;
+    null: none."""
     created_at: Mapped[datetime]
 
 
 class SubmissionItem(Base):
-    """One payout's place in a submission."""
+    """One payout in a submission."""
 
     __tablename__ = "submission_items"
     __table_args__ = (
@@ -70,15 +70,40 @@ class SubmissionItem(Base):
 
     submission_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     position: Mapped[int] = mapped_column(sa.Integer, primary_key=True)
-    """Its place in the request's list, from 0."""
+    """Index in the request's list, from 0."""
     payout_id: Mapped[uuid.UUID]
     attempt: Mapped[int] = mapped_column(sa.Integer)
-    """The payout's attempt that it carries: at most one live item for each."""
+    """The payout's attempt: a unique index allows one item per attempt that is not dissolved."""
     net_cents: Mapped[int]
-    """What the driver is to receive: what we ask the provider to pay."""
+    """What the driver receives."""
     recipient_id: Mapped[str]
-    """Whom we ask it to pay."""
+    """The driver's id at the provider."""
     provider_payment_id: Mapped[str | None]
     """The provider's id of this payment (`pay_…`), from its answer."""
     dissolved: Mapped[bool] = mapped_column(server_default=sa.text("false"))
-    """True when the provider refused the whole batch and the payout went on in a submission of its own."""
+    """Whether the provider refused the whole batch and the payout was resubmitted by itself."""
+
+
+class ProviderLimit(Base):
+    """One of the provider's rate limits, shared by all processes; see `shared.provider.call_budget`. A caller locks its
+    row before a call.
+    """
+
+    __tablename__ = "provider_limits"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    """The mode, whose provider key is limited, and the kind of calls."""
+    paused_until: Mapped[datetime | None]
+    """No calls until then: the provider asked for a pause."""
+
+
+class ProviderCalls(Base):
+    """Calls made under a limit in one slice of its window; deleted once the slice has passed."""
+
+    __tablename__ = "provider_calls"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    """The limit's name."""
+    began_at: Mapped[datetime] = mapped_column(primary_key=True)
+    """Start of the slice, by the database's clock."""
+    calls: Mapped[int]

@@ -1,4 +1,4 @@
-"""Where customers want to hear of their events, and how far each event has come on its way there."""
+"""Customers' webhook endpoints and the deliveries of events to them."""
 
 import uuid
 from datetime import datetime
@@ -6,13 +6,13 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
+from shared.schema.events import DeliveryStatus, EndpointStatus, Pace, PausedReason
 from shared.schema.tables.base import Base, Due, Leased, due_index, enum_check
-from shared.schema.webhooks import DeliveryStatus, EndpointStatus, Pace, PausedReason
 
 
 class WebhookEndpoint(Due, Base):
-    """A URL that a customer wants to be called at. `next_action_at` is when it may be rung for again; `attempts` is not
-    used, for each delivery has its own.
+    """A URL that receives a customer's events. `next_action_at` is when the scheduler may next enqueue it; `attempts`
+    is unused, as each delivery has its own.
     """
 
     __tablename__ = "webhook_endpoints"
@@ -26,38 +26,36 @@ class WebhookEndpoint(Due, Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     wallet_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("wallets.id"))
-    """Whose events it gets."""
+    """Whose events it receives."""
     url: Mapped[str]
-    """Where it is called."""
     events: Mapped[list[str]]
-    """The types of events that it gets."""
+    """The event types that it receives."""
     sealed_secret: Mapped[bytes]
-    """What its calls are signed with, sealed under the pepper."""
+    """The signing secret, encrypted under the pepper."""
     sealed_previous_secret: Mapped[bytes | None]
-    """The secret before that, which signs as well for a while."""
+    """The previous secret; also signs until `previous_secret_valid_until`."""
     previous_secret_valid_until: Mapped[datetime | None]
-    """Until when it does."""
     status: Mapped[str]
     """One of `EndpointStatus`."""
     paused_reason: Mapped[str | None]
-    """One of `PausedReason`, where it is paused."""
+    """One of `PausedReason`; null unless paused."""
     pace: Mapped[str]
     """One of `Pace`."""
     failing_since: Mapped[datetime | None]
-    """The first failure after its last success."""
+    """First failure after its last success."""
     failures_in_a_row: Mapped[int] = mapped_column(sa.Integer, server_default="0")
-    """How many calls have failed since then."""
+    """Failed calls since then."""
     not_before: Mapped[datetime | None]
-    """It is left alone until then: it has asked for it by `Retry-After`, or has failed several times in a row."""
+    """No calls until then: it sent `Retry-After` or failed several times in a row."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
-    """When its owner has changed it last."""
+    """When its owner last changed it."""
     deleted_at: Mapped[datetime | None]
-    """When its owner deleted it; nobody sees it from then on."""
+    """When its owner deleted it; the API no longer shows it."""
 
 
 class WebhookDelivery(Leased, Base):
-    """An event on its way to an endpoint, written in the event's transaction."""
+    """Delivery of an event to an endpoint, written in the event's transaction."""
 
     __tablename__ = "webhook_deliveries"
     __table_args__ = (
@@ -73,16 +71,16 @@ class WebhookDelivery(Leased, Base):
 
     endpoint_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     event_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    """Of the customer event: each goes to an endpoint once, however often that is tried."""
+    """The customer event: one delivery per event and endpoint, with any number of attempts."""
     wallet_id: Mapped[uuid.UUID]
     status: Mapped[str]
     """One of `DeliveryStatus`."""
     http_status: Mapped[int | None] = mapped_column(sa.Integer)
-    """Of the last attempt's answer, if one came."""
+    """Of the response to the last attempt, if one arrived."""
     error: Mapped[str | None]
-    """Why the last attempt failed, in our words: nothing of the answer is kept."""
+    """Why the last attempt failed, in a sentence of ours: no part of a response is stored."""
     duration_ms: Mapped[int | None] = mapped_column(sa.Integer)
-    """How long the last attempt took."""
+    """Of the last attempt."""
     attempted_at: Mapped[datetime | None]
     """When the last attempt ended."""
     delivered_at: Mapped[datetime | None]

@@ -9,7 +9,7 @@ from prometheus_client import Metric
 from shared.controls.invariants import sweep
 from shared.holds import outgoing_holds
 from shared.reporting.exporter.gauges import labeled_gauge
-from shared.schema.holds import HoldKind
+from shared.schema.controls import HoldKind
 
 SCOPES = ("wallet", "rail", "all")
 

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from prometheus_client import Metric
 
 from shared.reporting.exporter.gauges import labeled_gauge
-from shared.schema.webhooks import EndpointStatus
+from shared.schema.events import EndpointStatus
 
 
 def collect_webhook_endpoints(connection: sa.Connection) -> Iterator[Metric]:

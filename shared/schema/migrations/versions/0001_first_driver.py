@@ -1,4 +1,4 @@
-"""The first tables: everything that paying a driver once needs.
+"""Create the first tables: what paying one driver once needs.
 
 Revision ID: 0001
 """
@@ -25,7 +25,7 @@ PRICES = (
 
 
 def upgrade() -> None:
-    """Creates the tables, makes the ledger and the histories append-only, and fills in the price list."""
+    """Create the tables, make the ledger and the histories append-only, and insert the price list."""
     create_tables()
     op.execute("""
         CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -51,7 +51,7 @@ def upgrade() -> None:
 
 
 def create_tables() -> None:
-    """The tables and their indexes."""
+    """Create the tables and their indexes."""
     op.create_table(
         "customer_events",
         sa.Column("id", sa.UUID(), nullable=False),

@@ -1,4 +1,4 @@
-"""What the whole API reference needs: batches, key approval, sessions, counters for lists, pay once per load.
+"""Add what the rest of the API needs: batches, key approval, sessions, list counts, one payout per load.
 
 Revision ID: 0002
 """
@@ -17,7 +17,7 @@ LIVE = (
 
 
 def upgrade() -> None:
-    """Adds columns and tables, and fills the counters from what is there."""
+    """Add columns and tables, and fill the counters from existing rows."""
     organizations()
     batches()
     payouts_and_drivers()
@@ -26,7 +26,7 @@ def upgrade() -> None:
 
 
 def organizations() -> None:
-    """Wallets can be retired and have a policy; keys have a life; users have sessions."""
+    """Add retired wallets and their policy, key approval and expiry, and sessions."""
     op.drop_constraint("uq_wallets_organization_id_mode", "wallets", type_="unique")
     op.add_column("wallets", sa.Column("duplicate_loads", sa.Text(), server_default="warn", nullable=False))
     op.add_column("wallets", sa.Column("retired_at", sa.DateTime(timezone=True), nullable=True))
@@ -82,7 +82,7 @@ def organizations() -> None:
 
 
 def batches() -> None:
-    """The batches."""
+    """Create the batches table."""
     op.create_table(
         "batches",
         sa.Column("id", sa.UUID(), nullable=False),
@@ -125,7 +125,7 @@ def batches() -> None:
 
 
 def payouts_and_drivers() -> None:
-    """Payouts know their batch and their double; drivers know what they were paid."""
+    """Add a payout's batch and duplicate, and a driver's payout counters."""
     op.add_column("payouts", sa.Column("batch_id", sa.UUID(), nullable=True))
     op.add_column("payouts", sa.Column("duplicate_of", sa.UUID(), nullable=True))
     op.add_column("payouts", sa.Column("duplicate_reason", sa.Text(), nullable=True))
@@ -150,7 +150,7 @@ def payouts_and_drivers() -> None:
 
 
 def lists() -> None:
-    """What lists need: counts, an index for each filter, and whose webhook it was."""
+    """Add what lists need: counts, an index for each filter, and the wallet of a provider event."""
     op.create_table(
         "list_counts",
         sa.Column("wallet_id", sa.UUID(), nullable=False),
@@ -180,7 +180,7 @@ def lists() -> None:
 
 
 def fill_counters() -> None:
-    """From what is there already. Webhooks that came before stay out of the new log: they are many."""
+    """Fill the counters from existing rows. Earlier provider events get no wallet, as they are many."""
     op.execute("""
         INSERT INTO list_counts (wallet_id, name)
         SELECT wallets.id, names.name FROM wallets, unnest(ARRAY[

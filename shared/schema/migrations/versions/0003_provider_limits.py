@@ -1,4 +1,4 @@
-"""The provider's limits, kept by all processes together; standard payouts depart together.
+"""Add the provider's rate limits, shared by all processes, and the dispatch window of standard payouts.
 
 Revision ID: 0003
 """
@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Two small tables and a column; processes of the old code run on beside them."""
+    """Add two small tables and a column; processes of the previous release keep working."""
     op.create_table(
         "provider_limits",
         sa.Column("name", sa.Text(), nullable=False),

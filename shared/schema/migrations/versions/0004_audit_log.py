@@ -1,4 +1,4 @@
-"""The audit log: who did what to which object, append-only.
+"""Add the audit log, append-only.
 
 Revision ID: 0004
 """
@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Adds the table; processes of before don't write to it."""
+    """Add the table; processes of the previous release don't write to it."""
     op.create_table(
         "audit_entries",
         sa.Column("organization_id", sa.UUID(), nullable=False),

@@ -1,7 +1,7 @@
-"""What the timeline of a payout and the statement by dates read: unclear answers, when held and polled, three indexes.
+"""Add what a payout's timeline and the statement by date read: unclear answers, hold and poll times, three indexes.
 
-The columns are empty at first, so adding them rewrites nothing. Each index is built in one pass, in which writes to its
-table wait: about a second for a million rows.
+The columns are null at first: nothing is rewritten. Building an index blocks writes to its table for about a second per
+million rows.
 
 Revision ID: 0005
 """
@@ -17,7 +17,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Adds the indexes, and last the columns, whose locks nobody can read beside."""
+    """Add the indexes, then the columns: their locks block readers, so they are taken last."""
     op.create_index(
         "ix_submission_items_payout_id_dissolved",
         "submission_items",

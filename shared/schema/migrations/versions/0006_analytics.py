@@ -1,4 +1,6 @@
-"""Analytics: the organization's zone, why an attempt failed, and the ledger folded into sums (filled by the scheduler).
+"""Add analytics: the organization's time zone, an attempt's failure code, and sums of the ledger.
+
+The scheduler fills the sums.
 
 Revision ID: 0006
 """
@@ -21,7 +23,7 @@ BEGUN = ("accepted_count", "accepted_cents", "retried_count", "retried_cents", "
 
 
 def upgrade() -> None:
-    """Adds columns that old processes need not know, and tables that only new ones write."""
+    """Add columns that processes of the previous release ignore, and tables that only this release writes."""
     op.add_column("organizations", sa.Column("time_zone", sa.Text(), server_default="UTC", nullable=False))
     op.add_column("payout_transitions", sa.Column("failure_code", sa.Text(), nullable=True))
     op.create_table(
@@ -41,7 +43,7 @@ def upgrade() -> None:
 
 
 def waits() -> sa.Column[Any]:
-    """How long the paid ones took."""
+    """Column with the durations of the paid payouts."""
     return sa.Column("waits", pg.ARRAY(sa.BigInteger()), server_default="{}", nullable=False)
 
 
@@ -52,7 +54,7 @@ def sums(
     others: Sequence[sa.Column[Any]],
     **options: Any,
 ) -> None:
-    """A table of sums by wallet, grain and time, and by its own key."""
+    """Create a table of sums by wallet, grain, start and `key`."""
     op.create_table(
         table,
         sa.Column("wallet_id", sa.UUID(), nullable=False),

@@ -1,7 +1,7 @@
-"""What webhooks say besides amounts, which of them contradict each other, and an index of those that went wrong.
+"""Add a provider event's currency, recipient and contradicted event, and an index of orphans and mismatches.
 
-The columns are empty at first, so adding them rewrites nothing. The index holds next to nothing; it is built in one
-pass, in which writes to its table wait: about a second for a million rows.
+The columns are null at first: nothing is rewritten. Building the index blocks writes to its table for about a second
+per million rows.
 
 Revision ID: 0007
 """
@@ -17,7 +17,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Adds the columns and the index."""
+    """Add the columns and the index."""
     op.add_column("provider_events", sa.Column("currency", sa.Text(), nullable=True))
     op.add_column("provider_events", sa.Column("recipient_id", sa.Text(), nullable=True))
     op.add_column("provider_events", sa.Column("driver_id", postgresql.UUID(), nullable=True))

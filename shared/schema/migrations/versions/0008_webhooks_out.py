@@ -1,6 +1,6 @@
-"""Customer webhooks: endpoints and deliveries, the API version of an event, the threshold of a low balance.
+"""Add customer webhooks: endpoints and deliveries, an event's API version, a wallet's low balance threshold.
 
-Two new tables, and two columns whose default is kept beside the rows: nothing is rewritten.
+Two new tables, and two columns without a rewrite: PostgreSQL stores their defaults in the catalog.
 
 Revision ID: 0008
 """
@@ -16,7 +16,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Adds the tables and the columns; processes of before write events as they did, to no endpoint."""
+    """Add the tables and columns; processes of the previous release write events without deliveries."""
     moment = sa.DateTime(timezone=True)
     op.add_column(
         "customer_events", sa.Column("api_version", sa.Text(), nullable=False, server_default=sa.text("'2026-02-01'"))

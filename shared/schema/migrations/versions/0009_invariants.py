@@ -1,4 +1,4 @@
-"""Invariants and outgoing holds: two new tables, which processes of before don't know.
+"""Add invariant checks and outgoing holds: two new tables, unknown to the previous release.
 
 Revision ID: 0009
 """
@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Adds the tables. A process of before sends what is held: pause only after all have been replaced."""
+    """Add the tables. Processes of the previous release ignore holds: place one only once all are replaced."""
     moment = sa.DateTime(timezone=True)
     op.create_table(
         "outgoing_holds",

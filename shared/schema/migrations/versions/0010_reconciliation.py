@@ -1,6 +1,6 @@
-"""Reconciliation: runs, cases, what people decided, and the row by which a database knows itself.
+"""Add reconciliation: runs, cases, payout resolutions, and the database identity.
 
-Four new tables, and an index on few rows; nothing that is there is rewritten.
+Four new tables and an index on few rows; nothing is rewritten.
 
 Revision ID: 0010
 """
@@ -30,7 +30,7 @@ KINDS = (
 
 
 def upgrade() -> None:
-    """Adds the tables."""
+    """Add the tables."""
     moment = sa.DateTime(timezone=True)
     op.create_table(
         "reconciliation_runs",

@@ -1,5 +1,6 @@
-"""Retention: how far each rule has come, and that the personal data in old events can be masked, which alone of an
-event can change. And which pepper an API key is hashed under.
+"""Add retention: the progress of each rule, and a trigger that allows masking the personal data of old events.
+
+Also the tag of the pepper under which an API key is hashed.
 
 Revision ID: 0011
 """
@@ -15,7 +16,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Adds a table and a column; replaces one trigger, which stops writers for a moment."""
+    """Add a table and a column, and replace a trigger, briefly blocking writers."""
     moment = sa.DateTime(timezone=True)
     op.create_table(
         "retention_marks",

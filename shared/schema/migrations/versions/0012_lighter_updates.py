@@ -1,5 +1,4 @@
-"""Lighter updates: one index of payouts less, and room on the pages of payouts and provider events for their next
-versions.
+"""Make updates cheaper: drop an index of payouts, and leave space on the pages of payouts and provider events.
 
 Revision ID: 0012
 """
@@ -13,10 +12,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Drops an index, which stops the table for a moment; pages that are full stay as they are."""
-    # A driver's payouts are few: those in a status are found among all of his by `ix_payouts_driver_id_id`.
+    """Drop an index, briefly locking the table, and lower fill factors; existing full pages stay as they are."""
+    # A driver has few payouts: those in one status are found among them by `ix_payouts_driver_id_id`.
     op.drop_index("ix_payouts_driver_id_status_id", table_name="payouts")
-    # Each row gets three more versions, each event one. On the same page they cost half the log that they cost on
-    # another, and no record of its own for the lock on the old one meanwhile.
+    # A payout row is updated three times, an event once. An update on the same page (HOT) writes half the WAL, without
+    # a separate record for the lock on the old version.
     op.execute("ALTER TABLE payouts SET (fillfactor = 50)")
     op.execute("ALTER TABLE provider_events SET (fillfactor = 50)")
