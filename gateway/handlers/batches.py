@@ -35,7 +35,7 @@ from shared.batches.create import NewBatch, Quote
 from shared.batches.create import create as creating
 from shared.batches.create import quote as quoting
 from shared.identity import audit
-from shared.payouts.accept import PayoutOrder, load_order_context
+from shared.payouts.orders import PayoutOrder, load_order_context
 from shared.payouts.rows import PayoutRow, duplicate_warning, payout_payload
 from shared.platform import idempotency
 from shared.platform.clock import rfc3339

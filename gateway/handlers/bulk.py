@@ -39,8 +39,8 @@ from gateway.intake.payouts import PayoutOutcome, PayoutRequest
 from gateway.openapi.operation import operation
 from shared.drivers.register import NewDriver, register
 from shared.identity import audit
-from shared.payouts.accept import PayoutOrder
 from shared.payouts.cancel import cancel_wallet_payouts
+from shared.payouts.orders import PayoutOrder
 from shared.payouts.retry import retry_wallet_payouts
 from shared.payouts.rows import PayoutRow, duplicate_warning
 from shared.platform import idempotency, task_queue

@@ -22,11 +22,11 @@ from gateway.intake.group_commit import DEFERRED, Deferred, GroupCommit
 from shared import ledger
 from shared.identity import audit
 from shared.identity.audit import Actor
-from shared.payouts.accept import (
+from shared.payouts.accept import finish_acceptance, start_acceptance
+from shared.payouts.orders import (
     LockedState,
     OrderContext,
     PayoutOrder,
-    accept_payouts,
     locked_state_queries,
     order_context_queries,
 )
@@ -37,7 +37,7 @@ from shared.platform.errors import Refusal
 from shared.platform.failpoints import crash_point
 from shared.platform.idempotency import Reused, Stored
 from shared.platform.ids import PAYOUT, show
-from shared.platform.pipelined_queries import Query, ask
+from shared.platform.pipelined_queries import ask
 from shared.platform.settings import Settings
 from shared.platform.task_queue import Doorbell
 from shared.schema.audit import Action
@@ -184,9 +184,8 @@ class PayoutIntake:
         everything = [order for request in requests for order in request.orders]
         wallets = {request.wallet_id for request in requests}
         keys = {(request.wallet_id, request.key) for request in requests if request.key is not None}
-        shaped: dict[int, IntakeResponse] = {}
         with self._engine.begin() as connection:
-            price_list, drivers, available, stored, *again = ask(
+            price_list, payees, available, stored, *locked_state = ask(
                 connection,
                 *order_context_queries(everything),
                 ledger.lock_wallets_query(wallets, skip_locked=skip_locked),
@@ -198,40 +197,39 @@ class PayoutIntake:
             stored = stored or {}
             fresh = [place for place in self._fresh(requests, stored) if requests[place].wallet_id in available]
 
-            def beside(outcomes: Sequence[PayoutOutcome]) -> list[Query[None] | None]:
-                following = iter(outcomes)
-                done = {place: [next(following) for _ in requests[place].orders] for place in fresh}
-                shaped.update((place, self._shaped(requests[place], done[place], now)) for place in fresh)
-                news = [
-                    Stored(request.wallet_id, request.key, request.fingerprint, *shaped[place][:2])
-                    for place in fresh
-                    if (request := requests[place]).key is not None
-                ]
-                stored.update({(new.wallet_id, new.key): new for new in news})
-                entries = list(_entries((requests[place], done[place]) for place in fresh))
-                return [
-                    audit.record_entries_query(entries, now) if entries else None,
-                    idempotency.storing(news, now) if news else None,
-                ]
-
-            outcomes = accept_payouts(
+            acceptance = start_acceptance(
                 connection,
                 [order for place in fresh for order in requests[place].orders],
-                OrderContext(price_list, drivers),
-                available,
+                OrderContext(price_list, payees),
+                LockedState.of(available, *locked_state),
                 now,
                 grace=self._grace,
-                seen=LockedState.of(*again),
-                beside=beside,
             )
+            following = iter(acceptance.outcomes)
+            outcomes = {place: [next(following) for _ in requests[place].orders] for place in fresh}
+            responses = {place: self._shaped(requests[place], outcomes[place], now) for place in fresh}
+            new = [
+                Stored(request.wallet_id, request.key, request.fingerprint, *responses[place][:2])
+                for place in fresh
+                if (request := requests[place]).key is not None
+            ]
+            entries = list(_entries((requests[place], outcomes[place]) for place in fresh))
+            finish_acceptance(
+                connection,
+                acceptance,
+                now,
+                audit.record_entries_query(entries, now) if entries else None,
+                idempotency.storing(new, now) if new else None,
+            )
+            stored.update({(one.wallet_id, one.key): one for one in new})
             made[:] = [
                 DEFERRED
                 if request.wallet_id not in available
-                else shaped.get(place) or self._repeated(request, stored, now)
+                else responses.get(place) or self._repeated(request, stored, now)
                 for place, request in enumerate(requests)
             ]
             crash_point("accept.before_commit")
-        return made, [outcome for outcome in outcomes if isinstance(outcome, PayoutRow)]
+        return made, [outcome for outcome in acceptance.outcomes if isinstance(outcome, PayoutRow)]
 
     @staticmethod
     def _landed(connection: sa.Connection, requests: Sequence[PayoutRequest]) -> bool:

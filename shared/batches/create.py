@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from shared import ledger
-from shared.payouts import accept
-from shared.payouts.accept import OrderContext, PayoutOrder
+from shared.payouts.accept import write_payouts
+from shared.payouts.duplicate_loads import add_live_payout, live_payouts_by_load
+from shared.payouts.orders import OrderContext, PayoutOrder, ordered_loads, validate_order
 from shared.payouts.rows import PayoutRow
 from shared.platform.errors import Refusal
 from shared.schema.batch_rows import BatchRow
@@ -75,7 +76,7 @@ def quote(connection: sa.Connection, batch: NewBatch, known: OrderContext, now: 
 def create(
     connection: sa.Connection, batch: NewBatch, known: OrderContext, now: datetime
 ) -> tuple[BatchRow, list[PayoutRow]]:
-    """Writes the batch and its payouts down. `known` is what `accept.load_order_context` read for its orders.
+    """Writes the batch and its payouts down. `known` is what `load_order_context` read for its orders.
 
     Raises:
         ItemsRefused: an item can't be accepted; nothing was written.
@@ -109,7 +110,7 @@ def create(
         """),
         made._asdict(),
     )
-    accept.write_payouts(connection, rows, now, due=None)
+    write_payouts(connection, rows, now, due=None)
     return made, rows
 
 
@@ -119,18 +120,18 @@ def _checked(
     """The payouts that the orders become, all of them or an `ItemsRefused`."""
     rows: list[PayoutRow] = []
     refused: list[tuple[int, Refusal]] = []
-    live = accept.live_payouts_by_load(
-        connection, accept.ordered_loads([order for order in batch.orders if isinstance(order, PayoutOrder)])
+    live = live_payouts_by_load(
+        connection, ordered_loads([order for order in batch.orders if isinstance(order, PayoutOrder)])
     )
     for index, order in enumerate(batch.orders):
         try:
             if isinstance(order, Refusal):
                 raise order
-            row = accept.validate_order(order, known, live, now)
+            row = validate_order(order, known, live, now)
         except Refusal as refusal:
             refused.append((index, refusal))
         else:
-            accept.add_live_payout(live, row)
+            add_live_payout(live, row)
             rows.append(row)
     if refused:
         raise ItemsRefused(refused, len(batch.orders), shown=refusals_shown)

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from shared import ledger
 from shared.identity import audit
 from shared.identity.audit import Actor
-from shared.payouts.accept import payability_error
 from shared.payouts.counters import write_batch_events
 from shared.payouts.lifecycle import Move, StartedTransition, finish_transitions, start_transition, transition_payouts
+from shared.payouts.orders import payability_error
 from shared.platform.database import as_rows
 from shared.platform.errors import Conflict, InsufficientFunds, Refusal
 from shared.platform.ids import BATCH, show

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from shared import ledger
-from shared.payouts.accept import duplicate_payout_error, live_payouts_by_load, payability_error
 from shared.payouts.cancel import lock_payout_statuses, payout_not_found
+from shared.payouts.duplicate_loads import duplicate_payout_error, live_payouts_by_load
 from shared.payouts.lifecycle import Move, transition_payouts
+from shared.payouts.orders import payability_error
 from shared.payouts.rows import PayoutRow
 from shared.platform.database import as_rows
 from shared.platform.errors import Conflict, InsufficientFunds, Refusal

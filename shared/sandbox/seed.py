@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from shared import ledger
 from shared.drivers.register import NewDriver, register
-from shared.payouts.accept import PayoutOrder, accept_payouts, load_order_context
+from shared.payouts.accept import accept_payouts
+from shared.payouts.orders import PayoutOrder, load_order_context
 from shared.payouts.rows import PayoutRow
 from shared.platform.errors import Refusal
 from shared.platform.ids import DRIVER, new_id, show

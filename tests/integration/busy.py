@@ -9,8 +9,9 @@ from typing import Any
 from shared import ledger
 from shared.identity import audit
 from shared.payouts import submissions
-from shared.payouts.accept import accept_payouts, load_order_context
+from shared.payouts.accept import accept_payouts
 from shared.payouts.cancel import cancel_wallet_payouts
+from shared.payouts.orders import load_order_context
 from shared.payouts.provider_results import record_outcome
 from shared.payouts.retry import retry_wallet_payouts
 from shared.platform import idempotency

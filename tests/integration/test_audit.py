@@ -13,7 +13,7 @@ from shared.identity import audit
 from shared.identity.audit import Actor, Entry, EntryFilters, EntryRow
 from shared.identity.users import add_user, reset_user_password
 from shared.onboarding.organizations import set_policy
-from shared.payouts.accept import PayoutOrder
+from shared.payouts.orders import PayoutOrder
 from shared.payouts.rows import PayoutRow, payout_payload
 from shared.platform import idempotency
 from shared.platform.errors import Refusal

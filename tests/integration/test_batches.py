@@ -13,8 +13,9 @@ from shared.batches import change
 from shared.batches.create import ItemsRefused
 from shared.batches.release import Asked, Released, portions, release, release_due
 from shared.operations import due_rows
-from shared.payouts.accept import accept_payouts, load_order_context
+from shared.payouts.accept import accept_payouts
 from shared.payouts.cancel import cancel_wallet_payouts
+from shared.payouts.orders import load_order_context
 from shared.payouts.queue import queue_validated_payouts
 from shared.payouts.retry import retry_wallet_payouts
 from shared.payouts.rows import PayoutRow

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.batches.create import ItemsRefused, NewBatch, create
-from shared.payouts.accept import PayoutOrder, load_order_context
+from shared.payouts.orders import PayoutOrder, load_order_context
 from shared.payouts.queue import queue_validated_payouts
 from shared.payouts.retry import retry_wallet_payouts
 from shared.payouts.rows import PayoutRow

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from gateway.intake.group_commit import GroupCommit, Overloaded, ShuttingDown
 from gateway.intake.payouts import IntakeResponse, PayoutIntake
 from shared import ledger
-from shared.payouts.accept import PayoutOrder
+from shared.payouts.orders import PayoutOrder
 from shared.platform import idempotency
 from shared.platform.database import engine_for
 from shared.platform.settings import Settings

@@ -39,7 +39,7 @@ from shared.batches.release import Asked, release
 from shared.funding import topups as funding
 from shared.payouts import allowed_edges, cancel, retry
 from shared.payouts import submissions as submit
-from shared.payouts.accept import load_order_context
+from shared.payouts.orders import load_order_context
 from shared.platform.clock import SystemClock
 from shared.platform.database import engine_for
 from shared.platform.errors import Refusal

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.intake.payouts import IntakeResponse, PayoutRequest, single_payout_payload
 from shared.identity.audit import Actor
-from shared.payouts.accept import PayoutOrder
+from shared.payouts.orders import PayoutOrder
 from shared.payouts.rows import payout_payload
 from shared.schema.audit import ActorKind
 

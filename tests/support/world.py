@@ -16,8 +16,9 @@ from shared.identity import api_keys
 from shared.identity.audit import Actor
 from shared.onboarding.organizations import Opening, open_organization
 from shared.payouts import submissions
-from shared.payouts.accept import PayoutOrder, accept_payouts, load_order_context
+from shared.payouts.accept import accept_payouts
 from shared.payouts.lifecycle import Move, transition_payouts
+from shared.payouts.orders import PayoutOrder, load_order_context
 from shared.payouts.queue import queue_validated_payouts
 from shared.payouts.rows import PayoutRow
 from shared.platform.errors import Refusal

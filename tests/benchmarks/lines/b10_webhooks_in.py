@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from shared import ledger
 from shared.payouts import submissions
-from shared.payouts.accept import PayoutOrder, accept_payouts, load_order_context
+from shared.payouts.accept import accept_payouts
+from shared.payouts.orders import PayoutOrder, load_order_context
 from shared.payouts.provider_results import record_outcome
 from shared.payouts.queue import queue_validated_payouts
 from shared.payouts.rows import PayoutRow

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from gateway.handlers.bulk import bulk_results_payload
 from gateway.intake.payouts import PayoutIntake, PayoutOutcome, PayoutRequest
 from shared.identity.audit import Actor
-from shared.payouts.accept import PayoutOrder
+from shared.payouts.orders import PayoutOrder
 from shared.payouts.rows import PayoutRow, payout_payload
 from shared.platform import pipelined_queries
 from shared.platform.clock import SystemClock
