@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.child_processes import InheritedSockets
 from shared.platform import logs, tracing
-from shared.platform.settings import Settings, SettingsError, load
+from shared.platform.settings import Settings, SettingsError, load_settings
 
 _EPILOG = """\
 signals:
@@ -34,18 +34,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--child", type=InheritedSockets.parse, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     try:
-        settings = _with(options, load())
+        settings = _with(options, load_settings())
     except SettingsError as error:
         print(f"ovnpay gateway: {error}", file=sys.stderr)
         return 2
     if settings.gateway_processes < 1:
         parser.error("processes must be positive")
-    logs.configure(settings, "gateway")
+    logs.configure_logging(settings, "gateway")
     if options.child is None and settings.gateway_processes > 1:
         from gateway.parent_process import ParentProcess
 
         return ParentProcess(settings).run()
-    tracing.start("gateway")
+    tracing.start_tracing("gateway")
     from gateway.serve import serve_until_stopped
 
     return serve_until_stopped(settings, options.child)

@@ -18,10 +18,10 @@ from gateway.intake.payouts import LOCKED_WALLET_THREADS, PayoutIntake
 from gateway.intake.provider_webhooks import WebhookIntake
 from shared.operations import startup
 from shared.platform.clock import Clock, SystemClock
-from shared.platform.database import engine_for
-from shared.platform.registered_consumers import GATEWAY, Beat
+from shared.platform.database import make_engine
+from shared.platform.registered_consumers import GATEWAY_ROLE, Heartbeat
 from shared.platform.settings import Settings
-from shared.platform.task_queue import Doorbell
+from shared.platform.task_queue import TaskSender
 
 INTAKE_CONNECTIONS = 2 + LOCKED_WALLET_THREADS
 """Connections that the intakes' threads need: for payouts, those of wallets that are held, and webhooks. One more looks
@@ -40,18 +40,18 @@ def create_app(settings: Settings, clock: Clock | None = None) -> web.Applicatio
 
     async def services(application: web.Application) -> AsyncIterator[None]:
         readers = max(settings.database_pool_size - INTAKE_CONNECTIONS - 1, 1)
-        engine = engine_for(settings, "gateway", pool_size=readers)
+        engine = make_engine(settings, "gateway", pool_size=readers)
         reading_engine = engine.execution_options(isolation_level="AUTOCOMMIT")
-        intake_engine = engine_for(settings, "gateway-intake", pool_size=INTAKE_CONNECTIONS)
+        intake_engine = make_engine(settings, "gateway-intake", pool_size=INTAKE_CONNECTIONS)
         await asyncio.to_thread(startup.prepare_database, engine, settings)
-        key_engine = engine_for(settings, "gateway-keys", pool_size=1, isolation_level="AUTOCOMMIT")
+        key_engine = make_engine(settings, "gateway-keys", pool_size=1, isolation_level="AUTOCOMMIT")
         used = clock or SystemClock()
-        doorbell = Doorbell(settings)
+        task_sender = TaskSender(settings)
         application[SERVICES] = made = Services(
             settings=settings,
             headers=security_headers.response_headers(settings.environment),
             engine=engine,
-            doorbell=doorbell,
+            task_sender=task_sender,
             clock=used,
             threads=ThreadPoolExecutor(readers, "database"),
             reading_engine=reading_engine,
@@ -64,10 +64,10 @@ def create_app(settings: Settings, clock: Clock | None = None) -> web.Applicatio
             sign_ins=ConcurrencyLimit("sign-ins", SIGN_INS_MAX, SIGN_INS_PER_ACCOUNT_MAX),
             credential_cache=CredentialCache(settings.peppers, used),
             rate_limits=RateLimits(settings),
-            payout_intake=PayoutIntake(settings, intake_engine, doorbell, used),
-            webhook_intake=WebhookIntake(settings, intake_engine, doorbell, used),
+            payout_intake=PayoutIntake(settings, intake_engine, task_sender, used),
+            webhook_intake=WebhookIntake(settings, intake_engine, task_sender, used),
         )
-        beat = Beat(settings, lambda: (GATEWAY,))
+        beat = Heartbeat(settings, lambda: (GATEWAY_ROLE,))
         yield
         await asyncio.to_thread(beat.stop)
         await made.payout_intake.close()
@@ -77,7 +77,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> web.Applicatio
         made.threads.shutdown()
         made.key_thread.shutdown()
         made.password_thread.shutdown(cancel_futures=True)
-        doorbell.close()
+        task_sender.close()
         engine.dispose()
         intake_engine.dispose()
         key_engine.dispose()

@@ -23,9 +23,9 @@ from shared.identity.api_keys import Credential
 from shared.identity.passwords import check_password
 from shared.identity.sessions import SessionUser
 from shared.platform.clock import Clock
-from shared.platform.failpoints import crash_point
+from shared.platform.failpoints import failpoint
 from shared.platform.settings import Settings
-from shared.platform.task_queue import Doorbell
+from shared.platform.task_queue import TaskSender
 from shared.schema.scenarios import Scenario
 
 logger = structlog.get_logger(__name__)
@@ -39,7 +39,7 @@ class Services:
 
     settings: Settings
     engine: sa.Engine
-    doorbell: Doorbell
+    task_sender: TaskSender
     clock: Clock
     threads: ThreadPoolExecutor
     reading_engine: sa.Engine
@@ -81,7 +81,7 @@ class Services:
     @property
     def grace(self) -> timedelta:
         """How long a doorbell has to be heard before the tick rings again."""
-        return timedelta(seconds=self.settings.doorbell_grace_seconds)
+        return timedelta(seconds=self.settings.wake_up_grace_seconds)
 
     async def read(self, work: Callable[[sa.Connection], Result]) -> Result:
         """Runs a read off the event loop, on a connection of its own.
@@ -113,8 +113,8 @@ class Services:
         def run() -> Result:
             with self.engine.begin() as connection:
                 result = work(connection)
-                crash_point("change.before_commit")
-            crash_point("change.after_commit")
+                failpoint("change.before_commit")
+            failpoint("change.after_commit")
             return result
 
         return await self._threaded(run)

@@ -6,7 +6,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from shared.holds.reconcile_only import reconcile_only
+from shared.holds.reconcile_only import is_reconcile_only
 
 STATUS_CACHE_SECONDS: Final = 1.0
 
@@ -25,5 +25,5 @@ class ReconcileOnlyStatus:
         """Whether payments are stopped while the provider's record is compared."""
         if time.monotonic() >= self._until:
             self._until = time.monotonic() + STATUS_CACHE_SECONDS  # one asks, the others go by the answer before
-            self._stopped = await self._read(reconcile_only)
+            self._stopped = await self._read(is_reconcile_only)
         return self._stopped

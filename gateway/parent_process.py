@@ -17,8 +17,8 @@ from typing import Final
 import structlog
 
 from gateway.child_processes import READY_MESSAGE, InheritedSockets, open_listeners
-from shared.platform.metrics_server import Exposition, of_all_processes
-from shared.platform.process_metrics import VARIABLE, counting_folder
+from shared.platform.metrics_server import MetricsServer, multiprocess_registry
+from shared.platform.process_metrics import METRICS_FOLDER_VARIABLE, open_metrics_folder
 from shared.platform.settings import Settings
 
 logger = structlog.get_logger(__name__)
@@ -92,13 +92,15 @@ class ParentProcess:
             print(f"ovnpay gateway: can't listen: {error}", file=sys.stderr)
             return 1
         # Kept by the port: it tells gateways of one machine apart.
-        with counting_folder(self._settings.metrics_folder, f"gateway-{self._settings.gateway_metrics_port}") as folder:
+        with open_metrics_folder(
+            self._settings.metrics_folder, f"gateway-{self._settings.gateway_metrics_port}"
+        ) as folder:
             port = self._settings.gateway_metrics_port
             host = self._settings.metrics_host
-            exposition = Exposition(port, lambda: of_all_processes(folder), lambda: None, host=host)
+            exposition = MetricsServer(port, lambda: multiprocess_registry(folder), lambda: None, host=host)
             exposition.start()
             try:
-                return self._watch(sockets, {**os.environ, VARIABLE: str(folder)})
+                return self._watch(sockets, {**os.environ, METRICS_FOLDER_VARIABLE: str(folder)})
             finally:
                 exposition.stop()
 

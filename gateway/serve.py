@@ -20,7 +20,7 @@ from gateway.http.security_headers import response_headers
 from gateway.http.server import ApiRunner
 from shared.platform import process_memory
 from shared.platform.database import DatabaseNotReady
-from shared.platform.metrics_server import Exposition
+from shared.platform.metrics_server import MetricsServer
 from shared.platform.settings import Settings
 
 logger = structlog.get_logger(__name__)
@@ -63,7 +63,7 @@ async def _serve(settings: Settings, child: InheritedSockets | None) -> None:
     with ExitStack() as stack:
         if child is None:
             sockets = open_listeners(settings.gateway_host, settings.gateway_port)
-            exposition = Exposition(
+            exposition = MetricsServer(
                 settings.gateway_metrics_port, lambda: REGISTRY, lambda: None, host=settings.metrics_host
             )
             exposition.start()
@@ -71,7 +71,7 @@ async def _serve(settings: Settings, child: InheritedSockets | None) -> None:
         else:
             sockets = [socket.socket(fileno=number) for number in child.listeners]
         sites = [web.SockSite(runner, one, backlog=1024) for one in sockets]
-        process_memory.collect_rarely()
+        process_memory.reduce_garbage_collection()
         for site in sites:
             await site.start()
         if child is not None:

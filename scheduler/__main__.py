@@ -24,11 +24,11 @@ from shared.controls.reconciliation import database_identity
 from shared.operations import startup
 from shared.platform import logs, process_memory
 from shared.platform.clock import SystemClock
-from shared.platform.database import engine_for
-from shared.platform.metrics_server import Exposition
-from shared.platform.registered_consumers import SCHEDULER, Beat
-from shared.platform.settings import Settings, SettingsError, load
-from shared.platform.task_queue import Doorbell
+from shared.platform.database import make_engine
+from shared.platform.metrics_server import MetricsServer
+from shared.platform.registered_consumers import SCHEDULER_ROLE, Heartbeat
+from shared.platform.settings import Settings, SettingsError, load_settings
+from shared.platform.task_queue import TaskSender
 
 logger = structlog.get_logger(__name__)
 
@@ -51,11 +51,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="ovnpay scheduler", description="Ring for what is due; prove the ledger.")
     parser.parse_args(arguments)
     try:
-        settings = load()
+        settings = load_settings()
     except SettingsError as error:
         print(f"ovnpay scheduler: {error}", file=sys.stderr)
         return 2
-    logs.configure(settings, "scheduler")
+    logs.configure_logging(settings, "scheduler")
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -70,10 +70,10 @@ def count_run(event: JobEvent) -> None:
 
 def run(settings: Settings, stopping: threading.Event) -> None:
     """Runs the timetable until `stopping` is set; ends the jobs under way first."""
-    engine = engine_for(settings, "scheduler", pool_size=THREADS + 1)  # one more that only holds a lock
+    engine = make_engine(settings, "scheduler", pool_size=THREADS + 1)  # one more that only holds a lock
     startup.prepare_database(engine, settings)
     database_identity.create_installation_row(engine)
-    jobs = Jobs(settings, engine, Doorbell(settings), SystemClock())
+    jobs = Jobs(settings, engine, TaskSender(settings), SystemClock())
     scheduler = BackgroundScheduler(
         timezone=UTC,
         executors={"default": ThreadPoolExecutor(THREADS)},
@@ -95,10 +95,10 @@ def run(settings: Settings, stopping: threading.Event) -> None:
         age_seconds = time.monotonic() - jobs.ticked_at
         return f"the last tick ended {age_seconds:.0f} s ago" if age_seconds > STALE_SECONDS else None
 
-    exposition = Exposition(settings.scheduler_metrics_port, lambda: REGISTRY, wrong, host=settings.metrics_host)
+    exposition = MetricsServer(settings.scheduler_metrics_port, lambda: REGISTRY, wrong, host=settings.metrics_host)
     exposition.start()
-    process_memory.collect_rarely()
-    beat = Beat(settings, lambda: () if wrong() else (SCHEDULER,))
+    process_memory.reduce_garbage_collection()
+    beat = Heartbeat(settings, lambda: () if wrong() else (SCHEDULER_ROLE,))
     logger.info("scheduler.started", jobs=[entry.name for entry in TIMETABLE])
     stopping.wait()
     logger.info("scheduler.stopping")
@@ -106,7 +106,7 @@ def run(settings: Settings, stopping: threading.Event) -> None:
     beat.stop()
     scheduler.shutdown(wait=True)
     exposition.stop()
-    jobs.doorbell.close()
+    jobs.task_sender.close()
     jobs.paystream.close()
     engine.dispose()
 

@@ -14,21 +14,21 @@ from shared.controls.invariants import INVARIANTS, sweep
 from shared.controls.reconciliation import after_restore, database_identity, runs
 from shared.controls.reconciliation.provider_pages import ProviderRecordUnavailable, fail_instead_of_waiting
 from shared.holds import outgoing_holds
-from shared.holds.reconcile_only import Gate, gate
+from shared.holds.reconcile_only import OutboundGuard, load_outbound_guard
 from shared.operations import due_rows, retention
 from shared.platform import process_memory, safeguards
 from shared.platform.clock import Clock
-from shared.platform.failpoints import crash_point
-from shared.platform.ids import WALLET, show
+from shared.platform.failpoints import failpoint
+from shared.platform.ids import WALLET, public_id
 from shared.platform.settings import Settings
-from shared.platform.task_queue import Doorbell
-from shared.provider.call_budget import Budget
-from shared.provider.client import Paystream
+from shared.platform.task_queue import TaskSender
+from shared.provider.call_budget import CallBudget
+from shared.provider.client import PaystreamClient
 from shared.reporting.analytics import fold
 
 logger = structlog.get_logger(__name__)
 
-RUNG = Counter("ovnpay_due_rung_total", "Due rows that the tick rang the doorbell for.", ["kind"])
+DUE_ROWS_ENQUEUED = Counter("ovnpay_due_rung_total", "Due rows that the tick rang the doorbell for.", ["kind"])
 FOLDED = Counter("ovnpay_analytics_folded_total", "Transfers that were folded into the sums of the analytics.")
 BEHIND = Gauge("ovnpay_analytics_wallets_behind", "Wallets whose analytics were not folded to the end in time.")
 LAST_TICK = Gauge("ovnpay_scheduler_last_tick_timestamp_seconds", "When the tick last ended well, in Unix time.")
@@ -40,7 +40,7 @@ class Jobs:
 
     settings: Settings
     engine: sa.Engine
-    doorbell: Doorbell
+    task_sender: TaskSender
     clock: Clock
     ending: threading.Event = field(default_factory=threading.Event)
     """Set when the scheduler stops: what waits for the provider gives up."""
@@ -66,9 +66,9 @@ class Jobs:
     """How many breaks of one proof are told in the log."""
 
     @cached_property
-    def paystream(self) -> Paystream:
+    def paystream(self) -> PaystreamClient:
         """The client for the questions of a comparison."""
-        return Paystream(self.settings, Budget(self.settings, self.engine))
+        return PaystreamClient(self.settings, CallBudget(self.settings, self.engine))
 
     def tick(self) -> None:
         """Rings the bell for every due row, at most 10,000 of a kind; the next tick, a second later, goes on."""
@@ -86,25 +86,25 @@ class Jobs:
         self._ring_for(due_rows.WEBHOOK_KIND, self.webhooks_again_seconds)
 
     def _ring_for(self, kind: due_rows.DueKind, again_seconds: float) -> None:
-        if self.doorbell.waiting(kind.bell.queue) > self.messages_waiting_max:
+        if self.task_sender.waiting(kind.task.queue) > self.messages_waiting_max:
             return
         for _ in range(self.claims_a_tick):
             with self.engine.begin() as connection:
                 found = due_rows.claim_due_rows(connection, kind, limit=self.rows_a_claim, again_seconds=again_seconds)
             if found.ids:
-                crash_point("tick.after_claim")
-                self.doorbell.ring(kind.bell, found.ids)
-                crash_point("tick.after_ring")
-                RUNG.labels(kind.name).inc(len(found.ids))
+                failpoint("tick.after_claim")
+                self.task_sender.enqueue(kind.task, found.ids)
+                failpoint("tick.after_ring")
+                DUE_ROWS_ENQUEUED.labels(kind.name).inc(len(found.ids))
             if found.looked_at < self.rows_a_claim:
                 break
 
-    def prove_invariants(self) -> None:
+    def check_invariants(self) -> None:
         """Proves each invariant that is due and that no other scheduler is at; a break freezes the money that it is
         about. Not at once after the start: what fell due while nobody worked is first caught up on.
         """
-        every_seconds = self.settings.prove_every_seconds
-        process_memory.give_back()
+        every_seconds = self.settings.check_invariants_every_seconds
+        process_memory.release_free_memory()
         if time.monotonic() - self.began_at < min(self.prove_after_seconds, every_seconds):
             return
         for law in INVARIANTS:
@@ -115,23 +115,23 @@ class Jobs:
             proved = sweep.check_next_slice(self.engine, law, turn)
             with self.engine.begin() as connection:
                 sweep.record_sweep_step(connection, turn, proved, every_seconds=every_seconds)
-                outgoing_holds.freeze(connection, proved.breaks, self.clock.now())
+                outgoing_holds.freeze_outgoing(connection, proved.breaks, self.clock.now())
             for broken in proved.breaks[: self.breaks_told]:
-                wallet = broken.wallet_id and show(WALLET, broken.wallet_id)
+                wallet = broken.wallet_id and public_id(WALLET, broken.wallet_id)
                 logger.error("invariant.broken", invariant=law.name, wallet=wallet, what=broken.explanation)
-            process_memory.give_back()
+            process_memory.release_free_memory()
 
     def guard(self) -> None:
         """Sees to it that money may leave: looks whether this is the database that it was; compares the provider's
         record where it may not be.
         """
         with self.engine.connect() as connection:
-            state = gate(connection)
+            state = load_outbound_guard(connection)
         by = runs.make_reconciler(self.settings, self.engine, self.paystream, self.clock, fail_instead_of_waiting)
         modes = runs.configured_modes(self.settings)
-        if state is Gate.UNSEEN:
+        if state is OutboundGuard.UNVERIFIED:
             state = database_identity.verify_identity(by, modes)
-        if state is Gate.RECONCILE_ONLY:
+        if state is OutboundGuard.RECONCILE_ONLY:
             wait = timedelta(seconds=self.settings.paystream_timeout_seconds)
             try:
                 after_restore.compare_restored_database(
@@ -140,7 +140,7 @@ class Jobs:
             except ProviderRecordUnavailable as why:
                 logger.warning("installation.not_compared", why=str(why))
 
-    def note_alive(self) -> None:
+    def refresh_identity(self) -> None:
         """Notes that the database is the right one, so that a copy of it says how old it is."""
         with self.engine.begin() as connection:
             database_identity.refresh_identity(connection, self.clock.now())

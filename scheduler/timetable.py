@@ -6,7 +6,7 @@ from typing import NamedTuple
 from scheduler.jobs import Jobs
 
 
-class Entry(NamedTuple):
+class TimetableEntry(NamedTuple):
     """One line of the timetable."""
 
     name: str
@@ -15,13 +15,13 @@ class Entry(NamedTuple):
 
 
 TIMETABLE = (
-    Entry("tick", Jobs.tick, 1.0),
-    Entry("release_batches", Jobs.release_batches, 0.1),
-    Entry("deliver_customer_events", Jobs.deliver_customer_events, 0.2),
-    Entry("guard", Jobs.guard, 1.0),
-    Entry("note_alive", Jobs.note_alive, 60.0),
-    Entry("reconcile", Jobs.reconcile, 60.0),
-    Entry("fold_analytics", Jobs.fold_analytics, 2.0),
-    Entry("prove_invariants", Jobs.prove_invariants, 5.0),
-    Entry("forget", Jobs.forget, 600.0),
+    TimetableEntry("tick", Jobs.tick, 1.0),
+    TimetableEntry("release_batches", Jobs.release_batches, 0.1),
+    TimetableEntry("deliver_customer_events", Jobs.deliver_customer_events, 0.2),
+    TimetableEntry("guard", Jobs.guard, 1.0),
+    TimetableEntry("note_alive", Jobs.refresh_identity, 60.0),
+    TimetableEntry("reconcile", Jobs.reconcile, 60.0),
+    TimetableEntry("fold_analytics", Jobs.fold_analytics, 2.0),
+    TimetableEntry("prove_invariants", Jobs.check_invariants, 5.0),
+    TimetableEntry("forget", Jobs.forget, 600.0),
 )

@@ -6,8 +6,8 @@ import sys
 from contextlib import suppress
 from typing import Final
 
-from shared.platform.process_metrics import counting_folder
-from shared.platform.settings import SettingsError, load
+from shared.platform.process_metrics import open_metrics_folder
+from shared.platform.settings import SettingsError, load_settings
 from shared.platform.task_queue import QUEUES
 
 ALIASES: Final = {
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.processes < 1 or (options.threads is not None and options.threads < 1):
         parser.error("processes and threads must be positive")
     try:
-        settings = load()
+        settings = load_settings()
         threads = options.threads or settings.workers_threads
         os.environ["OVNPAY_WORKERS_THREADS"] = str(threads)
     except SettingsError as error:
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:  # those of before the SIGHUP, which nobody else waits for any more
             pass
-    with counting_folder(settings.metrics_folder, f"workers-{settings.workers_metrics_port}"):
+    with open_metrics_folder(settings.metrics_folder, f"workers-{settings.workers_metrics_port}"):
         return run(list(options.queues), options.processes, threads)
 
 
@@ -90,10 +90,10 @@ def run(queues: list[str], processes: int, threads: int) -> int:
 
     arguments = cli.make_argument_parser().parse_args(  # type: ignore[no-untyped-call]
         [
-            "workers.app:setup",
+            "workers.app:setup_worker",
             *("--processes", str(processes), "--threads", str(threads)),
             *("--queues", *queues),
-            *("--fork-function", "workers.metrics:serve"),
+            *("--fork-function", "workers.metrics:serve_metrics"),
             *("--worker-fork-timeout", "120000", "--worker-shutdown-timeout", "30000"),
             "--skip-logging",
         ]

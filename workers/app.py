@@ -16,17 +16,17 @@ from redis.exceptions import RedisError
 from shared.controls.reconciliation import database_identity
 from shared.operations import startup
 from shared.platform import logs, process_memory, tracing
-from shared.platform.failpoints import crash_point
-from shared.platform.registered_consumers import Beat, hears
-from shared.platform.settings import Settings, load
-from shared.platform.task_queue import Bell, DoorbellBroker, broker_for
-from workers.context import Context, current, open_context
-from workers.reserved_threads import Seats
+from shared.platform.failpoints import failpoint
+from shared.platform.registered_consumers import Heartbeat, queue_role
+from shared.platform.settings import Settings, load_settings
+from shared.platform.task_queue import Task, TaskBroker, make_broker
+from workers.context import Context, current_context, open_context
+from workers.reserved_threads import ReservedThreads
 
 logger = structlog.get_logger(__name__)
 
 
-class MessageIds(Middleware):
+class MessageLogContext(Middleware):
     """Binds a message's id and actor to every line that is logged while it is worked on."""
 
     def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
@@ -38,14 +38,16 @@ class MessageIds(Middleware):
         structlog.contextvars.unbind_contextvars("message_id", "actor")
 
 
-class Hearing(Middleware):
+class ConsumerRegistration(Middleware):
     """Says which queues this process hears, from its first look at them to its last."""
 
-    _beat: Beat | None = None
+    _beat: Heartbeat | None = None
 
     def after_worker_boot(self, broker: dramatiq.Broker, worker: Any) -> None:
         """Begins."""
-        self._beat = Beat(current().settings, lambda: [hears(queue) for queue in tuple(worker.consumers)])
+        self._beat = Heartbeat(
+            current_context().settings, lambda: [queue_role(queue) for queue in tuple(worker.consumers)]
+        )
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: Any) -> None:
         """Ends."""
@@ -53,7 +55,7 @@ class Hearing(Middleware):
             self._beat.stop()
 
 
-class Ending(Middleware):
+class GracefulShutdown(Middleware):
     """At the end: takes nothing more, finishes what is under way, and hands back the rest, so that another process has
     it at once. Dramatiq itself would go on fetching messages, only to return them when the last thread has ended.
     """
@@ -62,7 +64,7 @@ class Ending(Middleware):
         """Hands back what was fetched and waits, and gives the calls of customers' webhooks some seconds to end,
         beside the actors, for which dramatiq waits by itself.
         """
-        assert isinstance(broker, DoorbellBroker)
+        assert isinstance(broker, TaskBroker)
         broker.is_draining = True
         waiting: defaultdict[str, list[dramatiq.MessageProxy]] = defaultdict(list)
         for item in iter_queue(worker.work_queue):  # type: ignore[no-untyped-call]
@@ -72,29 +74,37 @@ class Ending(Middleware):
                 worker.consumers[queue_name].requeue_messages(messages)
             except (BrokerConnectionError, RedisError) as error:  # Redis is away: the tick rings for them again
                 logger.warning("workers.not_handed_back", queue=queue_name, messages=len(messages), why=repr(error))
-        self._calls = threading.Thread(target=current().stop_delivering, name="ending")
+        self._calls = threading.Thread(target=current_context().stop_delivery, name="ending")
         self._calls.start()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Rings the bells that the last actors have rung, and closes the connections."""
         self._calls.join()
-        current().close()
+        current_context().close()
 
 
-def setup(settings: Settings | None = None) -> DoorbellBroker:
+def setup_worker(settings: Settings | None = None) -> TaskBroker:
     """Prepares this process: called by Dramatiq in each child. Waits for the database."""
     from workers.metrics import MessageMetrics
     from workers.tracing import MessageSpans
 
-    settings = settings or load()
-    logs.configure(settings, "workers")
-    tracing.start("workers")
-    broker = broker_for(settings, MessageSpans(), MessageIds(), MessageMetrics(), Seats(), Hearing(), Ending())
+    settings = settings or load_settings()
+    logs.configure_logging(settings, "workers")
+    tracing.start_tracing("workers")
+    broker = make_broker(
+        settings,
+        MessageSpans(),
+        MessageLogContext(),
+        MessageMetrics(),
+        ReservedThreads(),
+        ConsumerRegistration(),
+        GracefulShutdown(),
+    )
     context = open_context(settings)
     startup.prepare_database(context.engine, settings)
     database_identity.create_installation_row(context.engine)
     register_actors()
-    process_memory.collect_rarely()
+    process_memory.reduce_garbage_collection()
     return broker
 
 
@@ -103,16 +113,16 @@ def register_actors() -> None:
     from workers import batches, customer_events, drivers, payouts, provider_events, submissions, topups
 
     for module in (batches, payouts, submissions, provider_events, drivers, topups, customer_events):
-        for bell, work in module.ACTORS.items():
-            declare(bell, work)
+        for task, work in module.ACTORS.items():
+            declare_actor(task, work)
 
 
-def declare(bell: Bell, work: Callable[[Context, list[uuid.UUID]], None]) -> None:
+def declare_actor(task: Task, work: Callable[[Context, list[uuid.UUID]], None]) -> None:
     """Makes an actor of a function that takes ids: its message's texts become ids again."""
 
     def perform(texts: list[str]) -> None:
-        work(current(), [uuid.UUID(hex=text) for text in texts])
-        crash_point("message.before_ack")
+        work(current_context(), [uuid.UUID(hex=text) for text in texts])
+        failpoint("message.before_ack")
 
     perform.__doc__ = work.__doc__
-    dramatiq.actor(actor_name=bell.actor, queue_name=bell.queue, priority=bell.priority)(perform)
+    dramatiq.actor(actor_name=task.actor, queue_name=task.queue, priority=task.priority)(perform)

@@ -6,11 +6,11 @@ import structlog
 from prometheus_client import Histogram
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared.batches.release import Released, portions, release_due
+from shared.batches.release import ReleasedBatch, load_release_slices, release_due_batches
 from shared.platform import task_queue
-from shared.platform.errors import Refusal
-from shared.platform.failpoints import crash_point
-from shared.platform.ids import BATCH, show
+from shared.platform.errors import DomainError
+from shared.platform.failpoints import failpoint
+from shared.platform.ids import BATCH, public_id
 from workers.context import Context
 
 logger = structlog.get_logger(__name__)
@@ -28,30 +28,32 @@ PAYOUTS_A_TRANSACTION = 10_000
 def release_batches(context: Context, batch_ids: list[uuid.UUID]) -> None:
     """Queued → processing, their payouts with them; or failed, where the money is missing."""
     with context.engine.connect() as connection:
-        groups = portions(connection, batch_ids, payouts_most=PAYOUTS_A_TRANSACTION)
+        groups = load_release_slices(connection, batch_ids, payouts_most=PAYOUTS_A_TRANSACTION)
     while groups:
         group = groups.pop(0)
         try:
             with context.engine.begin() as connection:
-                done = release_due(connection, group, context.clock.now(), grace=context.grace)
-                crash_point("release.before_commit")
+                done = release_due_batches(connection, group, context.clock.now(), grace=context.grace)
+                failpoint("release.before_commit")
         except SQLAlchemyError:
             # One wallet is held for long, or one batch can't be released: the others don't wait for it.
-            logger.exception("batches.not_released", batches=[show(BATCH, batch_id) for batch_id in group])
+            logger.exception("batches.not_released", batches=[public_id(BATCH, batch_id) for batch_id in group])
             groups += [[batch_id] for batch_id in group] if len(group) > 1 else []
             continue
-        crash_point("release.after_commit")
+        failpoint("release.after_commit")
         for batch_id, outcome in done.items():
-            if isinstance(outcome, Refusal):
-                logger.warning("batch.not_released", batch=show(BATCH, batch_id), code=outcome.code, **outcome.details)
+            if isinstance(outcome, DomainError):
+                logger.warning(
+                    "batch.not_released", batch=public_id(BATCH, batch_id), code=outcome.code, **outcome.details
+                )
             else:
-                logger.info("batch.released", batch=show(BATCH, batch_id), count=len(outcome.payout_ids))
-                context.doorbell.ring(task_queue.SUBMIT_PAYOUTS, outcome.payout_ids)
+                logger.info("batch.released", batch=public_id(BATCH, batch_id), count=len(outcome.payout_ids))
+                context.task_sender.enqueue(task_queue.SUBMIT_PAYOUTS, outcome.payout_ids)
                 _note_lag(outcome)
-        crash_point("release.after_ring")
+        failpoint("release.after_ring")
 
 
-def _note_lag(released: Released) -> None:
+def _note_lag(released: ReleasedBatch) -> None:
     """Measures how late it was; whoever comes second finds it released, and no payouts to ring for."""
     batch = released.batch
     if released.payout_ids and batch.scheduled_for is not None and batch.released_at is not None:

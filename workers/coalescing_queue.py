@@ -14,11 +14,11 @@ import structlog
 
 logger = structlog.get_logger(__name__)
 
-Group = dict[uuid.UUID, float]
+IdGroup = dict[uuid.UUID, float]
 """Ids, each with the monotonic time at which word of it came."""
 
 
-class Line:
+class CoalescingQueue:
     """Ids that wait, in the order in which they came, each once.
 
     No word is lost: who finds the line served has left his ids before the one who serves it can find it empty. What
@@ -28,10 +28,10 @@ class Line:
     def __init__(self, name: str) -> None:
         self._name = name
         self._lock = threading.Lock()
-        self._waiting: Group = {}
+        self._waiting: IdGroup = {}
         self._is_served = False
 
-    def work(self, ids: Iterable[uuid.UUID], perform: Callable[[Group], None], most: int) -> None:
+    def work(self, ids: Iterable[uuid.UUID], perform: Callable[[IdGroup], None], most: int) -> None:
         """Leaves word of the ids and, where nobody serves the line, serves it until nobody waits: at most `most` at a
         time. A group that fails does not keep the others; its rows are left to the tick.
 
@@ -56,7 +56,7 @@ class Line:
         if failure is not None:
             raise failure
 
-    def put_back(self, group: Group) -> None:
+    def put_back(self, group: IdGroup) -> None:
         """Has these wait once more, behind all others. For the one who serves the line."""
         with self._lock:
             self._waiting |= {one: since for one, since in group.items() if one not in self._waiting}
@@ -72,7 +72,7 @@ class Line:
             self._is_served = True
             return True
 
-    def _next(self, most: int) -> Group:
+    def _next(self, most: int) -> IdGroup:
         """The first in the line. Empty: from this moment on nobody serves it."""
         with self._lock:
             first = list(itertools.islice(self._waiting, most))

@@ -21,8 +21,8 @@ from shared.events.pace_limits import PACE_LIMITS, QUICK_CALL_SECONDS
 from shared.events.sender import WebhookSender
 from shared.platform import logs
 from shared.platform.clock import Clock
-from shared.platform.failpoints import crash_point
-from shared.platform.ids import EVENT, WEBHOOK, show
+from shared.platform.failpoints import failpoint
+from shared.platform.ids import EVENT, WEBHOOK, public_id
 from shared.platform.settings import Settings
 from shared.schema.events import Pace, PausedReason
 
@@ -49,7 +49,7 @@ UNDER_WAY_MAX = 512
 CLOSING_SECONDS = 5.0
 
 
-class Deliverer:
+class DeliveryWorker:
     """Delivers events to endpoints. One for a process."""
 
     def __init__(self, settings: Settings, engine: sa.Engine, clock: Clock) -> None:
@@ -116,19 +116,19 @@ class Deliverer:
         if done:
             told = [
                 {
-                    "event": show(EVENT, attempt.event_id),
-                    "webhook": show(WEBHOOK, attempt.endpoint_id),
+                    "event": public_id(EVENT, attempt.event_id),
+                    "webhook": public_id(WEBHOOK, attempt.endpoint_id),
                     "result": reply.result,
                 }
-                for attempt, reply in done[: logs.IDS_MOST]
+                for attempt, reply in done[: logs.LOGGED_IDS_MAX]
             ]
             logger.info("webhooks.called", calls=told, count=len(done))
         for attempt, reply in done:
             self._leave_lane(attempt)
             self._under_way.pop(attempt.lease_key, None)
-            count(attempt, reply, now)
+            count_delivery(attempt, reply, now)
         if done:
-            crash_point("deliver.after_call")
+            failpoint("deliver.after_call")
             with self._engine.begin() as connection:
                 paused = record_delivery_results(connection, done, now)
             for one in paused:
@@ -136,7 +136,7 @@ class Deliverer:
         wanted = woken | {attempt.endpoint_id for attempt, _ in done}
         if self._closing or not wanted:
             return
-        crash_point("deliver.before_claim")
+        failpoint("deliver.before_claim")
         room = max(UNDER_WAY_MAX - len(self._under_way), 0)
         free = {pace: min(slots, room) for pace, slots in self._free.items()}
         with self._engine.begin() as connection:
@@ -144,7 +144,7 @@ class Deliverer:
                 connection, wanted, self._clock.now(), free=free, lease_seconds=self._lease_seconds
             )
         for attempt in taken:
-            crash_point("deliver.before_call")
+            failpoint("deliver.before_call")
             self._under_way[attempt.lease_key] = attempt
             self._free[attempt.pace] -= 1
             self._in_lane.add(attempt.lease_key)
@@ -159,7 +159,7 @@ class Deliverer:
             self._free[attempt.pace] += 1
 
 
-def count(attempt: DeliveryAttempt, reply: DeliveryResult, now: datetime) -> None:
+def count_delivery(attempt: DeliveryAttempt, reply: DeliveryResult, now: datetime) -> None:
     """Counts how a call ended."""
     DELIVERIES.labels(reply.result).inc()
     CALL_SECONDS.observe(reply.seconds)

@@ -10,9 +10,9 @@ from dramatiq import Broker, MessageProxy, Worker
 from dramatiq.middleware import Middleware
 from prometheus_client import Counter, Gauge, Histogram
 
-from shared.platform.metrics_server import Exposition, of_all_processes
-from shared.platform.process_metrics import VARIABLE
-from shared.platform.settings import load
+from shared.platform.metrics_server import MetricsServer, multiprocess_registry
+from shared.platform.process_metrics import METRICS_FOLDER_VARIABLE
+from shared.platform.settings import load_settings
 
 MESSAGES = Counter("ovnpay_messages_total", "Messages handled by the workers.", ["actor", "outcome"])
 LISTENERS = Gauge(
@@ -49,8 +49,8 @@ class MessageMetrics(Middleware):
         MESSAGES.labels(message.actor_name, "failed" if exception else "done").inc()
 
 
-def serve() -> None:
+def serve_metrics() -> None:
     """The exposition process: started by Dramatiq once every worker process has booted."""
-    folder, settings = Path(os.environ[VARIABLE]), load()
+    folder, settings = Path(os.environ[METRICS_FOLDER_VARIABLE]), load_settings()
     port, host = settings.workers_metrics_port, settings.metrics_host
-    Exposition(port, lambda: of_all_processes(folder), lambda: None, host=host).run()
+    MetricsServer(port, lambda: multiprocess_registry(folder), lambda: None, host=host).run()

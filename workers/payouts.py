@@ -10,11 +10,11 @@ from shared.payouts import dispatch, poll, submissions
 from shared.payouts.queue import queue_validated_payouts
 from shared.payouts.rows import PayoutRow
 from shared.platform import logs, safeguards, task_queue
-from shared.platform.failpoints import crash_point
-from shared.platform.ids import PAYOUT, SUBMISSION, show
+from shared.platform.failpoints import failpoint
+from shared.platform.ids import PAYOUT, SUBMISSION, public_id
 from shared.schema.payouts import Rail
 from workers.context import Context
-from workers.submissions import claimed_again, send_held
+from workers.submissions import claim_after_identity_check, send_leased
 
 logger = structlog.get_logger(__name__)
 
@@ -23,12 +23,12 @@ def queue_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
     """Validated → queued."""
     with context.engine.begin() as connection:
         done = queue_validated_payouts(connection, payout_ids, context.clock.now(), grace=context.grace)
-        crash_point("queue.before_commit")
-    crash_point("queue.after_commit")
-    context.doorbell.ring(task_queue.SUBMIT_PAYOUTS, [row.id for row in done.queued.rows])
+        failpoint("queue.before_commit")
+    failpoint("queue.after_commit")
+    context.task_sender.enqueue(task_queue.SUBMIT_PAYOUTS, [row.id for row in done.queued.rows])
     for step, rows in (("payouts.queued", done.queued.rows), ("payouts.canceled", done.canceled.rows)):
         if rows:
-            logger.info(step, payouts=logs.shown(PAYOUT, (row.id for row in rows)), count=len(rows))
+            logger.info(step, payouts=logs.public_ids(PAYOUT, (row.id for row in rows)), count=len(rows))
 
 
 def submit_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
@@ -54,41 +54,41 @@ def _submit(context: Context, payout_ids: Collection[uuid.UUID]) -> None:
             connection, leaving, context.clock.now(), reason="submitted", poll_after=context.poll_after
         )
         instant = {row.submission_id for row in prepared.rows if row.rail == Rail.INSTANT}
-        mine, others = context.split_off([one for one in prepared.submission_ids if one not in instant])
+        mine, others = context.split_by_lease([one for one in prepared.submission_ids if one not in instant])
         held = submissions.claim_submissions(connection, mine, lease_seconds=context.settings.lease_seconds)
         if not safeguards.is_on(safeguards.WRITE_AHEAD):
             context.paystream.call_all([one.call() for one in held])  # the same again below, as a repeat
-        crash_point("submit.before_commit")
-    crash_point("submit.after_commit")
-    context.doorbell.ring(
+        failpoint("submit.before_commit")
+    failpoint("submit.after_commit")
+    context.task_sender.enqueue(
         task_queue.SEND_INSTANT_SUBMISSIONS, [one for one in prepared.submission_ids if one in instant]
     )
-    context.doorbell.ring(task_queue.SEND_SUBMISSIONS, others)
+    context.task_sender.enqueue(task_queue.SEND_SUBMISSIONS, others)
     if prepared.rows:
         logger.info("payouts.submitted", submissions=_by_submission(prepared.rows), count=len(prepared.rows))
-    send_held(context, held or claimed_again(context, mine))
+    send_leased(context, held or claim_after_identity_check(context, mine))
 
 
 def _by_submission(rows: Sequence[PayoutRow]) -> dict[str, list[str]]:
     """Which payouts travel in which submission, as a line shows it."""
     shown: dict[str, list[str]] = {}
-    for row in rows[: logs.IDS_MOST]:
+    for row in rows[: logs.LOGGED_IDS_MAX]:
         if row.submission_id is not None:
-            shown.setdefault(show(SUBMISSION, row.submission_id), []).append(show(PAYOUT, row.id))
+            shown.setdefault(public_id(SUBMISSION, row.submission_id), []).append(public_id(PAYOUT, row.id))
     return shown
 
 
 def poll_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
     """Asks the provider about payouts whose webhook never came."""
-    mine, others = context.split_off(payout_ids)
-    context.doorbell.ring(task_queue.POLL_PAYOUTS, others)
-    crash_point("poll.after_passing_on")
+    mine, others = context.split_by_lease(payout_ids)
+    context.task_sender.enqueue(task_queue.POLL_PAYOUTS, others)
+    failpoint("poll.after_passing_on")
     first_seconds = context.settings.poll_after_instant_seconds
     with context.engine.begin() as connection:
         questions = poll.start_polls(connection, mine, context.clock.now(), first_seconds=first_seconds)
-    crash_point("poll.before_call")
+    failpoint("poll.before_call")
     outcomes = context.paystream.call_all([question.call() for question in questions])
-    crash_point("poll.after_call")
+    failpoint("poll.after_call")
     with context.engine.begin() as connection:
         poll.apply_poll_outcomes(connection, questions, outcomes, context.clock.now())
 

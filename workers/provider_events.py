@@ -14,9 +14,9 @@ from sqlalchemy.exc import OperationalError
 from shared import inbox
 from shared.payouts.settle import UpdateStatus
 from shared.platform import logs, task_queue
-from shared.platform.failpoints import crash_point
-from shared.platform.ids import PAYOUT, show
-from workers.coalescing_queue import Group
+from shared.platform.failpoints import failpoint
+from shared.platform.ids import PAYOUT, public_id
+from workers.coalescing_queue import IdGroup
 from workers.context import Context
 
 logger = structlog.get_logger(__name__)
@@ -48,10 +48,10 @@ def apply_provider_events(context: Context, event_ids: list[uuid.UUID]) -> None:
     """Processing → completed | failed, and completed → returned, by the provider's word. One thread of a process
     applies; the others leave word with it, and are done.
     """
-    context.notices.work(event_ids, partial(_apply_free, context), inbox.TOGETHER_MOST)
+    context.notices.work(event_ids, partial(_apply_free, context), inbox.EVENTS_PER_TRANSACTION_MAX)
 
 
-def _apply_free(context: Context, group: Group) -> None:
+def _apply_free(context: Context, group: IdGroup) -> None:
     """Applies a group. Those that wait for what somebody else holds for long, as a large batch's release holds a
     wallet, go to the end of the line: the others don't wait for it.
     """
@@ -61,7 +61,7 @@ def _apply_free(context: Context, group: Group) -> None:
         if not isinstance(error.orig, LockNotAvailable | DeadlockDetected):
             raise
         with context.engine.begin() as connection:
-            held = inbox.of_held_wallets(connection, list(group)) or set(group)
+            held = inbox.events_of_locked_wallets(connection, list(group)) or set(group)
         patient_since = time.monotonic() - PATIENCE_SECONDS
         again = {one: since for one, since in group.items() if one in held and since > patient_since}
         context.notices.put_back(again)
@@ -74,8 +74,8 @@ def _apply_free(context: Context, group: Group) -> None:
 
 def _apply(context: Context, event_ids: list[uuid.UUID]) -> None:
     with context.engine.begin() as connection:
-        handled = inbox.apply(connection, event_ids, context.clock.now(), lock_timeout=LOCK_TIMEOUT)
-        crash_point("apply.before_commit")
+        handled = inbox.apply_events(connection, event_ids, context.clock.now(), lock_timeout=LOCK_TIMEOUT)
+        failpoint("apply.before_commit")
     now = context.clock.now()
     given_up = [one for one in handled if one.verdict is UpdateStatus.ORPHAN and one.due is None]
     counts = Counts(one.verdict.value for one in handled)
@@ -84,8 +84,12 @@ def _apply(context: Context, event_ids: list[uuid.UUID]) -> None:
         EVENTS.labels(result).inc(count)
     if handled:
         told = [
-            {"event": one.event_id.hex, "payout": one.payout_id and show(PAYOUT, one.payout_id), "result": one.verdict}
-            for one in handled[: logs.IDS_MOST]
+            {
+                "event": one.event_id.hex,
+                "payout": one.payout_id and public_id(PAYOUT, one.payout_id),
+                "result": one.verdict,
+            }
+            for one in handled[: logs.LOGGED_IDS_MAX]
         ]
         logger.info("provider_events.applied", events=told, count=len(handled))
     for one in handled:

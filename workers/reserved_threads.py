@@ -15,15 +15,15 @@ from dramatiq.middleware import Middleware
 
 from shared.platform.task_queue import SEND_INSTANT_SUBMISSIONS
 
-INSTANT = SEND_INSTANT_SUBMISSIONS.queue
+INSTANT_QUEUE = SEND_INSTANT_SUBMISSIONS.queue
 
 
-def kept_free(threads: int) -> int:
+def reserved_thread_count(threads: int) -> int:
     """How many of so many threads do nothing but instant payouts: a third, and at least one where there are two."""
     return threads // 3 or min(threads - 1, 1)
 
 
-class WorkQueue(PriorityQueue[Any]):
+class ReservingWorkQueue(PriorityQueue[Any]):
     """Dramatiq's line of messages that wait for a thread, of which those that are not of instant payouts can occupy
     `most` threads at a time.
     """
@@ -51,7 +51,7 @@ class WorkQueue(PriorityQueue[Any]):
                     raise Empty
                 self.not_empty.wait(left)
             item = self._get()
-            self._mine.seated = item.message.queue_name != INSTANT
+            self._mine.seated = item.message.queue_name != INSTANT_QUEUE
             self._seated += self._mine.seated
             return item
 
@@ -66,15 +66,15 @@ class WorkQueue(PriorityQueue[Any]):
 
     def _may_begin(self) -> bool:
         """Whether the first in the line may; those of instant payouts come before all others."""
-        return bool(self.queue) and (self._seated < self._most or self.queue[0].message.queue_name == INSTANT)
+        return bool(self.queue) and (self._seated < self._most or self.queue[0].message.queue_name == INSTANT_QUEUE)
 
 
-class Seats(Middleware):
+class ReservedThreads(Middleware):
     """Keeps threads free in processes that hear instant payouts and something else."""
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Before there are any threads."""
         queues = worker.consumer_whitelist or broker.get_declared_queues()
-        free = kept_free(worker.worker_threads)
-        if free and INSTANT in queues and len(queues) > 1:
-            worker.work_queue = WorkQueue(worker.worker_threads - free)
+        free = reserved_thread_count(worker.worker_threads)
+        if free and INSTANT_QUEUE in queues and len(queues) > 1:
+            worker.work_queue = ReservingWorkQueue(worker.worker_threads - free)

@@ -6,13 +6,13 @@ from functools import partial
 
 import structlog
 
-from shared.holds.conditions import is_held
+from shared.holds.conditions import is_on_hold
 from shared.payouts import lookup, metrics, provider_results, submissions
 from shared.payouts.submissions import LeasedSubmission
 from shared.platform import logs, task_queue
-from shared.platform.failpoints import crash_point
-from shared.platform.ids import PAYOUT, SUBMISSION, show
-from shared.provider.outcomes import Accepted, Outcome, Rejected, Unknown
+from shared.platform.failpoints import failpoint
+from shared.platform.ids import PAYOUT, SUBMISSION, public_id
+from shared.provider.outcomes import Accepted, CallOutcome, Rejected, Unknown
 from workers.context import Context
 
 logger = structlog.get_logger(__name__)
@@ -33,26 +33,26 @@ def send_instant_submissions(context: Context, submission_ids: list[uuid.UUID]) 
     _send(context, submission_ids, task_queue.SEND_INSTANT_SUBMISSIONS)
 
 
-def _send(context: Context, submission_ids: Sequence[uuid.UUID], bell: task_queue.Bell) -> None:
-    mine, others = context.split_off(submission_ids)
-    context.doorbell.ring(bell, others)
-    crash_point("send.after_passing_on")
+def _send(context: Context, submission_ids: Sequence[uuid.UUID], task: task_queue.Task) -> None:
+    mine, others = context.split_by_lease(submission_ids)
+    context.task_sender.enqueue(task, others)
+    failpoint("send.after_passing_on")
     with context.engine.begin() as connection:
         held = submissions.claim_submissions(connection, mine, lease_seconds=context.settings.lease_seconds)
-    send_held(context, held or claimed_again(context, mine))
+    send_leased(context, held or claim_after_identity_check(context, mine))
 
 
-def claimed_again(context: Context, submission_ids: Sequence[uuid.UUID]) -> list[LeasedSubmission]:
+def claim_after_identity_check(context: Context, submission_ids: Sequence[uuid.UUID]) -> list[LeasedSubmission]:
     """What can be had once it was found out that money may leave, where nobody knew: the database's server has begun
     another life.
     """
-    if not submission_ids or not context.look_whether_money_may_leave():
+    if not submission_ids or not context.can_send_money():
         return []
     with context.engine.begin() as connection:
         return submissions.claim_submissions(connection, submission_ids, lease_seconds=context.settings.lease_seconds)
 
 
-def send_held(context: Context, held: Sequence[LeasedSubmission]) -> None:
+def send_leased(context: Context, held: Sequence[LeasedSubmission]) -> None:
     """Calls the provider for submissions that this worker holds, with no transaction open, and records each answer
     as it comes. One whose key the provider may have forgotten, or whose money is held, is looked up instead, after the
     others.
@@ -60,15 +60,15 @@ def send_held(context: Context, held: Sequence[LeasedSubmission]) -> None:
     settings = context.settings
     fresh_seconds = settings.paystream_key_lifetime_seconds - settings.lease_seconds - MARGIN_SECONDS
     fresh = [one for one in held if one.sent_for_seconds < fresh_seconds and not one.look_up]
-    crash_point("send.before_call")
+    failpoint("send.before_call")
     for place, outcome in context.paystream.call_each([one.call(partial(_clear, context, one)) for one in fresh]):
-        crash_point("send.after_call")
+        failpoint("send.after_call")
         _record(context, fresh[place], outcome)
     for one in held:
         if one not in fresh:
-            crash_point("lookup.before_call")
+            failpoint("lookup.before_call")
             found = lookup.find_payment(context.paystream, one)
-            crash_point("lookup.after_call")
+            failpoint("lookup.after_call")
             if found is None and one.sent_for_seconds < fresh_seconds:
                 found = Unknown(NOT_FOUND_WHILE_HELD)  # its key lives: it is sent once more when its money may leave
             _record(context, one, found)
@@ -77,10 +77,10 @@ def send_held(context: Context, held: Sequence[LeasedSubmission]) -> None:
 def _clear(context: Context, one: LeasedSubmission) -> bool:
     """Whether its money may leave, a moment before it would."""
     with context.engine.begin() as connection:
-        return not is_held(connection, one.wallet_id, one.rail)
+        return not is_on_hold(connection, one.wallet_id, one.rail)
 
 
-def _record(context: Context, one: LeasedSubmission, outcome: Outcome | None) -> None:
+def _record(context: Context, one: LeasedSubmission, outcome: CallOutcome | None) -> None:
     """Records one answer in a transaction of its own; a failure is this one's alone, and its lease will run out."""
     try:
         with context.engine.begin() as connection:
@@ -92,17 +92,20 @@ def _record(context: Context, one: LeasedSubmission, outcome: Outcome | None) ->
             )
             if isinstance(outcome, Accepted | Rejected):
                 metrics.observe_first_submission(connection, one.id)
-            crash_point("send.before_commit")
+            failpoint("send.before_commit")
     except Exception:
-        logger.exception("submission.not_recorded", submission=show(SUBMISSION, one.id))
+        logger.exception("submission.not_recorded", submission=public_id(SUBMISSION, one.id))
         return
-    crash_point("send.after_commit")
+    failpoint("send.after_commit")
     if recorded.payments:
-        payments = {show(PAYOUT, payout_id): payment[:64] for payout_id, payment in recorded.payments[: logs.IDS_MOST]}
-        name = show(SUBMISSION, one.id)
+        payments = {
+            public_id(PAYOUT, payout_id): payment[:64]
+            for payout_id, payment in recorded.payments[: logs.LOGGED_IDS_MAX]
+        }
+        name = public_id(SUBMISSION, one.id)
         logger.info("submission.accepted", submission=name, payments=payments, count=len(recorded.payments))
-    context.doorbell.ring(task_queue.SEND_SUBMISSIONS, recorded.submissions)
-    context.doorbell.ring(task_queue.APPLY_PROVIDER_EVENTS, recorded.events)
+    context.task_sender.enqueue(task_queue.SEND_SUBMISSIONS, recorded.submissions)
+    context.task_sender.enqueue(task_queue.APPLY_PROVIDER_EVENTS, recorded.events)
 
 
 ACTORS = {

@@ -6,8 +6,8 @@ import structlog
 
 from shared.funding import topups
 from shared.platform import task_queue
-from shared.platform.failpoints import crash_point
-from shared.platform.ids import TRANSACTION, show
+from shared.platform.failpoints import failpoint
+from shared.platform.ids import TRANSACTION, public_id
 from workers.context import Context
 
 logger = structlog.get_logger(__name__)
@@ -16,26 +16,26 @@ logger = structlog.get_logger(__name__)
 def request_topups(context: Context, topup_ids: list[uuid.UUID]) -> None:
     """Pending → settled | failed, by the provider's word."""
     settings = context.settings
-    mine, others = context.split_off(topup_ids)
-    context.doorbell.ring(task_queue.REQUEST_TOPUPS, others)
-    crash_point("topup.after_passing_on")
+    mine, others = context.split_by_lease(topup_ids)
+    context.task_sender.enqueue(task_queue.REQUEST_TOPUPS, others)
+    failpoint("topup.after_passing_on")
     with context.engine.begin() as connection:
-        held = topups.claim(
+        held = topups.claim_topups(
             connection,
             mine,
             lease_seconds=settings.lease_seconds,
             key_lifetime_seconds=settings.paystream_key_lifetime_seconds,
         )
     for topup in held:
-        crash_point("topup.before_call")
-        outcome = topups.ask(context.paystream, topup)
-        crash_point("topup.after_call")
+        failpoint("topup.before_call")
+        outcome = topups.call_provider_for_topup(context.paystream, topup)
+        failpoint("topup.after_call")
         try:
             with context.engine.begin() as connection:
-                topups.record(connection, topup, outcome, context.clock.now())
-                crash_point("topup.before_commit")
+                topups.record_topup_outcome(connection, topup, outcome, context.clock.now())
+                failpoint("topup.before_commit")
         except Exception:  # this top-up's alone; its lease will run out
-            logger.exception("topup.not_recorded", topup=show(TRANSACTION, topup.id))
+            logger.exception("topup.not_recorded", topup=public_id(TRANSACTION, topup.id))
 
 
 ACTORS = {task_queue.REQUEST_TOPUPS: request_topups}

@@ -18,12 +18,12 @@ class MessageSpans(Middleware):
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
         """Opens it."""
-        if not tracing.is_on():
+        if not tracing.is_tracing():
             return
-        parents = message.options.get(tracing.OPTION, ())
+        parents = message.options.get(tracing.TRACEPARENTS_OPTION, ())
         facts = {"messaging.message.id": message.message_id, "messaging.destination.name": message.queue_name}
         self._open.stack = ExitStack()
-        span = tracing.span(message.actor_name, tracing.Kind.CONSUMER, parents, ids=len(message.args[0]), **facts)
+        span = tracing.span(message.actor_name, tracing.SpanKind.CONSUMER, parents, ids=len(message.args[0]), **facts)
         self._open.span = self._open.stack.enter_context(span)
 
     def after_process_message(
@@ -38,9 +38,9 @@ class MessageSpans(Middleware):
         stack, self._open.stack = getattr(self._open, "stack", None), None
         if stack is not None:
             if exception is not None:
-                tracing.failed(self._open.span, type(exception).__name__)
+                tracing.mark_failed(self._open.span, type(exception).__name__)
             stack.close()
 
     def after_worker_shutdown(self, broker: Broker, worker: Any) -> None:
         """Sends what is not sent yet: a worker process ends without its exit handlers."""
-        tracing.stop()
+        tracing.stop_tracing()

@@ -27,7 +27,7 @@ SECRET_KEYS: Final = {
 }  # fmt: skip
 """The secrets to create by deploy/kubernetes/README.md."""
 CUSTOM: Final = {"ServiceMonitor": "monitoring.coreos.com/v1", "ScaledObject": "keda.sh/v1alpha1"}
-DUE_KINDS: Final = {kind.name: kind.bell.queue for kind in (*due_rows.DUE_KINDS, due_rows.WEBHOOK_KIND)}
+DUE_KINDS: Final = {kind.name: kind.task.queue for kind in (*due_rows.DUE_KINDS, due_rows.WEBHOOK_KIND)}
 
 
 def findings(documents: Sequence[Document]) -> list[str]:

@@ -2,19 +2,19 @@
 
 from typing import Any
 
+from deploy.simulator.document_store import DocumentStore
+from deploy.simulator.documents import MODES, Balance, BalanceEntry, Mode, Topup
 from deploy.simulator.errors import rejected
-from deploy.simulator.model import MODES, Balance, Entry, Mode, Topup
-from deploy.simulator.moments import moment, new_id, now_moment, now_seconds
 from deploy.simulator.options import Options
-from deploy.simulator.record import Record
+from deploy.simulator.request_bodies import NewTopup
+from deploy.simulator.time_and_ids import format_time, new_id, now_seconds, now_text
 from deploy.simulator.timer import Timer
-from deploy.simulator.wire import NewTopup
 
 
 class Balances:
     """Sending locks, completion settles, failure unlocks, a return credits back."""
 
-    def __init__(self, options: Options, record: Record, timer: Timer) -> None:
+    def __init__(self, options: Options, record: DocumentStore, timer: Timer) -> None:
         self._options = options
         self._record = record
         self._timer = timer
@@ -88,7 +88,7 @@ class Balances:
             amount_cents=body.amount,
             funding_source_id=body.funding_source_id,
             idempotency_key=key,
-            created_at=moment(now),
+            created_at=format_time(now),
             due_at=now + delay_seconds,
         )
         balance = self._of[mode]
@@ -107,13 +107,13 @@ class Balances:
     def _write(self, balance: Balance, kind: Any, amount_cents: int, reference: str) -> None:
         self._record.keep(balance)
         self._record.keep(
-            Entry(
+            BalanceEntry(
                 id=new_id("btx"),
                 mode=balance.mode,
                 type=kind,
                 amount_cents=amount_cents,
                 balance_after_cents=balance.available_cents,
                 reference=reference,
-                created_at=now_moment(),
+                created_at=now_text(),
             )
         )

@@ -1,14 +1,14 @@
 """How are many payments sent together, all or none?"""
 
 from deploy.simulator.balance import Balances
+from deploy.simulator.document_store import DocumentStore
+from deploy.simulator.documents import Batch, Mode, Payment
 from deploy.simulator.errors import conflict, invalid, not_found
-from deploy.simulator.model import Batch, Mode, Payment
-from deploy.simulator.moments import new_id, now_moment
 from deploy.simulator.payments import Payments
 from deploy.simulator.recipients import Recipients
-from deploy.simulator.record import Record
+from deploy.simulator.request_bodies import BATCH_CENTS_MAX, NewBatch
 from deploy.simulator.settlement import Settlement
-from deploy.simulator.wire import MOST_CENTS_A_BATCH, NewBatch
+from deploy.simulator.time_and_ids import new_id, now_text
 
 
 class Batches:
@@ -16,7 +16,7 @@ class Batches:
 
     def __init__(
         self,
-        record: Record,
+        record: DocumentStore,
         balances: Balances,
         recipients: Recipients,
         settlement: Settlement,
@@ -34,8 +34,8 @@ class Batches:
         A held batch locks nothing, so its money is asked for at its release.
         """
         total_cents = sum(line.amount for line in body.payments)
-        if total_cents > MOST_CENTS_A_BATCH:
-            message = f"A batch's payments come to {MOST_CENTS_A_BATCH} cents at most, these to {total_cents}."
+        if total_cents > BATCH_CENTS_MAX:
+            message = f"A batch's payments come to {BATCH_CENTS_MAX} cents at most, these to {total_cents}."
             raise invalid(message, error_id="BATCH_AMOUNT_TOO_HIGH", field="payments")
         for index, line in enumerate(body.payments):
             self._recipients.require_payable(mode, line.recipient_id, f"payments[{index}].recipientId")
@@ -49,10 +49,10 @@ class Batches:
             payment_count=len(body.payments),
             total_cents=total_cents,
             open_count=len(body.payments),
-            created_at=now_moment(),
+            created_at=now_text(),
         )
         self._record.keep(batch)
-        self._settlement.tell_batch(batch, "batch.created")
+        self._settlement.send_batch_event(batch, "batch.created")
         payments = []
         for subject in body.subjects():
             payment = self._payments.new(mode, subject, key, endpoint="batches", batch_id=batch.id)
@@ -77,7 +77,7 @@ class Batches:
         for payment in waiting:
             self._settlement.begin(payment)
         self._record.keep(batch)
-        self._settlement.tell_batch(batch, "batch.released")
+        self._settlement.send_batch_event(batch, "batch.released")
         return batch
 
     def delete(self, mode: Mode, batch_id: str, payments: list[Payment]) -> Batch:

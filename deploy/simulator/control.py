@@ -8,26 +8,26 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from deploy.simulator.api import limit_of
+from deploy.simulator.api import parse_limit
 from deploy.simulator.balance import Balances
-from deploy.simulator.door import Answer, Door, error_answer
+from deploy.simulator.document_store import DocumentStore
+from deploy.simulator.documents import MODES, Mode, Payment
 from deploy.simulator.errors import PaystreamError, conflict, invalid, not_found
-from deploy.simulator.faults import Faults, NewRule
-from deploy.simulator.model import MODES, Mode, Payment
-from deploy.simulator.moments import new_id
-from deploy.simulator.record import Record
+from deploy.simulator.faults import FaultRules, NewFaultRule
+from deploy.simulator.request_bodies import RequestBody, decode
+from deploy.simulator.request_handler import RawResponse, RequestHandler, error_response
 from deploy.simulator.settlement import Settlement, is_unsettled
+from deploy.simulator.time_and_ids import new_id
 from deploy.simulator.webhooks import Webhooks
-from deploy.simulator.wire import Body, decode
 
 Handler = Callable[[web.Request], Awaitable[Any]]
 
 
-class Outcome(Body, kw_only=True):
+class OutcomeRequest(RequestBody, kw_only=True):
     code: Annotated[str, Meta(pattern=r"^[A-Z0-9_]{1,64}$")] | None = None
 
 
-class Notice(Body, kw_only=True):
+class CustomEvent(RequestBody, kw_only=True):
     """An event of the test's own making."""
 
     error_prefix: ClassVar[str] = "EVENT"
@@ -41,21 +41,21 @@ class Notice(Body, kw_only=True):
     delay_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
 
 
-class Adjustment(Body, kw_only=True):
+class BalanceAdjustment(RequestBody, kw_only=True):
     error_prefix: ClassVar[str] = "BALANCE"
 
     mode: Literal["test", "live"]
     amount: Annotated[int, Meta(ge=-(10**15), le=10**15)]
 
 
-class Control:
+class ControlApi:
     """The /control endpoints: loopback only, without a key."""
 
     def __init__(
         self,
-        door: Door,
-        record: Record,
-        faults: Faults,
+        door: RequestHandler,
+        record: DocumentStore,
+        faults: FaultRules,
         balances: Balances,
         settlement: Settlement,
         webhooks: Webhooks,
@@ -90,9 +90,9 @@ class Control:
                     raise PaystreamError(403, "FORBIDDEN", "The control endpoints answer this machine only.")
                 data = await handler(request)
                 await self._record.committed()
-                answer = Answer(200, msgspec.json.encode(data))
+                answer = RawResponse(200, msgspec.json.encode(data))
             except PaystreamError as error:
-                answer = error_answer(error)
+                answer = error_response(error)
             return web.Response(
                 status=answer.status, body=answer.body, content_type="application/json", headers=answer.headers
             )
@@ -100,7 +100,7 @@ class Control:
         return guarded
 
     async def add_fault(self, request: web.Request) -> Any:
-        return self._faults.add(decode(await request.read(), NewRule))
+        return self._faults.add(decode(await request.read(), NewFaultRule))
 
     async def list_faults(self, request: web.Request) -> Any:
         return {"faults": list(self._faults.rules.values())}
@@ -120,7 +120,7 @@ class Control:
         mode, limit = request.query.get("mode"), request.query.get("limit")
         if mode is not None and mode not in MODES:
             raise invalid("mode is test or live.", field="mode")
-        size = -1 if limit is None else limit_of(limit, most=1_000_000)
+        size = -1 if limit is None else parse_limit(limit, most=1_000_000)
         modes = MODES if mode is None else (mode, mode)
         query = "SELECT id, doc FROM payments WHERE mode IN (?, ?) AND id > ? ORDER BY id LIMIT ?"
         rows = self._record.rows(query, (*modes, request.query.get("cursor", ""), size))
@@ -151,7 +151,7 @@ class Control:
 
     async def settle(self, request: web.Request) -> Any:
         """Ends a payment by hand, as the bank would."""
-        outcome = decode(await request.read() or b"{}", Outcome)
+        outcome = decode(await request.read() or b"{}", OutcomeRequest)
         payment = self._record.get(Payment, request.match_info["id"])
         if payment is None:
             raise not_found("payment")
@@ -170,7 +170,7 @@ class Control:
         return payment.view()
 
     async def adjust_balance(self, request: web.Request) -> Any:
-        change = decode(await request.read(), Adjustment)
+        change = decode(await request.read(), BalanceAdjustment)
         move = self._balances.credit if change.amount >= 0 else self._balances.debit
         move(change.mode, abs(change.amount), new_id("adj"))
         return self._balances.summary(change.mode)
@@ -184,7 +184,7 @@ class Control:
         return self._webhooks.counts()
 
     async def send(self, request: web.Request) -> Any:
-        notice = decode(await request.read(), Notice)
+        notice = decode(await request.read(), CustomEvent)
         subject = new_id("sent")
         event_id = self._webhooks.emit(
             "test",

@@ -14,12 +14,12 @@ from typing import cast
 from yarl import URL
 
 from deploy.simulator.options import Options
-from deploy.simulator.signature import sign
+from deploy.simulator.signature import sign_webhook
 
-ANSWER_TIMEOUT_SECONDS = 10.0
-LOOK_SECONDS = 0.25
-LONGEST_HEAD_BYTES = 64 * 1024
-NO_ANSWER = 0
+RESPONSE_TIMEOUT_SECONDS = 10.0
+TIMEOUT_CHECK_SECONDS = 0.25
+HEAD_BYTES_MAX = 64 * 1024
+NO_RESPONSE = 0
 _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)\s*(?:\r\n|$)")
 
 
@@ -40,7 +40,7 @@ class _Connection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._answer = answer = loop.create_future()
         if self._transport is None or self._transport.is_closing():
-            self._end(NO_ANSWER)
+            self._end(NO_RESPONSE)
         else:
             self._asked[self] = loop.time()
             self._transport.write(request)
@@ -58,16 +58,16 @@ class _Connection(asyncio.Protocol):
         self._transport = None
         if self in self._idle:
             self._idle.remove(self)
-        self._end(NO_ANSWER)
+        self._end(NO_RESPONSE)
 
     def data_received(self, data: bytes) -> None:
         self._received += data
         head, separator, rest = self._received.partition(b"\r\n\r\n")
         if not separator:
-            if len(self._received) > LONGEST_HEAD_BYTES:
+            if len(self._received) > HEAD_BYTES_MAX:
                 self.close()
             return
-        status = int(head[9:12]) if head[:5] == b"HTTP/" and head[9:12].isdigit() else NO_ANSWER
+        status = int(head[9:12]) if head[:5] == b"HTTP/" and head[9:12].isdigit() else NO_RESPONSE
         lowered = head.lower()
         length = _LENGTH.search(lowered)
         may_keep = length is not None and b"\r\nconnection: close" not in lowered
@@ -113,32 +113,32 @@ class Delivery:
     def _give_up(self) -> None:
         """Closes the connections whose answer takes too long: one timer for all, not one for each delivery."""
         loop = asyncio.get_running_loop()
-        overdue = loop.time() - ANSWER_TIMEOUT_SECONDS
+        overdue = loop.time() - RESPONSE_TIMEOUT_SECONDS
         for connection, since in list(self._asked.items()):
             if since > overdue:
                 break
             connection.close()
-        self._look = loop.call_later(LOOK_SECONDS, self._give_up) if self._asked else None
+        self._look = loop.call_later(TIMEOUT_CHECK_SECONDS, self._give_up) if self._asked else None
 
     async def send(self, body: bytes, *, forged: bool = False) -> int:
         """The HTTP status of the answer, or NO_ANSWER."""
         secret = f"not-{self._secret}" if forged else self._secret
-        signature = sign(secret, body, int(time.time()))
+        signature = sign_webhook(secret, body, int(time.time()))
         head = f"{self._head}X-Signature: {signature}\r\nContent-Length: {len(body)}\r\n\r\n"
         request = head.encode() + body
         if self._look is None:
-            self._look = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._give_up)
+            self._look = asyncio.get_running_loop().call_later(TIMEOUT_CHECK_SECONDS, self._give_up)
         if self._idle:
             status = await self._idle.pop().send(request)
             # The receiver may have closed a kept connection just now: that is no refusal, ask on a new one.
-            if status != NO_ANSWER:
+            if status != NO_RESPONSE:
                 return status
         connection = _Connection(self._idle, self._asked)
         connecting = asyncio.get_running_loop().create_connection(
             lambda: connection, self._url.host or "", self._url.port or 80, ssl=self._tls
         )
         try:
-            await asyncio.wait_for(connecting, ANSWER_TIMEOUT_SECONDS)
+            await asyncio.wait_for(connecting, RESPONSE_TIMEOUT_SECONDS)
         except (TimeoutError, OSError):
-            return NO_ANSWER
+            return NO_RESPONSE
         return await connection.send(request)

@@ -12,14 +12,14 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
+from deploy.simulator.document_store import DocumentStore
+from deploy.simulator.documents import Mode
 from deploy.simulator.errors import invalid
-from deploy.simulator.model import Mode
-from deploy.simulator.moments import new_id, now_moment
-from deploy.simulator.record import Record
-from deploy.simulator.wire import Body, NewPayment
+from deploy.simulator.request_bodies import NewPayment, RequestBody
+from deploy.simulator.time_and_ids import new_id, now_text
 
 # What each name's argument is: None, a code, or seconds.
-OF_A_CALL = {
+CALL_FAULTS = {
     "rate_limited": None,
     "error_500": None,
     "timeout_before_accept": None,
@@ -29,7 +29,7 @@ OF_A_CALL = {
     "timeout_after_accept": None,
     "slow": "seconds",
 }
-OF_A_PAYMENT = {
+PAYMENT_FAULTS = {
     "fail": "code",
     "return": "code",
     "stuck": None,
@@ -44,15 +44,15 @@ BEFORE_PROCESSING = ("rate_limited", "error_500", "timeout_before_accept")
 Endpoint = Literal["payments", "batches", "recipients", "topup", "reads", "*"]
 _TAG = re.compile(r"\[simulate:([^\]]*)\]")
 _CODE = re.compile(r"^[A-Z0-9_]{1,64}$")
-RULES = "fault rules"
+RULES_NOTE = "fault rules"
 
 
-class Match(Body, kw_only=True, forbid_unknown_fields=True):
+class RuleMatch(RequestBody, kw_only=True, forbid_unknown_fields=True):
     recipient_id: str | None = None
     description_contains: str | None = None
 
 
-class NewRule(Body, kw_only=True, forbid_unknown_fields=True):
+class NewFaultRule(RequestBody, kw_only=True, forbid_unknown_fields=True):
     error_prefix: ClassVar[str] = "FAULT"
 
     fault: str
@@ -60,72 +60,72 @@ class NewRule(Body, kw_only=True, forbid_unknown_fields=True):
     rate: Annotated[float, Meta(ge=0, le=1)] | None = None
     endpoint: Endpoint = "*"
     mode: Mode | None = None
-    match: Match = msgspec.field(default_factory=Match)
+    match: RuleMatch = msgspec.field(default_factory=RuleMatch)
     once_per_key: bool = True
     """False lets a fault before processing hit the retries of one key too: an outage."""
 
 
-class Rule(NewRule, kw_only=True):
+class FaultRule(NewFaultRule, kw_only=True):
     id: str
     hits: int = 0
     created_at: str
 
 
-def check(fault: Any) -> str:
+def validate_fault(fault: Any) -> str:
     """The fault's name with its argument, as given. Raises a 400 for one that does not exist."""
     name, _, argument = fault.partition(":") if isinstance(fault, str) else ("", "", "")
-    takes = {**OF_A_CALL, **OF_A_PAYMENT}.get(name, "nothing of the kind")
+    takes = {**CALL_FAULTS, **PAYMENT_FAULTS}.get(name, "nothing of the kind")
     good = takes is None and not argument
     if takes == "code":
         good = bool(_CODE.match(argument))
     elif takes == "seconds":
         good = bool(re.fullmatch(r"\d{1,6}(\.\d{1,6})?", argument))
     if not good:
-        message = f"No such fault: {str(fault)[:100]!r}. Known: {', '.join((*OF_A_CALL, *OF_A_PAYMENT))}."
+        message = f"No such fault: {str(fault)[:100]!r}. Known: {', '.join((*CALL_FAULTS, *PAYMENT_FAULTS))}."
         raise invalid(message, error_id="SIMULATE_UNKNOWN_FAULT", field="simulate")
     return str(fault)
 
 
-def written_in(payment: NewPayment) -> list[str]:
+def requested_faults(payment: NewPayment) -> list[str]:
     """The faults that a payment itself asks for."""
     found: list[str] = []
     if payment.metadata and "simulate" in payment.metadata:
         asked = payment.metadata["simulate"]
-        found += map(check, asked if isinstance(asked, list) else [asked])
+        found += map(validate_fault, asked if isinstance(asked, list) else [asked])
     if payment.description and "[simulate:" in payment.description:
-        found += map(check, _TAG.findall(payment.description))
+        found += map(validate_fault, _TAG.findall(payment.description))
     return found
 
 
-def name_of(fault: str) -> str:
+def fault_name(fault: str) -> str:
     return fault.partition(":")[0]
 
 
-def argument_of(faults: Sequence[str], name: str) -> str | None:
+def fault_argument(faults: Sequence[str], name: str) -> str | None:
     """The argument of the first fault of that name ("" when it takes none), None when it was not asked for."""
     if not faults:
         return None
-    return next((fault.partition(":")[2] for fault in faults if name_of(fault) == name), None)
+    return next((fault.partition(":")[2] for fault in faults if fault_name(fault) == name), None)
 
 
-class Faults:
+class FaultRules:
     """The rules in force, and the memory of what has acted once already."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: DocumentStore) -> None:
         self._record = record
-        self.rules: dict[str, Rule] = {}
+        self.rules: dict[str, FaultRule] = {}
         self._acted: set[str] = set()
 
     def start(self) -> None:
-        self.rules = {rule.id: rule for rule in self._record.note(RULES, list[Rule]) or []}
+        self.rules = {rule.id: rule for rule in self._record.note(RULES_NOTE, list[FaultRule]) or []}
         self._acted = self._record.marks()
 
-    def add(self, new: NewRule) -> Rule:
-        check(new.fault)
-        rule = Rule(
-            **{name: getattr(new, name) for name in NewRule.__struct_fields__},
+    def add(self, new: NewFaultRule) -> FaultRule:
+        validate_fault(new.fault)
+        rule = FaultRule(
+            **{name: getattr(new, name) for name in NewFaultRule.__struct_fields__},
             id=new_id("flt"),
-            created_at=now_moment(),
+            created_at=now_text(),
         )
         self.rules[rule.id] = rule
         self._keep_rules()
@@ -140,15 +140,15 @@ class Faults:
         self.rules.clear()
         self._keep_rules()
 
-    def of_call(self, endpoint: str, mode: Mode, payments: list[NewPayment], once_key: str) -> list[str]:
+    def call_faults(self, endpoint: str, mode: Mode, payments: list[NewPayment], once_key: str) -> list[str]:
         """The faults of this call; one that acts before processing acts once per key unless its rule says otherwise."""
         chosen: list[str] = []
         for payment in payments:
-            for fault in written_in(payment):
-                if name_of(fault) in OF_A_CALL and self._first_time(fault, once_key):
+            for fault in requested_faults(payment):
+                if fault_name(fault) in CALL_FAULTS and self._first_time(fault, once_key):
                     chosen.append(fault)
         for rule in list(self.rules.values()):
-            if name_of(rule.fault) not in OF_A_CALL or not _applies(rule, endpoint, mode, payments):
+            if fault_name(rule.fault) not in CALL_FAULTS or not _applies(rule, endpoint, mode, payments):
                 continue
             if rule.once_per_key and self._has_acted(rule.fault, once_key):
                 continue
@@ -157,15 +157,15 @@ class Faults:
                 chosen.append(rule.fault)
         return chosen
 
-    def of_payment(self, endpoint: str, mode: Mode, payment: NewPayment) -> list[str]:
+    def payment_faults(self, endpoint: str, mode: Mode, payment: NewPayment) -> list[str]:
         """The faults that a payment keeps for its life."""
-        chosen = [fault for fault in written_in(payment) if name_of(fault) in OF_A_PAYMENT]
+        chosen = [fault for fault in requested_faults(payment) if fault_name(fault) in PAYMENT_FAULTS]
         for rule in list(self.rules.values()):
-            if name_of(rule.fault) in OF_A_PAYMENT and _applies(rule, endpoint, mode, [payment]):
+            if fault_name(rule.fault) in PAYMENT_FAULTS and _applies(rule, endpoint, mode, [payment]):
                 chosen += [rule.fault] if self._hit(rule) else []
         return chosen
 
-    def _hit(self, rule: Rule) -> bool:
+    def _hit(self, rule: FaultRule) -> bool:
         if rule.times is not None and rule.hits >= rule.times:
             return False
         if rule.rate is not None and random.random() >= rule.rate:
@@ -184,15 +184,15 @@ class Faults:
         return f"{once_key} {fault}" in self._acted
 
     def _remember(self, fault: str, once_key: str) -> None:
-        if name_of(fault) in BEFORE_PROCESSING:
+        if fault_name(fault) in BEFORE_PROCESSING:
             self._acted.add(f"{once_key} {fault}")
             self._record.keep_mark(f"{once_key} {fault}")
 
     def _keep_rules(self) -> None:
-        self._record.keep_note(RULES, list(self.rules.values()))
+        self._record.keep_note(RULES_NOTE, list(self.rules.values()))
 
 
-def _applies(rule: Rule, endpoint: str, mode: Mode, payments: list[NewPayment]) -> bool:
+def _applies(rule: FaultRule, endpoint: str, mode: Mode, payments: list[NewPayment]) -> bool:
     if rule.endpoint not in ("*", endpoint) or rule.mode not in (None, mode):
         return False
     wanted = rule.match

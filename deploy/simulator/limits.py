@@ -3,10 +3,10 @@
 from collections import deque
 
 from deploy.simulator.errors import too_many
-from deploy.simulator.moments import now_seconds
+from deploy.simulator.time_and_ids import now_seconds
 
 
-class Limit:
+class RequestLimit:
     """At most `most` calls of each key in any window of `window_seconds`; 0 means unlimited."""
 
     def __init__(self, most: int, window_seconds: float, message: str) -> None:
@@ -15,7 +15,7 @@ class Limit:
         self._message = message
         self._calls: dict[str, deque[float]] = {}
 
-    def pass_or_raise(self, api_key: str) -> None:
+    def count_call(self, api_key: str) -> None:
         """Counts this call, or raises a 429 that says when the next one may come. A refused call does not count."""
         if self._most == 0:
             return

@@ -3,21 +3,21 @@
 from typing import Any
 
 from deploy.simulator.balance import Balances
+from deploy.simulator.document_store import DocumentStore
+from deploy.simulator.documents import CANCELABLE, Mode, Payment, Rail, StatusChange
 from deploy.simulator.errors import conflict, not_found, rejected
-from deploy.simulator.faults import Faults
-from deploy.simulator.model import CANCELABLE, Mode, Payment, Rail, Stage
-from deploy.simulator.moments import new_id, now_moment, now_seconds
+from deploy.simulator.faults import FaultRules
 from deploy.simulator.options import Options
 from deploy.simulator.recipients import Recipients
-from deploy.simulator.record import Record
+from deploy.simulator.request_bodies import NewPayment
 from deploy.simulator.settlement import Settlement
-from deploy.simulator.wire import NewPayment
+from deploy.simulator.time_and_ids import new_id, now_seconds, now_text
 
-MOST_RETRIES = 3
-NEVER_RETRIED = ("COMPLIANCE_HOLD", "INVALID_RECIPIENT", "VALIDATION_ERROR")
+RETRIES_MAX = 3
+NON_RETRYABLE_CODES = ("COMPLIANCE_HOLD", "INVALID_RECIPIENT", "VALIDATION_ERROR")
 
 
-def rail_of(body: NewPayment) -> Rail:
+def requested_rail(body: NewPayment) -> Rail:
     if body.rail is None:
         return "rtp" if body.urgency else "standard"
     return "rtp" if body.rail == "instant" else body.rail
@@ -29,11 +29,11 @@ class Payments:
     def __init__(
         self,
         options: Options,
-        record: Record,
+        record: DocumentStore,
         balances: Balances,
         recipients: Recipients,
         settlement: Settlement,
-        faults: Faults,
+        faults: FaultRules,
     ) -> None:
         self._options = options
         self._record = record
@@ -53,21 +53,21 @@ class Payments:
 
     def new(self, mode: Mode, body: NewPayment, key: str | None, *, endpoint: str, batch_id: str | None) -> Payment:
         """A payment that has not begun yet, nor is in the record."""
-        created_at = now_moment()
+        created_at = now_text()
         return Payment(
             id=new_id("pay"),
             mode=mode,
             recipient_id=body.recipient_id,
             amount_cents=body.amount,
-            rail=rail_of(body),
+            rail=requested_rail(body),
             description=body.description,
             metadata=body.metadata,
             batch_id=batch_id,
             idempotency_key=key,
             created_at=created_at,
             updated_at=created_at,
-            history=[Stage("created", created_at)],
-            faults=self._faults.of_payment(endpoint, mode, body),
+            history=[StatusChange("created", created_at)],
+            faults=self._faults.payment_faults(endpoint, mode, body),
         )
 
     def get(self, mode: Mode, payment_id: str) -> Payment:
@@ -90,11 +90,11 @@ class Payments:
         details: dict[str, Any] = {"status": payment.status, "retries": payment.retries}
         if payment.status != "failed":
             raise conflict("INVALID_STATE", "Only a failed payment can be retried.", **details)
-        if payment.failure_code in NEVER_RETRIED:
+        if payment.failure_code in NON_RETRYABLE_CODES:
             message = "This failure can not be retried."
             raise rejected("RETRY_NOT_ALLOWED", message, failureCode=payment.failure_code)
-        if payment.retries >= MOST_RETRIES:
-            raise rejected("RETRY_LIMIT_REACHED", f"A payment is retried {MOST_RETRIES} times at most.", **details)
+        if payment.retries >= RETRIES_MAX:
+            raise rejected("RETRY_LIMIT_REACHED", f"A payment is retried {RETRIES_MAX} times at most.", **details)
         now = now_seconds()
         if payment.retried_at is not None and now - payment.retried_at < self._options.retry_gap_seconds:
             raise conflict("RETRY_TOO_SOON", "The last retry was too short a while ago.", **details)
@@ -103,7 +103,7 @@ class Payments:
         payment.retried_at = now
         payment.failure_code = payment.failure_reason = None
         payment.status = "created"
-        payment.updated_at = now_moment()
-        payment.history.append(Stage("created", payment.updated_at))
+        payment.updated_at = now_text()
+        payment.history.append(StatusChange("created", payment.updated_at))
         self._settlement.begin(payment)
         return payment

@@ -1,18 +1,18 @@
 """Who can be paid, and by which verified method?"""
 
+from deploy.simulator.document_store import DocumentStore
+from deploy.simulator.documents import Mode, PaymentMethod, Recipient
 from deploy.simulator.errors import invalid, not_found, rejected
-from deploy.simulator.model import Method, Mode, Recipient
-from deploy.simulator.moments import moment, new_id, now_moment, now_seconds
 from deploy.simulator.options import Options
-from deploy.simulator.record import Record
+from deploy.simulator.request_bodies import BankAccount, NewMethod, NewRecipient
+from deploy.simulator.time_and_ids import format_time, new_id, now_seconds, now_text
 from deploy.simulator.timer import Timer
-from deploy.simulator.wire import BankAccount, NewMethod, NewRecipient
 
 
 class Recipients:
     """Recipients verify by themselves; `+kyc_rejected` and `+kyc_pending` in the email say otherwise."""
 
-    def __init__(self, options: Options, record: Record, timer: Timer) -> None:
+    def __init__(self, options: Options, record: DocumentStore, timer: Timer) -> None:
         self._options = options
         self._record = record
         self._timer = timer
@@ -61,13 +61,13 @@ class Recipients:
             external_id=body.external_id,
             methods=[],
             idempotency_key=key,
-            created_at=now_moment(),
+            created_at=now_text(),
         )
         self._known[recipient.id] = recipient
         self._add(recipient, "bank_account", body.bank_account, make_default=True)
         return recipient
 
-    def add_method(self, mode: Mode, recipient_id: str, body: NewMethod) -> Method:
+    def add_method(self, mode: Mode, recipient_id: str, body: NewMethod) -> PaymentMethod:
         recipient = self.get(mode, recipient_id)
         if (body.bank_account is None) == (body.plaid_token is None):
             message = "Give either bankAccount or plaidToken."
@@ -78,7 +78,7 @@ class Recipients:
         make_default = body.is_default or not recipient.methods
         return self._add(recipient, kind, body.bank_account, make_default=make_default)
 
-    def set_default(self, mode: Mode, recipient_id: str, method_id: str, is_default: bool) -> Method:
+    def set_default(self, mode: Mode, recipient_id: str, method_id: str, is_default: bool) -> PaymentMethod:
         recipient, method = self._method(mode, recipient_id, method_id)
         if is_default:
             self._make_default(recipient, method)
@@ -95,23 +95,25 @@ class Recipients:
             recipient.methods[0].is_default = True
         self._record.keep(recipient)
 
-    def _method(self, mode: Mode, recipient_id: str, method_id: str) -> tuple[Recipient, Method]:
+    def _method(self, mode: Mode, recipient_id: str, method_id: str) -> tuple[Recipient, PaymentMethod]:
         recipient = self.get(mode, recipient_id)
         for method in recipient.methods:
             if method.id == method_id:
                 return recipient, method
         raise not_found("payment method")
 
-    def _add(self, recipient: Recipient, kind: str, account: BankAccount | None, *, make_default: bool) -> Method:
+    def _add(
+        self, recipient: Recipient, kind: str, account: BankAccount | None, *, make_default: bool
+    ) -> PaymentMethod:
         now = now_seconds()
-        method = Method(
+        method = PaymentMethod(
             id=new_id("pm"),
             type="plaid" if kind == "plaid" else "bank_account",
             status="verified" if kind == "plaid" else "pending",
             last4=None if account is None else account.account_number[-4:],
             is_default=False,
-            created_at=moment(now),
-            verified_at=moment(now) if kind == "plaid" else None,
+            created_at=format_time(now),
+            verified_at=format_time(now) if kind == "plaid" else None,
         )
         recipient.methods.append(method)
         if make_default:
@@ -124,7 +126,7 @@ class Recipients:
         self._record.keep(recipient)
         return method
 
-    def _make_default(self, recipient: Recipient, chosen: Method) -> None:
+    def _make_default(self, recipient: Recipient, chosen: PaymentMethod) -> None:
         for method in recipient.methods:
             method.is_default = method is chosen
 
@@ -135,7 +137,7 @@ class Recipients:
             if method.due_at is not None and method.due_at <= now:
                 method.due_at = None
                 method.status = "rejected" if rejects else "verified"
-                method.verified_at = None if rejects else moment(now)
+                method.verified_at = None if rejects else format_time(now)
         waits = [method.due_at for method in recipient.methods if method.due_at is not None]
         recipient.due_at = min(waits, default=None)
         if recipient.due_at is not None:

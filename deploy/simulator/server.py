@@ -4,23 +4,23 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from deploy.simulator.api import Api
+from deploy.simulator.api import PaystreamApi
 from deploy.simulator.balance import Balances
 from deploy.simulator.batches import Batches
-from deploy.simulator.control import Control
-from deploy.simulator.door import Door, Route, error_answer
+from deploy.simulator.control import ControlApi
+from deploy.simulator.document_store import DocumentStore
 from deploy.simulator.errors import PaystreamError
-from deploy.simulator.faults import Faults
+from deploy.simulator.faults import FaultRules
 from deploy.simulator.options import Options
 from deploy.simulator.payments import Payments
 from deploy.simulator.recipients import Recipients
-from deploy.simulator.record import Record
+from deploy.simulator.request_handler import RequestHandler, Route, error_response
 from deploy.simulator.settlement import Settlement
 from deploy.simulator.timer import Timer
 from deploy.simulator.webhooks import Webhooks
 
-LONGEST_BODY_BYTES = 4 * 1024 * 1024
-CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "PAYLOAD_TOO_LARGE"}
+BODY_BYTES_MAX = 4 * 1024 * 1024
+CODE_BY_STATUS = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "PAYLOAD_TOO_LARGE"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -30,17 +30,17 @@ class Simulator:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._record = record = Record(options.record)
+        self._record = record = DocumentStore(options.record)
         self._timer = timer = Timer()
-        self._faults = Faults(record)
+        self._faults = FaultRules(record)
         self._webhooks = Webhooks(options, record, timer)
         self._balances = Balances(options, record, timer)
         self._recipients = Recipients(options, record, timer)
         self._settlement = Settlement(options, record, timer, self._balances, self._webhooks)
         payments = Payments(options, record, self._balances, self._recipients, self._settlement, self._faults)
         batches = Batches(record, self._balances, self._recipients, self._settlement, payments)
-        self._door = Door(options, record, self._faults)
-        self._api = Api(record, self._balances, self._recipients, payments, batches)
+        self._door = RequestHandler(options, record, self._faults)
+        self._api = PaystreamApi(record, self._balances, self._recipients, payments, batches)
         self.app = self._app()
         self._runner: web.AppRunner | None = None
 
@@ -69,12 +69,12 @@ class Simulator:
         await self._record.close()
 
     def _app(self) -> web.Application:
-        app = web.Application(middlewares=[_errors_in_envelope], client_max_size=LONGEST_BODY_BYTES)
+        app = web.Application(middlewares=[_errors_in_envelope], client_max_size=BODY_BYTES_MAX)
         app.router.add_get("/health", _health)
         for route in self._api.routes():
             app.router.add_route(route.method, "/api/v1" + route.path, self._through_door(route))
         if self._options.control:
-            Control(self._door, self._record, self._faults, self._balances, self._settlement, self._webhooks).add_to(
+            ControlApi(self._door, self._record, self._faults, self._balances, self._settlement, self._webhooks).add_to(
                 app
             )
         return app
@@ -96,6 +96,6 @@ async def _errors_in_envelope(request: web.Request, handler: Handler) -> web.Str
     try:
         return await handler(request)
     except web.HTTPException as error:
-        code = CODES.get(error.status, "BAD_REQUEST")
-        answer = error_answer(PaystreamError(error.status, code, error.reason))
+        code = CODE_BY_STATUS.get(error.status, "BAD_REQUEST")
+        answer = error_response(PaystreamError(error.status, code, error.reason))
         return web.Response(status=answer.status, body=answer.body, content_type="application/json")

@@ -3,22 +3,22 @@
 from typing import Any
 
 from deploy.simulator.balance import Balances
-from deploy.simulator.faults import argument_of
-from deploy.simulator.model import UNSETTLED, Batch, Payment, Stage
-from deploy.simulator.moments import moment, now_seconds
+from deploy.simulator.document_store import DocumentStore
+from deploy.simulator.documents import UNSETTLED, Batch, Payment, StatusChange
+from deploy.simulator.faults import fault_argument
 from deploy.simulator.options import Options
-from deploy.simulator.record import Record
+from deploy.simulator.time_and_ids import format_time, now_seconds
 from deploy.simulator.timer import Timer
 from deploy.simulator.webhooks import Webhooks
 
 # At which part of the rail's delay a payment comes to which state.
-STEPS = (("validated", 0.1), ("queued", 0.1), ("processing", 0.2), ("sent", 0.6), ("completed", 1.0))
-STATES = ("created", *(status for status, _ in STEPS))
+STATUS_SCHEDULE = (("validated", 0.1), ("queued", 0.1), ("processing", 0.2), ("sent", 0.6), ("completed", 1.0))
+STATUSES = ("created", *(status for status, _ in STATUS_SCHEDULE))
 
 # A state that would last shorter than this gets no wake-up of its own: it is passed on the way to the next one.
-SHORTEST_STATE_SECONDS = 0.15
+STATUS_SECONDS_MIN = 0.15
 
-REASONS = {
+FAILURE_REASONS = {
     "BANK_REJECTED": "Account closed",
     "VALIDATION_ERROR": "Account details could not be validated",
     "INSUFFICIENT_BALANCE": "Insufficient balance",
@@ -41,7 +41,9 @@ REASONS = {
 class Settlement:
     """Moves payments along, with their money, their batch and their events."""
 
-    def __init__(self, options: Options, record: Record, timer: Timer, balances: Balances, webhooks: Webhooks) -> None:
+    def __init__(
+        self, options: Options, record: DocumentStore, timer: Timer, balances: Balances, webhooks: Webhooks
+    ) -> None:
         self._options = options
         self._record = record
         self._timer = timer
@@ -61,7 +63,7 @@ class Settlement:
     def complete(self, payment: Payment) -> None:
         self._move(payment, "completed")
         self._balances.settle(payment.mode, payment.amount_cents, payment.id)
-        if argument_of(payment.faults, "return") is None:
+        if fault_argument(payment.faults, "return") is None:
             self._end(payment)
         else:
             self._wait_until(payment, now_seconds() + self._options.return_seconds)
@@ -96,7 +98,7 @@ class Settlement:
         if not _reorders(payment):
             self._tell(payment, "created")
 
-    def tell_batch(self, batch: Batch, kind: str) -> None:
+    def send_batch_event(self, batch: Batch, kind: str) -> None:
         data = {
             "batchId": batch.id,
             "status": batch.status,
@@ -111,14 +113,14 @@ class Settlement:
         if payment is None or payment.due_at is None or payment.due_at > now_seconds():
             return
         if payment.status == "completed":
-            self.give_back(payment, argument_of(payment.faults, "return") or "R01")
+            self.give_back(payment, fault_argument(payment.faults, "return") or "R01")
             return
         self._pass_states(payment)
 
     def _pass_states(self, payment: Payment) -> None:
         """Moves a payment to where it should be by now."""
         now, delay_seconds = now_seconds(), self._options.settle_seconds(payment.rail)
-        for status, part in STEPS[STATES.index(payment.status) :]:
+        for status, part in STATUS_SCHEDULE[STATUSES.index(payment.status) :]:
             if payment.started_at + part * delay_seconds > now:
                 break
             failure = self._planned_failure(payment) if status == "completed" else None
@@ -131,7 +133,7 @@ class Settlement:
             self._move(payment, status)
             if status == "processing":
                 self._tell_processing(payment)
-                if argument_of(payment.faults, "stuck") is not None:
+                if fault_argument(payment.faults, "stuck") is not None:
                     return
         self._wait_for_next(payment)
 
@@ -142,8 +144,8 @@ class Settlement:
 
     def _wait_for_next(self, payment: Payment) -> None:
         delay_seconds = self._options.settle_seconds(payment.rail)
-        soon = now_seconds() + SHORTEST_STATE_SECONDS
-        for _, part in STEPS[STATES.index(payment.status) :]:
+        soon = now_seconds() + STATUS_SECONDS_MIN
+        for _, part in STATUS_SCHEDULE[STATUSES.index(payment.status) :]:
             due_at = payment.started_at + part * delay_seconds
             if due_at >= soon:
                 break
@@ -156,17 +158,17 @@ class Settlement:
 
     def _set_failure(self, payment: Payment, code: str) -> None:
         payment.failure_code = code
-        payment.failure_reason = REASONS.get(code, "Rejected by the receiving bank")
+        payment.failure_reason = FAILURE_REASONS.get(code, "Rejected by the receiving bank")
 
     def _move(self, payment: Payment, status: str) -> None:
         payment.status, payment.due_at = status, None
-        payment.updated_at = moment(now_seconds())
-        payment.history.append(Stage(status, payment.updated_at))
+        payment.updated_at = format_time(now_seconds())
+        payment.history.append(StatusChange(status, payment.updated_at))
         self._record.keep(payment)
 
     def _end(self, payment: Payment, *, in_batch: bool = True) -> None:
         self._tell(payment, payment.status)
-        unplanned_return = payment.status == "returned" and argument_of(payment.faults, "return") is None
+        unplanned_return = payment.status == "returned" and fault_argument(payment.faults, "return") is None
         if _reorders(payment) and not unplanned_return:
             for status in ("completed", "processing", "created"):
                 if status != payment.status and any(stage.status == status for stage in payment.history):
@@ -182,18 +184,18 @@ class Settlement:
         batch.failed_count += payment.status != "completed"
         if batch.open_count == 0 and not batch.deleted:
             batch.status = "failed" if batch.failed_count == batch.payment_count else "completed"
-            self.tell_batch(batch, f"batch.{batch.status}")
+            self.send_batch_event(batch, f"batch.{batch.status}")
         self._record.keep(batch)
 
     def _tell_processing(self, payment: Payment) -> None:
-        if argument_of(payment.faults, "forged_webhook") is not None:
+        if fault_argument(payment.faults, "forged_webhook") is not None:
             data = _data(payment, "failed") | {"failureCode": "BANK_REJECTED", "failureReason": "Account closed"}
             self._webhooks.emit(payment.mode, "payment.failed", payment.id, data, forged=True)
         if not _reorders(payment):
             self._tell(payment, "processing")
 
     def _tell(self, payment: Payment, status: str) -> None:
-        if argument_of(payment.faults, "lost_webhook") is not None:
+        if fault_argument(payment.faults, "lost_webhook") is not None:
             self._webhooks.count_lost()
             return
         data = _data(payment, status)
@@ -205,8 +207,8 @@ class Settlement:
             f"payment.{status}",
             payment.id,
             data,
-            delay_seconds=float(argument_of(payment.faults, "late_webhook") or 0),
-            copies=1 if argument_of(payment.faults, "duplicate_webhook") is None else 2,
+            delay_seconds=float(fault_argument(payment.faults, "late_webhook") or 0),
+            copies=1 if fault_argument(payment.faults, "duplicate_webhook") is None else 2,
             at=at,
         )
 
@@ -217,7 +219,7 @@ def _data(payment: Payment, status: str) -> dict[str, Any]:
 
 def _reorders(payment: Payment) -> bool:
     # A retry's predecessors were told already.
-    return argument_of(payment.faults, "reorder_webhooks") is not None and payment.retries == 0
+    return fault_argument(payment.faults, "reorder_webhooks") is not None and payment.retries == 0
 
 
 def is_unsettled(payment: Payment) -> bool:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from deploy.simulator.moments import now_seconds
+from deploy.simulator.time_and_ids import now_seconds
 
-SHORTEST_WAIT_SECONDS = 0.01
-MOST_PER_TURN = 100
+WAIT_SECONDS_MIN = 0.01
+CALLBACKS_PER_WAKE_MAX = 100
 
 
 class Timer:
@@ -31,7 +31,7 @@ class Timer:
         self._heap.clear()
 
     def _arm(self, due_at: float) -> None:
-        wakes_at = max(due_at, now_seconds() + SHORTEST_WAIT_SECONDS)
+        wakes_at = max(due_at, now_seconds() + WAIT_SECONDS_MIN)
         if wakes_at >= self._wakes_at:
             return
         if self._handle is not None:
@@ -43,7 +43,7 @@ class Timer:
         self._handle, self._wakes_at = None, float("inf")
         now = now_seconds()
         try:
-            for _ in range(MOST_PER_TURN):
+            for _ in range(CALLBACKS_PER_WAKE_MAX):
                 if not self._heap or self._heap[0][0] > now:
                     break
                 _, _, callback, argument = heapq.heappop(self._heap)

@@ -12,43 +12,43 @@ from typing import Any
 import msgspec
 
 from deploy.simulator.delivery import Delivery
-from deploy.simulator.model import Event, Mode
-from deploy.simulator.moments import moment, new_id, now_seconds
+from deploy.simulator.document_store import DocumentStore
+from deploy.simulator.documents import Mode, WebhookEvent
 from deploy.simulator.options import Options
-from deploy.simulator.record import Record
+from deploy.simulator.time_and_ids import format_time, new_id, now_seconds
 from deploy.simulator.timer import Timer
 
 FIRST_RETRY_SECONDS = 0.5
-LONGEST_RETRY_SECONDS = 60.0
+RETRY_SECONDS_MAX = 60.0
 GIVE_UP_SECONDS = 86_400.0
-TALLY = "webhooks"
+COUNTERS_NOTE = "webhooks"
 
 
 class Webhooks:
     """Queues events and keeps `webhook_concurrency` deliveries under way."""
 
-    def __init__(self, options: Options, record: Record, timer: Timer) -> None:
+    def __init__(self, options: Options, record: DocumentStore, timer: Timer) -> None:
         self._options = options
         self._record = record
         self._timer = timer
         self._delivery = Delivery(options)
         self._chosen = frozenset(options.webhook_events)
-        self._fresh: list[Event] = []
+        self._fresh: list[WebhookEvent] = []
         """Queued since the last commit; nothing may leave before it."""
-        self._lines: dict[str, deque[Event]] = {}
+        self._lines: dict[str, deque[WebhookEvent]] = {}
         self._attempts: Counter[str] = Counter()
-        self._ready: asyncio.Queue[Event] = asyncio.Queue()
+        self._ready: asyncio.Queue[WebhookEvent] = asyncio.Queue()
         self._running = asyncio.Event()
         self._senders: list[asyncio.Task[None]] = []
-        self.tally: Counter[str] = Counter()
+        self.counters: Counter[str] = Counter()
 
     def start(self) -> None:
-        self.tally.update(self._record.note(TALLY, dict[str, int]) or {})
+        self.counters.update(self._record.note(COUNTERS_NOTE, dict[str, int]) or {})
         self._record.on_commit.append(self._release)
         self._running.set()
         if self._options.webhook_url is None:
             return
-        self._fresh.extend(self._record.load_due(Event))
+        self._fresh.extend(self._record.load_due(WebhookEvent))
         self._release()
         for number in range(max(1, self._options.webhook_concurrency)):
             self._senders.append(asyncio.create_task(self._send_forever(), name=f"webhooks-{number}"))
@@ -68,13 +68,13 @@ class Webhooks:
     def counts(self) -> dict[str, Any]:
         pending = sum(map(len, self._lines.values())) + len(self._fresh)
         return {
-            "sent": self.tally["sent"],
+            "sent": self.counters["sent"],
             "pending": pending,
-            "failed": self.tally["failed"],
-            "lost": self.tally["lost"],
-            "attemptsRefused": self.tally["attemptsRefused"],
-            "forgedSent": self.tally["forgedSent"],
-            "forgedAccepted": self.tally["forgedAccepted"],
+            "failed": self.counters["failed"],
+            "lost": self.counters["lost"],
+            "attemptsRefused": self.counters["attemptsRefused"],
+            "forgedSent": self.counters["forgedSent"],
+            "forgedAccepted": self.counters["forgedAccepted"],
             "paused": not self._running.is_set(),
         }
 
@@ -97,8 +97,8 @@ class Webhooks:
             return None
         now = now_seconds()
         event_id = event_id or new_id("evt")
-        body = {"id": event_id, "type": kind, "data": data, "timestamp": at or moment(now)}
-        event = Event(
+        body = {"id": event_id, "type": kind, "data": data, "timestamp": at or format_time(now)}
+        event = WebhookEvent(
             id=new_id("dlv"),
             mode=mode,
             due_at=now + delay_seconds,
@@ -116,8 +116,8 @@ class Webhooks:
         self._count("lost")
 
     def _count(self, name: str) -> None:
-        self.tally[name] += 1
-        self._record.keep_note(TALLY, self.tally)
+        self.counters[name] += 1
+        self._record.keep_note(COUNTERS_NOTE, self.counters)
 
     def _release(self) -> None:
         for event in self._fresh:
@@ -127,7 +127,7 @@ class Webhooks:
                 self._put_ready(event)
         self._fresh.clear()
 
-    def _put_ready(self, event: Event) -> None:
+    def _put_ready(self, event: WebhookEvent) -> None:
         if event.due_at is not None and event.due_at > now_seconds():
             self._timer.at(event.due_at, self._ready.put_nowait, event)
         else:
@@ -145,7 +145,7 @@ class Webhooks:
                 statuses = [await self._delivery.send(body, forged=event.forged)]
             self._sent(event, statuses)
 
-    def _sent(self, event: Event, statuses: list[int]) -> None:
+    def _sent(self, event: WebhookEvent, statuses: list[int]) -> None:
         if event.forged and all(statuses):
             self._count("forgedSent")
             if any(200 <= status < 300 for status in statuses):
@@ -161,10 +161,10 @@ class Webhooks:
             self._count("attemptsRefused")
             attempt = self._attempts[event.id]
             self._attempts[event.id] += 1
-            wait_seconds = min(FIRST_RETRY_SECONDS * 2.0 ** min(attempt, 10), LONGEST_RETRY_SECONDS)
+            wait_seconds = min(FIRST_RETRY_SECONDS * 2.0 ** min(attempt, 10), RETRY_SECONDS_MAX)
             self._timer.at(now_seconds() + wait_seconds, self._ready.put_nowait, event)
 
-    def _next(self, event: Event) -> None:
+    def _next(self, event: WebhookEvent) -> None:
         self._attempts.pop(event.id, None)
         self._record.drop(event)
         line = self._lines[event.subject]

@@ -16,9 +16,9 @@ from gateway.http.csv_tables import csv_table_response
 from gateway.http.envelope import ApiError
 from gateway.http.query_parameters import Format, PageSize
 from gateway.openapi.operation import operation
-from shared.platform.clock import rfc3339
-from shared.platform.errors import Invalid
-from shared.platform.pagination import Wanted
+from shared.platform.clock import format_rfc3339
+from shared.platform.errors import InvalidRequest
+from shared.platform.pagination import PageRequest
 from shared.reporting.analytics import queries, ranges, ranking, sources
 from shared.reporting.analytics.definitions import add_totals
 from shared.reporting.analytics.queries import Interval
@@ -79,7 +79,7 @@ def parse_date_or_time(text: str | UnsetType, field: str) -> date | datetime | N
     try:
         return date.fromisoformat(text) if len(text) == 10 else datetime.fromisoformat(text.upper())
     except ValueError as error:
-        raise Invalid(f"{field} is no date: {error}", field=field) from None
+        raise InvalidRequest(f"{field} is no date: {error}", field=field) from None
 
 
 def requested_rail(asked: RailRangeQuery) -> Rail | None:
@@ -114,7 +114,7 @@ async def read_range(
             "The wallet's history is being added up for the first time; ask again in a minute",
             headers={"Retry-After": "60"},
         ) from None
-    said = {"from": rfc3339(span.starts_at), "to": rfc3339(span.ends_at), "timeZone": place.time_zone}
+    said = {"from": format_rfc3339(span.starts_at), "to": format_rfc3339(span.ends_at), "timeZone": place.time_zone}
     return said | {"currency": place.currency}, result
 
 
@@ -182,7 +182,7 @@ async def get_analytics_by_driver(request: web.Request, asked: DriverRankingQuer
 
     As CSV it is the whole ranking.
     """
-    part = Wanted(asked.pageSize, asked.page) if asked.format is Format.JSON else Wanted(CSV_DRIVERS_MAX)
+    part = PageRequest(asked.pageSize, asked.page) if asked.format is Format.JSON else PageRequest(CSV_DRIVERS_MAX)
     skipped = part.skipped
 
     def work(connection: sa.Connection, place: AnalyticsWallet, span: TimeRange) -> tuple[list[dict[str, Any]], int]:

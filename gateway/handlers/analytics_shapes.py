@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal, TypedDict
 from msgspec import Meta
 
 from gateway.shapes import Cents, Count, DriverId, DriverName, OvnDriverId, Time
-from shared.platform.ids import DRIVER, show
+from shared.platform.ids import DRIVER, public_id
 from shared.reporting.analytics import definitions
 from shared.reporting.analytics.queries import FailureReason
 from shared.reporting.analytics.ranking import DriverTotals
@@ -180,7 +180,7 @@ def totals_payload(figures: definitions.PayoutTotals) -> dict[str, Any]:
 def driver_outcomes_payload(found: DriverTotals) -> dict[str, Any]:
     """A driver's figures, as they are shown."""
     return {
-        "driverId": show(DRIVER, found.driver_id),
+        "driverId": public_id(DRIVER, found.driver_id),
         "ovnDriverId": found.ovn_driver_id,
         "driverName": found.name,
         **outcomes_payload(found.ended),

@@ -17,9 +17,9 @@ from gateway.http.query_parameters import ShortPageQuery, requested_page
 from gateway.openapi.operation import operation
 from shared.identity import audit
 from shared.identity.api_keys import SCOPES, SCOPES_BY_ROLE, lifecycle
-from shared.platform.clock import rfc3339
-from shared.platform.errors import Invalid
-from shared.platform.ids import KEY, parse, show
+from shared.platform.clock import format_rfc3339
+from shared.platform.errors import InvalidRequest
+from shared.platform.ids import KEY, parse_id, public_id
 from shared.schema.audit import Action
 from shared.schema.organizations import ApprovalStatus, Mode, Role
 
@@ -73,7 +73,7 @@ class ListKeys(ShortPageQuery, kw_only=True):
 
 
 def _key_id(request: web.Request) -> uuid.UUID | None:
-    return parse(KEY, request.match_info["id"])
+    return parse_id(KEY, request.match_info["id"])
 
 
 def _made(made: lifecycle.IssuedKey, now: datetime) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def _note(
     after: dict[str, Any],
     before: dict[str, Any] | None = None,
 ) -> None:
-    entry = audit.Entry(request_actor(request), action, show(KEY, row.id), before, after)
+    entry = audit.Entry(request_actor(request), action, public_id(KEY, row.id), before, after)
     audit.record_entries(connection, [entry], now)
 
 
@@ -119,9 +119,9 @@ async def create_own_key(request: web.Request, body: CreateKey) -> web.Response:
     owner or admin.
     """
     if len(set(body.scopes)) != len(body.scopes):
-        raise Invalid("scopes names one twice", field="scopes")
+        raise InvalidRequest("scopes names one twice", field="scopes")
     if body.mode is Mode.PRODUCTION and body.approval_reason is None:
-        raise Invalid("approval_reason is required for a production key", field="approval_reason")
+        raise InvalidRequest("approval_reason is required for a production key", field="approval_reason")
     account, pepper = request[SIGNED_IN_USER], request.app[SERVICES].settings.key_pepper
     new = lifecycle.NewKey(body.name, body.mode, body.scopes, body.expires_in, body.approval_reason)
 
@@ -158,7 +158,9 @@ async def _revoke(request: web.Request, user_id: uuid.UUID | None) -> web.Respon
 
     def work(connection: sa.Connection) -> None:
         row = lifecycle.revoke_key(connection, account.organization_id, key_id, now, user_id=user_id)
-        _note(connection, request, Action.KEY_REVOKE, row, now, {"revoked_at": rfc3339(now)}, {"revoked_at": None})
+        _note(
+            connection, request, Action.KEY_REVOKE, row, now, {"revoked_at": format_rfc3339(now)}, {"revoked_at": None}
+        )
 
     await services.write(work)
     services.credential_cache.forget()
@@ -259,10 +261,10 @@ async def reject_organization_key(request: web.Request, body: RejectKey) -> web.
         decided = {"approval_status": row.approval_status}
         _note(connection, request, Action.KEY_REJECT, row, now, decided, PENDING)
         return {
-            "id": show(KEY, row.id),
+            "id": public_id(KEY, row.id),
             "name": row.name,
             "approval_status": row.approval_status,
-            "rejected_at": rfc3339(now),
+            "rejected_at": format_rfc3339(now),
             "rejection_reason": row.rejection_reason,
         }
 

@@ -14,7 +14,7 @@ from gateway.http.envelope import list_page_payload as shaped_page
 from gateway.http.query_parameters import PageQuery, requested_page
 from gateway.openapi.operation import operation
 from shared.identity import audit
-from shared.platform.ids import AUDIT, KEY, parse
+from shared.platform.ids import AUDIT, KEY, parse_id
 from shared.schema.audit import Action
 
 FilterText = Annotated[str, msgspec.Meta(min_length=1, max_length=254)]
@@ -49,7 +49,7 @@ class ListAuditEntries(PageQuery, kw_only=True):
             Invalid: `from` or `to` is no time.
 
         """
-        key_id = None if self.actor is UNSET else parse(KEY, self.actor)
+        key_id = None if self.actor is UNSET else parse_id(KEY, self.actor)
         return audit.EntryFilters(
             action=None if self.action is UNSET else self.action,
             email=self.actor if self.actor is not UNSET and key_id is None else None,

@@ -21,13 +21,13 @@ from gateway.handlers.requests import (
 )
 from gateway.openapi.operation import operation
 from shared.batches import change
-from shared.batches.release import Asked
-from shared.batches.release import release as releasing
+from shared.batches.release import BatchRef
+from shared.batches.release import release_queued_batches as releasing
 from shared.identity import audit
 from shared.platform import task_queue
-from shared.platform.clock import rfc3339
-from shared.platform.errors import Refusal
-from shared.platform.ids import BATCH, PAYOUT, show
+from shared.platform.clock import format_rfc3339
+from shared.platform.errors import DomainError
+from shared.platform.ids import BATCH, PAYOUT, public_id
 from shared.schema.audit import Action
 from shared.schema.batch_rows import batch_payload
 
@@ -57,8 +57,8 @@ async def _release(request: web.Request) -> web.Response:
     services, wallet, batch_id = request.app[SERVICES], wallet_id(request), batch_id_from_path(request)
     set_out: list[uuid.UUID] = []
 
-    def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | Refusal:
-        asked = [Asked(batch_id, wallet)]
+    def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | DomainError:
+        asked = [BatchRef(batch_id, wallet)]
         done = releasing(
             connection,
             asked,
@@ -67,12 +67,12 @@ async def _release(request: web.Request) -> web.Response:
             grace=services.grace,
             scenario=request[SCENARIO],
         )[batch_id]
-        if isinstance(done, Refusal):
+        if isinstance(done, DomainError):
             return done
         set_out.extend(done.payout_ids)
-        released_at = done.batch.released_at and rfc3339(done.batch.released_at)
+        released_at = done.batch.released_at and format_rfc3339(done.batch.released_at)
         return {
-            "id": show(BATCH, batch_id),
+            "id": public_id(BATCH, batch_id),
             "status": done.batch.status,
             "releasedAt": released_at,
             "processedAt": released_at,
@@ -87,13 +87,13 @@ async def cancel_batch(request: web.Request) -> web.Response:
     """Calls a batch off that is not released, and all of its payouts with it."""
     wallet, batch_id = wallet_id(request), batch_id_from_path(request)
 
-    def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | Refusal:
-        done = change.cancel(connection, [Asked(batch_id, wallet)], now)[batch_id]
-        if isinstance(done, Refusal):
+    def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | DomainError:
+        done = change.cancel_queued_batches(connection, [BatchRef(batch_id, wallet)], now)[batch_id]
+        if isinstance(done, DomainError):
             return done
         _note(request, connection, Action.BATCH_CANCEL, batch_id, {"status": done.status}, now)
-        canceled_at = done.canceled_at and rfc3339(done.canceled_at)
-        return {"id": show(BATCH, batch_id), "status": done.status, "canceledAt": canceled_at}
+        canceled_at = done.canceled_at and format_rfc3339(done.canceled_at)
+        return {"id": public_id(BATCH, batch_id), "status": done.status, "canceledAt": canceled_at}
 
     async with request.app[SERVICES].large:
         return await run_idempotently(request, work)
@@ -108,7 +108,7 @@ def _note(
     now: datetime,
 ) -> None:
     audit.record_entries(
-        connection, [audit.Entry(request_actor(request), action, show(BATCH, batch_id), after=after)], now
+        connection, [audit.Entry(request_actor(request), action, public_id(BATCH, batch_id), after=after)], now
     )
 
 
@@ -134,9 +134,9 @@ async def reschedule_batch(request: web.Request, body: RescheduleBatch) -> web.R
         None if body.scheduledFor is None else parse_schedule_time(body.scheduledFor, request.app[SERVICES].clock.now())
     )
 
-    def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | Refusal:
-        done = change.reschedule(connection, wallet, batch_id, asked)
-        if isinstance(done, Refusal):
+    def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | DomainError:
+        done = change.set_batch_schedule(connection, wallet, batch_id, asked)
+        if isinstance(done, DomainError):
             return done
         shown = batch_payload(done)
         facts = {"scheduledFor": shown["scheduledFor"], "status": done.status}
@@ -155,20 +155,22 @@ async def retry_failed_batch_payouts(request: web.Request) -> web.Response:
     services, wallet, batch_id = request.app[SERVICES], wallet_id(request), batch_id_from_path(request)
     queued: list[uuid.UUID] = []
 
-    def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | Refusal:
-        done = change.retry_failed(connection, wallet, batch_id, now, grace=services.grace, scenario=request[SCENARIO])
-        if isinstance(done, Refusal):
+    def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | DomainError:
+        done = change.retry_failed_payouts(
+            connection, wallet, batch_id, now, grace=services.grace, scenario=request[SCENARIO]
+        )
+        if isinstance(done, DomainError):
             return done
         refused = [
-            ({"id": show(PAYOUT, payout_id), "status": "failed"}, outcome)
+            ({"id": public_id(PAYOUT, payout_id), "status": "failed"}, outcome)
             for payout_id, outcome in done.answers.items()
-            if isinstance(outcome, Refusal)
+            if isinstance(outcome, DomainError)
         ]
         facts = {"retried": len(done.answers) - len(refused), "refused": len(refused)}
         _note(request, connection, Action.BATCH_RETRY, batch_id, facts, now)
-        queued.extend(one for one, outcome in done.answers.items() if not isinstance(outcome, Refusal))
+        queued.extend(one for one, outcome in done.answers.items() if not isinstance(outcome, DomainError))
         return {
-            "id": show(BATCH, batch_id),
+            "id": public_id(BATCH, batch_id),
             "status": done.batch.status,
             "retried": len(queued),
             "refused": len(refused),

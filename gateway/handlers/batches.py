@@ -31,17 +31,17 @@ from gateway.http.envelope import list_page_payload as shaped_page
 from gateway.http.query_parameters import Format, PageQuery, ShortPageQuery, requested_page
 from gateway.openapi.operation import operation
 from shared.batches import queries
-from shared.batches.create import NewBatch, Quote
-from shared.batches.create import create as creating
-from shared.batches.create import quote as quoting
+from shared.batches.create import BatchQuote, NewBatch
+from shared.batches.create import compute_batch_quote as quoting
+from shared.batches.create import insert_batch as creating
 from shared.identity import audit
 from shared.payouts.orders import PayoutOrder, load_order_context
 from shared.payouts.rows import PayoutRow, duplicate_warning, payout_payload
 from shared.platform import idempotency
-from shared.platform.clock import rfc3339
-from shared.platform.errors import Invalid, Refusal
-from shared.platform.ids import BATCH, PAYOUT, new_id, parse, show
-from shared.platform.pagination import Wanted
+from shared.platform.clock import format_rfc3339
+from shared.platform.errors import DomainError, InvalidRequest
+from shared.platform.ids import BATCH, PAYOUT, new_id, parse_id, public_id
+from shared.platform.pagination import PageRequest
 from shared.schema.audit import Action
 from shared.schema.batch_rows import batch_not_found, batch_payload
 from shared.schema.payouts import BatchStatus, PayoutStatus, Rail
@@ -87,7 +87,7 @@ async def quote_batch(request: web.Request, body: CreateBatch) -> web.Response:
     services = request.app[SERVICES]
     new = await _asked(request, body)
 
-    def work(connection: sa.Connection) -> Quote:
+    def work(connection: sa.Connection) -> BatchQuote:
         return quoting(connection, new, load_order_context(connection, _orders(new)), services.clock.now())
 
     async with services.large:
@@ -120,7 +120,7 @@ async def create_batch(request: web.Request, body: CreateBatch) -> web.Response:
         batch, rows = creating(connection, new, load_order_context(connection, _orders(new)), now)
         shown = batch_payload(batch)
         facts = {name: shown[name] for name in ("urgency", "payoutCount", "totalAmount", "scheduledFor", "status")}
-        facts |= idempotency.audited(key)
+        facts |= idempotency.audit_key_hash(key)
         audit.record_entries(connection, [audit.Entry(actor, Action.BATCH_CREATE, shown["id"], after=facts)], now)
         return shown | _warnings(rows)
 
@@ -134,10 +134,10 @@ async def _asked(request: web.Request, body: CreateBatch) -> NewBatch:
     now = request.app[SERVICES].clock.now()
     scheduled_for = parse_schedule_time(body.scheduledFor, now) if body.scheduledFor is not None else None
 
-    def order(content: Any) -> PayoutOrder | Refusal:
+    def order(content: Any) -> PayoutOrder | DomainError:
         item = convert_item(content, BulkPayout)
-        made = item if isinstance(item, Refusal) else convert_to_order(request, item, body.urgency)
-        if isinstance(made, Refusal):
+        made = item if isinstance(item, DomainError) else convert_to_order(request, item, body.urgency)
+        if isinstance(made, DomainError):
             return made
         return made._replace(batch_id=batch_id, refuse_duplicate=body.refuseDuplicates)
 
@@ -165,9 +165,9 @@ def parse_schedule_time(text: str, now: datetime) -> datetime:
     """
     found = parse_time(text, "scheduledFor")
     if found <= now:
-        raise Invalid("scheduledFor is past; leave it out and release the batch instead", field="scheduledFor")
+        raise InvalidRequest("scheduledFor is past; leave it out and release the batch instead", field="scheduledFor")
     if (found - now).days >= SCHEDULE_DAYS_MAX:
-        raise Invalid(f"scheduledFor may be at most {SCHEDULE_DAYS_MAX} days ahead", field="scheduledFor")
+        raise InvalidRequest(f"scheduledFor may be at most {SCHEDULE_DAYS_MAX} days ahead", field="scheduledFor")
     return found
 
 
@@ -182,7 +182,9 @@ async def list_batches(request: web.Request, listing: ListBatches) -> web.Respon
     """Lists batches, newest first."""
     wallet, part = wallet_id(request), requested_page(listing, BATCH)
     status = None if listing.status is UNSET else listing.status
-    found = await request.app[SERVICES].read(lambda connection: queries.page(connection, wallet, part, status=status))
+    found = await request.app[SERVICES].read(
+        lambda connection: queries.load_batch_page(connection, wallet, part, status=status)
+    )
     return success_response(request, shaped_page([batch_payload(row) for row in found.rows], found, part))
 
 
@@ -190,7 +192,7 @@ async def list_batches(request: web.Request, listing: ListBatches) -> web.Respon
 async def get_batch(request: web.Request) -> web.Response:
     """Shows a batch with its payouts, at most 1,000 of them; `/batches/{id}/payouts` has them all."""
     wallet, batch_id = wallet_id(request), batch_id_from_path(request)
-    found = await request.app[SERVICES].read(lambda connection: queries.get(connection, wallet, batch_id))
+    found = await request.app[SERVICES].read(lambda connection: queries.load_batch(connection, wallet, batch_id))
     if found is None:
         raise batch_not_found(batch_id)
     return success_response(
@@ -208,7 +210,7 @@ async def get_batch(request: web.Request) -> web.Response:
 class ListBatchPayouts(PageQuery, kw_only=True):
     """Which of a batch's payouts."""
 
-    pageSize: Annotated[int, msgspec.Meta(ge=1, le=queries.PAYOUTS_SHOWN, description="Items a page.")] = 100
+    pageSize: Annotated[int, msgspec.Meta(ge=1, le=queries.BATCH_PAYOUTS_SHOWN_MAX, description="Items a page.")] = 100
     status: PayoutStatus | UnsetType = UNSET
     format: Format = Format.JSON
 
@@ -224,7 +226,9 @@ async def list_batch_payouts(request: web.Request, listing: ListBatchPayouts) ->
     status = None if listing.status is UNSET else listing.status
     if listing.format is Format.CSV:
         return await _exported(services, wallet, batch_id, status)
-    found = await services.read(lambda connection: queries.payouts(connection, wallet, batch_id, part, status=status))
+    found = await services.read(
+        lambda connection: queries.load_batch_payouts(connection, wallet, batch_id, part, status=status)
+    )
     if found is None:
         raise batch_not_found(batch_id)
     return success_response(request, shaped_page([payout_payload(row) for row in found.rows], found, part))
@@ -236,14 +240,14 @@ async def _exported(
     """A batch's results; thousands of rows become a file off the event loop."""
 
     def read(connection: sa.Connection) -> bytes | None:
-        found = queries.payouts(connection, wallet, batch_id, Wanted(BATCH_PAYOUTS_MAX), status=status)
+        found = queries.load_batch_payouts(connection, wallet, batch_id, PageRequest(BATCH_PAYOUTS_MAX), status=status)
         return None if found is None else csv_body(RESULT_COLUMNS, map(_result, found.rows))
 
     async with services.exports:
         body = await services.read(read)
     if body is None:
         raise batch_not_found(batch_id)
-    return csv_file_response(f"{show(BATCH, batch_id)}.csv", body)
+    return csv_file_response(f"{public_id(BATCH, batch_id)}.csv", body)
 
 
 RESULT_COLUMNS: Final = (
@@ -285,7 +289,7 @@ def batch_id_from_path(request: web.Request) -> uuid.UUID:
 
     """
     text = request.match_info["id"]
-    batch_id = parse(BATCH, text)
+    batch_id = parse_id(BATCH, text)
     if batch_id is None:
         raise batch_not_found(text)
     return batch_id
@@ -312,7 +316,7 @@ async def list_scheduled_batches(request: web.Request, listing: ListScheduled) -
     wallet, part = wallet_id(request), requested_page(listing, BATCH)
     status = None if listing.status is UNSET else BatchStatus(listing.status)
     found = await request.app[SERVICES].read(
-        lambda connection: queries.page(connection, wallet, part, status=status, scheduled=True)
+        lambda connection: queries.load_batch_page(connection, wallet, part, status=status, scheduled=True)
     )
     return success_response(request, shaped_page([batch_payload(row) for row in found.rows], found, part))
 
@@ -321,13 +325,13 @@ async def list_scheduled_batches(request: web.Request, listing: ListScheduled) -
 async def get_scheduled_stats(request: web.Request) -> web.Response:
     """Counts the batches that have a time."""
     wallet = wallet_id(request)
-    found = await request.app[SERVICES].read(lambda connection: queries.stats(connection, wallet))
+    found = await request.app[SERVICES].read(lambda connection: queries.load_scheduled_stats(connection, wallet))
     return success_response(
         request,
         {
             "total": sum(found.by_status.values()),
             "byStatus": found.by_status,
             "upcomingTotal": found.upcoming_cents,
-            "nextScheduled": found.next_scheduled and rfc3339(found.next_scheduled),
+            "nextScheduled": found.next_scheduled and format_rfc3339(found.next_scheduled),
         },
     )

@@ -37,15 +37,15 @@ from gateway.http.decoding import convert_to_shape
 from gateway.http.envelope import ApiError
 from gateway.intake.payouts import PayoutOutcome, PayoutRequest
 from gateway.openapi.operation import operation
-from shared.drivers.register import NewDriver, register
+from shared.drivers.register import NewDriver, register_drivers
 from shared.identity import audit
 from shared.payouts.cancel import cancel_wallet_payouts
 from shared.payouts.orders import PayoutOrder
 from shared.payouts.retry import retry_wallet_payouts
 from shared.payouts.rows import PayoutRow, duplicate_warning
 from shared.platform import idempotency, task_queue
-from shared.platform.errors import Invalid, NotFound, Refusal
-from shared.platform.ids import DRIVER, PAYOUT, named, parse, show
+from shared.platform.errors import DomainError, InvalidRequest, NotFound
+from shared.platform.ids import DRIVER, PAYOUT, echo_id, parse_id, public_id
 from shared.schema.audit import Action
 
 BULK_ITEMS_MAX: Final = 100
@@ -93,7 +93,7 @@ class BulkIds(msgspec.Struct, forbid_unknown_fields=True):
     payoutIds: Annotated[list[str], msgspec.Meta(min_length=1, max_length=BULK_ITEMS_MAX)]
 
 
-def bulk_results_payload(items: Sequence[tuple[dict[str, Any], Refusal | None]]) -> dict[str, Any]:
+def bulk_results_payload(items: Sequence[tuple[dict[str, Any], DomainError | None]]) -> dict[str, Any]:
     """The answer to a bulk request (reference: Bulk Operations)."""
     shown = []
     for index, (item, refusal) in enumerate(items):
@@ -107,12 +107,12 @@ def bulk_results_payload(items: Sequence[tuple[dict[str, Any], Refusal | None]])
     return {"succeeded": len(items) - failed, "failed": failed, "total": len(items), "results": shown}
 
 
-def convert_item(content: Any, shape: type[Shape]) -> Shape | Invalid:
+def convert_item(content: Any, shape: type[Shape]) -> Shape | InvalidRequest:
     """One item in its shape, or why not."""
     try:
         return convert_to_shape(content, shape)
     except ApiError as error:
-        return Invalid(error.message, **error.details)
+        return InvalidRequest(error.message, **error.details)
 
 
 def identifying_fields(content: Any, *names: str) -> dict[str, Any]:
@@ -134,17 +134,17 @@ async def bulk_register_drivers(request: web.Request, body: BulkDrivers) -> web.
     actor, added = request_actor(request), list[uuid.UUID]()
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
-        answers = register(connection, wallet, news, now, grace=services.grace)
+        answers = register_drivers(connection, wallet, news, now, grace=services.grace)
         audit.record_entries(connection, registration_entries(actor, answers), now)
         registered = iter(answers)
-        shown: list[tuple[dict[str, Any], Refusal | None]] = []
+        shown: list[tuple[dict[str, Any], DomainError | None]] = []
         for content, item in zip(body.drivers, items, strict=True):
-            outcome = item if isinstance(item, Invalid) else next(registered)
-            if isinstance(outcome, Refusal):
+            outcome = item if isinstance(item, InvalidRequest) else next(registered)
+            if isinstance(outcome, DomainError):
                 shown.append((identifying_fields(content, "ovnDriverId", "name"), outcome))
                 continue
             added.append(outcome.id)
-            row = {"id": show(DRIVER, outcome.id), "ovnDriverId": outcome.ovn_driver_id, "name": outcome.name}
+            row = {"id": public_id(DRIVER, outcome.id), "ovnDriverId": outcome.ovn_driver_id, "name": outcome.name}
             shown.append((row | {"status": outcome.status, "kycStatus": outcome.kyc_status}, None))
         return bulk_results_payload(shown)
 
@@ -158,14 +158,16 @@ async def bulk_create_payouts(request: web.Request, body: BulkPayouts) -> web.Re
     Funds go in the order of the request.
     """
     items = [convert_item(content, BulkPayout) for content in body.payouts]
-    orders = [item if isinstance(item, Invalid) else convert_to_order(request, item, body.urgency) for item in items]
+    orders = [
+        item if isinstance(item, InvalidRequest) else convert_to_order(request, item, body.urgency) for item in items
+    ]
 
     def shape(outcomes: Sequence[PayoutOutcome]) -> dict[str, Any]:
         following = iter(outcomes)
-        shown: list[tuple[dict[str, Any], Refusal | None]] = []
+        shown: list[tuple[dict[str, Any], DomainError | None]] = []
         for content, order in zip(body.payouts, orders, strict=True):
-            outcome = order if isinstance(order, Invalid) else next(following)
-            if isinstance(outcome, Refusal):
+            outcome = order if isinstance(order, InvalidRequest) else next(following)
+            if isinstance(outcome, DomainError):
                 shown.append((identifying_fields(content, "driverId", "amount", "loadId"), outcome))
             else:
                 shown.append((payout_summary_payload(outcome), None))
@@ -175,7 +177,7 @@ async def bulk_create_payouts(request: web.Request, body: BulkPayouts) -> web.Re
         wallet_id=wallet_id(request),
         orders=[order for order in orders if isinstance(order, PayoutOrder)],
         key=idempotency_key(request),
-        fingerprint=idempotency.fingerprint(request.method, request.path, await request.read()),
+        fingerprint=idempotency.request_fingerprint(request.method, request.path, await request.read()),
         request_id=request[REQUEST_ID],
         shape=shape,
         actor=request_actor(request),
@@ -184,20 +186,20 @@ async def bulk_create_payouts(request: web.Request, body: BulkPayouts) -> web.Re
     return stored_response(got.status, got.body, replayed=got.replayed)
 
 
-def convert_to_order(request: web.Request, item: PayoutFields, urgency: Urgency) -> PayoutOrder | Invalid:
+def convert_to_order(request: web.Request, item: PayoutFields, urgency: Urgency) -> PayoutOrder | InvalidRequest:
     """The order that an item asks for, or why it asks for none."""
     try:
         return build_payout_order(request, item, urgency)
     except ApiError as error:
-        return Invalid(error.message, **error.details)
+        return InvalidRequest(error.message, **error.details)
 
 
 def payout_summary_payload(row: PayoutRow) -> dict[str, Any]:
     """A payout as bulk results show it."""
     warnings = {} if row.duplicate_of is None else {"warnings": [duplicate_warning(row.duplicate_of)]}
     return warnings | {
-        "id": show(PAYOUT, row.id),
-        "driverId": show(DRIVER, row.driver_id),
+        "id": public_id(PAYOUT, row.id),
+        "driverId": public_id(DRIVER, row.driver_id),
         "loadId": row.load_id,
         "amount": row.amount_cents,
         "fee": row.fee_cents,
@@ -246,14 +248,14 @@ def results_by_id(
     texts: Sequence[str], act: Callable[[Sequence[uuid.UUID]], Mapping[uuid.UUID, PayoutOutcome]]
 ) -> dict[str, Any]:
     """The results of acting on payouts by their ids; an id named twice gets its result twice."""
-    ids = [parse(PAYOUT, text) for text in texts]
+    ids = [parse_id(PAYOUT, text) for text in texts]
     answers = act(list(dict.fromkeys(payout_id for payout_id in ids if payout_id is not None)))
-    shown: list[tuple[dict[str, Any], Refusal | None]] = []
+    shown: list[tuple[dict[str, Any], DomainError | None]] = []
     for text, payout_id in zip(texts, ids, strict=True):
         outcome = (
-            answers[payout_id] if payout_id else NotFound(f"No payout {named(PAYOUT, text)}", code="PAYOUT_NOT_FOUND")
+            answers[payout_id] if payout_id else NotFound(f"No payout {echo_id(PAYOUT, text)}", code="PAYOUT_NOT_FOUND")
         )
-        if isinstance(outcome, Refusal):
+        if isinstance(outcome, DomainError):
             status = outcome.details.get("status")
             shown.append(({"id": text, **({"status": status} if status else {})}, outcome))
         else:

@@ -23,16 +23,16 @@ from gateway.http.query_parameters import PageQuery, requested_page
 from gateway.openapi.operation import operation
 from shared.drivers import edit, rows
 from shared.drivers import register as registering
-from shared.drivers.bank_details import BankAccount, Details, Identity, seal
-from shared.drivers.edit import unknown
+from shared.drivers.bank_details import BankAccount, DriverDetails, DriverIdentity, encrypt_details
+from shared.drivers.edit import driver_not_found
 from shared.identity import audit
 from shared.payouts import queries
 from shared.payouts.rows import PayoutRow, payout_payload
 from shared.platform import task_queue
-from shared.platform.clock import rfc3339
-from shared.platform.errors import Invalid, Refusal
-from shared.platform.failpoints import crash_point
-from shared.platform.ids import DRIVER, PAYOUT, parse, show
+from shared.platform.clock import format_rfc3339
+from shared.platform.errors import DomainError, InvalidRequest
+from shared.platform.failpoints import failpoint
+from shared.platform.ids import DRIVER, PAYOUT, parse_id, public_id
 from shared.platform.pagination import Page
 from shared.schema.audit import Action
 from shared.schema.organizations import DriverStatus
@@ -65,36 +65,36 @@ async def register_driver(request: web.Request, body: RegisterDriver) -> web.Res
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
         new = registering.NewDriver(body.ovnDriverId, body.name, body.email, body.phone)
-        [row] = registering.register(connection, wallet, [new], now, grace=services.grace)
-        if isinstance(row, Refusal):
+        [row] = registering.register_drivers(connection, wallet, [new], now, grace=services.grace)
+        if isinstance(row, DomainError):
             raise row
         audit.record_entries(connection, registration_entries(actor, [row]), now)
         added.append(row.id)
-        return rows.public(row)
+        return rows.driver_payload(row)
 
     return await run_idempotently_and_enqueue(request, work, task_queue.REGISTER_DRIVERS, added)
 
 
-def registration_entries(actor: audit.Actor, answers: Iterable[rows.DriverRow | Refusal]) -> list[audit.Entry]:
+def registration_entries(actor: audit.Actor, answers: Iterable[rows.DriverRow | DomainError]) -> list[audit.Entry]:
     """What the audit log says of drivers who were registered."""
     return [
         audit.Entry(
             actor,
             Action.DRIVER_CREATE,
-            show(DRIVER, row.id),
+            public_id(DRIVER, row.id),
             after={"ovnDriverId": row.ovn_driver_id, "status": row.status},
         )
         for row in answers
-        if not isinstance(row, Refusal)
+        if not isinstance(row, DomainError)
     ]
 
 
 def driver_id_from_path(request: web.Request) -> uuid.UUID:
     """The driver's id in the path; one that can't be an id is an unknown driver."""
     text = request.match_info["id"]
-    driver_id = parse(DRIVER, text)
+    driver_id = parse_id(DRIVER, text)
     if driver_id is None:
-        raise unknown(text)
+        raise driver_not_found(text)
     return driver_id
 
 
@@ -102,9 +102,9 @@ def driver_id_from_path(request: web.Request) -> uuid.UUID:
 async def get_driver(request: web.Request) -> web.Response:
     """Shows a driver."""
     wallet, driver_id = wallet_id(request), driver_id_from_path(request)
-    row = await request.app[SERVICES].read(lambda connection: rows.get(connection, wallet, driver_id))
+    row = await request.app[SERVICES].read(lambda connection: rows.load_driver(connection, wallet, driver_id))
     if row is None:
-        raise unknown(request.match_info["id"])
+        raise driver_not_found(request.match_info["id"])
     return success_response(request, driver_response_payload(request, row))
 
 
@@ -112,7 +112,7 @@ def driver_response_payload(request: web.Request, row: rows.DriverRow) -> dict[s
     """The driver, or what the sandbox scenario makes of him."""
     if request[SCENARIO] is Scenario.KYC_PENDING:
         row = row._replace(status="pending", kyc_status="pending")
-    return rows.public(row)
+    return rows.driver_payload(row)
 
 
 class UpdateDriver(msgspec.Struct, forbid_unknown_fields=True):
@@ -123,7 +123,7 @@ class UpdateDriver(msgspec.Struct, forbid_unknown_fields=True):
     phone: Phone | UnsetType | None = UNSET
     status: Literal["active", "inactive"] | UnsetType = UNSET
     bankAccount: BankAccount | UnsetType = UNSET
-    identity: Identity | UnsetType = UNSET
+    identity: DriverIdentity | UnsetType = UNSET
 
 
 @operation(body=UpdateDriver, answer=shapes.Driver, refuses=("DRIVER_NOT_FOUND",))
@@ -134,7 +134,7 @@ async def update_driver(request: web.Request, body: UpdateDriver) -> web.Respons
     `bankAccount` and `identity` are passed on to Paystream and not kept: he is `pending` until it has verified them.
     """
     wallet, driver_id = wallet_id(request), driver_id_from_path(request)
-    changes = edit.Changes(
+    changes = edit.DriverChanges(
         name=None if body.name is UNSET else body.name,
         email=None if body.email is UNSET else body.email,
         phone=None if body.phone is UNSET else body.phone,
@@ -143,38 +143,38 @@ async def update_driver(request: web.Request, body: UpdateDriver) -> web.Respons
     )
     services = request.app[SERVICES]
     if body.bankAccount is not UNSET:
-        details = Details(body.bankAccount, None if body.identity is UNSET else body.identity)
-        changes = changes._replace(sealed_details=seal(details, services.settings.key_pepper))
+        details = DriverDetails(body.bankAccount, None if body.identity is UNSET else body.identity)
+        changes = changes._replace(sealed_details=encrypt_details(details, services.settings.key_pepper))
     elif body.identity is not UNSET:
-        raise Invalid("Paystream takes identity together with a bankAccount; send both", field="bankAccount")
+        raise InvalidRequest("Paystream takes identity together with a bankAccount; send both", field="bankAccount")
     now, actor = services.clock.now(), request_actor(request)
 
     def work(connection: sa.Connection) -> rows.DriverRow:
-        before = rows.get(connection, wallet, driver_id, lock=True)
-        row = edit.update(connection, wallet, driver_id, changes, now, grace=services.grace)
+        before = rows.load_driver(connection, wallet, driver_id, lock=True)
+        row = edit.apply_driver_changes(connection, wallet, driver_id, changes, now, grace=services.grace)
         if before is not None:
             was, is_ = audited_driver_changes(before, row, changes)
             audit.record_entries(
-                connection, [audit.Entry(actor, Action.DRIVER_UPDATE, show(DRIVER, row.id), was, is_)], now
+                connection, [audit.Entry(actor, Action.DRIVER_UPDATE, public_id(DRIVER, row.id), was, is_)], now
             )
         return row
 
     row = await services.write(work)
     if changes.sealed_details is not None:
-        services.doorbell.ring(task_queue.REGISTER_DRIVERS, [driver_id])
-        crash_point("driver_update.after_ring")
-    return success_response(request, rows.public(row))
+        services.task_sender.enqueue(task_queue.REGISTER_DRIVERS, [driver_id])
+        failpoint("driver_update.after_ring")
+    return success_response(request, rows.driver_payload(row))
 
 
 PERSONAL_FIELDS: Final = frozenset({"name", "email", "phone"})
 
 
 def audited_driver_changes(
-    before: rows.DriverRow, after: rows.DriverRow, changes: edit.Changes
+    before: rows.DriverRow, after: rows.DriverRow, changes: edit.DriverChanges
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the audit log says of a driver's change: which of his personal data it is, and not what that was or is."""
     names = PERSONAL_FIELDS | {"status", "kycStatus"}
-    was, is_ = (rows.public(row) for row in (before, after))
+    was, is_ = (rows.driver_payload(row) for row in (before, after))
     differing = audit.changed_fields({name: was[name] for name in names}, {name: is_[name] for name in names})
     was, is_ = (audit.mask_fields(fields, PERSONAL_FIELDS) for fields in differing)
     return was, is_ if changes.sealed_details is None else {**is_, "bankAccount": audit.MASKED}
@@ -191,12 +191,14 @@ async def delete_driver(request: web.Request) -> web.Response:
     now = services.clock.now()
 
     def work(connection: sa.Connection) -> None:
-        was = {"status": edit.delete(connection, wallet, driver_id, now)}
-        entry = audit.Entry(actor, Action.DRIVER_DELETE, show(DRIVER, driver_id), was, {"status": "inactive"})
+        was = {"status": edit.soft_delete_driver(connection, wallet, driver_id, now)}
+        entry = audit.Entry(actor, Action.DRIVER_DELETE, public_id(DRIVER, driver_id), was, {"status": "inactive"})
         audit.record_entries(connection, [entry], now)
 
     await services.write(work)
-    return success_response(request, {"id": request.match_info["id"], "status": "inactive", "deletedAt": rfc3339(now)})
+    return success_response(
+        request, {"id": request.match_info["id"], "status": "inactive", "deletedAt": format_rfc3339(now)}
+    )
 
 
 @operation(query=PageQuery, answer=shapes.ListPage[shapes.Payout], refuses=("DRIVER_NOT_FOUND",))
@@ -205,13 +207,13 @@ async def list_driver_payouts(request: web.Request, listing: PageQuery) -> web.R
     wallet, driver_id, part = wallet_id(request), driver_id_from_path(request), requested_page(listing, PAYOUT)
 
     def read(connection: sa.Connection) -> Page[PayoutRow] | None:
-        if rows.get(connection, wallet, driver_id) is None:
+        if rows.load_driver(connection, wallet, driver_id) is None:
             return None
         return queries.load_payout_page(connection, wallet, part, driver_id=driver_id)
 
     found = await request.app[SERVICES].read(read)
     if found is None:
-        raise unknown(request.match_info["id"])
+        raise driver_not_found(request.match_info["id"])
     return success_response(request, shaped_page([payout_payload(row) for row in found.rows], found, part))
 
 
@@ -226,7 +228,9 @@ async def list_drivers(request: web.Request, listing: ListDrivers) -> web.Respon
     """Lists drivers, newest first."""
     wallet, part = wallet_id(request), requested_page(listing, DRIVER)
     status = None if listing.status is UNSET else listing.status
-    found = await request.app[SERVICES].read(lambda connection: rows.page(connection, wallet, part, status=status))
+    found = await request.app[SERVICES].read(
+        lambda connection: rows.load_driver_page(connection, wallet, part, status=status)
+    )
     return success_response(
         request, shaped_page([driver_response_payload(request, row) for row in found.rows], found, part)
     )

@@ -17,7 +17,7 @@ from gateway.http.query_parameters import PAGE_SIZE_MAX
 from gateway.openapi.operation import operation
 from shared.events import claim, queries
 from shared.events.customer_events import TEST_EVENT_TYPE, EventType
-from shared.platform.ids import EVENT, parse, show
+from shared.platform.ids import EVENT, parse_id, public_id
 
 EVENT_POLL_SECONDS: Final = 0.5
 EVENT_TYPES: Final = frozenset(EventType) | {TEST_EVENT_TYPE}
@@ -63,7 +63,7 @@ async def list_events(request: web.Request, asked: ListEvents) -> web.Response:
     Follow `after`, and every event comes once. An event is listed about half a second after it happened.
     """
     services, wallet = request.app[SERVICES], wallet_id(request)
-    after = None if asked.after is UNSET else parse(EVENT, asked.after)
+    after = None if asked.after is UNSET else parse_id(EVENT, asked.after)
     if asked.after is not UNSET and after is None:
         raise ApiError(400, "VALIDATION_ERROR", "after is not one that this list has given", field="after")
     types = None if asked.types is UNSET else asked.types.split(",")
@@ -76,6 +76,6 @@ async def list_events(request: web.Request, asked: ListEvents) -> web.Response:
         )
         if found.events or time.monotonic() >= deadline or request.app[STOPPING].is_set():
             items = [claim.event_payload(row) for row in found.events]
-            return success_response(request, {"items": items, "after": show(EVENT, found.after)})
+            return success_response(request, {"items": items, "after": public_id(EVENT, found.after)})
         after = found.after
         await asyncio.sleep(min(EVENT_POLL_SECONDS, max(deadline - time.monotonic(), 0)))

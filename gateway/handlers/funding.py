@@ -27,12 +27,12 @@ from gateway.http.query_parameters import DayOrTime, Format, PageQuery, parse_ti
 from gateway.openapi.operation import operation
 from shared import ledger
 from shared.funding import topups
-from shared.funding.projection import Waiting, project
+from shared.funding.projection import PendingTotal, project_funding
 from shared.identity import audit
 from shared.ledger import statement
 from shared.platform import task_queue
-from shared.platform.clock import rfc3339
-from shared.platform.ids import PAYOUT, TRANSACTION, show
+from shared.platform.clock import format_rfc3339
+from shared.platform.ids import PAYOUT, TRANSACTION, public_id
 from shared.schema.audit import Action
 
 
@@ -77,21 +77,21 @@ async def create_topup(request: web.Request, body: CreateTopup) -> web.Response:
     asked: list[uuid.UUID] = []
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
-        row = topups.request(
+        row = topups.request_topup(
             connection, wallet, body.amount, body.method.value, body.description, now, grace=services.grace
         )
         facts = {"amount": row.amount_cents, "method": body.method.value}
-        entry = audit.Entry(actor, Action.TOPUP_CREATE, show(TRANSACTION, row.id), after=facts)
+        entry = audit.Entry(actor, Action.TOPUP_CREATE, public_id(TRANSACTION, row.id), after=facts)
         audit.record_entries(connection, [entry], now)
         asked.append(row.id)
         return {
-            "transactionId": show(TRANSACTION, row.id),
+            "transactionId": public_id(TRANSACTION, row.id),
             "amount": row.amount_cents,
             "balance": row.balance_cents,
             "status": row.status,
             "method": body.method.value,
             "description": body.description,
-            "createdAt": rfc3339(row.created_at),
+            "createdAt": format_rfc3339(row.created_at),
         }
 
     return await run_idempotently_and_enqueue(request, work, task_queue.REQUEST_TOPUPS, asked)
@@ -125,14 +125,14 @@ async def list_transactions(request: web.Request, listing: ListTransactions) -> 
     )
     items = [
         {
-            "id": show(TRANSACTION, line.id),
+            "id": public_id(TRANSACTION, line.id),
             "type": line.type,
             "amount": line.amount_cents,
             "balance": line.available_after_cents,
             "description": line.description,
-            "payoutId": line.payout_id and show(PAYOUT, line.payout_id),
-            "topupId": line.topup_id and show(TRANSACTION, line.topup_id),
-            "createdAt": rfc3339(line.created_at),
+            "payoutId": line.payout_id and public_id(PAYOUT, line.payout_id),
+            "topupId": line.topup_id and public_id(TRANSACTION, line.topup_id),
+            "createdAt": format_rfc3339(line.created_at),
         }
         for line in found.rows
     ]
@@ -164,16 +164,16 @@ async def _exported(request: web.Request, listing: ListTransactions, asked: stat
 
 def _cells(line: statement.StatementLine) -> tuple[Any, ...]:
     return (
-        rfc3339(line.created_at),
+        format_rfc3339(line.created_at),
         line.type.value,
         line.amount_cents,
         line.available_after_cents,
         Decimal(line.change_cents).scaleb(-2),
         Decimal(line.available_after_cents).scaleb(-2),
         line.description,
-        line.payout_id and show(PAYOUT, line.payout_id),
-        line.topup_id and show(TRANSACTION, line.topup_id),
-        show(TRANSACTION, line.id),
+        line.payout_id and public_id(PAYOUT, line.payout_id),
+        line.topup_id and public_id(TRANSACTION, line.topup_id),
+        public_id(TRANSACTION, line.id),
     )
 
 
@@ -193,7 +193,7 @@ async def get_projection(request: web.Request, asked: ProjectionQuery) -> web.Re
     """
     services, wallet = request.app[SERVICES], wallet_id(request)
     now = services.clock.now()
-    found = await services.read_snapshot(lambda connection: project(connection, wallet, now, asked.days))
+    found = await services.read_snapshot(lambda connection: project_funding(connection, wallet, now, asked.days))
     shortfall = found.shortfall
     return success_response(
         request,
@@ -218,5 +218,5 @@ async def get_projection(request: web.Request, asked: ProjectionQuery) -> web.Re
     )
 
 
-def _counted(waiting: Waiting) -> dict[str, int]:
+def _counted(waiting: PendingTotal) -> dict[str, int]:
     return {"count": waiting.number, "amount": waiting.amount_cents}

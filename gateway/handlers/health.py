@@ -16,8 +16,8 @@ from gateway.app_state import SERVICES
 from gateway.handlers.requests import success_response
 from gateway.http.envelope import ApiError
 from gateway.openapi.operation import operation
-from shared.holds.reconcile_only import reconcile_only
-from shared.platform.clock import rfc3339
+from shared.holds.reconcile_only import is_reconcile_only
+from shared.platform.clock import format_rfc3339
 from shared.schema import migrations
 
 VERSION = "1.0.0"
@@ -31,7 +31,7 @@ async def get_health(request: web.Request) -> web.Response:
     With `outgoing: reconcile-only` no payment leaves, and requests for payments are refused: our record is being
     compared with Paystream's.
     """
-    stopped = await _asked(request, reconcile_only)
+    stopped = await _asked(request, is_reconcile_only)
     return _healthy(request, **({"outgoing": "reconcile-only"} if stopped else {}))
 
 
@@ -66,5 +66,5 @@ async def _asked(request: web.Request, question: Callable[[sa.Connection], Any])
 
 
 def _healthy(request: web.Request, **more: str) -> web.Response:
-    now = rfc3339(request.app[SERVICES].clock.now())
+    now = format_rfc3339(request.app[SERVICES].clock.now())
     return success_response(request, {"status": "healthy", "version": VERSION, "timestamp": now, **more})

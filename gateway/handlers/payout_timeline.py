@@ -9,9 +9,9 @@ from gateway.app_state import SERVICES
 from gateway.handlers.requests import success_response, wallet_id
 from gateway.openapi.operation import operation
 from shared.payouts.timeline import ExpectedNextStep, load_timeline
-from shared.platform.clock import rfc3339
+from shared.platform.clock import format_rfc3339
 from shared.platform.errors import NotFound
-from shared.platform.ids import PAYOUT, named, parse
+from shared.platform.ids import PAYOUT, echo_id, parse_id
 
 
 @operation(answer=shapes.Timeline, refuses=("PAYOUT_NOT_FOUND",))
@@ -22,19 +22,19 @@ async def get_payout_timeline(request: web.Request) -> web.Response:
     most the newest 1,000 events; `truncated` says that there are older ones.
     """
     wallet, text, now = wallet_id(request), request.match_info["id"], request.app[SERVICES].clock.now()
-    payout_id = parse(PAYOUT, text)
+    payout_id = parse_id(PAYOUT, text)
     found = None
     if payout_id is not None:
         found = await request.app[SERVICES].read(lambda connection: load_timeline(connection, wallet, payout_id, now))
     if found is None:
-        raise NotFound(f"No payout {named(PAYOUT, text)}", code="PAYOUT_NOT_FOUND")
+        raise NotFound(f"No payout {echo_id(PAYOUT, text)}", code="PAYOUT_NOT_FOUND")
     return success_response(
         request,
         {
             "payoutId": text,
             "status": found.status,
             "events": [
-                {"at": rfc3339(event.at), "kind": event.kind, "title": event.title, "details": event.details}
+                {"at": format_rfc3339(event.at), "kind": event.kind, "title": event.title, "details": event.details}
                 for event in found.events
             ],
             "truncated": found.truncated,
@@ -48,6 +48,6 @@ def _next(expected: ExpectedNextStep) -> dict[str, Any]:
     return {
         "kind": expected.kind,
         "expected": expected.sentence,
-        "by": expected.by and rfc3339(expected.by),
-        "estimatedArrival": arrival and {"speed": arrival.speed, "by": rfc3339(arrival.by)},
+        "by": expected.by and format_rfc3339(expected.by),
+        "estimatedArrival": arrival and {"speed": arrival.speed, "by": format_rfc3339(arrival.by)},
     }

@@ -39,9 +39,9 @@ from shared.payouts.allowed_edges import RAIL_LIMIT_CENTS
 from shared.payouts.orders import PayoutOrder
 from shared.payouts.rows import PayoutRow, duplicate_warning, payout_payload
 from shared.platform import idempotency, task_queue
-from shared.platform.clock import rfc3339
-from shared.platform.errors import NotFound, Refusal
-from shared.platform.ids import DRIVER, PAYOUT, named, new_id, parse, show
+from shared.platform.clock import format_rfc3339
+from shared.platform.errors import DomainError, NotFound
+from shared.platform.ids import DRIVER, PAYOUT, echo_id, new_id, parse_id, public_id
 from shared.platform.pagination import Page
 from shared.schema.audit import Action
 from shared.schema.payouts import PayoutStatus, Rail
@@ -154,7 +154,7 @@ def build_payout_order(request: web.Request, body: PayoutFields, urgency: Urgenc
     return PayoutOrder(
         id=new_id(),
         wallet_id=wallet_id(request),
-        driver_id=parse(DRIVER, body.driverId),
+        driver_id=parse_id(DRIVER, body.driverId),
         driver_reference=body.driverId,
         amount_cents=body.amount,
         rail=Rail(urgency.value),
@@ -173,7 +173,7 @@ async def _accept(
         wallet_id=order.wallet_id,
         orders=[order],
         key=idempotency_key(request),
-        fingerprint=idempotency.fingerprint(request.method, request.path, await request.read()),
+        fingerprint=idempotency.request_fingerprint(request.method, request.path, await request.read()),
         request_id=request[REQUEST_ID],
         shape=single_payout_payload(shape),
         actor=request_actor(request),
@@ -212,12 +212,12 @@ async def quote_instant_fee(request: web.Request, asked: InstantFeeQuery) -> web
 async def get_payout(request: web.Request) -> web.Response:
     """Shows a payout."""
     wallet, text = wallet_id(request), request.match_info["id"]
-    payout_id = parse(PAYOUT, text)
+    payout_id = parse_id(PAYOUT, text)
     row = None
     if payout_id is not None:
         row = await request.app[SERVICES].read(lambda connection: queries.load_payout(connection, wallet, payout_id))
     if row is None:
-        raise NotFound(f"No payout {named(PAYOUT, text)}", code="PAYOUT_NOT_FOUND")
+        raise NotFound(f"No payout {echo_id(PAYOUT, text)}", code="PAYOUT_NOT_FOUND")
     return success_response(request, payout_payload(row))
 
 
@@ -225,14 +225,14 @@ async def get_payout(request: web.Request) -> web.Response:
 async def cancel_payout(request: web.Request) -> web.Response:
     """Cancels a payout that is not submitted yet."""
     wallet, actor, text = wallet_id(request), request_actor(request), request.match_info["id"]
-    payout_id = parse(PAYOUT, text)
+    payout_id = parse_id(PAYOUT, text)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
         row = _decided(
             text, payout_id, canceling.cancel_wallet_payouts(connection, wallet, [payout_id], now) if payout_id else {}
         )
         record_status_changes(connection, actor, Action.PAYOUT_CANCEL, [row], now)
-        return {"id": text, "status": row.status, "canceledAt": rfc3339(now), "amount": row.amount_cents}
+        return {"id": text, "status": row.status, "canceledAt": format_rfc3339(now), "amount": row.amount_cents}
 
     return await run_idempotently(request, work)
 
@@ -245,7 +245,7 @@ async def cancel_payout(request: web.Request) -> web.Response:
 async def retry_payout(request: web.Request) -> web.Response:
     """Queues a failed payout again: another attempt, whose money is reserved anew."""
     services, wallet, text = request.app[SERVICES], wallet_id(request), request.match_info["id"]
-    payout_id, actor = parse(PAYOUT, text), request_actor(request)
+    payout_id, actor = parse_id(PAYOUT, text), request_actor(request)
     queued: list[uuid.UUID] = []
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
@@ -259,7 +259,12 @@ async def retry_payout(request: web.Request) -> web.Response:
         row = _decided(text, payout_id, answers)
         record_status_changes(connection, actor, Action.PAYOUT_RETRY, [row], now)
         queued.append(row.id)
-        shown: dict[str, Any] = {"id": text, "status": row.status, "retriedAt": rfc3339(now), "attempt": row.attempt}
+        shown: dict[str, Any] = {
+            "id": text,
+            "status": row.status,
+            "retriedAt": format_rfc3339(now),
+            "attempt": row.attempt,
+        }
         if row.duplicate_of is not None:
             shown["warnings"] = [duplicate_warning(row.duplicate_of)]
         return shown
@@ -268,7 +273,11 @@ async def retry_payout(request: web.Request) -> web.Response:
 
 
 def record_status_changes(
-    connection: sa.Connection, actor: audit.Actor, action: Action, stepped: Iterable[PayoutRow | Refusal], now: datetime
+    connection: sa.Connection,
+    actor: audit.Actor,
+    action: Action,
+    stepped: Iterable[PayoutRow | DomainError],
+    now: datetime,
 ) -> None:
     """Notes in the audit log that payouts were taken a step further, those of them that were."""
     rows = [row for row in stepped if isinstance(row, PayoutRow)]
@@ -276,16 +285,18 @@ def record_status_changes(
     audit.record_entries(
         connection,
         [
-            audit.Entry(actor, action, show(PAYOUT, row.id), {"status": before[row.id]}, {"status": row.status})
+            audit.Entry(actor, action, public_id(PAYOUT, row.id), {"status": before[row.id]}, {"status": row.status})
             for row in rows
         ],
         now,
     )
 
 
-def _decided(text: str, payout_id: uuid.UUID | None, answers: Mapping[uuid.UUID, PayoutRow | Refusal]) -> PayoutRow:
-    outcome = answers[payout_id] if payout_id else NotFound(f"No payout {named(PAYOUT, text)}", code="PAYOUT_NOT_FOUND")
-    if isinstance(outcome, Refusal):
+def _decided(text: str, payout_id: uuid.UUID | None, answers: Mapping[uuid.UUID, PayoutRow | DomainError]) -> PayoutRow:
+    outcome = (
+        answers[payout_id] if payout_id else NotFound(f"No payout {echo_id(PAYOUT, text)}", code="PAYOUT_NOT_FOUND")
+    )
+    if isinstance(outcome, DomainError):
         raise outcome
     return outcome
 
@@ -316,12 +327,12 @@ async def list_payouts(request: web.Request, listing: ListPayouts) -> web.Respon
     """
     wallet, part = wallet_id(request), requested_page(listing, PAYOUT)
     status = None if listing.status is UNSET else listing.status
-    driver_id = None if listing.driverId is UNSET else parse(DRIVER, listing.driverId) or UNKNOWN_DRIVER_ID
+    driver_id = None if listing.driverId is UNSET else parse_id(DRIVER, listing.driverId) or UNKNOWN_DRIVER_ID
     key = None if listing.idempotencyKey is UNSET else listing.idempotencyKey
     now = request.app[SERVICES].clock.now()
 
     def read(connection: sa.Connection) -> Page[PayoutRow]:
-        ids = None if key is None else idempotency.payouts_made(connection, wallet, key, now)
+        ids = None if key is None else idempotency.load_created_ids(connection, wallet, key, now)
         return queries.load_payout_page(connection, wallet, part, status=status, driver_id=driver_id, ids=ids)
 
     found = await request.app[SERVICES].read(read)

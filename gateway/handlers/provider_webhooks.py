@@ -17,12 +17,12 @@ from gateway.http.query_parameters import DayOrTime, PageQuery, parse_time_range
 from gateway.openapi.operation import operation
 from shared import inbox
 from shared.platform.ids import LOG
-from shared.provider.signature import BadSignature, verify
+from shared.provider.signature import InvalidSignature, verify_signature
 
 WEBHOOKS = Counter(
     "ovnpay_provider_webhooks_total", "Webhooks of the provider by what became of them at our door.", ["result"]
 )
-WEBHOOKS_BY_RESULT = {result: WEBHOOKS.labels(result) for result in (*inbox.Receipt, "malformed", "refused")}
+WEBHOOKS_BY_RESULT = {result: WEBHOOKS.labels(result) for result in (*inbox.StoreResult, "malformed", "refused")}
 
 
 @operation(answer=shapes.Message, query=None, raw_body=True, refuses=("INVALID_SIGNATURE",))
@@ -38,15 +38,15 @@ async def receive_provider_webhook(request: web.Request) -> web.Response:
     body = await read_body(request)
     secrets = (settings.paystream_webhook_secret, settings.paystream_webhook_secret_previous)
     try:
-        verify(request.headers.getall("X-Signature", []), secrets, body, services.clock.now().timestamp())
-    except BadSignature as error:
+        verify_signature(request.headers.getall("X-Signature", []), secrets, body, services.clock.now().timestamp())
+    except InvalidSignature as error:
         WEBHOOKS_BY_RESULT["refused"].inc()
         services.rejected_webhooks.note(error, request.remote)
         raise ApiError(401, "INVALID_SIGNATURE", str(error)) from None
     try:
         parse_json(body)
-        notice = inbox.read(body)
-    except inbox.Malformed as error:
+        notice = inbox.parse_notification(body)
+    except inbox.MalformedNotification as error:
         WEBHOOKS_BY_RESULT["malformed"].inc()
         raise ApiError(400, "VALIDATION_ERROR", str(error)) from None
     except ApiError:
@@ -61,7 +61,7 @@ class ListLogs(PageQuery, kw_only=True):
     """Which webhooks."""
 
     event: Annotated[str, msgspec.Meta(max_length=100, examples=["payout.completed"])] | UnsetType = UNSET
-    status: inbox.LogStatus | UnsetType = UNSET
+    status: inbox.WebhookLogStatus | UnsetType = UNSET
     since: DayOrTime | UnsetType = msgspec.field(name="from", default=UNSET)
     until: DayOrTime | UnsetType = msgspec.field(name="to", default=UNSET)
 
@@ -76,13 +76,13 @@ async def list_provider_webhooks(request: web.Request, listing: ListLogs) -> web
     """
     wallet, part = wallet_id(request), requested_page(listing, LOG)
     since, until = parse_time_range(listing.since, listing.until)
-    asked = inbox.LogFilter(
+    asked = inbox.WebhookLogFilter(
         event=None if listing.event is UNSET else listing.event,
         status=None if listing.status is UNSET else listing.status,
         since=since,
         until=until,
     )
-    found = await request.app[SERVICES].read(lambda connection: inbox.log(connection, wallet, part, asked))
-    items = [inbox.log_public(row) for row in found.rows]
-    counted_out = {"totalIsMinimum": found.total >= inbox.COUNTED_MOST}
+    found = await request.app[SERVICES].read(lambda connection: inbox.load_webhook_log(connection, wallet, part, asked))
+    items = [inbox.webhook_log_payload(row) for row in found.rows]
+    counted_out = {"totalIsMinimum": found.total >= inbox.LOG_COUNTED_MAX}
     return success_response(request, shaped_page(items, found, part) | counted_out)

@@ -14,10 +14,10 @@ from gateway.http.envelope import ApiError, flat_body, json_response, refusal_bo
 from shared.identity.audit import Actor
 from shared.identity.sessions import SessionUser
 from shared.platform import idempotency
-from shared.platform.errors import Invalid, Refusal
-from shared.platform.failpoints import crash_point
-from shared.platform.idempotency import KEY_LENGTH_MAX, Reused, Stored
-from shared.platform.task_queue import Bell
+from shared.platform.errors import DomainError, InvalidRequest
+from shared.platform.failpoints import failpoint
+from shared.platform.idempotency import KEY_LENGTH_MAX, IdempotencyKeyReused, StoredAnswer
+from shared.platform.task_queue import Task
 from shared.schema.audit import ActorKind
 
 AMOUNT_CENTS_MAX = 1_000_000_000_000
@@ -64,7 +64,9 @@ def parse_time(text: str, field: str) -> datetime:
     except ValueError:
         found = None
     if found is None or found.tzinfo is None:
-        raise Invalid(f"{field} must be an RFC 3339 time with Z or an offset, as in 2026-01-31T17:00:00Z", field=field)
+        raise InvalidRequest(
+            f"{field} must be an RFC 3339 time with Z or an offset, as in 2026-01-31T17:00:00Z", field=field
+        )
     return found
 
 
@@ -114,13 +116,13 @@ async def run_idempotently(
 async def run_idempotently_and_enqueue(
     request: web.Request,
     work: Callable[[sa.Connection, datetime], Any],
-    bell: Bell,
+    task: Task,
     ids: Sequence[uuid.UUID],
 ) -> web.Response:
     """The same, and then rings for the `ids` that `work` has put there."""
     response = await run_idempotently(request, work)
-    request.app[SERVICES].doorbell.ring(bell, ids)
-    crash_point("change.after_ring")
+    request.app[SERVICES].task_sender.enqueue(task, ids)
+    failpoint("change.after_ring")
     return response
 
 
@@ -148,29 +150,29 @@ async def _once(
     """Keys are unique within the scope; `kept` is what is remembered of an answer."""
     services, request_id = request.app[SERVICES], request[REQUEST_ID]
     key = idempotency_key(request)
-    fingerprint = idempotency.fingerprint(request.method, request.path, await request.read())
+    fingerprint = idempotency.request_fingerprint(request.method, request.path, await request.read())
     now = services.clock.now()
 
     def run(connection: sa.Connection) -> tuple[int, bytes, bool]:
         if key is not None:
-            idempotency.lock(connection, scope, key)
-            stored = idempotency.find(connection, [(scope, key)], now).get((scope, key))
+            idempotency.lock_key(connection, scope, key)
+            stored = idempotency.find_answers(connection, [(scope, key)], now).get((scope, key))
             if stored is not None:
                 if stored.fingerprint != fingerprint:
-                    raise Reused(key)
+                    raise IdempotencyKeyReused(key)
                 return stored.http_status, stored.answer, True
         try:
             with connection.begin_nested():
                 done = work(connection, now)
-            if isinstance(done, Refusal):
+            if isinstance(done, DomainError):
                 raise done
             status, body = 200, encode(done, request_id, now)
             remembered = encode(kept(done), request_id, now) if key is not None else b""
-        except Refusal as refusal:
+        except DomainError as refusal:
             status, body = refusal.status, refusal_body(refusal, request_id, now)
             remembered = body
         if key is not None:
-            idempotency.store(connection, [Stored(scope, key, fingerprint, status, remembered)], now)
+            idempotency.store_answers(connection, [StoredAnswer(scope, key, fingerprint, status, remembered)], now)
         return status, body, False
 
     status, body, replayed = await services.write(run)

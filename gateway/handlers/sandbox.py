@@ -23,10 +23,10 @@ from shared.payouts import queries
 from shared.payouts.rows import PayoutRow, payout_payload
 from shared.platform import task_queue
 from shared.platform.errors import Forbidden
-from shared.platform.ids import DRIVER, PAYOUT, WALLET, show
-from shared.platform.pagination import Wanted
+from shared.platform.ids import DRIVER, PAYOUT, WALLET, public_id
+from shared.platform.pagination import PageRequest
 from shared.sandbox import seed as seeding
-from shared.sandbox.reset import reset as resetting
+from shared.sandbox.reset import replace_sandbox_wallet as resetting
 from shared.schema.audit import Action
 from shared.schema.organizations import Mode
 from shared.schema.payouts import Rail
@@ -54,14 +54,14 @@ async def reset_sandbox_state(request: web.Request) -> web.Response:
 
     def work(connection: sa.Connection) -> uuid.UUID:
         old_wallet = resetting(connection, organization_id, now)
-        entry = audit.Entry(actor, Action.SANDBOX_RESET, show(WALLET, old_wallet))
+        entry = audit.Entry(actor, Action.SANDBOX_RESET, public_id(WALLET, old_wallet))
         audit.record_entries(connection, [entry], now)
         return old_wallet
 
     old_wallet = await services.write(work)
     services.credential_cache.forget()
-    for waiting in await services.read(lambda connection: change.changeable(connection, old_wallet)):
-        await services.write(partial(change.cancel, asked=[waiting], now=now))
+    for waiting in await services.read(lambda connection: change.load_unreleased_batches(connection, old_wallet)):
+        await services.write(partial(change.cancel_queued_batches, asked=[waiting], now=now))
     await asyncio.sleep(CREDENTIAL_CACHE_SECONDS)  # other gateways remember the old wallet for that long
     return flat_response(request, message="Sandbox state reset successfully")
 
@@ -70,13 +70,13 @@ async def reset_sandbox_state(request: web.Request) -> web.Response:
 async def get_sandbox_state(request: web.Request) -> web.Response:
     """Shows what is in the sandbox: the newest 100 drivers and payouts, and the balance."""
     _sandbox_only(request)
-    wallet, part = wallet_id(request), Wanted(STATE_ITEMS_MAX)
+    wallet, part = wallet_id(request), PageRequest(STATE_ITEMS_MAX)
 
     def read(connection: sa.Connection) -> dict[str, Any]:
-        known = drivers.page(connection, wallet, part)
+        known = drivers.load_driver_page(connection, wallet, part)
         payouts = queries.load_payout_page(connection, wallet, part)
         return {
-            "drivers": [drivers.public(row) for row in known.rows],
+            "drivers": [drivers.driver_payload(row) for row in known.rows],
             "payouts": [payout_payload(row) for row in payouts.rows],
             "balance": ledger.load_balances(connection, wallet).available_cents,
             "driverCount": known.total,
@@ -106,17 +106,17 @@ async def seed_sandbox_data(request: web.Request) -> web.Response:
         audit.record_entries(connection, [entry] if ids else [], now)
 
     def register(connection: sa.Connection) -> list[uuid.UUID]:
-        ids = seeding.register_drivers(connection, wallet, now, grace=services.grace)
-        note(connection, [show(DRIVER, driver_id) for driver_id in ids])
+        ids = seeding.register_seed_drivers(connection, wallet, now, grace=services.grace)
+        note(connection, [public_id(DRIVER, driver_id) for driver_id in ids])
         return ids
 
     added = await services.write(register)
-    services.doorbell.ring(task_queue.REGISTER_DRIVERS, added)
+    services.task_sender.enqueue(task_queue.REGISTER_DRIVERS, added)
     try:
         async with asyncio.timeout(VERIFICATION_SECONDS_MAX):
             while True:
-                known = await services.read(lambda connection: seeding.drivers(connection, wallet))
-                if known.waiting == 0 and len(known.ids) == len(seeding.DRIVERS):
+                known = await services.read(lambda connection: seeding.load_seeded_drivers(connection, wallet))
+                if known.waiting == 0 and len(known.ids) == len(seeding.SEED_DRIVERS):
                     break
                 await asyncio.sleep(VERIFICATION_POLL_SECONDS)
     except TimeoutError:
@@ -128,17 +128,17 @@ async def seed_sandbox_data(request: web.Request) -> web.Response:
         ) from None
 
     def create(connection: sa.Connection) -> list[PayoutRow]:
-        rows = seeding.create_payouts(connection, wallet, known.ids, now, grace=services.grace)
-        note(connection, [show(PAYOUT, row.id) for row in rows])
+        rows = seeding.accept_seed_payouts(connection, wallet, known.ids, now, grace=services.grace)
+        note(connection, [public_id(PAYOUT, row.id) for row in rows])
         return rows
 
     payouts = await services.write(create)
-    _ring(services.doorbell, payouts)
-    counts = {"drivers": len(seeding.DRIVERS), "payouts": len(seeding.PAYOUTS)}
+    _enqueue(services.task_sender, payouts)
+    counts = {"drivers": len(seeding.SEED_DRIVERS), "payouts": len(seeding.SEED_PAYOUTS)}
     return flat_response(request, message="Sandbox seeded with test data", data=counts)
 
 
-def _ring(doorbell: task_queue.Doorbell, payouts: list[PayoutRow]) -> None:
+def _enqueue(task_sender: task_queue.TaskSender, payouts: list[PayoutRow]) -> None:
     instant = [row.submission_id for row in payouts if row.rail == Rail.INSTANT and row.submission_id]
-    doorbell.ring(task_queue.SEND_INSTANT_SUBMISSIONS, instant)
-    doorbell.ring(task_queue.QUEUE_PAYOUTS, [row.id for row in payouts if row.rail != Rail.INSTANT])
+    task_sender.enqueue(task_queue.SEND_INSTANT_SUBMISSIONS, instant)
+    task_sender.enqueue(task_queue.QUEUE_PAYOUTS, [row.id for row in payouts if row.rail != Rail.INSTANT])

@@ -15,8 +15,8 @@ from gateway.http.envelope import ApiError
 from gateway.openapi.operation import operation
 from shared.identity import api_keys, audit, sessions
 from shared.identity.sessions import NewSession, SessionUser
-from shared.platform.clock import rfc3339
-from shared.platform.ids import USER, show
+from shared.platform.clock import format_rfc3339
+from shared.platform.ids import USER, public_id
 from shared.schema.audit import Action
 
 logger = structlog.get_logger(__name__)
@@ -48,12 +48,13 @@ async def login(request: web.Request, body: Login) -> web.Response:
     now, actor = services.clock.now(), request_actor(request, account)
 
     def work(connection: sa.Connection) -> NewSession:
-        audit.record_entries(connection, [audit.Entry(actor, Action.SESSION_START, show(USER, account.id))], now)
+        audit.record_entries(connection, [audit.Entry(actor, Action.SESSION_START, public_id(USER, account.id))], now)
         return sessions.start_session(connection, account, services.settings.key_pepper, now)
 
     started = await services.write(work)
     return success_response(
-        request, {"token": started.token, "expiresAt": rfc3339(started.expires_at), "user": user_payload(account)}
+        request,
+        {"token": started.token, "expiresAt": format_rfc3339(started.expires_at), "user": user_payload(account)},
     )
 
 
@@ -106,7 +107,7 @@ def _note_refused(request: web.Request, account: SessionUser) -> None:
     """Notes a refused sign-in without its answer waiting: that must take as long for emails that nobody has."""
     services = request.app[SERVICES]
     now, nobody = services.clock.now(), request_actor(request, account)._replace(user_id=None)
-    entry = audit.Entry(nobody, Action.SESSION_REFUSE, show(USER, account.id))
+    entry = audit.Entry(nobody, Action.SESSION_REFUSE, public_id(USER, account.id))
     services.write_in_background(lambda connection: audit.record_entries(connection, [entry], now))
 
 
@@ -121,7 +122,7 @@ async def logout(request: web.Request) -> web.Response:
     def work(connection: sa.Connection) -> None:
         for token_hash in hashes:
             sessions.end_session(connection, token_hash, now)
-        audit.record_entries(connection, [audit.Entry(actor, Action.SESSION_END, show(USER, user_id))], now)
+        audit.record_entries(connection, [audit.Entry(actor, Action.SESSION_END, public_id(USER, user_id))], now)
 
     await services.write(work)
     return success_response(request, {"message": "Signed out"})

@@ -24,8 +24,8 @@ from gateway.openapi.operation import operation
 from shared.events import deliveries, endpoints
 from shared.identity import audit
 from shared.platform import task_queue
-from shared.platform.clock import rfc3339
-from shared.platform.ids import EVENT, WEBHOOK, parse, show
+from shared.platform.clock import format_rfc3339
+from shared.platform.ids import EVENT, WEBHOOK, parse_id, public_id
 from shared.platform.pagination import Page
 from shared.schema.audit import Action
 from shared.schema.events import DeliveryStatus
@@ -79,8 +79,8 @@ async def send_webhook_test(request: web.Request) -> web.Response:
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
         endpoint = endpoints.load_endpoint(connection, wallet, wanted_id)
-        event_id = show(EVENT, deliveries.send_test_event(connection, wallet, endpoint, now))
-        shown = show(WEBHOOK, endpoint.id)
+        event_id = public_id(EVENT, deliveries.send_test_event(connection, wallet, endpoint, now))
+        shown = public_id(WEBHOOK, endpoint.id)
         audit.record_entries(
             connection, [audit.Entry(actor, Action.WEBHOOK_TEST, shown, after={"event": event_id})], now
         )
@@ -95,13 +95,13 @@ async def send_webhook_test(request: web.Request) -> web.Response:
 async def redeliver_delivery(request: web.Request) -> web.Response:
     """Delivers an event again, whatever became of it before: with all of its attempts, and the same `id`."""
     wallet, wanted_id, actor = wallet_id(request), webhook_id_from_path(request), request_actor(request)
-    event_id = parse(EVENT, request.match_info["delivery"])
+    event_id = parse_id(EVENT, request.match_info["delivery"])
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
         endpoint = endpoints.load_endpoint(connection, wallet, wanted_id)
         deliveries.redeliver_event(connection, wallet, endpoint, event_id, now)
         assert event_id is not None, "an unknown delivery is refused"
-        shown = {"id": show(EVENT, event_id), "webhookId": show(WEBHOOK, endpoint.id)}
+        shown = {"id": public_id(EVENT, event_id), "webhookId": public_id(WEBHOOK, endpoint.id)}
         entry = audit.Entry(actor, Action.WEBHOOK_REDELIVER, shown["webhookId"], after={"event": shown["id"]})
         audit.record_entries(connection, [entry], now)
         return shown
@@ -123,10 +123,10 @@ async def redeliver_deliveries_since(request: web.Request, body: Redeliver) -> w
         endpoint = endpoints.load_endpoint(connection, wallet, wanted_id)
         since = parse_time(body.since, "since")
         done = deliveries.redeliver_events_since(connection, wallet, endpoint, since, now, failed_only=body.failedOnly)
-        after = {"since": rfc3339(since), "failedOnly": body.failedOnly, "count": done.number}
-        entry = audit.Entry(actor, Action.WEBHOOK_REDELIVER, show(WEBHOOK, endpoint.id), after=after)
+        after = {"since": format_rfc3339(since), "failedOnly": body.failedOnly, "count": done.number}
+        entry = audit.Entry(actor, Action.WEBHOOK_REDELIVER, public_id(WEBHOOK, endpoint.id), after=after)
         audit.record_entries(connection, [entry], now)
-        return {"count": done.number, "until": done.until and rfc3339(done.until)}
+        return {"count": done.number, "until": done.until and format_rfc3339(done.until)}
 
     return await run_idempotently_and_enqueue(
         request, work, task_queue.DELIVER_CUSTOMER_EVENTS, [wanted_id] if wanted_id else []

@@ -17,8 +17,8 @@ from shared.events.addresses import URL_LENGTH_MAX, check_url
 from shared.events.customer_events import EventType
 from shared.events.endpoints import EndpointRow, mask_url_query
 from shared.identity import audit
-from shared.platform.clock import rfc3339
-from shared.platform.ids import WEBHOOK, parse, show
+from shared.platform.clock import format_rfc3339
+from shared.platform.ids import WEBHOOK, parse_id, public_id
 from shared.schema.audit import Action
 from shared.schema.events import EndpointStatus
 
@@ -67,7 +67,7 @@ class RotateSecret(msgspec.Struct, forbid_unknown_fields=True):
 
 def webhook_id_from_path(request: web.Request) -> uuid.UUID | None:
     """The webhook that the path names."""
-    return parse(WEBHOOK, request.match_info["id"])
+    return parse_id(WEBHOOK, request.match_info["id"])
 
 
 def audited_endpoint_fields(row: EndpointRow) -> dict[str, Any]:
@@ -92,10 +92,10 @@ async def create_webhook(request: web.Request, body: CreateWebhook) -> web.Respo
     settings = services.settings
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        check_url(body.url, allow_loopback=settings.loopback_allowed)
+        check_url(body.url, allow_loopback=settings.is_loopback_allowed)
         made = endpoints.create_endpoint(connection, wallet, body.url, body.events, settings.key_pepper, now)
         entry = audit.Entry(
-            actor, Action.WEBHOOK_CREATE, show(WEBHOOK, made.row.id), after=audited_endpoint_fields(made.row)
+            actor, Action.WEBHOOK_CREATE, public_id(WEBHOOK, made.row.id), after=audited_endpoint_fields(made.row)
         )
         audit.record_entries(connection, [entry], now)
         return {**endpoints.endpoint_payload(made.row, now), "secret": made.secret}
@@ -140,13 +140,13 @@ async def update_webhook(request: web.Request, body: UpdateWebhook) -> web.Respo
     def work(connection: sa.Connection) -> EndpointRow:
         if body.url is not None:
             endpoints.load_endpoint(connection, wallet, wanted)  # whether there is one comes first
-            check_url(body.url, allow_loopback=services.settings.loopback_allowed)
+            check_url(body.url, allow_loopback=services.settings.is_loopback_allowed)
         before, after = endpoints.update_endpoint(
             connection, wallet, wanted, now, url=body.url, events=body.events, status=body.status
         )
         differing = audit.changed_fields(audited_endpoint_fields(before), audited_endpoint_fields(after))
         audit.record_entries(
-            connection, [audit.Entry(actor, Action.WEBHOOK_UPDATE, show(WEBHOOK, after.id), *differing)], now
+            connection, [audit.Entry(actor, Action.WEBHOOK_UPDATE, public_id(WEBHOOK, after.id), *differing)], now
         )
         return after
 
@@ -166,12 +166,14 @@ async def delete_webhook(request: web.Request) -> web.Response:
 
     def work(connection: sa.Connection) -> EndpointRow:
         row = endpoints.delete_endpoint(connection, wallet, wanted, now)
-        entry = audit.Entry(actor, Action.WEBHOOK_DELETE, show(WEBHOOK, row.id), before=audited_endpoint_fields(row))
+        entry = audit.Entry(
+            actor, Action.WEBHOOK_DELETE, public_id(WEBHOOK, row.id), before=audited_endpoint_fields(row)
+        )
         audit.record_entries(connection, [entry], now)
         return row
 
     row = await services.write(work)
-    return success_response(request, {"id": show(WEBHOOK, row.id), "deletedAt": rfc3339(now)})
+    return success_response(request, {"id": public_id(WEBHOOK, row.id), "deletedAt": format_rfc3339(now)})
 
 
 @operation(
@@ -194,7 +196,7 @@ async def rotate_webhook_secret(request: web.Request, body: RotateSecret) -> web
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
         made = endpoints.rotate_endpoint_secret(connection, wallet, wanted, pepper, now, grace=grace)
         after = {"gracePeriodHours": body.gracePeriodHours}
-        entry = audit.Entry(actor, Action.WEBHOOK_ROTATE, show(WEBHOOK, made.row.id), after=after)
+        entry = audit.Entry(actor, Action.WEBHOOK_ROTATE, public_id(WEBHOOK, made.row.id), after=after)
         audit.record_entries(connection, [entry], now)
         return {**endpoints.endpoint_payload(made.row, now), "secret": made.secret}
 

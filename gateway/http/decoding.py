@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.http.envelope import ApiError
-from shared.platform.masking import name_shown
+from shared.platform.masking import echo_field_name
 
 BODY_BYTES_MAX = 1024 * 1024
 BATCH_BYTES_MAX = 4 * 1024 * 1024
@@ -140,7 +140,7 @@ def convert_to_shape(
         if found := _MISSING.search(problem):
             path, problem = f"{path}.{found[1]}".strip("."), "is required"
         elif found := _UNKNOWN.search(problem):
-            path, problem = f"{path}.{name_shown(found[1])}".strip("."), f"is not {what}"
+            path, problem = f"{path}.{echo_field_name(found[1])}".strip("."), f"is not {what}"
         elif problem.startswith(("Invalid enum value", "Invalid value")):
             problem = "has a wrong value: it is none of those that this field can have"
         else:
@@ -161,7 +161,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         seen: set[str] = set()
         repeated = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise _Refused(f"the field {name_shown(repeated)!r} is there twice")
+        raise _Refused(f"the field {echo_field_name(repeated)!r} is there twice")
     return found
 
 
@@ -202,7 +202,7 @@ def _check_texts(content: Any, path: str) -> None:
     elif isinstance(content, dict):
         for name, value in content.items():
             _check_texts(name, path)
-            _check_texts(value, f"{path}.{name_shown(name)}".strip("."))
+            _check_texts(value, f"{path}.{echo_field_name(name)}".strip("."))
     elif isinstance(content, list):
         for place, value in enumerate(content):
             _check_texts(value, f"{path}[{place}]")

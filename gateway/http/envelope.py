@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from shared.platform.clock import rfc3339
-from shared.platform.errors import Refusal
-from shared.platform.pagination import Page, Wanted
+from shared.platform.clock import format_rfc3339
+from shared.platform.errors import DomainError
+from shared.platform.pagination import Page, PageRequest
 
 JSON_CONTENT_TYPE = "application/json"
 
@@ -45,7 +45,7 @@ def error_body(code: str, message: str, details: dict[str, Any], request_id: str
     return msgspec.json.encode({"success": False, "error": error, "meta": _meta(request_id, now)})
 
 
-def refusal_body(refusal: Refusal, request_id: str, now: datetime) -> bytes:
+def refusal_body(refusal: DomainError, request_id: str, now: datetime) -> bytes:
     """The body of a refusal by the domain."""
     return error_body(refusal.code, refusal.message, refusal.details, request_id, now)
 
@@ -55,7 +55,7 @@ def json_response(body: bytes, status: int = 200, headers: dict[str, str] | None
     return web.Response(body=body, status=status, content_type=JSON_CONTENT_TYPE, headers=headers)
 
 
-def list_page_payload(items: list[Any], found: Page[Any], wanted: Wanted) -> dict[str, Any]:
+def list_page_payload(items: list[Any], found: Page[Any], wanted: PageRequest) -> dict[str, Any]:
     """A part of a list, with the cursor to go on from its last item."""
     return {
         "items": items,
@@ -68,4 +68,4 @@ def list_page_payload(items: list[Any], found: Page[Any], wanted: Wanted) -> dic
 
 
 def _meta(request_id: str, now: datetime) -> dict[str, str]:
-    return {"requestId": request_id, "timestamp": rfc3339(now)}
+    return {"requestId": request_id, "timestamp": format_rfc3339(now)}

@@ -22,7 +22,7 @@ from shared.identity import sessions
 from shared.identity.api_keys import Credential, hash_token, is_well_formed_session_token
 from shared.identity.sessions import SessionUser
 from shared.platform import tracing
-from shared.platform.errors import Refusal
+from shared.platform.errors import DomainError
 from shared.schema.organizations import Mode, Role
 from shared.schema.scenarios import Scenario
 
@@ -53,7 +53,7 @@ async def measure_request(request: web.Request, handler: Handler) -> web.StreamR
     services, request_id = request.app[SERVICES], _request_id(request)
     request[REQUEST_ID] = request_id
     started = time.monotonic()
-    if tracing.is_on():
+    if tracing.is_tracing():
         answer = await _traced(request, handler)
     else:
         answer = await handler(request)
@@ -85,13 +85,13 @@ async def _traced(request: web.Request, handler: Handler) -> web.StreamResponse:
     method = request.method if request.method in KNOWN_METHODS else "other"
     route = _route(request) or "unknown"
     facts = {"http.request.method": method, "http.route": route, "ovnpay.request_id": request[REQUEST_ID]}
-    parents = [request.headers.get(tracing.HEADER)]
-    with tracing.span(f"{method} {route}", tracing.Kind.SERVER, parents, **facts) as span:
+    parents = [request.headers.get(tracing.TRACEPARENT_HEADER)]
+    with tracing.span(f"{method} {route}", tracing.SpanKind.SERVER, parents, **facts) as span:
         answer = await handler(request)
         if span is not None:
             span.set_attribute("http.response.status_code", answer.status)
             if answer.status >= 500:
-                tracing.failed(span, str(answer.status))
+                tracing.mark_failed(span, str(answer.status))
         return answer
 
 
@@ -103,7 +103,7 @@ async def convert_errors(request: web.Request, handler: Handler) -> web.StreamRe
         if request.version not in HTTP_VERSIONS:
             raise ApiError(400, "BAD_REQUEST", "This server speaks HTTP/1.1", headers={"Connection": "close"})
         return await handler(request)
-    except Refusal as refusal:
+    except DomainError as refusal:
         wait = refusal.retry_after_seconds
         headers = {"Retry-After": str(wait)} if wait is not None else None
         return json_response(refusal_body(refusal, request_id, clock.now()), refusal.status, headers)

@@ -11,9 +11,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from gateway.http.decoding import convert_to_shape
 from gateway.http.envelope import ApiError
-from shared.platform.ids import parse
-from shared.platform.masking import name_shown
-from shared.platform.pagination import Wanted
+from shared.platform.ids import parse_id
+from shared.platform.masking import echo_field_name
+from shared.platform.pagination import PageRequest
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
@@ -68,10 +68,10 @@ def parse_query(request: web.Request, shape: type[Shape]) -> Shape:
         return shape()
     if len(given) != len(set(given)):
         name = next(name for name in given if len(given.getall(name)) > 1)
-        raise ApiError(400, "VALIDATION_ERROR", f"{name_shown(name)} is there twice", field=name_shown(name))
+        raise ApiError(400, "VALIDATION_ERROR", f"{echo_field_name(name)} is there twice", field=echo_field_name(name))
     for name, value in given.items():
         if "\0" in value or "\0" in name or any(0xD800 <= ord(character) <= 0xDFFF for character in name + value):
-            raise ApiError(400, "VALIDATION_ERROR", "A query parameter is not text", field=name_shown(name))
+            raise ApiError(400, "VALIDATION_ERROR", "A query parameter is not text", field=echo_field_name(name))
     found = convert_to_shape(dict(given), shape, what="a query parameter of this endpoint", lax=True)
     attributes = {field.encode_name: field.name for field in msgspec.structs.fields(found)}
     for name, value in given.items():
@@ -81,16 +81,16 @@ def parse_query(request: web.Request, shape: type[Shape]) -> Shape:
     return found
 
 
-def requested_page(listing: PageQuery, prefix: str) -> Wanted:
+def requested_page(listing: PageQuery, prefix: str) -> PageRequest:
     """The part of a list whose items' ids have this prefix."""
     if listing.cursor is UNSET:
-        return Wanted(listing.pageSize, 1 if listing.page is UNSET else listing.page)
+        return PageRequest(listing.pageSize, 1 if listing.page is UNSET else listing.page)
     if listing.page is not UNSET:
         raise ApiError(400, "VALIDATION_ERROR", "page and cursor can't be used together", field="page")
-    after = parse(prefix, listing.cursor)
+    after = parse_id(prefix, listing.cursor)
     if after is None:
         raise ApiError(400, "VALIDATION_ERROR", "cursor is not one that this list has given", field="cursor")
-    return Wanted(listing.pageSize, None, after)
+    return PageRequest(listing.pageSize, None, after)
 
 
 def parse_time_range(since: str | UnsetType, until: str | UnsetType) -> tuple[datetime | None, datetime | None]:

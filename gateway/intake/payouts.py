@@ -33,13 +33,13 @@ from shared.payouts.orders import (
 from shared.payouts.rows import PayoutRow
 from shared.platform import idempotency, logs, task_queue, tracing
 from shared.platform.clock import Clock
-from shared.platform.errors import Refusal
-from shared.platform.failpoints import crash_point
-from shared.platform.idempotency import Reused, Stored
-from shared.platform.ids import PAYOUT, show
-from shared.platform.pipelined_queries import ask
+from shared.platform.errors import DomainError
+from shared.platform.failpoints import failpoint
+from shared.platform.idempotency import IdempotencyKeyReused, StoredAnswer
+from shared.platform.ids import PAYOUT, public_id
+from shared.platform.pipelined_queries import run_queries
 from shared.platform.settings import Settings
-from shared.platform.task_queue import Doorbell
+from shared.platform.task_queue import TaskSender
 from shared.schema.audit import Action
 from shared.schema.payouts import Rail
 
@@ -49,7 +49,7 @@ LOCKED_WALLET_THREADS = 2
 """How many wallets that somebody else holds are waited for at the same time."""
 
 
-PayoutOutcome = PayoutRow | Refusal
+PayoutOutcome = PayoutRow | DomainError
 
 
 class PayoutRequest(NamedTuple):
@@ -75,7 +75,7 @@ def single_payout_payload(
 
     def shape(outcomes: Sequence[PayoutOutcome]) -> dict[str, Any]:
         [outcome] = outcomes
-        if isinstance(outcome, Refusal):
+        if isinstance(outcome, DomainError):
             raise outcome
         return show(outcome)
 
@@ -96,11 +96,11 @@ ResponseOrDeferred = IntakeResponse | Literal[Deferred.LATER]
 class PayoutIntake:
     """Accepts payouts by group commit."""
 
-    def __init__(self, settings: Settings, engine: sa.Engine, doorbell: Doorbell, clock: Clock) -> None:
+    def __init__(self, settings: Settings, engine: sa.Engine, task_sender: TaskSender, clock: Clock) -> None:
         self._engine = engine
-        self._doorbell = doorbell
+        self._task_sender = task_sender
         self._clock = clock
-        self._grace = timedelta(seconds=settings.doorbell_grace_seconds)
+        self._grace = timedelta(seconds=settings.wake_up_grace_seconds)
         lane = partial(
             GroupCommit[PayoutRequest, IntakeResponse],
             queue_size=settings.intake_queue_size,
@@ -113,7 +113,7 @@ class PayoutIntake:
 
     async def submit(self, request: PayoutRequest) -> IntakeResponse:
         """Waits for the request's answer; raises as `GroupCommit.submit` does."""
-        return await self._group_commit.submit(request._replace(traceparent=tracing.traceparent()))
+        return await self._group_commit.submit(request._replace(traceparent=tracing.current_traceparent()))
 
     async def close(self) -> None:
         """Answers everybody who waits, then stops."""
@@ -143,7 +143,7 @@ class PayoutIntake:
         except OperationalError as error:
             logger.warning("intake.again", requests=len(requests), why=str(error.orig).strip())
             answers, accepted = self._transaction(requests, list(made), look=True)
-        except idempotency.Taken:
+        except idempotency.IdempotencyKeyInUse:
             answers, accepted = self._transaction(requests, made, skip_locked=skip_locked)  # finds the other answer now
         except Exception:
             if len(requests) == 1:
@@ -151,9 +151,9 @@ class PayoutIntake:
             logger.exception("intake.split", requests=len(requests))
             middle = len(requests) // 2
             return [*self._half(requests[:middle]), *self._half(requests[middle:])]
-        crash_point("accept.after_commit")
-        self._ring(accepted)
-        crash_point("accept.after_ring")
+        failpoint("accept.after_commit")
+        self._enqueue(accepted)
+        failpoint("accept.after_ring")
         _tell(requests, accepted)
         return answers
 
@@ -166,7 +166,7 @@ class PayoutIntake:
         except Exception:
             logger.exception("intake.failed", requests=len(requests))
             now = self._clock.now()
-            failed = Refusal("An internal error; nothing was changed", code="INTERNAL_ERROR")
+            failed = DomainError("An internal error; nothing was changed", code="INTERNAL_ERROR")
             return [IntakeResponse(500, refusal_body(failed, request.request_id, now)) for request in requests]
 
     def _transaction(
@@ -185,11 +185,11 @@ class PayoutIntake:
         wallets = {request.wallet_id for request in requests}
         keys = {(request.wallet_id, request.key) for request in requests if request.key is not None}
         with self._engine.begin() as connection:
-            price_list, payees, available, stored, *locked_state = ask(
+            price_list, payees, available, stored, *locked_state = run_queries(
                 connection,
                 *order_context_queries(everything),
                 ledger.lock_wallets_query(wallets, skip_locked=skip_locked),
-                idempotency.finding(keys, now) if keys else None,
+                idempotency.find_answers_query(keys, now) if keys else None,
                 *locked_state_queries(everything),
             )
             if look and made and self._landed(connection, requests):
@@ -209,7 +209,7 @@ class PayoutIntake:
             outcomes = {place: [next(following) for _ in requests[place].orders] for place in fresh}
             responses = {place: self._shaped(requests[place], outcomes[place], now) for place in fresh}
             new = [
-                Stored(request.wallet_id, request.key, request.fingerprint, *responses[place][:2])
+                StoredAnswer(request.wallet_id, request.key, request.fingerprint, *responses[place][:2])
                 for place in fresh
                 if (request := requests[place]).key is not None
             ]
@@ -219,7 +219,7 @@ class PayoutIntake:
                 acceptance,
                 now,
                 audit.record_entries_query(entries, now) if entries else None,
-                idempotency.storing(new, now) if new else None,
+                idempotency.store_answers_query(new, now) if new else None,
             )
             stored.update({(one.wallet_id, one.key): one for one in new})
             made[:] = [
@@ -228,7 +228,7 @@ class PayoutIntake:
                 else responses.get(place) or self._repeated(request, stored, now)
                 for place, request in enumerate(requests)
             ]
-            crash_point("accept.before_commit")
+            failpoint("accept.before_commit")
         return made, [outcome for outcome in acceptance.outcomes if isinstance(outcome, PayoutRow)]
 
     @staticmethod
@@ -241,7 +241,7 @@ class PayoutIntake:
         return bool(found)
 
     @staticmethod
-    def _fresh(requests: Sequence[PayoutRequest], stored: dict[Any, Stored]) -> list[int]:
+    def _fresh(requests: Sequence[PayoutRequest], stored: dict[Any, StoredAnswer]) -> list[int]:
         """The places of the requests that are no repeats: of those in a group with one key, the first."""
         seen = set(stored)
         fresh = []
@@ -253,12 +253,12 @@ class PayoutIntake:
         return fresh
 
     @staticmethod
-    def _repeated(request: PayoutRequest, stored: dict[Any, Stored], now: datetime) -> IntakeResponse:
+    def _repeated(request: PayoutRequest, stored: dict[Any, StoredAnswer], now: datetime) -> IntakeResponse:
         """The answer to a request whose key is taken: the first one's, if it is the same request."""
         assert request.key is not None
         first = stored[request.wallet_id, request.key]
         if first.fingerprint != request.fingerprint:
-            refusal = Reused(request.key)
+            refusal = IdempotencyKeyReused(request.key)
             return IntakeResponse(refusal.status, refusal_body(refusal, request.request_id, now))
         return IntakeResponse(first.http_status, first.answer, replayed=True)
 
@@ -266,13 +266,13 @@ class PayoutIntake:
     def _shaped(request: PayoutRequest, outcomes: Sequence[PayoutOutcome], now: datetime) -> IntakeResponse:
         try:
             return IntakeResponse(200, success_body(request.shape(outcomes), request.request_id, now))
-        except Refusal as refusal:
+        except DomainError as refusal:
             return IntakeResponse(refusal.status, refusal_body(refusal, request.request_id, now))
 
-    def _ring(self, accepted: Sequence[PayoutRow]) -> None:
+    def _enqueue(self, accepted: Sequence[PayoutRow]) -> None:
         instant = [row.submission_id for row in accepted if row.rail == Rail.INSTANT and row.submission_id]
-        self._doorbell.ring(task_queue.SEND_INSTANT_SUBMISSIONS, instant)
-        self._doorbell.ring(task_queue.QUEUE_PAYOUTS, [row.id for row in accepted if row.rail != Rail.INSTANT])
+        self._task_sender.enqueue(task_queue.SEND_INSTANT_SUBMISSIONS, instant)
+        self._task_sender.enqueue(task_queue.QUEUE_PAYOUTS, [row.id for row in accepted if row.rail != Rail.INSTANT])
 
 
 def _tell(requests: Sequence[PayoutRequest], accepted: Sequence[PayoutRow]) -> None:
@@ -282,8 +282,8 @@ def _tell(requests: Sequence[PayoutRequest], accepted: Sequence[PayoutRow]) -> N
     made = {row.id for row in accepted}
     ids = [(request.request_id, order.id) for request in requests for order in request.orders if order.id in made]
     shown: dict[str, list[str]] = {}
-    for request_id, payout_id in ids[: logs.IDS_MOST]:
-        shown.setdefault(request_id, []).append(show(PAYOUT, payout_id))
+    for request_id, payout_id in ids[: logs.LOGGED_IDS_MAX]:
+        shown.setdefault(request_id, []).append(public_id(PAYOUT, payout_id))
     if len(shown) == 1:
         [(request_id, payouts)] = shown.items()
         logger.info("payouts.accepted", request_id=request_id, payouts=payouts, count=len(accepted))
@@ -296,9 +296,12 @@ def _entries(done: Iterable[tuple[PayoutRequest, Sequence[PayoutOutcome]]]) -> I
     for request, outcomes in done:
         actor = request.actor
         rows = [outcome for outcome in outcomes if isinstance(outcome, PayoutRow)]
-        facts: dict[str, Any] = {"amount": sum(row.amount_cents for row in rows), **idempotency.audited(request.key)}
+        facts: dict[str, Any] = {
+            "amount": sum(row.amount_cents for row in rows),
+            **idempotency.audit_key_hash(request.key),
+        }
         if len(outcomes) == 1 and rows:
-            yield audit.Entry(actor, Action.PAYOUT_CREATE, show(PAYOUT, rows[0].id), after=facts)
+            yield audit.Entry(actor, Action.PAYOUT_CREATE, public_id(PAYOUT, rows[0].id), after=facts)
         elif rows:
-            facts |= {"count": len(rows), "ids": [show(PAYOUT, row.id) for row in rows]}
+            facts |= {"count": len(rows), "ids": [public_id(PAYOUT, row.id) for row in rows]}
             yield audit.Entry(actor, Action.PAYOUT_CREATE, None, after=facts)

@@ -9,12 +9,12 @@ from typing import Final
 import structlog
 from prometheus_client import Counter
 
-from shared.provider.signature import BadSignature, Flaw
+from shared.provider.signature import InvalidSignature, SignatureFlaw
 
 logger = structlog.get_logger(__name__)
 
 REFUSED = Counter("ovnpay_provider_webhooks_refused_total", "Webhooks whose signature was not right.", ["flaw"])
-for flaw in Flaw:
+for flaw in SignatureFlaw:
     REFUSED.labels(flaw)
 
 LOG_INTERVAL_SECONDS: Final = 1.0
@@ -27,7 +27,7 @@ class RejectedWebhooks:
         self._unsaid = 0
         self._next_line_at = 0.0
 
-    def note(self, error: BadSignature, address: str | None) -> None:
+    def note(self, error: InvalidSignature, address: str | None) -> None:
         """Counts one. At most one line a second is logged; it says how many went without one since the last."""
         REFUSED.labels(error.flaw).inc()
         now = time.monotonic()

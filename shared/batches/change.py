@@ -8,24 +8,24 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from shared import ledger
-from shared.batches.release import Asked
+from shared.batches.release import BatchRef
 from shared.payouts.lifecycle import Move, transition_payouts
 from shared.payouts.retry import retry_wallet_payouts
 from shared.payouts.rows import PayoutRow
-from shared.platform.errors import Conflict, Refusal
+from shared.platform.errors import Conflict, DomainError
 from shared.schema.batch_rows import BATCH_COLUMNS, BatchRow, batch_not_found, lock_batches
 from shared.schema.payouts import BatchStatus, PayoutStatus
 from shared.schema.scenarios import Scenario
 
-REASON: Final = "canceled with its batch"
+CANCELED_REASON: Final = "canceled with its batch"
 
 
-class Retried(NamedTuple):
+class RetriedBatch(NamedTuple):
     """What trying a batch's failed payouts again did."""
 
     batch: BatchRow
     """As it is now."""
-    answers: dict[uuid.UUID, PayoutRow | Refusal]
+    answers: dict[uuid.UUID, PayoutRow | DomainError]
     """For each of its failed payouts, in the order in which they were handed in."""
 
 
@@ -34,7 +34,9 @@ def _changeable(batch: BatchRow) -> bool:
     return batch.status == BatchStatus.QUEUED or (batch.status == BatchStatus.FAILED and batch.failure_code is not None)
 
 
-def cancel(connection: sa.Connection, asked: Sequence[Asked], now: datetime) -> dict[uuid.UUID, BatchRow | Refusal]:
+def cancel_queued_batches(
+    connection: sa.Connection, asked: Sequence[BatchRef], now: datetime
+) -> dict[uuid.UUID, BatchRow | DomainError]:
     """Calls off those of the batches that are not released, with their payouts; an answer for each."""
     waiting = connection.execute(
         sa.text("""
@@ -46,7 +48,7 @@ def cancel(connection: sa.Connection, asked: Sequence[Asked], now: datetime) -> 
     ).all()
     ledger.lock_wallets(connection, {one.wallet_id for one in asked})
     found = lock_batches(connection, asked)
-    answers: dict[uuid.UUID, BatchRow | Refusal] = {}
+    answers: dict[uuid.UUID, BatchRow | DomainError] = {}
     for one in asked:
         batch = found.get(one.id)
         if batch is None:
@@ -58,13 +60,13 @@ def cancel(connection: sa.Connection, asked: Sequence[Asked], now: datetime) -> 
                 status=batch.status,
             )
     going = {one.id: one for one in asked if one.id not in answers}
-    moves = [Move(row.id, REASON) for row in waiting if row.batch_id in going]
+    moves = [Move(row.id, CANCELED_REASON) for row in waiting if row.batch_id in going]
     # The last payout's end makes the batch `canceled`.
     transition_payouts(connection, moves, PayoutStatus.VALIDATED, PayoutStatus.CANCELED, now)
     return answers | dict(lock_batches(connection, going.values()))
 
 
-def changeable(connection: sa.Connection, wallet_id: uuid.UUID) -> list[Asked]:
+def load_unreleased_batches(connection: sa.Connection, wallet_id: uuid.UUID) -> list[BatchRef]:
     """The wallet's batches that are not released and can be."""
     rows = connection.execute(
         sa.text("""
@@ -73,16 +75,16 @@ def changeable(connection: sa.Connection, wallet_id: uuid.UUID) -> list[Asked]:
         """),
         {"wallet_id": wallet_id},
     )
-    return [Asked(*row) for row in rows]
+    return [BatchRef(*row) for row in rows]
 
 
-def reschedule(
+def set_batch_schedule(
     connection: sa.Connection, wallet_id: uuid.UUID, batch_id: uuid.UUID, scheduled_for: datetime | None
-) -> BatchRow | Refusal:
+) -> BatchRow | DomainError:
     """Gives a batch that is not released another time, or none: then it waits until it is released by hand. One that
     could not be released for lack of money waits again.
     """
-    batch = lock_batches(connection, [Asked(batch_id, wallet_id)]).get(batch_id)
+    batch = lock_batches(connection, [BatchRef(batch_id, wallet_id)]).get(batch_id)
     if batch is None:
         return batch_not_found(batch_id)
     if not _changeable(batch):
@@ -102,7 +104,7 @@ def reschedule(
     return BatchRow._make(row)
 
 
-def retry_failed(
+def retry_failed_payouts(
     connection: sa.Connection,
     wallet_id: uuid.UUID,
     batch_id: uuid.UUID,
@@ -110,7 +112,7 @@ def retry_failed(
     *,
     grace: timedelta,
     scenario: Scenario = Scenario.SUCCESS,
-) -> Retried | Refusal:
+) -> RetriedBatch | DomainError:
     """Queues those of a batch's failed payouts again that can be paid and are covered; funds go in the order in which
     they were handed in. With none failed it changes nothing.
     """
@@ -121,5 +123,5 @@ def retry_failed(
         {"id": batch_id, "wallet_id": wallet_id},
     ).all()
     answers = retry_wallet_payouts(connection, wallet_id, failed, now, grace=grace, scenario=scenario)
-    batch = lock_batches(connection, [Asked(batch_id, wallet_id)]).get(batch_id)
-    return batch_not_found(batch_id) if batch is None else Retried(batch, {one: answers[one] for one in failed})
+    batch = lock_batches(connection, [BatchRef(batch_id, wallet_id)]).get(batch_id)
+    return batch_not_found(batch_id) if batch is None else RetriedBatch(batch, {one: answers[one] for one in failed})

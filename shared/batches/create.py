@@ -1,6 +1,6 @@
 """Handing in a batch: all of its payouts are written down, or none is. No money moves before its release.
 
-`quote` says beforehand what `create` would say, and writes nothing.
+`compute_batch_quote` says beforehand what `insert_batch` would say, and writes nothing.
 """
 
 import uuid
@@ -15,12 +15,12 @@ from shared.payouts.accept import write_payouts
 from shared.payouts.duplicate_loads import add_live_payout, live_payouts_by_load
 from shared.payouts.orders import OrderContext, PayoutOrder, ordered_loads, validate_order
 from shared.payouts.rows import PayoutRow
-from shared.platform.errors import Refusal
+from shared.platform.errors import DomainError
 from shared.schema.batch_rows import BatchRow
 from shared.schema.payouts import BatchStatus, Rail
 
-REFUSALS_SHOWN: Final = 100
-"""How many of the items at fault the answer to `create` lists; a quote lists all."""
+REJECTED_ITEMS_SHOWN_MAX: Final = 100
+"""How many of the items at fault the answer to `insert_batch` lists; a quote lists all."""
 
 
 class NewBatch(NamedTuple):
@@ -31,14 +31,16 @@ class NewBatch(NamedTuple):
     name: str
     rail: Rail
     scheduled_for: datetime | None
-    orders: Sequence[PayoutOrder | Refusal]
+    orders: Sequence[PayoutOrder | DomainError]
     """Its payouts, in order; a refusal where the item could not even be read."""
 
 
-class ItemsRefused(Refusal):
+class ItemsRejected(DomainError):
     """Some of a batch's payouts can't be accepted, so none was; `details.items` says which and why."""
 
-    def __init__(self, refused: Sequence[tuple[int, Refusal]], count: int, *, shown: int = REFUSALS_SHOWN) -> None:
+    def __init__(
+        self, refused: Sequence[tuple[int, DomainError]], count: int, *, shown: int = REJECTED_ITEMS_SHOWN_MAX
+    ) -> None:
         place, first = refused[0]
         super().__init__(
             f"{len(refused)} of {count} payouts can't be accepted; the first, payouts[{place}]: {first.message}",
@@ -53,7 +55,7 @@ class ItemsRefused(Refusal):
         self.status = first.status
 
 
-class Quote(NamedTuple):
+class BatchQuote(NamedTuple):
     """What a batch would come to."""
 
     rows: list[PayoutRow]
@@ -62,18 +64,18 @@ class Quote(NamedTuple):
     """What the wallet could pay now."""
 
 
-def quote(connection: sa.Connection, batch: NewBatch, known: OrderContext, now: datetime) -> Quote:
-    """What `create` would write, at this moment. Locks nothing, so others may be first.
+def compute_batch_quote(connection: sa.Connection, batch: NewBatch, known: OrderContext, now: datetime) -> BatchQuote:
+    """What `insert_batch` would write, at this moment. Locks nothing, so others may be first.
 
     Raises:
         ItemsRefused: an item could not be accepted; every one is named.
 
     """
     rows = _checked(connection, batch, known, now, refusals_shown=len(batch.orders))
-    return Quote(rows, ledger.load_balances(connection, batch.wallet_id).available_cents)
+    return BatchQuote(rows, ledger.load_balances(connection, batch.wallet_id).available_cents)
 
 
-def create(
+def insert_batch(
     connection: sa.Connection, batch: NewBatch, known: OrderContext, now: datetime
 ) -> tuple[BatchRow, list[PayoutRow]]:
     """Writes the batch and its payouts down. `known` is what `load_order_context` read for its orders.
@@ -83,7 +85,7 @@ def create(
 
     """
     ledger.lock_wallets(connection, [batch.wallet_id])
-    rows = _checked(connection, batch, known, now, refusals_shown=REFUSALS_SHOWN)
+    rows = _checked(connection, batch, known, now, refusals_shown=REJECTED_ITEMS_SHOWN_MAX)
     made = BatchRow(
         id=batch.id,
         wallet_id=batch.wallet_id,
@@ -117,22 +119,22 @@ def create(
 def _checked(
     connection: sa.Connection, batch: NewBatch, known: OrderContext, now: datetime, *, refusals_shown: int
 ) -> list[PayoutRow]:
-    """The payouts that the orders become, all of them or an `ItemsRefused`."""
+    """The payouts that the orders become, all of them or an `ItemsRejected`."""
     rows: list[PayoutRow] = []
-    refused: list[tuple[int, Refusal]] = []
+    refused: list[tuple[int, DomainError]] = []
     live = live_payouts_by_load(
         connection, ordered_loads([order for order in batch.orders if isinstance(order, PayoutOrder)])
     )
     for index, order in enumerate(batch.orders):
         try:
-            if isinstance(order, Refusal):
+            if isinstance(order, DomainError):
                 raise order
             row = validate_order(order, known, live, now)
-        except Refusal as refusal:
+        except DomainError as refusal:
             refused.append((index, refusal))
         else:
             add_live_payout(live, row)
             rows.append(row)
     if refused:
-        raise ItemsRefused(refused, len(batch.orders), shown=refusals_shown)
+        raise ItemsRejected(refused, len(batch.orders), shown=refusals_shown)
     return rows

@@ -7,26 +7,26 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from shared.payouts.rows import PAYOUT_COLUMNS, PayoutRow
-from shared.platform.pagination import Page, Wanted, chosen
+from shared.platform.pagination import Page, PageRequest, select_page_ids
 from shared.schema.batch_rows import BATCH_COLUMNS, BatchRow
 from shared.schema.payouts import BatchStatus, PayoutStatus
 
-PAYOUTS_SHOWN: Final = 1_000
+BATCH_PAYOUTS_SHOWN_MAX: Final = 1_000
 """How many payouts come with a batch."""
 
 
-class Details(NamedTuple):
+class BatchDetails(NamedTuple):
     """A batch with its payouts, in the order in which they were handed in."""
 
     batch: BatchRow
     payouts: list[PayoutRow]
-    """The first of them, at most `PAYOUTS_SHOWN`."""
+    """The first of them, at most `BATCH_PAYOUTS_SHOWN_MAX`."""
     by_status: dict[str, int]
     cents_by_status: dict[str, int]
     """What its payouts in each status cost the wallet."""
 
 
-class Stats(NamedTuple):
+class ScheduledStats(NamedTuple):
     """The batches with a time, counted."""
 
     by_status: dict[str, int]
@@ -35,7 +35,7 @@ class Stats(NamedTuple):
     next_scheduled: datetime | None
 
 
-def get(connection: sa.Connection, wallet_id: uuid.UUID, batch_id: uuid.UUID) -> Details | None:
+def load_batch(connection: sa.Connection, wallet_id: uuid.UUID, batch_id: uuid.UUID) -> BatchDetails | None:
     """One batch of the wallet; None if it has none by that id."""
     row = connection.execute(
         sa.text(f"SELECT {BATCH_COLUMNS} FROM batches WHERE id = :id AND wallet_id = :wallet_id"),
@@ -43,12 +43,12 @@ def get(connection: sa.Connection, wallet_id: uuid.UUID, batch_id: uuid.UUID) ->
     ).one_or_none()
     if row is None:
         return None
-    first = payouts(connection, wallet_id, batch_id, Wanted(PAYOUTS_SHOWN))
+    first = load_batch_payouts(connection, wallet_id, batch_id, PageRequest(BATCH_PAYOUTS_SHOWN_MAX))
     counts = connection.execute(
         sa.text("SELECT status, count(*), sum(amount_cents) FROM payouts WHERE batch_id = :id GROUP BY status"),
         {"id": batch_id},
     ).all()
-    return Details(
+    return BatchDetails(
         BatchRow._make(row),
         list(first.rows) if first else [],
         {row[0]: row[1] for row in counts},
@@ -56,11 +56,11 @@ def get(connection: sa.Connection, wallet_id: uuid.UUID, batch_id: uuid.UUID) ->
     )
 
 
-def payouts(
+def load_batch_payouts(
     connection: sa.Connection,
     wallet_id: uuid.UUID,
     batch_id: uuid.UUID,
-    wanted: Wanted,
+    wanted: PageRequest,
     *,
     status: PayoutStatus | None = None,
 ) -> Page[PayoutRow] | None:
@@ -90,10 +90,10 @@ def payouts(
     return Page([PayoutRow._make(row) for row in rows[: wanted.size]], count, len(rows) > wanted.size)
 
 
-def page(
+def load_batch_page(
     connection: sa.Connection,
     wallet_id: uuid.UUID,
-    wanted: Wanted,
+    wanted: PageRequest,
     *,
     status: BatchStatus | None = None,
     scheduled: bool = False,
@@ -104,7 +104,7 @@ def page(
         where, values["status"] = f"{where} AND status = :status", status.value
     if scheduled:
         where = f"{where} AND scheduled_for IS NOT NULL"
-    ids, more = chosen(connection, "batches", where, values, wanted)
+    ids, more = select_page_ids(connection, "batches", where, values, wanted)
     rows = connection.execute(
         sa.text(f"SELECT {BATCH_COLUMNS} FROM batches WHERE id = ANY(:ids) ORDER BY id DESC"), {"ids": ids}
     )
@@ -112,7 +112,7 @@ def page(
     return Page([BatchRow._make(row) for row in rows], total, more)
 
 
-def stats(connection: sa.Connection, wallet_id: uuid.UUID) -> Stats:
+def load_scheduled_stats(connection: sa.Connection, wallet_id: uuid.UUID) -> ScheduledStats:
     """The wallet's batches with a time: how many in each status, what is to come, and when."""
     rows = connection.execute(
         sa.text("""
@@ -128,14 +128,16 @@ def stats(connection: sa.Connection, wallet_id: uuid.UUID) -> Stats:
     found = {row[0]: row for row in rows}
     shown = (BatchStatus.QUEUED, BatchStatus.PROCESSING, BatchStatus.COMPLETED, BatchStatus.FAILED)
     queued = found.get(BatchStatus.QUEUED)
-    return Stats(
+    return ScheduledStats(
         {status.value: found[status][1] if status in found else 0 for status in shown},
         int(queued[2] or 0) if queued else 0,
         queued[3] if queued else None,
     )
 
 
-def outflow(connection: sa.Connection, wallet_id: uuid.UUID, first: date, days: int) -> list[tuple[date, int]]:
+def load_scheduled_outflow(
+    connection: sa.Connection, wallet_id: uuid.UUID, first: date, days: int
+) -> list[tuple[date, int]]:
     """What batches that wait for their time will take out of `available`, in cents, for each day (UTC) from `first`
     on. What is overdue counts for the first day; payouts canceled meanwhile don't count.
     """

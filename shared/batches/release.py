@@ -17,10 +17,10 @@ from shared.identity.audit import Actor
 from shared.payouts.counters import write_batch_events
 from shared.payouts.lifecycle import Move, StartedTransition, finish_transitions, start_transition, transition_payouts
 from shared.payouts.orders import payability_error
-from shared.platform.database import as_rows
-from shared.platform.errors import Conflict, InsufficientFunds, Refusal
-from shared.platform.ids import BATCH, show
-from shared.platform.pipelined_queries import Query, ask
+from shared.platform.database import encode_rows
+from shared.platform.errors import Conflict, DomainError, InsufficientFunds
+from shared.platform.ids import BATCH, public_id
+from shared.platform.pipelined_queries import Query, run_queries
 from shared.schema.audit import Action
 from shared.schema.batch_rows import (
     BATCH_COLUMNS,
@@ -33,8 +33,8 @@ from shared.schema.batch_rows import (
 from shared.schema.payouts import BatchStatus, PayoutStatus
 from shared.schema.scenarios import Scenario
 
-REASON: Final = "released with its batch"
-NOT_COVERED: Final = "The wallet's available balance does not cover this batch"
+RELEASED_REASON: Final = "released with its batch"
+NOT_COVERED_MESSAGE: Final = "The wallet's available balance does not cover this batch"
 
 _WAITING = sa.text("""
     SELECT payouts.id, payouts.batch_id, payouts.amount_cents, drivers.status, drivers.kyc_status
@@ -59,14 +59,14 @@ _NOT_COVERED = sa.text(f"""
 """)
 
 
-class Asked(NamedTuple):
+class BatchRef(NamedTuple):
     """A batch to act on, in the wallet that asks."""
 
     id: uuid.UUID
     wallet_id: uuid.UUID
 
 
-class Released(NamedTuple):
+class ReleasedBatch(NamedTuple):
     """What a release did to one batch."""
 
     batch: BatchRow
@@ -89,16 +89,16 @@ class _OtherThanExpected(Exception):
     """What was written ahead is not what is to be done."""
 
 
-def release(
+def release_queued_batches(
     connection: sa.Connection,
-    asked: Sequence[Asked],
+    asked: Sequence[BatchRef],
     now: datetime,
     *,
     by: Mapping[uuid.UUID, Actor],
     grace: timedelta,
     scenario: Scenario = Scenario.SUCCESS,
     due_only: bool = False,
-) -> dict[uuid.UUID, Released | Refusal]:
+) -> dict[uuid.UUID, ReleasedBatch | DomainError]:
     """Releases those of the batches that wait, or that could not be released before; an answer for each. Again, it
     changes nothing. Funds go in the order asked. `by` says for each wallet whom the audit log names.
     With `due_only`, those that are not due any more, once we hold them, are left alone and out of the answer.
@@ -107,7 +107,7 @@ def release(
     moved, and it can be released once the wallet is funded. One whose time is still to come stays `queued`. Payouts
     whose driver can't be paid any more are canceled.
     """
-    values = {"asked": as_rows(one._asdict() for one in asked)}
+    values = {"asked": encode_rows(one._asdict() for one in asked)}
     waiting: defaultdict[uuid.UUID, list[Any]] = defaultdict(list)
     for row in connection.execute(_WAITING, values):
         waiting[row.batch_id].append(row)
@@ -124,7 +124,7 @@ class _Run(NamedTuple):
     """A release under way."""
 
     connection: sa.Connection
-    asked: Sequence[Asked]
+    asked: Sequence[BatchRef]
     steps: "Mapping[uuid.UUID, _Steps]"
     now: datetime
     by: Mapping[uuid.UUID, Actor]
@@ -134,13 +134,13 @@ class _Run(NamedTuple):
 
 def _expected(connection: sa.Connection, run: _Run) -> list[uuid.UUID]:
     """The batches that will be released, if nothing changes until their wallets are locked."""
-    [left, batches] = ask(
+    [left, batches] = run_queries(
         connection, ledger.available_balances_query({one.wallet_id for one in run.asked}), load_batches_query(run.asked)
     )
     return _decided(run, run.asked, left, batches)[0].batches
 
 
-def _carry_out(run: _Run, expected: list[uuid.UUID] | None) -> dict[uuid.UUID, Released | Refusal]:
+def _carry_out(run: _Run, expected: list[uuid.UUID] | None) -> dict[uuid.UUID, ReleasedBatch | DomainError]:
     """Releases what is to be released. What is expected is written ahead, so that the wallets are locked for the
     ledger's part alone: a batch's payouts take longer, and everybody else's of the wallet would wait for them.
 
@@ -151,7 +151,7 @@ def _carry_out(run: _Run, expected: list[uuid.UUID] | None) -> dict[uuid.UUID, R
     connection, asked, ahead = run.connection, run.asked, None
     if expected is not None:
         ahead = _set_out(run, expected)
-    [left, batches] = ask(
+    [left, batches] = run_queries(
         connection, ledger.lock_wallets_query({one.wallet_id for one in asked}), lock_batches_query(asked)
     )
     if run.due_only:  # while we waited for the locks one may have been moved to another day, or tried by somebody else
@@ -170,10 +170,10 @@ def _set_out(run: _Run, batches: Sequence[uuid.UUID]) -> StartedTransition:
 
 
 def _decided(
-    run: _Run, asked: Sequence[Asked], left: Mapping[uuid.UUID, int], batches: Mapping[uuid.UUID, BatchRow]
-) -> tuple[_Plan, dict[uuid.UUID, Released | Refusal]]:
+    run: _Run, asked: Sequence[BatchRef], left: Mapping[uuid.UUID, int], batches: Mapping[uuid.UUID, BatchRow]
+) -> tuple[_Plan, dict[uuid.UUID, ReleasedBatch | DomainError]]:
     """What is to be done, and the answers for those of which nothing is released."""
-    answers: dict[uuid.UUID, Released | Refusal] = {}
+    answers: dict[uuid.UUID, ReleasedBatch | DomainError] = {}
     plan, left = _Plan([], [], []), dict(left)
     for one in asked:
         batch, steps = batches.get(one.id), run.steps[one.id]
@@ -183,7 +183,7 @@ def _decided(
             code = "BATCH_NOT_RELEASABLE"
             answers[one.id] = Conflict("This batch was canceled", code=code, status=batch.status)
         elif batch.status != BatchStatus.QUEUED and batch.failure_code is None:
-            answers[one.id] = Released(batch, [])
+            answers[one.id] = ReleasedBatch(batch, [])
         elif steps.required <= left[one.wallet_id] and run.scenario is not Scenario.INSUFFICIENT_FUNDS:
             left[one.wallet_id] -= steps.required
             plan.batches.append(one.id)
@@ -193,9 +193,9 @@ def _decided(
     return plan, answers
 
 
-def release_due(
+def release_due_batches(
     connection: sa.Connection, batch_ids: Sequence[uuid.UUID], now: datetime, *, grace: timedelta
-) -> dict[uuid.UUID, Released | Refusal]:
+) -> dict[uuid.UUID, ReleasedBatch | DomainError]:
     """Releases those of the batches whose time has come, by the database's clock, in the order of their times; the
     others are not in the answer.
     """
@@ -210,8 +210,8 @@ def release_due(
     if not rows:
         return {}
     by = {row.wallet_id: audit.system_actor(row.organization_id, row.wallet_id) for row in rows}
-    asked = [Asked(row.id, row.wallet_id) for row in rows]
-    return release(connection, asked, now, by=by, grace=grace, due_only=True)
+    asked = [BatchRef(row.id, row.wallet_id) for row in rows]
+    return release_queued_batches(connection, asked, now, by=by, grace=grace, due_only=True)
 
 
 def _due(connection: sa.Connection, batches: Iterable[uuid.UUID]) -> set[uuid.UUID]:
@@ -226,7 +226,9 @@ def _due(connection: sa.Connection, batches: Iterable[uuid.UUID]) -> set[uuid.UU
     return set(found)
 
 
-def portions(connection: sa.Connection, batch_ids: Sequence[uuid.UUID], *, payouts_most: int) -> list[list[uuid.UUID]]:
+def load_release_slices(
+    connection: sa.Connection, batch_ids: Sequence[uuid.UUID], *, payouts_most: int
+) -> list[list[uuid.UUID]]:
     """The batches in groups of at most that many payouts, or of one batch: a transaction for each, so that a wallet is
     not locked for longer than its largest batch takes.
     """
@@ -263,7 +265,7 @@ def _steps(rows: Sequence[Any], due: datetime, scenario: Scenario) -> _Steps:
         refusal = payability_error(*(("pending", "pending") if pending else (row.status, row.kyc_status)))
         if refusal is None:
             required += row.amount_cents
-            moves.append(Move(row.id, REASON, next_action_at=due))
+            moves.append(Move(row.id, RELEASED_REASON, next_action_at=due))
         else:
             why = "the driver can't be paid"
             cancels.append(Move(row.id, why, failure_code=refusal.code, failure_message=refusal.message))
@@ -272,10 +274,10 @@ def _steps(rows: Sequence[Any], due: datetime, scenario: Scenario) -> _Steps:
 
 def _not_covered(batch: BatchRow, available: int, required: int, now: datetime, plan: _Plan) -> InsufficientFunds:
     refusal = InsufficientFunds(
-        NOT_COVERED, available=available, required=required, missing=max(required - available, 0)
+        NOT_COVERED_MESSAGE, available=available, required=required, missing=max(required - available, 0)
     )
     if batch.scheduled_for is None or batch.scheduled_for <= now:
-        sentence = f"{NOT_COVERED}: {required} cents are needed, {available} are available"
+        sentence = f"{NOT_COVERED_MESSAGE}: {required} cents are needed, {available} are available"
         plan.missing.append({"id": batch.id, "code": refusal.code, "message": sentence})
     # Else it was asked for before its time: it stays queued, and is released then if the money is there.
     return refusal
@@ -283,11 +285,13 @@ def _not_covered(batch: BatchRow, available: int, required: int, now: datetime, 
 
 def _written(
     run: _Run, plan: _Plan, set_out: StartedTransition, batches: Mapping[uuid.UUID, BatchRow]
-) -> dict[uuid.UUID, Released]:
+) -> dict[uuid.UUID, ReleasedBatch]:
     """Writes the plan down; an answer for each batch that is released."""
     connection, now, by = run.connection, run.now, run.by
     if plan.missing:
-        failed = [BatchRow._make(row) for row in connection.execute(_NOT_COVERED, {"missing": as_rows(plan.missing)})]
+        failed = [
+            BatchRow._make(row) for row in connection.execute(_NOT_COVERED, {"missing": encode_rows(plan.missing)})
+        ]
         write_batch_events(connection, failed, now, "batch.failed")
         audit.record_entries(connection, [_entry(by, batches[row.id], row) for row in failed], now)
     if not plan.batches:
@@ -303,11 +307,11 @@ def _written(
     if plan.cancels:
         transition_payouts(connection, plan.cancels, PayoutStatus.VALIDATED, PayoutStatus.CANCELED, now)
         # a batch all of whose payouts were canceled has ended
-        released = lock_batches(connection, [Asked(row.id, row.wallet_id) for row in released.values()])
+        released = lock_batches(connection, [BatchRef(row.id, row.wallet_id) for row in released.values()])
     moved: defaultdict[uuid.UUID | None, list[uuid.UUID]] = defaultdict(list)
     for row in set_out.rows:
         moved[row.batch_id].append(row.id)
-    return {batch_id: Released(released[batch_id], moved[batch_id]) for batch_id in plan.batches}
+    return {batch_id: ReleasedBatch(released[batch_id], moved[batch_id]) for batch_id in plan.batches}
 
 
 def _entry(by: Mapping[uuid.UUID, Actor], before: BatchRow, after: BatchRow) -> audit.Entry:
@@ -316,4 +320,4 @@ def _entry(by: Mapping[uuid.UUID, Actor], before: BatchRow, after: BatchRow) -> 
         {"status": before.status, "failure": before.failure_code},
         {"status": after.status, "failure": after.failure_code},
     )
-    return audit.Entry(by[after.wallet_id], Action.BATCH_RELEASE, show(BATCH, after.id), was, is_)
+    return audit.Entry(by[after.wallet_id], Action.BATCH_RELEASE, public_id(BATCH, after.id), was, is_)

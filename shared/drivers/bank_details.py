@@ -12,7 +12,7 @@ import msgspec
 from shared.platform.encryption import Pepper, cipher
 from shared.platform.masking import MASK
 
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+DetailText = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class BankAccount(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -20,7 +20,7 @@ class BankAccount(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 
     account_number: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4,17}\Z", examples=["000123456789"])]
     routing_number: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{9}\Z", examples=["021000021"])]
-    account_holder_name: Text | None = None
+    account_holder_name: DetailText | None = None
     """The driver's name where it is left out."""
     account_holder_type: Annotated[str, msgspec.Meta(pattern=r"^(individual|business|company)\Z")] = "individual"
     account_type: Annotated[str, msgspec.Meta(pattern=r"^(checking|savings)\Z")] = "checking"
@@ -31,24 +31,24 @@ class BankAccount(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
         return self.account_number[-4:]
 
 
-class Identity(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+class DriverIdentity(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     """Who the driver is, as the provider has to know."""
 
-    first_name: Text
-    last_name: Text
+    first_name: DetailText
+    last_name: DetailText
     date_of_birth: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}\Z", examples=["1980-05-17"])]
     address: Annotated[dict[str, str], msgspec.Meta(max_length=20)]
     ssn_last4: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}\Z")] | None = None
     tos_acceptance: Annotated[dict[str, str], msgspec.Meta(max_length=20)] | None = None
 
 
-class Details(msgspec.Struct, omit_defaults=True, rename="camel"):
+class DriverDetails(msgspec.Struct, omit_defaults=True, rename="camel"):
     """What is to be passed on; the provider takes an identity together with an account."""
 
     bank_account: BankAccount
-    identity: Identity | None = None
+    identity: DriverIdentity | None = None
 
-    def taken_out_of(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """A text without any of the details: the provider's refusal may repeat them, and is kept and shown."""
         account, identity = self.bank_account, self.identity
         values = [account.account_number, account.routing_number, account.account_holder_name or ""]
@@ -63,25 +63,25 @@ class Details(msgspec.Struct, omit_defaults=True, rename="camel"):
 
 DETAIL_LENGTH_MIN: Final = 4
 """Shorter ones, as the name of a state, are parts of common words."""
-PURPOSE: Final = b"ovnpay driver details"
+DETAILS_KEY_PURPOSE: Final = b"ovnpay driver details"
 
 
-def seal(details: Details, pepper: str) -> bytes:
+def encrypt_details(details: DriverDetails, pepper: str) -> bytes:
     """The details as they may be stored for a while."""
-    return cipher(pepper, PURPOSE).encrypt(msgspec.json.encode(details))
+    return cipher(pepper, DETAILS_KEY_PURPOSE).encrypt(msgspec.json.encode(details))
 
 
-def unseal(sealed: bytes, pepper: Pepper) -> Details:
+def decrypt_details(sealed: bytes, pepper: Pepper) -> DriverDetails:
     """The details again.
 
     Raises:
         cryptography.fernet.InvalidToken: they were sealed under another pepper.
 
     """
-    return msgspec.json.decode(cipher(pepper, PURPOSE).decrypt(sealed), type=Details)
+    return msgspec.json.decode(cipher(pepper, DETAILS_KEY_PURPOSE).decrypt(sealed), type=DriverDetails)
 
 
-def key_for(driver_id: uuid.UUID, sealed: bytes, name: str) -> str:
+def details_idempotency_key(driver_id: uuid.UUID, sealed: bytes, name: str) -> str:
     """The idempotency key under which sealed details are passed on: the same as long as they, and the name that may
     go with them, are.
     """

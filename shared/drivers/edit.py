@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from shared.drivers.rows import DriverRow, get
+from shared.drivers.rows import DriverRow, load_driver
 from shared.platform.errors import Conflict, NotFound
-from shared.platform.ids import DRIVER, named, show
+from shared.platform.ids import DRIVER, echo_id, public_id
 
 
-class Changes(NamedTuple):
+class DriverChanges(NamedTuple):
     """What the customer changes of a driver; None leaves it."""
 
     name: str | None = None
@@ -21,14 +21,14 @@ class Changes(NamedTuple):
     """Whether the phone is taken away."""
     active: bool | None = None
     sealed_details: bytes | None = None
-    """Bank details and identity to pass on, as `shared.drivers.bank_details.seal` made them."""
+    """Bank details and identity to pass on, as `shared.drivers.bank_details.encrypt_details` made them."""
 
 
-def update(
+def apply_driver_changes(
     connection: sa.Connection,
     wallet_id: uuid.UUID,
     driver_id: uuid.UUID,
-    changes: Changes,
+    changes: DriverChanges,
     now: datetime,
     *,
     grace: timedelta,
@@ -60,13 +60,13 @@ def update(
         """),
         {"id": driver_id, "wallet_id": wallet_id, "now": now, "due": now + grace, **changes._asdict()},
     )
-    row = get(connection, wallet_id, driver_id)
+    row = load_driver(connection, wallet_id, driver_id)
     if row is None:
-        raise unknown(show(DRIVER, driver_id))
+        raise driver_not_found(public_id(DRIVER, driver_id))
     return row
 
 
-def delete(connection: sa.Connection, wallet_id: uuid.UUID, driver_id: uuid.UUID, now: datetime) -> str:
+def soft_delete_driver(connection: sa.Connection, wallet_id: uuid.UUID, driver_id: uuid.UUID, now: datetime) -> str:
     """Deletes a driver for the customer; the row stays for the payouts that name it, and his `ovnDriverId` is free.
     Returns the status that he had.
 
@@ -83,7 +83,7 @@ def delete(connection: sa.Connection, wallet_id: uuid.UUID, driver_id: uuid.UUID
         {"id": driver_id, "wallet_id": wallet_id},
     ).one_or_none()
     if found is None:
-        raise unknown(show(DRIVER, driver_id))
+        raise driver_not_found(public_id(DRIVER, driver_id))
     if found.pending_payouts:
         raise Conflict(
             f"This driver has {found.pending_payouts} payouts that have not ended; cancel them or wait",
@@ -102,6 +102,6 @@ def delete(connection: sa.Connection, wallet_id: uuid.UUID, driver_id: uuid.UUID
     return status
 
 
-def unknown(reference: str) -> NotFound:
+def driver_not_found(reference: str) -> NotFound:
     """The refusal for a driver that this wallet does not have."""
-    return NotFound(f"No driver {named(DRIVER, reference)}", code="DRIVER_NOT_FOUND")
+    return NotFound(f"No driver {echo_id(DRIVER, reference)}", code="DRIVER_NOT_FOUND")

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from shared.drivers.rows import DriverRow
-from shared.platform.database import as_rows
+from shared.platform.database import encode_rows
 from shared.platform.errors import Conflict
-from shared.platform.ids import DRIVER, new_id, show
+from shared.platform.ids import DRIVER, new_id, public_id
 
 
 class NewDriver(NamedTuple):
@@ -22,7 +22,7 @@ class NewDriver(NamedTuple):
     phone: str | None
 
 
-def register(
+def register_drivers(
     connection: sa.Connection, wallet_id: uuid.UUID, drivers: Sequence[NewDriver], now: datetime, *, grace: timedelta
 ) -> list[DriverRow | Conflict]:
     """Registers the drivers whose `ovnDriverId` the wallet does not have yet; an answer for each, in order.
@@ -45,7 +45,7 @@ def register(
                 "wallet_id": wallet_id,
                 "now": now,
                 "due": now + grace,
-                "made": as_rows({"id": driver_id, **driver._asdict()} for driver_id, driver in news),
+                "made": encode_rows({"id": driver_id, **driver._asdict()} for driver_id, driver in news),
             },
         )
     )
@@ -72,4 +72,4 @@ def _existing(connection: sa.Connection, wallet_id: uuid.UUID, ovn_driver_ids: S
         ),
         {"wallet_id": wallet_id, "ids": list(ovn_driver_ids)},
     )
-    return {row.ovn_driver_id: show(DRIVER, row.id) for row in rows}
+    return {row.ovn_driver_id: public_id(DRIVER, row.id) for row in rows}

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.platform.clock import rfc3339
-from shared.platform.ids import DRIVER, show
-from shared.platform.pagination import Page, Wanted, chosen
+from shared.platform.clock import format_rfc3339
+from shared.platform.ids import DRIVER, public_id
+from shared.platform.pagination import Page, PageRequest, select_page_ids
 
 
 class DriverRow(NamedTuple):
@@ -30,10 +30,10 @@ class DriverRow(NamedTuple):
     """How many payouts are on their way."""
 
 
-def public(row: DriverRow) -> dict[str, Any]:
+def driver_payload(row: DriverRow) -> dict[str, Any]:
     """The driver in the API's shape (reference: Drivers)."""
     shown: dict[str, Any] = {
-        "id": show(DRIVER, row.id),
+        "id": public_id(DRIVER, row.id),
         "ovnDriverId": row.ovn_driver_id,
         "name": row.name,
         "email": row.email,
@@ -43,7 +43,7 @@ def public(row: DriverRow) -> dict[str, Any]:
         "totalPaid": row.total_paid_cents,
         "pendingPayouts": row.pending_payouts,
         "bankAccountLast4": row.bank_account_last4,
-        "createdAt": rfc3339(row.created_at),
+        "createdAt": format_rfc3339(row.created_at),
     }
     if row.last_error is not None:
         shown["registrationError"] = row.last_error
@@ -56,7 +56,7 @@ _COLUMNS = """
 """
 
 
-def get(
+def load_driver(
     connection: sa.Connection, wallet_id: uuid.UUID, driver_id: uuid.UUID, *, lock: bool = False
 ) -> DriverRow | None:
     """One driver of the wallet, locked for a change if asked for; None if it has none by that id."""
@@ -70,14 +70,14 @@ def get(
     return None if row is None else DriverRow._make(row)
 
 
-def page(
-    connection: sa.Connection, wallet_id: uuid.UUID, wanted: Wanted, *, status: str | None = None
+def load_driver_page(
+    connection: sa.Connection, wallet_id: uuid.UUID, wanted: PageRequest, *, status: str | None = None
 ) -> Page[DriverRow]:
     """A part of the wallet's drivers, newest first."""
     where, values = "wallet_id = :wallet_id AND deleted_at IS NULL", dict[str, Any](wallet_id=wallet_id)
     if status is not None:
         where, values["status"] = f"{where} AND status = :status", status
-    ids, more = chosen(connection, "drivers", where, values, wanted)
+    ids, more = select_page_ids(connection, "drivers", where, values, wanted)
     rows = connection.execute(
         sa.text(f"SELECT {_COLUMNS} FROM drivers WHERE id = ANY(:ids) ORDER BY id DESC"), {"ids": ids}
     )

@@ -9,7 +9,7 @@ import socket
 from typing import Final
 from urllib.parse import urlsplit
 
-from shared.platform.errors import Invalid
+from shared.platform.errors import InvalidRequest
 
 URL_LENGTH_MAX: Final = 2_000
 
@@ -138,5 +138,5 @@ def _is_name(host: str) -> bool:
     return len(labels) > 1 and fine and letters and not local and not labels[-1].isdigit()
 
 
-def _wrong(sentence: str) -> Invalid:
-    return Invalid(sentence, field="url")
+def _wrong(sentence: str) -> InvalidRequest:
+    return InvalidRequest(sentence, field="url")

@@ -14,10 +14,10 @@ import sqlalchemy as sa
 
 from shared.events import signing
 from shared.events.pace_limits import PACE_LIMITS
-from shared.platform.clock import rfc3339
-from shared.platform.database import as_rows
+from shared.platform.clock import format_rfc3339
+from shared.platform.database import encode_rows
 from shared.platform.encryption import Pepper
-from shared.platform.ids import EVENT, show
+from shared.platform.ids import EVENT, public_id
 from shared.schema.events import Pace
 
 
@@ -50,7 +50,7 @@ class DeliveryAttempt(NamedTuple):
     def signed(self, pepper: Pepper, at_seconds: int) -> dict[str, str]:
         """The headers that sign it at a time."""
         secrets = [signing.unseal_secret(sealed, pepper) for sealed in self.sealed_secrets]
-        return signing.signature_headers(secrets, show(EVENT, self.event_id), self.body, at_seconds)
+        return signing.signature_headers(secrets, public_id(EVENT, self.event_id), self.body, at_seconds)
 
 
 def event_body(event: Any) -> bytes:
@@ -61,10 +61,10 @@ def event_body(event: Any) -> bytes:
 def event_payload(event: Any) -> dict[str, Any]:
     """An event in the API's shape."""
     return {
-        "id": show(EVENT, event.id),
+        "id": public_id(EVENT, event.id),
         "type": event.type,
         "apiVersion": event.api_version,
-        "createdAt": rfc3339(event.created_at),
+        "createdAt": format_rfc3339(event.created_at),
         "sequence": event.sequence,
         "data": event.data,
     }
@@ -126,7 +126,7 @@ def claim_deliveries(
         _CLAIM,
         {
             "ids": list(endpoint_ids),
-            "lanes": as_rows(lanes),
+            "lanes": encode_rows(lanes),
             "now": now,
             "token": token,
             "lease_seconds": lease_seconds,
@@ -168,7 +168,7 @@ def release_leases(connection: sa.Connection, attempts: Collection[DeliveryAttem
             FROM locked
             WHERE delivery.endpoint_id = locked.endpoint_id AND delivery.event_id = locked.event_id
         """),
-        {"held": as_rows(held), "now": now},
+        {"held": encode_rows(held), "now": now},
     )
     return given_up.rowcount
 

@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from shared.platform.database import as_rows
+from shared.platform.database import encode_rows
 from shared.platform.ids import new_id
-from shared.platform.pipelined_queries import Query, ask, nothing
+from shared.platform.pipelined_queries import Query, no_result, run_queries
 
 EVENT_API_VERSION: Final = "2026-02-01"
 """The version of the API in whose shape events are written."""
@@ -80,11 +80,11 @@ class _Row(msgspec.Struct):
 
 def write_events_query(events: Iterable[Event], now: datetime) -> Query[None]:
     """Writes the events down, with their deliveries, once it is asked."""
-    rows = as_rows(_Row(new_id(), *event) for event in events)
-    return Query(_WRITE, {"now": now, "api_version": EVENT_API_VERSION, "events": rows}, nothing)
+    rows = encode_rows(_Row(new_id(), *event) for event in events)
+    return Query(_WRITE, {"now": now, "api_version": EVENT_API_VERSION, "events": rows}, no_result)
 
 
 def write_events(connection: sa.Connection, events: Sequence[Event], now: datetime) -> None:
     """Writes the events down, with their deliveries."""
     if events:
-        ask(connection, write_events_query(events, now))
+        run_queries(connection, write_events_query(events, now))

@@ -8,11 +8,11 @@ import sqlalchemy as sa
 
 from shared.events.customer_events import EVENT_API_VERSION, TEST_EVENT_TYPE
 from shared.events.endpoints import EndpointRow
-from shared.platform.clock import rfc3339
-from shared.platform.database import as_rows
-from shared.platform.errors import Conflict, Invalid, NotFound
-from shared.platform.ids import EVENT, WEBHOOK, first_id, new_id, show
-from shared.platform.pagination import Page, Wanted
+from shared.platform.clock import format_rfc3339
+from shared.platform.database import encode_rows
+from shared.platform.errors import Conflict, InvalidRequest, NotFound
+from shared.platform.ids import EVENT, WEBHOOK, first_id_at, new_id, public_id
+from shared.platform.pagination import Page, PageRequest
 from shared.schema.events import DeliveryStatus, EndpointStatus
 
 DELIVERY_RETENTION: Final = timedelta(days=30)
@@ -42,7 +42,7 @@ class DeliveryRow(NamedTuple):
 
 
 def load_deliveries(
-    connection: sa.Connection, endpoint: EndpointRow, wanted: Wanted, status: DeliveryStatus | None
+    connection: sa.Connection, endpoint: EndpointRow, wanted: PageRequest, status: DeliveryStatus | None
 ) -> Page[DeliveryRow]:
     """A part of an endpoint's deliveries, those of the newest events first."""
     where = "endpoint_id = :id" + (" AND status = :status" if status is not None else "")
@@ -131,7 +131,9 @@ def redeliver_events_since(
 
     """
     if not now - DELIVERY_RETENTION <= since <= now:
-        raise Invalid(f"since must be in the past, {DELIVERY_RETENTION.days} days ago at the most", field="since")
+        raise InvalidRequest(
+            f"since must be in the past, {DELIVERY_RETENTION.days} days ago at the most", field="since"
+        )
     only = """
         AND EXISTS (SELECT FROM webhook_deliveries WHERE endpoint_id = :endpoint_id
                     AND event_id = customer_events.id AND status <> 'delivered')
@@ -152,7 +154,7 @@ def redeliver_events_since(
         {
             "wallet_id": wallet_id,
             "endpoint_id": endpoint.id,
-            "first_id": first_id(since, -timedelta(minutes=10)),
+            "first_id": first_id_at(since, -timedelta(minutes=10)),
             "since": since,
             "types": endpoint.events,
             "limit": REDELIVERED_EVENTS_MAX,
@@ -187,7 +189,7 @@ def send_test_event(connection: sa.Connection, wallet_id: uuid.UUID, endpoint: E
             "id": event_id,
             "wallet_id": wallet_id,
             "type": TEST_EVENT_TYPE,
-            "data": as_rows([{"id": show(WEBHOOK, endpoint.id), "message": "This is a test."}])[1:-1],
+            "data": encode_rows([{"id": public_id(WEBHOOK, endpoint.id), "message": "This is a test."}])[1:-1],
             "now": now,
             "api_version": EVENT_API_VERSION,
         },
@@ -216,7 +218,7 @@ def delete_old_deliveries(connection: sa.Connection, now: datetime, *, limit: in
             ) AS old
             WHERE webhook_deliveries.endpoint_id = old.endpoint_id AND webhook_deliveries.event_id = old.event_id
         """),
-        {"before": first_id(now - DELIVERY_RETENTION), "limit": limit},
+        {"before": first_id_at(now - DELIVERY_RETENTION), "limit": limit},
     )
     return done.rowcount
 
@@ -224,15 +226,15 @@ def delete_old_deliveries(connection: sa.Connection, now: datetime, *, limit: in
 def delivery_payload(row: DeliveryRow) -> dict[str, Any]:
     """The delivery in the API's shape: its id is its event's, which goes to an endpoint once."""
     return {
-        "id": show(EVENT, row.event_id),
+        "id": public_id(EVENT, row.event_id),
         "event": row.type,
         "status": row.status,
         "attempts": row.attempts,
         "httpStatus": row.http_status,
         "error": row.error,
         "durationMs": row.duration_ms,
-        "createdAt": rfc3339(row.created_at),
-        "lastAttemptAt": row.attempted_at and rfc3339(row.attempted_at),
-        "deliveredAt": row.delivered_at and rfc3339(row.delivered_at),
-        "nextAttemptAt": row.next_action_at and rfc3339(row.next_action_at),
+        "createdAt": format_rfc3339(row.created_at),
+        "lastAttemptAt": row.attempted_at and format_rfc3339(row.attempted_at),
+        "deliveredAt": row.delivered_at and format_rfc3339(row.delivered_at),
+        "nextAttemptAt": row.next_action_at and format_rfc3339(row.next_action_at),
     }

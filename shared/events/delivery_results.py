@@ -19,8 +19,8 @@ from shared.events.endpoints import mask_url_query
 from shared.events.pace_limits import next_pace
 from shared.events.retry_schedule import PAUSE_AFTER, cooldown_seconds, retry_delay_seconds
 from shared.identity import audit
-from shared.platform.database import as_rows
-from shared.platform.ids import WEBHOOK, show
+from shared.platform.database import encode_rows
+from shared.platform.ids import WEBHOOK, public_id
 from shared.schema.audit import Action
 from shared.schema.events import DeliveryStatus, EndpointStatus, Pace, PausedReason
 
@@ -101,7 +101,7 @@ def _still_held(
             USING (endpoint_id, event_id)
             WHERE lease_token = token ORDER BY endpoint_id, event_id FOR NO KEY UPDATE OF webhook_deliveries
         """),
-        {"keys": as_rows(keys)},
+        {"keys": encode_rows(keys)},
     )
     return {(row[0], row[1], row[2]) for row in rows}
 
@@ -142,7 +142,7 @@ def _write_deliveries(
                     http_status int, error text, duration_ms int, due timestamptz)
                 WHERE webhook_deliveries.endpoint_id = done.endpoint_id AND webhook_deliveries.event_id = done.event_id
             """),
-            {"now": now, "lines": as_rows(lines)},
+            {"now": now, "lines": encode_rows(lines)},
         )
 
 
@@ -181,13 +181,13 @@ def _write_endpoints(connection: sa.Connection, endpoints: Sequence[dict[str, An
               AND (webhook_endpoints.status, webhook_endpoints.pace, webhook_endpoints.failures_in_a_row)
                   IS DISTINCT FROM (now.status, now.pace, now.failures_in_a_row)
         """),
-        {"lines": as_rows({name: endpoint[name] for name in names} for endpoint in endpoints)},
+        {"lines": encode_rows({name: endpoint[name] for name in names} for endpoint in endpoints)},
     )
 
 
 def _tell(connection: sa.Connection, endpoint: dict[str, Any], now: datetime) -> None:
     """Says that an endpoint was paused: to the wallet's other endpoints, to the audit log and to ours."""
-    shown, reason = show(WEBHOOK, endpoint["id"]), endpoint["paused_reason"].value
+    shown, reason = public_id(WEBHOOK, endpoint["id"]), endpoint["paused_reason"].value
     data = {"id": shown, "url": mask_url_query(endpoint["url"]), "pausedReason": reason}
     customer_events.write_events(
         connection, [Event(endpoint["wallet_id"], EventType.WEBHOOK_PAUSED.value, None, 0, data)], now

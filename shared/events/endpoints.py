@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from shared.events import signing
-from shared.platform.clock import rfc3339
+from shared.platform.clock import format_rfc3339
 from shared.platform.errors import Conflict, NotFound
-from shared.platform.ids import WEBHOOK, new_id, show
+from shared.platform.ids import WEBHOOK, new_id, public_id
 from shared.schema.events import EndpointStatus, Pace, PausedReason
 
 WALLET_ENDPOINTS_MAX: Final = 20
@@ -214,13 +214,13 @@ def endpoint_payload(row: EndpointRow, now: datetime) -> dict[str, Any]:
     """The endpoint in the API's shape, without its secret."""
     until = row.previous_secret_valid_until
     return {
-        "id": show(WEBHOOK, row.id),
+        "id": public_id(WEBHOOK, row.id),
         "url": row.url,
         "events": row.events,
         "status": row.status,
         "pausedReason": row.paused_reason,
-        "failingSince": row.failing_since and rfc3339(row.failing_since),
-        "previousSecretValidUntil": rfc3339(until) if until is not None and until > now else None,
-        "createdAt": rfc3339(row.created_at),
-        "updatedAt": rfc3339(row.updated_at),
+        "failingSince": row.failing_since and format_rfc3339(row.failing_since),
+        "previousSecretValidUntil": format_rfc3339(until) if until is not None and until > now else None,
+        "createdAt": format_rfc3339(row.created_at),
+        "updatedAt": format_rfc3339(row.updated_at),
     }

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.platform.ids import first_id
+from shared.platform.ids import first_id_at
 
 CLOCK_SKEW_MAX: Final = timedelta(seconds=0.5)
 """How much later than the database's clock the clock that makes ids may be."""
@@ -37,7 +37,7 @@ def load_events(
         """)
     )
     assert isinstance(settled, datetime)
-    end = first_id(settled - CLOCK_SKEW_MAX)
+    end = first_id_at(settled - CLOCK_SKEW_MAX)
     conditions = "wallet_id = :wallet_id AND id < :end" + (" AND type = ANY (:types)" if types is not None else "")
     values = {"wallet_id": wallet_id, "end": end, "after": after, "types": types and list(types), "limit": limit}
     if after is None:

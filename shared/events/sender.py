@@ -81,7 +81,7 @@ class WebhookSender:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._peppers = settings.peppers
         self._clock = clock
-        self._allow_loopback = settings.loopback_allowed
+        self._allow_loopback = settings.is_loopback_allowed
         self._timeout_seconds = settings.webhooks_timeout_seconds
         self._connect_seconds = settings.webhooks_connect_timeout_seconds
         self._sessions: dict[tuple[Pace, bool], aiohttp.ClientSession] = {}

@@ -19,7 +19,7 @@ TOPUP_BUSINESS_DAYS: Final = {"rtp": 0, "bank_transfer": 3}
 """How long the provider's top-ups take at the most, by method: seconds, or 2-3 business days."""
 
 
-class Day(NamedTuple):
+class ProjectedDay(NamedTuple):
     """One day."""
 
     date: date
@@ -31,7 +31,7 @@ class Day(NamedTuple):
     """What has left `available` before and may reach drivers on it, fees included."""
 
 
-class Waiting(NamedTuple):
+class PendingTotal(NamedTuple):
     """How many, and how much money."""
 
     number: int
@@ -45,15 +45,15 @@ class Shortfall(NamedTuple):
     missing_cents: int
 
 
-class Projection(NamedTuple):
+class FundingProjection(NamedTuple):
     """What is to come."""
 
     available_cents: int
-    days: list[Day]
-    open_payouts: Waiting
+    days: list[ProjectedDay]
+    open_payouts: PendingTotal
     """Payouts whose money is in transit: no longer available, not arrived, in part to come back."""
-    pending_topups: Waiting
-    unscheduled: Waiting
+    pending_topups: PendingTotal
+    unscheduled: PendingTotal
     """Batches that wait for somebody to release them: without a time, or refused for lack of money. They cost what
     their payouts do, on no day that anybody knows."""
 
@@ -73,16 +73,16 @@ class Projection(NamedTuple):
         return None
 
 
-def project(connection: sa.Connection, wallet_id: uuid.UUID, now: datetime, days: int) -> Projection:
+def project_funding(connection: sa.Connection, wallet_id: uuid.UUID, now: datetime, days: int) -> FundingProjection:
     """Projects a wallet for so many days, today included; in a transaction that sees one moment."""
     today = now.date()
     topups = _topups(connection, wallet_id, today)
     settling = _settling(connection, wallet_id, today)
-    return Projection(
+    return FundingProjection(
         ledger.load_balances(connection, wallet_id).available_cents,
         [
-            Day(day, cents, topups.get(day, 0), settling.get(day, 0))
-            for day, cents in queries.outflow(connection, wallet_id, today, days)
+            ProjectedDay(day, cents, topups.get(day, 0), settling.get(day, 0))
+            for day, cents in queries.load_scheduled_outflow(connection, wallet_id, today, days)
         ],
         _waiting(connection, _OPEN_PAYOUTS, wallet_id),
         _waiting(connection, _PENDING_TOPUPS, wallet_id),
@@ -107,9 +107,9 @@ _UNSCHEDULED = """
 """
 
 
-def _waiting(connection: sa.Connection, statement: str, wallet_id: uuid.UUID) -> Waiting:
+def _waiting(connection: sa.Connection, statement: str, wallet_id: uuid.UUID) -> PendingTotal:
     row = connection.execute(sa.text(statement), {"wallet_id": wallet_id}).one()
-    return Waiting(int(row[0]), int(row[1] or 0))
+    return PendingTotal(int(row[0]), int(row[1] or 0))
 
 
 def _topups(connection: sa.Connection, wallet_id: uuid.UUID, today: date) -> dict[date, int]:

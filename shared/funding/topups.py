@@ -11,30 +11,37 @@ import structlog
 from shared import ledger
 from shared.events import customer_events
 from shared.events.customer_events import Event, EventType
-from shared.holds.reconcile_only import OPEN
-from shared.platform.clock import rfc3339
-from shared.platform.ids import TRANSACTION, new_id, show
-from shared.provider.client import Paystream
-from shared.provider.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown, backoff_seconds
-from shared.provider.wire import BalanceTransaction, TopupAnswer, UnexpectedAnswer, credits_call, read, topup_call
+from shared.holds.reconcile_only import OUTBOUND_ALLOWED
+from shared.platform.clock import format_rfc3339
+from shared.platform.ids import TRANSACTION, new_id, public_id
+from shared.provider.client import PaystreamClient
+from shared.provider.outcomes import Accepted, CallOutcome, Rejected, Throttled, Unknown, backoff_seconds
+from shared.provider.wire import (
+    BalanceTransaction,
+    TopupResource,
+    UnexpectedResponse,
+    decode_resource,
+    list_credits_call,
+    request_topup_call,
+)
 from shared.schema.ledger import TransferKind
 
 logger = structlog.get_logger(__name__)
 
-METHODS: Final = ("bank_transfer", "rtp")
-GRANT: Final = "sandbox_grant"
-SETTLEMENT_FIRST_SECONDS: Final = {"rtp": 0.3, "bank_transfer": 2.0}
-SETTLEMENT_MOST_SECONDS: Final = 1800.0
+TOPUP_METHODS: Final = ("bank_transfer", "rtp")
+SANDBOX_GRANT_METHOD: Final = "sandbox_grant"
+SETTLEMENT_POLL_FIRST_SECONDS: Final = {"rtp": 0.3, "bank_transfer": 2.0}
+SETTLEMENT_POLL_MAX_SECONDS: Final = 1800.0
 """How soon, and how seldom at the last, the provider is asked whether a top-up has settled."""
 
-MARGIN_SECONDS: Final = 600.0
+KEY_EXPIRY_MARGIN_SECONDS: Final = 600.0
 """A key is not re-sent this close to the end of its lifetime: the provider's clock is not ours."""
-EARLIER: Final = timedelta(hours=1)
+CREDIT_LOOKBACK_MARGIN: Final = timedelta(hours=1)
 """How much before our asking the provider's credits are read back to: its clock is not ours."""
-PAGES_MAX: Final = 200
+CREDIT_PAGES_MAX: Final = 200
 
 
-class TopupRow(NamedTuple):
+class RequestedTopup(NamedTuple):
     """A top-up just asked for, and what the wallet holds with it."""
 
     id: uuid.UUID
@@ -45,7 +52,7 @@ class TopupRow(NamedTuple):
     created_at: datetime
 
 
-def request(
+def request_topup(
     connection: sa.Connection,
     wallet_id: uuid.UUID,
     amount_cents: int,
@@ -54,16 +61,18 @@ def request(
     now: datetime,
     *,
     grace: timedelta,
-) -> TopupRow:
+) -> RequestedTopup:
     """Writes a top-up down as pending; a worker then asks the provider for it."""
     topup_id = _insert(connection, wallet_id, amount_cents, method, description, now, due=now + grace)
     held = ledger.load_balances(connection, wallet_id)
-    return TopupRow(topup_id, amount_cents, held.available_cents + held.pending_funding_cents, "pending", now)
+    return RequestedTopup(topup_id, amount_cents, held.available_cents + held.pending_funding_cents, "pending", now)
 
 
-def grant(connection: sa.Connection, wallet_id: uuid.UUID, amount_cents: int, now: datetime) -> None:
+def grant_sandbox_funds(connection: sa.Connection, wallet_id: uuid.UUID, amount_cents: int, now: datetime) -> None:
     """Gives a new sandbox wallet its play money, settled at once; the provider has no part in it."""
-    topup_id = _insert(connection, wallet_id, amount_cents, GRANT, "Sandbox opening balance", now, due=None)
+    topup_id = _insert(
+        connection, wallet_id, amount_cents, SANDBOX_GRANT_METHOD, "Sandbox opening balance", now, due=None
+    )
     _settle(connection, topup_id, wallet_id, amount_cents, now)
 
 
@@ -109,21 +118,21 @@ def _settle(
     ).one()
     entry = ledger.NewTransfer(wallet_id, TransferKind.TOPUP_SETTLE, amount_cents, topup_id=topup_id)
     ledger.post_transfers(connection, [entry], now)
-    if row.method == GRANT:  # nobody asked for it
+    if row.method == SANDBOX_GRANT_METHOD:  # nobody asked for it
         return
     data = {
-        "transactionId": show(TRANSACTION, topup_id),
+        "transactionId": public_id(TRANSACTION, topup_id),
         "amount": amount_cents,
         "status": "settled",
         "method": row.method,
         "description": row.description,
-        "createdAt": rfc3339(row.created_at),
-        "settledAt": rfc3339(now),
+        "createdAt": format_rfc3339(row.created_at),
+        "settledAt": format_rfc3339(now),
     }
     customer_events.write_events(connection, [Event(wallet_id, EventType.FUNDING_SETTLED.value, None, 0, data)], now)
 
 
-class HeldTopup(NamedTuple):
+class LeasedTopup(NamedTuple):
     """A top-up that this worker holds."""
 
     id: uuid.UUID
@@ -135,26 +144,26 @@ class HeldTopup(NamedTuple):
     attempts: int
     token: uuid.UUID
     created_at: datetime
-    key_may_be_forgotten: bool
+    key_may_have_expired: bool
 
 
-def ask(paystream: Paystream, held: HeldTopup) -> Outcome | None:
+def call_provider_for_topup(paystream: PaystreamClient, held: LeasedTopup) -> CallOutcome | None:
     """The next question to the provider: to make the top-up, or whether it has settled.
 
     None: its key may be forgotten, so asking again might debit the bank twice; a person has to look.
     """
     if held.provider_id is None:
-        if held.key_may_be_forgotten:
+        if held.key_may_have_expired:
             return None
-        return paystream.call(topup_call(held.mode, held.id, held.amount_cents, held.method))
-    call, since = credits_call(held.mode), held.created_at - EARLIER
-    for _ in range(PAGES_MAX):
+        return paystream.call(request_topup_call(held.mode, held.id, held.amount_cents, held.method))
+    call, since = list_credits_call(held.mode), held.created_at - CREDIT_LOOKBACK_MARGIN
+    for _ in range(CREDIT_PAGES_MAX):
         outcome = paystream.call(call)
         if not isinstance(outcome, Accepted):
             return outcome
         try:
-            lines = read(outcome.data, list[BalanceTransaction])
-        except UnexpectedAnswer as error:
+            lines = decode_resource(outcome.data, list[BalanceTransaction])
+        except UnexpectedResponse as error:
             return Unknown(str(error))
         credit = next((line for line in lines if line.reference == held.provider_id and line.type == "credit"), None)
         if credit is not None:
@@ -165,9 +174,9 @@ def ask(paystream: Paystream, held: HeldTopup) -> Outcome | None:
     return Accepted(None)
 
 
-def claim(
+def claim_topups(
     connection: sa.Connection, topup_ids: Sequence[uuid.UUID], *, lease_seconds: float, key_lifetime_seconds: float
-) -> list[HeldTopup]:
+) -> list[LeasedTopup]:
     """Takes the top-ups that are pending and that nobody holds; while no money may leave, only those that the provider
     has.
     """
@@ -176,7 +185,7 @@ def claim(
             WITH free AS (
                 SELECT id FROM topups WHERE id = ANY(:ids) AND status = 'pending'
                       AND (lease_expires_at IS NULL OR lease_expires_at < clock_timestamp())
-                      AND (provider_id IS NOT NULL OR {OPEN})
+                      AND (provider_id IS NOT NULL OR {OUTBOUND_ALLOWED})
                 ORDER BY id FOR UPDATE SKIP LOCKED
             )
             UPDATE topups SET lease_token = :token, attempts = attempts + 1,
@@ -191,20 +200,22 @@ def claim(
             "ids": list(topup_ids),
             "token": uuid.uuid4(),
             "lease_seconds": lease_seconds,
-            "safe_seconds": key_lifetime_seconds - lease_seconds - MARGIN_SECONDS,
+            "safe_seconds": key_lifetime_seconds - lease_seconds - KEY_EXPIRY_MARGIN_SECONDS,
         },
     )
-    return [HeldTopup(*row) for row in rows]
+    return [LeasedTopup(*row) for row in rows]
 
 
-def record(connection: sa.Connection, held: HeldTopup, outcome: Outcome | None, now: datetime) -> None:
-    """Records what `ask` brought back; nothing, if the lease is no longer ours."""
+def record_topup_outcome(
+    connection: sa.Connection, held: LeasedTopup, outcome: CallOutcome | None, now: datetime
+) -> None:
+    """Records what `call_provider_for_topup` brought back; nothing, if the lease is no longer ours."""
     mine = connection.scalar(
         sa.text("SELECT true FROM topups WHERE id = :id AND lease_token = :token AND status = 'pending' FOR UPDATE"),
         {"id": held.id, "token": held.token},
     )
     if not mine:
-        logger.warning("topup.fenced", topup=show(TRANSACTION, held.id))
+        logger.warning("topup.fenced", topup=public_id(TRANSACTION, held.id))
         return
     if outcome is None:
         _give_up(connection, held)
@@ -213,20 +224,20 @@ def record(connection: sa.Connection, held: HeldTopup, outcome: Outcome | None, 
         _fail(connection, held, outcome, now)
         return
     changes: dict[str, Any] = {"provider_id": None, "error": None, "attempts": held.attempts, "unsent": False}
-    first_seconds = SETTLEMENT_FIRST_SECONDS.get(held.method, 1.0)
-    wait_seconds = backoff_seconds(held.attempts, first_seconds=first_seconds, most_seconds=SETTLEMENT_MOST_SECONDS)
+    first_seconds = SETTLEMENT_POLL_FIRST_SECONDS.get(held.method, 1.0)
+    wait_seconds = backoff_seconds(held.attempts, first_seconds=first_seconds, max_seconds=SETTLEMENT_POLL_MAX_SECONDS)
     if isinstance(outcome, Accepted):
         try:
             if held.provider_id is None:
-                changes |= {"provider_id": read(outcome.data, TopupAnswer).id, "attempts": 0}
+                changes |= {"provider_id": decode_resource(outcome.data, TopupResource).id, "attempts": 0}
                 wait_seconds = first_seconds
             elif outcome.data is not None:
                 if outcome.data.amount == held.amount_cents:
                     _settle(connection, held.id, held.wallet_id, held.amount_cents, now)
                     return
                 changes["error"] = f"Paystream credited {outcome.data.amount} cents instead of {held.amount_cents}"
-                logger.error("topup.mismatch", topup=show(TRANSACTION, held.id), why=changes["error"])
-        except UnexpectedAnswer as error:
+                logger.error("topup.mismatch", topup=public_id(TRANSACTION, held.id), why=changes["error"])
+        except UnexpectedResponse as error:
             changes["error"] = str(error)
     elif isinstance(outcome, Throttled):
         wait_seconds = outcome.retry_after_seconds
@@ -246,7 +257,7 @@ def record(connection: sa.Connection, held: HeldTopup, outcome: Outcome | None, 
     )
 
 
-def _give_up(connection: sa.Connection, held: HeldTopup) -> None:
+def _give_up(connection: sa.Connection, held: LeasedTopup) -> None:
     connection.execute(
         sa.text("""
             UPDATE topups SET next_action_at = NULL, lease_token = NULL, lease_expires_at = NULL,
@@ -254,10 +265,10 @@ def _give_up(connection: sa.Connection, held: HeldTopup) -> None:
         """),
         {"id": held.id},
     )
-    logger.error("topup.unresolved", topup=show(TRANSACTION, held.id), hint="ask Paystream whether it was made")
+    logger.error("topup.unresolved", topup=public_id(TRANSACTION, held.id), hint="ask Paystream whether it was made")
 
 
-def _fail(connection: sa.Connection, held: HeldTopup, outcome: Rejected, now: datetime) -> None:
+def _fail(connection: sa.Connection, held: LeasedTopup, outcome: Rejected, now: datetime) -> None:
     connection.execute(
         sa.text("""
             UPDATE topups SET status = 'failed', next_action_at = NULL, last_error = :why,
@@ -267,4 +278,4 @@ def _fail(connection: sa.Connection, held: HeldTopup, outcome: Rejected, now: da
     )
     entry = ledger.NewTransfer(held.wallet_id, TransferKind.TOPUP_FAIL, held.amount_cents, topup_id=held.id)
     ledger.post_transfers(connection, [entry], now)
-    logger.warning("topup.refused", topup=show(TRANSACTION, held.id), code=outcome.code)
+    logger.warning("topup.refused", topup=public_id(TRANSACTION, held.id), code=outcome.code)

@@ -10,20 +10,20 @@ import sqlalchemy as sa
 
 from shared.identity import audit
 from shared.identity.audit import Actor, Entry
-from shared.platform.database import as_rows
+from shared.platform.database import encode_rows
 from shared.platform.errors import Conflict, NotFound
-from shared.platform.ids import CASE, new_id, show
+from shared.platform.ids import CASE, new_id, public_id
 from shared.schema.audit import Action
 from shared.schema.controls import CaseKind
 
 K = CaseKind
 
-OF_WINDOW: Final = (K.MISSING_HERE, K.MISSING_THERE, K.AMOUNT, K.CURRENCY, K.RECIPIENT, K.STATUS, K.PAID_TWICE)
+WINDOW_KINDS: Final = (K.MISSING_HERE, K.MISSING_THERE, K.AMOUNT, K.CURRENCY, K.RECIPIENT, K.STATUS, K.PAID_TWICE)
 """Kinds that a comparison finds again, if they are still there, whenever its window has the payment."""
-OF_NOW: Final = (K.UNRESOLVED, K.CONTRADICTION, K.BALANCE)
+WINDOWLESS_KINDS: Final = (K.UNRESOLVED, K.CONTRADICTION, K.BALANCE)
 """Kinds that every comparison finds, whatever its window."""
-SYSTEM: Final = "system"
-LISTED_MOST: Final = 1_000
+CLOSED_BY_SYSTEM: Final = "system"
+CASES_LISTED_MAX: Final = 1_000
 
 
 class Difference(NamedTuple):
@@ -40,7 +40,7 @@ class Difference(NamedTuple):
     payment_id: str | None = None
 
 
-class Case(NamedTuple):
+class CaseRow(NamedTuple):
     """A case as it is listed."""
 
     id: uuid.UUID
@@ -89,7 +89,7 @@ _SEE = sa.text("""
 """)
 
 
-def see(connection: sa.Connection, mode: str, differences: Sequence[Difference], now: datetime) -> int:
+def record_differences(connection: sa.Connection, mode: str, differences: Sequence[Difference], now: datetime) -> int:
     """Writes differences down. The same one is the same case: open, or looked at and closed by a person. Returns how
     many cases are new.
     """
@@ -101,14 +101,14 @@ def see(connection: sa.Connection, mode: str, differences: Sequence[Difference],
         {
             "mode": mode,
             "now": now,
-            "system": SYSTEM,
-            "seen": as_rows({"id": new_id(), **one._asdict()} for one in unlike.values()),
+            "system": CLOSED_BY_SYSTEM,
+            "seen": encode_rows({"id": new_id(), **one._asdict()} for one in unlike.values()),
         },
     )
     return done.rowcount
 
 
-def close_gone(
+def close_resolved_cases(
     connection: sa.Connection, mode: str, since: datetime, until: datetime, started_at: datetime, now: datetime
 ) -> int:
     """Closes the cases that a comparison of the window, begun at `started_at`, should have seen again and has not."""
@@ -121,31 +121,31 @@ def close_gone(
         """),
         {
             "now": now,
-            "system": SYSTEM,
+            "system": CLOSED_BY_SYSTEM,
             "mode": mode,
             "started_at": started_at,
             "since": since,
             "until": until,
-            "of_now": list(OF_NOW),
-            "of_window": list(OF_WINDOW),
+            "of_now": list(WINDOWLESS_KINDS),
+            "of_window": list(WINDOW_KINDS),
         },
     )
     return done.rowcount
 
 
-def listed(connection: sa.Connection, *, only_open: bool) -> list[Case]:
-    """The cases of the installation, newest first, at most `LISTED_MOST`."""
+def load_cases(connection: sa.Connection, *, only_open: bool) -> list[CaseRow]:
+    """The cases of the installation, newest first, at most `CASES_LISTED_MAX`."""
     rows = connection.execute(
         sa.text(f"""
-            SELECT {", ".join(Case._fields)} FROM reconciliation_cases
+            SELECT {", ".join(CaseRow._fields)} FROM reconciliation_cases
             WHERE closed_at IS NULL OR NOT :only_open ORDER BY id DESC LIMIT :most
         """),
-        {"only_open": only_open, "most": LISTED_MOST},
+        {"only_open": only_open, "most": CASES_LISTED_MAX},
     )
-    return [Case._make(row) for row in rows]
+    return [CaseRow._make(row) for row in rows]
 
 
-def open_counts(connection: sa.Connection) -> dict[str, int]:
+def open_case_counts(connection: sa.Connection) -> dict[str, int]:
     """How many cases of each kind are open."""
     rows = connection.execute(
         sa.text("SELECT kind, count(*) FROM reconciliation_cases WHERE closed_at IS NULL GROUP BY kind")
@@ -153,7 +153,7 @@ def open_counts(connection: sa.Connection) -> dict[str, int]:
     return {kind.value: 0 for kind in CaseKind} | {row[0]: row[1] for row in rows}
 
 
-def close(connection: sa.Connection, case_id: uuid.UUID, person: str, reason: str, now: datetime) -> None:
+def close_case(connection: sa.Connection, case_id: uuid.UUID, person: str, reason: str, now: datetime) -> None:
     """Closes a case: a person has looked. The audit log of the wallet's organization says who.
 
     Raises:
@@ -182,10 +182,12 @@ def close(connection: sa.Connection, case_id: uuid.UUID, person: str, reason: st
     if row.organization_id is not None:
         actor: Actor = audit.operator_actor(row.organization_id, row.wallet_id)
         after = {"by": person, "reason": reason, "kind": row.kind}
-        audit.record_entries(connection, [Entry(actor, Action.CASE_CLOSE, show(CASE, case_id), after=after)], now)
+        audit.record_entries(connection, [Entry(actor, Action.CASE_CLOSE, public_id(CASE, case_id), after=after)], now)
 
 
-def close_of_payout(connection: sa.Connection, payout_id: uuid.UUID, person: str, reason: str, now: datetime) -> None:
+def close_payout_cases(
+    connection: sa.Connection, payout_id: uuid.UUID, person: str, reason: str, now: datetime
+) -> None:
     """Closes what is open about a payout that people have decided on."""
     connection.execute(
         sa.text("""
@@ -196,7 +198,7 @@ def close_of_payout(connection: sa.Connection, payout_id: uuid.UUID, person: str
     )
 
 
-def as_json(case: Case) -> str:
+def case_json(case: CaseRow) -> str:
     """A case as one line for programs."""
-    fields = {**case._asdict(), "id": show(CASE, case.id)}
+    fields = {**case._asdict(), "id": public_id(CASE, case.id)}
     return msgspec.json.encode(fields).decode()

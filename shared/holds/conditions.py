@@ -12,25 +12,25 @@ import sqlalchemy as sa
 
 from shared.schema.payouts import Rail
 
-HEARD_WITHIN_SECONDS: Final = 1.0
+HOLD_EFFECT_SECONDS: Final = 1.0
 """How long after it was claimed a submission may set out without looking once more whether its money is held."""
 
 
-def held(wallet: str, rail: str) -> str:
+def on_hold_condition(wallet: str, rail: str) -> str:
     """The SQL condition that an active hold covers the wallet and the rail in these columns. One row in a table of a
     few, so it costs nothing where nothing is held.
     """
     return f"EXISTS (SELECT FROM outgoing_holds AS hold WHERE hold.lifted_at IS NULL AND {_covers(wallet, rail)})"
 
 
-def kind_of_hold(wallet: str, rail: str) -> str:
+def hold_kind_expression(wallet: str, rail: str) -> str:
     """The SQL expression for the kind of the hold that covers them, the gravest; null: none does."""
     return (
         f"(SELECT min(hold.kind) FROM outgoing_holds AS hold WHERE hold.lifted_at IS NULL AND {_covers(wallet, rail)})"
     )
 
 
-def free_since(wallet: str, rail: str) -> str:
+def unheld_since_expression(wallet: str, rail: str) -> str:
     """The SQL expression for since when no hold covers them: now where one does, null where none ever did."""
     return (
         "(SELECT max(coalesce(hold.lifted_at, clock_timestamp())) FROM outgoing_holds AS hold "
@@ -38,9 +38,9 @@ def free_since(wallet: str, rail: str) -> str:
     )
 
 
-def is_held(connection: sa.Connection, wallet_id: uuid.UUID, rail: Rail) -> bool:
+def is_on_hold(connection: sa.Connection, wallet_id: uuid.UUID, rail: Rail) -> bool:
     """Whether an active hold covers the wallet and the rail."""
-    statement = sa.text(f"SELECT {held('CAST(:wallet_id AS uuid)', 'CAST(:rail AS text)')}")
+    statement = sa.text(f"SELECT {on_hold_condition('CAST(:wallet_id AS uuid)', 'CAST(:rail AS text)')}")
     return bool(connection.scalar(statement, {"wallet_id": wallet_id, "rail": rail.value}))
 
 
@@ -48,5 +48,5 @@ def _covers(wallet: str, rail: str) -> str:
     return f"(hold.wallet_id IS NULL OR hold.wallet_id = {wallet}) AND (hold.rail IS NULL OR hold.rail = {rail})"
 
 
-AGAIN_SECONDS: Final = 300.0
+HOLD_RECHECK_SECONDS: Final = 300.0
 """How long what is due and held is left alone: the tick does not spin. Lifting makes it due at once."""

@@ -9,17 +9,17 @@ import sqlalchemy as sa
 import structlog
 
 from shared.identity import audit
-from shared.platform.ids import WALLET, new_id, show
+from shared.platform.ids import WALLET, new_id, public_id
 from shared.schema.audit import Action
 from shared.schema.controls import HoldKind, Violation
 from shared.schema.payouts import Rail
 
 logger = structlog.get_logger(__name__)
 
-REASON_LENGTH_MAX = 500
+HOLD_REASON_LENGTH_MAX = 500
 
 
-class Scope(NamedTuple):
+class HoldScope(NamedTuple):
     """What waits: a wallet's money, a rail's, or, with neither, all."""
 
     wallet_id: uuid.UUID | None = None
@@ -36,7 +36,7 @@ class HoldRow(NamedTuple):
 
     id: uuid.UUID
     kind: HoldKind
-    scope: Scope
+    scope: HoldScope
     organization: str | None
     """The name of the wallet's organization."""
     mode: str | None
@@ -45,8 +45,8 @@ class HoldRow(NamedTuple):
     since: datetime
 
 
-def place(
-    connection: sa.Connection, kind: HoldKind, scope: Scope, reason: str, placed_by: str, now: datetime
+def place_hold(
+    connection: sa.Connection, kind: HoldKind, scope: HoldScope, reason: str, placed_by: str, now: datetime
 ) -> uuid.UUID | None:
     """Holds outgoing money, from the commit on. Returns the hold's id; None if that kind holds the scope already."""
     hold_id: uuid.UUID | None = connection.scalar(
@@ -60,33 +60,35 @@ def place(
             "kind": kind.value,
             "wallet_id": scope.wallet_id,
             "rail": scope.rail and scope.rail.value,
-            "reason": reason[:REASON_LENGTH_MAX],
+            "reason": reason[:HOLD_REASON_LENGTH_MAX],
             "placed_by": placed_by,
         },
     )
     if hold_id is not None:
         action = Action.OUTGOING_FREEZE if kind is HoldKind.FROZEN else Action.OUTGOING_PAUSE
-        _audit(connection, action, scope, {"reason": reason[:REASON_LENGTH_MAX]}, now, by_us=kind is HoldKind.FROZEN)
+        _audit(
+            connection, action, scope, {"reason": reason[:HOLD_REASON_LENGTH_MAX]}, now, by_us=kind is HoldKind.FROZEN
+        )
     return hold_id
 
 
-def freeze(connection: sa.Connection, breaks: Iterable[Violation], now: datetime) -> list[Scope]:
+def freeze_outgoing(connection: sa.Connection, breaks: Iterable[Violation], now: datetime) -> list[HoldScope]:
     """Freezes the outgoing money of each wallet that a break is about, and all of it for one that nobody can place.
     Returns what was not frozen before.
     """
-    first: dict[Scope, Violation] = {}
+    first: dict[HoldScope, Violation] = {}
     for one in breaks:
-        first.setdefault(Scope(one.wallet_id), one)
+        first.setdefault(HoldScope(one.wallet_id), one)
     frozen = []
     for scope, one in first.items():
         reason = f"{one.invariant}: {one.explanation}"
-        if place(connection, HoldKind.FROZEN, scope, reason, f"invariant:{one.invariant}", now) is None:
+        if place_hold(connection, HoldKind.FROZEN, scope, reason, f"invariant:{one.invariant}", now) is None:
             continue
         frozen.append(scope)
         logger.error(
             "outgoing.frozen",
             scope=scope.name,
-            wallet=scope.wallet_id and show(WALLET, scope.wallet_id),
+            wallet=scope.wallet_id and public_id(WALLET, scope.wallet_id),
             invariant=one.invariant,
             why=one.explanation,
             hint="nothing leaves for Paystream; look at `ovnpay pause --list`, mend it, prove it with `ovnpay verify`, "
@@ -95,11 +97,11 @@ def freeze(connection: sa.Connection, breaks: Iterable[Violation], now: datetime
     return frozen
 
 
-def lift(
-    connection: sa.Connection, kind: HoldKind, scope: Scope, reason: str, lifted_by: str, now: datetime
+def lift_hold(
+    connection: sa.Connection, kind: HoldKind, scope: HoldScope, reason: str, lifted_by: str, now: datetime
 ) -> HoldRow | None:
     """Lifts a hold: what waited is due at once. Returns it as it was; None if there is none."""
-    found = next((row for row in active(connection) if (row.kind, row.scope) == (kind, scope)), None)
+    found = next((row for row in load_active_holds(connection) if (row.kind, row.scope) == (kind, scope)), None)
     if found is None:
         return None
     lifted = connection.execute(
@@ -108,17 +110,17 @@ def lift(
             SET lifted_at = clock_timestamp(), lifted_by = :lifted_by, lifted_reason = :reason
             WHERE id = :id AND lifted_at IS NULL
         """),
-        {"id": found.id, "lifted_by": lifted_by, "reason": reason[:REASON_LENGTH_MAX]},
+        {"id": found.id, "lifted_by": lifted_by, "reason": reason[:HOLD_REASON_LENGTH_MAX]},
     )
     if lifted.rowcount == 0:
         return None
     _due_again(connection, scope)
     action = Action.OUTGOING_UNFREEZE if kind is HoldKind.FROZEN else Action.OUTGOING_RESUME
-    _audit(connection, action, scope, {"reason": reason[:REASON_LENGTH_MAX]}, now, before={"reason": found.reason})
+    _audit(connection, action, scope, {"reason": reason[:HOLD_REASON_LENGTH_MAX]}, now, before={"reason": found.reason})
     return found
 
 
-def _due_again(connection: sa.Connection, scope: Scope) -> None:
+def _due_again(connection: sa.Connection, scope: HoldScope) -> None:
     """Makes due what the tick has put off. What another hold still covers is put off again."""
     conditions = ["true"]
     if scope.wallet_id:
@@ -139,7 +141,7 @@ def _due_again(connection: sa.Connection, scope: Scope) -> None:
         )
 
 
-def active(connection: sa.Connection) -> Sequence[HoldRow]:
+def load_active_holds(connection: sa.Connection) -> Sequence[HoldRow]:
     """The holds that hold, the oldest first."""
     rows = connection.execute(
         sa.text("""
@@ -150,14 +152,15 @@ def active(connection: sa.Connection) -> Sequence[HoldRow]:
         """)
     )
     return [
-        HoldRow(row.id, HoldKind(row.kind), Scope(row.wallet_id, row.rail and Rail(row.rail)), *row[4:]) for row in rows
+        HoldRow(row.id, HoldKind(row.kind), HoldScope(row.wallet_id, row.rail and Rail(row.rail)), *row[4:])
+        for row in rows
     ]
 
 
 def _audit(
     connection: sa.Connection,
     action: Action,
-    scope: Scope,
+    scope: HoldScope,
     after: dict[str, str],
     now: datetime,
     *,
@@ -173,7 +176,7 @@ def _audit(
         ),
         {"id": scope.wallet_id},
     ).all()
-    shown = show(WALLET, scope.wallet_id) if scope.wallet_id else (scope.rail.value if scope.rail else "all")
+    shown = public_id(WALLET, scope.wallet_id) if scope.wallet_id else (scope.rail.value if scope.rail else "all")
     entries = []
     for row in owners:
         by = audit.operator_actor(row.organization_id, row.id)

@@ -10,14 +10,15 @@ from typing import Final
 
 import sqlalchemy as sa
 
-SAME_LIFE: Final = (
+SAME_DATABASE_IDENTITY: Final = (
     "server_started_at = pg_postmaster_start_time() AND CAST(CAST(xmin AS text) AS bigint) = written_by % 4294967296"
 )
 """Whether the row was written in this life of the server, and by the transaction that it says: a logical restore
 writes it by another."""
 
-OPEN: Final = (
-    f"NOT EXISTS (SELECT FROM installation WHERE reconcile_only_since IS NOT NULL OR ({SAME_LIFE}) IS NOT TRUE)"
+OUTBOUND_ALLOWED: Final = (
+    "NOT EXISTS (SELECT FROM installation "
+    f"WHERE reconcile_only_since IS NOT NULL OR ({SAME_DATABASE_IDENTITY}) IS NOT TRUE)"
 )
 """May money leave? The condition of every statement that takes something to send to the provider."""
 
@@ -25,30 +26,30 @@ NOT_RECONCILE_ONLY: Final = "NOT EXISTS (SELECT FROM installation WHERE reconcil
 """May a request be written down? It may while nobody has looked yet, for then it waits for that."""
 
 
-class Gate(enum.StrEnum):
+class OutboundGuard(enum.StrEnum):
     """Whether money may leave."""
 
     OPEN = "open"
 
-    UNSEEN = "unseen"
+    UNVERIFIED = "unseen"
     """Nobody has looked yet whether this database is an older copy of itself; whoever asks does."""
 
     RECONCILE_ONLY = "reconcile_only"
     """Not before the provider's record was compared."""
 
 
-def gate(connection: sa.Connection) -> Gate:
+def load_outbound_guard(connection: sa.Connection) -> OutboundGuard:
     """Whether money may leave by this database. One in which no service has ever started has nothing to guard."""
     row = connection.execute(
-        sa.text(f"SELECT reconcile_only_since IS NOT NULL, coalesce({SAME_LIFE}, false) FROM installation")
+        sa.text(f"SELECT reconcile_only_since IS NOT NULL, coalesce({SAME_DATABASE_IDENTITY}, false) FROM installation")
     ).one_or_none()
     if row is None:
-        return Gate.OPEN
+        return OutboundGuard.OPEN
     if row[0]:
-        return Gate.RECONCILE_ONLY
-    return Gate.OPEN if row[1] else Gate.UNSEEN
+        return OutboundGuard.RECONCILE_ONLY
+    return OutboundGuard.OPEN if row[1] else OutboundGuard.UNVERIFIED
 
 
-def reconcile_only(connection: sa.Connection) -> bool:
+def is_reconcile_only(connection: sa.Connection) -> bool:
     """Whether nothing new may be promised either: the balances are known to be old."""
-    return gate(connection) is Gate.RECONCILE_ONLY
+    return load_outbound_guard(connection) is OutboundGuard.RECONCILE_ONLY

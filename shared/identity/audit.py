@@ -14,11 +14,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from shared.platform.clock import rfc3339
-from shared.platform.database import as_rows
-from shared.platform.ids import AUDIT, CLOCKS_APART, KEY, PAYOUT, first_id, new_id, parse, show
-from shared.platform.pagination import Page, Wanted, chosen
-from shared.platform.pipelined_queries import Query, ask, nothing
+from shared.platform.clock import format_rfc3339
+from shared.platform.database import encode_rows
+from shared.platform.ids import AUDIT, ID_CLOCK_SKEW_MAX, KEY, PAYOUT, first_id_at, new_id, parse_id, public_id
+from shared.platform.pagination import Page, PageRequest, select_page_ids
+from shared.platform.pipelined_queries import Query, no_result, run_queries
 from shared.schema.audit import MOST_FREQUENT_ACTION, Action, ActorKind
 
 MASKED: Final = "***"
@@ -98,14 +98,14 @@ class _Row(msgspec.Struct):
 def record_entries_query(entries: Iterable[Entry], now: datetime) -> Query[None]:
     """Writes entries once it is asked."""
     rows = (_Row(new_id(), *entry.actor, entry.action, entry.action.object_kind, *entry[2:]) for entry in entries)
-    return Query(_RECORD, {"now": now, "entries": as_rows(rows)}, nothing)
+    return Query(_RECORD, {"now": now, "entries": encode_rows(rows)}, no_result)
 
 
 def record_entries(connection: sa.Connection, entries: Iterable[Entry], now: datetime) -> None:
     """Writes entries, in the transaction that did what they say."""
     listed = list(entries)
     if listed:
-        ask(connection, record_entries_query(listed, now))
+        run_queries(connection, record_entries_query(listed, now))
 
 
 def changed_fields(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -156,11 +156,11 @@ class EntryRow(NamedTuple):
 
 
 def load_entries(
-    connection: sa.Connection, organization_id: uuid.UUID, wanted: Wanted, filters: EntryFilters | None = None
+    connection: sa.Connection, organization_id: uuid.UUID, wanted: PageRequest, filters: EntryFilters | None = None
 ) -> Page[EntryRow]:
     """A part of the organization's log, newest first. The total is counted to `ENTRIES_COUNTED_MAX`."""
     where, values = _where(organization_id, filters or EntryFilters())
-    ids, more = chosen(connection, "audit_entries", where, values, wanted)
+    ids, more = select_page_ids(connection, "audit_entries", where, values, wanted)
     rows = connection.execute(
         sa.text("""
             SELECT entry.id, at, action, actor_kind, users.email, key_id, address, request_id, wallets.mode,
@@ -201,10 +201,10 @@ def _where(organization_id: uuid.UUID, filters: EntryFilters) -> tuple[str, dict
         values["request_id"] = filters.request_id
     if filters.since is not None:
         parts.append("at >= :since AND id >= :since_id")
-        values |= {"since": filters.since, "since_id": first_id(filters.since, -CLOCKS_APART)}
+        values |= {"since": filters.since, "since_id": first_id_at(filters.since, -ID_CLOCK_SKEW_MAX)}
     if filters.until is not None:
         parts.append("at < :until AND id < :until_id")
-        values |= {"until": filters.until, "until_id": first_id(filters.until, CLOCKS_APART)}
+        values |= {"until": filters.until, "until_id": first_id_at(filters.until, ID_CLOCK_SKEW_MAX)}
     return " AND ".join(parts), values
 
 
@@ -212,7 +212,7 @@ def _about(object_id: str) -> tuple[str, dict[str, Any]]:
     """Entries about an object. One about several payouts was written soon after they got their ids, so it is looked for
     there, and needs no index that each payout would have to pay for.
     """
-    payout_id = parse(PAYOUT, object_id)
+    payout_id = parse_id(PAYOUT, object_id)
     if payout_id is None:
         return "object_id = :object_id", {"object_id": object_id}
     several = "object_id IS NULL AND id > :made AND id < :made_before AND jsonb_exists(after -> 'ids', :object_id)"
@@ -228,12 +228,12 @@ def _milliseconds(duration: timedelta) -> int:
 def entry_payload(row: EntryRow) -> dict[str, Any]:
     """The entry in the API's shape; the admin's endpoints speak snake_case."""
     return {
-        "id": show(AUDIT, row.id),
-        "at": rfc3339(row.at),
+        "id": public_id(AUDIT, row.id),
+        "at": format_rfc3339(row.at),
         "action": row.action,
         "actor_kind": row.actor_kind,
         "user": row.user,
-        "key_id": row.key_id and show(KEY, row.key_id),
+        "key_id": row.key_id and public_id(KEY, row.key_id),
         "address": row.address,
         "request_id": row.request_id and str(row.request_id),
         "mode": row.mode,

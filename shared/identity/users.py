@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from shared.identity import audit
 from shared.identity.passwords import hash_password
 from shared.platform.errors import Conflict, NotFound
-from shared.platform.ids import USER, new_id, show
+from shared.platform.ids import USER, new_id, public_id
 from shared.schema.audit import Action
 from shared.schema.organizations import Role
 
@@ -50,7 +50,7 @@ def add_user(
     if done.rowcount == 0:
         raise Conflict(f"There is a user {email.lower()} already")
     actor = audit.operator_actor(organization_id)
-    entry = audit.Entry(actor, Action.USER_CREATE, show(USER, user_id), after={"role": role.value})
+    entry = audit.Entry(actor, Action.USER_CREATE, public_id(USER, user_id), after={"role": role.value})
     audit.record_entries(connection, [entry], now)
     return user_id
 
@@ -85,5 +85,5 @@ def reset_user_password(connection: sa.Connection, email: str, password: str, no
         sa.text("UPDATE sessions SET revoked_at = :now WHERE user_id = :user_id AND revoked_at IS NULL"),
         {"user_id": user_id, "now": now},
     )
-    entry = audit.Entry(audit.operator_actor(organization_id), Action.USER_RESET_PASSWORD, show(USER, user_id))
+    entry = audit.Entry(audit.operator_actor(organization_id), Action.USER_RESET_PASSWORD, public_id(USER, user_id))
     audit.record_entries(connection, [entry], now)

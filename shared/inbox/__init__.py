@@ -1,24 +1,30 @@
 """The webhook inbox: verified notices of the provider, stored once, applied by a worker, shown in the log."""
 
-from shared.inbox.apply import TOGETHER_MOST, Handled, apply, of_held_wallets
-from shared.inbox.notification import Malformed, Notice, read
-from shared.inbox.store import Receipt, Stored, store
-from shared.inbox.webhook_log import COUNTED_MOST, LogFilter, LogStatus, log, log_public
+from shared.inbox.apply import EVENTS_PER_TRANSACTION_MAX, AppliedEvent, apply_events, events_of_locked_wallets
+from shared.inbox.notification import MalformedNotification, ProviderNotification, parse_notification
+from shared.inbox.store import StoredNotifications, StoreResult, store_notifications
+from shared.inbox.webhook_log import (
+    LOG_COUNTED_MAX,
+    WebhookLogFilter,
+    WebhookLogStatus,
+    load_webhook_log,
+    webhook_log_payload,
+)
 
 __all__ = [
-    "COUNTED_MOST",
-    "TOGETHER_MOST",
-    "Handled",
-    "LogFilter",
-    "LogStatus",
-    "Malformed",
-    "Notice",
-    "Receipt",
-    "Stored",
-    "apply",
-    "log",
-    "log_public",
-    "of_held_wallets",
-    "read",
-    "store",
+    "EVENTS_PER_TRANSACTION_MAX",
+    "LOG_COUNTED_MAX",
+    "AppliedEvent",
+    "MalformedNotification",
+    "ProviderNotification",
+    "StoreResult",
+    "StoredNotifications",
+    "WebhookLogFilter",
+    "WebhookLogStatus",
+    "apply_events",
+    "events_of_locked_wallets",
+    "load_webhook_log",
+    "parse_notification",
+    "store_notifications",
+    "webhook_log_payload",
 ]

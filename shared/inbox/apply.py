@@ -10,8 +10,8 @@ import sqlalchemy as sa
 import structlog
 
 from shared.payouts.settle import PaymentUpdate, UpdateResult, UpdateStatus, settle_payouts
-from shared.platform.database import as_rows
-from shared.platform.pipelined_queries import Query, ask, nothing
+from shared.platform.database import encode_rows
+from shared.platform.pipelined_queries import Query, no_result, run_queries
 from shared.provider.outcomes import backoff_seconds
 
 logger = structlog.get_logger(__name__)
@@ -19,13 +19,13 @@ logger = structlog.get_logger(__name__)
 ORPHAN_LIFETIME: Final = timedelta(days=1)
 """How long a notice about a payment that we do not know is tried again."""
 
-TOGETHER_MOST: Final = 250
+EVENTS_PER_TRANSACTION_MAX: Final = 250
 """How many are applied in one transaction where many wait: more would hold a wallet's lock for long."""
 
-GIVEN_UP: Final = "given up after a day: no payment of ours by that id"
+ORPHAN_EXPIRED_OUTCOME: Final = "given up after a day: no payment of ours by that id"
 
 
-class Handled(NamedTuple):
+class AppliedEvent(NamedTuple):
     """What became of one notice."""
 
     event_id: uuid.UUID
@@ -75,7 +75,7 @@ _OF_HELD_WALLETS = sa.text("""
 """)
 
 
-def of_held_wallets(connection: sa.Connection, event_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
+def events_of_locked_wallets(connection: sa.Connection, event_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
     """Those of the events whose wallet's lock somebody else holds at this moment. Takes the others' locks itself: to be
     asked in a transaction of its own.
     """
@@ -94,9 +94,9 @@ _WAITING = sa.text("""
 """)
 
 
-def apply(
+def apply_events(
     connection: sa.Connection, event_ids: Sequence[uuid.UUID], now: datetime, *, lock_timeout: timedelta | None = None
-) -> list[Handled]:
+) -> list[AppliedEvent]:
     """Applies those of the events that still wait, in the order in which they came, contradictions first.
 
     A notice about a payment that we do not know waits as `orphan` and is tried again for a day: it may be faster
@@ -109,16 +109,16 @@ def apply(
     timeout = None
     if lock_timeout is not None:
         milliseconds = lock_timeout // timedelta(milliseconds=1)
-        timeout = Query(_LOCK_TIMEOUT, {"timeout": f"{milliseconds}ms"}, nothing)
+        timeout = Query(_LOCK_TIMEOUT, {"timeout": f"{milliseconds}ms"}, no_result)
     waiting = Query(_WAITING, {"ids": list(event_ids)}, lambda found: [_Waiting._make(row) for row in found])
-    _, rows = ask(connection, timeout, waiting)
+    _, rows = run_queries(connection, timeout, waiting)
     reports = [_report(row) for row in rows]
     # Two bodies under one id may name two payments: neither is to be trusted.
     contradictions = [row for row in rows if row.contradicts is not None]
     firsts = [
         _report(row)._replace(payment_id=row.first_payment_id, payout_id=row.first_payout_id) for row in contradictions
     ]
-    handled: list[Handled] = []
+    handled: list[AppliedEvent] = []
 
     def remembering(answers: list[UpdateResult]) -> Query[None] | None:
         of_first = dict(zip((row.id for row in contradictions), answers, strict=False))
@@ -147,15 +147,15 @@ def _report(row: _Waiting) -> PaymentUpdate:
     )
 
 
-def _handled(row: _Waiting, answer: UpdateResult, now: datetime) -> Handled:
+def _handled(row: _Waiting, answer: UpdateResult, now: datetime) -> AppliedEvent:
     due, outcome = None, answer.outcome
     if answer.verdict is UpdateStatus.ORPHAN:
         if now - row.received_at < ORPHAN_LIFETIME:
             due = now + timedelta(seconds=backoff_seconds(row.attempts + 1))
         else:
-            outcome = GIVEN_UP
+            outcome = ORPHAN_EXPIRED_OUTCOME
             logger.error("provider_event.unplaced", event_id=row.id.hex, type=row.type, payment=row.payment_id)
-    return Handled(row.id, answer.verdict, outcome, answer.payout_id, answer.wallet_id, row.received_at, due)
+    return AppliedEvent(row.id, answer.verdict, outcome, answer.payout_id, answer.wallet_id, row.received_at, due)
 
 
 _REMEMBER = sa.text("""
@@ -180,8 +180,8 @@ class _Remembered(msgspec.Struct):
     due: datetime | None
 
 
-def _remembering(handled: Sequence[Handled], now: datetime) -> Query[None]:
+def _remembering(handled: Sequence[AppliedEvent], now: datetime) -> Query[None]:
     rows = (
         _Remembered(one.event_id, one.verdict, one.outcome, one.payout_id, one.wallet_id, one.due) for one in handled
     )
-    return Query(_REMEMBER, {"now": now, "handled": as_rows(rows)}, nothing)
+    return Query(_REMEMBER, {"now": now, "handled": encode_rows(rows)}, no_result)

@@ -10,21 +10,21 @@ from typing import Annotated, Final
 import msgspec
 
 from shared.payouts.settle import PROGRESS_PAYMENT_STATES
-from shared.platform.ids import DRIVER, PAYOUT, new_id, parse
+from shared.platform.ids import DRIVER, PAYOUT, new_id, parse_id
 
-SUBJECTS: Final = frozenset({"payment", "payout"})
+PAYMENT_SUBJECTS: Final = frozenset({"payment", "payout"})
 """What a notice that concerns us is about; a batch's payments each send their own."""
 
-NOBODYS: Final = uuid.UUID(int=0)
+UNMATCHED_DRIVER_ID: Final = uuid.UUID(int=0)
 """Stands for a driver's id that can't be one of ours: no driver has it."""
 
-Name = Annotated[str, msgspec.Meta(max_length=200)]
+IndexedText = Annotated[str, msgspec.Meta(max_length=200)]
 """A text that is looked up: an index takes no longer ones."""
 
 
 class _Data(msgspec.Struct, rename="camel"):
-    payment_id: Name | None = None
-    payout_id: Name | None = None
+    payment_id: IndexedText | None = None
+    payout_id: IndexedText | None = None
     amount: Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)] | None = None
     currency: str | None = None
     recipient_id: str | None = None
@@ -35,17 +35,17 @@ class _Data(msgspec.Struct, rename="camel"):
 
 
 class _Body(msgspec.Struct):
-    id: Name | None = None
-    type: Name | None = None
-    event: Name | None = None
+    id: IndexedText | None = None
+    type: IndexedText | None = None
+    event: IndexedText | None = None
     data: _Data = msgspec.field(default_factory=_Data)
 
 
-class Malformed(Exception):
+class MalformedNotification(Exception):
     """The body is not a notice in either published shape."""
 
 
-class Notice(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class ProviderNotification(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A verified webhook, read; see `shared.schema.tables.events.ProviderEvent`. It is stored as it is encoded."""
 
     id: uuid.UUID
@@ -68,7 +68,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     contradicts: uuid.UUID | None = None
 
 
-def read(body: bytes) -> Notice:
+def parse_notification(body: bytes) -> ProviderNotification:
     """Reads a verified body.
 
     Raises:
@@ -79,29 +79,29 @@ def read(body: bytes) -> Notice:
         content = msgspec.json.decode(body, type=_Body)
         msgspec.json.decode(body)  # what is in fields that we don't know has to be JSON, too
     except (ValueError, RecursionError) as error:  # DecodeError, UnicodeDecodeError
-        raise Malformed(f"The body is not a Paystream event: {error}") from error
+        raise MalformedNotification(f"The body is not a Paystream event: {error}") from error
     kind, data = content.type or content.event, content.data
     if not kind or "\0" in body.decode(errors="replace") or b"\\u0000" in body:
-        raise Malformed("The body is not a Paystream event: it has neither type nor event")
+        raise MalformedNotification("The body is not a Paystream event: it has neither type nor event")
     subject, _, state = kind.partition(".")
     names_one = bool(data.payment_id or data.payout_id)
-    if subject in SUBJECTS and state not in PROGRESS_PAYMENT_STATES and not names_one:
-        raise Malformed("The body is not a Paystream event: its data names neither paymentId nor payoutId")
+    if subject in PAYMENT_SUBJECTS and state not in PROGRESS_PAYMENT_STATES and not names_one:
+        raise MalformedNotification("The body is not a Paystream event: its data names neither paymentId nor payoutId")
     digest = hashlib.sha256(body).digest()
-    return Notice(
+    return ProviderNotification(
         id=new_id(),
         event_key=content.id or f"sha256:{digest.hex()}",
         body_sha256=digest,
         type=kind,
         payment_id=data.payment_id,
-        payout_id=parse(PAYOUT, data.payout_id) if data.payout_id else None,
+        payout_id=parse_id(PAYOUT, data.payout_id) if data.payout_id else None,
         amount_cents=data.amount,
         currency=data.currency,
         recipient_id=data.recipient_id,
-        driver_id=(parse(DRIVER, data.driver_id) or NOBODYS) if data.driver_id else None,
+        driver_id=(parse_id(DRIVER, data.driver_id) or UNMATCHED_DRIVER_ID) if data.driver_id else None,
         failure_code=data.failure_code,
         failure_reason=data.failure_reason,
         body=body,
-        concerns_us=subject in SUBJECTS and names_one,
+        concerns_us=subject in PAYMENT_SUBJECTS and names_one,
         on_the_way=state in PROGRESS_PAYMENT_STATES,
     )

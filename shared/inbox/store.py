@@ -15,14 +15,14 @@ import sqlalchemy as sa
 import structlog
 from msgspec.structs import replace
 
-from shared.inbox.notification import Notice
-from shared.platform.database import as_rows
+from shared.inbox.notification import ProviderNotification
+from shared.platform.database import encode_rows
 from shared.platform.ids import new_id
 
 logger = structlog.get_logger(__name__)
 
 
-class Receipt(enum.StrEnum):
+class StoreResult(enum.StrEnum):
     """What became of a notice at the door."""
 
     STORED = "stored"
@@ -32,10 +32,10 @@ class Receipt(enum.StrEnum):
     """Its id was in already, with another body: stored beside the first, for a worker to hold the payout."""
 
 
-class Stored(NamedTuple):
+class StoredNotifications(NamedTuple):
     """What storing did."""
 
-    receipts: list[Receipt]
+    receipts: list[StoreResult]
     """One for each notice, in order."""
     waiting: list[uuid.UUID]
     """The new ones that a worker has to look at: ring for them."""
@@ -83,7 +83,9 @@ _INSERT: Final = sa.text("""
 _FIRSTS: Final = sa.text("SELECT event_key, id, body_sha256 FROM provider_events WHERE event_key = ANY(:keys)")
 
 
-def store(connection: sa.Connection, notices: Sequence[Notice], now: datetime, *, grace: timedelta) -> Stored:
+def store_notifications(
+    connection: sa.Connection, notices: Sequence[ProviderNotification], now: datetime, *, grace: timedelta
+) -> StoredNotifications:
     """Stores the notices that are new; `grace` is how long the doorbell has before the tick rings for them.
 
     The same id with another body is a contradiction: it is stored too, for a worker to hold the payout.
@@ -93,24 +95,24 @@ def store(connection: sa.Connection, notices: Sequence[Notice], now: datetime, *
     contradictions = _contradictions(connection, repeats) if repeats else {}
     waiting |= _insert(connection, list(contradictions.values()), now, grace)
     receipts = [
-        Receipt.CONTRADICTED
+        StoreResult.CONTRADICTED
         if notice.id in contradictions
-        else Receipt.STORED
+        else StoreResult.STORED
         if notice.id in waiting
-        else Receipt.REPEATED
+        else StoreResult.REPEATED
         for notice in notices
     ]
-    return Stored(receipts, sorted(one for one, waits in waiting.items() if waits))
+    return StoredNotifications(receipts, sorted(one for one, waits in waiting.items() if waits))
 
 
 def _insert(
-    connection: sa.Connection, notices: Sequence[Notice], now: datetime, grace: timedelta
+    connection: sa.Connection, notices: Sequence[ProviderNotification], now: datetime, grace: timedelta
 ) -> dict[uuid.UUID, bool]:
     """Inserts those whose key is new. The ids of these, each with whether a worker has to look at it."""
     if not notices:
         return {}
     first = {notice.event_key: notice for notice in reversed(notices)}
-    made = as_rows(first[key] for key in sorted(first))
+    made = encode_rows(first[key] for key in sorted(first))
     early = {notice.id for notice in first.values() if notice.on_the_way and notice.contradicts is None}
     rows = connection.execute(_INSERT, {"now": now, "due": now + grace, "notices": made}).all()
     # What decides nothing and is about a payment that we don't know yet, as a rule for some milliseconds more, wakes
@@ -118,7 +120,9 @@ def _insert(
     return {event_id: waits and not (unknown and event_id in early) for event_id, waits, unknown in rows}
 
 
-def _contradictions(connection: sa.Connection, repeats: Sequence[Notice]) -> dict[uuid.UUID, Notice]:
+def _contradictions(
+    connection: sa.Connection, repeats: Sequence[ProviderNotification]
+) -> dict[uuid.UUID, ProviderNotification]:
     """Those of the repeats whose body is another than the one we have, by their id, each with a key of its own."""
     rows = connection.execute(_FIRSTS, {"keys": [notice.event_key for notice in repeats]})
     known: dict[str, Any] = {row.event_key: row for row in rows}

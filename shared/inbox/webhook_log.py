@@ -11,15 +11,15 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from shared.platform.clock import rfc3339
-from shared.platform.ids import CLOCKS_APART, LOG, PAYOUT, first_id, show
-from shared.platform.pagination import Page, Wanted, chosen
+from shared.platform.clock import format_rfc3339
+from shared.platform.ids import ID_CLOCK_SKEW_MAX, LOG, PAYOUT, first_id_at, public_id
+from shared.platform.pagination import Page, PageRequest, select_page_ids
 
-COUNTED_MOST: Final = 10_000
+LOG_COUNTED_MAX: Final = 10_000
 """How far the lengths of logs are counted."""
 
 
-class LogStatus(enum.StrEnum):
+class WebhookLogStatus(enum.StrEnum):
     """What the log says of a webhook."""
 
     PENDING = "pending"
@@ -32,18 +32,18 @@ class LogStatus(enum.StrEnum):
 
 _CONDITIONS: Final = {
     # Each is what an index is made of, word by word.
-    LogStatus.PENDING: "next_action_at IS NOT NULL",
-    LogStatus.SUCCESS: "status IN ('applied', 'ignored')",
-    LogStatus.ERROR: "status IN ('orphan', 'mismatch') AND next_action_at IS NULL",
+    WebhookLogStatus.PENDING: "next_action_at IS NOT NULL",
+    WebhookLogStatus.SUCCESS: "status IN ('applied', 'ignored')",
+    WebhookLogStatus.ERROR: "status IN ('orphan', 'mismatch') AND next_action_at IS NULL",
 }
 
 
-class LogFilter(NamedTuple):
+class WebhookLogFilter(NamedTuple):
     """Which webhooks."""
 
     event: str | None = None
     """As the log shows it: our payout, or Paystream's payment."""
-    status: LogStatus | None = None
+    status: WebhookLogStatus | None = None
     since: datetime | None = None
     until: datetime | None = None
     """Received from `since` on, and before `until`."""
@@ -59,17 +59,17 @@ class LogFilter(NamedTuple):
             parts.append(_CONDITIONS[self.status])
         if self.since is not None:
             parts.append("received_at >= :since AND id >= :since_id")
-            values |= {"since": self.since, "since_id": first_id(self.since, -CLOCKS_APART)}
+            values |= {"since": self.since, "since_id": first_id_at(self.since, -ID_CLOCK_SKEW_MAX)}
         if self.until is not None:
             parts.append("received_at < :until AND id < :until_id")
-            values |= {"until": self.until, "until_id": first_id(self.until, CLOCKS_APART)}
+            values |= {"until": self.until, "until_id": first_id_at(self.until, ID_CLOCK_SKEW_MAX)}
         return " AND ".join(parts), values
 
 
-EVERYTHING: Final = LogFilter()
+ALL_WEBHOOKS: Final = WebhookLogFilter()
 
 
-class LogRow(NamedTuple):
+class WebhookLogRow(NamedTuple):
     """A webhook as its log shows it."""
 
     id: uuid.UUID
@@ -84,17 +84,19 @@ class LogRow(NamedTuple):
     """Whether a worker is to look at it."""
 
     @property
-    def shown_status(self) -> LogStatus:
+    def log_status(self) -> WebhookLogStatus:
         """What the log says."""
         if self.status in ("applied", "ignored"):
-            return LogStatus.SUCCESS
-        return LogStatus.PENDING if self.waits else LogStatus.ERROR
+            return WebhookLogStatus.SUCCESS
+        return WebhookLogStatus.PENDING if self.waits else WebhookLogStatus.ERROR
 
 
-def log(connection: sa.Connection, wallet_id: uuid.UUID, wanted: Wanted, asked: LogFilter = EVERYTHING) -> Page[LogRow]:
-    """A part of the webhooks about the wallet's payouts, newest first. The total is counted to `COUNTED_MOST`."""
+def load_webhook_log(
+    connection: sa.Connection, wallet_id: uuid.UUID, wanted: PageRequest, asked: WebhookLogFilter = ALL_WEBHOOKS
+) -> Page[WebhookLogRow]:
+    """A part of the webhooks about the wallet's payouts, newest first. The total is counted to `LOG_COUNTED_MAX`."""
     where, values = asked.where(wallet_id)
-    ids, more = chosen(connection, "provider_events", where, values, wanted)
+    ids, more = select_page_ids(connection, "provider_events", where, values, wanted)
     rows = connection.execute(
         sa.text("""
             SELECT id, type, body, status, outcome, payout_id, received_at, handled_at, next_action_at IS NOT NULL
@@ -104,12 +106,12 @@ def log(connection: sa.Connection, wallet_id: uuid.UUID, wanted: Wanted, asked: 
     )
     total = connection.scalar(
         sa.text(f"SELECT count(*) FROM (SELECT FROM provider_events WHERE {where} LIMIT :most) AS counted"),
-        values | {"most": COUNTED_MOST},
+        values | {"most": LOG_COUNTED_MAX},
     )
-    return Page([LogRow._make(row) for row in rows], total or 0, more)
+    return Page([WebhookLogRow._make(row) for row in rows], total or 0, more)
 
 
-def log_public(row: LogRow) -> dict[str, Any]:
+def webhook_log_payload(row: WebhookLogRow) -> dict[str, Any]:
     """The webhook in the API's shape (reference: Webhook Logs). Paystream's payment is our payout."""
     subject, dot, state = row.type.partition(".")
     try:
@@ -117,13 +119,13 @@ def log_public(row: LogRow) -> dict[str, Any]:
     except (ValueError, RecursionError):
         payload = {}
     return {
-        "id": show(LOG, row.id),
+        "id": public_id(LOG, row.id),
         "event": f"payout.{state}" if dot and subject == "payment" else row.type,
         "payload": payload,
-        "receivedAt": rfc3339(row.received_at),
-        "processedAt": row.handled_at and rfc3339(row.handled_at),
-        "status": row.shown_status,
+        "receivedAt": format_rfc3339(row.received_at),
+        "processedAt": row.handled_at and format_rfc3339(row.handled_at),
+        "status": row.log_status,
         "verified": True,
         "outcome": row.outcome,
-        "payoutId": row.payout_id and show(PAYOUT, row.payout_id),
+        "payoutId": row.payout_id and public_id(PAYOUT, row.payout_id),
     }

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from shared.events import customer_events
 from shared.events.customer_events import Event, EventType
-from shared.platform.database import as_rows
+from shared.platform.database import encode_rows
 from shared.platform.ids import new_id
-from shared.platform.pipelined_queries import Query, ask
+from shared.platform.pipelined_queries import Query, run_queries
 from shared.schema.ledger import AccountKind, TransferKind
 
 A = AccountKind
@@ -73,7 +73,7 @@ def lock_wallets(
     Returns the available balance of each, in cents. Whoever spends or serializes on a wallet takes this lock. With
     `skip_locked`, those that somebody else holds are left out instead of waited for.
     """
-    [available] = ask(connection, lock_wallets_query(wallet_ids, skip_locked=skip_locked))
+    [available] = run_queries(connection, lock_wallets_query(wallet_ids, skip_locked=skip_locked))
     return available  # type: ignore[no-any-return]
 
 
@@ -128,7 +128,7 @@ def post_transfers(connection: sa.Connection, entries: Iterable[NewTransfer], no
     listed: Sequence[NewTransfer] = list(entries)
     if not listed:
         return
-    _, fallen = ask(
+    _, fallen = run_queries(
         connection, lock_wallets_query({entry.wallet_id for entry in listed}), post_transfers_query(listed, now)
     )
     write_low_balance_events(connection, fallen, now)
@@ -184,7 +184,7 @@ def post_transfers_query(entries: Sequence[NewTransfer], now: datetime) -> Query
     made = [
         {"wallet_id": wallet_id, "kind": kind, "cents": cents} for (wallet_id, kind), cents in changes.items() if cents
     ]
-    return Query(_POST, {"now": now, "entries": as_rows(rows), "changes": as_rows(made)}, list)
+    return Query(_POST, {"now": now, "entries": encode_rows(rows), "changes": encode_rows(made)}, list)
 
 
 def write_low_balance_events(connection: sa.Connection, fallen: Sequence[Any], now: datetime) -> None:

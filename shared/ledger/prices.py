@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.platform.pipelined_queries import Query, ask
+from shared.platform.pipelined_queries import Query, run_queries
 from shared.schema.payouts import Rail
 
 
@@ -57,5 +57,5 @@ def load_price_list_query() -> Query[PriceList]:
 
 def load_price_list(connection: sa.Connection) -> PriceList:
     """The price list as it is now."""
-    [found] = ask(connection, load_price_list_query())
+    [found] = run_queries(connection, load_price_list_query())
     return found  # type: ignore[no-any-return]

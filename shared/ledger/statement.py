@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.platform import row_counts
-from shared.platform.errors import Invalid
-from shared.platform.pagination import Page, Wanted
+from shared.ledger import list_counts
+from shared.platform.errors import InvalidRequest
+from shared.platform.pagination import Page, PageRequest
 from shared.schema.ledger import TransferKind
 
 K = TransferKind
@@ -111,7 +111,7 @@ ALL_LINES: Final = StatementFilter()
 
 
 def load_statement_page(
-    connection: sa.Connection, wallet_id: uuid.UUID, wanted: Wanted, asked: StatementFilter = ALL_LINES
+    connection: sa.Connection, wallet_id: uuid.UUID, wanted: PageRequest, asked: StatementFilter = ALL_LINES
 ) -> Page[StatementLine]:
     """A part of the wallet's statement, newest first. A cursor that is no line of this wallet finds nothing.
 
@@ -129,7 +129,7 @@ def load_statement_page(
         if total < LINES_COUNTED_MAX:  # or the newest lines would be walked through until those of an old day come
             where, values = f"{where} AND position BETWEEN :first AND :last", values | {"first": first, "last": last}
     else:
-        total = row_counts.total(connection, wallet_id, *(f"transfers:{kind}" for kind in asked.kinds))
+        total = list_counts.sum_counts(connection, wallet_id, *(f"transfers:{kind}" for kind in asked.kinds))
     lines = _lines(
         connection,
         f"SELECT position FROM transfers WHERE {where}{after} ORDER BY position DESC LIMIT :limit OFFSET :skipped",
@@ -153,7 +153,7 @@ def load_all_statement_lines(
     values = _values(wallet_id, asked)
     count, first, last = _counted(connection, asked, values, EXPORTED_LINES_MAX + 1)
     if count > EXPORTED_LINES_MAX:
-        raise Invalid(
+        raise InvalidRequest(
             f"The statement has more than {EXPORTED_LINES_MAX} lines there; ask for a shorter time with from and to",
             field="from",
         )

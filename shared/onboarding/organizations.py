@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from shared import ledger
 from shared.funding import topups
 from shared.identity import api_keys, audit, users
-from shared.platform import row_counts
-from shared.platform.ids import KEY, ORGANIZATION, WALLET, new_id, show
+from shared.ledger import list_counts
+from shared.platform.ids import KEY, ORGANIZATION, WALLET, new_id, public_id
 from shared.schema.audit import Action
 from shared.schema.organizations import DuplicateLoads, Mode, Role
 
@@ -18,7 +18,7 @@ SANDBOX_GRANT_CENTS = 100_000_00
 """The play money that a new sandbox wallet opens with."""
 
 
-class Opening(NamedTuple):
+class NewOrganization(NamedTuple):
     """What an organization is opened with. Opening it again with the same changes nothing."""
 
     name: str
@@ -28,13 +28,13 @@ class Opening(NamedTuple):
     production_key: str
 
 
-def open_organization(connection: sa.Connection, opening: Opening, pepper: str, now: datetime) -> uuid.UUID:
+def open_organization(connection: sa.Connection, opening: NewOrganization, pepper: str, now: datetime) -> uuid.UUID:
     """Makes sure that the organization, its wallets, its owner and these keys exist. Returns its id."""
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:email))"), {"email": opening.owner_email})
     owner = sa.text("SELECT id, organization_id FROM users WHERE email = :email")
     found = connection.execute(owner, {"email": opening.owner_email.lower()}).one_or_none()
     if found is None:
-        opened = create(connection, opening.name, now)
+        opened = create_organization(connection, opening.name, now)
         users.add_user(connection, opened, opening.owner_email, opening.owner_password, Role.OWNER, now)
         found = connection.execute(owner, {"email": opening.owner_email.lower()}).one()
     owner_id, organization_id = found
@@ -52,12 +52,12 @@ def open_organization(connection: sa.Connection, opening: Opening, pepper: str, 
                 {"mode": mode, "scopes": list(api_keys.SCOPES)},
             )
             audit.record_entries(
-                connection, [audit.Entry(actor, Action.KEY_CREATE, show(KEY, key_id), after=facts)], now
+                connection, [audit.Entry(actor, Action.KEY_CREATE, public_id(KEY, key_id), after=facts)], now
             )
     return organization_id
 
 
-def create(connection: sa.Connection, name: str, now: datetime) -> uuid.UUID:
+def create_organization(connection: sa.Connection, name: str, now: datetime) -> uuid.UUID:
     """Opens an organization with its wallets, one a mode. Returns its id."""
     organization_id = new_id()
     connection.execute(
@@ -67,13 +67,13 @@ def create(connection: sa.Connection, name: str, now: datetime) -> uuid.UUID:
     for mode in Mode:
         open_wallet(connection, organization_id, mode, now)
     entry = audit.Entry(
-        audit.operator_actor(organization_id), Action.ORGANIZATION_CREATE, show(ORGANIZATION, organization_id)
+        audit.operator_actor(organization_id), Action.ORGANIZATION_CREATE, public_id(ORGANIZATION, organization_id)
     )
     audit.record_entries(connection, [entry], now)
     return organization_id
 
 
-def by_name(connection: sa.Connection, name: str) -> uuid.UUID | None:
+def find_organization_id(connection: sa.Connection, name: str) -> uuid.UUID | None:
     """The organization of that name; None if there is none."""
     found: uuid.UUID | None = connection.scalar(
         sa.text("SELECT id FROM organizations WHERE name = :name ORDER BY id"), {"name": name}
@@ -104,13 +104,13 @@ def open_wallet(
         },
     )
     ledger.open_accounts(connection, wallet_id)
-    row_counts.open_counts(connection, wallet_id)
+    list_counts.create_counts(connection, wallet_id)
     if mode is Mode.SANDBOX:
-        topups.grant(connection, wallet_id, SANDBOX_GRANT_CENTS, now)
+        topups.grant_sandbox_funds(connection, wallet_id, SANDBOX_GRANT_CENTS, now)
     return wallet_id
 
 
-class Policy(NamedTuple):
+class WalletPolicy(NamedTuple):
     """A wallet's policy."""
 
     organization: str
@@ -119,7 +119,7 @@ class Policy(NamedTuple):
     low_balance_cents: int | None
 
 
-def set_policy(
+def set_wallet_policy(
     connection: sa.Connection,
     organization: str,
     mode: Mode,
@@ -127,7 +127,7 @@ def set_policy(
     now: datetime,
     *,
     low_balance_cents: int | None = None,
-) -> Policy | None:
+) -> WalletPolicy | None:
     """Sets what is given of the policy of an organization's wallet; a low balance of 0 is none. Returns the policy as
     it is then; None if there is no organization of that name.
     """
@@ -138,7 +138,7 @@ def set_policy(
             WHERE organizations.id = :organization_id AND mode = :mode AND retired_at IS NULL
             FOR NO KEY UPDATE OF wallets
         """),
-        {"organization_id": by_name(connection, organization), "mode": mode.value},
+        {"organization_id": find_organization_id(connection, organization), "mode": mode.value},
     ).one_or_none()
     if found is None:
         return None
@@ -157,6 +157,8 @@ def set_policy(
             after | {"id": found.id},
         )
         actor = audit.operator_actor(found.organization_id, found.id)
-        entry = audit.Entry(actor, Action.WALLET_UPDATE, show(WALLET, found.id), *audit.changed_fields(before, after))
+        entry = audit.Entry(
+            actor, Action.WALLET_UPDATE, public_id(WALLET, found.id), *audit.changed_fields(before, after)
+        )
         audit.record_entries(connection, [entry], now)
-    return Policy(found.name, mode.value, after["duplicate_loads"], after["low_balance_cents"])
+    return WalletPolicy(found.name, mode.value, after["duplicate_loads"], after["low_balance_cents"])

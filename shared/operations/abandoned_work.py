@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from shared.operations import due_rows
-from shared.platform.dead_letters import Letter
+from shared.platform.dead_letters import DeadLetter
 
 ROWS_COUNTED_MAX: Final = 10_000
 
@@ -81,7 +81,7 @@ def count_abandoned(connection: sa.Connection) -> list[AbandonedCount]:
     return found
 
 
-def count_pending_rows(connection: sa.Connection, letters: Sequence[Letter]) -> dict[str, int]:
+def count_pending_rows(connection: sa.Connection, letters: Sequence[DeadLetter]) -> dict[str, int]:
     """For each letter: how many of its rows still wait for what its actor does. 0: it was done since."""
     asked: dict[str, set[uuid.UUID]] = {}
     for letter in letters:
@@ -91,7 +91,7 @@ def count_pending_rows(connection: sa.Connection, letters: Sequence[Letter]) -> 
 
 
 def _waiting(connection: sa.Connection, actor: str, row_ids: set[uuid.UUID]) -> set[uuid.UUID]:
-    if actor == due_rows.WEBHOOK_KIND.bell.actor:
+    if actor == due_rows.WEBHOOK_KIND.task.actor:
         statement = """
             SELECT DISTINCT endpoint_id FROM webhook_deliveries
             WHERE endpoint_id = ANY(:ids) AND next_action_at IS NOT NULL
@@ -99,7 +99,7 @@ def _waiting(connection: sa.Connection, actor: str, row_ids: set[uuid.UUID]) -> 
         return set(connection.scalars(sa.text(statement), {"ids": list(row_ids)}))
     found: set[uuid.UUID] = set()
     for kind in due_rows.DUE_KINDS:
-        if kind.bell.actor == actor:
+        if kind.task.actor == actor:
             statement = f"""
                 SELECT id FROM {kind.table} WHERE id = ANY(:ids) AND next_action_at IS NOT NULL AND {kind.condition}
             """

@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from shared.events.claim import HAS_DUE_DELIVERY, delivery_backlog
-from shared.holds.conditions import AGAIN_SECONDS, held
+from shared.holds.conditions import HOLD_RECHECK_SECONDS, on_hold_condition
 from shared.platform import task_queue
-from shared.platform.task_queue import Bell
+from shared.platform.task_queue import Task
 
 
 class DueKind(NamedTuple):
@@ -21,13 +21,13 @@ class DueKind(NamedTuple):
     name: str
     table: str
     condition: str
-    bell: Bell
+    task: Task
     held: str = "false"
     """Whether nothing can be done for the row, for its money is held."""
 
 
-_PAYOUT_HELD: Final = held("payouts.wallet_id", "payouts.rail")
-_SENDING_HELD: Final = f"first_sent_at IS NULL AND {held('submissions.wallet_id', 'submissions.rail')}"
+_PAYOUT_HELD: Final = on_hold_condition("payouts.wallet_id", "payouts.rail")
+_SENDING_HELD: Final = f"first_sent_at IS NULL AND {on_hold_condition('submissions.wallet_id', 'submissions.rail')}"
 """What may be at the provider already is rung for all the same, and then looked up."""
 
 BATCH_KIND: Final = DueKind("batches", "batches", "status = 'queued'", task_queue.RELEASE_BATCHES)
@@ -79,7 +79,7 @@ def claim_due_rows(connection: sa.Connection, kind: DueKind, *, limit: int, agai
                 secs => CASE WHEN held THEN :held_again_seconds ELSE :again_seconds END)
             FROM due WHERE late.id = due.id RETURNING late.id, held
         """),
-        {"limit": limit, "again_seconds": again_seconds, "held_again_seconds": AGAIN_SECONDS},
+        {"limit": limit, "again_seconds": again_seconds, "held_again_seconds": HOLD_RECHECK_SECONDS},
     ).all()
     return ClaimedRows([row.id for row in rows if not row.held], len(rows))
 

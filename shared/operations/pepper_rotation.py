@@ -57,7 +57,7 @@ def load_pepper_dependents(connection: sa.Connection, current: str) -> PepperDep
         sum(
             any(not _opens(one, current, signing.SECRET_PURPOSE) for one in row if one is not None) for row in webhooks
         ),
-        sum(not _opens(one, current, bank_details.PURPOSE) for one in drivers),
+        sum(not _opens(one, current, bank_details.DETAILS_KEY_PURPOSE) for one in drivers),
     )
 
 

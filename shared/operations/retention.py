@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from shared.events import deliveries
 from shared.identity import sessions
 from shared.platform import idempotency
-from shared.platform.ids import first_id
+from shared.platform.ids import first_id_at
 from shared.platform.masking import MASK
 from shared.platform.settings import Settings
 
@@ -74,7 +74,7 @@ def _through(
             SELECT (SELECT count(*) FROM changed), (SELECT count(*) FROM passed),
                    (SELECT id FROM passed ORDER BY id DESC LIMIT 1)
         """),
-        {"past": past or uuid.UUID(int=0), "before": first_id(before), "limit": limit},
+        {"past": past or uuid.UUID(int=0), "before": first_id_at(before), "limit": limit},
     ).one()
     return SliceResult(int(row[0]), row[2] or past, int(row[1]) >= limit)
 
@@ -90,11 +90,11 @@ RETENTION_RULES: Final = (
         "idempotency_keys",
         "customers' idempotency keys, with the answers that they got",
         "promised in the API: a key is free again after 48 hours",
-        lambda settings: idempotency.LIFETIME,
+        lambda settings: idempotency.KEY_LIFETIME,
         "idempotency_keys",
         "SELECT expires_at - interval '48 hours' FROM idempotency_keys ORDER BY expires_at LIMIT 1",
         lambda connection, now, kept, past, limit: _deleted(
-            idempotency.forget_expired(connection, now, limit=limit), limit
+            idempotency.delete_expired_keys(connection, now, limit=limit), limit
         ),
     ),
     RetentionRule(

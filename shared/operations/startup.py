@@ -4,9 +4,9 @@ import sqlalchemy as sa
 import structlog
 
 from shared.platform import safeguards
-from shared.platform.database import check_session, wait_until_ready
+from shared.platform.database import check_session_settings, wait_for_database
 from shared.platform.settings import Settings
-from shared.platform.settings_validation import doubts
+from shared.platform.settings_validation import production_warnings
 from shared.schema import migrations
 from shared.schema.migrations.grants import SERVICE_ROLE, modifiable_append_only_tables
 
@@ -22,9 +22,9 @@ def prepare_database(engine: sa.Engine, settings: Settings) -> None:
     """
     for safeguard in safeguards.switched_off():
         logger.error("safeguard.off", safeguard=safeguard, hint="this is a test: unset OVNPAY_WITHOUT")
-    wait_until_ready(engine, revision=migrations.HEAD_REVISION)
+    wait_for_database(engine, revision=migrations.HEAD_REVISION)
     if settings.database_pooler:
-        check_session(engine)
+        check_session_settings(engine)
     if settings.environment == "production":
         log_setup_warnings(engine, settings)
 
@@ -34,7 +34,7 @@ def log_setup_warnings(engine: sa.Engine, settings: Settings) -> None:
 
     It refuses nothing: the triggers still keep the ledger, and a fleet that a grant keeps from starting pays nobody.
     """
-    for doubt in doubts(settings):
+    for doubt in production_warnings(settings):
         logger.warning("settings.doubtful", why=doubt)
     with engine.connect() as connection:
         tables = modifiable_append_only_tables(connection)

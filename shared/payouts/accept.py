@@ -30,9 +30,9 @@ from shared.payouts.orders import (
 )
 from shared.payouts.rows import PayoutRow, payout_payload
 from shared.payouts.submissions import outgoing_payouts_queries, prepare_outgoing_payouts
-from shared.platform.database import as_rows
-from shared.platform.errors import InsufficientFunds, Refusal
-from shared.platform.pipelined_queries import Query, ask, nothing
+from shared.platform.database import encode_rows
+from shared.platform.errors import DomainError, InsufficientFunds
+from shared.platform.pipelined_queries import Query, no_result, run_queries
 from shared.schema.ledger import TransferKind
 from shared.schema.payouts import PayoutStatus, Rail
 from shared.schema.scenarios import Scenario
@@ -43,7 +43,7 @@ ACCEPTED_REASON: Final = "accepted"
 class Acceptance(NamedTuple):
     """Decided orders; `finish_acceptance` writes what is not written yet."""
 
-    outcomes: list[PayoutRow | Refusal]
+    outcomes: list[PayoutRow | DomainError]
     """One for each order, in order."""
     accepted: int
     writes: list[Query[Any]]
@@ -60,12 +60,12 @@ def accept_payouts(
     now: datetime,
     *,
     grace: timedelta,
-) -> list[PayoutRow | Refusal]:
+) -> list[PayoutRow | DomainError]:
     """Accept the orders that can be paid; one outcome for each, in order.
 
     `context` is from `load_order_context`; `available` from `ledger.lock_wallets`, whose locks the caller holds.
     """
-    state = LockedState.of(available, *ask(connection, *locked_state_queries(orders)))
+    state = LockedState.of(available, *run_queries(connection, *locked_state_queries(orders)))
     acceptance = start_acceptance(connection, orders, context, state, now, grace=grace)
     finish_acceptance(connection, acceptance, now)
     return acceptance.outcomes
@@ -100,7 +100,7 @@ def start_acceptance(
     if not instant:
         return Acceptance(outcomes, len(accepted), writes)
     moves = [Move(payout_id, "instant", next_action_at=now) for payout_id in instant]
-    *written, queued, items, has_unmatched_payments = ask(
+    *written, queued, items, has_unmatched_payments = run_queries(
         connection,
         *writes,
         start_transition_query(moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, now),
@@ -118,7 +118,7 @@ def finish_acceptance(
     connection: sa.Connection, acceptance: Acceptance, now: datetime, *queries: Query[Any] | None
 ) -> None:
     """Write what is left, and in the same round trip the caller's own `queries`."""
-    results = ask(connection, *acceptance.writes, *queries)
+    results = run_queries(connection, *acceptance.writes, *queries)
     if acceptance.accepted:
         low = results[len(acceptance.writes) - 1] if acceptance.writes else acceptance.low_balances
         ledger.write_low_balance_events(connection, low, now)
@@ -127,10 +127,10 @@ def finish_acceptance(
 
 def _decide(
     orders: Sequence[PayoutOrder], context: OrderContext, state: LockedState, now: datetime
-) -> list[PayoutRow | Refusal]:
+) -> list[PayoutRow | DomainError]:
     available = dict(state.available)
     live_payouts = dict(state.live_payouts)
-    outcomes: list[PayoutRow | Refusal] = []
+    outcomes: list[PayoutRow | DomainError] = []
     for order in orders:
         try:
             if order.rail is Rail.INSTANT and order.driver_id not in state.existing_drivers:
@@ -142,7 +142,7 @@ def _decide(
                     available=available[order.wallet_id],
                     required=row.amount_cents,
                 )
-        except Refusal as refusal:
+        except DomainError as refusal:
             outcomes.append(refusal)
         else:
             available[order.wallet_id] -= row.amount_cents
@@ -202,10 +202,10 @@ def write_payouts_queries(
     rows: Sequence[PayoutRow], now: datetime, due: datetime | None
 ) -> tuple[Query[None], Query[None]]:
     """Queries that write payouts and their `payout.created` events; see `write_payouts`."""
-    made = as_rows(_InsertedPayout(*_inserted_fields(row)) for row in rows)
+    made = encode_rows(_InsertedPayout(*_inserted_fields(row)) for row in rows)
     events = (Event(row.wallet_id, "payout.created", row.id, row.sequence, payout_payload(row)) for row in rows)
     values = {"now": now, "due": due, "reason": ACCEPTED_REASON, "payouts": made}
-    return Query(_INSERT_PAYOUTS, values, nothing), customer_events.write_events_query(events, now)
+    return Query(_INSERT_PAYOUTS, values, no_result), customer_events.write_events_query(events, now)
 
 
 def write_payouts(connection: sa.Connection, rows: Sequence[PayoutRow], now: datetime, due: datetime | None) -> None:
@@ -215,5 +215,5 @@ def write_payouts(connection: sa.Connection, rows: Sequence[PayoutRow], now: dat
     and `due` is None.
     """
     if rows:
-        ask(connection, *write_payouts_queries(rows, now, due))
+        run_queries(connection, *write_payouts_queries(rows, now, due))
         count_accepted(connection, len(rows))

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from shared.payouts.lifecycle import Move, transition_payouts
 from shared.payouts.rows import PayoutRow
-from shared.platform.errors import Conflict, NotFound, Refusal
-from shared.platform.ids import PAYOUT, show
+from shared.platform.errors import Conflict, DomainError, NotFound
+from shared.platform.ids import PAYOUT, public_id
 from shared.schema.payouts import PayoutStatus
 
 CANCELABLE_STATUSES = (PayoutStatus.VALIDATED, PayoutStatus.QUEUED)
@@ -17,13 +17,13 @@ CANCELABLE_STATUSES = (PayoutStatus.VALIDATED, PayoutStatus.QUEUED)
 
 def cancel_wallet_payouts(
     connection: sa.Connection, wallet_id: uuid.UUID, payout_ids: Sequence[uuid.UUID], now: datetime
-) -> dict[uuid.UUID, PayoutRow | Refusal]:
+) -> dict[uuid.UUID, PayoutRow | DomainError]:
     """Cancels those of the wallet's payouts that are not submitted yet; an answer for each.
 
     Whoever locks a payout first, this or the submitting worker, decides.
     """
     found = lock_payout_statuses(connection, wallet_id, payout_ids)
-    answers: dict[uuid.UUID, PayoutRow | Refusal] = {}
+    answers: dict[uuid.UUID, PayoutRow | DomainError] = {}
     for source in CANCELABLE_STATUSES:
         moves = [Move(payout_id, "canceled by the customer") for payout_id, status in found.items() if status == source]
         moved = transition_payouts(connection, moves, source, PayoutStatus.CANCELED, now)
@@ -54,4 +54,4 @@ def lock_payout_statuses(
 
 def payout_not_found(payout_id: uuid.UUID) -> NotFound:
     """The refusal for a payout that this wallet does not have."""
-    return NotFound(f"No payout {show(PAYOUT, payout_id)}", code="PAYOUT_NOT_FOUND")
+    return NotFound(f"No payout {public_id(PAYOUT, payout_id)}", code="PAYOUT_NOT_FOUND")

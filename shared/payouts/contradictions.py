@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 import structlog
 
-from shared.platform.ids import PAYOUT, show
+from shared.platform.ids import PAYOUT, public_id
 
 logger = structlog.get_logger(__name__)
 
@@ -22,4 +22,4 @@ def put_payouts_on_hold(connection: sa.Connection, payout_ids: Sequence[uuid.UUI
         {"ids": sorted(payout_ids), "reason": reason, "now": now},
     )
     for payout_id in held:
-        logger.error("payout.held", payout=show(PAYOUT, payout_id), why=reason)
+        logger.error("payout.held", payout=public_id(PAYOUT, payout_id), why=reason)

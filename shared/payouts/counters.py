@@ -13,10 +13,10 @@ import msgspec
 import sqlalchemy as sa
 
 from shared.events import customer_events
+from shared.ledger.list_counts import COUNTED_STATUSES
 from shared.payouts.rows import PayoutRow
-from shared.platform.database import as_rows
-from shared.platform.pipelined_queries import Query, nothing
-from shared.platform.row_counts import ENDED
+from shared.platform.database import encode_rows
+from shared.platform.pipelined_queries import Query, no_result
 from shared.schema.batch_rows import BATCH_COLUMNS, BatchRow, batch_payload
 from shared.schema.payouts import BatchStatus, PayoutStatus
 
@@ -67,7 +67,7 @@ BATCH_END_EVENTS = {BatchStatus.COMPLETED: "batch.completed", BatchStatus.FAILED
 
 def is_counted_transition(source: PayoutStatus, target: PayoutStatus) -> bool:
     """Whether a step changes a figure: one from or to an end."""
-    return source in ENDED or target in ENDED
+    return source in COUNTED_STATUSES or target in COUNTED_STATUSES
 
 
 def update_counters_queries(
@@ -81,13 +81,13 @@ def update_counters_queries(
     if not rows or not is_counted_transition(source, target):
         return None, None
     values = {
-        "rows": as_rows(_Place(row.wallet_id, row.driver_id, row.batch_id, row.net_cents) for row in rows),
+        "rows": encode_rows(_Place(row.wallet_id, row.driver_id, row.batch_id, row.net_cents) for row in rows),
         "source": source.value,
         "target": target.value,
-        "pending": (target not in ENDED) - (source not in ENDED),
+        "pending": (target not in COUNTED_STATUSES) - (source not in COUNTED_STATUSES),
         "paid": (target is PayoutStatus.COMPLETED) - (source is PayoutStatus.COMPLETED),
     }
-    step = Query(_STEP, values, nothing)
+    step = Query(_STEP, values, no_result)
     if not any(row.batch_id for row in rows):
         return step, None
     return step, Query(_BATCHES, {**values, "now": now}, _ended)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from shared.holds.conditions import held
+from shared.holds.conditions import on_hold_condition
 from shared.payouts.allowed_edges import status_condition
 
 DISPATCHED_PAYOUTS_MAX: Final = 2_000
@@ -25,7 +25,7 @@ _ASKED = sa.text(f"""
     SELECT payouts.id, payouts.wallet_id, wallets.mode, rail = 'standard' AND scenario IS NULL AS shares
     FROM payouts JOIN wallets ON wallets.id = payouts.wallet_id
     WHERE payouts.id = ANY(:ids) AND {status_condition("queued")} AND held_reason IS NULL
-          AND NOT {held("payouts.wallet_id", "payouts.rail")}
+          AND NOT {on_hold_condition("payouts.wallet_id", "payouts.rail")}
 """)
 
 _LEAVE = sa.text("""
@@ -51,7 +51,7 @@ _PUT_OFF = sa.text(f"""
 _OTHERS = sa.text(f"""
     SELECT id FROM payouts
     WHERE wallet_id = ANY(:wallets) AND status = 'queued' AND rail = 'standard' AND scenario IS NULL
-          AND held_reason IS NULL AND NOT {held("payouts.wallet_id", "payouts.rail")} AND id <> ALL(:ids)
+          AND held_reason IS NULL AND NOT {on_hold_condition("payouts.wallet_id", "payouts.rail")} AND id <> ALL(:ids)
     ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
 """)
 

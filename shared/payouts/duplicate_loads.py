@@ -7,10 +7,10 @@ from typing import Final
 import sqlalchemy as sa
 
 from shared.payouts.rows import PayoutRow
-from shared.platform.database import as_rows
+from shared.platform.database import encode_rows
 from shared.platform.errors import Conflict
-from shared.platform.ids import PAYOUT, show
-from shared.platform.pipelined_queries import Query, ask
+from shared.platform.ids import PAYOUT, public_id
+from shared.platform.pipelined_queries import Query, run_queries
 
 DriverLoad = tuple[uuid.UUID, str]
 """A driver's id and a load id."""
@@ -37,7 +37,7 @@ def live_payouts_query(loads: Collection[DriverLoad]) -> Query[dict[DriverLoad, 
     """Query for the first live payout of each load; see `live_payouts_by_load`. None without loads."""
     if not loads:
         return None
-    wanted = as_rows({"driver_id": driver_id, "load_id": load_id} for driver_id, load_id in loads)
+    wanted = encode_rows({"driver_id": driver_id, "load_id": load_id} for driver_id, load_id in loads)
     return Query(_LIVE_PAYOUTS, {"loads": wanted}, lambda rows: {(row[0], row[1]): row[2] for row in rows})
 
 
@@ -47,7 +47,7 @@ def live_payouts_by_load(connection: sa.Connection, loads: Collection[DriverLoad
     The caller has the wallets locked, as has every writer of payouts: two concurrent requests can't both find a load
     free.
     """
-    [found] = ask(connection, live_payouts_query(loads))
+    [found] = run_queries(connection, live_payouts_query(loads))
     return found or {}
 
 
@@ -59,7 +59,7 @@ def add_live_payout(live_payouts: dict[DriverLoad, uuid.UUID], row: PayoutRow) -
 
 def duplicate_payout_error(payout_id: uuid.UUID, hint: str) -> Conflict:
     """The error for a second payout of a load where the wallet's policy refuses it."""
-    first = show(PAYOUT, payout_id)
+    first = public_id(PAYOUT, payout_id)
     return Conflict(
         f"{first} pays this driver for this load already; {hint}",
         code="DUPLICATE_PAYOUT",

@@ -21,8 +21,8 @@ from shared.payouts.counters import update_counters_queries, write_batch_events
 from shared.payouts.metrics import observe_transitions
 from shared.payouts.rows import PAYOUT_COLUMNS, PayoutRow, payout_payload
 from shared.platform import safeguards
-from shared.platform.database import as_rows
-from shared.platform.pipelined_queries import Query, ask
+from shared.platform.database import encode_rows
+from shared.platform.pipelined_queries import Query, run_queries
 from shared.schema.batch_rows import BatchRow
 from shared.schema.ledger import TransferKind
 from shared.schema.payouts import PayoutStatus
@@ -134,7 +134,7 @@ def start_transition(
         ForbiddenEdge: no payout may take that step.
 
     """
-    [taken] = ask(connection, start_transition_query(moves, source, target, now))
+    [taken] = run_queries(connection, start_transition_query(moves, source, target, now))
     return taken or StartedTransition(source, target, [], None, None, (None, None), [])
 
 
@@ -148,7 +148,7 @@ def start_transition_query(
         return None
     effect = EDGES[source, target]
     values = {
-        "moves": as_rows(moves),
+        "moves": encode_rows(moves),
         "source": source.value,
         "target": target.value,
         "reserved": effect.reserved,
@@ -190,7 +190,7 @@ def finish_transitions(
     if any(query is not None for queries in booked for query in queries):
         lock = ledger.lock_wallets_query({row.wallet_id for step in steps for row in step.rows})
     first = [*(step.events for step in steps), *beside, lock]  # the lock last, for it is held until the commit
-    done = ask(connection, *first, *chain.from_iterable(booked))[len(first) :]
+    done = run_queries(connection, *first, *chain.from_iterable(booked))[len(first) :]
     for step, fallen, ended in zip(steps, done[0::3], done[2::3], strict=True):
         ledger.write_low_balance_events(connection, fallen or (), now)
         write_batch_events(connection, ended or (), now)

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from shared.payouts.submissions import LeasedSubmission
-from shared.platform.clock import rfc3339
-from shared.platform.ids import SUBMISSION, show
-from shared.provider.client import Paystream
-from shared.provider.outcomes import Accepted, Outcome, Rejected, Unknown
-from shared.provider.wire import Call
+from shared.platform.clock import format_rfc3339
+from shared.platform.ids import SUBMISSION, public_id
+from shared.provider.client import PaystreamClient
+from shared.provider.outcomes import Accepted, CallOutcome, Rejected, Unknown
+from shared.provider.wire import ProviderCall
 from shared.schema.payouts import SubmissionKind
 
 LOOKUP_MARGIN: Final = timedelta(hours=1)
@@ -18,21 +18,23 @@ LOOKUP_MARGIN: Final = timedelta(hours=1)
 LOOKUP_PAGES_MAX: Final = 200
 
 
-def find_payment(paystream: Paystream, held: LeasedSubmission) -> Outcome | None:
+def find_payment(paystream: PaystreamClient, held: LeasedSubmission) -> CallOutcome | None:
     """The provider's record of the submission, as if it had just been answered; None: it has none.
 
     Anything but a clear yes or no is unknown, and asked again: that a question was refused says nothing about the
     payment.
     """
-    name, since = show(SUBMISSION, held.id), held.first_sent_at - LOOKUP_MARGIN
+    name, since = public_id(SUBMISSION, held.id), held.first_sent_at - LOOKUP_MARGIN
     if held.kind is SubmissionKind.PAYMENT:
-        params = {"recipientId": str(held.request["recipientId"]), "startDate": rfc3339(since)}
-        return _paged(paystream, Call(held.mode, "GET", "/payments", params=params), since, _of_submission(name))
+        params = {"recipientId": str(held.request["recipientId"]), "startDate": format_rfc3339(since)}
+        return _paged(
+            paystream, ProviderCall(held.mode, "GET", "/payments", params=params), since, _of_submission(name)
+        )
     found = _paged(
-        paystream, Call(held.mode, "GET", "/batches", params={}), since, lambda batch: batch.get("name") == name
+        paystream, ProviderCall(held.mode, "GET", "/batches", params={}), since, lambda batch: batch.get("name") == name
     )
     if isinstance(found, Accepted):
-        found = _answered(paystream.call(Call(held.mode, "GET", f"/batches/{found.data['id']}")))
+        found = _answered(paystream.call(ProviderCall(held.mode, "GET", f"/batches/{found.data['id']}")))
     return found
 
 
@@ -45,8 +47,8 @@ def _of_submission(name: str) -> Callable[[dict[str, Any]], bool]:
 
 
 def _paged(
-    paystream: Paystream, call: Call, since: datetime, wanted: Callable[[dict[str, Any]], bool]
-) -> Outcome | None:
+    paystream: PaystreamClient, call: ProviderCall, since: datetime, wanted: Callable[[dict[str, Any]], bool]
+) -> CallOutcome | None:
     """Reads a list, newest first, until what is wanted is found or everything since then was seen."""
     for _ in range(LOOKUP_PAGES_MAX):
         outcome = _answered(paystream.call(call))
@@ -72,7 +74,7 @@ def _older(page: list[Any], since: datetime) -> bool:
         return False
 
 
-def _answered(outcome: Outcome) -> Outcome:
+def _answered(outcome: CallOutcome) -> CallOutcome:
     if isinstance(outcome, Rejected):
         return Unknown(f"the question was refused: {outcome.code}", outcome.message)
     return outcome

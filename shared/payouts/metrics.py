@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from prometheus_client import Counter, Histogram
 
-from shared.holds.conditions import free_since
+from shared.holds.conditions import unheld_since_expression
 from shared.payouts.allowed_edges import EDGES
-from shared.platform.database import at_commit
+from shared.platform.database import call_at_commit
 from shared.schema.payouts import PayoutStatus
 
 TRANSITIONS_TOTAL = Counter(
@@ -38,7 +38,7 @@ FIRST_SUBMISSION_SECONDS = Histogram(
 
 _FIRST_SENT = sa.text(f"""
     SELECT payouts.rail, CAST(extract(epoch FROM submissions.first_sent_at - greatest(
-        {free_since("payouts.wallet_id", "payouts.rail")}, coalesce(
+        {unheld_since_expression("payouts.wallet_id", "payouts.rail")}, coalesce(
         CASE WHEN items.attempt > 1 OR payouts.batch_id IS NOT NULL THEN (
             SELECT max(created_at) FROM payout_transitions AS step
             WHERE step.payout_id = payouts.id AND step.attempt = items.attempt AND step.to_status = 'queued'
@@ -51,7 +51,7 @@ _FIRST_SENT = sa.text(f"""
 
 def count_accepted(connection: sa.Connection, count: int) -> None:
     """Payouts were written as `validated`."""
-    at_commit(connection, lambda: TRANSITIONS_TOTAL.labels("none", PayoutStatus.VALIDATED.value).inc(count))
+    call_at_commit(connection, lambda: TRANSITIONS_TOTAL.labels("none", PayoutStatus.VALIDATED.value).inc(count))
 
 
 def observe_transitions(
@@ -67,7 +67,7 @@ def observe_transitions(
         for rail, seconds in stages:
             of_rails[rail].observe(max(seconds, 0.0))
 
-    at_commit(connection, note)
+    call_at_commit(connection, note)
 
 
 def observe_first_submission(connection: sa.Connection, submission_id: uuid.UUID) -> None:
@@ -79,4 +79,4 @@ def observe_first_submission(connection: sa.Connection, submission_id: uuid.UUID
         for rail, seconds in waits:
             of_rails[rail].observe(max(seconds, 0.0))
 
-    at_commit(connection, note)
+    call_at_commit(connection, note)

@@ -11,10 +11,10 @@ from shared.ledger import prices
 from shared.payouts.allowed_edges import RAIL_LIMIT_CENTS
 from shared.payouts.duplicate_loads import DriverLoad, duplicate_payout_error, live_payouts_query
 from shared.payouts.rows import PayoutRow
-from shared.platform.database import as_rows
-from shared.platform.errors import Invalid, NotFound, NotPayable
-from shared.platform.ids import DRIVER, named, show
-from shared.platform.pipelined_queries import Query, ask
+from shared.platform.database import encode_rows
+from shared.platform.errors import InvalidRequest, NotFound, NotPayable
+from shared.platform.ids import DRIVER, echo_id, public_id
+from shared.platform.pipelined_queries import Query, run_queries
 from shared.schema.organizations import DuplicateLoads
 from shared.schema.payouts import PayoutStatus, Rail
 from shared.schema.scenarios import Scenario
@@ -104,7 +104,7 @@ def order_context_queries(orders: Sequence[PayoutOrder]) -> tuple[Query[prices.P
 
 def load_order_context(connection: sa.Connection, orders: Sequence[PayoutOrder]) -> OrderContext:
     """Read what the orders are validated against."""
-    return OrderContext(*ask(connection, *order_context_queries(orders)))
+    return OrderContext(*run_queries(connection, *order_context_queries(orders)))
 
 
 def ordered_loads(orders: Iterable[PayoutOrder]) -> set[DriverLoad]:
@@ -133,7 +133,7 @@ def _existing_drivers_query(orders: Sequence[PayoutOrder]) -> Query[frozenset[uu
     pairs = {(order.driver_id, order.wallet_id) for order in orders if order.rail is Rail.INSTANT and order.driver_id}
     if not pairs:
         return None
-    wanted = as_rows({"id": driver_id, "wallet_id": wallet_id} for driver_id, wallet_id in pairs)
+    wanted = encode_rows({"id": driver_id, "wallet_id": wallet_id} for driver_id, wallet_id in pairs)
     return Query(_EXISTING_DRIVERS, {"wanted": wanted}, lambda rows: frozenset(row[0] for row in rows))
 
 
@@ -156,7 +156,7 @@ def payability_error(status: str, kyc_status: str) -> NotPayable | None:
 
 def driver_not_found(order: PayoutOrder) -> NotFound:
     """The error for a driver that the wallet does not have."""
-    return NotFound(f"No driver {named(DRIVER, order.driver_reference)}", code="DRIVER_NOT_FOUND", field="driverId")
+    return NotFound(f"No driver {echo_id(DRIVER, order.driver_reference)}", code="DRIVER_NOT_FOUND", field="driverId")
 
 
 def validate_order(
@@ -174,16 +174,16 @@ def validate_order(
     pending = order.scenario is Scenario.KYC_PENDING
     error = payability_error(*(("pending", "pending") if pending else (payee.status, payee.kyc_status)))
     if error is not None:
-        error.details["driverId"] = show(DRIVER, payee.id)
+        error.details["driverId"] = public_id(DRIVER, payee.id)
         raise error
     limit_cents = RAIL_LIMIT_CENTS[order.rail]
     if order.amount_cents > limit_cents:
-        raise Invalid(
+        raise InvalidRequest(
             f"amount must be at most {limit_cents} cents for {order.rail} payouts", field="amount", limit=limit_cents
         )
     fee_cents = context.price_list.fee_cents(order.rail, order.amount_cents, in_batch=order.batch_id is not None)
     if fee_cents >= order.amount_cents:
-        raise Invalid(f"amount must be more than the fee of {fee_cents} cents", field="amount", fee=fee_cents)
+        raise InvalidRequest(f"amount must be more than the fee of {fee_cents} cents", field="amount", fee=fee_cents)
     first = live_payouts.get((payee.id, order.load_id)) if order.load_id is not None else None
     refused = order.refuse_duplicate or payee.duplicate_loads == DuplicateLoads.REFUSE
     if first is not None and refused and not order.allow_duplicate:

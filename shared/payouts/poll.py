@@ -10,10 +10,10 @@ import structlog
 
 from shared.payouts.allowed_edges import status_condition
 from shared.payouts.settle import PaymentUpdate, UpdateResult, settle_payouts
-from shared.platform.database import as_rows
-from shared.platform.ids import PAYOUT, show
-from shared.provider.outcomes import Accepted, Outcome, Rejected, Throttled, backoff_seconds
-from shared.provider.wire import Call, Payment, UnexpectedAnswer, payment_call, read
+from shared.platform.database import encode_rows
+from shared.platform.ids import PAYOUT, public_id
+from shared.provider.outcomes import Accepted, CallOutcome, Rejected, Throttled, backoff_seconds
+from shared.provider.wire import PaymentResource, ProviderCall, UnexpectedResponse, decode_resource, get_payment_call
 
 logger = structlog.get_logger(__name__)
 
@@ -27,9 +27,9 @@ class PaymentPoll(NamedTuple):
     mode: str
     payment_id: str
 
-    def call(self) -> Call:
+    def call(self) -> ProviderCall:
         """The question to the provider."""
-        return payment_call(self.mode, self.payment_id)
+        return get_payment_call(self.mode, self.payment_id)
 
 
 _ASKED = sa.text(f"""
@@ -77,26 +77,26 @@ def start_polls(
         unanswered = [row.id for row in found if row.provider_payment_id is None]
         connection.execute(_WAITING_FOR_THEIR_ANSWER, {"ids": unanswered})
     waits = [
-        backoff_seconds(row.polls + 1, first_seconds=first_seconds, most_seconds=POLL_INTERVAL_MAX_SECONDS)
+        backoff_seconds(row.polls + 1, first_seconds=first_seconds, max_seconds=POLL_INTERVAL_MAX_SECONDS)
         for row in rows
     ]
     asked = [{"id": row.id, "due": now + timedelta(seconds=wait)} for row, wait in zip(rows, waits, strict=True)]
     if asked:
-        connection.execute(_AGAIN, {"now": now, "asked": as_rows(asked)})
+        connection.execute(_AGAIN, {"now": now, "asked": encode_rows(asked)})
     return [PaymentPoll(row.id, row.mode, row.provider_payment_id) for row in rows]
 
 
 def apply_poll_outcomes(
-    connection: sa.Connection, questions: Sequence[PaymentPoll], outcomes: Sequence[Outcome], now: datetime
+    connection: sa.Connection, questions: Sequence[PaymentPoll], outcomes: Sequence[CallOutcome], now: datetime
 ) -> list[UpdateResult]:
     """Applies what the provider's record says. A question for which there was no room counts as not asked."""
     reports, unasked = [], dict[uuid.UUID, float]()
     for question, outcome in zip(questions, outcomes, strict=True):
         if isinstance(outcome, Accepted):
             try:
-                payment = read(outcome.data, Payment)
-            except UnexpectedAnswer as error:
-                logger.warning("payout.poll_unreadable", payout=show(PAYOUT, question.payout_id), why=str(error))
+                payment = decode_resource(outcome.data, PaymentResource)
+            except UnexpectedResponse as error:
+                logger.warning("payout.poll_unreadable", payout=public_id(PAYOUT, question.payout_id), why=str(error))
                 continue
             reports.append(
                 PaymentUpdate(
@@ -112,11 +112,11 @@ def apply_poll_outcomes(
                 )
             )
         elif isinstance(outcome, Rejected):
-            logger.error("payout.poll_refused", payout=show(PAYOUT, question.payout_id), code=outcome.code)
+            logger.error("payout.poll_refused", payout=public_id(PAYOUT, question.payout_id), code=outcome.code)
         elif isinstance(outcome, Throttled):
             unasked[question.payout_id] = outcome.retry_after_seconds
     settled = settle_payouts(connection, reports, now)
     if unasked:
         later = [{"id": payout_id, "due": now + timedelta(seconds=wait)} for payout_id, wait in unasked.items()]
-        connection.execute(_NOT_ASKED, {"unasked": as_rows(later)})
+        connection.execute(_NOT_ASKED, {"unasked": encode_rows(later)})
     return settled

@@ -11,17 +11,17 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 import structlog
 
-from shared.holds.conditions import AGAIN_SECONDS
+from shared.holds.conditions import HOLD_RECHECK_SECONDS
 from shared.payouts.allowed_edges import status_condition
 from shared.payouts.contradictions import put_payouts_on_hold
 from shared.payouts.lifecycle import Move, transition_payouts
 from shared.payouts.submissions import LeasedSubmission, OutgoingPayout, write_submissions
 from shared.platform import safeguards
-from shared.platform.clock import rfc3339
-from shared.platform.database import as_rows
-from shared.platform.ids import PAYOUT, SUBMISSION, new_id, show
-from shared.provider.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown, Withheld, backoff_seconds
-from shared.provider.wire import Batch, Payment, UnexpectedAnswer, read
+from shared.platform.clock import format_rfc3339
+from shared.platform.database import encode_rows
+from shared.platform.ids import PAYOUT, SUBMISSION, new_id, public_id
+from shared.provider.outcomes import Accepted, CallOutcome, Rejected, Throttled, Unknown, Withheld, backoff_seconds
+from shared.provider.wire import BatchResource, PaymentResource, UnexpectedResponse, decode_resource
 from shared.schema.payouts import PayoutStatus, Rail, SubmissionKind
 
 logger = structlog.get_logger(__name__)
@@ -45,13 +45,13 @@ class RecordedOutcome(NamedTuple):
 
 
 def record_outcome(
-    connection: sa.Connection, held: LeasedSubmission, outcome: Outcome, now: datetime, *, poll_after: timedelta
+    connection: sa.Connection, held: LeasedSubmission, outcome: CallOutcome, now: datetime, *, poll_after: timedelta
 ) -> RecordedOutcome:
     """Records what came of sending a submission. Changes nothing if the lease is no longer ours."""
     if isinstance(outcome, Accepted):
         try:
             payments = payments_in_response(held.kind, outcome.data)
-        except UnexpectedAnswer as error:
+        except UnexpectedResponse as error:
             outcome = Unknown(str(error))
         else:
             return _accepted(connection, held, outcome.data["id"], payments, now, poll_after)
@@ -62,7 +62,7 @@ def record_outcome(
         status, message, wait_seconds = None, "rate limited", outcome.retry_after_seconds
         _forget_sending(connection, held)
     elif isinstance(outcome, Withheld):
-        status, message, wait_seconds = None, outcome.explanation, AGAIN_SECONDS
+        status, message, wait_seconds = None, outcome.explanation, HOLD_RECHECK_SECONDS
         _forget_sending(connection, held)
     else:
         assert isinstance(outcome, Unknown)
@@ -75,9 +75,13 @@ def record_outcome(
     return RecordedOutcome([], [])
 
 
-def payments_in_response(kind: SubmissionKind, data: object) -> list[Payment]:
+def payments_in_response(kind: SubmissionKind, data: object) -> list[PaymentResource]:
     """The payments of a submission's answer."""
-    return [read(data, Payment)] if kind is SubmissionKind.PAYMENT else read(data, Batch).payments
+    return (
+        [decode_resource(data, PaymentResource)]
+        if kind is SubmissionKind.PAYMENT
+        else decode_resource(data, BatchResource).payments
+    )
 
 
 def mark_unresolved(connection: sa.Connection, held: LeasedSubmission, now: datetime) -> None:
@@ -88,7 +92,7 @@ def mark_unresolved(connection: sa.Connection, held: LeasedSubmission, now: date
 
 
 def _name(held: LeasedSubmission) -> str:
-    return show(SUBMISSION, held.id)
+    return public_id(SUBMISSION, held.id)
 
 
 _OURS = "lease_token = :token" if safeguards.is_on(safeguards.FENCING) else "true"
@@ -120,7 +124,9 @@ def _close(
     """Ends the lease with a status, or as it was; False if it was not ours any more. An answer that decides nothing has
     `unclear_at` instead of `answered_at`, and is kept beside the others of its kind.
     """
-    unclear = {"at": rfc3339(unclear_at), "status": status or "throttled", "message": error[1]} if unclear_at else None
+    unclear = (
+        {"at": format_rfc3339(unclear_at), "status": status or "throttled", "message": error[1]} if unclear_at else None
+    )
     done = connection.execute(
         _CLOSE,
         {
@@ -132,7 +138,7 @@ def _close(
             "answered_at": answered_at,
             "code": error[0],
             "message": error[1],
-            "unclear": as_rows([unclear]) if unclear else None,
+            "unclear": encode_rows([unclear]) if unclear else None,
             "kept": UNCLEAR_ANSWERS_MAX,
         },
     )
@@ -190,7 +196,7 @@ def _accepted(
     connection: sa.Connection,
     held: LeasedSubmission,
     provider_id: str,
-    payments: Sequence[Payment],
+    payments: Sequence[PaymentResource],
     now: datetime,
     poll_after: timedelta,
 ) -> RecordedOutcome:
@@ -211,20 +217,20 @@ def _accepted(
             "id": held.id,
             "wallet_id": held.wallet_id,
             "due": now + EARLY_EVENT_GRACE,
-            "matched": as_rows({"payout_id": one, "payment_id": payment.id} for one, payment in matched.items()),
+            "matched": encode_rows({"payout_id": one, "payment_id": payment.id} for one, payment in matched.items()),
         },
     )
     return RecordedOutcome([], [row.id for row in early], [(one, payment.id) for one, payment in matched.items()])
 
 
 def _match(
-    kind: SubmissionKind, items: dict[uuid.UUID, OutgoingPayout], payments: Sequence[Payment]
-) -> tuple[dict[uuid.UUID, Payment], list[uuid.UUID]]:
+    kind: SubmissionKind, items: dict[uuid.UUID, OutgoingPayout], payments: Sequence[PaymentResource]
+) -> tuple[dict[uuid.UUID, PaymentResource], list[uuid.UUID]]:
     """Which payment is whose, and the payouts for which none, or one with another amount or recipient, came."""
     if kind is SubmissionKind.PAYMENT:
         named = {next(iter(items)): payments[0]}
     else:
-        by_name = {show(PAYOUT, payout_id): payout_id for payout_id in items}
+        by_name = {public_id(PAYOUT, payout_id): payout_id for payout_id in items}
         named = {
             by_name[name]: payment
             for payment in payments
@@ -271,7 +277,7 @@ def _rejected(connection: sa.Connection, held: LeasedSubmission, outcome: Reject
     moved = [
         {"payout_id": item.payout_id, "submission_id": submission_id} for submission_id, half in halves for item in half
     ]
-    connection.execute(_MOVE, {"id": held.id, "moved": as_rows(moved)})
+    connection.execute(_MOVE, {"id": held.id, "moved": encode_rows(moved)})
     return RecordedOutcome([submission_id for submission_id, _ in halves], [])
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from shared.ledger import list_counts
 from shared.payouts.rows import PAYOUT_COLUMNS, PayoutRow
-from shared.platform import row_counts
-from shared.platform.database import as_rows
-from shared.platform.pagination import Page, Wanted, chosen
+from shared.platform.database import encode_rows
+from shared.platform.pagination import Page, PageRequest, select_page_ids
 
 PAYOUTS_COUNTED_MAX = 100_000
 """How far payouts on their way are counted: what a payroll day has, and not millions."""
@@ -28,7 +28,7 @@ def load_payout(connection: sa.Connection, wallet_id: uuid.UUID, payout_id: uuid
 
 def previous_statuses(connection: sa.Connection, rows: Iterable[PayoutRow]) -> dict[uuid.UUID, str]:
     """What each of these payouts was before its last step, by its history."""
-    steps = as_rows({"payout_id": row.id, "sequence": row.sequence} for row in rows)
+    steps = encode_rows({"payout_id": row.id, "sequence": row.sequence} for row in rows)
     found = connection.execute(
         sa.text("""
             SELECT payout_id, from_status FROM payout_transitions
@@ -43,7 +43,7 @@ def previous_statuses(connection: sa.Connection, rows: Iterable[PayoutRow]) -> d
 def load_payout_page(
     connection: sa.Connection,
     wallet_id: uuid.UUID,
-    wanted: Wanted,
+    wanted: PageRequest,
     *,
     status: str | None = None,
     driver_id: uuid.UUID | None = None,
@@ -65,7 +65,7 @@ def load_payout_page(
         where, values["status"] = f"{where} AND status = :status", status
     if ids is not None:
         where, values["ids"] = f"{where} AND (id = ANY(:ids) OR batch_id = ANY(:ids))", list(ids)
-    found, more = chosen(connection, "payouts", where, values, wanted)
+    found, more = select_page_ids(connection, "payouts", where, values, wanted)
     rows = connection.execute(
         sa.text(f"SELECT {PAYOUT_COLUMNS} FROM {_FROM} AS found WHERE id = ANY(:ids) ORDER BY id DESC"), {"ids": found}
     )
@@ -77,9 +77,9 @@ def _total(connection: sa.Connection, where: str, values: dict[str, Any]) -> int
     wallet_id, driver_id, status = values["wallet_id"], values["driver_id"], values.get("status")
     if "ids" not in values:
         if driver_id is None and status is None:
-            return row_counts.total(connection, wallet_id, row_counts.PAYOUTS)
-        if driver_id is None and status in row_counts.ENDED:
-            return row_counts.total(connection, wallet_id, f"payouts:{status}")
+            return list_counts.sum_counts(connection, wallet_id, list_counts.PAYOUTS_COUNT)
+        if driver_id is None and status in list_counts.COUNTED_STATUSES:
+            return list_counts.sum_counts(connection, wallet_id, f"payouts:{status}")
         if status is None:
             counted = "SELECT payout_count FROM drivers WHERE id = :driver_id AND wallet_id = :wallet_id"
             return connection.scalar(sa.text(counted), values) or 0

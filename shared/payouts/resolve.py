@@ -21,7 +21,7 @@ from shared.identity.audit import Actor, Entry
 from shared.payouts.lifecycle import Move, transition_payouts
 from shared.payouts.submissions import PROVIDER_RAILS
 from shared.platform.errors import Conflict, InsufficientFunds, NotFound
-from shared.platform.ids import PAYOUT, new_id, show
+from shared.platform.ids import PAYOUT, new_id, public_id
 from shared.schema.audit import Action, ActorKind
 from shared.schema.controls import CaseKind
 from shared.schema.organizations import Mode
@@ -164,13 +164,13 @@ def _locked(connection: sa.Connection, payout_id: uuid.UUID) -> _Found:
         {"id": payout_id},
     ).one_or_none()
     if row is None:
-        raise NotFound(f"There is no payout {show(PAYOUT, payout_id)}")
+        raise NotFound(f"There is no payout {public_id(PAYOUT, payout_id)}")
     return _Found(row[0], row[1], row[2], S(row[3]), *row[4:])
 
 
 def _require_open(payout_id: uuid.UUID, found: _Found) -> None:
     """Refuses what answers itself."""
-    name = show(PAYOUT, payout_id)
+    name = public_id(PAYOUT, payout_id)
     unresolved = found.status is S.PROCESSING and found.submission_status == "unresolved"
     if found.status is S.PROCESSING and found.submission_status in ("prepared", "unknown"):
         raise Conflict(f"{name} is still being asked about under its key; wait until its key's lifetime is over")
@@ -251,7 +251,7 @@ def _carry_out(
         source = target
     if found.submission_status == "unresolved":
         _end_submission(connection, found.submission_id, outcome, now)
-    cases.close_of_payout(connection, payout_id, names, f"resolved: {outcome}", now)
+    cases.close_payout_cases(connection, payout_id, names, f"resolved: {outcome}", now)
     return source.value
 
 
@@ -345,4 +345,4 @@ def _record(
     at = audit.operator_actor(found.organization_id, found.wallet_id)
     kind = ActorKind.OPERATOR if person.user_id is None else ActorKind.USER
     actor: Actor = at._replace(kind=kind, user_id=person.user_id)
-    audit.record_entries(connection, [Entry(actor, action, show(PAYOUT, payout_id), after=said)], now)
+    audit.record_entries(connection, [Entry(actor, action, public_id(PAYOUT, payout_id), after=said)], now)

@@ -13,8 +13,8 @@ from shared.payouts.duplicate_loads import duplicate_payout_error, live_payouts_
 from shared.payouts.lifecycle import Move, transition_payouts
 from shared.payouts.orders import payability_error
 from shared.payouts.rows import PayoutRow
-from shared.platform.database import as_rows
-from shared.platform.errors import Conflict, InsufficientFunds, Refusal
+from shared.platform.database import encode_rows
+from shared.platform.errors import Conflict, DomainError, InsufficientFunds
 from shared.schema.organizations import DuplicateLoads
 from shared.schema.payouts import PayoutStatus
 from shared.schema.scenarios import Scenario
@@ -28,7 +28,7 @@ def retry_wallet_payouts(
     *,
     grace: timedelta,
     scenario: Scenario = Scenario.SUCCESS,
-) -> dict[uuid.UUID, PayoutRow | Refusal]:
+) -> dict[uuid.UUID, PayoutRow | DomainError]:
     """Queues those of the wallet's failed payouts that can be paid and are covered; an answer for each. One whose
     load another payout pays for meanwhile is a double: warned of, or refused, by the wallet's policy.
 
@@ -44,7 +44,7 @@ def retry_wallet_payouts(
     alike: defaultdict[tuple[uuid.UUID, str | None], list[uuid.UUID]] = defaultdict(list)
     for row in failed:
         alike[row.driver_id, row.load_id].append(row.id)
-    answers: dict[uuid.UUID, PayoutRow | Refusal] = {}
+    answers: dict[uuid.UUID, PayoutRow | DomainError] = {}
     moves = []
     for payout_id in dict.fromkeys(payout_ids):
         if payout_id not in found:
@@ -91,7 +91,7 @@ def _note_doubles(connection: sa.Connection, doubles: Mapping[uuid.UUID, uuid.UU
                 FROM json_to_recordset(CAST(:doubles AS json)) AS doubles (id uuid, first uuid)
                 WHERE payouts.id = doubles.id
             """),
-            {"doubles": as_rows({"id": payout_id, "first": first} for payout_id, first in doubles.items())},
+            {"doubles": encode_rows({"id": payout_id, "first": first} for payout_id, first in doubles.items())},
         )
 
 

@@ -4,8 +4,8 @@ import uuid
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from shared.platform.clock import rfc3339
-from shared.platform.ids import BATCH, DRIVER, PAYOUT, show
+from shared.platform.clock import format_rfc3339
+from shared.platform.ids import BATCH, DRIVER, PAYOUT, public_id
 
 PAYOUT_COLUMNS: Final = (
     "id, wallet_id, driver_id, driver_name, load_id, amount_cents, fee_cents, rail, status, description, "
@@ -54,9 +54,9 @@ class PayoutRow(NamedTuple):
 def payout_payload(row: PayoutRow) -> dict[str, Any]:
     """The payout in the API's shape (reference: Payouts); customer events carry the same."""
     shown: dict[str, Any] = {
-        "id": show(PAYOUT, row.id),
+        "id": public_id(PAYOUT, row.id),
         "loadId": row.load_id,
-        "driverId": show(DRIVER, row.driver_id),
+        "driverId": public_id(DRIVER, row.driver_id),
         "driverName": row.driver_name,
         "amount": row.amount_cents,
         "fee": row.fee_cents,
@@ -64,15 +64,15 @@ def payout_payload(row: PayoutRow) -> dict[str, Any]:
         "status": row.status,
         "rail": row.rail,
         "description": row.description,
-        "batchId": row.batch_id and show(BATCH, row.batch_id),
+        "batchId": row.batch_id and public_id(BATCH, row.batch_id),
         "attempt": row.attempt,
-        "requestedAt": rfc3339(row.requested_at),
-        "completedAt": row.completed_at and rfc3339(row.completed_at),
+        "requestedAt": format_rfc3339(row.requested_at),
+        "completedAt": row.completed_at and format_rfc3339(row.completed_at),
     }
     if row.duplicate_of is not None:
         shown["warnings"] = [duplicate_warning(row.duplicate_of)]
     if row.canceled_at is not None:
-        shown["canceledAt"] = rfc3339(row.canceled_at)
+        shown["canceledAt"] = format_rfc3339(row.canceled_at)
     if row.failure_code is not None:
         shown["failure"] = {
             "code": row.failure_code,
@@ -84,7 +84,7 @@ def payout_payload(row: PayoutRow) -> dict[str, Any]:
 
 def duplicate_warning(payout_id: uuid.UUID) -> dict[str, str]:
     """The warning on a payout whose driver and load had a live one already."""
-    first = show(PAYOUT, payout_id)
+    first = public_id(PAYOUT, payout_id)
     return {
         "code": "DUPLICATE_LOAD",
         "message": f"{first} pays this driver for this load already",

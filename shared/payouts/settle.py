@@ -17,7 +17,7 @@ from shared.payouts.allowed_edges import status_condition
 from shared.payouts.contradictions import put_payouts_on_hold
 from shared.payouts.lifecycle import Move, finish_transitions, start_transition
 from shared.platform import safeguards
-from shared.platform.ids import DRIVER, PAYOUT, show
+from shared.platform.ids import DRIVER, PAYOUT, public_id
 from shared.platform.pipelined_queries import Query
 from shared.schema.payouts import PayoutStatus
 
@@ -198,16 +198,18 @@ def _differences(report: PaymentUpdate, known: _Known) -> list[str]:
     if report.recipient_id is not None and report.recipient_id != known.recipient_id:
         found.append(f"recipient {report.recipient_id[:60]}, ours is {known.recipient_id}")
     if report.driver_id is not None and report.driver_id != known.driver_id:
-        found.append(f"another driver than {show(DRIVER, known.driver_id)}")
+        found.append(f"another driver than {public_id(DRIVER, known.driver_id)}")
     if report.payout_id is not None and report.payout_id != known.payout_id:
-        found.append(f"our {show(PAYOUT, report.payout_id)}, the payment is {show(PAYOUT, known.payout_id)}'s")
+        found.append(
+            f"our {public_id(PAYOUT, report.payout_id)}, the payment is {public_id(PAYOUT, known.payout_id)}'s"
+        )
     return found
 
 
 def _judge(report: PaymentUpdate, known: _Known) -> tuple[UpdateStatus, tuple[PayoutStatus, ...]]:
     if report.state not in FINAL_PAYMENT_STATES:
         if report.state not in PROGRESS_PAYMENT_STATES:
-            logger.error("payout.unknown_state", payout=show(PAYOUT, known.payout_id), state=report.state[:100])
+            logger.error("payout.unknown_state", payout=public_id(PAYOUT, known.payout_id), state=report.state[:100])
         return UpdateStatus.IGNORED, ()
     if known.attempt != known.current_attempt:
         # A late word on an attempt that had failed; "failed" again is a repeat, anything else a second payment.

@@ -17,16 +17,16 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from shared.holds.conditions import HEARD_WITHIN_SECONDS, held
-from shared.holds.reconcile_only import NOT_RECONCILE_ONLY, OPEN
+from shared.holds.conditions import HOLD_EFFECT_SECONDS, on_hold_condition
+from shared.holds.reconcile_only import NOT_RECONCILE_ONLY, OUTBOUND_ALLOWED
 from shared.payouts import on_hold
 from shared.payouts.allowed_edges import status_condition
 from shared.payouts.lifecycle import Move, finish_transitions, start_transition_query
 from shared.payouts.rows import PayoutRow
-from shared.platform.database import as_rows
-from shared.platform.ids import PAYOUT, SUBMISSION, new_id, show
-from shared.platform.pipelined_queries import Query, ask, nothing
-from shared.provider.wire import Call, submission_call
+from shared.platform.database import encode_rows
+from shared.platform.ids import PAYOUT, SUBMISSION, new_id, public_id
+from shared.platform.pipelined_queries import Query, no_result, run_queries
+from shared.provider.wire import ProviderCall, send_submission_call
 from shared.schema.payouts import PayoutStatus, Rail, SubmissionKind
 from shared.schema.scenarios import SIMULATED_SCENARIOS, Scenario
 
@@ -75,18 +75,20 @@ class LeasedSubmission(NamedTuple):
     sent_for_seconds: float
     """How long ago that was, by the database's clock."""
     attempts: int
-    not_after: float
+    send_deadline: float
     """The monotonic time at which our lease may be over."""
-    clear_until: float = 0.0
+    recheck_after: float = 0.0
     """The monotonic time until which it may be sent without looking again whether its money is held."""
     look_up: bool = False
     """Whether its money is held, so that we may only ask whether the provider has it."""
 
-    def call(self, clear: Callable[[], bool] | None = None) -> Call:
+    def call(self, clear: Callable[[], bool] | None = None) -> ProviderCall:
         """The request to the provider. `clear` looks again whether its money may leave, where its turn comes late."""
-        call = submission_call(self.id, self.mode, self.kind, self.request)
+        call = send_submission_call(self.id, self.mode, self.kind, self.request)
         urgent = self.rail is Rail.INSTANT
-        return call._replace(urgent=urgent, not_after=self.not_after, clear_until=self.clear_until, clear=clear)
+        return call._replace(
+            urgent=urgent, send_deadline=self.send_deadline, recheck_after=self.recheck_after, clear=clear
+        )
 
 
 _QUEUED = sa.text(f"""
@@ -115,7 +117,7 @@ def prepare_submissions(
     `poll_after` is how long a payout waits for its webhook before we ask: noted here already, so that an answer that
     comes soon need not write every payout anew.
     """
-    items, may_be_doubles = ask(connection, *outgoing_payouts_queries(payout_ids))
+    items, may_be_doubles = run_queries(connection, *outgoing_payouts_queries(payout_ids))
     return prepare_outgoing_payouts(connection, items, may_be_doubles, now, reason=reason, poll_after=poll_after)
 
 
@@ -151,7 +153,7 @@ def prepare_outgoing_payouts(
         for item in group
     ]
     step = start_transition_query(moves, PayoutStatus.QUEUED, PayoutStatus.PROCESSING, now)
-    _, taken = ask(connection, write_submissions_query(submissions, now), step)
+    _, taken = run_queries(connection, write_submissions_query(submissions, now), step)
     if taken is None:
         return PreparedSubmissions([], [])
     finish_transitions(connection, [taken], now)
@@ -219,7 +221,7 @@ def write_submissions(
     connection: sa.Connection, submissions: Sequence[tuple[uuid.UUID, Sequence[OutgoingPayout]]], now: datetime
 ) -> None:
     """Writes submissions with their requests, due now, held by nobody."""
-    ask(connection, write_submissions_query(submissions, now))
+    run_queries(connection, write_submissions_query(submissions, now))
 
 
 def write_submissions_query(
@@ -238,7 +240,7 @@ def write_submissions_query(
         for submission_id, group in submissions
         for position, item in enumerate(group)
     ]
-    return Query(_WRITE, {"now": now, "made": as_rows(made), "items": as_rows(items)}, nothing)
+    return Query(_WRITE, {"now": now, "made": encode_rows(made), "items": encode_rows(items)}, no_result)
 
 
 def build_provider_request(
@@ -259,8 +261,8 @@ def build_provider_request(
             "rail": PROVIDER_RAILS[item.rail],
             "description": item.description or "Payout",
             "metadata": {
-                "payoutId": show(PAYOUT, item.payout_id),
-                "submissionId": show(SUBMISSION, submission_id),
+                "payoutId": public_id(PAYOUT, item.payout_id),
+                "submissionId": public_id(SUBMISSION, submission_id),
                 **played,
             },
         }
@@ -268,19 +270,19 @@ def build_provider_request(
         {
             "recipientId": item.recipient_id,
             "amount": item.net_cents,
-            "description": f"{show(PAYOUT, item.payout_id)} {item.description or 'Payout'}",
+            "description": f"{public_id(PAYOUT, item.payout_id)} {item.description or 'Payout'}",
         }
         for item in group
     ]
-    return SubmissionKind.BATCH, {"name": show(SUBMISSION, submission_id), "payments": payments}
+    return SubmissionKind.BATCH, {"name": public_id(SUBMISSION, submission_id), "payments": payments}
 
 
 _CLAIM = sa.text(f"""
     WITH waiting AS (
-        SELECT id, {held("submissions.wallet_id", "submissions.rail")} AS held FROM submissions
+        SELECT id, {on_hold_condition("submissions.wallet_id", "submissions.rail")} AS held FROM submissions
         WHERE id = ANY(:ids) AND status IN ('prepared', 'unknown')
               AND (lease_expires_at IS NULL OR lease_expires_at < clock_timestamp())
-              AND (:to_look_up OR {OPEN})
+              AND (:to_look_up OR {OUTBOUND_ALLOWED})
         ORDER BY id FOR UPDATE SKIP LOCKED
     ), free AS (
         SELECT waiting.id, held FROM waiting JOIN submissions USING (id)
@@ -316,7 +318,7 @@ def claim_submissions(
         LeasedSubmission._make(
             [
                 *(*row[:3], SubmissionKind(row[3]), Rail(row[4]), *row[5:10]),
-                *(began + lease_seconds, began + HEARD_WITHIN_SECONDS, row[10]),
+                *(began + lease_seconds, began + HOLD_EFFECT_SECONDS, row[10]),
             ]
         )
         for row in sorted(rows, key=lambda row: row[0])

@@ -21,6 +21,6 @@ class SystemClock:
 
 
 @lru_cache(maxsize=64)  # what is accepted together has one time
-def rfc3339(moment: datetime) -> str:
+def format_rfc3339(moment: datetime) -> str:
     """A time as the API writes it: RFC 3339 in UTC with `Z`, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

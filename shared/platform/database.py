@@ -15,10 +15,10 @@ from shared.platform.settings import Settings
 
 logger = structlog.get_logger(__name__)
 
-IDLE_CHECKED_SECONDS = 1.0
+IDLE_CHECK_SECONDS = 1.0
 _AT_COMMIT: Final = "at_commit"
 
-SESSION: Final = {
+SESSION_SETTINGS: Final = {
     "timezone": "UTC",
     "lock_timeout": "5s",
     "statement_timeout": "30s",
@@ -32,7 +32,7 @@ class DatabaseNotReady(Exception):
     """The database did not answer, or is not migrated, within the time given."""
 
 
-def engine_for(settings: Settings, service: str, *, url: str = "", **options: Any) -> sa.Engine:
+def make_engine(settings: Settings, service: str, *, url: str = "", **options: Any) -> sa.Engine:
     """An engine with a bounded pool, on the services' database or, given a `url`, on that. A connection that was idle
     is checked before use; one that was in use a moment ago is not, for a round trip costs a quarter of a millisecond.
 
@@ -40,7 +40,7 @@ def engine_for(settings: Settings, service: str, *, url: str = "", **options: An
     """
     address = make_url(url or settings.database_url).set(drivername="postgresql+psycopg")
     options.setdefault("pool_size", settings.database_pool_size)
-    session: dict[str, Any] = {"options": " ".join(f"-c {name}={value}" for name, value in SESSION.items())}
+    session: dict[str, Any] = {"options": " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items())}
     if settings.database_pooler == "transaction" and not url:
         # Each transaction may have another session: none is prepared for us, and what holds in it its role has to say.
         session = {"prepare_threshold": None}
@@ -76,10 +76,10 @@ def engine_for(settings: Settings, service: str, *, url: str = "", **options: An
 
 def _shorten(context: sa.engine.ExceptionContext) -> None:
     if isinstance(context.original_exception, psycopg.Error):
-        leave_values_out(context.original_exception, context.sqlalchemy_exception)
+        remove_values(context.original_exception, context.sqlalchemy_exception)
 
 
-def leave_values_out(original: psycopg.Error, raised: sa.exc.StatementError | None) -> None:
+def remove_values(original: psycopg.Error, raised: sa.exc.StatementError | None) -> None:
     """Shortens what the database says of an error to what it says of any row: its details show the whole row that a
     constraint refused, and a value that can't be read is repeated. Errors end in logs.
     """
@@ -105,7 +105,7 @@ def _check_if_idle(connection: Any, record: Any, proxy: Any) -> None:
     Below psycopg's transactions, whose rollback makes it forget what it has prepared: each request after a pause would
     pay for that.
     """
-    if time.monotonic() - record.info.get("used_at", time.monotonic()) < IDLE_CHECKED_SECONDS:
+    if time.monotonic() - record.info.get("used_at", time.monotonic()) < IDLE_CHECK_SECONDS:
         return
     try:
         alive = connection.pgconn.exec_(b"SELECT 1").status == psycopg.pq.ExecStatus.TUPLES_OK
@@ -115,7 +115,7 @@ def _check_if_idle(connection: Any, record: Any, proxy: Any) -> None:
         raise sa.exc.DisconnectionError
 
 
-def at_commit(connection: sa.Connection, work: Callable[[], None]) -> None:
+def call_at_commit(connection: sa.Connection, work: Callable[[], None]) -> None:
     """Has `work` done when the connection's transaction is about to be committed, and not if it is rolled back.
 
     For figures alone: the commit itself may still fail.
@@ -134,14 +134,14 @@ def _forget_at_commit(connection: sa.Connection, *_: object) -> None:
         connection.info.pop(_AT_COMMIT, None)
 
 
-def as_rows(values: Iterable[dict[str, Any] | msgspec.Struct]) -> str:
+def encode_rows(values: Iterable[dict[str, Any] | msgspec.Struct]) -> str:
     """Rows as one parameter for `json_to_recordset`: measured, a set of arrays for `unnest` costs ten times the time
     to encode and three times the time in all.
     """
     return msgspec.json.encode(list(values)).decode()
 
 
-def check_session(engine: sa.Engine) -> None:
+def check_session_settings(engine: sa.Engine) -> None:
     """Makes sure that behind a pooler, too, sessions keep to UTC and give up on a lock rather than hang.
 
     Raises:
@@ -152,7 +152,7 @@ def check_session(engine: sa.Engine) -> None:
         role = connection.scalar(sa.text("SELECT current_user"))
         wrong = {
             name: value
-            for name, value in SESSION.items()
+            for name, value in SESSION_SETTINGS.items()
             if connection.scalar(sa.text("SELECT current_setting(:name)"), {"name": name}) != value
         }
     if wrong:
@@ -163,7 +163,7 @@ def check_session(engine: sa.Engine) -> None:
         )
 
 
-def wait_until_ready(engine: sa.Engine, *, revision: str | None, timeout_seconds: float = 60.0) -> None:
+def wait_for_database(engine: sa.Engine, *, revision: str | None, timeout_seconds: float = 60.0) -> None:
     """Waits until the database answers and, with a `revision`, has been migrated to it, or further: while a deploy is
     under way the older code goes on, and starts again where it has to, for migrations leave it what it needs.
 

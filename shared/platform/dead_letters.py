@@ -16,9 +16,9 @@ import redis
 from dramatiq import Broker, MessageProxy
 from dramatiq.middleware import Middleware
 
-from shared.platform.masking import masked
+from shared.platform.masking import mask_secrets
 
-KEPT_MOST: Final = 200
+DEAD_LETTERS_MAX: Final = 200
 """Letters of a queue: a letter may name 500 rows, and a full Redis would silence every doorbell."""
 ERROR_LENGTH_MAX: Final = 200
 
@@ -53,7 +53,7 @@ return data and 1 or 0
 """
 
 
-class Letter(NamedTuple):
+class DeadLetter(NamedTuple):
     """A message whose actor failed."""
 
     id: str
@@ -85,7 +85,7 @@ class DeadLetters(Middleware):
             message.fail()
 
 
-def bury(client: "redis.Redis", queue_key: str, unfinished_key: str, message: MessageProxy) -> None:
+def move_to_dead_letters(client: "redis.Redis", queue_key: str, unfinished_key: str, message: MessageProxy) -> None:
     """Moves a message that this process has taken to the dead letters of its queue."""
     rows = " ".join(sorted(str(one) for part in message.args for one in part))
     letter_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{message.actor_name} {rows}"))
@@ -98,13 +98,13 @@ def bury(client: "redis.Redis", queue_key: str, unfinished_key: str, message: Me
     dead = told | {"times": told["times"] + 1, "error": _sentence(message._exception)}
     letter = message._message.copy(options={"redis_message_id": letter_id, "dead": dead})
     keys = [unfinished_key, f"{queue_key}.msgs", f"{queue_key}.XQ", f"{queue_key}.XQ.msgs"]
-    values = [message.options["redis_message_id"], letter_id, now_ms, letter.encode(), KEPT_MOST]
+    values = [message.options["redis_message_id"], letter_id, now_ms, letter.encode(), DEAD_LETTERS_MAX]
     client.register_script(_BURY)(keys=keys, args=values)
 
 
-def listed(client: "redis.Redis", queue_key: str) -> list[Letter]:
+def load_dead_letters(client: "redis.Redis", queue_key: str) -> list[DeadLetter]:
     """The letters of a queue, the newest first."""
-    found: Any = client.zrevrange(f"{queue_key}.XQ", 0, KEPT_MOST - 1, withscores=True)
+    found: Any = client.zrevrange(f"{queue_key}.XQ", 0, DEAD_LETTERS_MAX - 1, withscores=True)
     if not found:
         return []
     kept: Any = client.hmget(f"{queue_key}.XQ.msgs", [name for name, _ in found])
@@ -115,7 +115,7 @@ def listed(client: "redis.Redis", queue_key: str) -> list[Letter]:
         message = dramatiq.Message.decode(data)
         dead = message.options.get("dead") or {}
         letters.append(
-            Letter(
+            DeadLetter(
                 name.decode(),
                 message.queue_name,
                 message.actor_name,
@@ -129,7 +129,7 @@ def listed(client: "redis.Redis", queue_key: str) -> list[Letter]:
     return letters
 
 
-def retry(client: "redis.Redis", queue_key: str, letter_id: str) -> bool:
+def retry_dead_letter(client: "redis.Redis", queue_key: str, letter_id: str) -> bool:
     """Rings again for the rows of a letter, and takes it away, in one step. False where there is none by that id."""
     keys = [queue_key, f"{queue_key}.msgs", f"{queue_key}.XQ", f"{queue_key}.XQ.msgs"]
     return bool(client.register_script(_RETRY)(keys=keys, args=[letter_id]))
@@ -140,7 +140,7 @@ def _sentence(error: BaseException | None) -> str | None:
     if error is None:
         return None
     first, _, _ = str(error).strip().partition("\n")
-    return masked(f"{type(error).__name__}: {first}" if first else type(error).__name__)[:ERROR_LENGTH_MAX]
+    return mask_secrets(f"{type(error).__name__}: {first}" if first else type(error).__name__)[:ERROR_LENGTH_MAX]
 
 
 def _uuids(texts: Iterable[object]) -> list[uuid.UUID]:

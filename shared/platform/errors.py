@@ -7,7 +7,7 @@ The gateway turns `code`, `message` and `details` into the error envelope, `stat
 from typing import Any
 
 
-class Refusal(Exception):
+class DomainError(Exception):
     """A request that was understood and is not carried out."""
 
     status = 400
@@ -23,38 +23,38 @@ class Refusal(Exception):
             self.code = code
 
 
-class Invalid(Refusal):
+class InvalidRequest(DomainError):
     """A value in the request can't be accepted; `details.field` names it."""
 
 
-class InsufficientFunds(Refusal):
+class InsufficientFunds(DomainError):
     """The wallet's available balance does not cover the amount."""
 
     code = "INSUFFICIENT_FUNDS"
 
 
-class Forbidden(Refusal):
+class Forbidden(DomainError):
     """Known, but not allowed to do this."""
 
     status = 403
     code = "FORBIDDEN"
 
 
-class NotFound(Refusal):
+class NotFound(DomainError):
     """No such object in this wallet (it may be somebody else's: the answer is the same)."""
 
     status = 404
     code = "NOT_FOUND"
 
 
-class Conflict(Refusal):
+class Conflict(DomainError):
     """The object's current state, or one that exists already, does not allow it."""
 
     status = 409
     code = "CONFLICT"
 
 
-class NotPayable(Refusal):
+class NotPayable(DomainError):
     """Well-formed, but this driver can't be paid now."""
 
     status = 422

@@ -1,6 +1,6 @@
 """Crash points: the named moments between two side effects at which a test lets this process die.
 
-`OVNPAY_CRASH_AT=name` kills the process with SIGKILL the first time it comes to that point, and `name:3` the third
+`OVNPAY_FAILPOINT=name` kills the process with SIGKILL the first time it comes to that point, and `name:3` the third
 time: no handler runs, no transaction ends well, nothing is flushed. It is for tests and for rehearsals on a system of
 one's own; production refuses to start with it. A ring is sent by a thread of its own, so a point after one means: it
 was asked for, and perhaps heard.
@@ -12,9 +12,9 @@ import os
 import signal
 from typing import Final, NoReturn
 
-VARIABLE: Final = "OVNPAY_CRASH_AT"
+FAILPOINT_VARIABLE: Final = "OVNPAY_FAILPOINT"
 
-POINTS: Final[dict[str, str]] = {
+FAILPOINTS: Final[dict[str, str]] = {
     # The gateway takes payouts in: one, in bulk, instant.
     "accept.before_commit": "The payouts, their reservation, the answers and the audit log are written, not committed.",
     "accept.after_commit": "The payouts are accepted; no bell was rung for them, and nobody was answered.",
@@ -73,11 +73,11 @@ POINTS: Final[dict[str, str]] = {
 """Each point, and what has happened there and what has not."""
 
 
-class CrashPointError(ValueError):
-    """OVNPAY_CRASH_AT names no crash point; see shared/platform/failpoints.py. A suffix :2 means the second time."""
+class FailpointError(ValueError):
+    """OVNPAY_FAILPOINT names no crash point; see shared/platform/failpoints.py. A suffix :2 means the second time."""
 
 
-def read(text: str) -> tuple[str, int]:
+def parse_failpoint(text: str) -> tuple[str, int]:
     """The point that `text` names, and at the how manieth pass it kills.
 
     Raises:
@@ -85,8 +85,8 @@ def read(text: str) -> tuple[str, int]:
 
     """
     name, _, nth = text.partition(":")
-    if name not in POINTS or not (nth or "1").isdecimal() or int(nth or 1) < 1:
-        raise CrashPointError(CrashPointError.__doc__)
+    if name not in FAILPOINTS or not (nth or "1").isdecimal() or int(nth or 1) < 1:
+        raise FailpointError(FailpointError.__doc__)
     return name, int(nth or 1)
 
 
@@ -95,14 +95,14 @@ _last = 1
 _passes = itertools.count(1)
 
 
-def arm(text: str) -> None:
-    """Has this process die where `text` says, as `OVNPAY_CRASH_AT` does; nowhere, if it is empty."""
+def arm_failpoint(text: str) -> None:
+    """Has this process die where `text` says, as `OVNPAY_FAILPOINT` does; nowhere, if it is empty."""
     global _armed, _last, _passes
-    _armed, _last = read(text) if text else (None, 1)
+    _armed, _last = parse_failpoint(text) if text else (None, 1)
     _passes = itertools.count(1)
 
 
-def crash_point(name: str) -> None:
+def failpoint(name: str) -> None:
     """Kills this process if it is to die here. Off, it costs one comparison."""
     if _armed is not None and _armed == name and next(_passes) == _last:
         _die(name)
@@ -115,5 +115,5 @@ def _die(name: str) -> NoReturn:
     raise AssertionError("SIGKILL was survived")
 
 
-with contextlib.suppress(CrashPointError):  # the settings refuse it, with a sentence
-    arm(os.environ.get(VARIABLE, ""))
+with contextlib.suppress(FailpointError):  # the settings refuse it, with a sentence
+    arm_failpoint(os.environ.get(FAILPOINT_VARIABLE, ""))

@@ -1,9 +1,9 @@
 """Idempotency: the answer to a POST is stored under the customer's key in the transaction that made it true.
 
 Callers hold a lock while they look a key up and store its answer, so that two requests with one key can't both find
-it free: the intake of payouts the wallet's (`shared.ledger.lock_wallets`), the others the key's own (`lock`). Where
+it free: the intake of payouts the wallet's (`shared.ledger.lock_wallets`), the others the key's own (`lock_key`). Where
 the two
-meet on one key, `store` tells the later one.
+meet on one key, `store_answers` tells the later one.
 """
 
 import hashlib
@@ -15,16 +15,16 @@ from typing import Final, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from shared.platform.database import as_rows
+from shared.platform.database import encode_rows
 from shared.platform.errors import Conflict, NotPayable
-from shared.platform.ids import BATCH, PAYOUT, parse
-from shared.platform.pipelined_queries import Query, ask
+from shared.platform.ids import BATCH, PAYOUT, parse_id
+from shared.platform.pipelined_queries import Query, run_queries
 
-LIFETIME: Final = timedelta(hours=48)
+KEY_LIFETIME: Final = timedelta(hours=48)
 KEY_LENGTH_MAX: Final = 255
 
 
-class Reused(NotPayable):
+class IdempotencyKeyReused(NotPayable):
     """This Idempotency-Key was used with a different request."""
 
     code = "IDEMPOTENCY_KEY_REUSED"
@@ -37,7 +37,7 @@ class Reused(NotPayable):
         )
 
 
-class Taken(Conflict):
+class IdempotencyKeyInUse(Conflict):
     """Another request with this Idempotency-Key has just been answered."""
 
     code = "IDEMPOTENCY_KEY_IN_USE"
@@ -50,7 +50,7 @@ class Taken(Conflict):
         )
 
 
-class Stored(NamedTuple):
+class StoredAnswer(NamedTuple):
     """A remembered answer."""
 
     wallet_id: uuid.UUID
@@ -60,7 +60,7 @@ class Stored(NamedTuple):
     answer: bytes
 
 
-def fingerprint(method: str, path: str, body: bytes) -> bytes:
+def request_fingerprint(method: str, path: str, body: bytes) -> bytes:
     """What makes two requests the same: method, path and body, to the byte."""
     return hashlib.sha256(b"\0".join((method.encode(), path.encode(), body))).digest()
 
@@ -77,43 +77,47 @@ _FIND: Final = sa.text("""
 """Key by key through the index: as a join it is a walk through all keys of two days wherever statistics are young."""
 
 
-def finding(keys: Iterable[tuple[uuid.UUID, str]], now: datetime) -> Query[dict[tuple[uuid.UUID, str], Stored]]:
+def find_answers_query(
+    keys: Iterable[tuple[uuid.UUID, str]], now: datetime
+) -> Query[dict[tuple[uuid.UUID, str], StoredAnswer]]:
     """Asks for the answers that these (wallet, key) pairs have already got and that have not expired."""
-    asked = as_rows({"wallet_id": wallet_id, "key": key} for wallet_id, key in keys)
-    return Query(_FIND, {"keys": asked, "now": now}, lambda rows: {(row[0], row[1]): Stored._make(row) for row in rows})
+    asked = encode_rows({"wallet_id": wallet_id, "key": key} for wallet_id, key in keys)
+    return Query(
+        _FIND, {"keys": asked, "now": now}, lambda rows: {(row[0], row[1]): StoredAnswer._make(row) for row in rows}
+    )
 
 
-def find(
+def find_answers(
     connection: sa.Connection, keys: Collection[tuple[uuid.UUID, str]], now: datetime
-) -> dict[tuple[uuid.UUID, str], Stored]:
+) -> dict[tuple[uuid.UUID, str], StoredAnswer]:
     """The answers that these (wallet, key) pairs have already got and that have not expired."""
     if not keys:
         return {}
-    [found] = ask(connection, finding(keys, now))
+    [found] = run_queries(connection, find_answers_query(keys, now))
     return found  # type: ignore[no-any-return]
 
 
-def audited(key: str | None) -> dict[str, str]:
+def audit_key_hash(key: str | None) -> dict[str, str]:
     """What the audit log keeps of the key of a request that makes payouts: enough to know it again. The key itself is
     the customer's word, and may have a name in it.
     """
     return {} if key is None else {"idempotencyKeyHash": hashlib.sha256(key.encode()).hexdigest()}
 
 
-def payouts_made(connection: sa.Connection, wallet_id: uuid.UUID, key: str, now: datetime) -> list[uuid.UUID]:
+def load_created_ids(connection: sa.Connection, wallet_id: uuid.UUID, key: str, now: datetime) -> list[uuid.UUID]:
     """The ids of the payouts, or of the batch, that the request under this key has made; none, if it made none, was
     never heard, or is longer ago than a key lives.
     """
-    stored = find(connection, [(wallet_id, key)], now).get((wallet_id, key))
+    stored = find_answers(connection, [(wallet_id, key)], now).get((wallet_id, key))
     if stored is None or stored.http_status != 200:
         return []
     data = msgspec.json.decode(stored.answer).get("data") or {}
     shown = [data, *(result.get("item") or {} for result in data.get("results", ()))]
-    ids = [parse(prefix, str(one.get("id", ""))) for one in shown for prefix in (PAYOUT, BATCH)]
+    ids = [parse_id(prefix, str(one.get("id", ""))) for one in shown for prefix in (PAYOUT, BATCH)]
     return [one for one in ids if one is not None]
 
 
-def lock(connection: sa.Connection, wallet_id: uuid.UUID, key: str) -> None:
+def lock_key(connection: sa.Connection, wallet_id: uuid.UUID, key: str) -> None:
     """Makes requests with one key wait for each other, until the end of the transaction."""
     connection.execute(
         sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"{wallet_id} {key}"}
@@ -145,18 +149,18 @@ class _Row(msgspec.Struct):
     answer: bytes
 
 
-def storing(answers: Sequence[Stored], now: datetime) -> Query[None]:
-    """Remembers answers once it is asked; see `store`."""
+def store_answers_query(answers: Sequence[StoredAnswer], now: datetime) -> Query[None]:
+    """Remembers answers once it is asked; see `store_answers`."""
 
     def read(rows: Sequence[object]) -> None:
         if len(rows) != len(answers):
-            raise Taken
+            raise IdempotencyKeyInUse
 
-    values = {"now": now, "expires_at": now + LIFETIME, "answers": as_rows(_Row(*answer) for answer in answers)}
+    values = {"now": now, "expires_at": now + KEY_LIFETIME, "answers": encode_rows(_Row(*answer) for answer in answers)}
     return Query(_STORE, values, read)
 
 
-def store(connection: sa.Connection, answers: Iterable[Stored], now: datetime) -> None:
+def store_answers(connection: sa.Connection, answers: Iterable[StoredAnswer], now: datetime) -> None:
     """Remembers answers for 48 hours; an expired answer under the same key is replaced.
 
     Callers do not store 429 and 5xx: those are no answers to the request.
@@ -167,10 +171,10 @@ def store(connection: sa.Connection, answers: Iterable[Stored], now: datetime) -
     """
     listed = list(answers)
     if listed:
-        ask(connection, storing(listed, now))
+        run_queries(connection, store_answers_query(listed, now))
 
 
-def forget_expired(connection: sa.Connection, now: datetime, *, limit: int) -> int:
+def delete_expired_keys(connection: sa.Connection, now: datetime, *, limit: int) -> int:
     """Deletes at most `limit` expired keys. Returns how many."""
     done = connection.execute(
         sa.text("""

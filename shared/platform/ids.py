@@ -23,7 +23,7 @@ EVENT: Final = "evt"
 WEBHOOK: Final = "whe"
 CASE: Final = "case"
 
-CLOCKS_APART: Final = timedelta(minutes=10)
+ID_CLOCK_SKEW_MAX: Final = timedelta(minutes=10)
 """How far the time in an id, which finds the place in the index, may be from the row's own."""
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -37,7 +37,7 @@ def new_id() -> uuid.UUID:
     return uuid7()
 
 
-def first_id(moment: datetime, later: timedelta = timedelta(0)) -> uuid.UUID:
+def first_id_at(moment: datetime, later: timedelta = timedelta(0)) -> uuid.UUID:
     """The first id of a time so much later, or the nearest one that there is: where to look in an index that is ordered
     by ids.
     """
@@ -46,19 +46,19 @@ def first_id(moment: datetime, later: timedelta = timedelta(0)) -> uuid.UUID:
 
 
 @lru_cache(maxsize=4096)  # an answer, an event, the audit log and our own log show the same few
-def show(prefix: str, value: uuid.UUID) -> str:
+def public_id(prefix: str, value: uuid.UUID) -> str:
     """The public form of an id, as in `pay_01kafz…`."""
     number = value.int
     pairs = _PAIRS
     return f"{prefix}_" + "".join([pairs[(number >> shift) & 0x3FF] for shift in range(120, -1, -10)])
 
 
-def named(prefix: str, text: str) -> str:
+def echo_id(prefix: str, text: str) -> str:
     """An id as an error may repeat it: what can't be one may be anything, a key in the wrong place too."""
-    return text if parse(prefix, text) is not None else "with such an id"
+    return text if parse_id(prefix, text) is not None else "with such an id"
 
 
-def parse(prefix: str, text: str) -> uuid.UUID | None:
+def parse_id(prefix: str, text: str) -> uuid.UUID | None:
     """The id behind its public form; None for whatever cannot be one of ours (to a caller: unknown)."""
     head, separator, suffix = text.rpartition("_")
     if head != prefix or not separator or not _SUFFIX.fullmatch(suffix):

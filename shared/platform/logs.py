@@ -11,7 +11,8 @@ What a level means, and who reads it:
 
 The ids have the same names everywhere: `request_id` (the answer's `X-Request-Id`), `payouts` (`pay_…`), `batch`,
 `wallet`, `submission` (`sub_…`, which Paystream gets as idempotency key), `event_id` and `payment` (Paystream's),
-`message_id` (one doorbell that a worker heard; bound to every line until it is done). A line has at most `IDS_MOST`
+`message_id` (one doorbell that a worker heard; bound to every line until it is done). A line has at most
+`LOGGED_IDS_MAX`
 ids of a kind, and `count` says how many there were: at a thousand payouts a second the log must not be what takes the
 time. The whole story of any one payout is its timeline, in the database. Personal data and secrets are never given to
 a logger.
@@ -27,19 +28,19 @@ from typing import Any, Final
 import structlog
 
 from shared.platform import tracing
-from shared.platform.ids import show
-from shared.platform.masking import masked
+from shared.platform.ids import public_id
+from shared.platform.masking import mask_secrets
 from shared.platform.settings import Settings
 
-IDS_MOST: Final = 50
+LOGGED_IDS_MAX: Final = 50
 
 
-def shown(prefix: str, ids: Iterable[uuid.UUID]) -> list[str]:
-    """Ids as a line shows them: in their public form, the first `IDS_MOST`."""
-    return [show(prefix, one) for one in islice(ids, IDS_MOST)]
+def public_ids(prefix: str, ids: Iterable[uuid.UUID]) -> list[str]:
+    """Ids as a line shows them: in their public form, the first `LOGGED_IDS_MAX`."""
+    return [public_id(prefix, one) for one in islice(ids, LOGGED_IDS_MAX)]
 
 
-def configure(settings: Settings, service: str) -> None:
+def configure_logging(settings: Settings, service: str) -> None:
     """Sets up logging for this process; library logs go the same way."""
     console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
@@ -47,7 +48,7 @@ def configure(settings: Settings, service: str) -> None:
     def named(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
         # Not a context variable: threads, which most of our work is done in, begin without those.
         event.setdefault("service", service)
-        if parent := tracing.traceparent():
+        if parent := tracing.current_traceparent():
             event.setdefault("trace_id", parent.split("-")[1])
         return event
 
@@ -82,4 +83,4 @@ def configure(settings: Settings, service: str) -> None:
 
 def _mask(logger: Any, method: str, line: Any) -> str:
     """The finished line without what looks like a secret."""
-    return masked(line)
+    return mask_secrets(line)

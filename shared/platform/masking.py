@@ -22,7 +22,7 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_\[\]-]{0,63}")
 MASK: Final = "…"
 
 
-def masked(text: str) -> str:
+def mask_secrets(text: str) -> str:
     """The text without API keys, tokens, provider keys, passwords in URLs, and email addresses."""
     if "@" in text:
         pattern = _SECRETS
@@ -34,6 +34,6 @@ def masked(text: str) -> str:
     return pattern.sub(lambda found: "".join(part or "" for part in found.groups()) + MASK, text)
 
 
-def name_shown(text: str) -> str:
+def echo_field_name(text: str) -> str:
     """A field's name as an error may repeat it: as it is where it can be one, and is no key put in the wrong place."""
-    return text if _NAME.fullmatch(text) and masked(text) == text else MASK
+    return text if _NAME.fullmatch(text) and mask_secrets(text) == text else MASK

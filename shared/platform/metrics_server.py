@@ -12,20 +12,20 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from shared.platform.process_metrics import forget_gauges_of_the_dead
+from shared.platform.process_metrics import delete_stale_gauges
 
 # When each series began: a second series for each, that no query of ours asks for.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
-class Exposition:
+class MetricsServer:
     """A small HTTP server in a thread of its own."""
 
     def __init__(
         self, port: int, registry: Callable[[], CollectorRegistry], healthy: Callable[[], str | None], host: str = ""
     ) -> None:
         """`healthy` says what is wrong, or None; `registry` is asked anew for each scrape."""
-        build = generate_latest(of(_Build()))
+        build = generate_latest(registry_of(_Build()))
 
         class Handler(BaseHTTPRequestHandler):
             def version_string(self) -> str:
@@ -81,7 +81,7 @@ class _Build(Collector):
         return [family]
 
 
-def of(*collectors: Collector) -> CollectorRegistry:
+def registry_of(*collectors: Collector) -> CollectorRegistry:
     """A registry of these collectors alone."""
     made = CollectorRegistry()
     for collector in collectors:
@@ -89,11 +89,11 @@ def of(*collectors: Collector) -> CollectorRegistry:
     return made
 
 
-def of_all_processes(folder: Path) -> CollectorRegistry:
+def multiprocess_registry(folder: Path) -> CollectorRegistry:
     """The figures of all processes that count in a folder, added up; those of processes that are no more stay, but for
     what they said of their present.
     """
-    forget_gauges_of_the_dead(folder)
+    delete_stale_gauges(folder)
     made = CollectorRegistry()
     MultiProcessCollector(made, path=str(folder))  # type: ignore[no-untyped-call]
     return made

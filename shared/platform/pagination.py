@@ -6,15 +6,15 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from shared.platform.errors import Invalid
+from shared.platform.errors import InvalidRequest
 
 Row = TypeVar("Row")
 
-SKIPPED_MAX: Final = 100_000
+PAGE_OFFSET_MAX: Final = 100_000
 """Rows that a page number may skip; each is read and thrown away, so whoever goes further uses the cursor."""
 
 
-class Wanted(NamedTuple):
+class PageRequest(NamedTuple):
     """Which part of a list: a page by number (from 1), or what comes after an item. Lists are newest first."""
 
     size: int
@@ -32,9 +32,9 @@ class Wanted(NamedTuple):
 
         """
         skipped = ((self.number or 1) - 1) * self.size
-        if skipped > SKIPPED_MAX:
-            raise Invalid(
-                f"page goes {skipped} items deep; beyond {SKIPPED_MAX} follow nextCursor with the parameter cursor",
+        if skipped > PAGE_OFFSET_MAX:
+            raise InvalidRequest(
+                f"page goes {skipped} items deep; beyond {PAGE_OFFSET_MAX} follow nextCursor with the parameter cursor",
                 field="page",
             )
         return skipped
@@ -49,8 +49,8 @@ class Page(NamedTuple, Generic[Row]):
     """Whether anything comes after it."""
 
 
-def chosen(
-    connection: sa.Connection, table: str, where: str, values: dict[str, Any], wanted: Wanted
+def select_page_ids(
+    connection: sa.Connection, table: str, where: str, values: dict[str, Any], wanted: PageRequest
 ) -> tuple[list[uuid.UUID], bool]:
     """The ids of the wanted rows of a table whose ids are in the order of their making, newest first, and whether
     there are more. Ids alone, so that rows skipped are read from the index.

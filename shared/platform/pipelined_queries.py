@@ -13,7 +13,7 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from shared.platform.database import leave_values_out
+from shared.platform.database import remove_values
 
 T = TypeVar("T")
 
@@ -29,11 +29,11 @@ class Query(NamedTuple, Generic[T]):
     """What its rows, which are tuples, mean; may raise."""
 
 
-def nothing(rows: Sequence[Any]) -> None:
+def no_result(rows: Sequence[Any]) -> None:
     """The reading of a statement that returns nothing."""
 
 
-def ask(connection: sa.Connection, *asked: Query[Any] | None) -> list[Any]:
+def run_queries(connection: sa.Connection, *asked: Query[Any] | None) -> list[Any]:
     """Asks all of them in one round trip, in order; what each means, and None of each None.
 
     Raises:
@@ -46,12 +46,12 @@ def ask(connection: sa.Connection, *asked: Query[Any] | None) -> list[Any]:
         results = [connection.execute(query.statement, query.values) for query in queries]
         found = [result.all() if result.returns_rows else [] for result in results]
     else:
-        found = in_one_round_trip(connection, queries)
+        found = run_in_one_round_trip(connection, queries)
     following = iter(found)
     return [None if query is None else query.read(next(following)) for query in asked]
 
 
-def in_one_round_trip(connection: sa.Connection, queries: Sequence[Query[Any]]) -> list[Sequence[Any]]:
+def run_in_one_round_trip(connection: sa.Connection, queries: Sequence[Query[Any]]) -> list[Sequence[Any]]:
     """The rows of each."""
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
@@ -66,7 +66,7 @@ def in_one_round_trip(connection: sa.Connection, queries: Sequence[Query[Any]]) 
             None, None, error, psycopg.Error, hide_parameters=True, connection_invalidated=lost, dialect=_DIALECT
         )
         assert isinstance(failed, sa.exc.DBAPIError)
-        leave_values_out(error, failed)
+        remove_values(error, failed)
         if lost:
             connection.invalidate(error)
         raise failed from error

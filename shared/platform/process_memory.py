@@ -11,20 +11,20 @@ import gc
 from contextlib import suppress
 from typing import Final
 
-YOUNG_OBJECTS_MAX: Final = 10_000
+NEW_OBJECTS_MAX: Final = 10_000
 """How many may be made and not yet gone before one looks: tens of megabytes, where each were part of a large request
 that failed, and held by its error's traceback."""
 
 
-def collect_rarely() -> None:
+def reduce_garbage_collection() -> None:
     """For a process that is ready: what is there stays, and is never looked at again; what comes is, more rarely."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS_MAX)
-    give_back()
+    gc.set_threshold(NEW_OBJECTS_MAX)
+    release_free_memory()
 
 
-def give_back() -> None:
+def release_free_memory() -> None:
     """Gives the system what was freed and is kept for later; where the C library knows how (glibc's does)."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
-OF_THE_DEAD: Final = 0
+METRICS_FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+MERGED_PID: Final = 0
 """The process id under which the counts of processes of before are kept: no process of ours has it."""
 
 
 @contextlib.contextmanager
-def counting_folder(kept_in: str, pool: str) -> Iterator[Path]:
+def open_metrics_folder(kept_in: str, pool: str) -> Iterator[Path]:
     """Makes the folder of a pool of processes, and sets the environment for them.
 
     Below `kept_in` it stays, and the pool's next life counts on from there: Dramatiq ends a whole pool where one of its
@@ -31,8 +31,8 @@ def counting_folder(kept_in: str, pool: str) -> Iterator[Path]:
         if folder is None:
             folder = Path(tempfile.mkdtemp(prefix="ovnpay-metrics-"))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        os.environ[VARIABLE] = str(folder)
-        gather(folder)
+        os.environ[METRICS_FOLDER_VARIABLE] = str(folder)
+        merge_ended_counts(folder)
         yield folder
 
 
@@ -48,7 +48,7 @@ def _kept(folder: Path, stack: contextlib.ExitStack) -> Path | None:
     return folder
 
 
-def gather(folder: Path) -> None:
+def merge_ended_counts(folder: Path) -> None:
     """Adds up the counts of processes of before in one file of each kind, and forgets their gauges.
 
     Only before any process counts there. Ended in its midst it has lost counts, never doubled them: the monitoring
@@ -67,13 +67,13 @@ def gather(folder: Path) -> None:
                     of_kind[key] += value
         path.unlink()
     for kind, of_kind in sums.items():
-        file = MmapedDict(str(folder / f"{kind}_{OF_THE_DEAD}.db"))  # type: ignore[no-untyped-call]
+        file = MmapedDict(str(folder / f"{kind}_{MERGED_PID}.db"))  # type: ignore[no-untyped-call]
         for key, value in of_kind.items():
             file.write_value(key, value, 0.0)  # type: ignore[no-untyped-call]
         file.close()  # type: ignore[no-untyped-call]
 
 
-def forget_gauges_of_the_dead(folder: Path) -> None:
+def delete_stale_gauges(folder: Path) -> None:
     """Deletes what processes that are no more say of their present; a killed one could not do it itself."""
     for path in folder.glob("gauge_live*.db"):
         pid = path.stem.rpartition("_")[2]

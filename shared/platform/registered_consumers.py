@@ -15,27 +15,27 @@ import redis
 from shared.platform.settings import Settings
 from shared.platform.task_queue import redis_client
 
-KEY: Final = "ovnpay:presence"
-EVERY_SECONDS: Final = 5.0
-GONE_AFTER_SECONDS: Final = 3 * EVERY_SECONDS
-FORGOTTEN_AFTER_SECONDS: Final = 3600.0
-GATEWAY: Final = "gateway"
-SCHEDULER: Final = "scheduler"
+CONSUMERS_KEY: Final = "ovnpay:presence"
+HEARTBEAT_SECONDS: Final = 5.0
+EXPIRED_AFTER_SECONDS: Final = 3 * HEARTBEAT_SECONDS
+DELETED_AFTER_SECONDS: Final = 3600.0
+GATEWAY_ROLE: Final = "gateway"
+SCHEDULER_ROLE: Final = "scheduler"
 
 
-def hears(queue: str) -> str:
+def queue_role(queue: str) -> str:
     """What a process that listens to a queue says it is."""
     return f"queue:{queue}"
 
 
-def present(client: "redis.Redis") -> Counter[str]:
+def count_registered(client: "redis.Redis") -> Counter[str]:
     """How many processes there are of each name; raises redis.RedisError."""
     seconds, _ = client.time()
-    members = client.zrangebyscore(KEY, seconds - GONE_AFTER_SECONDS, "+inf")
+    members = client.zrangebyscore(CONSUMERS_KEY, seconds - EXPIRED_AFTER_SECONDS, "+inf")
     return Counter(member.decode().partition("|")[0] for member in members)  # type: ignore[union-attr]
 
 
-class Beat:
+class Heartbeat:
     """Says from a thread of its own that this process is there. Redis being away is nobody's concern here."""
 
     def __init__(self, settings: Settings, names: Callable[[], Iterable[str]]) -> None:
@@ -56,10 +56,10 @@ class Beat:
         said: set[str] = set()
         while not self._stopping.is_set():
             said |= self._say(self._names())
-            self._stopping.wait(EVERY_SECONDS)
+            self._stopping.wait(HEARTBEAT_SECONDS)
         try:
             if said:
-                self._client.zrem(KEY, *said)
+                self._client.zrem(CONSUMERS_KEY, *said)
         except redis.RedisError:
             pass  # it will be taken for gone
         self._client.close()
@@ -70,8 +70,8 @@ class Beat:
             seconds, _ = self._client.time()
             with self._client.pipeline(transaction=False) as pipe:
                 if members:
-                    pipe.zadd(KEY, dict.fromkeys(members, seconds))
-                pipe.zremrangebyscore(KEY, "-inf", seconds - FORGOTTEN_AFTER_SECONDS)
+                    pipe.zadd(CONSUMERS_KEY, dict.fromkeys(members, seconds))
+                pipe.zremrangebyscore(CONSUMERS_KEY, "-inf", seconds - DELETED_AFTER_SECONDS)
                 pipe.execute()
         except redis.RedisError:
             return set()

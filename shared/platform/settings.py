@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from shared.platform import failpoints, safeguards
-from shared.platform.settings_validation import refusals
+from shared.platform.settings_validation import production_errors
 
-PREFIX = "OVNPAY_"
+VARIABLE_PREFIX = "OVNPAY_"
 URL_SCHEMES = {
     "database_url": ("postgresql", "postgres", "postgresql+psycopg"),
     "migration_database_url": ("postgresql", "postgres", "postgresql+psycopg"),
@@ -22,7 +22,7 @@ URL_SCHEMES = {
     "paystream_url": ("https", "http"),
 }
 
-KEPT_DAYS_MIN = {
+RETENTION_DAYS_MIN = {
     "keep_sessions_days": 1,
     "keep_personal_data_days": 31,  # events can be redelivered for thirty
     "keep_bodies_days": 90,  # a bank takes two months to send money back
@@ -148,7 +148,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a worker owns what it works on, and so how long what a killed worker held waits for the next one;
     longer than `paystream_timeout_seconds`."""
 
-    doorbell_grace_seconds: float = 2.0
+    wake_up_grace_seconds: float = 2.0
     """How long a doorbell has to be heard before the tick rings again."""
 
     verify_after_seconds: float = 5.0
@@ -159,7 +159,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     poll_after_standard_seconds: float = 4 * 24 * 3600.0
     """How long a payout waits for its webhook before the provider is asked."""
 
-    prove_every_seconds: float = 300.0
+    check_invariants_every_seconds: float = 300.0
     """How often each invariant is proved of what has changed; each time also the next portion of everything."""
 
     keep_sessions_days: int = 30
@@ -168,10 +168,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long sign-ins, drivers' personal data in events, and raw bodies of Paystream's webhooks are kept, see
     `shared/operations/retention.py`; `ovnpay retention` shows what else is."""
 
-    doorbell_copies: int = 1
+    task_message_copies: int = 1
     """How often each doorbell message is sent; tests set 2 to prove that nothing depends on hearing it once."""
 
-    crash_at: str = ""
+    failpoint: str = ""
     """Where this process is to die, for tests: a name of `shared/platform/failpoints.py`, with `:2` the second time it
     comes there. Production refuses it."""
 
@@ -189,7 +189,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return (self.key_pepper, self.key_pepper_previous) if self.key_pepper_previous else (self.key_pepper,)
 
     @property
-    def loopback_allowed(self) -> bool:
+    def is_loopback_allowed(self) -> bool:
         """Whether customers may name the machine that we run on."""
         return self.webhooks_allow_loopback and self.environment == "development"
 
@@ -199,30 +199,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 "OVNPAY_LEASE_SECONDS must be longer than OVNPAY_PAYSTREAM_TIMEOUT_SECONDS, "
                 "or a call under way would be made a second time"
             )
-        if self.crash_at:
+        if self.failpoint:
             try:
-                failpoints.read(self.crash_at)
-            except failpoints.CrashPointError as error:
+                failpoints.parse_failpoint(self.failpoint)
+            except failpoints.FailpointError as error:
                 raise SettingsError(str(error)) from None
-        for name, days_min in KEPT_DAYS_MIN.items():
+        for name, days_min in RETENTION_DAYS_MIN.items():
             if getattr(self, name) < days_min:
-                raise SettingsError(f"{PREFIX}{name.upper()} must be {days_min} or more")
+                raise SettingsError(f"{VARIABLE_PREFIX}{name.upper()} must be {days_min} or more")
         if self.environment not in ("development", "production"):
             raise SettingsError("OVNPAY_ENVIRONMENT must be development or production")
         if self.database_pooler not in ("", "transaction"):
             raise SettingsError("OVNPAY_DATABASE_POOLER must be transaction, or left out")
         for name, schemes in URL_SCHEMES.items():
             if value := getattr(self, name):
-                _check_url(f"{PREFIX}{name.upper()}", value, schemes)
+                _check_url(f"{VARIABLE_PREFIX}{name.upper()}", value, schemes)
         for name, other in (("paystream_test_key", "psk_live_"), ("paystream_live_key", "psk_test_")):
             if getattr(self, name).startswith(other):
-                raise SettingsError(f"{PREFIX}{name.upper()} begins with {other}: it is the other mode's key")
+                raise SettingsError(f"{VARIABLE_PREFIX}{name.upper()} begins with {other}: it is the other mode's key")
         try:
             safeguards.named(self.without)
         except ValueError as error:
             raise SettingsError(str(error)) from None
         if self.environment == "production":
-            for refusal in refusals(self):
+            for refusal in production_errors(self):
                 raise SettingsError(refusal)
 
 
@@ -241,7 +241,7 @@ def _check_url(variable: str, value: str, schemes: tuple[str, ...]) -> None:
         )
 
 
-def load(environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Reads the settings from the environment.
 
     Raises:
@@ -251,7 +251,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
     for name, kind in get_type_hints(Settings).items():
-        variable = PREFIX + name.upper()
+        variable = VARIABLE_PREFIX + name.upper()
         text = environ.get(variable)
         if text is None and (path := environ.get(f"{variable}_FILE")):
             try:
@@ -269,5 +269,5 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
             raise SettingsError(f"{variable} should be {kind.__name__}, and what it is set to is not") from None
     for name in ("database_url", "redis_url"):
         if name not in values:
-            raise SettingsError(f"{PREFIX}{name.upper()} is not set; `ovnpay up` sets it for a local system")
+            raise SettingsError(f"{VARIABLE_PREFIX}{name.upper()} is not set; `ovnpay up` sets it for a local system")
     return Settings(**values)

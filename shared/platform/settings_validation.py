@@ -17,7 +17,9 @@ PROVIDER_KEY_LENGTH_MIN: Final = 24
 PASSWORD_LENGTH_MIN: Final = 12
 DISTINCT_CHARACTERS_MIN: Final = 8
 
-WELL_KNOWN: Final = frozenset({"postgres", "ovnpay", "password", "passw0rd", "secret", "redis", "admin", "root"})
+WELL_KNOWN_PASSWORDS: Final = frozenset(
+    {"postgres", "ovnpay", "password", "passw0rd", "secret", "redis", "admin", "root"}
+)
 """Passwords that examples and images come with; so is the user's own name."""
 
 PLACEHOLDER: Final = re.compile(
@@ -40,7 +42,7 @@ PREVIOUS: Final = "_previous"
 PROVIDER_KEYS: Final = {"paystream_test_key": "psk_test_", "paystream_live_key": "psk_live_"}
 
 
-def refusals(settings: "Settings") -> Iterator[str]:
+def production_errors(settings: "Settings") -> Iterator[str]:
     """Why this configuration must not serve in production, one sentence each."""
     if settings.without:
         yield "OVNPAY_WITHOUT switches off safeguards for a test, which production refuses; leave it unset"
@@ -61,13 +63,15 @@ def refusals(settings: "Settings") -> Iterator[str]:
     for name in ("database_url", "migration_database_url", "redis_url"):
         address = urlsplit(getattr(settings, name))
         password = unquote(address.password or "")
-        if password and (password.lower() in WELL_KNOWN | {address.username} or _weak(password, PASSWORD_LENGTH_MIN)):
+        if password and (
+            password.lower() in WELL_KNOWN_PASSWORDS | {address.username} or _weak(password, PASSWORD_LENGTH_MIN)
+        ):
             yield (
                 f"the password in {_variable(name)} is well known, or has fewer than {PASSWORD_LENGTH_MIN} characters, "
                 f"which production refuses; {MAKE_ONE}"
             )
-    if settings.crash_at:
-        yield "OVNPAY_CRASH_AT is set, which production refuses: it kills a process on purpose; unset it"
+    if settings.failpoint:
+        yield "OVNPAY_FAILPOINT is set, which production refuses: it kills a process on purpose; unset it"
     provider = urlsplit(settings.paystream_url)
     if provider.scheme != "https" and not _is_loopback(provider.hostname or ""):
         yield (
@@ -76,7 +80,7 @@ def refusals(settings: "Settings") -> Iterator[str]:
         )
 
 
-def doubts(settings: "Settings") -> Iterator[str]:
+def production_warnings(settings: "Settings") -> Iterator[str]:
     """What a service in production says in its log at start: it may be right, if the network sees to it."""
     if not urlsplit(settings.redis_url).password:
         yield "OVNPAY_REDIS_URL has no password: whoever reaches Redis can silence doorbells and lift rate limits"

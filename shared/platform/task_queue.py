@@ -1,4 +1,4 @@
-"""The doorbell: Dramatiq's broker on Redis, the names of actors and queues, and `ring`.
+"""The doorbell: Dramatiq's broker on Redis, the names of actors and queues, and `enqueue`.
 
 A message carries ids and nothing else; losing, repeating or reordering it costs latency, never a payout:
 whatever can act by itself has `next_action_at`, and the scheduler's tick rings again.
@@ -28,7 +28,7 @@ from shared.platform.settings import Settings
 logger = structlog.get_logger(__name__)
 
 
-class Bell(NamedTuple):
+class Task(NamedTuple):
     """An actor to wake."""
 
     actor: str
@@ -36,23 +36,23 @@ class Bell(NamedTuple):
     """The queue it listens on; each can have a pool of its own."""
     priority: int
     """Where a pool hears several queues, lower goes first: what a driver waits for before what can wait."""
-    ids_a_message: int = 500
+    ids_per_message: int = 500
     """How many ids a message carries; few where each may cost a call to the provider, so that threads share them."""
 
 
-QUEUE_PAYOUTS: Final = Bell("payouts.queue", "payouts", 20)
-SUBMIT_PAYOUTS: Final = Bell("payouts.submit", "payouts", 20)
-POLL_PAYOUTS: Final = Bell("payouts.poll", "provider_polls", 40, 4)
-SEND_SUBMISSIONS: Final = Bell("submissions.send", "payouts", 20, 4)
-SEND_INSTANT_SUBMISSIONS: Final = Bell("submissions.send_instant", "instant", 0, 4)
-APPLY_PROVIDER_EVENTS: Final = Bell("provider_events.apply", "provider_events", 10)
-RELEASE_BATCHES: Final = Bell("batches.release", "batches", 5)
-REGISTER_DRIVERS: Final = Bell("drivers.register", "drivers", 30, 4)
-REQUEST_TOPUPS: Final = Bell("topups.request", "drivers", 30, 4)
-DELIVER_CUSTOMER_EVENTS: Final = Bell("customer_events.deliver", "customer_events", 50)
+QUEUE_PAYOUTS: Final = Task("payouts.queue", "payouts", 20)
+SUBMIT_PAYOUTS: Final = Task("payouts.submit", "payouts", 20)
+POLL_PAYOUTS: Final = Task("payouts.poll", "provider_polls", 40, 4)
+SEND_SUBMISSIONS: Final = Task("submissions.send", "payouts", 20, 4)
+SEND_INSTANT_SUBMISSIONS: Final = Task("submissions.send_instant", "instant", 0, 4)
+APPLY_PROVIDER_EVENTS: Final = Task("provider_events.apply", "provider_events", 10)
+RELEASE_BATCHES: Final = Task("batches.release", "batches", 5)
+REGISTER_DRIVERS: Final = Task("drivers.register", "drivers", 30, 4)
+REQUEST_TOPUPS: Final = Task("topups.request", "drivers", 30, 4)
+DELIVER_CUSTOMER_EVENTS: Final = Task("customer_events.deliver", "customer_events", 50)
 """Carries ids of endpoints, not of events: what is due for each is looked up."""
 
-BELLS: Final = (
+TASKS: Final = (
     QUEUE_PAYOUTS,
     SUBMIT_PAYOUTS,
     POLL_PAYOUTS,
@@ -64,13 +64,13 @@ BELLS: Final = (
     REQUEST_TOPUPS,
     DELIVER_CUSTOMER_EVENTS,
 )
-QUEUES: Final = tuple(dict.fromkeys(bell.queue for bell in BELLS))
+QUEUES: Final = tuple(dict.fromkeys(task.queue for task in TASKS))
 
 
 NAMESPACE: Final = "ovnpay"
 """What the broker's keys in Redis begin with."""
 
-HEARD_WITHIN_MS: Final = {
+POLL_INTERVAL_MS: Final = {
     "instant": 50,
     "batches": 25,
     "provider_events": 50,
@@ -82,17 +82,17 @@ HEARD_WITHIN_MS: Final = {
 """How often an idle worker looks at a queue, in milliseconds: the most that a doorbell waits to be heard. Each look
 costs a fifth of a millisecond of a core; Dramatiq's own second is too long for somebody who waits for his money."""
 
-WAKES: Final = frozenset({"instant"})
+WAKE_UP_QUEUES: Final = frozenset({"instant"})
 """Queues whose idle workers are woken, and look by themselves only in case that the one who was woken has died."""
 
-GATHERED_SECONDS: Final = 0.003
+COALESCE_SECONDS: Final = 0.003
 """How long a ring waits for others to be sent with it. Sending one takes half a millisecond of the interpreter's lock,
 just when the gateway has answers to give: they go first."""
 
-WAKING_SECONDS: Final = 1
-WAKING_MOST: Final = 16
+WAKE_UP_TTL_SECONDS: Final = 1
+WAKE_UPS_MAX: Final = 16
 """How long, and how often, somebody is woken for messages that nobody has asked for yet."""
-FULL_SECONDS: Final = 0.005
+FULL_PAUSE_SECONDS: Final = 0.005
 """How long a process that has taken as many messages as it may waits before it looks whether it has finished one."""
 
 
@@ -108,8 +108,8 @@ class _Ear(_RedisConsumer):
 
     _noted_at = -LISTENING_NOTED_SECONDS
 
-    def __init__(self, broker: "DoorbellBroker", queue_name: str, prefetch: int, timeout: int) -> None:
-        self._wakes = queue_name in WAKES
+    def __init__(self, broker: "TaskBroker", queue_name: str, prefetch: int, timeout: int) -> None:
+        self._wakes = queue_name in WAKE_UP_QUEUES
         self._pause_seconds = timeout / 1000
         super().__init__(broker, queue_name, prefetch, 0 if self._wakes else timeout)  # type: ignore[no-untyped-call]
 
@@ -135,7 +135,7 @@ class _Ear(_RedisConsumer):
         """Keeps a message whose actor failed, for people; the tick rings again for its rows."""
         unfinished = f"{NAMESPACE}:__acks__.{self.broker.broker_id}.{self.queue_name}"
         try:
-            dead_letters.bury(self.broker.client, f"{NAMESPACE}:{self.queue_name}", unfinished, message)
+            dead_letters.move_to_dead_letters(self.broker.client, f"{NAMESPACE}:{self.queue_name}", unfinished, message)
         except redis.ConnectionError as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
         finally:
@@ -144,10 +144,10 @@ class _Ear(_RedisConsumer):
     def _wait(self) -> None:
         """Waits until somebody rings; where as much is under way as may be, until some of it may have ended."""
         if self.outstanding_message_count >= self.prefetch:
-            time.sleep(FULL_SECONDS)
+            time.sleep(FULL_PAUSE_SECONDS)
             return
         try:
-            self.broker.client.blpop([waking_key(self.queue_name)], timeout=self._pause_seconds)
+            self.broker.client.blpop([wake_up_key(self.queue_name)], timeout=self._pause_seconds)
         except redis.ConnectionError as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
 
@@ -171,12 +171,12 @@ def listeners_key(queue_name: str) -> str:
     return f"{NAMESPACE}:{queue_name}.listeners"
 
 
-def waking_key(queue_name: str) -> str:
+def wake_up_key(queue_name: str) -> str:
     """What idle workers of a queue wait at."""
     return f"{NAMESPACE}:{queue_name}.waking"
 
 
-class DoorbellBroker(RedisBroker):
+class TaskBroker(RedisBroker):
     """Dramatiq's Redis broker without delay queues: every wait is a due row in Postgres."""
 
     is_draining = False
@@ -194,15 +194,15 @@ class DoorbellBroker(RedisBroker):
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         """Listens to a queue; how often is the queue's own matter, and not `timeout`."""
-        return _Ear(self, queue_name, prefetch, HEARD_WITHIN_MS[queue_name])
+        return _Ear(self, queue_name, prefetch, POLL_INTERVAL_MS[queue_name])
 
     def wake(self, queue_name: str) -> None:
         """Wakes one who waits for a message in the queue, or who comes within a second to do so."""
-        key = waking_key(queue_name)
+        key = wake_up_key(queue_name)
         with self.client.pipeline() as pipe:
             pipe.lpush(key, 1)
-            pipe.ltrim(key, 0, WAKING_MOST - 1)
-            pipe.expire(key, WAKING_SECONDS)
+            pipe.ltrim(key, 0, WAKE_UPS_MAX - 1)
+            pipe.expire(key, WAKE_UP_TTL_SECONDS)
             pipe.execute()
 
     def declare_queue(self, queue_name: str) -> None:
@@ -224,43 +224,43 @@ def redis_client(settings: Settings, *, timeout_seconds: float) -> "redis.Redis"
     )
 
 
-def broker_for(settings: Settings, *middleware: Middleware) -> DoorbellBroker:
+def make_broker(settings: Settings, *middleware: Middleware) -> TaskBroker:
     """The workers' broker: no retries, no delays, no results."""
     always = (CurrentMessage(), ShutdownNotifications(), dead_letters.DeadLetters())
-    broker = DoorbellBroker(settings, [*always, *middleware], timeout_seconds=5.0)
+    broker = TaskBroker(settings, [*always, *middleware], timeout_seconds=5.0)
     dramatiq.set_broker(broker)
     return broker
 
 
-class Doorbell:
+class TaskSender:
     """Rings for work, from a thread of its own: a slow or missing Redis never delays an answer.
 
-    Rings that arrive within `GATHERED_SECONDS`, or while one is being sent, are joined by actor; one for an instant
+    Rings that arrive within `COALESCE_SECONDS`, or while one is being sent, are joined by actor; one for an instant
     payout waits for no other. When Redis is away rings are dropped and
     counted, and Redis is left alone for `rest_seconds`; the scheduler's tick is the guarantee.
     """
 
     def __init__(self, settings: Settings, *, rest_seconds: float = 1.0, queue_size: int = 10_000) -> None:
-        self._broker = DoorbellBroker(settings, [], timeout_seconds=0.5)
-        self._copies = settings.doorbell_copies
+        self._broker = TaskBroker(settings, [], timeout_seconds=0.5)
+        self._copies = settings.task_message_copies
         self._rest_seconds = rest_seconds
         self._rest_until = 0.0
-        self._queue: queue.SimpleQueue[tuple[Bell, Sequence[uuid.UUID], str | None] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Task, Sequence[uuid.UUID], str | None] | None] = queue.SimpleQueue()
         self._queue_size = queue_size
         self._hurry = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="task-sender", daemon=True)
         self._thread.start()
         self.dropped = 0
 
-    def ring(self, bell: Bell, ids: Sequence[uuid.UUID]) -> None:
-        """Tells the actor behind `bell` that these ids have work. Never blocks, never raises."""
+    def enqueue(self, task: Task, ids: Sequence[uuid.UUID]) -> None:
+        """Tells the actor behind `task` that these ids have work. Never blocks, never raises."""
         if not ids:
             return
         if self._queue.qsize() >= self._queue_size:
             self.dropped += len(ids)
         else:
-            self._queue.put((bell, ids, tracing.traceparent()))
-            if bell.queue in WAKES:
+            self._queue.put((task, ids, tracing.current_traceparent()))
+            if task.queue in WAKE_UP_QUEUES:
                 self._hurry.set()
 
     def waiting(self, queue_name: str) -> int:
@@ -282,55 +282,56 @@ class Doorbell:
     def _run(self) -> None:
         closing = False
         while not closing:
-            rings: dict[Bell, list[uuid.UUID]] = {}
-            traces: dict[Bell, list[str]] = {}
+            rings: dict[Task, list[uuid.UUID]] = {}
+            traces: dict[Task, list[str]] = {}
             item = self._queue.get()
-            self._hurry.wait(GATHERED_SECONDS)
+            self._hurry.wait(COALESCE_SECONDS)
             self._hurry.clear()
             while True:
                 if item is None:
                     closing = True
                 else:
-                    bell, ids, trace = item
-                    rings.setdefault(bell, []).extend(ids)
+                    task, ids, trace = item
+                    rings.setdefault(task, []).extend(ids)
                     if trace is not None:
-                        traces.setdefault(bell, []).append(trace)
+                        traces.setdefault(task, []).append(trace)
                 try:
                     item = self._queue.get_nowait()
                 except queue.Empty:
                     break
-            for bell, ids in rings.items():
-                self._send(bell, ids, traces.get(bell, ()))
+            for task, ids in rings.items():
+                self._send(task, ids, traces.get(task, ()))
 
-    def _send(self, bell: Bell, ids: list[uuid.UUID], traces: Sequence[str]) -> None:
+    def _send(self, task: Task, ids: list[uuid.UUID], traces: Sequence[str]) -> None:
         if time.monotonic() < self._rest_until:
             self.dropped += len(ids)
             return
         try:
-            for message in messages(bell, ids, traces):
+            for message in build_messages(task, ids, traces):
                 for _ in range(self._copies):
                     self._broker.enqueue(message)
-                    if bell.queue in WAKES:
-                        self._broker.wake(bell.queue)
+                    if task.queue in WAKE_UP_QUEUES:
+                        self._broker.wake(task.queue)
         except Exception as error:  # whatever it is, this thread goes on: the tick rings again
             self.dropped += len(ids)
             self._rest_until = time.monotonic() + self._rest_seconds
-            logger.warning("doorbell.unheard", actor=bell.actor, ids=len(ids), error=repr(error))
+            logger.warning("doorbell.unheard", actor=task.actor, ids=len(ids), error=repr(error))
 
 
-def messages(bell: Bell, ids: Iterable[uuid.UUID], traces: Sequence[str] = ()) -> list[dramatiq.Message[Any]]:
-    """The messages that say "these ids have work": at most `ids_a_message` of the bell in each. Where somebody traces,
+def build_messages(task: Task, ids: Iterable[uuid.UUID], traces: Sequence[str] = ()) -> list[dramatiq.Message[Any]]:
+    """The messages that say "these ids have work": at most `ids_per_message` of the bell in each. Where somebody
+    traces,
     an option says in which traces this was rung.
     """
-    options = {tracing.OPTION: list(dict.fromkeys(traces))[: tracing.LINKS_MOST]} if traces else {}
+    options = {tracing.TRACEPARENTS_OPTION: list(dict.fromkeys(traces))[: tracing.SPAN_LINKS_MAX]} if traces else {}
     texts = [value.hex for value in dict.fromkeys(ids)]
     return [
         dramatiq.Message(
-            queue_name=bell.queue,
-            actor_name=bell.actor,
-            args=(texts[start : start + bell.ids_a_message],),
+            queue_name=task.queue,
+            actor_name=task.actor,
+            args=(texts[start : start + task.ids_per_message],),
             kwargs={},
             options=options,
         )
-        for start in range(0, len(texts), bell.ids_a_message)
+        for start in range(0, len(texts), task.ids_per_message)
     ]

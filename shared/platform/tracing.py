@@ -4,7 +4,8 @@ They are made where OTEL_EXPORTER_OTLP_ENDPOINT (or OTEL_EXPORTER_OTLP_TRACES_EN
 the other OTEL_ variables hold as its documents say, OTEL_TRACES_SAMPLER among them. Otherwise nothing of OpenTelemetry
 is even imported, and a span costs a comparison. It is the extra `tracing` of our package.
 
-A trace goes on by W3C's `traceparent`: clients may send one, messages carry it beside their ids, and Paystream gets it.
+A trace goes on by W3C's `current_traceparent`: clients may send one, messages carry it beside their ids, and
+Paystream gets it.
 Requests that are committed together are one span from there on: it belongs to the first one's trace, and links the
 others. Spans carry ids, never what a driver told us.
 """
@@ -24,16 +25,16 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-HEADER: Final = "traceparent"
-OPTION: Final = "traceparents"
+TRACEPARENT_HEADER: Final = "traceparent"
+TRACEPARENTS_OPTION: Final = "traceparents"
 """The option of a message that has those of whoever rang."""
-LINKS_MOST: Final = 16
+SPAN_LINKS_MAX: Final = 16
 
 _provider: "TracerProvider | None" = None
 _tracer: "Tracer | None" = None
 
 
-class Kind(Enum):
+class SpanKind(Enum):
     """Which side of a call a span is; the names are OpenTelemetry's."""
 
     INTERNAL = "INTERNAL"
@@ -42,7 +43,7 @@ class Kind(Enum):
     CONSUMER = "CONSUMER"
 
 
-def start(service: str, environ: Mapping[str, str] | None = None) -> None:
+def start_tracing(service: str, environ: Mapping[str, str] | None = None) -> None:
     """Begins to trace in this process, after a fork, where an endpoint is configured."""
     global _provider, _tracer
     environ = os.environ if environ is None else environ
@@ -61,7 +62,7 @@ def start(service: str, environ: Mapping[str, str] | None = None) -> None:
     _tracer = _provider.get_tracer("ovnpay")
 
 
-def stop() -> None:
+def stop_tracing() -> None:
     """Sends what is not sent yet, and traces no more."""
     global _provider, _tracer
     provider, _provider, _tracer = _provider, None, None
@@ -69,13 +70,13 @@ def stop() -> None:
         provider.shutdown()
 
 
-def is_on() -> bool:
+def is_tracing() -> bool:
     """Whether this process traces."""
     return _tracer is not None
 
 
 def span(
-    name: str, kind: Kind = Kind.INTERNAL, parents: Sequence[str | None] = (), **attributes: Any
+    name: str, kind: SpanKind = SpanKind.INTERNAL, parents: Sequence[str | None] = (), **attributes: Any
 ) -> "AbstractContextManager[Span | None]":
     """A span around what is done within: the child of the current one or, where `parents` are given, of the first of
     these, with links to the others. What is no traceparent is left out.
@@ -85,14 +86,14 @@ def span(
 
 @contextmanager
 def _span(
-    tracer: "Tracer", name: str, kind: Kind, parents: Sequence[str | None], attributes: Mapping[str, Any]
+    tracer: "Tracer", name: str, kind: SpanKind, parents: Sequence[str | None], attributes: Mapping[str, Any]
 ) -> "Iterator[Span]":
     from opentelemetry import trace
     from opentelemetry.context import Context
 
     read = [one for one in map(_read, dict.fromkeys(parents)) if one is not None]
     context = trace.set_span_in_context(trace.NonRecordingSpan(read[0]), Context()) if read else None
-    links = [trace.Link(one) for one in read[1:LINKS_MOST]]
+    links = [trace.Link(one) for one in read[1:SPAN_LINKS_MAX]]
     with tracer.start_as_current_span(
         name,
         context=context,
@@ -106,11 +107,11 @@ def _span(
         try:
             yield made
         except BaseException as error:
-            failed(made, type(error).__name__)
+            mark_failed(made, type(error).__name__)
             raise
 
 
-def failed(made: "Span | None", why: str) -> None:
+def mark_failed(made: "Span | None", why: str) -> None:
     """Marks a span as failed; `why` in our own words."""
     if made is not None:
         from opentelemetry.trace import Status, StatusCode
@@ -118,7 +119,7 @@ def failed(made: "Span | None", why: str) -> None:
         made.set_status(Status(StatusCode.ERROR, why))
 
 
-def traceparent() -> str | None:
+def current_traceparent() -> str | None:
     """The current span as it is handed on; None where there is none."""
     if _tracer is None:
         return None

@@ -8,7 +8,7 @@ import importlib
 import sys
 
 
-def take(library: str, *, without: str) -> None:
+def import_without(library: str, *, without: str) -> None:
     """Imports a library as if a package were not installed; who needs that later can import it as ever."""
     if library in sys.modules or without in sys.modules:
         return
@@ -19,7 +19,7 @@ def take(library: str, *, without: str) -> None:
         del sys.modules[without]
 
 
-take("structlog", without="rich")
+import_without("structlog", without="rich")
 """4 MB in each process, to print tracebacks in a way that shows local variables, which we don't want."""
-take("redis", without="opentelemetry")
+import_without("redis", without="opentelemetry")
 """3 MB, for Redis' own figures, which nobody reads. Our traces import it themselves, where somebody collects them."""

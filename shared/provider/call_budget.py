@@ -12,25 +12,25 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from shared.platform.settings import Settings
-from shared.provider.wire import Call
+from shared.provider.wire import ProviderCall
 
-PARTS: Final = 60
+WINDOW_BUCKETS: Final = 60
 """A window is counted in so many parts, one that has only partly passed, and one for calls that were counted a while
 before they went out: we count too many, never too few."""
-COUNTED_PARTS: Final = PARTS + 2
+COUNTED_BUCKETS: Final = WINDOW_BUCKETS + 2
 
-PACE_SECONDS_MOST: Final = 60.0
-FREE_SHARE: Final = 1 / 16
+PACE_SECONDS_MAX: Final = 60.0
+UNPACED_SHARE: Final = 1 / 16
 """The share of an hour's calls that is spent as they come; beyond it standard payouts wait for each other."""
 
 FUNDING_PATHS: Final = frozenset({"/balance/topup"})
 PAYING_PATHS: Final = frozenset({"/payments", "/batches"})
 
-QUESTIONS_SHARE: Final = 0.4
+NON_PAYMENT_SHARE: Final = 0.4
 """The share of an hour's calls that may be spent on everything but paying: drivers, questions, top-ups."""
 
 
-class Limit(NamedTuple):
+class CallLimit(NamedTuple):
     """So many calls in any window of so many seconds."""
 
     name: str
@@ -42,21 +42,21 @@ class Limit(NamedTuple):
     @property
     def counted_seconds(self) -> float:
         """How long a call counts."""
-        return self.window_seconds * COUNTED_PARTS / PARTS
+        return self.window_seconds * COUNTED_BUCKETS / WINDOW_BUCKETS
 
     def room(self, used: int, *, urgent: bool) -> int:
         """How many more may be made now."""
         return max(self.most - (0 if urgent else self.kept) - used, 0)
 
 
-class Taken(NamedTuple):
+class CallGrant(NamedTuple):
     """How many of the calls may be made now, and when to ask for the others."""
 
     granted: int
     wait_seconds: float
 
 
-class Budget:
+class CallBudget:
     """Takes room for calls. Each question is a short transaction of its own; without limits there is none."""
 
     def __init__(self, settings: Settings, engine: sa.Engine) -> None:
@@ -65,27 +65,27 @@ class Budget:
         self._kept = min(settings.paystream_instant_reserve, self._hourly)
         self._funding = settings.paystream_funding_per_minute
 
-    def limits(self, call: Call) -> list[Limit]:
+    def limits(self, call: ProviderCall) -> list[CallLimit]:
         """The limits that a call falls under."""
         found = []
         if call.path in FUNDING_PATHS and call.method == "POST" and self._funding:
-            found.append(Limit(f"{call.mode} funding", self._funding, 60.0))
+            found.append(CallLimit(f"{call.mode} funding", self._funding, 60.0))
         if self._hourly:
             if not (call.method == "POST" and call.path in PAYING_PATHS):
-                most = max(int(self._hourly * QUESTIONS_SHARE), 1)
-                found.append(Limit(f"{call.mode} questions", most, 3600.0))
+                most = max(int(self._hourly * NON_PAYMENT_SHARE), 1)
+                found.append(CallLimit(f"{call.mode} questions", most, 3600.0))
             found.append(self._of_key(call.mode))
         return found
 
-    def _of_key(self, mode: str) -> Limit:
-        return Limit(f"{mode} requests", self._hourly, 3600.0, self._kept)
+    def _of_key(self, mode: str) -> CallLimit:
+        return CallLimit(f"{mode} requests", self._hourly, 3600.0, self._kept)
 
-    def take(self, call: Call, wanted: int) -> Taken:
+    def take(self, call: ProviderCall, wanted: int) -> CallGrant:
         """Takes room for up to `wanted` calls like this one."""
         granted, wait_seconds = wanted, 0.0
         limits = self.limits(call)
         if not limits:
-            return Taken(granted, wait_seconds)
+            return CallGrant(granted, wait_seconds)
         with self._engine.begin() as connection:
             for limit in limits:
                 room, wait = _room(connection, limit, urgent=call.urgent)
@@ -94,9 +94,9 @@ class Budget:
             if granted:
                 for limit in limits:
                     _note(connection, limit, granted)
-        return Taken(granted, wait_seconds)
+        return CallGrant(granted, wait_seconds)
 
-    def pause(self, call: Call, seconds: float) -> None:
+    def pause(self, call: ProviderCall, seconds: float) -> None:
         """The provider has said no, in spite of all: nobody calls until it has time again."""
         limits = self.limits(call)
         if not limits:
@@ -120,12 +120,12 @@ class Budget:
             return 0.0
         limit = self._of_key(mode)
         most = max(limit.most - limit.kept, 1)
-        free = most * FREE_SHARE
+        free = most * UNPACED_SHARE
         share = (_used(connection, limit) - free) / (most - free)
-        return PACE_SECONDS_MOST * min(max(share, 0.0), 1.0)
+        return PACE_SECONDS_MAX * min(max(share, 0.0), 1.0)
 
 
-def _used(connection: sa.Connection, limit: Limit) -> int:
+def _used(connection: sa.Connection, limit: CallLimit) -> int:
     used = connection.scalar(
         sa.text("""
             SELECT coalesce(sum(calls), 0) FROM provider_calls
@@ -136,7 +136,7 @@ def _used(connection: sa.Connection, limit: Limit) -> int:
     return int(used or 0)
 
 
-def _room(connection: sa.Connection, limit: Limit, *, urgent: bool) -> tuple[int, float]:
+def _room(connection: sa.Connection, limit: CallLimit, *, urgent: bool) -> tuple[int, float]:
     """How many calls may be made now, and how long to wait where that is too few. The limit stays locked."""
     connection.execute(
         sa.text("INSERT INTO provider_limits (name) VALUES (:name) ON CONFLICT DO NOTHING"), {"name": limit.name}
@@ -162,9 +162,9 @@ def _room(connection: sa.Connection, limit: Limit, *, urgent: bool) -> tuple[int
     return room, max(math.ceil(left), 1.0)
 
 
-def _note(connection: sa.Connection, limit: Limit, count: int) -> None:
+def _note(connection: sa.Connection, limit: CallLimit, count: int) -> None:
     """Counts calls, and forgets what is long over."""
-    part_seconds = limit.window_seconds / PARTS
+    part_seconds = limit.window_seconds / WINDOW_BUCKETS
     connection.execute(
         sa.text("""
             INSERT INTO provider_calls AS made (name, began_at, calls)

@@ -1,6 +1,7 @@
 """The provider's HTTP client: one bounded asyncio section in a thread of its own, called from synchronous workers.
 
-Each call comes back as an `Outcome`; nothing is raised for what the provider or the network does. Before it is made,
+Each call comes back as an `CallOutcome`; nothing is raised for what the provider or the network does. Before it is
+made,
 the budget is asked whether the provider takes another one.
 """
 
@@ -17,20 +18,24 @@ from prometheus_client import Counter, Histogram
 
 from shared.platform import tracing
 from shared.platform.settings import Settings
-from shared.provider.call_budget import Budget, Limit
-from shared.provider.outcomes import Accepted, Outcome, Throttled, Unknown, Withheld, judge
-from shared.provider.wire import Call
+from shared.provider.call_budget import CallBudget, CallLimit
+from shared.provider.outcomes import Accepted, CallOutcome, Throttled, Unknown, Withheld, classify_response
+from shared.provider.wire import ProviderCall
 from shared.schema.organizations import Mode
 
-CALLS = Counter("ovnpay_provider_calls_total", "Calls to the provider by their outcome.", ["endpoint", "outcome"])
-CALL_SECONDS = Histogram("ovnpay_provider_call_duration_seconds", "How long calls to the provider took.", ["endpoint"])
-BODY_BYTES_MAX = 16 * 1024 * 1024
+PROVIDER_CALLS = Counter(
+    "ovnpay_provider_calls_total", "Calls to the provider by their outcome.", ["endpoint", "outcome"]
+)
+PROVIDER_CALL_SECONDS = Histogram(
+    "ovnpay_provider_call_duration_seconds", "How long calls to the provider took.", ["endpoint"]
+)
+RESPONSE_BYTES_MAX = 16 * 1024 * 1024
 
 
-class Paystream:
+class PaystreamClient:
     """The client. One for a process; close it at the end."""
 
-    def __init__(self, settings: Settings, budget: Budget) -> None:
+    def __init__(self, settings: Settings, budget: CallBudget) -> None:
         self.budget = budget
         self._base = settings.paystream_url.rstrip("/") + "/api/v1"
         self._keys = {
@@ -45,20 +50,20 @@ class Paystream:
         self._thread.start()
         self._started.wait()
 
-    def call(self, call: Call) -> Outcome:
+    def call(self, call: ProviderCall) -> CallOutcome:
         """Makes one call."""
         return self.call_all([call])[0]
 
-    def call_all(self, calls: Sequence[Call]) -> list[Outcome]:
+    def call_all(self, calls: Sequence[ProviderCall]) -> list[CallOutcome]:
         """Makes the calls, a bounded number at a time in this process; outcomes in order."""
         outcomes = dict(self.call_each(calls))
         return [outcomes[place] for place in range(len(calls))]
 
-    def call_each(self, calls: Sequence[Call]) -> Iterator[tuple[int, Outcome]]:
+    def call_each(self, calls: Sequence[ProviderCall]) -> Iterator[tuple[int, CallOutcome]]:
         """The same, but yields each outcome, with its call's place, as soon as it is there: a slow answer keeps
         no other from being recorded. Those for which there is no room come first, unsent.
         """
-        done: queue.SimpleQueue[tuple[int, Outcome]] = queue.SimpleQueue()
+        done: queue.SimpleQueue[tuple[int, CallOutcome]] = queue.SimpleQueue()
         refused = self._without_room(calls)
         for place, call in enumerate(calls):
             if place not in refused:
@@ -70,17 +75,17 @@ class Paystream:
                 self.budget.pause(calls[place], outcome.retry_after_seconds)
             yield place, outcome
 
-    def _without_room(self, calls: Sequence[Call]) -> dict[int, Outcome]:
+    def _without_room(self, calls: Sequence[ProviderCall]) -> dict[int, CallOutcome]:
         """The calls that the provider would not take now, by their places; room is taken for the others."""
-        alike: dict[tuple[tuple[Limit, ...], bool], list[int]] = {}
+        alike: dict[tuple[tuple[CallLimit, ...], bool], list[int]] = {}
         for place, call in enumerate(calls):
             alike.setdefault((tuple(self.budget.limits(call)), call.urgent), []).append(place)
-        refused: dict[int, Outcome] = {}
+        refused: dict[int, CallOutcome] = {}
         for places in alike.values():
             taken = self.budget.take(calls[places[0]], len(places))
             for place in places[taken.granted :]:
                 refused[place] = Throttled(taken.wait_seconds)
-                CALLS.labels(_endpoint(calls[place]), "no_room").inc()
+                PROVIDER_CALLS.labels(_endpoint(calls[place]), "no_room").inc()
         return refused
 
     def close(self) -> None:
@@ -107,7 +112,7 @@ class Paystream:
             auto_decompress=True,
         )
 
-    async def _deliver(self, place: int, call: Call, done: queue.SimpleQueue[tuple[int, Outcome]]) -> None:
+    async def _deliver(self, place: int, call: ProviderCall, done: queue.SimpleQueue[tuple[int, CallOutcome]]) -> None:
         try:
             outcome = await self._one(call)
         except BaseException as error:
@@ -115,24 +120,26 @@ class Paystream:
             raise
         done.put((place, outcome))
 
-    async def _one(self, call: Call) -> Outcome:
+    async def _one(self, call: ProviderCall) -> CallOutcome:
         endpoint = _endpoint(call)
         async with self._urgent_slots if call.urgent else self._slots:
             started = time.monotonic()
-            if call.not_after is not None and started > call.not_after:
+            if call.send_deadline is not None and started > call.send_deadline:
                 return Unknown("not sent: its turn came after its lease")
-            if call.clear is not None and started > call.clear_until and not await asyncio.to_thread(call.clear):
+            if call.clear is not None and started > call.recheck_after and not await asyncio.to_thread(call.clear):
                 return Withheld()
             # The context of whoever asked is here too: what is scheduled from a thread takes it along.
-            with tracing.span(endpoint, tracing.Kind.CLIENT, mode=call.mode, key=call.idempotency_key or "") as span:
+            with tracing.span(
+                endpoint, tracing.SpanKind.CLIENT, mode=call.mode, key=call.idempotency_key or ""
+            ) as span:
                 outcome = await self._send(call)
                 if not isinstance(outcome, Accepted):
-                    tracing.failed(span, type(outcome).__name__)
-            CALL_SECONDS.labels(endpoint).observe(time.monotonic() - started)
-        CALLS.labels(endpoint, type(outcome).__name__.lower()).inc()
+                    tracing.mark_failed(span, type(outcome).__name__)
+            PROVIDER_CALL_SECONDS.labels(endpoint).observe(time.monotonic() - started)
+        PROVIDER_CALLS.labels(endpoint, type(outcome).__name__.lower()).inc()
         return outcome
 
-    async def _send(self, call: Call) -> Outcome:
+    async def _send(self, call: ProviderCall) -> CallOutcome:
         headers = {"Authorization": f"Bearer {self._keys[call.mode]}"}
         data = None
         if call.body is not None:
@@ -140,8 +147,8 @@ class Paystream:
             data = msgspec.json.encode(call.body)
         if call.idempotency_key is not None:
             headers["Idempotency-Key"] = call.idempotency_key
-        if parent := tracing.traceparent():
-            headers[tracing.HEADER] = parent
+        if parent := tracing.current_traceparent():
+            headers[tracing.TRACEPARENT_HEADER] = parent
         try:
             async with self._session.request(
                 call.method,
@@ -151,17 +158,19 @@ class Paystream:
                 params=call.params,
                 allow_redirects=False,
             ) as response:
-                raw = await response.content.read(BODY_BYTES_MAX)
-                while len(raw) < BODY_BYTES_MAX and (more := await response.content.read(BODY_BYTES_MAX - len(raw))):
+                raw = await response.content.read(RESPONSE_BYTES_MAX)
+                while len(raw) < RESPONSE_BYTES_MAX and (
+                    more := await response.content.read(RESPONSE_BYTES_MAX - len(raw))
+                ):
                     raw += more
-                return judge(response.status, _decoded(raw), response.headers.get("Retry-After"))
+                return classify_response(response.status, _decoded(raw), response.headers.get("Retry-After"))
         except TimeoutError:
             return Unknown(f"no answer within {self._timeout_seconds:g} s")
         except (aiohttp.ClientError, OSError) as error:
             return Unknown(f"{type(error).__name__}: {error}")
 
 
-def _endpoint(call: Call) -> str:
+def _endpoint(call: ProviderCall) -> str:
     return f"{call.method} /{call.path.split('/')[1]}"
 
 

@@ -53,9 +53,9 @@ class Withheld(NamedTuple):
         return "not sent: its money is held"
 
 
-Outcome = Accepted | Rejected | Throttled | Unknown | Withheld
+CallOutcome = Accepted | Rejected | Throttled | Unknown | Withheld
 
-DEFINITE_REJECTIONS: Final = frozenset({400, 402, 404, 422})
+DEFINITE_REJECTION_STATUSES: Final = frozenset({400, 402, 404, 422})
 """The statuses with which the provider says: understood, and no.
 
 Not among them, so asked again with the same key: 401 and 403 (our credentials are broken, not the payout), 408,
@@ -67,7 +67,7 @@ RETRY_AFTER_DEFAULT_SECONDS: Final = 5.0
 RETRY_AFTER_MAX_SECONDS: Final = 3600.0
 
 
-def judge(status: int, body: Any, retry_after: str | None) -> Outcome:
+def classify_response(status: int, body: Any, retry_after: str | None) -> CallOutcome:
     """What an HTTP answer means."""
     content = body if isinstance(body, dict) else {}
     if 200 <= status < 300:
@@ -83,7 +83,7 @@ def judge(status: int, body: Any, retry_after: str | None) -> Outcome:
     message = _text(error.get("message")) or f"Paystream answered {status}"
     if status == 429:
         return Throttled(_seconds(retry_after))
-    if status in DEFINITE_REJECTIONS and error.get("code"):
+    if status in DEFINITE_REJECTION_STATUSES and error.get("code"):
         return Rejected(code, message)
     return Unknown(f"{status} {code}", message)
 
@@ -103,6 +103,6 @@ def _seconds(retry_after: str | None) -> float:
     return min(max(seconds, 0.1), RETRY_AFTER_MAX_SECONDS)
 
 
-def backoff_seconds(attempts: int, *, first_seconds: float = 1.0, most_seconds: float = 300.0) -> float:
+def backoff_seconds(attempts: int, *, first_seconds: float = 1.0, max_seconds: float = 300.0) -> float:
     """How long to wait before asking again, after `attempts` tries: doubling, bounded."""
-    return min(first_seconds * 2.0 ** min(max(attempts - 1, 0), 30), most_seconds)
+    return min(first_seconds * 2.0 ** min(max(attempts - 1, 0), 30), max_seconds)

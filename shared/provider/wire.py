@@ -7,13 +7,13 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from shared.platform.ids import DRIVER, SUBMISSION, show
+from shared.platform.ids import DRIVER, SUBMISSION, public_id
 from shared.schema.payouts import SubmissionKind
 
 Shape = TypeVar("Shape")
 
 
-class Call(NamedTuple):
+class ProviderCall(NamedTuple):
     """A request to the provider."""
 
     mode: str
@@ -26,15 +26,15 @@ class Call(NamedTuple):
     params: dict[str, str] | None = None
     urgent: bool = False
     """Whether it goes in the lane kept free for instant payouts."""
-    not_after: float | None = None
+    send_deadline: float | None = None
     """The monotonic time from which on it must not be sent any more: its lease is over."""
-    clear_until: float = 0.0
+    recheck_after: float = 0.0
     """The monotonic time from which on `clear` is asked before it is sent."""
     clear: Callable[[], bool] | None = None
     """Whether it may be sent: whether its money is not held by now. None: it moves no money."""
 
 
-class Payment(msgspec.Struct, rename="camel"):
+class PaymentResource(msgspec.Struct, rename="camel"):
     """A payment as the provider shows it; fields that we do not use are left out."""
 
     id: str
@@ -48,21 +48,21 @@ class Payment(msgspec.Struct, rename="camel"):
     failure_reason: str | None = None
 
 
-class Batch(msgspec.Struct, rename="camel"):
+class BatchResource(msgspec.Struct, rename="camel"):
     """A batch with its payments."""
 
     id: str
-    payments: list[Payment]
+    payments: list[PaymentResource]
     name: str | None = None
 
 
-class Recipient(msgspec.Struct, rename="camel"):
+class RecipientResource(msgspec.Struct, rename="camel"):
     """A recipient."""
 
     id: str
 
 
-class PaymentMethod(msgspec.Struct, rename="camel"):
+class PaymentMethodResource(msgspec.Struct, rename="camel"):
     """A way to pay a recipient; `status` says whether the provider has verified it."""
 
     id: str
@@ -70,7 +70,7 @@ class PaymentMethod(msgspec.Struct, rename="camel"):
     is_default: bool = False
 
 
-class TopupAnswer(msgspec.Struct, rename="camel"):
+class TopupResource(msgspec.Struct, rename="camel"):
     """A top-up that the provider has taken on."""
 
     id: str
@@ -87,11 +87,11 @@ class BalanceTransaction(msgspec.Struct, rename="camel"):
     reference: str | None = None
 
 
-class UnexpectedAnswer(Exception):
+class UnexpectedResponse(Exception):
     """A 2xx answer that does not have the shape the provider documents; nobody knows what was done."""
 
 
-def read(data: Any, shape: type[Shape]) -> Shape:
+def decode_resource(data: Any, shape: type[Shape]) -> Shape:
     """The answer's data in the shape that is expected.
 
     Raises:
@@ -101,45 +101,47 @@ def read(data: Any, shape: type[Shape]) -> Shape:
     try:
         return msgspec.convert(data, shape)
     except msgspec.ValidationError as error:
-        raise UnexpectedAnswer(f"Paystream's answer is not what it documents: {error}") from error
+        raise UnexpectedResponse(f"Paystream's answer is not what it documents: {error}") from error
 
 
-def submission_call(submission_id: uuid.UUID, mode: str, kind: SubmissionKind, request: dict[str, Any]) -> Call:
+def send_submission_call(
+    submission_id: uuid.UUID, mode: str, kind: SubmissionKind, request: dict[str, Any]
+) -> ProviderCall:
     """Sends a submission, under its id as the key."""
     path = "/payments" if kind is SubmissionKind.PAYMENT else "/batches"
-    return Call(mode, "POST", path, request, idempotency_key=show(SUBMISSION, submission_id))
+    return ProviderCall(mode, "POST", path, request, idempotency_key=public_id(SUBMISSION, submission_id))
 
 
-def payment_call(mode: str, provider_payment_id: str) -> Call:
+def get_payment_call(mode: str, provider_payment_id: str) -> ProviderCall:
     """Asks for one payment."""
-    return Call(mode, "GET", f"/payments/{provider_payment_id}")
+    return ProviderCall(mode, "GET", f"/payments/{provider_payment_id}")
 
 
-def recipient_call(mode: str, driver_id: uuid.UUID, name: str, email: str) -> Call:
+def create_recipient_call(mode: str, driver_id: uuid.UUID, name: str, email: str) -> ProviderCall:
     """Makes a driver known as a recipient, under the driver's id as the key. Our own id is the external one: two
     carriers may use the same id for two drivers.
     """
-    body = {"name": name, "email": email, "externalId": show(DRIVER, driver_id)}
-    return Call(mode, "POST", "/recipients", body, idempotency_key=f"recipient-{driver_id.hex}")
+    body = {"name": name, "email": email, "externalId": public_id(DRIVER, driver_id)}
+    return ProviderCall(mode, "POST", "/recipients", body, idempotency_key=f"recipient-{driver_id.hex}")
 
 
-def payment_methods_call(mode: str, recipient_id: str) -> Call:
+def list_payment_methods_call(mode: str, recipient_id: str) -> ProviderCall:
     """Asks how far a recipient's verification has come."""
-    return Call(mode, "GET", f"/recipients/{recipient_id}/payment-methods")
+    return ProviderCall(mode, "GET", f"/recipients/{recipient_id}/payment-methods")
 
 
-def add_method_call(mode: str, recipient_id: str, details: dict[str, Any], key: str) -> Call:
+def add_payment_method_call(mode: str, recipient_id: str, details: dict[str, Any], key: str) -> ProviderCall:
     """Gives a recipient the bank account by which it is paid from now on."""
     body = {**details, "isDefault": True}
-    return Call(mode, "POST", f"/recipients/{recipient_id}/payment-methods", body, idempotency_key=key)
+    return ProviderCall(mode, "POST", f"/recipients/{recipient_id}/payment-methods", body, idempotency_key=key)
 
 
-def topup_call(mode: str, topup_id: uuid.UUID, amount_cents: int, method: str) -> Call:
+def request_topup_call(mode: str, topup_id: uuid.UUID, amount_cents: int, method: str) -> ProviderCall:
     """Asks for a top-up, under its id as the key."""
     body = {"amount": amount_cents, "fundingSourceId": method}
-    return Call(mode, "POST", "/balance/topup", body, idempotency_key=f"topup-{topup_id.hex}")
+    return ProviderCall(mode, "POST", "/balance/topup", body, idempotency_key=f"topup-{topup_id.hex}")
 
 
-def credits_call(mode: str) -> Call:
+def list_credits_call(mode: str) -> ProviderCall:
     """Asks for the latest credits to our balance: how a top-up's settlement is seen."""
-    return Call(mode, "GET", "/balance/transactions", params={"type": "credit"})
+    return ProviderCall(mode, "GET", "/balance/transactions", params={"type": "credit"})

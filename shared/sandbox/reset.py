@@ -13,7 +13,7 @@ from shared.onboarding.organizations import open_wallet
 from shared.schema.organizations import DuplicateLoads, Mode
 
 
-def reset(connection: sa.Connection, organization_id: uuid.UUID, now: datetime) -> uuid.UUID:
+def replace_sandbox_wallet(connection: sa.Connection, organization_id: uuid.UUID, now: datetime) -> uuid.UUID:
     """Gives the organization a new sandbox wallet, with its opening balance and the old one's policy; its sandbox keys
     open that one. Returns the old wallet's id: its batches that wait have to be called off.
     """

@@ -8,25 +8,25 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from shared import ledger
-from shared.drivers.register import NewDriver, register
+from shared.drivers.register import NewDriver, register_drivers
 from shared.payouts.accept import accept_payouts
 from shared.payouts.orders import PayoutOrder, load_order_context
 from shared.payouts.rows import PayoutRow
-from shared.platform.errors import Refusal
-from shared.platform.ids import DRIVER, new_id, show
+from shared.platform.errors import DomainError
+from shared.platform.ids import DRIVER, new_id, public_id
 from shared.schema.payouts import Rail
 from shared.schema.scenarios import Scenario
 
-NAMES: Final = ("John Smith", "Jane Doe", "Maria Garcia", "Wei Chen", "Amara Okafor")
+SEED_DRIVER_NAMES: Final = ("John Smith", "Jane Doe", "Maria Garcia", "Wei Chen", "Amara Okafor")
 
-DRIVERS: Final = tuple(
+SEED_DRIVERS: Final = tuple(
     NewDriver(
         ovn_driver_id=f"SEED-DRIVER-{number}",
         name=name,
         email=f"{name.lower().replace(' ', '.')}@drivers.example",
         phone=f"+1555123456{number}",
     )
-    for number, name in enumerate(NAMES, 1)
+    for number, name in enumerate(SEED_DRIVER_NAMES, 1)
 )
 
 
@@ -35,13 +35,13 @@ class SeedPayout(NamedTuple):
 
     load_id: str
     driver: int
-    """The place of its driver in `DRIVERS`."""
+    """The place of its driver in `SEED_DRIVERS`."""
     amount_cents: int
     rail: Rail = Rail.STANDARD
     scenario: Scenario = Scenario.SUCCESS
 
 
-PAYOUTS: Final = (
+SEED_PAYOUTS: Final = (
     SeedPayout("SEED-LOAD-1", 0, 45_000),
     SeedPayout("SEED-LOAD-2", 1, 50_000),
     SeedPayout("SEED-LOAD-3", 2, 40_000),
@@ -56,36 +56,36 @@ PAYOUTS: Final = (
 """They come to 563,500 cents; one fails and one is returned, so that every end can be looked at."""
 
 
-class Seeded(NamedTuple):
-    """The drivers, by their place in `DRIVERS`."""
+class SeededDrivers(NamedTuple):
+    """The drivers, by their place in `SEED_DRIVERS`."""
 
     ids: dict[int, uuid.UUID]
     waiting: int
     """How many of them the provider has not verified yet."""
 
 
-def drivers(connection: sa.Connection, wallet_id: uuid.UUID) -> Seeded:
+def load_seeded_drivers(connection: sa.Connection, wallet_id: uuid.UUID) -> SeededDrivers:
     """How far the seed's drivers have come."""
     rows = connection.execute(
         sa.text("""
             SELECT ovn_driver_id, id, status IN ('invited', 'pending') AND kyc_status = 'pending' AS waits FROM drivers
             WHERE wallet_id = :wallet_id AND ovn_driver_id = ANY(:names) AND deleted_at IS NULL
         """),
-        {"wallet_id": wallet_id, "names": [driver.ovn_driver_id for driver in DRIVERS]},
+        {"wallet_id": wallet_id, "names": [driver.ovn_driver_id for driver in SEED_DRIVERS]},
     ).all()
-    places = {driver.ovn_driver_id: place for place, driver in enumerate(DRIVERS)}
-    return Seeded({places[row.ovn_driver_id]: row.id for row in rows}, sum(row.waits for row in rows))
+    places = {driver.ovn_driver_id: place for place, driver in enumerate(SEED_DRIVERS)}
+    return SeededDrivers({places[row.ovn_driver_id]: row.id for row in rows}, sum(row.waits for row in rows))
 
 
-def register_drivers(
+def register_seed_drivers(
     connection: sa.Connection, wallet_id: uuid.UUID, now: datetime, *, grace: timedelta
 ) -> list[uuid.UUID]:
     """Registers those of the seed's drivers that are missing. Returns their ids."""
-    answers = register(connection, wallet_id, DRIVERS, now, grace=grace)
-    return [answer.id for answer in answers if not isinstance(answer, Refusal)]
+    answers = register_drivers(connection, wallet_id, SEED_DRIVERS, now, grace=grace)
+    return [answer.id for answer in answers if not isinstance(answer, DomainError)]
 
 
-def create_payouts(
+def accept_seed_payouts(
     connection: sa.Connection,
     wallet_id: uuid.UUID,
     driver_ids: Mapping[int, uuid.UUID],
@@ -111,18 +111,18 @@ def create_payouts(
             id=new_id(),
             wallet_id=wallet_id,
             driver_id=driver_ids[payout.driver],
-            driver_reference=show(DRIVER, driver_ids[payout.driver]),
+            driver_reference=public_id(DRIVER, driver_ids[payout.driver]),
             amount_cents=payout.amount_cents,
             rail=payout.rail,
             description=f"Payment for load #{payout.load_id}",
             load_id=payout.load_id,
             scenario=payout.scenario,
         )
-        for payout in PAYOUTS
+        for payout in SEED_PAYOUTS
         if payout.load_id not in present
     ]
     outcomes = accept_payouts(connection, orders, load_order_context(connection, orders), available, now, grace=grace)
     for outcome in outcomes:
-        if isinstance(outcome, Refusal):
+        if isinstance(outcome, DomainError):
             raise outcome
     return [outcome for outcome in outcomes if isinstance(outcome, PayoutRow)]

@@ -7,11 +7,11 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.platform.clock import rfc3339
-from shared.platform.database import as_rows
+from shared.platform.clock import format_rfc3339
+from shared.platform.database import encode_rows
 from shared.platform.errors import NotFound
-from shared.platform.ids import BATCH, named, show
-from shared.platform.pipelined_queries import Query, ask
+from shared.platform.ids import BATCH, echo_id, public_id
+from shared.platform.pipelined_queries import Query, run_queries
 
 BATCH_COLUMNS: Final = ", ".join(
     f"batches.{name}"
@@ -59,7 +59,7 @@ class BatchRow(NamedTuple):
 def batch_payload(row: BatchRow) -> dict[str, Any]:
     """The batch in the API's shape (reference: Batches)."""
     shown: dict[str, Any] = {
-        "id": show(BATCH, row.id),
+        "id": public_id(BATCH, row.id),
         "name": row.name,
         "urgency": row.rail,
         "payoutCount": row.payout_count,
@@ -68,19 +68,19 @@ def batch_payload(row: BatchRow) -> dict[str, Any]:
         "netAmount": row.amount_cents - row.fee_cents,
         "status": row.status,
         "scheduledFor": _shown(row.scheduled_for),
-        "createdAt": rfc3339(row.created_at),
+        "createdAt": format_rfc3339(row.created_at),
         "releasedAt": _shown(row.released_at),
         "completedAt": _shown(row.completed_at),
     }
     if row.canceled_at is not None:
-        shown["canceledAt"] = rfc3339(row.canceled_at)
+        shown["canceledAt"] = format_rfc3339(row.canceled_at)
     if row.failure_code is not None:
         shown["failure"] = {"code": row.failure_code, "message": row.failure_message}
     return shown
 
 
 def _shown(moment: datetime | None) -> str | None:
-    return None if moment is None else rfc3339(moment)
+    return None if moment is None else format_rfc3339(moment)
 
 
 _ASKED = f"""
@@ -95,7 +95,7 @@ _LOCK = sa.text(f"{_ASKED} FOR UPDATE OF batches")
 
 def lock_batches(connection: sa.Connection, asked: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> dict[uuid.UUID, BatchRow]:
     """Those of the batches, each named with its wallet, that there are; locked, in the common order."""
-    [found] = ask(connection, lock_batches_query(asked))
+    [found] = run_queries(connection, lock_batches_query(asked))
     return found  # type: ignore[no-any-return]
 
 
@@ -106,11 +106,11 @@ def lock_batches_query(asked: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> Query[di
 
 def load_batches_query(asked: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> Query[dict[uuid.UUID, BatchRow]]:
     """Reads the batches once it is asked, and locks nothing."""
-    listed = as_rows({"id": batch_id, "wallet_id": wallet_id} for batch_id, wallet_id in asked)
+    listed = encode_rows({"id": batch_id, "wallet_id": wallet_id} for batch_id, wallet_id in asked)
     return Query(_READ, {"asked": listed}, lambda rows: {row[0]: BatchRow._make(row) for row in rows})
 
 
 def batch_not_found(reference: uuid.UUID | str) -> NotFound:
     """The refusal for a batch that this wallet does not have."""
-    text = named(BATCH, reference) if isinstance(reference, str) else show(BATCH, reference)
+    text = echo_id(BATCH, reference) if isinstance(reference, str) else public_id(BATCH, reference)
     return NotFound(f"No batch {text}", code="BATCH_NOT_FOUND")

@@ -20,9 +20,9 @@ from deploy.local import probes
 from deploy.local.home import Home
 from deploy.local.plan import make_plan
 from deploy.local.service import Service
-from shared.platform.failpoints import VARIABLE
-from shared.platform.settings import Settings, load
-from shared.platform.task_queue import Bell, Doorbell
+from shared.platform.failpoints import FAILPOINT_VARIABLE
+from shared.platform.settings import Settings, load_settings
+from shared.platform.task_queue import Task, TaskSender
 from tests.support.customer import Customer
 from tests.support.http_client import Answer
 from tests.support.polling import until
@@ -38,7 +38,7 @@ SETTINGS = {
     "OVNPAY_LEASE_SECONDS": "3",
     "OVNPAY_WEBHOOKS_TIMEOUT_SECONDS": "1.0",
     "OVNPAY_WEBHOOKS_CONNECT_TIMEOUT_SECONDS": "1.0",
-    "OVNPAY_DOORBELL_GRACE_SECONDS": "1",
+    "OVNPAY_WAKE_UP_GRACE_SECONDS": "1",
     "OVNPAY_POLL_AFTER_INSTANT_SECONDS": "1",
     "OVNPAY_POLL_AFTER_STANDARD_SECONDS": "300",  # a story that needs a poll asks for it
     "OVNPAY_WORKERS_THREADS": "2",
@@ -69,10 +69,10 @@ class CrashStack:
         """Starts what is below our services."""
         for name in BELOW:
             self.start(name)
-        self.settings: Settings = load(dict(self.services["workers"].environment))
+        self.settings: Settings = load_settings(dict(self.services["workers"].environment))
         self.customer = Customer(self.described["gateway"], self.described["sandbox_key"])
         self.paystream = Provider(self.described["paystream"])
-        self.doorbell = Doorbell(self.settings)
+        self.task_sender = TaskSender(self.settings)
         self.redis = redis.Redis.from_url(self.described["redis_url"])
 
     def start(self, *names: str) -> None:
@@ -106,8 +106,8 @@ class CrashStack:
 
     def close(self) -> None:
         """Ends everything at once: nobody needs its data any more."""
-        if hasattr(self, "doorbell"):
-            self.doorbell.close()
+        if hasattr(self, "task_sender"):
+            self.task_sender.close()
             self.redis.close()
         assert self._victims.stdin is not None
         assert self._victims.stdout is not None
@@ -139,12 +139,12 @@ class CrashStack:
             codes = {name: self._ended(pid) for name, pid in pids.items()}
         assert set(codes.values()) == {0}, (codes, self.logs())
 
-    def dies(self, service: str, crash_at: str, act: Callable[[], object], **settings: str) -> None:
+    def dies(self, service: str, failpoint: str, act: Callable[[], object], **settings: str) -> None:
         """Starts a service that is to die at a point, does what brings it there, and sees that it died there."""
         self.redis.flushall()  # what others have rung for is not this one's
         log = f"victim-{service}"
         seen = self._lines(log)
-        pid = self._fork(service, log, {VARIABLE: crash_at, "OVNPAY_WORKERS_THREADS": "1", **settings})
+        pid = self._fork(service, log, {FAILPOINT_VARIABLE: failpoint, "OVNPAY_WORKERS_THREADS": "1", **settings})
         patience = threading.Timer(DIES_SECONDS, os.kill, (pid, signal.SIGTERM))
         patience.start()
         try:
@@ -155,8 +155,8 @@ class CrashStack:
         finally:
             patience.cancel()
         said = self._lines(log)[len(seen) :]
-        expected = f"crash point {crash_at.partition(':')[0]}: killed"
-        assert (code, said[-1:]) == (-signal.SIGKILL, [expected]), (crash_at, code, said[-20:])
+        expected = f"crash point {failpoint.partition(':')[0]}: killed"
+        assert (code, said[-1:]) == (-signal.SIGKILL, [expected]), (failpoint, code, said[-20:])
 
     def _fork(self, service: str, log: str, settings: dict[str, str]) -> int:
         environment = dict(self.services[service].environment) | settings
@@ -183,10 +183,10 @@ class CrashStack:
             for path in sorted(self.home.logs.glob("*.log"))
         )
 
-    def ring(self, bell: Bell, ids: Sequence[UUID]) -> None:
+    def enqueue(self, task: Task, ids: Sequence[UUID]) -> None:
         """Rings for work, as any of our services does."""
         assert ids
-        self.doorbell.ring(bell, ids)
+        self.task_sender.enqueue(task, ids)
 
     def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Reads from the database, or changes it."""

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from shared.platform import task_queue
-from shared.platform.task_queue import Bell
+from shared.platform.task_queue import Task
 from tests.acceptance.crash_stack import CrashStack
 from tests.support import ledger, provider_webhooks
 from tests.support.http_client import Answer, call
@@ -35,7 +35,7 @@ class Story:
 
     name: str
     service: str
-    crash_at: str
+    failpoint: str
     settings: dict[str, str] = field(default_factory=dict)
     driver_id: str = ""
 
@@ -119,7 +119,7 @@ class Asked(Story):
     def repeat(self, stack: CrashStack) -> None:
         answer = stack.insist(lambda: self._ask(stack))
         if self.method == "POST":
-            landed = not self.crash_at.endswith("before_commit")
+            landed = not self.failpoint.endswith("before_commit")
             assert ("Idempotent-Replayed" in answer.headers) == landed, (self.name, answer)
         self.answer = answer.data
 
@@ -215,7 +215,7 @@ class DueBatch(Released):
     def act(self, stack: CrashStack) -> None:
         is_due = "select scheduled_for <= clock_timestamp() from batches where id = %s"
         until(lambda: stack.rows(is_due, ledger.uuid_of(self.batch_id)) == [(True,)], "it is due", pause_seconds=0.02)
-        stack.ring(task_queue.RELEASE_BATCHES, [ledger.uuid_of(self.batch_id)])
+        stack.enqueue(task_queue.RELEASE_BATCHES, [ledger.uuid_of(self.batch_id)])
 
     def repeat(self, stack: CrashStack) -> None:
         """The tick sees to it."""
@@ -254,7 +254,7 @@ class MadeKnown(Registered):
         self.registered_id = self._ask(stack).data["id"]
 
     def act(self, stack: CrashStack) -> None:
-        stack.ring(task_queue.REGISTER_DRIVERS, [ledger.uuid_of(self.registered_id)])
+        stack.enqueue(task_queue.REGISTER_DRIVERS, [ledger.uuid_of(self.registered_id)])
 
     def repeat(self, stack: CrashStack) -> None:
         """The tick sees to it."""
@@ -288,7 +288,7 @@ class AccountPassedOn(NewAccount):
         self._ask(stack).data  # noqa: B018
 
     def act(self, stack: CrashStack) -> None:
-        stack.ring(task_queue.REGISTER_DRIVERS, [ledger.uuid_of(self.registered_id)])
+        stack.enqueue(task_queue.REGISTER_DRIVERS, [ledger.uuid_of(self.registered_id)])
 
     def repeat(self, stack: CrashStack) -> None:
         """The tick sees to it."""
@@ -333,11 +333,11 @@ class TopupAsked(ToppedUp):
 
     def act(self, stack: CrashStack) -> None:
         topup = ledger.uuid_of(self.answer["transactionId"])
-        stack.ring(task_queue.REQUEST_TOPUPS, [topup])
+        stack.enqueue(task_queue.REQUEST_TOPUPS, [topup])
         if self.settling:
             asked = "select true from topups where id = %s and provider_id is not null"
             until(lambda: stack.rows(asked, topup), "Paystream was asked for it", pause_seconds=0.02)
-            stack.ring(task_queue.REQUEST_TOPUPS, [topup])
+            stack.enqueue(task_queue.REQUEST_TOPUPS, [topup])
 
     def repeat(self, stack: CrashStack) -> None:
         """The tick sees to it."""
@@ -347,7 +347,7 @@ class TopupAsked(ToppedUp):
 class Worked(Story):
     """A worker dies over payouts that are accepted, and nobody is rung for again but by the tick."""
 
-    bell: Bell = task_queue.QUEUE_PAYOUTS
+    task: Task = task_queue.QUEUE_PAYOUTS
     payouts: int = 1
     more: dict[str, object] = field(default_factory=dict)
     ids: list[str] = field(default_factory=list)
@@ -357,7 +357,7 @@ class Worked(Story):
         self.ids = [stack.customer.post("/api/v1/payouts", order).data["id"] for order in orders]
 
     def act(self, stack: CrashStack) -> None:
-        stack.ring(self.bell, [ledger.uuid_of(payout_id) for payout_id in self.ids])
+        stack.enqueue(self.task, [ledger.uuid_of(payout_id) for payout_id in self.ids])
 
     def check(self, stack: CrashStack) -> None:
         self.paid_once(stack, self.ids)
@@ -369,11 +369,11 @@ class Submitted(Worked):
     queued goes with them.
     """
 
-    bell: Bell = task_queue.SUBMIT_PAYOUTS
+    task: Task = task_queue.SUBMIT_PAYOUTS
 
     def before(self, stack: CrashStack) -> None:
         ids = [ledger.uuid_of(payout_id) for payout_id in self.ids]
-        stack.dies("workers", "queue.after_commit", lambda: stack.ring(task_queue.QUEUE_PAYOUTS, ids))
+        stack.dies("workers", "queue.after_commit", lambda: stack.enqueue(task_queue.QUEUE_PAYOUTS, ids))
 
 
 @dataclass
@@ -399,13 +399,13 @@ class OneRefused(Submitted):
 class Sent(Worked):
     """A worker dies over an instant payout's submission."""
 
-    bell: Bell = task_queue.SEND_INSTANT_SUBMISSIONS
+    task: Task = task_queue.SEND_INSTANT_SUBMISSIONS
     more: dict[str, object] = field(default_factory=lambda: {"urgency": "instant"})
 
     def act(self, stack: CrashStack) -> None:
         ids = [ledger.uuid_of(payout_id) for payout_id in self.ids]
         rows = stack.rows("select submission_id from payouts where id = any(%s)", ids)
-        stack.ring(self.bell, [submission_id for (submission_id,) in rows])
+        stack.enqueue(self.task, [submission_id for (submission_id,) in rows])
 
 
 @dataclass
@@ -447,7 +447,7 @@ class AtPaystream(Worked):
 class Polled(AtPaystream):
     """A worker dies over asking for it."""
 
-    bell: Bell = task_queue.POLL_PAYOUTS
+    task: Task = task_queue.POLL_PAYOUTS
 
     def repeat(self, stack: CrashStack) -> None:
         stack.rows("update payouts set next_action_at = now() where id = %s", ledger.uuid_of(self.ids[0]))
@@ -486,7 +486,7 @@ class Applied(Heard):
 
     def act(self, stack: CrashStack) -> None:
         [(event_id,)] = stack.rows("select id from provider_events where event_key = %s", self.event_id)
-        stack.ring(task_queue.APPLY_PROVIDER_EVENTS, [event_id])
+        stack.enqueue(task_queue.APPLY_PROVIDER_EVENTS, [event_id])
 
     def repeat(self, stack: CrashStack) -> None:
         """Paystream was answered."""
@@ -511,7 +511,7 @@ class Delivered(Story):
         self.event_id = stack.customer.post(f"/api/v1/webhooks/{self.endpoint_id}/test", {}).data["id"]
 
     def act(self, stack: CrashStack) -> None:
-        stack.ring(task_queue.DELIVER_CUSTOMER_EVENTS, [ledger.uuid_of(self.endpoint_id)])
+        stack.enqueue(task_queue.DELIVER_CUSTOMER_EVENTS, [ledger.uuid_of(self.endpoint_id)])
 
     def check(self, stack: CrashStack) -> None:
         deliveries = f"/api/v1/webhooks/{self.endpoint_id}/deliveries"
@@ -522,8 +522,8 @@ class Delivered(Story):
         until(delivered, f"{self.name} is delivered", ENDS_SECONDS)
         heard = [one.headers["webhook-id"] for one in self.hears(self.path)]
         assert set(heard) == {self.event_id}
-        called_before = self.crash_at in ("deliver.after_call", "deliver.before_claim:2")
-        again = self.crash_at == "deliver.after_call"
+        called_before = self.failpoint in ("deliver.after_call", "deliver.before_claim:2")
+        again = self.failpoint == "deliver.after_call"
         assert len(heard) == 1 + (called_before and again), heard
 
 

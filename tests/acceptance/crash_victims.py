@@ -25,7 +25,7 @@ PR_SET_PDEATHSIG = 1
 def work() -> None:
     """A worker process as Dramatiq makes it, with as many threads as the environment says."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    broker = workers.app.setup()
+    broker = workers.app.setup_worker()
     threads = int(os.environ["OVNPAY_WORKERS_THREADS"])
     worker = dramatiq.Worker(broker, worker_threads=threads)  # type: ignore[no-untyped-call]
     worker.start()  # type: ignore[no-untyped-call]
@@ -48,7 +48,7 @@ def become(service: str, environment: dict[str, str], log: str) -> None:
         os.dup2(output, number)
     os.environ.clear()
     os.environ.update(environment)
-    failpoints.arm(environment.get(failpoints.VARIABLE, ""))
+    failpoints.arm_failpoint(environment.get(failpoints.FAILPOINT_VARIABLE, ""))
     SERVICES[service]()
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared.platform.failpoints import POINTS
+from shared.platform.failpoints import FAILPOINTS
 from tests.acceptance.crash_stack import PROJECT, CrashStack, crash_stack
 from tests.acceptance.crash_stories import (
     AccountPassedOn,
@@ -128,7 +128,7 @@ FUNDS_CENTS = 10_000_000
 
 def test_somebody_dies_at_every_point() -> None:
     """The table above is complete."""
-    assert {story.crash_at.partition(":")[0] for story in STORIES} == set(POINTS)
+    assert {story.failpoint.partition(":")[0] for story in STORIES} == set(FAILPOINTS)
     assert len({story.name for story in STORIES}) == len(STORIES)
 
 
@@ -146,7 +146,7 @@ def survived(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> It
         _prepare(stack, receiver)
         for story in STORIES:
             story.before(stack)
-            stack.dies(story.service, story.crash_at, lambda story=story: story.act(stack), **story.settings)
+            stack.dies(story.service, story.failpoint, lambda story=story: story.act(stack), **story.settings)
         stack.start("gateway")
         for story in STORIES:
             story.repeat(stack)
@@ -173,7 +173,7 @@ def _prepare(stack: CrashStack, receiver: Receiver) -> None:
             story.wait(stack)
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: f"{story.name}: {story.crash_at}".replace(" ", "_"))
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: f"{story.name}: {story.failpoint}".replace(" ", "_"))
 def test_it_ends_right(survived: CrashStack, story: Story) -> None:
     story.check(survived)
 
@@ -201,7 +201,7 @@ def test_all_together_is_right_too(survived: CrashStack, receiver: Receiver) -> 
     assert len(ended) > len(STORIES)
     until(lambda: len(_heard(receiver)) >= len(ended), "the customer has heard of all", 30)
     assert len(_heard(receiver)) == len(ended)
-    tell(f"{len(STORIES)} deaths at {len(POINTS)} crash points: each ended as if nobody had died")
+    tell(f"{len(STORIES)} deaths at {len(FAILPOINTS)} crash points: each ended as if nobody had died")
 
 
 def _heard(receiver: Receiver) -> set[str]:

@@ -13,7 +13,7 @@ import redis
 
 from shared.operations.doctor.checkup import run_checks
 from shared.operations.doctor.finding import Finding, Level
-from shared.platform.registered_consumers import KEY
+from shared.platform.registered_consumers import CONSUMERS_KEY
 from shared.platform.task_queue import QUEUES
 from tests.support.polling import until
 from tests.support.stack import Stack
@@ -88,7 +88,9 @@ def test_nobody_hears_a_queue_and_the_scheduler_is_gone(stack: Stack) -> None:
     with redis.Redis.from_url(url) as client:
         seconds, _ = client.time()
         there = [f"queue:{queue}|host|1" for queue in QUEUES if queue != "instant"]
-        client.zadd(KEY, {**dict.fromkeys([*there, "gateway|host|2"], seconds), "scheduler|host|3": seconds - 3600})
+        client.zadd(
+            CONSUMERS_KEY, {**dict.fromkeys([*there, "gateway|host|2"], seconds), "scheduler|host|3": seconds - 3600}
+        )
     # When the doctor looks, then
     broken = failing(list(run_checks(environment(stack) | {"OVNPAY_REDIS_URL": url})))
     assert broken.keys() == {"workers", "scheduler"}

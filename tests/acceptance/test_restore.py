@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from shared.platform.ids import PAYOUT, show
+from shared.platform.ids import PAYOUT, public_id
 from tests.support import ledger
 from tests.support.customer import Customer
 from tests.support.http_client import call
@@ -97,7 +97,7 @@ def test_an_old_backup_pays_nobody_twice(tmp_path: Path) -> None:
         cases = [case for case in _cases(stack) if case["kind"] == "missing_here"]
         assert {case["payment_id"] for case in cases} == missing
         # A person says what he knows: the ledger then has each of them once.
-        for payout_id in {show(PAYOUT, uuid.UUID(case["payout_id"])) for case in cases}:
+        for payout_id in {public_id(PAYOUT, uuid.UUID(case["payout_id"])) for case in cases}:
             done = _ovnpay(stack, "payouts", "resolve", payout_id, "--outcome", "paid", "--reason", "seen there")
             assert done.returncode == 0, done.stderr
             assert customer.payout(payout_id)["status"] == "completed"

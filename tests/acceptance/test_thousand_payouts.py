@@ -34,7 +34,7 @@ Row = dict[str, str]
 @pytest.fixture
 def twice_rung_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A system where every doorbell message is delivered twice."""
-    with running_stack(tmp_path_factory.mktemp("twice"), OVNPAY_DOORBELL_COPIES="2") as running:
+    with running_stack(tmp_path_factory.mktemp("twice"), OVNPAY_TASK_MESSAGE_COPIES="2") as running:
         yield running
 
 

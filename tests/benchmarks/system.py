@@ -24,8 +24,8 @@ from urllib.parse import urlsplit
 import psycopg
 import sqlalchemy as sa
 
-from shared.platform.database import engine_for
-from shared.platform.ids import DRIVER, parse
+from shared.platform.database import make_engine
+from shared.platform.ids import DRIVER, parse_id
 from shared.platform.settings import Settings
 from tests.support.customer import Customer
 from tests.support.polling import until
@@ -99,7 +99,7 @@ class System:
     def wallet_id(self) -> Any:
         """The customer's wallet."""
         with self.database() as database:
-            found = database.execute("SELECT wallet_id FROM drivers WHERE id = %s", [parse(DRIVER, self.drivers[0])])
+            found = database.execute("SELECT wallet_id FROM drivers WHERE id = %s", [parse_id(DRIVER, self.drivers[0])])
             [wallet_id] = found.fetchone() or [None]
         return wallet_id
 
@@ -116,7 +116,7 @@ class System:
         url = sa.make_url(self.stack["database_url"]).set(drivername="postgresql")
         url = url.set(database=database) if database else url
         text = url.render_as_string(hide_password=False)
-        engine = engine_for(Settings(database_url=text, redis_url=""), "bench", pool_size=pool_size)
+        engine = make_engine(Settings(database_url=text, redis_url=""), "bench", pool_size=pool_size)
         try:
             yield engine
         finally:

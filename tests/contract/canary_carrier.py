@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from shared.platform.ids import TRANSACTION, parse
+from shared.platform.ids import TRANSACTION, parse_id
 from tests.contract.canary import Heard, Pushing, Secret
 from tests.support import provider_webhooks
 from tests.support.customer import PAYOUT_ENDS, Customer
@@ -243,4 +243,4 @@ class Canary:
     def _was_refused(self, topup_id: str) -> bool:
         statement = "select last_error is not null from topups where id = %s"
         with psycopg.connect(self.stack["database_url"]) as owner:
-            return bool((owner.execute(statement, [parse(TRANSACTION, topup_id)]).fetchone() or [False])[0])
+            return bool((owner.execute(statement, [parse_id(TRANSACTION, topup_id)]).fetchone() or [False])[0])

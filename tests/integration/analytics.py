@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from shared.batches.change import cancel as cancel_batch
-from shared.batches.release import Asked
+from shared.batches.change import cancel_queued_batches as cancel_batch
+from shared.batches.release import BatchRef
 from shared.payouts import submissions
 from shared.payouts.cancel import cancel_wallet_payouts
 from shared.payouts.lifecycle import Move, transition_payouts
@@ -88,7 +88,7 @@ class Story:
             self.world.release(batch.id)
             return
         with self.world.engine.begin() as connection:
-            cancel_batch(connection, [Asked(batch.id, self.world.wallet_id)], self.world.clock.now())
+            cancel_batch(connection, [BatchRef(batch.id, self.world.wallet_id)], self.world.clock.now())
 
     def _queue(self) -> None:
         with self.world.engine.begin() as connection:

@@ -15,10 +15,10 @@ from shared.payouts.orders import load_order_context
 from shared.payouts.provider_results import record_outcome
 from shared.payouts.retry import retry_wallet_payouts
 from shared.platform import idempotency
-from shared.platform.clock import rfc3339
-from shared.platform.idempotency import Stored
-from shared.platform.ids import PAYOUT, show
-from shared.provider.outcomes import Accepted, Outcome, Rejected, Unknown
+from shared.platform.clock import format_rfc3339
+from shared.platform.idempotency import StoredAnswer
+from shared.platform.ids import PAYOUT, public_id
+from shared.provider.outcomes import Accepted, CallOutcome, Rejected, Unknown
 from shared.schema.audit import Action
 from shared.schema.payouts import Rail
 from tests.integration.webhooks import endpoint
@@ -38,14 +38,14 @@ class Busy:
     """The provider's ids of their payments."""
 
     def submitted(
-        self, name: str, outcome: Outcome | None = None, rail: Rail = Rail.SAME_DAY
+        self, name: str, outcome: CallOutcome | None = None, rail: Rail = Rail.SAME_DAY
     ) -> submissions.LeasedSubmission:
         """A payout that was sent, and what came back; by default the provider takes it."""
         [self.payouts[name]], held = self.world.held(rail=rail)
         self.answer(name, held, outcome)
         return held
 
-    def answer(self, name: str, held: submissions.LeasedSubmission, outcome: Outcome | None = None) -> None:
+    def answer(self, name: str, held: submissions.LeasedSubmission, outcome: CallOutcome | None = None) -> None:
         """Records what came back."""
         outcome = outcome or accepted_answer(held)
         with self.world.engine.begin() as connection:
@@ -130,11 +130,15 @@ class Busy:
                 ledger.lock_wallets(connection, [world.wallet_id]),
             )
             accept_payouts(connection, [order], known, available, now, grace=GRACE)
-            facts = {"amount": order.amount_cents, **idempotency.audited(key)}
+            facts = {"amount": order.amount_cents, **idempotency.audit_key_hash(key)}
             audit.record_entries(
-                connection, [audit.Entry(actor, Action.PAYOUT_CREATE, show(PAYOUT, order.id), None, facts)], now
+                connection, [audit.Entry(actor, Action.PAYOUT_CREATE, public_id(PAYOUT, order.id), None, facts)], now
             )
-            answer = {"success": True, "data": {"id": show(PAYOUT, order.id)}, "meta": {"timestamp": rfc3339(now)}}
-            stored = Stored(world.wallet_id, key, b"x", 200, json.dumps(answer).encode())
-            idempotency.store(connection, [stored], now)
+            answer = {
+                "success": True,
+                "data": {"id": public_id(PAYOUT, order.id)},
+                "meta": {"timestamp": format_rfc3339(now)},
+            }
+            stored = StoredAnswer(world.wallet_id, key, b"x", 200, json.dumps(answer).encode())
+            idempotency.store_answers(connection, [stored], now)
         return order.id

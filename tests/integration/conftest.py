@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.valkey import EmbeddedValkey
 from gateway.intake.payouts import PayoutIntake
-from shared.platform.database import engine_for
+from shared.platform.database import make_engine
 from shared.platform.settings import Settings
-from shared.platform.task_queue import Doorbell
+from shared.platform.task_queue import TaskSender
 from shared.schema import migrations
 from tests.support.world import World
 
@@ -51,7 +51,7 @@ def settings(postgres: EmbeddedPostgres, valkey: EmbeddedValkey) -> Settings:
 @pytest.fixture(scope="session")
 def engine(settings: Settings) -> Iterator[sa.Engine]:
     """An engine on the migrated database."""
-    engine = engine_for(settings, "tests", pool_size=20)
+    engine = make_engine(settings, "tests", pool_size=20)
     migrations.upgrade_database(engine)
     yield engine
     engine.dispose()
@@ -61,13 +61,13 @@ def engine(settings: Settings) -> Iterator[sa.Engine]:
 def empty(settings: Settings, postgres: EmbeddedPostgres) -> Iterator[sa.Engine]:
     """An engine on a new, empty database."""
     url = sa.make_url(postgres.url)
-    server = engine_for(settings, "tests", isolation_level="AUTOCOMMIT")
+    server = make_engine(settings, "tests", isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
         connection.execute(sa.text("DROP DATABASE IF EXISTS empty WITH (FORCE)"))
         connection.execute(sa.text("CREATE DATABASE empty"))
     server.dispose()
     renamed = url.set(database="empty").render_as_string(hide_password=False)
-    engine = engine_for(settings, "tests", url=renamed)
+    engine = make_engine(settings, "tests", url=renamed)
     yield engine
     engine.dispose()
 
@@ -79,14 +79,14 @@ def world(engine: sa.Engine) -> World:
 
 
 @pytest.fixture
-def doorbell(settings: Settings) -> Iterator[Doorbell]:
+def task_sender(settings: Settings) -> Iterator[TaskSender]:
     """A doorbell that rings in the session's Valkey."""
-    doorbell = Doorbell(settings)
-    yield doorbell
-    doorbell.close()
+    task_sender = TaskSender(settings)
+    yield task_sender
+    task_sender.close()
 
 
 @pytest.fixture
-def intake(settings: Settings, world: World, doorbell: Doorbell) -> PayoutIntake:
+def intake(settings: Settings, world: World, task_sender: TaskSender) -> PayoutIntake:
     """An intake on the session's database."""
-    return PayoutIntake(settings, world.engine, doorbell, world.clock)
+    return PayoutIntake(settings, world.engine, task_sender, world.clock)

@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from shared.payouts.rows import PayoutRow
-from shared.platform.errors import InsufficientFunds, Invalid, NotFound, NotPayable
+from shared.platform.errors import InsufficientFunds, InvalidRequest, NotFound, NotPayable
 from shared.platform.ids import new_id
 from shared.schema.payouts import Rail
 from tests.support.world import World
@@ -88,7 +88,7 @@ def test_amounts_over_the_rails_limit_or_not_above_the_fee_are_invalid(
 ) -> None:
     """400, naming the field."""
     [refusal] = world.accept(world.order(world.driver(), amount_cents, rail))
-    assert isinstance(refusal, Invalid)
+    assert isinstance(refusal, InvalidRequest)
     assert refusal.details["field"] == "amount"
 
 

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from scheduler.jobs import Jobs
 from shared.controls.invariants import analytics_agree
 from shared.controls.invariants.invariant import KeySlice
-from shared.platform.errors import Invalid
+from shared.platform.errors import InvalidRequest
 from shared.platform.settings import Settings
-from shared.platform.task_queue import Doorbell
+from shared.platform.task_queue import TaskSender
 from shared.reporting.analytics import fold, queries, ranges, ranking
 from shared.reporting.analytics.definitions import OutcomeTotals, PayoutTotals, add_totals
 from shared.reporting.analytics.queries import Interval
@@ -178,7 +178,7 @@ def test_the_scheduler_folds_every_wallet_in_turn(world: World, settings: Settin
     stories = [Story(world, 8), Story(World(world.engine), 9)]
     for story in stories:
         story.go_on(40)
-    jobs = Jobs(settings, world.engine, Doorbell(settings), world.clock)
+    jobs = Jobs(settings, world.engine, TaskSender(settings), world.clock)
     jobs.transfers_a_fold = 20
     with world.engine.connect() as connection:
         assert {story.world.wallet_id for story in stories} <= set(fold.wallets_behind(connection))
@@ -194,7 +194,7 @@ def test_the_scheduler_folds_every_wallet_in_turn(world: World, settings: Settin
     for story in stories:
         assert_agrees(story, date(2026, 1, 1), date(2027, 6, 1))
     proved(world)
-    jobs.doorbell.close()
+    jobs.task_sender.close()
 
 
 def test_another_zone_counts_the_days_anew(world: World) -> None:
@@ -209,7 +209,7 @@ def test_another_zone_counts_the_days_anew(world: World) -> None:
     assert_agrees(story, date(2026, 1, 1), date(2027, 6, 1))
     for first, last in story.moments():
         assert_agrees(story, first, last)
-    with pytest.raises(Invalid, match="no time zone"):
+    with pytest.raises(InvalidRequest, match="no time zone"):
         story.set_time_zone("Mars/Olympus")
 
 

@@ -145,10 +145,10 @@ def tell(world: World, told: Sequence[Story], chance: random.Random) -> int:
         bodies = [body for story in told for body in story.hear(turn)]
         heard += len(bodies)
         with world.engine.begin() as connection:
-            notices = [inbox.read(body) for body in bodies]
-            stored = inbox.store(connection, notices, world.clock.now(), grace=GRACE)
+            notices = [inbox.parse_notification(body) for body in bodies]
+            stored = inbox.store_notifications(connection, notices, world.clock.now(), grace=GRACE)
         with world.engine.begin() as connection:
-            inbox.apply(connection, stored.waiting, world.clock.now())
+            inbox.apply_events(connection, stored.waiting, world.clock.now())
         asked = [story for story in told if chance.randrange(POLLED_EVERY) == 0]
         with world.engine.begin() as connection:
             ids = [story.payout_id for story in asked]

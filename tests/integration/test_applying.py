@@ -59,7 +59,7 @@ def test_a_failure_is_the_groups_alone(world: World, monkeypatch: pytest.MonkeyP
     """A second message's notices are applied by the thread whose own have failed."""
     context = Working(world)
     (_, wrong_event), (payout_id, right_event) = told(world), told(world)
-    apply = inbox.apply
+    apply = inbox.apply_events
 
     def failing(connection: sa.Connection, event_ids: list[uuid.UUID], *rest: object, **options: object) -> object:
         if wrong_event in event_ids:
@@ -67,7 +67,7 @@ def test_a_failure_is_the_groups_alone(world: World, monkeypatch: pytest.MonkeyP
             raise ValueError("wrong")
         return apply(connection, event_ids, *rest, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(inbox, "apply", failing)
+    monkeypatch.setattr(inbox, "apply_events", failing)
     with pytest.raises(ValueError, match="wrong"):
         apply_provider_events(context, [wrong_event])
     assert world.statuses([payout_id]) == ["completed"]

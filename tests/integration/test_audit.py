@@ -8,17 +8,17 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.intake.payouts import PayoutIntake, PayoutRequest
-from shared.batches.release import release_due
+from shared.batches.release import release_due_batches
 from shared.identity import audit
 from shared.identity.audit import Actor, Entry, EntryFilters, EntryRow
 from shared.identity.users import add_user, reset_user_password
-from shared.onboarding.organizations import set_policy
+from shared.onboarding.organizations import set_wallet_policy
 from shared.payouts.orders import PayoutOrder
 from shared.payouts.rows import PayoutRow, payout_payload
 from shared.platform import idempotency
-from shared.platform.errors import Refusal
-from shared.platform.ids import BATCH, PAYOUT, USER, WALLET, new_id, show
-from shared.platform.pagination import Wanted
+from shared.platform.errors import DomainError
+from shared.platform.ids import BATCH, PAYOUT, USER, WALLET, new_id, public_id
+from shared.platform.pagination import PageRequest
 from shared.schema.audit import Action
 from shared.schema.organizations import DuplicateLoads, Mode, Role
 from tests.support.payout_intake import data, request
@@ -28,7 +28,7 @@ from tests.support.world import GRACE, World
 def log(world: World, filters: EntryFilters | None = None) -> list[EntryRow]:
     """The organization's log, newest first."""
     with world.engine.connect() as connection:
-        return list(audit.load_entries(connection, world.organization_id, Wanted(100), filters).rows)
+        return list(audit.load_entries(connection, world.organization_id, PageRequest(100), filters).rows)
 
 
 def record(world: World, *entries: Entry) -> None:
@@ -72,18 +72,21 @@ def test_an_intake_says_who_asked_for_what_with_one_statement(
     of_bulk, of_single = log(world, EntryFilters(action=Action.PAYOUT_CREATE))
     payout_id = data(answers[0])["id"]
     # Nor does it keep a key as the customer has written it: only what tells it from others
-    assert (of_single.object_id, of_single.after) == (payout_id, {"amount": 4_500, **idempotency.audited(single.key)})
+    assert (of_single.object_id, of_single.after) == (
+        payout_id,
+        {"amount": 4_500, **idempotency.audit_key_hash(single.key)},
+    )
     assert (of_single.key_id, of_single.request_id) == (single.actor.key_id, single.actor.request_id)
     assert (of_single.address, of_single.mode, of_single.actor_kind) == ("192.0.2.7", "sandbox", "key")
     ids = [row["id"] for row in data(answers[1])["results"]]
     assert (of_bulk.object_id, of_bulk.after) == (
         None,
-        {"amount": 3_000, "count": 3, "ids": ids, **idempotency.audited(bulk.key)},
+        {"amount": 3_000, "count": 3, "ids": ids, **idempotency.audit_key_hash(bulk.key)},
     )
     # And each of several is found by its own id, as one alone is
     assert [row.id for row in log(world, EntryFilters(object_id=ids[2]))] == [of_bulk.id]
     assert [row.id for row in log(world, EntryFilters(object_id=payout_id))] == [of_single.id]
-    assert log(world, EntryFilters(object_id=show(PAYOUT, new_id()))) == []
+    assert log(world, EntryFilters(object_id=public_id(PAYOUT, new_id()))) == []
     # And a repeat in another flush leaves none
     [again] = intake.flush([repeat])
     assert again.replayed
@@ -132,13 +135,13 @@ def test_operators_are_audited(world: World) -> None:
     )
     for policy in (DuplicateLoads.REFUSE, None):
         with world.engine.begin() as connection:
-            set_policy(connection, f"{organization} {user_id}", Mode.SANDBOX, policy, now)
+            set_wallet_policy(connection, f"{organization} {user_id}", Mode.SANDBOX, policy, now)
     # Then each change has its entry
     wallet, reset, added, *_ = log(world)
-    assert (wallet.action, wallet.object_id) == ("wallet.update", show(WALLET, world.wallet_id))
+    assert (wallet.action, wallet.object_id) == ("wallet.update", public_id(WALLET, world.wallet_id))
     assert (wallet.before, wallet.after) == ({"duplicate_loads": "warn"}, {"duplicate_loads": "refuse"})
-    assert (reset.action, reset.object_id) == ("user.reset_password", show(USER, user_id))
-    assert (added.action, added.object_id, added.after) == ("user.create", show(USER, user_id), {"role": "admin"})
+    assert (reset.action, reset.object_id) == ("user.reset_password", public_id(USER, user_id))
+    assert (added.action, added.object_id, added.after) == ("user.create", public_id(USER, user_id), {"role": "admin"})
     assert "@" in str(added.address)
     assert "secret" not in str(log(world))
     assert email not in str(log(world))
@@ -149,14 +152,14 @@ def test_a_release_says_by_whom_and_a_failed_attempt_too(world: World) -> None:
     batch, _ = world.batch(45_000)
     for _ in range(2):
         world.release(batch.id)
-    [entry] = log(world, EntryFilters(object_id=show(BATCH, batch.id)))
+    [entry] = log(world, EntryFilters(object_id=public_id(BATCH, batch.id)))
     assert (entry.actor_kind, entry.before, entry.after) == ("key", {"status": "queued"}, {"status": "processing"})
     world.leave_available(1)
     due, _ = world.batch(45_000, scheduled_for=world.clock.now() - timedelta(seconds=1))
     with world.engine.begin() as connection:
-        done = release_due(connection, [due.id], world.clock.now(), grace=GRACE)
-    assert isinstance(done[due.id], Refusal)
-    [entry] = log(world, EntryFilters(object_id=show(BATCH, due.id)))
+        done = release_due_batches(connection, [due.id], world.clock.now(), grace=GRACE)
+    assert isinstance(done[due.id], DomainError)
+    [entry] = log(world, EntryFilters(object_id=public_id(BATCH, due.id)))
     assert (entry.actor_kind, entry.mode) == ("system", "sandbox")
     assert entry.after == {"status": "failed", "failure": "INSUFFICIENT_FUNDS"}
 
@@ -198,7 +201,7 @@ def test_every_filter_has_its_index(world: World) -> None:
     """Given twenty thousand payouts of one key, no filter reads through them."""
     indexes = {
         "pk_audit_entries": [EntryFilters(), EntryFilters(since=datetime.now(UTC))],
-        "object_id_id": [EntryFilters(object_id=show(prefix, new_id())) for prefix in (BATCH, PAYOUT)],
+        "object_id_id": [EntryFilters(object_id=public_id(prefix, new_id())) for prefix in (BATCH, PAYOUT)],
         "request_id": [EntryFilters(request_id=new_id())],
         "key_id_id": [EntryFilters(key_id=new_id())],
         "user_id_id": [EntryFilters(email="a@b.example")],

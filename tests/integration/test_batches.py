@@ -10,8 +10,14 @@ import sqlalchemy as sa
 
 from shared import ledger
 from shared.batches import change
-from shared.batches.create import ItemsRefused
-from shared.batches.release import Asked, Released, portions, release, release_due
+from shared.batches.create import ItemsRejected
+from shared.batches.release import (
+    BatchRef,
+    ReleasedBatch,
+    load_release_slices,
+    release_due_batches,
+    release_queued_batches,
+)
 from shared.operations import due_rows
 from shared.payouts.accept import accept_payouts
 from shared.payouts.cancel import cancel_wallet_payouts
@@ -21,13 +27,13 @@ from shared.payouts.retry import retry_wallet_payouts
 from shared.payouts.rows import PayoutRow
 from shared.platform.errors import Conflict, InsufficientFunds, NotFound
 from shared.platform.settings import Settings
-from shared.platform.task_queue import Doorbell
-from shared.provider.call_budget import Budget
-from shared.provider.client import Paystream
+from shared.platform.task_queue import TaskSender
+from shared.provider.call_budget import CallBudget
+from shared.provider.client import PaystreamClient
 from shared.schema.payouts import PayoutStatus, Rail
 from tests.support.polling import until
 from tests.support.world import GRACE, World
-from workers.batches import release_batches
+from workers import batches as batch_actors
 from workers.context import Context
 
 
@@ -56,8 +62,8 @@ def test_a_release_reserves_all_and_a_second_one_changes_nothing(world: World) -
     """The answer is the same, the money moves once."""
     batch, payout_ids = world.batch(45_000, 50_000, 40_000)
     first, second = world.release(batch.id), world.release(batch.id)
-    assert isinstance(first, Released)
-    assert isinstance(second, Released)
+    assert isinstance(first, ReleasedBatch)
+    assert isinstance(second, ReleasedBatch)
     assert sorted(first.payout_ids) == sorted(payout_ids)
     assert second.payout_ids == []
     assert first.batch == second.batch
@@ -72,7 +78,7 @@ def test_concurrent_releases_release_once(world: World) -> None:
     batch, payout_ids = world.batch(*[10_000] * 40)
     with ThreadPoolExecutor(8) as pool:
         done = list(pool.map(lambda _: world.release(batch.id), range(8)))
-    set_out = [payout_id for one in done if isinstance(one, Released) for payout_id in one.payout_ids]
+    set_out = [payout_id for one in done if isinstance(one, ReleasedBatch) for payout_id in one.payout_ids]
     assert sorted(set_out) == sorted(payout_ids)
     assert world.balances().in_transit_cents == 400_000
     world.assert_ledger_right()
@@ -90,7 +96,7 @@ def test_too_little_money_fails_the_batch_and_moves_nothing(world: World) -> Non
     assert events(world) == ["batch.failed"]
     with world.engine.begin() as connection:
         cancel_wallet_payouts(connection, world.wallet_id, other, world.clock.now())
-    assert isinstance(world.release(batch.id), Released)
+    assert isinstance(world.release(batch.id), ReleasedBatch)
     assert world.batch_status(batch.id) == "processing"
     world.assert_ledger_right()
     world.assert_figures_right()
@@ -181,8 +187,8 @@ def test_it_is_released_when_its_time_has_come_and_not_before(world: World) -> N
     world.clock.advance(days=1)
     ids = [soon.id, now_due.id]
     with world.engine.begin() as connection:
-        assert list(release_due(connection, ids, world.clock.now(), grace=GRACE)) == [now_due.id]
-        assert release_due(connection, ids, world.clock.now(), grace=GRACE) == {}
+        assert list(release_due_batches(connection, ids, world.clock.now(), grace=GRACE)) == [now_due.id]
+        assert release_due_batches(connection, ids, world.clock.now(), grace=GRACE) == {}
     assert (world.batch_status(soon.id), world.batch_status(now_due.id)) == ("queued", "processing")
 
 
@@ -196,8 +202,8 @@ def test_after_ten_minutes_without_a_scheduler_each_batch_is_released_once(world
         with world.engine.begin() as connection:
             claimed = due_rows.claim_due_rows(connection, due_rows.BATCH_KIND, limit=500, again_seconds=10).ids
         with world.engine.begin() as connection:
-            done = release_due(connection, ids, world.clock.now(), grace=GRACE)
-        return claimed, [one for got in done.values() if isinstance(got, Released) for one in got.payout_ids]
+            done = release_due_batches(connection, ids, world.clock.now(), grace=GRACE)
+        return claimed, [one for got in done.values() if isinstance(got, ReleasedBatch) for one in got.payout_ids]
 
     with ThreadPoolExecutor(3) as pool:
         done = list(pool.map(scheduler, range(3)))
@@ -219,7 +225,7 @@ def test_a_batch_moved_while_its_release_waits_is_not_released(world: World) -> 
             releasing = pool.submit(released_when_due, world, batch.id)
             until(lambda: somebody_waits(world), "the release waits for the wallet")
             with world.engine.begin() as connection:
-                moved = change.reschedule(connection, world.wallet_id, batch.id, next_week)
+                moved = change.set_batch_schedule(connection, world.wallet_id, batch.id, next_week)
             assert not isinstance(moved, Exception)
         assert releasing.result() == {}
     assert world.batch_status(batch.id) == "queued"
@@ -258,7 +264,7 @@ def test_money_that_comes_while_a_release_waits_is_there_for_it(world: World) ->
     outcome = released_meanwhile(
         world, batch.id, lambda holder: cancel_wallet_payouts(holder, world.wallet_id, [other], world.clock.now())
     )
-    assert isinstance(outcome, Released)
+    assert isinstance(outcome, ReleasedBatch)
     assert sorted(outcome.payout_ids) == sorted(payout_ids)
     assert world.statuses(payout_ids) == ["queued", "queued"]
     assert steps_of(world, payout_ids) == 4
@@ -286,7 +292,7 @@ def steps_of(world: World, payout_ids: list[uuid.UUID]) -> int:
 def released_when_due(world: World, batch_id: uuid.UUID) -> dict[uuid.UUID, object]:
     """What a worker does that was rung for it."""
     with world.engine.begin() as connection:
-        return dict(release_due(connection, [batch_id], world.clock.now(), grace=GRACE))
+        return dict(release_due_batches(connection, [batch_id], world.clock.now(), grace=GRACE))
 
 
 def somebody_waits(world: World) -> bool:
@@ -305,15 +311,15 @@ def test_a_batch_that_cannot_be_released_holds_up_no_other(world: World, setting
         sa.make_url(settings.database_url).set(drivername="postgresql+psycopg"),
         connect_args={"options": "-c timezone=UTC -c lock_timeout=200ms"},
     )
-    doorbell = Doorbell(settings)
-    paystream = Paystream(settings, Budget(settings, impatient))
-    context = Context(settings, impatient, doorbell, paystream, world.clock)
+    task_sender = TaskSender(settings)
+    paystream = PaystreamClient(settings, CallBudget(settings, impatient))
+    context = Context(settings, impatient, task_sender, paystream, world.clock)
     with world.engine.begin() as holder:
         ledger.lock_wallets(holder, [held.wallet_id])
-        release_batches(context, [stuck.id, fine.id])
+        batch_actors.release_batches(context, [stuck.id, fine.id])
         assert other.batch_status(fine.id) == "processing"
     assert held.batch_status(stuck.id) == "queued"
-    release_batches(context, [stuck.id, fine.id])
+    batch_actors.release_batches(context, [stuck.id, fine.id])
     assert held.batch_status(stuck.id) == "processing"
     context.close()
 
@@ -325,13 +331,15 @@ def test_batches_released_together_take_their_money_in_order(world: World) -> No
     third, _ = world.batch(5_000, 5_000)
     world.leave_available(80_000)
     with world.engine.begin() as connection:
-        asked = [Asked(one.id, world.wallet_id) for one in (first, second, third)]
-        done = release(connection, asked, world.clock.now(), by={world.wallet_id: world.actor}, grace=GRACE)
-    assert isinstance(done[first.id], Released)
+        asked = [BatchRef(one.id, world.wallet_id) for one in (first, second, third)]
+        done = release_queued_batches(
+            connection, asked, world.clock.now(), by={world.wallet_id: world.actor}, grace=GRACE
+        )
+    assert isinstance(done[first.id], ReleasedBatch)
     refused = done[second.id]
     assert isinstance(refused, InsufficientFunds)
     assert refused.details == {"available": 40_000, "required": 50_000, "missing": 10_000}
-    assert isinstance(done[third.id], Released)
+    assert isinstance(done[third.id], ReleasedBatch)
     assert [world.batch_status(one.id) for one in (first, second, third)] == ["processing", "failed", "processing"]
     assert world.balances().available_cents == 30_000
     world.assert_ledger_right()
@@ -345,11 +353,13 @@ def test_batches_of_two_wallets_are_released_together_and_never_mixed(world: Wor
     theirs, _ = stranger.batch(50_000)
     by = {one.wallet_id: one.actor for one in (world, stranger)}
     with engine.begin() as connection:
-        wrong = [Asked(mine.id, stranger.wallet_id)]
-        assert isinstance(release(connection, wrong, world.clock.now(), by=by, grace=GRACE)[mine.id], NotFound)
+        wrong = [BatchRef(mine.id, stranger.wallet_id)]
+        assert isinstance(
+            release_queued_batches(connection, wrong, world.clock.now(), by=by, grace=GRACE)[mine.id], NotFound
+        )
     with engine.begin() as connection:
-        asked = [Asked(mine.id, world.wallet_id), Asked(theirs.id, stranger.wallet_id)]
-        release(connection, asked, world.clock.now(), by=by, grace=GRACE)
+        asked = [BatchRef(mine.id, world.wallet_id), BatchRef(theirs.id, stranger.wallet_id)]
+        release_queued_batches(connection, asked, world.clock.now(), by=by, grace=GRACE)
     assert (world.balances().in_transit_cents, stranger.balances().in_transit_cents) == (40_000, 50_000)
     world.assert_ledger_right()
 
@@ -360,22 +370,22 @@ def test_a_transaction_releases_at_most_so_many_payouts(world: World) -> None:
     small = [world.batch(1_000, 1_000, scheduled_for=hour + timedelta(seconds=n))[0].id for n in range(3)]
     large = world.batch(*[1_000] * 6, scheduled_for=hour + timedelta(minutes=1))[0].id
     with world.engine.connect() as connection:
-        groups = portions(connection, [large, *reversed(small)], payouts_most=4)
+        groups = load_release_slices(connection, [large, *reversed(small)], payouts_most=4)
     assert groups == [small[:2], small[2:], [large]]
 
 
 def test_a_canceled_batch_takes_its_payouts_with_it(world: World) -> None:
     """And can't be released, canceled or rescheduled any more."""
     batch, payout_ids = world.batch(45_000, 50_000)
-    asked = [Asked(batch.id, world.wallet_id)]
+    asked = [BatchRef(batch.id, world.wallet_id)]
     with world.engine.begin() as connection:
-        done = change.cancel(connection, asked, world.clock.now())[batch.id]
+        done = change.cancel_queued_batches(connection, asked, world.clock.now())[batch.id]
     assert not isinstance(done, Exception)
     assert (done.status, done.canceled_at) == ("canceled", world.clock.now())
     assert world.statuses(payout_ids) == ["canceled"] * 2
     with world.engine.begin() as connection:
-        again = change.cancel(connection, asked, world.clock.now())[batch.id]
-        moved = change.reschedule(connection, world.wallet_id, batch.id, None)
+        again = change.cancel_queued_batches(connection, asked, world.clock.now())[batch.id]
+        moved = change.set_batch_schedule(connection, world.wallet_id, batch.id, None)
     assert isinstance(again, Conflict)
     assert again.code == "BATCH_NOT_CANCELABLE"
     assert isinstance(moved, Conflict)
@@ -391,7 +401,7 @@ def test_release_and_cancel_at_once_do_one_of_the_two(world: World) -> None:
 
         def call_off(batch_id: uuid.UUID = batch.id) -> None:
             with world.engine.begin() as connection:
-                change.cancel(connection, [Asked(batch_id, world.wallet_id)], world.clock.now())
+                change.cancel_queued_batches(connection, [BatchRef(batch_id, world.wallet_id)], world.clock.now())
 
         with ThreadPoolExecutor(2) as pool:
             tasks = [pool.submit(world.release, batch.id), pool.submit(call_off)]
@@ -408,19 +418,19 @@ def test_a_batch_gets_another_time_or_none(world: World) -> None:
     batch, _ = world.batch(45_000, scheduled_for=world.clock.now() + timedelta(hours=1))
     later = world.clock.now() + timedelta(hours=2)
     with world.engine.begin() as connection:
-        moved = change.reschedule(connection, world.wallet_id, batch.id, later)
+        moved = change.set_batch_schedule(connection, world.wallet_id, batch.id, later)
     assert not isinstance(moved, Exception)
     assert moved.scheduled_for == later
     due_query = "SELECT next_action_at FROM batches WHERE id = :id"
     assert world.rows(due_query, id=batch.id) == [(later,)]
     with world.engine.begin() as connection:
-        change.reschedule(connection, world.wallet_id, batch.id, None)
+        change.set_batch_schedule(connection, world.wallet_id, batch.id, None)
     assert world.rows(due_query, id=batch.id) == [(None,)]
     world.leave_available(100)
     assert isinstance(world.release(batch.id), InsufficientFunds)
     assert world.batch_status(batch.id) == "failed"
     with world.engine.begin() as connection:
-        moved = change.reschedule(connection, world.wallet_id, batch.id, later)
+        moved = change.set_batch_schedule(connection, world.wallet_id, batch.id, later)
     assert not isinstance(moved, Exception)
     assert (moved.status, moved.failure_code) == ("queued", None)
 
@@ -433,8 +443,8 @@ def test_what_failed_in_a_batch_is_tried_again_as_far_as_money_goes(world: World
     world.end([second, third], PayoutStatus.FAILED)
     world.leave_available(40_000)
     with world.engine.begin() as connection:
-        done = change.retry_failed(connection, world.wallet_id, batch.id, world.clock.now(), grace=GRACE)
-    assert isinstance(done, change.Retried)
+        done = change.retry_failed_payouts(connection, world.wallet_id, batch.id, world.clock.now(), grace=GRACE)
+    assert isinstance(done, change.RetriedBatch)
     assert list(done.answers) == [second, third]
     assert isinstance(done.answers[third], InsufficientFunds)
     assert done.batch.status == "processing"
@@ -448,7 +458,7 @@ def test_what_failed_in_a_batch_is_tried_again_as_far_as_money_goes(world: World
 def test_one_bad_payout_refuses_the_whole_batch(world: World) -> None:
     """Nothing is written; every item at fault is named."""
     good, unverified = world.driver(), world.driver("pending", "pending")
-    with pytest.raises(ItemsRefused) as refused:
+    with pytest.raises(ItemsRejected) as refused:
         world.batch(45_000, 45_000, 100_000_001, driver_ids=[good, unverified, good])
     assert (refused.value.status, refused.value.code) == (422, "KYC_PENDING")
     assert [(item["index"], item["code"]) for item in refused.value.details["items"]] == [
@@ -465,8 +475,10 @@ def test_a_sandbox_reset_calls_off_what_waits(world: World) -> None:
     released, _ = world.batch(45_000)
     world.release(released.id)
     with world.engine.begin() as connection:
-        assert change.changeable(connection, world.wallet_id) == [Asked(waiting.id, world.wallet_id)]
-        change.cancel(connection, change.changeable(connection, world.wallet_id), world.clock.now())
+        assert change.load_unreleased_batches(connection, world.wallet_id) == [BatchRef(waiting.id, world.wallet_id)]
+        change.cancel_queued_batches(
+            connection, change.load_unreleased_batches(connection, world.wallet_id), world.clock.now()
+        )
     assert world.batch_status(waiting.id) == "canceled"
     assert world.batch_status(released.id) == "processing"
     world.assert_figures_right()

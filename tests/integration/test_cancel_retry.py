@@ -10,19 +10,19 @@ from shared.payouts.cancel import cancel_wallet_payouts
 from shared.payouts.lifecycle import Move, transition_payouts
 from shared.payouts.retry import retry_wallet_payouts
 from shared.payouts.rows import PayoutRow
-from shared.platform.errors import Conflict, InsufficientFunds, NotFound, NotPayable, Refusal
+from shared.platform.errors import Conflict, DomainError, InsufficientFunds, NotFound, NotPayable
 from shared.platform.ids import new_id
 from shared.schema.payouts import PayoutStatus as S
 from tests.support.world import GRACE, World
 
 
-def canceled(world: World, *payout_ids: uuid.UUID) -> dict[uuid.UUID, PayoutRow | Refusal]:
+def canceled(world: World, *payout_ids: uuid.UUID) -> dict[uuid.UUID, PayoutRow | DomainError]:
     """Cancels, committed."""
     with world.engine.begin() as connection:
         return cancel_wallet_payouts(connection, world.wallet_id, payout_ids, world.clock.now())
 
 
-def retried(world: World, *payout_ids: uuid.UUID) -> dict[uuid.UUID, PayoutRow | Refusal]:
+def retried(world: World, *payout_ids: uuid.UUID) -> dict[uuid.UUID, PayoutRow | DomainError]:
     """Retries, committed."""
     with world.engine.begin() as connection:
         return retry_wallet_payouts(connection, world.wallet_id, payout_ids, world.clock.now(), grace=GRACE)
@@ -62,7 +62,7 @@ def test_canceling_and_submitting_at_once_have_one_winner(world: World) -> None:
                 done = submissions.prepare_submissions(connection, [payout_id], world.clock.now(), reason="test")
             with_submission.extend(row.id for row in done.rows)
 
-    answers: dict[uuid.UUID, PayoutRow | Refusal] = {}
+    answers: dict[uuid.UUID, PayoutRow | DomainError] = {}
 
     def customer() -> None:
         for payout_id in reversed(payout_ids):

@@ -10,9 +10,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from shared import inbox
-from shared.inbox import Receipt, Stored
+from shared.inbox import StoredNotifications, StoreResult
 from shared.payouts import poll
-from shared.platform.ids import DRIVER, PAYOUT, new_id, show
+from shared.platform.ids import DRIVER, PAYOUT, new_id, public_id
 from shared.provider.outcomes import Accepted
 from tests.support.provider_steps import MONEY, Working, apply, receive, submitted, webhook
 from tests.support.world import GRACE, World
@@ -44,9 +44,9 @@ DIFFERENT: list[tuple[dict[str, Any], str]] = [
     ({"amount": -44_750}, "-44750 cents"),
     ({"currency": "eur"}, "currency eur, ours is USD"),
     ({"recipientId": "rec_somebody_else"}, "recipient rec_somebody_else"),
-    ({"driverId": show(DRIVER, new_id())}, "another driver"),
+    ({"driverId": public_id(DRIVER, new_id())}, "another driver"),
     ({"driverId": "OVN-7"}, "another driver"),
-    ({"payoutId": show(PAYOUT, new_id())}, "the payment is"),
+    ({"payoutId": public_id(PAYOUT, new_id())}, "the payment is"),
 ]
 
 
@@ -73,8 +73,8 @@ def test_what_agrees_is_no_difference_and_wakes_no_worker_on_the_way(world: Worl
     data = {
         "currency": "usd",
         "recipientId": recipient_id,
-        "driverId": show(DRIVER, uuid.UUID(str(driver_id))),
-        "payoutId": show(PAYOUT, payout_id),
+        "driverId": public_id(DRIVER, uuid.UUID(str(driver_id))),
+        "payoutId": public_id(PAYOUT, payout_id),
         "rail": "same_day_ach",
     }
     assert receive(world, body(payment_id, "processing", **data)) == []
@@ -102,7 +102,9 @@ def test_said_to_be_paid_before_we_have_asked(world: World) -> None:
     """A payout that waits is stopped, and goes nowhere; that it has failed changes nothing."""
     [payout_id, other_id] = world.accepted(2)
     told = [
-        json.dumps({"event": f"payout.{state}", "data": {"payoutId": show(PAYOUT, one), "amount": 45_000}}).encode()
+        json.dumps(
+            {"event": f"payout.{state}", "data": {"payoutId": public_id(PAYOUT, one), "amount": 45_000}}
+        ).encode()
         for one, state in ((payout_id, "completed"), (other_id, "failed"))
     ]
     verdicts = [settled.verdict for settled in apply(world, receive(world, *told))]
@@ -110,11 +112,11 @@ def test_said_to_be_paid_before_we_have_asked(world: World) -> None:
     assert (is_held(world, payout_id), is_held(world, other_id)) == (True, False)
 
 
-def store(world: World, *bodies: bytes) -> Stored:
+def store(world: World, *bodies: bytes) -> StoredNotifications:
     """Stores webhooks, committed."""
     with world.engine.begin() as connection:
-        notices = [inbox.read(one) for one in bodies]
-        return inbox.store(connection, notices, world.clock.now(), grace=GRACE)
+        notices = [inbox.parse_notification(one) for one in bodies]
+        return inbox.store_notifications(connection, notices, world.clock.now(), grace=GRACE)
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -126,9 +128,9 @@ def test_the_same_id_with_another_body_stops_the_payout(world: World, together: 
     if together:
         stored = store(world, first, second, second, first)
     else:
-        assert store(world, first).receipts == [Receipt.STORED]
+        assert store(world, first).receipts == [StoreResult.STORED]
         stored = store(world, second)
-    assert Receipt.CONTRADICTED in stored.receipts
+    assert StoreResult.CONTRADICTED in stored.receipts
     [settled] = apply(world, stored.waiting)
     assert (settled.verdict, world.statuses([payout_id])) == ("mismatch", ["processing"])
     assert "two bodies" in settled.outcome
@@ -146,7 +148,7 @@ def test_two_bodies_under_one_id_that_come_together_both_touch_no_money(world: W
         body(payment_id, "completed", "evt_2" + payment_id),
         body(payment_id, "failed", "evt_2" + payment_id),
     )
-    assert stored.receipts == [Receipt.STORED, Receipt.CONTRADICTED]
+    assert stored.receipts == [StoreResult.STORED, StoreResult.CONTRADICTED]
     assert sorted(settled.verdict for settled in apply(world, stored.waiting)) == ["ignored", "mismatch"]
     assert world.transfers(payout_id) == [("reserve", 45_000)]
 

@@ -11,9 +11,9 @@ import pytest
 from shared.cli.main import app
 from shared.platform import dead_letters
 from shared.platform.ids import new_id
-from shared.platform.queue_status import depths
+from shared.platform.queue_statuses import load_queue_statuses
 from shared.platform.settings import Settings
-from shared.platform.task_queue import NAMESPACE, REGISTER_DRIVERS, DoorbellBroker, broker_for, messages
+from shared.platform.task_queue import NAMESPACE, REGISTER_DRIVERS, TaskBroker, build_messages, make_broker
 from tests.support.polling import until
 from tests.support.world import World
 
@@ -40,7 +40,7 @@ class Pool:
 
     def __init__(self, settings: Settings) -> None:
         self.actor = Actor()
-        self.broker: DoorbellBroker = broker_for(settings)
+        self.broker: TaskBroker = make_broker(settings)
         self.client = self.broker.client
         for key in self.client.keys(f"{KEY}*"):
             self.client.delete(key)
@@ -52,14 +52,14 @@ class Pool:
         self.worker = dramatiq.Worker(self.broker, worker_threads=2)
         self.worker.start()
 
-    def ring(self, *ids: uuid.UUID) -> None:
+    def enqueue(self, *ids: uuid.UUID) -> None:
         """Rings for these rows."""
-        for message in messages(REGISTER_DRIVERS, ids):
+        for message in build_messages(REGISTER_DRIVERS, ids):
             self.broker.enqueue(message)
 
-    def letters(self) -> list[dead_letters.Letter]:
+    def letters(self) -> list[dead_letters.DeadLetter]:
         """What is dead."""
-        return dead_letters.listed(self.client, KEY)
+        return dead_letters.load_dead_letters(self.client, KEY)
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Waits for it."""
@@ -79,27 +79,27 @@ def test_a_message_that_fails_is_kept_and_does_not_come_back(pool: Pool) -> None
     """However often the tick rings for the same rows: one letter, which counts, and shows no personal data."""
     ids = [new_id(), new_id()]
     for times in (1, 2, 3):
-        pool.ring(*ids)
+        pool.enqueue(*ids)
         pool.until(lambda times=times: [one.times for one in pool.letters()] == [times])  # type: ignore[misc]
     [letter] = pool.letters()
     assert (letter.actor, letter.row_ids) == (REGISTER_DRIVERS.actor, ids)
     assert letter.error == "RuntimeError: no luck with …"
     assert letter.first_failed_at < letter.failed_at
     assert len(pool.actor.heard) == 3
-    [depth] = [one for one in depths(pool.client) if one.queue == REGISTER_DRIVERS.queue]
+    [depth] = [one for one in load_queue_statuses(pool.client) if one.queue == REGISTER_DRIVERS.queue]
     assert depth == (REGISTER_DRIVERS.queue, 0, 0, 1, 1)
 
 
 def test_a_letter_that_is_retried_is_gone_and_its_rows_are_rung_for_once(pool: Pool) -> None:
     """By two operators at once as well; and one that fails again is the same letter again."""
-    pool.ring(new_id())
+    pool.enqueue(new_id())
     pool.until(lambda: len(pool.letters()) == 1)
     [letter] = pool.letters()
-    assert dead_letters.retry(pool.client, KEY, letter.id)
+    assert dead_letters.retry_dead_letter(pool.client, KEY, letter.id)
     pool.until(lambda: [one.times for one in pool.letters()] == [2])
     assert [one.id for one in pool.letters()] == [letter.id]
     pool.actor.fails = False
-    assert [dead_letters.retry(pool.client, KEY, letter.id) for _ in range(2)] == [True, False]
+    assert [dead_letters.retry_dead_letter(pool.client, KEY, letter.id) for _ in range(2)] == [True, False]
     pool.until(lambda: len(pool.actor.heard) == 3)
     pool.until(lambda: pool.client.hlen(f"{KEY}.msgs") == 0)
     assert pool.letters() == []
@@ -108,10 +108,10 @@ def test_a_letter_that_is_retried_is_gone_and_its_rows_are_rung_for_once(pool: P
 
 def test_only_the_newest_letters_of_a_queue_are_kept(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bad release must not fill Redis, where every doorbell lies."""
-    monkeypatch.setattr(dead_letters, "KEPT_MOST", 3)
+    monkeypatch.setattr(dead_letters, "DEAD_LETTERS_MAX", 3)
     ids = [new_id() for _ in range(5)]
     for number, row_id in enumerate(ids, 1):
-        pool.ring(row_id)
+        pool.enqueue(row_id)
         pool.until(lambda row_id=row_id: row_id in [one.row_ids[0] for one in pool.letters()])  # type: ignore[misc]
         assert len(pool.letters()) == min(number, 3)
     assert [one.row_ids for one in pool.letters()] == [[ids[4]], [ids[3]], [ids[2]]]
@@ -151,7 +151,7 @@ def test_operators_see_the_queues_and_the_dead_and_ring_again(
     world.execute(
         "UPDATE drivers SET next_action_at = clock_timestamp() - interval '90 s' WHERE id = :id", id=driver_id
     )
-    pool.ring(driver_id, new_id())
+    pool.enqueue(driver_id, new_id())
     pool.until(lambda: len(pool.letters()) == 1)
 
     # When they look

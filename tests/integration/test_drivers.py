@@ -5,14 +5,14 @@ import uuid
 import pytest
 
 from shared.drivers import recipients
-from shared.drivers.bank_details import BankAccount, Details, seal
-from shared.drivers.edit import Changes, delete, update
-from shared.drivers.recipients import HeldDriver
-from shared.drivers.register import NewDriver, register
-from shared.drivers.rows import DriverRow, get
+from shared.drivers.bank_details import BankAccount, DriverDetails, encrypt_details
+from shared.drivers.edit import DriverChanges, apply_driver_changes, soft_delete_driver
+from shared.drivers.recipients import LeasedDriver
+from shared.drivers.register import NewDriver, register_drivers
+from shared.drivers.rows import DriverRow, load_driver
 from shared.payouts.lifecycle import Move, transition_payouts
 from shared.platform.errors import Conflict, NotFound
-from shared.provider.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
+from shared.provider.outcomes import Accepted, CallOutcome, Rejected, Throttled, Unknown
 from shared.schema.payouts import PayoutStatus as S
 from tests.support.world import GRACE, World
 
@@ -23,7 +23,7 @@ def registered(world: World, *ovn_driver_ids: str) -> list[DriverRow | Conflict]
     """Registers drivers, committed."""
     news = [NewDriver(one, "John Smith", "john@drivers.example", "+15551234567") for one in ovn_driver_ids]
     with world.engine.begin() as connection:
-        return register(connection, world.wallet_id, news, world.clock.now(), grace=GRACE)
+        return register_drivers(connection, world.wallet_id, news, world.clock.now(), grace=GRACE)
 
 
 def new_driver(world: World) -> uuid.UUID:
@@ -33,12 +33,14 @@ def new_driver(world: World) -> uuid.UUID:
     return row.id
 
 
-def told(world: World, driver_id: uuid.UUID, outcome: Outcome) -> HeldDriver:
+def told(world: World, driver_id: uuid.UUID, outcome: CallOutcome) -> LeasedDriver:
     """Asks the provider's next question, and hears this."""
     with world.engine.begin() as connection:
-        [held] = recipients.claim(connection, [driver_id], lease_seconds=60)
+        [held] = recipients.claim_drivers(connection, [driver_id], lease_seconds=60)
     with world.engine.begin() as connection:
-        recipients.record(connection, held, outcome, world.clock.now(), pepper=PEPPER, first_seconds=0.3)
+        recipients.record_recipient_outcome(
+            connection, held, outcome, world.clock.now(), pepper=PEPPER, first_seconds=0.3
+        )
     return held
 
 
@@ -82,7 +84,7 @@ def test_a_rejected_verification_is_final_and_said(world: World) -> None:
 
 
 @pytest.mark.parametrize("outcome", [Unknown("no answer"), Throttled(3.0), Accepted("nonsense")])
-def test_no_clear_answer_is_asked_again_with_the_same_key(world: World, outcome: Outcome) -> None:
+def test_no_clear_answer_is_asked_again_with_the_same_key(world: World, outcome: CallOutcome) -> None:
     """No second recipient."""
     driver_id = new_driver(world)
     first = told(world, driver_id, outcome)
@@ -97,7 +99,7 @@ def test_a_refused_registration_says_why_and_a_refused_question_is_asked_again(w
     told(world, refused, Rejected("VALIDATION_ERROR", "bad e-mail"))
     assert state(world, refused) == ("invited", "pending", False)
     with world.engine.connect() as connection:
-        row = get(connection, world.wallet_id, refused)
+        row = load_driver(connection, world.wallet_id, refused)
     assert row is not None
     assert row.last_error == "VALIDATION_ERROR: bad e-mail"
     told(world, asked, recipient())
@@ -127,7 +129,7 @@ def test_a_driver_is_deleted_once_his_payouts_have_ended(world: World) -> None:
 
     def remove() -> None:
         with world.engine.begin() as connection:
-            delete(connection, world.wallet_id, driver_id, world.clock.now())
+            soft_delete_driver(connection, world.wallet_id, driver_id, world.clock.now())
 
     with pytest.raises(Conflict, match="1 payouts"):
         remove()
@@ -135,7 +137,7 @@ def test_a_driver_is_deleted_once_his_payouts_have_ended(world: World) -> None:
         transition_payouts(connection, [Move(payout_id, "test")], S.PROCESSING, S.COMPLETED, world.clock.now())
     remove()
     with world.engine.connect() as connection:
-        assert get(connection, world.wallet_id, driver_id) is None
+        assert load_driver(connection, world.wallet_id, driver_id) is None
     with pytest.raises(NotFound):
         remove()
     assert world.statuses([payout_id]) == ["completed"]
@@ -147,8 +149,8 @@ def test_a_driver_switched_off_and_on_is_what_the_provider_says(world: World) ->
 
     def changed(driver_id: uuid.UUID, **changes: object) -> DriverRow:
         with world.engine.begin() as connection:
-            made = Changes(**changes)  # type: ignore[arg-type]
-            return update(connection, world.wallet_id, driver_id, made, world.clock.now(), grace=GRACE)
+            made = DriverChanges(**changes)  # type: ignore[arg-type]
+            return apply_driver_changes(connection, world.wallet_id, driver_id, made, world.clock.now(), grace=GRACE)
 
     assert changed(verified, active=False, name="Jane Doe").status == "inactive"
     again = changed(verified, active=True)
@@ -166,7 +168,7 @@ def test_a_driver_shows_what_he_was_paid_and_what_is_on_its_way(world: World) ->
 
     def shown() -> tuple[int, int]:
         with world.engine.connect() as connection:
-            row = get(connection, world.wallet_id, driver_id)  # type: ignore[arg-type]
+            row = load_driver(connection, world.wallet_id, driver_id)  # type: ignore[arg-type]
         assert row is not None
         return row.total_paid_cents, row.pending_payouts
 
@@ -179,10 +181,10 @@ def test_a_driver_shows_what_he_was_paid_and_what_is_on_its_way(world: World) ->
 
 def give_account(world: World, driver_id: uuid.UUID, number: str) -> None:
     """The customer gives a bank account."""
-    sealed = seal(Details(BankAccount(number, "021000021")), PEPPER)
+    sealed = encrypt_details(DriverDetails(BankAccount(number, "021000021")), PEPPER)
     with world.engine.begin() as connection:
-        changes = Changes(sealed_details=sealed)
-        update(connection, world.wallet_id, driver_id, changes, world.clock.now(), grace=GRACE)
+        changes = DriverChanges(sealed_details=sealed)
+        apply_driver_changes(connection, world.wallet_id, driver_id, changes, world.clock.now(), grace=GRACE)
 
 
 def kept(world: World, driver_id: uuid.UUID) -> tuple[object, ...]:
@@ -218,12 +220,14 @@ def test_an_unclear_answer_sends_the_same_account_under_the_same_key(world: Worl
     first = told(world, driver_id, Unknown("no answer")).call(PEPPER)
     assert kept(world, driver_id) == (None, True)
     with world.engine.begin() as connection:
-        [held] = recipients.claim(connection, [driver_id], lease_seconds=60)
+        [held] = recipients.claim_drivers(connection, [driver_id], lease_seconds=60)
     assert held.call(PEPPER) == first
     give_account(world, driver_id, "000222222222")
     with world.engine.begin() as connection:
         answer = Accepted({"id": "pm_1", "status": "pending"})
-        recipients.record(connection, held, answer, world.clock.now(), pepper=PEPPER, first_seconds=0.3)
+        recipients.record_recipient_outcome(
+            connection, held, answer, world.clock.now(), pepper=PEPPER, first_seconds=0.3
+        )
     assert kept(world, driver_id) == ("1111", True)
     second = told(world, driver_id, Accepted({"id": "pm_2", "status": "pending"})).call(PEPPER)
     assert second.idempotency_key != first.idempotency_key
@@ -243,7 +247,7 @@ def test_a_refused_account_is_forgotten_and_said(world: World) -> None:
     told(world, driver_id, methods("verified"))
     assert state(world, driver_id) == ("active", "verified", False)
     with world.engine.connect() as connection:
-        row = get(connection, world.wallet_id, driver_id)
+        row = load_driver(connection, world.wallet_id, driver_id)
     assert row is not None
     assert row.last_error == "VALIDATION_ERROR: no such routing number"
 
@@ -253,7 +257,7 @@ def test_a_refusal_that_repeats_the_account_is_kept_without_it(world: World) -> 
     # Given a driver whose account is on its way
     driver_id = world.driver()
     account = BankAccount("000987654321", "021000021", account_holder_name="Ada Driver")
-    sealed = seal(Details(account), PEPPER)
+    sealed = encrypt_details(DriverDetails(account), PEPPER)
     on_its_way = "UPDATE drivers SET sealed_details = :sealed, next_action_at = now() WHERE id = :id"
     world.execute(on_its_way, id=driver_id, sealed=sealed)
     # When the provider refuses it, and says it all again

@@ -13,7 +13,7 @@ from shared.operations import due_rows
 from shared.operations.due_rows import DUE_KINDS
 from shared.platform import task_queue
 from shared.platform.settings import Settings
-from shared.platform.task_queue import Doorbell, DoorbellBroker, messages
+from shared.platform.task_queue import TaskBroker, TaskSender, build_messages
 from shared.schema.payouts import Rail
 from tests.support.polling import until
 from tests.support.world import World
@@ -55,7 +55,7 @@ def test_each_kind_of_row_is_rung_for_by_its_own_bell(world: World) -> None:
     overdue(world, "submissions", [submission_id])  # type: ignore[list-item]
     assert submission_id not in claimed(world, "submissions")
     assert submission_id in claimed(world, "submissions_instant")
-    assert BY_NAME["submissions_instant"].bell.queue == "instant"
+    assert BY_NAME["submissions_instant"].task.queue == "instant"
 
 
 def test_schedulers_at_once_share_the_due_rows(world: World) -> None:
@@ -80,7 +80,7 @@ def test_schedulers_at_once_share_the_due_rows(world: World) -> None:
 def test_messages_carry_ids_and_nothing_else() -> None:
     """At most 500 in each, each id once."""
     ids = [uuid.uuid4() for _ in range(1_001)]
-    made = messages(task_queue.QUEUE_PAYOUTS, [*ids, *ids])
+    made = build_messages(task_queue.QUEUE_PAYOUTS, [*ids, *ids])
     assert [len(message.args[0]) for message in made] == [500, 500, 1]
     assert [uuid.UUID(text) for message in made for text in message.args[0]] == ids
     assert all(message.kwargs == {} for message in made)
@@ -91,17 +91,17 @@ def test_the_doorbell_rings_in_the_queue(settings: Settings, copies: int) -> Non
     """Joined into one message; as often as the setting says."""
     client = redis.Redis.from_url(settings.redis_url)
     client.flushall()
-    doorbell = Doorbell(msgspec.structs.replace(settings, doorbell_copies=copies))
-    doorbell.ring(task_queue.QUEUE_PAYOUTS, [uuid.uuid4()])
-    doorbell.close()
+    task_sender = TaskSender(msgspec.structs.replace(settings, task_message_copies=copies))
+    task_sender.enqueue(task_queue.QUEUE_PAYOUTS, [uuid.uuid4()])
+    task_sender.close()
     assert client.llen("ovnpay:payouts") == copies
     client.close()
 
 
 def test_who_waits_for_an_instant_payout_is_woken(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given an idle worker that would look by itself only a minute later, what is rung for now is heard now."""
-    monkeypatch.setitem(task_queue.HEARD_WITHIN_MS, "instant", 60_000)
-    listening = DoorbellBroker(settings, [], timeout_seconds=90.0)
+    monkeypatch.setitem(task_queue.POLL_INTERVAL_MS, "instant", 60_000)
+    listening = TaskBroker(settings, [], timeout_seconds=90.0)
     listening.client.flushall()
     heard: list[list[str]] = []
 
@@ -116,23 +116,23 @@ def test_who_waits_for_an_instant_payout_is_woken(settings: Settings, monkeypatc
     listener.start()
     until(lambda: any(one["cmd"] == "blpop" for one in listening.client.client_list()), "it waits")
     submission_id = uuid.uuid4()
-    doorbell = Doorbell(settings)
-    doorbell.ring(task_queue.SEND_INSTANT_SUBMISSIONS, [submission_id])
+    task_sender = TaskSender(settings)
+    task_sender.enqueue(task_queue.SEND_INSTANT_SUBMISSIONS, [submission_id])
     listener.join(20)
     assert heard == [[submission_id.hex]]
-    doorbell.close()
+    task_sender.close()
     listening.close()
 
 
 def test_without_redis_ringing_neither_raises_nor_waits(settings: Settings) -> None:
     """The rings are dropped and counted; the tick will ring."""
-    doorbell = Doorbell(msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:9/0"))
+    task_sender = TaskSender(msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:9/0"))
     started = time.monotonic()
     for _ in range(1_000):
-        doorbell.ring(task_queue.QUEUE_PAYOUTS, [uuid.uuid4()])
+        task_sender.enqueue(task_queue.QUEUE_PAYOUTS, [uuid.uuid4()])
     assert time.monotonic() - started < 0.5
-    doorbell.close()
-    assert doorbell.dropped == 1_000
+    task_sender.close()
+    assert task_sender.dropped == 1_000
 
 
 @pytest.mark.parametrize("name", [name for name in BY_NAME if name.startswith("payouts_")])

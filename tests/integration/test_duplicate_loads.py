@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared.batches.create import ItemsRefused, NewBatch, create
+from shared.batches.create import ItemsRejected, NewBatch, insert_batch
 from shared.payouts.orders import PayoutOrder, load_order_context
 from shared.payouts.queue import queue_validated_payouts
 from shared.payouts.retry import retry_wallet_payouts
 from shared.payouts.rows import PayoutRow
-from shared.platform.errors import Conflict, Refusal
+from shared.platform.errors import Conflict, DomainError
 from shared.platform.ids import new_id
 from shared.schema.payouts import PayoutStatus, Rail
 from tests.support.world import GRACE, World
@@ -35,7 +35,7 @@ def for_load(world: World, driver: uuid.UUID, load_id: str = "L-1") -> PayoutOrd
     return world.order(driver)._replace(load_id=load_id)
 
 
-def row(answer: PayoutRow | Refusal) -> PayoutRow:
+def row(answer: PayoutRow | DomainError) -> PayoutRow:
     """The payout of an answer that must be one."""
     assert isinstance(answer, PayoutRow)
     return answer
@@ -82,7 +82,7 @@ def test_a_double_is_refused_unless_it_is_allowed(refusing: World, driver: uuid.
 def test_a_batch_is_checked_against_payouts_and_against_itself(refusing: World, driver: uuid.UUID) -> None:
     """Its payouts are live from the moment it is handed in."""
     orders = [for_load(refusing, driver), for_load(refusing, driver)]
-    with pytest.raises(ItemsRefused) as refused:
+    with pytest.raises(ItemsRejected) as refused:
         hand_in_batch(refusing, *orders)
     assert [item["index"] for item in refused.value.details["items"]] == [1]
     [payout_id] = hand_in_batch(refusing, orders[0])
@@ -99,7 +99,8 @@ def hand_in_batch(world: World, *orders: PayoutOrder) -> list[uuid.UUID]:
     new = NewBatch(batch_id, world.wallet_id, "Weekly", Rail.STANDARD, None, chosen)
     with world.engine.begin() as connection:
         return [
-            made.id for made in create(connection, new, load_order_context(connection, chosen), world.clock.now())[1]
+            made.id
+            for made in insert_batch(connection, new, load_order_context(connection, chosen), world.clock.now())[1]
         ]
 
 
@@ -112,7 +113,7 @@ def test_twenty_at_the_same_instant_make_one_payout(refusing: World, driver: uui
     def batch() -> bool:
         try:
             return bool(hand_in_batch(refusing, for_load(refusing, driver)))
-        except ItemsRefused:
+        except ItemsRejected:
             return False
 
     ways: list[Callable[[], bool]] = [single, batch] * 10

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from prometheus_client import REGISTRY
 
 from shared.payouts.lifecycle import Move, transition_payouts
-from shared.platform.database import engine_for
+from shared.platform.database import make_engine
 from shared.platform.settings import Settings
-from shared.platform.task_queue import SUBMIT_PAYOUTS, Doorbell, redis_client
+from shared.platform.task_queue import SUBMIT_PAYOUTS, TaskSender, redis_client
 from shared.reporting.exporter import snapshot
 from shared.reporting.exporter.snapshot import Exporter
 from shared.schema.payouts import PayoutStatus, Rail
@@ -98,15 +98,15 @@ def test_the_oldest_instant_payout_is_found_among_many_others(
 def test_messages_that_nobody_hears_are_counted(settings: Settings, engine: sa.Engine, client: "redis.Redis") -> None:
     depth = ("ovnpay_queue_depth", "payouts")
     before = figures(engine, client)[depth]
-    bell = Doorbell(settings)
-    bell.ring(SUBMIT_PAYOUTS, [uuid.uuid4()])
-    bell.close()
+    task = TaskSender(settings)
+    task.enqueue(SUBMIT_PAYOUTS, [uuid.uuid4()])
+    task.close()
     until(lambda: figures(engine, client)[depth] == before + 1, "the message is counted")
 
 
 def test_without_its_servers_it_says_that_it_can_not_read(settings: Settings) -> None:
     # Given a database and a Redis that are not there
-    away = engine_for(settings, "tests", url="postgresql://nobody@127.0.0.1:9/none")
+    away = make_engine(settings, "tests", url="postgresql://nobody@127.0.0.1:9/none")
     nobody = redis_client(msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:9/0"), timeout_seconds=1.0)
     # When it is asked, then it says so of every collector, and no figure is there that would look like a good one
     found = figures(away, nobody)

@@ -10,14 +10,14 @@ import msgspec
 import pytest
 
 from shared.funding import topups
-from shared.funding.topups import HeldTopup
-from shared.platform.clock import rfc3339
-from shared.platform.database import engine_for
+from shared.funding.topups import LeasedTopup
+from shared.platform.clock import format_rfc3339
+from shared.platform.database import make_engine
 from shared.platform.settings import Settings
-from shared.provider.call_budget import Budget
-from shared.provider.client import Paystream
+from shared.provider.call_budget import CallBudget
+from shared.provider.client import PaystreamClient
 from shared.provider.outcomes import Accepted, Rejected, Unknown
-from tests.integration.provider import Asked, answer, provider
+from tests.integration.stub_provider import ReceivedRequest, provider_response, serve_provider
 from tests.support.world import GRACE, World
 
 LIFETIME_SECONDS = 24 * 3600.0
@@ -26,24 +26,24 @@ LIFETIME_SECONDS = 24 * 3600.0
 def asked_for(world: World, amount_cents: int = 500_000) -> uuid.UUID:
     """A top-up that the customer has asked for."""
     with world.engine.begin() as connection:
-        row = topups.request(
+        row = topups.request_topup(
             connection, world.wallet_id, amount_cents, "rtp", "Weekly funding", world.clock.now(), grace=GRACE
         )
     assert row.balance_cents == 10_000_000 + amount_cents
     return row.id
 
 
-def held(world: World, topup_id: uuid.UUID) -> HeldTopup:
+def held(world: World, topup_id: uuid.UUID) -> LeasedTopup:
     """The top-up, held by us."""
     with world.engine.begin() as connection:
-        [topup] = topups.claim(connection, [topup_id], lease_seconds=60, key_lifetime_seconds=LIFETIME_SECONDS)
+        [topup] = topups.claim_topups(connection, [topup_id], lease_seconds=60, key_lifetime_seconds=LIFETIME_SECONDS)
     return topup
 
 
-def record(world: World, topup: HeldTopup, outcome: Any) -> None:
+def record(world: World, topup: LeasedTopup, outcome: Any) -> None:
     """Records an outcome, committed."""
     with world.engine.begin() as connection:
-        topups.record(connection, topup, outcome, world.clock.now())
+        topups.record_topup_outcome(connection, topup, outcome, world.clock.now())
 
 
 def status(world: World, topup_id: uuid.UUID) -> str:
@@ -53,18 +53,18 @@ def status(world: World, topup_id: uuid.UUID) -> str:
 
 
 @contextmanager
-def crediting(settings: Settings, credits: list[dict[str, Any]]) -> Iterator[Paystream]:
+def crediting(settings: Settings, credits: list[dict[str, Any]]) -> Iterator[PaystreamClient]:
     """A provider whose balance shows these credits, two a page."""
 
-    def answering(asked: Asked) -> tuple[int, dict[str, str], bytes]:
+    def answering(asked: ReceivedRequest) -> tuple[int, dict[str, str], bytes]:
         start = int(asked.path.partition("cursor=")[2] or 0)
         more = start + 2 < len(credits)
-        return answer(credits[start : start + 2], nextCursor=str(start + 2) if more else None)
+        return provider_response(credits[start : start + 2], nextCursor=str(start + 2) if more else None)
 
-    with provider(answering) as (url, _):
+    with serve_provider(answering) as (url, _):
         chosen = msgspec.structs.replace(settings, paystream_url=url)
-        engine = engine_for(chosen, "calls", pool_size=1)
-        client = Paystream(chosen, Budget(chosen, engine))
+        engine = make_engine(chosen, "calls", pool_size=1)
+        client = PaystreamClient(chosen, CallBudget(chosen, engine))
         yield client
         client.close()
         engine.dispose()
@@ -73,7 +73,13 @@ def crediting(settings: Settings, credits: list[dict[str, Any]]) -> Iterator[Pay
 def credit(world: World, reference: str, amount_cents: int = 500_000, minutes_ago: int = 0) -> dict[str, Any]:
     """A credit in the provider's list."""
     made = world.clock.now() - timedelta(minutes=minutes_ago)
-    return {"id": "btx_1", "type": "credit", "amount": amount_cents, "reference": reference, "createdAt": rfc3339(made)}
+    return {
+        "id": "btx_1",
+        "type": "credit",
+        "amount": amount_cents,
+        "reference": reference,
+        "createdAt": format_rfc3339(made),
+    }
 
 
 def test_a_top_up_is_pending_until_the_provider_has_credited_it(world: World, settings: Settings) -> None:
@@ -83,11 +89,11 @@ def test_a_top_up_is_pending_until_the_provider_has_credited_it(world: World, se
     record(world, held(world, topup_id), Accepted({"id": "top_1", "amount": 500_000}))
     with crediting(settings, [credit(world, "top_0")]) as client:
         topup = held(world, topup_id)
-        record(world, topup, topups.ask(client, topup))
+        record(world, topup, topups.call_provider_for_topup(client, topup))
     assert status(world, topup_id) == "pending"
     with crediting(settings, [credit(world, f"top_{number}") for number in (5, 4, 3, 2, 1)]) as client:
         topup = held(world, topup_id)
-        record(world, topup, topups.ask(client, topup))
+        record(world, topup, topups.call_provider_for_topup(client, topup))
     assert status(world, topup_id) == "settled"
     assert world.balances()[:3] == (10_500_000, 0, 0)
     world.assert_ledger_right()
@@ -117,7 +123,7 @@ def test_another_amount_is_not_credited(world: World, settings: Settings) -> Non
     record(world, held(world, topup_id), Accepted({"id": "top_1", "amount": 500_000}))
     with crediting(settings, [credit(world, "top_1", 400_000)]) as client:
         topup = held(world, topup_id)
-        record(world, topup, topups.ask(client, topup))
+        record(world, topup, topups.call_provider_for_topup(client, topup))
     assert status(world, topup_id) == "pending"
     assert world.balances().available_cents == 10_000_000
 
@@ -129,7 +135,7 @@ def test_a_key_that_may_be_forgotten_is_never_sent_again(world: World, settings:
     world.execute("UPDATE topups SET first_sent_at = first_sent_at - interval '24 h' WHERE id = :id", id=topup_id)
     topup = held(world, topup_id)
     with crediting(settings, []) as client:
-        assert topups.ask(client, topup) is None
+        assert topups.call_provider_for_topup(client, topup) is None
     record(world, topup, None)
     assert world.rows("SELECT status, next_action_at FROM topups WHERE id = :id", id=topup_id) == [("pending", None)]
 
@@ -152,7 +158,7 @@ def test_each_method_is_looked_after_at_its_own_pace_and_credited_once(
 ) -> None:
     """Seconds or days: pending until the provider shows the credit, however often it is shown."""
     with world.engine.begin() as connection:
-        topup_id = topups.request(
+        topup_id = topups.request_topup(
             connection, world.wallet_id, 500_000, method, "Weekly funding", world.clock.now(), grace=GRACE
         ).id
     record(world, held(world, topup_id), Accepted({"id": f"top_{method}", "amount": 500_000}))
@@ -162,9 +168,12 @@ def test_each_method_is_looked_after_at_its_own_pace_and_credited_once(
     with crediting(settings, [credit(world, f"top_{method}")]) as client:
         topup = held(world, topup_id)
         for _ in range(2):
-            record(world, topup, topups.ask(client, topup))
+            record(world, topup, topups.call_provider_for_topup(client, topup))
         with world.engine.begin() as connection:
-            assert topups.claim(connection, [topup_id], lease_seconds=60, key_lifetime_seconds=LIFETIME_SECONDS) == []
+            assert (
+                topups.claim_topups(connection, [topup_id], lease_seconds=60, key_lifetime_seconds=LIFETIME_SECONDS)
+                == []
+            )
     assert world.balances()[:3] == (10_500_000, 0, 0)
     kinds = world.rows("SELECT kind FROM transfers WHERE topup_id = :id ORDER BY position", id=topup_id)
     assert kinds == [("topup",), ("topup_settle",)]

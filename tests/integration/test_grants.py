@@ -16,7 +16,7 @@ from deploy.local.postgres import EmbeddedPostgres
 from shared.cli.operator.database import migrate
 from shared.controls.invariants import INVARIANTS, check_invariants
 from shared.operations import startup
-from shared.platform.database import engine_for
+from shared.platform.database import make_engine
 from shared.platform.settings import Settings
 from shared.schema import migrations
 from shared.schema.migrations import grants
@@ -37,7 +37,7 @@ NO_SECRETS = {
 @pytest.fixture
 def service(settings: Settings, postgres: EmbeddedPostgres, engine: sa.Engine) -> Iterator[sa.Engine]:
     """The database as the services see it."""
-    made = engine_for(settings, "tests", url=postgres.service_url)
+    made = make_engine(settings, "tests", url=postgres.service_url)
     yield made
     made.dispose()
 
@@ -49,7 +49,7 @@ def reader(settings: Settings, postgres: EmbeddedPostgres, engine: sa.Engine) ->
         admin.execute("DROP ROLE IF EXISTS a_reader")
         admin.execute("CREATE ROLE a_reader LOGIN PASSWORD 'x' IN ROLE ovnpay_reader")
     url = sa.make_url(postgres.url).set(username="a_reader", password="x")
-    made = engine_for(settings, "tests", url=url.render_as_string(hide_password=False))
+    made = make_engine(settings, "tests", url=url.render_as_string(hide_password=False))
     yield made
     made.dispose()
 

@@ -13,9 +13,9 @@ from gateway.intake.payouts import IntakeResponse, PayoutIntake
 from shared import ledger
 from shared.payouts.orders import PayoutOrder
 from shared.platform import idempotency
-from shared.platform.database import engine_for
+from shared.platform.database import make_engine
 from shared.platform.settings import Settings
-from shared.platform.task_queue import Doorbell
+from shared.platform.task_queue import TaskSender
 from tests.support.payout_intake import data, request
 from tests.support.polling import until
 from tests.support.world import World
@@ -68,14 +68,14 @@ def test_a_key_is_free_again_after_48_hours(world: World, intake: PayoutIntake) 
     assert (kept.replayed, fresh.replayed) == (True, False)
 
 
-def test_one_key_in_two_gateways_at_once_pays_once(world: World, settings: Settings, doorbell: Doorbell) -> None:
+def test_one_key_in_two_gateways_at_once_pays_once(world: World, settings: Settings, task_sender: TaskSender) -> None:
     """Given eight gateways, each with the same request at the same moment: one payout."""
     driver_id = world.driver()
     answers: list[IntakeResponse] = []
     barrier = threading.Barrier(8)
 
     def gateway() -> None:
-        intake = PayoutIntake(settings, world.engine, doorbell, world.clock)
+        intake = PayoutIntake(settings, world.engine, task_sender, world.clock)
         barrier.wait()
         answers.extend(intake.flush([request(world.order(driver_id), "key-4", b"same")]))
 
@@ -91,10 +91,10 @@ def test_one_key_in_two_gateways_at_once_pays_once(world: World, settings: Setti
 
 @pytest.mark.parametrize("committed", [True, False])
 def test_a_connection_lost_during_commit_pays_once(
-    world: World, settings: Settings, doorbell: Doorbell, committed: bool
+    world: World, settings: Settings, task_sender: TaskSender, committed: bool
 ) -> None:
     """Whether the commit had happened or not, the client gets its answer and there is one payout."""
-    engine = engine_for(settings, "lossy", pool_size=2)
+    engine = make_engine(settings, "lossy", pool_size=2)
     lost: list[bool] = []
 
     @sa.event.listens_for(engine, "commit")
@@ -109,7 +109,7 @@ def test_a_connection_lost_during_commit_pays_once(
 
     driver_id = world.driver()
     before = world.balances().available_cents
-    [answer] = PayoutIntake(settings, engine, doorbell, world.clock).flush([request(world.order(driver_id))])
+    [answer] = PayoutIntake(settings, engine, task_sender, world.clock).flush([request(world.order(driver_id))])
     engine.dispose()
     assert lost == [True]
     assert answer.status == 200
@@ -242,17 +242,17 @@ def test_a_key_answered_elsewhere_in_the_meantime_is_noticed(
 ) -> None:
     """Given another kind of request that stores its answer between our look-up and our store, ours is refused."""
     driver_id = world.driver()
-    storing, looks = idempotency.storing, []
+    storing, looks = idempotency.store_answers_query, []
 
     def lose_then_store(answers: Any, now: Any) -> Any:
         looks.append(True)
         if len(looks) == 1:
             with world.engine.begin() as other:
-                answer = idempotency.Stored(world.wallet_id, "key-5", b"another request", 200, b"{}")
-                idempotency.store(other, [answer], now)
+                answer = idempotency.StoredAnswer(world.wallet_id, "key-5", b"another request", 200, b"{}")
+                idempotency.store_answers(other, [answer], now)
         return storing(answers, now)
 
-    monkeypatch.setattr(idempotency, "storing", lose_then_store)
+    monkeypatch.setattr(idempotency, "store_answers_query", lose_then_store)
     [got] = intake.flush([request(world.order(driver_id), "key-5")])
     assert (got.status, data(got)["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
     assert world.rows("SELECT count(*) FROM payouts WHERE driver_id = :id", id=driver_id) == [(0,)]

@@ -13,7 +13,7 @@ from shared.controls.invariants.subjects import PAYOUTS
 from shared.controls.invariants.sweep import SweepState
 from shared.platform.clock import SystemClock
 from shared.platform.settings import Settings
-from shared.platform.task_queue import Doorbell
+from shared.platform.task_queue import TaskSender
 from tests.support.world import World
 
 
@@ -105,13 +105,13 @@ def test_the_job_proves_all_freezes_and_shows_it(
 ) -> None:
     """Its row tells of it, and the wallet's money stays."""
     payout_id = planted(world)
-    doorbell = Doorbell(settings)
-    jobs = Jobs(settings, engine, doorbell, SystemClock())
-    jobs.prove_invariants()  # not so soon after its start
+    task_sender = TaskSender(settings)
+    jobs = Jobs(settings, engine, task_sender, SystemClock())
+    jobs.check_invariants()  # not so soon after its start
     assert world.rows("SELECT FROM invariant_proofs") == []
     jobs.began_at -= 60
-    jobs.prove_invariants()
-    doorbell.close()
+    jobs.check_invariants()
+    task_sender.close()
     world.execute("UPDATE payouts SET sequence = sequence - 1 WHERE id = :id", id=payout_id)
     names = {row[0] for row in world.rows("SELECT name FROM invariant_proofs WHERE proved_at IS NOT NULL")}
     assert names == {law.name for law in INVARIANTS}

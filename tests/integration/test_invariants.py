@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from shared.controls.invariants import INVARIANTS, INVARIANTS_BY_NAME, KeySlice
-from shared.platform.ids import BATCH, PAYOUT, show
+from shared.platform.ids import BATCH, PAYOUT, public_id
 from shared.reporting.analytics import fold
 from shared.schema.controls import Violation
 from tests.integration.busy import Busy
@@ -259,8 +259,8 @@ def test_one_break_is_named_by_its_invariant(busy: Busy, plant: Plant) -> None:
     """By that one and no other, with the payout or batch concerned, in this wallet."""
     world = busy.world
     values: dict[str, object] = {"wallet": world.wallet_id, **busy.payouts}
-    values["asked_shown"] = show(PAYOUT, busy.payouts["asked"])
-    values["released_batch_shown"] = show(BATCH, busy.payouts["released_batch"])
+    values["asked_shown"] = public_id(PAYOUT, busy.payouts["asked"])
+    values["released_batch_shown"] = public_id(BATCH, busy.payouts["released_batch"])
     # Nobody is due an hour from now: forgotten rows show.
     now = world.clock.now() + (timedelta(hours=2) if plant.invariant == "deadlines" else timedelta(0))
     with world.engine.connect() as connection:
@@ -283,14 +283,14 @@ def test_one_break_is_named_by_its_invariant(busy: Busy, plant: Plant) -> None:
     assert {one.wallet_id for one in named} == {world.wallet_id}
     if plant.about:
         prefix = BATCH if plant.about.endswith("_batch") else PAYOUT
-        assert {one.explanation.partition(":")[0] for one in named} == {show(prefix, busy.payouts[plant.about])}
+        assert {one.explanation.partition(":")[0] for one in named} == {public_id(prefix, busy.payouts[plant.about])}
 
 
 def overdue(world: World, payout_ids: dict[str, uuid.UUID], days: float) -> set[str]:
     """Whose deadline has passed by then, if nothing more happens."""
     with world.engine.connect() as connection:
         found = looked_at(connection, world, ["deadlines"], world.clock.now() + timedelta(days=days))
-    shown = {show(PAYOUT, payout_id): name for name, payout_id in payout_ids.items()}
+    shown = {public_id(PAYOUT, payout_id): name for name, payout_id in payout_ids.items()}
     return {shown.get(name, name.partition("_")[0]) for name in (one.explanation.partition(":")[0] for one in found)}
 
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from shared.platform.database import DatabaseNotReady, wait_until_ready
+from shared.platform.database import DatabaseNotReady, wait_for_database
 from shared.schema import migrations
 from shared.schema.tables import Base
 
@@ -69,9 +69,9 @@ def test_head_is_the_newest_file() -> None:
 def test_services_wait_for_the_migration_and_say_what_is_missing(empty: sa.Engine) -> None:
     """A sentence that tells the operator what to do."""
     migrations.upgrade_database(empty)
-    wait_until_ready(empty, revision=migrations.HEAD_REVISION, timeout_seconds=5)
+    wait_for_database(empty, revision=migrations.HEAD_REVISION, timeout_seconds=5)
     with pytest.raises(DatabaseNotReady, match="ovnpay migrate"):
-        wait_until_ready(empty, revision="9999", timeout_seconds=0.1)
+        wait_for_database(empty, revision="9999", timeout_seconds=0.1)
 
 
 def test_an_old_process_may_start_after_the_migration(empty: sa.Engine) -> None:
@@ -82,7 +82,7 @@ def test_an_old_process_may_start_after_the_migration(empty: sa.Engine) -> None:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9000'"))
         found = migrations.recorded_revision(connection)
     # When a process of this release starts, then it serves
-    wait_until_ready(empty, revision=migrations.HEAD_REVISION, timeout_seconds=5)
+    wait_for_database(empty, revision=migrations.HEAD_REVISION, timeout_seconds=5)
     assert migrations.is_compatible_revision(found)
     # And one of a later release than the database's does not
     assert not migrations.is_compatible_revision("0001")

@@ -34,16 +34,16 @@ from gateway.intake.provider_webhooks import WebhookIntake
 from scheduler.jobs import Jobs
 from shared import inbox
 from shared.batches import change
-from shared.batches.create import NewBatch, create
-from shared.batches.release import Asked, release
+from shared.batches.create import NewBatch, insert_batch
+from shared.batches.release import BatchRef, release_queued_batches
 from shared.funding import topups as funding
 from shared.payouts import allowed_edges, cancel, retry
 from shared.payouts import submissions as submit
 from shared.payouts.orders import load_order_context
 from shared.platform.clock import SystemClock
-from shared.platform.database import engine_for
-from shared.platform.errors import Refusal
-from shared.platform.ids import PAYOUT, SUBMISSION, new_id, parse, show
+from shared.platform.database import make_engine
+from shared.platform.errors import DomainError
+from shared.platform.ids import PAYOUT, SUBMISSION, new_id, parse_id, public_id
 from shared.platform.settings import Settings
 from shared.platform.task_queue import (
     APPLY_PROVIDER_EVENTS,
@@ -52,14 +52,14 @@ from shared.platform.task_queue import (
     RELEASE_BATCHES,
     REQUEST_TOPUPS,
     SUBMIT_PAYOUTS,
-    Bell,
+    Task,
 )
-from shared.provider.outcomes import Accepted, Outcome, Rejected
-from shared.provider.wire import Call
+from shared.provider.outcomes import Accepted, CallOutcome, Rejected
+from shared.provider.wire import ProviderCall
 from shared.schema import migrations
 from shared.schema.payouts import PayoutStatus, Rail
+from tests.integration.fake_provider import BEHAVIORS, FakePayment, FakeProvider, WorkerDied
 from tests.integration.payout_model import ENDS, OPEN, Model
-from tests.integration.stranger import MOODS, Payment, Stranger, WorkerDied
 from tests.support.world import GRACE, World
 from workers import batches, payouts, submissions, topups
 from workers import provider_events as events
@@ -81,7 +81,7 @@ TIME_PASSES = (
 )
 STEPS = {("processing", "completed"), ("processing", "failed"), ("completed", "returned")}
 AMOUNTS = st.sampled_from([1_000, 40_000, 60_000, 400_000, 2_000_000])
-MOODY = st.lists(st.sampled_from(MOODS), min_size=1, max_size=6)
+MOODY = st.lists(st.sampled_from(BEHAVIORS), min_size=1, max_size=6)
 PLACES = st.integers(0, 1_000_000)
 """Which of those there are, whatever their number."""
 ACTORS = batches.ACTORS | payouts.ACTORS | submissions.ACTORS | events.ACTORS | topups.ACTORS
@@ -104,11 +104,11 @@ class Bells:
     """What was rung and not heard yet."""
 
     def __init__(self) -> None:
-        self.rung: list[tuple[Bell, list[uuid.UUID]]] = []
+        self.enqueued: list[tuple[Task, list[uuid.UUID]]] = []
 
-    def ring(self, bell: Bell, ids: list[uuid.UUID]) -> None:
+    def enqueue(self, task: Task, ids: list[uuid.UUID]) -> None:
         if ids:
-            self.rung.append((bell, list(ids)))
+            self.enqueued.append((task, list(ids)))
 
     def waiting(self, queue_name: str) -> int:
         return 0
@@ -117,7 +117,7 @@ class Bells:
 class Told:
     """A webhook on its way: what it says, and whether that is so."""
 
-    def __init__(self, payment: Payment, state: str, *, right: bool = True) -> None:
+    def __init__(self, payment: FakePayment, state: str, *, right: bool = True) -> None:
         data = {"paymentId": payment.id, "amount": payment.amount + (not right), "status": state}
         content = {"id": f"evt_{uuid.uuid4().hex}", "type": f"payment.{state}", "data": data}
         self.body, self.payment, self.state, self.right = json.dumps(content).encode(), payment.id, state, right
@@ -132,19 +132,19 @@ class Payouts(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock, self.bells, self.stranger = SystemClock(), Bells(), Stranger()
+        self.clock, self.tasks, self.stranger = SystemClock(), Bells(), FakeProvider()
         self.world = World(self.engine)
         self.driver_id = self.world.driver()
         self.wallet_id, self.model = self.world.wallet_id, Model(available=10_000_000)
-        context: Any = (self.configured, self.engine, self.bells, self.stranger, self.clock)
+        context: Any = (self.configured, self.engine, self.tasks, self.stranger, self.clock)
         self.context = Context(*context)
-        given: Any = (self.configured, self.engine, self.bells, self.clock)
+        given: Any = (self.configured, self.engine, self.tasks, self.clock)
         self.intake, self.door, self.jobs = PayoutIntake(*given), WebhookIntake(*given), Jobs(*given)
         self.requests: list[tuple[PayoutRequest, IntakeResponse]] = []
         self.outbox: list[Told] = []
         self.inbox: dict[uuid.UUID, tuple[Told, str]] = {}
         """Stored webhooks that were not applied: `received`, or `orphan`."""
-        self.sleepers: list[tuple[submit.LeasedSubmission, Outcome]] = []
+        self.sleepers: list[tuple[submit.LeasedSubmission, CallOutcome]] = []
         self.holders: dict[str, object] = {}
         """Of each of the provider's keys who holds it by the latest lease, and is not answered."""
         self.decided: dict[str, str] = {}
@@ -174,7 +174,7 @@ class Payouts(RuleBasedStateMachine):
 
     @staticmethod
     def _shape(outcomes: Any) -> dict[str, Any]:
-        return {"accepted": [not isinstance(one, Refusal) for one in outcomes]}
+        return {"accepted": [not isinstance(one, DomainError) for one in outcomes]}
 
     @precondition(lambda self: self.requests)
     @rule(place=PLACES, same=st.booleans(), times=st.integers(1, 2))
@@ -197,7 +197,7 @@ class Payouts(RuleBasedStateMachine):
         when = datetime.now(UTC) + timedelta(days=1) if scheduled else None
         new = NewBatch(batch_id, self.wallet_id, "Weekly", Rail.STANDARD, when, orders)
         self._change(
-            lambda connection: create(connection, new, load_order_context(connection, orders), self.clock.now())
+            lambda connection: insert_batch(connection, new, load_order_context(connection, orders), self.clock.now())
         )
         self.model.hand_in(batch_id, {one.id: one.amount_cents for one in orders}, scheduled=scheduled)
 
@@ -211,21 +211,23 @@ class Payouts(RuleBasedStateMachine):
             return
         by = {self.wallet_id: self.world.actor}
         done = self._change(
-            lambda connection: release(
-                connection, [Asked(batch_id, self.wallet_id)], self.clock.now(), by=by, grace=GRACE
+            lambda connection: release_queued_batches(
+                connection, [BatchRef(batch_id, self.wallet_id)], self.clock.now(), by=by, grace=GRACE
             )
         )[batch_id]
-        assert isinstance(done, Refusal) != self.model.release(batch_id)
-        self.bells.ring(SUBMIT_PAYOUTS, [] if isinstance(done, Refusal) else done.payout_ids)
+        assert isinstance(done, DomainError) != self.model.release(batch_id)
+        self.tasks.enqueue(SUBMIT_PAYOUTS, [] if isinstance(done, DomainError) else done.payout_ids)
 
     def _cancels(self, batch_id: uuid.UUID) -> None:
         status = self.model.batch_status(batch_id)
         batch = self.model.batches[batch_id]
         done = self._change(
-            lambda connection: change.cancel(connection, [Asked(batch_id, self.wallet_id)], self.clock.now())
+            lambda connection: change.cancel_queued_batches(
+                connection, [BatchRef(batch_id, self.wallet_id)], self.clock.now()
+            )
         )[batch_id]
-        assert isinstance(done, Refusal) != (status == "queued" or (status == "failed" and batch.refused))
-        if not isinstance(done, Refusal):
+        assert isinstance(done, DomainError) != (status == "queued" or (status == "failed" and batch.refused))
+        if not isinstance(done, DomainError):
             for payout_id in batch.payouts:
                 self.model.cancel(payout_id)
 
@@ -236,7 +238,7 @@ class Payouts(RuleBasedStateMachine):
         done = self._change(
             lambda connection: cancel.cancel_wallet_payouts(connection, self.wallet_id, [payout_id], self.clock.now())
         )[payout_id]
-        assert isinstance(done, Refusal) != self.model.cancel(payout_id)
+        assert isinstance(done, DomainError) != self.model.cancel(payout_id)
 
     @precondition(lambda self: any(payout.status == "failed" for payout in self.model.payouts.values()))
     @rule(place=PLACES)
@@ -250,29 +252,29 @@ class Payouts(RuleBasedStateMachine):
             )
         )
         retried = [one for one in asked if self.model.retry(one)]
-        assert [one for one in asked if not isinstance(done[one], Refusal)] == retried
-        self.bells.ring(SUBMIT_PAYOUTS, retried)
+        assert [one for one in asked if not isinstance(done[one], DomainError)] == retried
+        self.tasks.enqueue(SUBMIT_PAYOUTS, retried)
 
     @rule(amount=AMOUNTS)
     def tops_up(self, amount: int) -> None:
         made = self._change(
-            lambda connection: funding.request(
+            lambda connection: funding.request_topup(
                 connection, self.wallet_id, amount, "rtp", "", self.clock.now(), grace=GRACE
             )
         )
         self.topups[made.id], self.model.pending = amount, self.model.pending + amount
-        self.bells.ring(REQUEST_TOPUPS, [made.id])
+        self.tasks.enqueue(REQUEST_TOPUPS, [made.id])
 
     # What becomes of doorbells
 
-    @precondition(lambda self: self.bells.rung)
+    @precondition(lambda self: self.tasks.enqueued)
     @rule(place=PLACES, fate=st.sampled_from(["heard", "heard twice", "lost"]), moods=MOODY)
     def a_bell_is(self, place: int, fate: str, moods: list[str]) -> None:
         """Any of them, whatever was rung first; what is heard twice is heard again at some time."""
-        rung = self.bells.rung
-        bell, ids = rung[place % len(rung)] if fate == "heard twice" else rung.pop(place % len(rung))
+        enqueued = self.tasks.enqueued
+        task, ids = enqueued[place % len(enqueued)] if fate == "heard twice" else enqueued.pop(place % len(enqueued))
         if fate != "lost":
-            self._work(bell, ids, moods)
+            self._work(task, ids, moods)
 
     @rule(moods=MOODY, backwards=st.booleans(), due=st.booleans())
     def workers_catch_up(self, moods: list[str], backwards: bool, due: bool) -> None:
@@ -280,16 +282,16 @@ class Payouts(RuleBasedStateMachine):
         if due:
             self.time_passes(also_all_bells_lost=True)
         for _ in range(3):
-            rung, self.bells.rung = self.bells.rung, []
-            for bell, ids in reversed(rung) if backwards else rung:
-                self._work(bell, ids, moods)
+            enqueued, self.tasks.enqueued = self.tasks.enqueued, []
+            for task, ids in reversed(enqueued) if backwards else enqueued:
+                self._work(task, ids, moods)
                 moods = self.stranger.moods  # those that are left
 
     @rule(also_all_bells_lost=st.booleans())
     def time_passes(self, also_all_bells_lost: bool) -> None:
         """Everything is due, every lease over; the scheduler rings for it."""
         if also_all_bells_lost:
-            self.bells.rung.clear()
+            self.tasks.enqueued.clear()
         for statement in TIME_PASSES:
             self.world.execute(statement, wallet_id=self.wallet_id)
         for batch in self.model.batches.values():
@@ -328,8 +330,8 @@ class Payouts(RuleBasedStateMachine):
         chance.shuffle(self.outbox)
         for _ in range(len(self.outbox) // share):
             self.webhook(place=0, fate="comes")
-        for bell, ids in [one for one in self.bells.rung if one[0] == APPLY_PROVIDER_EVENTS]:
-            self._work(bell, ids, [])
+        for task, ids in [one for one in self.tasks.enqueued if one[0] == APPLY_PROVIDER_EVENTS]:
+            self._work(task, ids, [])
 
     @precondition(lambda self: self.outbox)
     @rule(place=PLACES, fate=st.sampled_from(["comes", "comes", "comes and will come again", "comes twice", "is lost"]))
@@ -339,7 +341,7 @@ class Payouts(RuleBasedStateMachine):
             self.outbox.remove(told)
         if fate == "is lost":
             return
-        notices = [inbox.read(told.body) for _ in range(2 if fate == "comes twice" else 1)]
+        notices = [inbox.parse_notification(told.body) for _ in range(2 if fate == "comes twice" else 1)]
         self.door.flush(notices)
         if not told.stored and (told.state in ENDS or told.payment not in self.model.payments):
             self.inbox[notices[0].id] = (told, "received")
@@ -390,27 +392,27 @@ class Payouts(RuleBasedStateMachine):
         with self.engine.begin() as connection:
             return work(connection)
 
-    def _work(self, bell: Bell, ids: list[uuid.UUID], moods: list[str]) -> None:
+    def _work(self, task: Task, ids: list[uuid.UUID], moods: list[str]) -> None:
         self.stranger.moods, self.stranger.called = list(moods), []
-        before = len(self.bells.rung)
-        if bell == QUEUE_PAYOUTS:
+        before = len(self.tasks.enqueued)
+        if task == QUEUE_PAYOUTS:
             self.model.queue(ids)
-        elif bell == SUBMIT_PAYOUTS:
+        elif task == SUBMIT_PAYOUTS:
             self.model.submit(ids)
-        elif bell == RELEASE_BATCHES:
+        elif task == RELEASE_BATCHES:
             for batch_id in sorted(ids):
                 batch = self.model.batches[batch_id]
                 if batch.due and not batch.refused:
                     self.model.release(batch_id)
-        elif bell == APPLY_PROVIDER_EVENTS:
+        elif task == APPLY_PROVIDER_EVENTS:
             self._applied(ids)
         with suppress(WorkerDied):
-            ACTORS[bell](self.context, ids)
-        assert len(self.bells.rung) >= before
+            ACTORS[task](self.context, ids)
+        assert len(self.tasks.enqueued) >= before
         died = any(outcome is None for _, outcome in self.stranger.called)
         for call, outcome in self.stranger.called:
             # Questions are answered together, submissions one by one: what came before the death counts of these alone.
-            self._note_call(call, None if died and bell == POLL_PAYOUTS else outcome, token := object())
+            self._note_call(call, None if died and task == POLL_PAYOUTS else outcome, token := object())
             if outcome is not None and call.idempotency_key is not None and call.path != "/balance/topup":
                 self._answered(call.idempotency_key, token, outcome)
 
@@ -420,7 +422,7 @@ class Payouts(RuleBasedStateMachine):
             if not self.model.hear(told.payment, told.state, right=told.right):
                 self.inbox[event_id] = (told, "orphan")
 
-    def _note_call(self, call: Call, outcome: Outcome | None, token: object) -> None:
+    def _note_call(self, call: ProviderCall, outcome: CallOutcome | None, token: object) -> None:
         """What the provider was asked, and by whom."""
         if call.path.startswith("/payments/"):
             if isinstance(outcome, Accepted):
@@ -434,7 +436,7 @@ class Payouts(RuleBasedStateMachine):
             for payout_id in _payouts_in(call):
                 self.model.payouts[payout_id].submission = call.idempotency_key
 
-    def _answered(self, key: str, token: object, outcome: Outcome) -> None:
+    def _answered(self, key: str, token: object, outcome: CallOutcome) -> None:
         """An answer is written down; it counts from who holds the key."""
         if self.holders.get(key) is not token:
             return
@@ -476,7 +478,7 @@ class Payouts(RuleBasedStateMachine):
         assert {row[0]: row[1:] for row in rows if row[0]} == expected
         statement = "SELECT id, status FROM submissions WHERE wallet_id = :id AND status IN ('accepted', 'rejected')"
         decided = self.world.rows(statement, id=self.wallet_id)
-        assert {show(SUBMISSION, uuid.UUID(str(row[0]))): row[1] for row in decided} == self.decided
+        assert {public_id(SUBMISSION, uuid.UUID(str(row[0]))): row[1] for row in decided} == self.decided
         found_batches = dict(self.world.rows("SELECT id, status FROM batches WHERE wallet_id = :id", id=self.wallet_id))
         assert found_batches.keys() == model.batches.keys()
         wrong = {
@@ -487,7 +489,7 @@ class Payouts(RuleBasedStateMachine):
     @invariant()
     def nobody_is_paid_twice(self) -> None:
         """By the provider's own record: of each attempt one payment at most, and another only after that has failed."""
-        made: dict[uuid.UUID, list[Payment]] = {}
+        made: dict[uuid.UUID, list[FakePayment]] = {}
         for payment in self.stranger.payments.values():
             made.setdefault(payment.payout_id, []).append(payment)
         for payout_id, payments in made.items():
@@ -508,8 +510,8 @@ class Payouts(RuleBasedStateMachine):
                 if payment.states[-1] == "processing":
                     payment.states.append("completed")
             self.time_passes(also_all_bells_lost=True)
-            while self.bells.rung:
-                self._work(*self.bells.rung.pop(0), moods=[])
+            while self.tasks.enqueued:
+                self._work(*self.tasks.enqueued.pop(0), moods=[])
         self.balances_and_statuses_are_the_models()
         self.nobody_is_paid_twice()
         for payout in self.model.payouts.values():
@@ -522,7 +524,7 @@ class Payouts(RuleBasedStateMachine):
         self.world.execute("UPDATE provider_events SET next_action_at = NULL")
 
 
-def _payouts_in(call: Call) -> Iterator[uuid.UUID]:
+def _payouts_in(call: ProviderCall) -> Iterator[uuid.UUID]:
     """The payouts that a request to the provider pays."""
     single = call.path == "/payments"
     for text in (
@@ -530,7 +532,7 @@ def _payouts_in(call: Call) -> Iterator[uuid.UUID]:
         if single
         else [one["description"].partition(" ")[0] for one in call.body["payments"]]
     ):
-        payout_id = parse(PAYOUT, text)
+        payout_id = parse_id(PAYOUT, text)
         assert payout_id is not None
         yield payout_id
 
@@ -539,12 +541,12 @@ def _payouts_in(call: Call) -> Iterator[uuid.UUID]:
 def machine(settings: Settings) -> Iterator[type[Payouts]]:
     """The state machine on a database of its own: its scheduler looks for whatever is due."""
     url = sa.make_url(settings.database_url)
-    server = engine_for(settings, "tests", isolation_level="AUTOCOMMIT")
+    server = make_engine(settings, "tests", isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
         connection.execute(sa.text("DROP DATABASE IF EXISTS model WITH (FORCE)"))
         connection.execute(sa.text("CREATE DATABASE model"))
     server.dispose()
-    engine = engine_for(settings, "tests", url=url.set(database="model").render_as_string(hide_password=False))
+    engine = make_engine(settings, "tests", url=url.set(database="model").render_as_string(hide_password=False))
     migrations.upgrade_database(engine)
     yield type("Payouts", (Payouts,), {"engine": engine, "configured": settings})
     engine.dispose()

@@ -15,36 +15,36 @@ from deploy.local.postgres import EmbeddedPostgres
 from shared.cli.operator import outgoing_holds as commands
 from shared.cli.operator.verify import run_verification
 from shared.holds import outgoing_holds
-from shared.holds.outgoing_holds import Scope
+from shared.holds.outgoing_holds import HoldScope
 from shared.operations import due_rows
 from shared.payouts import submissions as submit
 from shared.payouts.dispatch import select_for_dispatch
 from shared.payouts.timeline import load_timeline
 from shared.platform.clock import SystemClock
-from shared.platform.ids import WALLET, show
+from shared.platform.ids import WALLET, public_id
 from shared.platform.settings import Settings
-from shared.platform.task_queue import Doorbell
+from shared.platform.task_queue import TaskSender
 from shared.schema.controls import HoldKind, Violation
 from shared.schema.payouts import Rail
-from tests.integration.provider import Asked, answer, paystream
+from tests.integration.stub_provider import ReceivedRequest, client_of_stub, provider_response
 from tests.support.polling import until
 from tests.support.world import World
 from workers.context import Context
-from workers.submissions import send_held, send_instant_submissions
+from workers.submissions import send_instant_submissions, send_leased
 
 BY_NAME = {kind.name: kind for kind in due_rows.DUE_KINDS}
 
 
 @contextmanager
-def held(world: World, scope: Scope) -> Iterator[Callable[[], None]]:
+def held(world: World, scope: HoldScope) -> Iterator[Callable[[], None]]:
     """Money is paused until the end, or until what this yields is called."""
 
     def lift() -> None:
         with world.engine.begin() as connection:
-            outgoing_holds.lift(connection, HoldKind.PAUSED, scope, "over", "a test", world.clock.now())
+            outgoing_holds.lift_hold(connection, HoldKind.PAUSED, scope, "over", "a test", world.clock.now())
 
     with world.engine.begin() as connection:
-        assert outgoing_holds.place(connection, HoldKind.PAUSED, scope, "a test", "a test", world.clock.now())
+        assert outgoing_holds.place_hold(connection, HoldKind.PAUSED, scope, "a test", "a test", world.clock.now())
     try:
         yield lift
     finally:
@@ -70,11 +70,11 @@ def leaving(world: World, payout_ids: list[uuid.UUID]) -> list[uuid.UUID]:
         return select_for_dispatch(connection, payout_ids, lambda mode: 0.0)
 
 
-def taken(asked: Asked) -> tuple[int, dict[str, str], bytes]:
+def taken(asked: ReceivedRequest) -> tuple[int, dict[str, str], bytes]:
     """Paystream takes what is sent, and finds nothing that it is asked for."""
     if asked.method == "GET":
-        return answer([])
-    return answer({**json.loads(asked.body), "id": f"pay_{asked.key}", "status": "created"})
+        return provider_response([])
+    return provider_response({**json.loads(asked.body), "id": f"pay_{asked.key}", "status": "created"})
 
 
 @pytest.mark.parametrize("scope", ["wallet", "rail", "all"])
@@ -84,7 +84,7 @@ def test_what_is_held_is_neither_submitted_nor_sent(world: World, scope: str) ->
     queued, same_day = world.queued(2), world.queued(1, Rail.SAME_DAY)
     [batch, ids] = world.batch(30_000)
     submissions, elsewhere = instant(world), instant(other)
-    chosen = {"wallet": Scope(world.wallet_id), "rail": Scope(rail=Rail.INSTANT), "all": Scope()}[scope]
+    chosen = {"wallet": HoldScope(world.wallet_id), "rail": HoldScope(rail=Rail.INSTANT), "all": HoldScope()}[scope]
     with held(world, chosen) as lift:
         # A batch is released all the same: its money is reserved, and waits like the others'.
         world.release(batch.id)
@@ -107,7 +107,7 @@ def test_the_tick_leaves_alone_what_is_held_and_lifting_makes_it_due(world: Worl
         with world.engine.begin() as connection:
             return due_rows.claim_due_rows(connection, BY_NAME[kind], limit=10_000, again_seconds=10)
 
-    with held(world, Scope(world.wallet_id)) as lift:
+    with held(world, HoldScope(world.wallet_id)) as lift:
         world.execute(past.format("payouts"), id=payout_id)
         world.execute(past.format("submissions"), id=submission_id)
         for kind, row_id in (("payouts_queued", payout_id), ("submissions_instant", submission_id)):
@@ -123,7 +123,7 @@ def test_the_tick_leaves_alone_what_is_held_and_lifting_makes_it_due(world: Worl
 def test_the_timeline_says_that_it_is_held(world: World) -> None:
     """Not why: an operator's words are not the customer's to read."""
     [queued], [sent] = world.queued(), world.accepted(1, Rail.INSTANT)
-    with held(world, Scope(world.wallet_id)), world.engine.connect() as connection:
+    with held(world, HoldScope(world.wallet_id)), world.engine.connect() as connection:
         for payout_id in (queued, sent):
             told = load_timeline(connection, world.wallet_id, payout_id, world.clock.now())
             assert told is not None
@@ -141,15 +141,15 @@ def test_what_may_be_at_paystream_is_looked_up_and_sent_again_only_when_it_may_l
     world.execute(
         "UPDATE submissions SET status = 'unknown', lease_expires_at = now() WHERE id = ANY(:i)", i=submissions
     )
-    with paystream(settings, taken) as (client, asked), held(world, Scope(world.wallet_id)) as lift:
-        doorbell = Doorbell(settings)
-        context = Context(settings, world.engine, doorbell, client, SystemClock())
+    with client_of_stub(settings, taken) as (client, asked), held(world, HoldScope(world.wallet_id)) as lift:
+        task_sender = TaskSender(settings)
+        context = Context(settings, world.engine, task_sender, client, SystemClock())
         send_instant_submissions(context, submissions)
         assert {one.method for one in asked} == {"GET"}
         assert world.rows("SELECT status FROM submissions WHERE id = ANY(:ids)", ids=submissions) == [("unknown",)]
         lift()
         send_instant_submissions(context, submissions)
-        doorbell.close()
+        task_sender.close()
     assert [one.method for one in asked].count("POST") == 1
     assert world.rows("SELECT status FROM submissions WHERE id = ANY(:ids)", ids=submissions) == [("accepted",)]
 
@@ -158,18 +158,18 @@ def test_a_turn_that_comes_after_the_hold_is_not_taken(world: World, settings: S
     """Given a worker that holds a submission, and was stopped for two seconds: it looks again, and sends nothing."""
     submissions = instant(world)
     [mine] = claimed(world, submissions)
-    late = mine._replace(clear_until=0.0)
-    with paystream(settings, taken) as (client, asked), held(world, Scope(rail=Rail.INSTANT)) as lift:
-        doorbell = Doorbell(settings)
-        context = Context(settings, world.engine, doorbell, client, SystemClock())
-        send_held(context, [late])
+    late = mine._replace(recheck_after=0.0)
+    with client_of_stub(settings, taken) as (client, asked), held(world, HoldScope(rail=Rail.INSTANT)) as lift:
+        task_sender = TaskSender(settings)
+        context = Context(settings, world.engine, task_sender, client, SystemClock())
+        send_leased(context, [late])
         assert asked == []
         [(status, sent_at)] = world.rows("SELECT status, first_sent_at FROM submissions WHERE id = :id", id=mine.id)
         assert (status, sent_at) == ("prepared", None)
         lift()
         send_instant_submissions(context, submissions)
-        doorbell.close()
-    assert [one.key for one in asked] == [show("sub", mine.id)]
+        task_sender.close()
+    assert [one.key for one in asked] == [public_id("sub", mine.id)]
 
 
 def test_a_pause_while_workers_send_is_heard_within_two_seconds(world: World, settings: Settings) -> None:
@@ -179,25 +179,25 @@ def test_a_pause_while_workers_send_is_heard_within_two_seconds(world: World, se
     submissions = instant(world, 40)
     arrived: list[tuple[float, str]] = []
 
-    def slowly(asked: Asked) -> tuple[int, dict[str, str], bytes]:
+    def slowly(asked: ReceivedRequest) -> tuple[int, dict[str, str], bytes]:
         if asked.method == "POST":
             arrived.append((time.monotonic(), str(asked.key)))
         time.sleep(0.2)
         return taken(asked)
 
-    with paystream(settings, slowly, paystream_concurrency=4) as (client, _):
-        doorbell = Doorbell(settings)
-        context = Context(settings, world.engine, doorbell, client, SystemClock())
+    with client_of_stub(settings, slowly, paystream_concurrency=4) as (client, _):
+        task_sender = TaskSender(settings)
+        context = Context(settings, world.engine, task_sender, client, SystemClock())
 
         def work(places: slice) -> None:
-            send_held(context, claimed(world, submissions[places]))
+            send_leased(context, claimed(world, submissions[places]))
 
         # Four threads have claimed all; only four calls are made at a time
         workers = [threading.Thread(target=work, args=(slice(place, 40, 4),)) for place in range(4)]
         for worker in workers:
             worker.start()
         until(lambda: len(arrived) >= 6, "calls have begun", pause_seconds=0.01)
-        with held(world, Scope(world.wallet_id)):
+        with held(world, HoldScope(world.wallet_id)):
             paused_at = time.monotonic()
             for worker in workers:
                 worker.join()
@@ -207,8 +207,8 @@ def test_a_pause_while_workers_send_is_heard_within_two_seconds(world: World, se
             work(slice(None))
             assert len(arrived) == sent
         work(slice(None))
-        doorbell.close()
-    assert Counter(key for _, key in arrived) == Counter(show("sub", one) for one in submissions)
+        task_sender.close()
+    assert Counter(key for _, key in arrived) == Counter(public_id("sub", one) for one in submissions)
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ def test_a_break_freezes_the_wallet_until_somebody_says_why_it_may_go_on(
     [broken] = said["invariants"][0]["breaks"]
     # Then it is explained, and nothing is held
     assert "its history ends at queued after 2 steps" in broken["explanation"]
-    assert (said["holds"], broken["wallet"], said["frozen"]) == (False, show(WALLET, world.wallet_id), [])
+    assert (said["holds"], broken["wallet"], said["frozen"]) == (False, public_id(WALLET, world.wallet_id), [])
     assert shown(capsys) == []
     # When it is not only looked at, once or twice
     for _ in range(2):
@@ -307,5 +307,7 @@ def test_pause_and_resume_say_what_they_do(world: World, operator: str, capsys: 
 def test_a_break_that_nobody_can_place_freezes_all(world: World, operator: str) -> None:
     """Better all wait than one is paid wrongly."""
     with world.engine.begin() as connection:
-        assert outgoing_holds.freeze(connection, [Violation("a_law", None, "x")], world.clock.now()) == [Scope()]
+        assert outgoing_holds.freeze_outgoing(connection, [Violation("a_law", None, "x")], world.clock.now()) == [
+            HoldScope()
+        ]
     assert leaving(world, world.queued()) == []

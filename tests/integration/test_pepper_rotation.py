@@ -13,9 +13,9 @@ from shared.drivers import bank_details
 from shared.events import endpoints, signing
 from shared.identity import api_keys, sessions
 from shared.identity.api_keys.tokens import generate_session_token
-from shared.platform.ids import KEY, new_id, show
+from shared.platform.ids import KEY, new_id, public_id
 from shared.platform.settings import Settings
-from shared.platform.settings_validation import refusals
+from shared.platform.settings_validation import production_errors
 from shared.schema import migrations
 from tests.support.world import World
 
@@ -75,11 +75,15 @@ def test_operators_see_when_the_old_one_can_go(
             endpoints.create_endpoint(connection, world.wallet_id, url, ["payout.failed"], OLD, world.clock.now())
             for url in ("https://hooks.example/", "https://hooks.example/2")
         )
-    bank = bank_details.Details(bank_details.BankAccount(account_number="000123456789", routing_number="021000021"))
+    bank = bank_details.DriverDetails(
+        bank_details.BankAccount(account_number="000123456789", routing_number="021000021")
+    )
     driver_id = world.driver()
-    world.execute("UPDATE drivers SET sealed_details = :d WHERE id = :id", d=bank_details.seal(bank, OLD), id=driver_id)
+    world.execute(
+        "UPDATE drivers SET sealed_details = :d WHERE id = :id", d=bank_details.encrypt_details(bank, OLD), id=driver_id
+    )
     keys_made = "SELECT id FROM api_keys ORDER BY wallet_id = :id DESC"
-    sandbox, production = [show(KEY, row[0]) for row in world.rows(keys_made, id=world.wallet_id)]  # type: ignore[arg-type]
+    sandbox, production = [public_id(KEY, row[0]) for row in world.rows(keys_made, id=world.wallet_id)]  # type: ignore[arg-type]
     monkeypatch.setenv("OVNPAY_DATABASE_URL", empty.url.render_as_string(hide_password=False))
     monkeypatch.setenv("OVNPAY_REDIS_URL", settings.redis_url)
     monkeypatch.setenv("OVNPAY_KEY_PEPPER", NEW)
@@ -131,4 +135,4 @@ def test_production_refuses_a_previous_secret_that_is_none(settings: Settings, n
     for previous, refused in (("short", True), (good, True), ("0b9d5e7c4a8f1362" * 2, False), ("", False)):
         changed = msgspec.structs.replace(settings, **{name: good, f"{name}_previous": previous})
         variable = f"OVNPAY_{name.upper()}_PREVIOUS "
-        assert any(one.startswith(variable) for one in refusals(changed)) is refused, previous
+        assert any(one.startswith(variable) for one in production_errors(changed)) is refused, previous

@@ -4,7 +4,7 @@ import uuid
 from datetime import UTC, date, datetime, timedelta
 
 from shared.funding import topups
-from shared.funding.projection import Projection, Shortfall, Waiting, project
+from shared.funding.projection import FundingProjection, PendingTotal, Shortfall, project_funding
 from shared.payouts.cancel import cancel_wallet_payouts
 from shared.schema.payouts import PayoutStatus, Rail
 from tests.support.world import GRACE, World
@@ -12,21 +12,21 @@ from tests.support.world import GRACE, World
 FRIDAY = datetime(2026, 2, 6, 12, tzinfo=UTC)
 
 
-def projected(world: World, days: int = 10) -> Projection:
+def projected(world: World, days: int = 10) -> FundingProjection:
     """The wallet's projection now."""
     with world.engine.connect() as connection:
-        return project(connection, world.wallet_id, world.clock.now(), days)
+        return project_funding(connection, world.wallet_id, world.clock.now(), days)
 
 
 def top_up(world: World, amount_cents: int, method: str) -> uuid.UUID:
     """A top-up that is pending."""
     with world.engine.begin() as connection:
-        return topups.request(
+        return topups.request_topup(
             connection, world.wallet_id, amount_cents, method, "Funding", world.clock.now(), grace=GRACE
         ).id
 
 
-def days_with(found: Projection, name: str) -> dict[date, int]:
+def days_with(found: FundingProjection, name: str) -> dict[date, int]:
     """The days on which a figure is not nothing."""
     return {day.date: getattr(day, name) for day in found.days if getattr(day, name)}
 
@@ -47,7 +47,7 @@ def test_a_shortfall_is_the_first_day_that_is_not_covered_and_counts_on_no_top_u
     assert found.shortfall == Shortfall(date(2026, 2, 10), 10_000)
     # Friday's bank transfer takes three business days: Wednesday; one that a person has to look at has no day
     assert days_with(found, "topups_cents") == {date(2026, 2, 6): 1_000, date(2026, 2, 11): 500_000}
-    assert found.pending_topups == Waiting(3, 510_000)
+    assert found.pending_topups == PendingTotal(3, 510_000)
     # A top-up that is late is expected today
     world.clock.advance(days=7)
     assert days_with(projected(world), "topups_cents") == {date(2026, 2, 13): 501_000}
@@ -64,7 +64,7 @@ def test_open_payouts_are_in_transit_and_cost_nothing_more(world: World) -> None
     world.end(ended, PayoutStatus.COMPLETED)
     found = projected(world)
     assert (found.outflow_cents, found.shortfall) == (0, None)
-    assert found.open_payouts == Waiting(4, 180_000)
+    assert found.open_payouts == PendingTotal(4, 180_000)
     assert found.open_payouts.amount_cents == world.balances().in_transit_cents
     assert days_with(found, "settling_cents") == {date(2026, 2, 6): 45_000, date(2026, 2, 12): 90_000}
 
@@ -80,8 +80,8 @@ def test_batches_that_wait_for_somebody_are_shown_apart(world: World) -> None:
     with world.engine.begin() as connection:
         cancel_wallet_payouts(connection, world.wallet_id, payout_ids[:1], world.clock.now())
     found = projected(world)
-    assert found.unscheduled == Waiting(2, 80_000)
+    assert found.unscheduled == PendingTotal(2, 80_000)
     assert found.outflow_cents == 10_000
     with world.engine.begin() as connection:
         cancel_wallet_payouts(connection, world.wallet_id, payout_ids[1:], world.clock.now())
-    assert projected(world).unscheduled == Waiting(1, 30_000)
+    assert projected(world).unscheduled == PendingTotal(1, 30_000)

@@ -13,12 +13,12 @@ import sqlalchemy as sa
 from shared.payouts import dispatch, provider_results, submissions
 from shared.payouts.dispatch import select_for_dispatch
 from shared.platform.settings import Settings
-from shared.provider.call_budget import Budget, Taken
-from shared.provider.client import Paystream
+from shared.provider.call_budget import CallBudget, CallGrant
+from shared.provider.client import PaystreamClient
 from shared.provider.outcomes import Accepted, Throttled
-from shared.provider.wire import Call
+from shared.provider.wire import ProviderCall
 from shared.schema.payouts import PayoutStatus, Rail
-from tests.integration.provider import answer, provider
+from tests.integration.stub_provider import provider_response, serve_provider
 from tests.support.world import World
 
 
@@ -29,11 +29,11 @@ class Budgets:
         self.settings, self.engine = settings, engine
         self.mode = f"mode-{uuid.uuid4().hex[:8]}"
 
-    def __call__(self, **limits: Any) -> Budget:
-        return Budget(msgspec.structs.replace(self.settings, **limits), self.engine)
+    def __call__(self, **limits: Any) -> CallBudget:
+        return CallBudget(msgspec.structs.replace(self.settings, **limits), self.engine)
 
-    def call(self, path: str = "/payments", *, urgent: bool = False) -> Call:
-        return Call(self.mode, "POST", path, urgent=urgent)
+    def call(self, path: str = "/payments", *, urgent: bool = False) -> ProviderCall:
+        return ProviderCall(self.mode, "POST", path, urgent=urgent)
 
     def age(self, seconds: float) -> None:
         """Makes what was counted so much older."""
@@ -79,7 +79,7 @@ def test_instant_payouts_find_room_when_nobody_else_does(budgets: Budgets) -> No
 def test_room_comes_back_as_the_window_slides(budgets: Budgets) -> None:
     """Not a moment before the hour is over, and within two minutes after."""
     budget = budgets(paystream_requests_per_hour=10, paystream_instant_reserve=0)
-    assert budget.take(budgets.call(), 10) == Taken(10, 0.0)
+    assert budget.take(budgets.call(), 10) == CallGrant(10, 0.0)
     budgets.age(3_590)
     assert budget.take(budgets.call(), 10).granted == 0
     budgets.age(131)
@@ -108,7 +108,7 @@ def test_new_drivers_and_questions_hold_up_no_payout(budgets: Budgets) -> None:
 
 def test_no_limits_cost_nothing(budgets: Budgets) -> None:
     """As on a developer's machine: not even a row."""
-    assert budgets().take(budgets.call(), 10_000) == Taken(10_000, 0.0)
+    assert budgets().take(budgets.call(), 10_000) == CallGrant(10_000, 0.0)
     with budgets.engine.connect() as connection:
         assert budgets().pace_seconds(connection, budgets.mode) == 0
 
@@ -116,11 +116,11 @@ def test_no_limits_cost_nothing(budgets: Budgets) -> None:
 def test_a_429_stops_everybody_until_its_time(settings: Settings, engine: sa.Engine) -> None:
     """Given a provider that says no for 30 s in spite of our counting: the next call is not made at all."""
     limited = msgspec.structs.replace(settings, paystream_requests_per_hour=1_000_000)
-    said: Iterator[Any] = iter([(429, {"Retry-After": "30"}, b""), answer({"id": "x"})])
-    with provider(lambda _: next(said)) as (url, asked):
+    said: Iterator[Any] = iter([(429, {"Retry-After": "30"}, b""), provider_response({"id": "x"})])
+    with serve_provider(lambda _: next(said)) as (url, asked):
         pointed = msgspec.structs.replace(limited, paystream_url=url)
-        first, other = (Paystream(pointed, Budget(pointed, engine)) for _ in range(2))
-        call = Call("sandbox", "GET", "/payments/pay_1")
+        first, other = (PaystreamClient(pointed, CallBudget(pointed, engine)) for _ in range(2))
+        call = ProviderCall("sandbox", "GET", "/payments/pay_1")
         try:
             assert first.call(call) == Throttled(30.0)
             waits = other.call(call)

@@ -11,27 +11,27 @@ from shared.payouts import lookup
 from shared.payouts import submissions as submit
 from shared.payouts.submissions import LeasedSubmission
 from shared.platform.clock import SystemClock
-from shared.platform.ids import SUBMISSION, show
+from shared.platform.ids import SUBMISSION, public_id
 from shared.platform.settings import Settings
-from shared.platform.task_queue import Doorbell
-from shared.provider.call_budget import Budget
-from shared.provider.client import Paystream
+from shared.platform.task_queue import TaskSender
+from shared.provider.call_budget import CallBudget
+from shared.provider.client import PaystreamClient
 from shared.provider.outcomes import Accepted, Rejected, Throttled, Unknown
-from shared.provider.wire import Call
+from shared.provider.wire import ProviderCall
 from shared.schema.payouts import Rail, SubmissionKind
-from tests.integration.provider import Answering, Asked, answer, paystream
+from tests.integration.stub_provider import ReceivedRequest, Responder, client_of_stub, provider_response
 from tests.support.world import World
 from workers.context import Context
-from workers.submissions import send_held
+from workers.submissions import send_leased
 
-GET = Call("sandbox", "GET", "/payments/pay_1")
+GET = ProviderCall("sandbox", "GET", "/payments/pay_1")
 
 
 @pytest.mark.parametrize(
     ("answered", "outcome"),
     [
-        (answer({"id": "x"}), Accepted),
-        (answer({"code": "INVALID_RECIPIENT", "message": "no"}, 422), Rejected),
+        (provider_response({"id": "x"}), Accepted),
+        (provider_response({"code": "INVALID_RECIPIENT", "message": "no"}, 422), Rejected),
         ((429, {"Retry-After": "3"}, b""), Throttled),
         ((429, {"Retry-After": "nan"}, b""), Throttled),
         ((200, {}, b'{"data": "\xff"}'), Unknown),
@@ -45,49 +45,49 @@ def test_whatever_comes_back_is_an_outcome(
     settings: Settings, answered: tuple[int, dict[str, str], bytes], outcome: type
 ) -> None:
     """Never an exception."""
-    with paystream(settings, lambda _: answered) as (client, _):
+    with client_of_stub(settings, lambda _: answered) as (client, _):
         assert isinstance(client.call(GET), outcome)
 
 
 def test_words_that_the_database_cannot_hold_are_cleaned(settings: Settings) -> None:
     """A NUL in an error message is no reason to lose the answer."""
-    said = answer({"code": "BAD\0CODE", "message": "a\0b"}, 422)
-    with paystream(settings, lambda _: said) as (client, _):
+    said = provider_response({"code": "BAD\0CODE", "message": "a\0b"}, 422)
+    with client_of_stub(settings, lambda _: said) as (client, _):
         assert client.call(GET) == Rejected("BADCODE", "ab")
 
 
 def test_nobody_there_is_unknown_and_a_call_after_its_lease_is_not_made(settings: Settings, engine: sa.Engine) -> None:
     """Unknown both, and the second never reaches the provider."""
-    client = Paystream(settings, Budget(settings, engine))
+    client = PaystreamClient(settings, CallBudget(settings, engine))
     assert isinstance(client.call(GET), Unknown)
     client.close()
-    with paystream(settings, lambda _: answer({})) as (client, asked):
-        assert isinstance(client.call(GET._replace(not_after=0.0)), Unknown)
+    with client_of_stub(settings, lambda _: provider_response({})) as (client, asked):
+        assert isinstance(client.call(GET._replace(send_deadline=0.0)), Unknown)
         assert asked == []
 
 
 def test_one_answer_that_cannot_be_recorded_costs_no_other(world: World, settings: Settings) -> None:
     """Given five instant payouts of which one gets an answer that the database refuses, the other four are recorded."""
     payout_ids = world.accepted(5, Rail.INSTANT)
-    first = show(SUBMISSION, uuid.UUID(int=0))
+    first = public_id(SUBMISSION, uuid.UUID(int=0))
 
-    def answering(asked: Asked) -> tuple[int, dict[str, str], bytes]:
+    def answering(asked: ReceivedRequest) -> tuple[int, dict[str, str], bytes]:
         nonlocal first
         body = json.loads(asked.body)
         if first.endswith("0" * 26):
             first = str(asked.key)
         payment_id = "pay_\0broken" if asked.key == first else f"pay_{asked.key}"
-        return answer({**body, "id": payment_id, "status": "created"})
+        return provider_response({**body, "id": payment_id, "status": "created"})
 
     submissions = [
         row[0] for row in world.rows("SELECT submission_id FROM payouts WHERE id = ANY(:ids)", ids=payout_ids)
     ]
     with world.engine.begin() as connection:
         held = submit.claim_submissions(connection, submissions, lease_seconds=60)  # type: ignore[arg-type]
-    with paystream(settings, answering) as (client, _):
-        doorbell = Doorbell(settings)
-        send_held(Context(settings, world.engine, doorbell, client, SystemClock()), held)
-        doorbell.close()
+    with client_of_stub(settings, answering) as (client, _):
+        task_sender = TaskSender(settings)
+        send_leased(Context(settings, world.engine, task_sender, client, SystemClock()), held)
+        task_sender.close()
     statuses = world.rows("SELECT status FROM submissions WHERE id = ANY(:ids)", ids=submissions)
     assert sorted(str(row[0]) for row in statuses) == ["accepted"] * 4 + ["prepared"]
 
@@ -106,35 +106,38 @@ def forgotten(kind: SubmissionKind) -> LeasedSubmission:
         sent,
         sent_for_seconds=108_000.0,
         attempts=9,
-        not_after=0.0,
+        send_deadline=0.0,
     )
 
 
 @pytest.mark.parametrize("kind", SubmissionKind)
 def test_a_refused_question_is_no_rejection_of_the_payment(settings: Settings, kind: SubmissionKind) -> None:
     """The provider may well have paid."""
-    with paystream(settings, lambda _: answer({"code": "NOT_FOUND", "message": "no"}, 404)) as (client, _):
+    with client_of_stub(settings, lambda _: provider_response({"code": "NOT_FOUND", "message": "no"}, 404)) as (
+        client,
+        _,
+    ):
         assert isinstance(lookup.find_payment(client, forgotten(kind)), Unknown)
 
 
 def test_a_look_up_reads_every_page_back_to_the_first_sending(settings: Settings) -> None:
     """Found on page three, or not found only after the last page that matters."""
     held = forgotten(SubmissionKind.BATCH)
-    name = show(SUBMISSION, held.id)
+    name = public_id(SUBMISSION, held.id)
 
-    def pages(wanted: str) -> Answering:
-        def answering(asked: Asked) -> tuple[int, dict[str, str], bytes]:
+    def pages(wanted: str) -> Responder:
+        def answering(asked: ReceivedRequest) -> tuple[int, dict[str, str], bytes]:
             if "/batches/" in asked.path:
-                return answer({"id": "batch_3", "payments": []})
+                return provider_response({"id": "batch_3", "payments": []})
             number = int(asked.path.partition("cursor=")[2] or 0)
             made = held.first_sent_at + timedelta(hours=3 - 2 * number)
             entry = {"id": f"batch_{number}", "name": wanted if number == 2 else "x", "createdAt": made.isoformat()}
-            return answer([entry], nextCursor=str(number + 1))
+            return provider_response([entry], nextCursor=str(number + 1))
 
         return answering
 
-    with paystream(settings, pages(name)) as (client, _):
+    with client_of_stub(settings, pages(name)) as (client, _):
         assert lookup.find_payment(client, held) == Accepted({"id": "batch_3", "payments": []})
-    with paystream(settings, pages("another")) as (client, asked):
+    with client_of_stub(settings, pages("another")) as (client, asked):
         assert lookup.find_payment(client, held) is None
         assert len(asked) == 4

@@ -27,23 +27,23 @@ from shared.controls.reconciliation.compare import GracePeriods
 from shared.controls.reconciliation.provider_pages import fail_instead_of_waiting
 from shared.controls.reconciliation.runs import Reconciler
 from shared.holds import cases
-from shared.holds.reconcile_only import Gate, gate
+from shared.holds.reconcile_only import OutboundGuard, load_outbound_guard
 from shared.payouts import poll, submissions
-from shared.platform.database import engine_for
+from shared.platform.database import make_engine
 from shared.platform.errors import Conflict
-from shared.platform.ids import PAYOUT, show
+from shared.platform.ids import PAYOUT, public_id
 from shared.platform.settings import Settings
-from shared.platform.task_queue import Doorbell
-from shared.provider.call_budget import Budget
-from shared.provider.client import Paystream
-from shared.provider.wire import Call
+from shared.platform.task_queue import TaskSender
+from shared.provider.call_budget import CallBudget
+from shared.provider.client import PaystreamClient
+from shared.provider.wire import ProviderCall
 from shared.schema import migrations
 from shared.schema.controls import RunCause
 from shared.schema.payouts import Rail
 from tests.support.polling import until
 from tests.support.world import World
 from workers.context import Context
-from workers.submissions import send_held
+from workers.submissions import send_leased
 
 NO_LIMITS = ("--requests-per-hour", "0", "--funding-per-minute", "0", "--same-day-seconds", "0")
 AT_ONCE = GracePeriods(timedelta(0), dict.fromkeys(("standard", "same_day", "instant"), timedelta(0)))
@@ -52,7 +52,7 @@ AT_ONCE = GracePeriods(timedelta(0), dict.fromkeys(("standard", "same_day", "ins
 class Ground:
     """One carrier, a database of its own, and the provider whose record can be written in."""
 
-    def __init__(self, engine: sa.Engine, settings: Settings, client: Paystream, record: Path, url: str) -> None:
+    def __init__(self, engine: sa.Engine, settings: Settings, client: PaystreamClient, record: Path, url: str) -> None:
         self.world = World(engine)
         self.engine, self.settings, self.client, self.record, self.url = engine, settings, client, record, url
         self.by = Reconciler(engine, client, self.world.clock, AT_ONCE, fail_instead_of_waiting)
@@ -61,10 +61,10 @@ class Ground:
         """A driver whom the provider knows and has verified."""
         driver_id = self.world.driver()
         made: Any = self.client.call(
-            Call("sandbox", "POST", "/recipients", {"name": "Dora", "email": "dora@drivers.example"})
+            ProviderCall("sandbox", "POST", "/recipients", {"name": "Dora", "email": "dora@drivers.example"})
         )
         path = f"/recipients/{made.data['id']}/payment-methods"
-        self.client.call(Call("sandbox", "POST", path, {"plaidToken": "token", "isDefault": True}))
+        self.client.call(ProviderCall("sandbox", "POST", path, {"plaidToken": "token", "isDefault": True}))
         self.world.execute("UPDATE drivers SET recipient_id = :r WHERE id = :id", r=made.data["id"], id=driver_id)
         return driver_id
 
@@ -84,9 +84,9 @@ class Ground:
         with self.engine.begin() as connection:
             prepared = submissions.prepare_submissions(connection, payout_ids, self.world.clock.now(), reason="test")
             held = submissions.claim_submissions(connection, prepared.submission_ids, lease_seconds=60)
-        doorbell = Doorbell(self.settings)
-        send_held(Context(self.settings, self.engine, doorbell, self.client, self.world.clock), held)
-        doorbell.close()
+        task_sender = TaskSender(self.settings)
+        send_leased(Context(self.settings, self.engine, task_sender, self.client, self.world.clock), held)
+        task_sender.close()
         return self.world.statuses(payout_ids)
 
     def pay(self, payout_ids: list[Any]) -> None:
@@ -113,10 +113,10 @@ class Ground:
             )
         return runs.execute_run(self.by, run)
 
-    def open_cases(self) -> dict[str, cases.Case]:
+    def open_cases(self) -> dict[str, cases.CaseRow]:
         """The open cases, by kind."""
         with self.engine.connect() as connection:
-            return {one.kind: one for one in cases.listed(connection, only_open=True)}
+            return {one.kind: one for one in cases.load_cases(connection, only_open=True)}
 
     def payment_of(self, payout_id: Any) -> str:
         """The provider's payment of a payout."""
@@ -176,18 +176,18 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, P
 def ground(settings: Settings, postgres: EmbeddedPostgres, simulator: tuple[str, Path]) -> Iterator[Ground]:
     """A new database, and the module's provider, whose record is emptied."""
     url, record = simulator
-    server = engine_for(settings, "tests", isolation_level="AUTOCOMMIT")
+    server = make_engine(settings, "tests", isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
         connection.execute(sa.text("DROP DATABASE IF EXISTS reconciled WITH (FORCE)"))
         connection.execute(sa.text("CREATE DATABASE reconciled"))
     server.dispose()
     own = sa.make_url(postgres.url).set(database="reconciled").render_as_string(hide_password=False)
-    engine = engine_for(settings, "tests", url=own)
+    engine = make_engine(settings, "tests", url=own)
     migrations.upgrade_database(engine)
     with closing(sqlite3.connect(record, timeout=5)) as kept, kept:
         kept.execute("DELETE FROM payments")
     settings = msgspec.structs.replace(settings, database_url=own, paystream_url=url)
-    client = Paystream(settings, Budget(settings, engine))
+    client = PaystreamClient(settings, CallBudget(settings, engine))
     yield Ground(engine, settings, client, record, url)
     client.close()
     engine.dispose()
@@ -218,7 +218,7 @@ def test_each_difference_is_one_case_for_as_long_as_it_lasts(ground: Ground) -> 
     ground.set(payouts["recipient"], "recipientId", "rec_other")
     ground.set(payouts["currency"], "currency", "eur")
     ground.set(payouts["status"], "status", "failed")
-    named = json.dumps({"payoutId": show(PAYOUT, payouts["paid_twice"])})
+    named = json.dumps({"payoutId": public_id(PAYOUT, payouts["paid_twice"])})
     ground.copy(payouts["paid_twice"], "pay_9999999999999999991", named)
     ground.copy(payouts["missing_here"], "pay_9999999999999999992", None)
     ground.tamper("DELETE FROM payments WHERE id = ?", ground.payment_of(payouts["missing_there"]))
@@ -241,12 +241,14 @@ def test_each_difference_is_one_case_for_as_long_as_it_lasts(ground: Ground) -> 
     )
     ground.set(payouts["amount"], "amount", net_cents)
     with ground.engine.begin() as connection:
-        cases.close(connection, found["missing_here"].id, "ann@x.example", "paid by hand", ground.world.clock.now())
+        cases.close_case(
+            connection, found["missing_here"].id, "ann@x.example", "paid by hand", ground.world.clock.now()
+        )
     again = ground.compare()
     assert (again.opened, again.closed) == (0, 1)
     assert set(ground.open_cases()) == set(names) - {"amount", "missing_here"}
     with ground.engine.connect() as connection:
-        closed = {one.kind: one.closed_by for one in cases.listed(connection, only_open=False) if one.closed_at}
+        closed = {one.kind: one.closed_by for one in cases.load_cases(connection, only_open=False) if one.closed_at}
     assert closed == {"amount": "system", "missing_here": "ann@x.example"}
 
 
@@ -305,8 +307,8 @@ def test_a_database_that_may_be_older_sends_nothing_until_it_was_compared(ground
     """Out of a dump, or recovered to an earlier point: seen by itself; what was lost is held when it comes again."""
     clock, engine = ground.world.clock, ground.engine
     database_identity.create_installation_row(engine)
-    assert _gate(engine) is Gate.UNSEEN
-    assert database_identity.verify_identity(ground.by, ["sandbox"]) is Gate.OPEN
+    assert _gate(engine) is OutboundGuard.UNVERIFIED
+    assert database_identity.verify_identity(ground.by, ["sandbox"]) is OutboundGuard.OPEN
     driver_id = ground.driver()
     lost = ground.order(driver_id, 1, "lost")
     ground.pay(lost)
@@ -326,7 +328,7 @@ def test_a_database_that_may_be_older_sends_nothing_until_it_was_compared(ground
     # Then nothing leaves before somebody has looked, nor until Paystream's record was compared
     [waiting] = ground.order(driver_id, 1, "new")
     assert ground.send([waiting]) == ["processing"]
-    assert database_identity.verify_identity(ground.by, ["sandbox"]) is Gate.RECONCILE_ONLY
+    assert database_identity.verify_identity(ground.by, ["sandbox"]) is OutboundGuard.RECONCILE_ONLY
     assert ground.send(ground.order(driver_id, 1, "later")) == ["queued"]
     with engine.begin() as connection, pytest.raises(Conflict, match="was not compared"):
         database_identity.turn_off_reconcile_only(connection, "ann", "in a hurry", clock.now())
@@ -334,7 +336,7 @@ def test_a_database_that_may_be_older_sends_nothing_until_it_was_compared(ground
     assert not after_restore.compare_restored_database(ground.by, ["sandbox"], wait=wait, lease_seconds=30)
     clock.advance(seconds=11)
     assert after_restore.compare_restored_database(ground.by, ["sandbox"], wait=wait, lease_seconds=30)
-    assert _gate(engine) is Gate.OPEN
+    assert _gate(engine) is OutboundGuard.OPEN
     # and the payout that is asked for again is held, and another one paid
     [again, other] = [*ground.order(driver_id, 1, "lost"), *ground.order(driver_id, 1, "other")]
     assert ground.send([again, other]) == ["queued", "processing"]
@@ -349,14 +351,14 @@ def test_a_person_who_stops_payments_lets_them_go_again(ground: Ground) -> None:
         database_identity.turn_on_reconcile_only(connection, "ann", "the backup was put back", clock.now())
     clock.advance(seconds=1)
     assert not after_restore.compare_restored_database(ground.by, ["sandbox"], wait=timedelta(0), lease_seconds=30)
-    assert _gate(engine) is Gate.RECONCILE_ONLY
+    assert _gate(engine) is OutboundGuard.RECONCILE_ONLY
     with engine.begin() as connection:
         database_identity.turn_off_reconcile_only(connection, "bob", "compared, no case", clock.now())
-    assert _gate(engine) is Gate.OPEN
+    assert _gate(engine) is OutboundGuard.OPEN
     told = ground.world.rows("SELECT after ->> 'by' FROM audit_entries WHERE action = 'installation.reconcile_only'")
     assert sorted(told) == [("ann",), ("bob",)]
 
 
-def _gate(engine: sa.Engine) -> Gate:
+def _gate(engine: sa.Engine) -> OutboundGuard:
     with engine.connect() as connection:
-        return gate(connection)
+        return load_outbound_guard(connection)

@@ -14,7 +14,7 @@ from shared.payouts import provider_results
 from shared.payouts.contradictions import put_payouts_on_hold
 from shared.payouts.resolve import Resolution, ResolutionResult, Reviewer, resolve_payout
 from shared.payouts.settle import PaymentUpdate, UpdateStatus, settle_payouts
-from shared.platform.errors import Conflict, Refusal
+from shared.platform.errors import Conflict, DomainError
 from shared.schema.organizations import Role
 from tests.support.world import World
 
@@ -109,12 +109,12 @@ def test_of_two_who_confirm_at_once_one_does(world: World) -> None:
     """The payout moves its money once."""
     payout_id = unresolved(world, production=True)
     say(world, payout_id, Resolution.PAID, person(world))
-    done: list[ResolutionResult | Refusal] = []
+    done: list[ResolutionResult | DomainError] = []
 
     def confirm(who: Reviewer) -> None:
         try:
             done.append(say(world, payout_id, Resolution.PAID, who))
-        except Refusal as refusal:
+        except DomainError as refusal:
             done.append(refusal)
 
     threads = [threading.Thread(target=confirm, args=(person(world),)) for _ in range(2)]
@@ -136,7 +136,7 @@ def test_what_answers_itself_is_not_for_people(world: World) -> None:
     for payout_id, why in ((waiting, "waits for nobody"), (sent, "still being asked")):
         with pytest.raises(Conflict, match=why):
             say(world, payout_id, Resolution.NOT_PAID, OPERATOR)
-    with pytest.raises(Refusal, match="There is no payout"):
+    with pytest.raises(DomainError, match="There is no payout"):
         say(world, uuid.uuid4(), Resolution.PAID, OPERATOR)
 
 
@@ -151,7 +151,7 @@ def test_a_payout_held_before_it_left_goes_its_way_or_was_paid(world: World) -> 
         found = cases.Difference(
             kind, f"pay_{paid.hex}", now, None, theirs, world.wallet_id, paid, None, f"p_{paid.hex}"
         )
-        cases.see(connection, "sandbox", [found], now)
+        cases.record_differences(connection, "sandbox", [found], now)
     assert say(world, free, Resolution.NOT_PAID, OPERATOR).status == "queued"
     assert world.rows("SELECT held_reason, next_action_at IS NULL FROM payouts WHERE id = :id", id=free) == [
         (None, False)

@@ -13,12 +13,12 @@ import sqlalchemy as sa
 from deploy.local.postgres import EmbeddedPostgres
 from scheduler.jobs import Jobs
 from shared.cli.main import app
-from shared.inbox.webhook_log import LogRow, log_public
+from shared.inbox.webhook_log import WebhookLogRow, webhook_log_payload
 from shared.operations import retention
-from shared.platform.database import engine_for
-from shared.platform.ids import first_id
+from shared.platform.database import make_engine
+from shared.platform.ids import first_id_at
 from shared.platform.settings import Settings, SettingsError
-from shared.platform.task_queue import Doorbell
+from shared.platform.task_queue import TaskSender
 from tests.support.world import World
 
 DRIVER = {
@@ -34,7 +34,7 @@ HIDDEN = DRIVER | {"name": "…", "email": "…", "phone": "…", "bankAccountLa
 def event(world: World, type_: str, days_ago: float) -> uuid.UUID:
     """An event told that long ago."""
     at = world.clock.now() - timedelta(days=days_ago)
-    event_id = uuid.UUID(int=first_id(at).int | uuid.uuid4().int & ((1 << 64) - 1))
+    event_id = uuid.UUID(int=first_id_at(at).int | uuid.uuid4().int & ((1 << 64) - 1))
     world.execute(
         """
         INSERT INTO customer_events (id, wallet_id, type, sequence, data, created_at)
@@ -52,7 +52,7 @@ def event(world: World, type_: str, days_ago: float) -> uuid.UUID:
 def webhook(world: World, status: str, days_ago: float) -> uuid.UUID:
     """A webhook of Paystream's, that old."""
     at = world.clock.now() - timedelta(days=days_ago)
-    event_id = uuid.UUID(int=first_id(at).int | uuid.uuid4().int & ((1 << 64) - 1))
+    event_id = uuid.UUID(int=first_id_at(at).int | uuid.uuid4().int & ((1 << 64) - 1))
     world.execute(
         """
         INSERT INTO provider_events (id, event_key, body_sha256, type, wallet_id, body, status, received_at)
@@ -78,16 +78,16 @@ def test_what_is_over_is_forgotten_and_the_rest_stays(
     )
     bodies = [webhook(world, "applied", 401) for _ in range(5)] + [webhook(world, "ignored", 401)]
     kept = [webhook(world, "applied", 399), webhook(world, "mismatch", 401), webhook(world, "orphan", 401)]
-    service = engine_for(settings, "tests", url=postgres.service_url)
-    doorbell = Doorbell(settings)
-    jobs = Jobs(settings, service, doorbell, world.clock)
+    service = make_engine(settings, "tests", url=postgres.service_url)
+    task_sender = TaskSender(settings)
+    jobs = Jobs(settings, service, task_sender, world.clock)
     jobs.rows_a_portion = 2  # type: ignore[misc]
     threads = [threading.Thread(target=jobs.forget) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    doorbell.close()
+    task_sender.close()
     service.dispose()
 
     data = dict(world.rows("SELECT id, data FROM customer_events WHERE id = ANY(:ids)", ids=[old, new, other]))
@@ -95,8 +95,8 @@ def test_what_is_over_is_forgotten_and_the_rest_stays(
     left = dict(world.rows("SELECT id, body FROM provider_events WHERE id = ANY(:ids)", ids=[*bodies, *kept]))
     assert {left[one] for one in bodies} == {b""}
     assert {left[one] for one in kept} == {b'{"id": 1}'}
-    shown = log_public(
-        LogRow(bodies[0], "payment.completed", b"", "applied", None, None, world.clock.now(), None, False)
+    shown = webhook_log_payload(
+        WebhookLogRow(bodies[0], "payment.completed", b"", "applied", None, None, world.clock.now(), None, False)
     )
     assert shown["payload"] == {}
     marks = dict(world.rows("SELECT name, forgotten FROM retention_marks"))

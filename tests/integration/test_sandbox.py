@@ -8,9 +8,9 @@ from shared.identity import api_keys
 from shared.onboarding.organizations import SANDBOX_GRANT_CENTS
 from shared.payouts import queries
 from shared.payouts.queue import queue_validated_payouts
-from shared.platform.pagination import Wanted
+from shared.platform.pagination import PageRequest
 from shared.sandbox import seed
-from shared.sandbox.reset import reset
+from shared.sandbox.reset import replace_sandbox_wallet
 from shared.schema.payouts import PayoutStatus
 from tests.support.world import GRACE, World
 
@@ -32,7 +32,7 @@ def resets(world: World) -> uuid.UUID:
             sa.text("SELECT organization_id FROM wallets WHERE id = :id"), {"id": world.wallet_id}
         )
         assert isinstance(organization_id, uuid.UUID)
-        reset(connection, organization_id, world.clock.now())
+        replace_sandbox_wallet(connection, organization_id, world.clock.now())
     return wallet_of_key(world)
 
 
@@ -43,7 +43,7 @@ def test_a_reset_opens_another_wallet_and_work_under_way_ends_in_the_old_one(wor
     new_id = resets(world)
     assert wallet_of_key(world) == new_id != world.wallet_id
     with world.engine.begin() as connection:
-        assert queries.load_payout_page(connection, new_id, Wanted(10)).total == 0
+        assert queries.load_payout_page(connection, new_id, PageRequest(10)).total == 0
         queue_validated_payouts(connection, payout_ids, world.clock.now(), grace=GRACE)
     world.end(payout_ids, PayoutStatus.COMPLETED)
     assert world.statuses(payout_ids) == ["completed"] * 2
@@ -70,15 +70,15 @@ def test_a_seed_adds_what_is_missing_once(world: World) -> None:
     world.execute("UPDATE wallets SET duplicate_loads = 'refuse' WHERE id = :id", id=world.wallet_id)
     for expected in (10, 0):
         with world.engine.begin() as connection:
-            seed.register_drivers(connection, world.wallet_id, world.clock.now(), grace=GRACE)
+            seed.register_seed_drivers(connection, world.wallet_id, world.clock.now(), grace=GRACE)
         world.execute(
             "UPDATE drivers SET status = 'active', kyc_status = 'verified', recipient_id = ovn_driver_id || id "
             "WHERE wallet_id = :id",
             id=world.wallet_id,
         )
         with world.engine.begin() as connection:
-            known = seed.drivers(connection, world.wallet_id)
+            known = seed.load_seeded_drivers(connection, world.wallet_id)
             assert (len(known.ids), known.waiting) == (5, 0)
-            made = seed.create_payouts(connection, world.wallet_id, known.ids, world.clock.now(), grace=GRACE)
+            made = seed.accept_seed_payouts(connection, world.wallet_id, known.ids, world.clock.now(), grace=GRACE)
         assert len(made) == expected
     world.assert_figures_right()

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from shared.batches import change, queries
-from shared.batches.release import Asked, Released
+from shared.batches.release import BatchRef, ReleasedBatch
 from shared.schema.payouts import PayoutStatus
 from tests.support.world import World
 
@@ -35,10 +35,10 @@ def test_every_reading_is_right_while_batches_move(world: World) -> None:
             if number % 3 == 0:
                 note(begun, "canceled")
                 with world.engine.begin() as connection:
-                    change.cancel(connection, [Asked(batch.id, world.wallet_id)], world.clock.now())
+                    change.cancel_queued_batches(connection, [BatchRef(batch.id, world.wallet_id)], world.clock.now())
                 note(done, "canceled")
             elif number % 3 == 1:
-                assert isinstance(world.release(batch.id), Released)
+                assert isinstance(world.release(batch.id), ReleasedBatch)
                 world.end(payout_ids, PayoutStatus.COMPLETED if worker % 2 else PayoutStatus.FAILED)
 
     def reads() -> int:
@@ -47,7 +47,7 @@ def test_every_reading_is_right_while_batches_move(world: World) -> None:
             with counting:  # what is surely there, but for what may be called off until we have read
                 made_before, canceled_before = done["made"], done["canceled"]
             with world.engine.connect() as connection:
-                found = queries.stats(connection, world.wallet_id)
+                found = queries.load_scheduled_stats(connection, world.wallet_id)
             with counting:
                 made_after, canceled_after = begun["made"], begun["canceled"]
             total = sum(found.by_status.values())
@@ -68,7 +68,7 @@ def test_every_reading_is_right_while_batches_move(world: World) -> None:
         assert reader.result() > 5
     # At the end it is what a recount says
     with world.engine.connect() as connection:
-        found = queries.stats(connection, world.wallet_id)
+        found = queries.load_scheduled_stats(connection, world.wallet_id)
     counted = dict(
         world.rows(f"SELECT status, count(*) FROM batches WHERE {SCHEDULED} GROUP BY status", id=world.wallet_id)
     )

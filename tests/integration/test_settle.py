@@ -9,7 +9,7 @@ import pytest
 from shared import inbox
 from shared.payouts.lifecycle import Move, transition_payouts
 from shared.payouts.provider_results import record_outcome
-from shared.platform.ids import PAYOUT, show
+from shared.platform.ids import PAYOUT, public_id
 from shared.schema.payouts import PayoutStatus as S
 from tests.support.provider_steps import MONEY, accepted_answer, apply, receive, submitted, webhook
 from tests.support.world import GRACE, World
@@ -129,7 +129,7 @@ def test_the_references_shape_names_our_payout(world: World, amount_cents: int) 
     body = {
         "event": "payout.completed",
         "timestamp": "2026-02-08T10:00:00Z",
-        "data": {"payoutId": show(PAYOUT, payout_id), "status": "completed", "amount": amount_cents},
+        "data": {"payoutId": public_id(PAYOUT, payout_id), "status": "completed", "amount": amount_cents},
         "signature": "t=1234567890,v1 signature_here",
     }
     [settled] = apply(world, receive(world, json.dumps(body).encode()))
@@ -152,8 +152,8 @@ def test_the_references_shape_names_our_payout(world: World, amount_cents: int) 
 )
 def test_what_is_no_event_is_malformed(body: bytes) -> None:
     """A clear refusal, whatever it is."""
-    with pytest.raises(inbox.Malformed):
-        inbox.read(body)
+    with pytest.raises(inbox.MalformedNotification):
+        inbox.parse_notification(body)
 
 
 def test_a_payment_canceled_at_the_provider_fails_the_payout(world: World) -> None:

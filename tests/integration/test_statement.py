@@ -6,8 +6,8 @@ import pytest
 
 from shared.ledger import statement
 from shared.ledger.statement import InconsistentStatement, StatementFilter, StatementLine, StatementLineType
-from shared.platform.errors import Invalid
-from shared.platform.pagination import Page, Wanted
+from shared.platform.errors import InvalidRequest
+from shared.platform.pagination import Page, PageRequest
 from shared.schema.payouts import PayoutStatus
 from tests.support.world import World
 
@@ -15,7 +15,7 @@ from tests.support.world import World
 def page(world: World, asked: StatementFilter, size: int = 100) -> Page[StatementLine]:
     """The first page."""
     with world.engine.connect() as connection:
-        return statement.load_statement_page(connection, world.wallet_id, Wanted(size), asked)
+        return statement.load_statement_page(connection, world.wallet_id, PageRequest(size), asked)
 
 
 def export(world: World, asked: StatementFilter = statement.ALL_LINES) -> list[StatementLine]:
@@ -75,7 +75,7 @@ def test_too_many_lines_for_one_file_are_refused(world: World, monkeypatch: pyte
     """With the way out in the sentence."""
     world.accepted(3)
     monkeypatch.setattr(statement, "EXPORTED_LINES_MAX", 3)
-    with pytest.raises(Invalid, match="from and to"):
+    with pytest.raises(InvalidRequest, match="from and to"):
         export(world)
     assert len(export(world, StatementFilter(StatementLineType.DEBIT))) == 3
 

@@ -11,12 +11,12 @@ from shared.payouts.lifecycle import Move, transition_payouts
 from shared.payouts.provider_results import RecordedOutcome, mark_unresolved, record_outcome
 from shared.payouts.retry import retry_wallet_payouts
 from shared.payouts.submissions import LeasedSubmission
-from shared.platform.ids import PAYOUT, show
+from shared.platform.ids import PAYOUT, public_id
 from shared.platform.settings import Settings
-from shared.platform.task_queue import SEND_INSTANT_SUBMISSIONS, Bell, Doorbell
-from shared.provider.call_budget import Budget
-from shared.provider.client import Paystream
-from shared.provider.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
+from shared.platform.task_queue import SEND_INSTANT_SUBMISSIONS, Task, TaskSender
+from shared.provider.call_budget import CallBudget
+from shared.provider.client import PaystreamClient
+from shared.provider.outcomes import Accepted, CallOutcome, Rejected, Throttled, Unknown
 from shared.schema.payouts import PayoutStatus as S
 from shared.schema.payouts import Rail
 from tests.support.provider_steps import accepted_answer
@@ -27,7 +27,7 @@ from workers.payouts import submit_payouts
 POLL_AFTER = timedelta(minutes=1)
 
 
-def answered(world: World, held: LeasedSubmission, outcome: Outcome) -> RecordedOutcome:
+def answered(world: World, held: LeasedSubmission, outcome: CallOutcome) -> RecordedOutcome:
     """Records an outcome, committed."""
     with world.engine.begin() as connection:
         return record_outcome(connection, held, outcome, world.clock.now(), poll_after=POLL_AFTER)
@@ -129,7 +129,7 @@ def test_who_wakes_up_after_losing_the_lease_changes_nothing(world: World) -> No
     ],
 )
 def test_an_unknown_outcome_is_asked_again_with_the_same_key_and_fails_nobody(
-    world: World, outcome: Outcome, status: str
+    world: World, outcome: CallOutcome, status: str
 ) -> None:
     """The payout stays processing, its money reserved; the submission is due again."""
     [payout_id], held = world.held()
@@ -204,7 +204,7 @@ def test_an_answer_in_another_order_is_matched_by_name(world: World) -> None:
         "SELECT payout_id, provider_payment_id FROM submission_items WHERE submission_id = :id", id=held.id
     )
     assert len(found) == len(payout_ids)
-    assert all(names[str(payment_id)] == show(PAYOUT, payout_id) for payout_id, payment_id in found)  # type: ignore[arg-type]
+    assert all(names[str(payment_id)] == public_id(PAYOUT, payout_id) for payout_id, payment_id in found)  # type: ignore[arg-type]
 
 
 def test_what_the_provider_may_have_forgotten_ends_with_a_person(world: World) -> None:
@@ -271,11 +271,11 @@ def test_instant_payouts_are_rung_for_where_threads_are_kept_for_them(
     world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is tried again comes by the way of all payouts, and leaves by its own: with others of its kind."""
-    rung: dict[Bell, list[uuid.UUID]] = {}
-    doorbell = Doorbell(settings)
-    monkeypatch.setattr(doorbell, "ring", lambda bell, ids: rung.setdefault(bell, []).extend(ids))
+    enqueued: dict[Task, list[uuid.UUID]] = {}
+    task_sender = TaskSender(settings)
+    monkeypatch.setattr(task_sender, "enqueue", lambda task, ids: enqueued.setdefault(task, []).extend(ids))
     context = Context(
-        settings, world.engine, doorbell, Paystream(settings, Budget(settings, world.engine)), world.clock
+        settings, world.engine, task_sender, PaystreamClient(settings, CallBudget(settings, world.engine)), world.clock
     )
     payout_ids, now = world.accepted(2, Rail.INSTANT), world.clock.now()
     with world.engine.begin() as connection:
@@ -285,8 +285,8 @@ def test_instant_payouts_are_rung_for_where_threads_are_kept_for_them(
     submit_payouts(context, payout_ids)
     assert set(world.statuses(payout_ids)) == {"processing"}
     written = world.rows("SELECT submission_id FROM payouts WHERE id = ANY(:ids)", ids=payout_ids)
-    assert {bell: set(ids) for bell, ids in rung.items() if ids} == {
+    assert {task: set(ids) for task, ids in enqueued.items() if ids} == {
         SEND_INSTANT_SUBMISSIONS: {row[0] for row in written}
     }
-    doorbell.close()
+    task_sender.close()
     context.paystream.close()

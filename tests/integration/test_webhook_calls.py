@@ -15,14 +15,14 @@ from shared.events.claim import DeliveryAttempt
 from shared.events.delivery_results import DeliveryResult
 from shared.events.sender import RESPONSE_BYTES_MAX, WebhookSender
 from shared.platform.clock import SystemClock
-from shared.platform.ids import EVENT, new_id, show
+from shared.platform.ids import EVENT, new_id, public_id
 from shared.platform.settings import Settings
 from shared.schema.events import Pace
 from tests.integration.webhooks import PEPPER, endpoint, happen, row, sent
 from tests.support.polling import until
 from tests.support.webhook_receiver import Receiver, receiving
 from tests.support.world import World
-from workers.delivery_worker import Deliverer
+from workers.delivery_worker import DeliveryWorker
 
 SECRET = signing.generate_secret()
 
@@ -104,7 +104,7 @@ def test_what_arrives_is_verified_by_a_library_and_has_the_same_id_each_time(
     first, second = receiver.at("/verified")
     for heard in (first, second):
         assert Webhook(SECRET).verify(heard.body, heard.headers) == {"id": "evt_1"}
-        assert heard.headers["webhook-id"] == show(EVENT, one.event_id)
+        assert heard.headers["webhook-id"] == public_id(EVENT, one.event_id)
     assert first.body == second.body
     assert first.headers["Content-Type"] == "application/json"
 
@@ -217,7 +217,7 @@ def test_dead_endpoints_delay_nobody_else(
 ) -> None:
     # Given forty customers whose endpoints never answer, each with events waiting, and one whose does
     listening, url = nowhere()
-    deliverer = Deliverer(hurried, engine, SystemClock())
+    deliverer = DeliveryWorker(hurried, engine, SystemClock())
     with listening:
         dead = World(engine)
         hooks = [endpoint(dead, f"{url}{number}") for number in range(20)]
@@ -247,7 +247,7 @@ def test_an_endpoint_that_comes_back_gets_what_it_missed(
     path = f"/fail/1/{world.wallet_id}"
     hook = endpoint(world, receiver.url + path)
     happen(world)
-    deliverer = Deliverer(hurried, engine, world.clock)
+    deliverer = DeliveryWorker(hurried, engine, world.clock)
     world.clock.moment = SystemClock().now()
     deliverer.wake([hook])
     until(lambda: row(world, hook)["failures_in_a_row"] == 1, "the first attempt has failed")

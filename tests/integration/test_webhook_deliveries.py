@@ -15,10 +15,10 @@ from shared.events.customer_events import Event, EventType, write_events
 from shared.events.delivery_results import DeliveryResult
 from shared.events.retry_schedule import RETRY_DELAYS_SECONDS
 from shared.ledger import NewTransfer
-from shared.onboarding.organizations import set_policy
+from shared.onboarding.organizations import set_wallet_policy
 from shared.operations import due_rows
-from shared.platform.ids import EVENT, show
-from shared.platform.pagination import Wanted
+from shared.platform.ids import EVENT, public_id
+from shared.platform.pagination import PageRequest
 from shared.schema.events import EndpointStatus, Pace
 from shared.schema.ledger import TransferKind
 from shared.schema.organizations import Mode
@@ -280,8 +280,8 @@ def test_events_are_redelivered_one_or_all_since_a_time_also_those_never_sent(wo
         event_id = first[0]
         assert isinstance(event_id, uuid.UUID)
         deliveries.redeliver_event(connection, world.wallet_id, found, event_id, world.clock.now())
-        page = deliveries.load_deliveries(connection, found, Wanted(10), None)
-    assert [show(EVENT, event_id) in str(deliveries.delivery_payload(one)) for one in page.rows] == [
+        page = deliveries.load_deliveries(connection, found, PageRequest(10), None)
+    assert [public_id(EVENT, event_id) in str(deliveries.delivery_payload(one)) for one in page.rows] == [
         False,
         False,
         False,
@@ -310,7 +310,7 @@ def test_the_tick_rings_for_endpoints_that_something_is_due_for(world: World) ->
     )
     happen(world, 50)
 
-    def rung() -> set[uuid.UUID]:
+    def enqueued() -> set[uuid.UUID]:
         with world.engine.begin() as connection:
             return set(due_rows.claim_due_rows(connection, due_rows.WEBHOOK_KIND, limit=500, again_seconds=0).ids) & {
                 busy,
@@ -318,11 +318,11 @@ def test_the_tick_rings_for_endpoints_that_something_is_due_for(world: World) ->
                 paused,
             }
 
-    assert rung() == {busy}
+    assert enqueued() == {busy}
     with world.engine.connect() as connection:
         assert delivery_backlog(connection)[0] >= 50
     world.execute("UPDATE webhook_endpoints SET not_before = now() + interval '1 minute' WHERE id = :id", id=busy)
-    assert rung() == set()
+    assert enqueued() == set()
 
 
 def test_a_low_balance_is_told_when_it_is_fallen_below_and_not_again_before_it_was_above(world: World) -> None:
@@ -349,7 +349,7 @@ def test_a_low_balance_is_told_when_it_is_fallen_below_and_not_again_before_it_w
             {"name": world_name, "id": world.organization_id},
         )
         now = world.clock.now()
-        policy = set_policy(connection, world_name, Mode.SANDBOX, None, now, low_balance_cents=9_000_000)
+        policy = set_wallet_policy(connection, world_name, Mode.SANDBOX, None, now, low_balance_cents=9_000_000)
     assert name == "Carrier"
     assert policy is not None
     assert policy.low_balance_cents == 9_000_000

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from deploy.local.postgres import EmbeddedPostgres
-from shared.platform.database import SESSION
+from shared.platform.database import SESSION_SETTINGS
 from tests.support.fleet import fleet
 from tests.support.load import load_on
 from tests.support.polling import until
@@ -97,7 +97,7 @@ def _answers(url: str) -> bool:
 def _tell_role(admin_url: str) -> None:
     """As the operator does, once; sessions that are there already keep what they had."""
     with psycopg.connect(admin_url, autocommit=True) as connection:
-        for name, value in SESSION.items():
+        for name, value in SESSION_SETTINGS.items():
             connection.execute(f"ALTER ROLE ovnpay_app SET {name} = '{value}'")
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ovnpay_app'")
 

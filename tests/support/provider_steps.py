@@ -5,12 +5,12 @@ import uuid
 from datetime import timedelta
 
 from shared import inbox
-from shared.inbox import Handled
+from shared.inbox import AppliedEvent
 from shared.payouts.provider_results import record_outcome
 from shared.payouts.submissions import LeasedSubmission
 from shared.provider.outcomes import Accepted
 from tests.support.world import GRACE, World
-from workers.coalescing_queue import Line
+from workers.coalescing_queue import CoalescingQueue
 from workers.context import Context
 
 
@@ -45,14 +45,14 @@ def webhook(payment_id: str, state: str, amount_cents: int = 44_750, event_id: s
 def receive(world: World, *bodies: bytes) -> list[uuid.UUID]:
     """Stores webhooks, committed."""
     with world.engine.begin() as connection:
-        notices = [inbox.read(body) for body in bodies]
-        return inbox.store(connection, notices, world.clock.now(), grace=GRACE).waiting
+        notices = [inbox.parse_notification(body) for body in bodies]
+        return inbox.store_notifications(connection, notices, world.clock.now(), grace=GRACE).waiting
 
 
-def apply(world: World, event_ids: list[uuid.UUID]) -> list[Handled]:
+def apply(world: World, event_ids: list[uuid.UUID]) -> list[AppliedEvent]:
     """Applies webhooks, committed."""
     with world.engine.begin() as connection:
-        return inbox.apply(connection, event_ids, world.clock.now())
+        return inbox.apply_events(connection, event_ids, world.clock.now())
 
 
 MONEY = {
@@ -66,4 +66,4 @@ class Working(Context):
     """A worker's context that nothing but the database is needed of."""
 
     def __init__(self, world: World) -> None:
-        self.engine, self.clock, self.notices = world.engine, world.clock, Line("provider_events")
+        self.engine, self.clock, self.notices = world.engine, world.clock, CoalescingQueue("provider_events")

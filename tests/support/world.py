@@ -9,19 +9,19 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from shared import ledger
-from shared.batches.create import NewBatch, create
-from shared.batches.release import Asked, Released, release
+from shared.batches.create import NewBatch, insert_batch
+from shared.batches.release import BatchRef, ReleasedBatch, release_queued_batches
 from shared.controls.invariants import INVARIANTS_BY_NAME, check_invariants
 from shared.identity import api_keys
 from shared.identity.audit import Actor
-from shared.onboarding.organizations import Opening, open_organization
+from shared.onboarding.organizations import NewOrganization, open_organization
 from shared.payouts import submissions
 from shared.payouts.accept import accept_payouts
 from shared.payouts.lifecycle import Move, transition_payouts
 from shared.payouts.orders import PayoutOrder, load_order_context
 from shared.payouts.queue import queue_validated_payouts
 from shared.payouts.rows import PayoutRow
-from shared.platform.errors import Refusal
+from shared.platform.errors import DomainError
 from shared.platform.ids import new_id
 from shared.schema.audit import ActorKind
 from shared.schema.batch_rows import BatchRow
@@ -60,7 +60,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.sandbox_key = api_keys.generate_key(Mode.SANDBOX)
-        opening = Opening(
+        opening = NewOrganization(
             name="Carrier",
             owner_email=f"owner-{uuid.uuid4().hex}@carrier.example",
             owner_password="a password",
@@ -104,7 +104,7 @@ class World:
         """An order for a payout."""
         return PayoutOrder(new_id(), self.wallet_id, driver_id, str(driver_id), amount_cents, rail)
 
-    def accept(self, *orders: PayoutOrder) -> list[PayoutRow | Refusal]:
+    def accept(self, *orders: PayoutOrder) -> list[PayoutRow | DomainError]:
         """Accepts orders in one transaction."""
         with self.engine.begin() as connection:
             known = load_order_context(connection, orders)
@@ -190,15 +190,15 @@ class World:
         ]
         new = NewBatch(batch_id, self.wallet_id, "Weekly", Rail.STANDARD, scheduled_for, orders)
         with self.engine.begin() as connection:
-            row, payouts = create(connection, new, load_order_context(connection, orders), self.clock.now())
+            row, payouts = insert_batch(connection, new, load_order_context(connection, orders), self.clock.now())
         return row, [payout.id for payout in payouts]
 
-    def release(self, batch_id: uuid.UUID) -> Released | Refusal:
+    def release(self, batch_id: uuid.UUID) -> ReleasedBatch | DomainError:
         """Releases a batch."""
         with self.engine.begin() as connection:
-            asked = [Asked(batch_id, self.wallet_id)]
+            asked = [BatchRef(batch_id, self.wallet_id)]
             by = {self.wallet_id: self.actor}
-            return release(connection, asked, self.clock.now(), by=by, grace=GRACE)[batch_id]
+            return release_queued_batches(connection, asked, self.clock.now(), by=by, grace=GRACE)[batch_id]
 
     def batch_status(self, batch_id: uuid.UUID) -> str:
         """A batch's status."""

@@ -22,7 +22,7 @@ ANSWERING = {
     ("workers/app.py", "perform"): "ack",
 }
 """Functions at whose end somebody hears of it, besides the handlers, which are operations."""
-ALIKE = frozenset({"ring", "send"})
+ALIKE = frozenset({"enqueue", "send"})
 """Effects that may follow themselves."""
 State = frozenset[str]
 """The last effects that may have happened since the last point; empty: this place is not reached."""
@@ -261,8 +261,8 @@ class Walker:
         """Which effect a call is, if it is one."""
         words = _source(node.func).split(".")
         under_way = self._stack[-1]
-        if words[-1] == "ring":
-            return "ring"
+        if words[-1] == "enqueue":
+            return "enqueue"
         if words[-2:-1] == ["_sender"] and words[-1] == "send":
             return "send"
         if "paystream" in words[:-1] and words[-1] in ("call", "call_all", "call_each"):

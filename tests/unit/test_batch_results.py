@@ -11,7 +11,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from gateway.app_state import CREDENTIAL, SERVICES
 from gateway.handlers import batches
-from shared.platform.ids import BATCH, new_id, show
+from shared.platform.ids import BATCH, new_id, public_id
 from shared.platform.pagination import Page
 
 
@@ -30,10 +30,10 @@ def test_results_are_made_off_the_event_loop_one_file_at_a_time(monkeypatch: pyt
             return await asyncio.to_thread(work, None)
 
         monkeypatch.setattr(batches, "csv_body", csv_body)
-        monkeypatch.setattr(batches.queries, "payouts", lambda *_, **__: Page([], 0, None))
+        monkeypatch.setattr(batches.queries, "load_batch_payouts", lambda *_, **__: Page([], 0, None))
         application = web.Application()
         application[SERVICES] = SimpleNamespace(exports=exports, read=read)  # type: ignore[misc, assignment]
-        batch_id = show(BATCH, new_id())
+        batch_id = public_id(BATCH, new_id())
         request = make_mocked_request("GET", "/?format=csv", app=application, match_info={"id": batch_id})
         request[CREDENTIAL] = SimpleNamespace(wallet_id=new_id())  # type: ignore[assignment]
         # When a batch's results are asked for

@@ -6,28 +6,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.platform.ids import DRIVER, PAYOUT, new_id, parse, show
+from shared.platform.ids import DRIVER, PAYOUT, new_id, parse_id, public_id
 
 
 @given(st.uuids())
 def test_every_id_comes_back_from_its_public_form(value: uuid.UUID) -> None:
     """26 base32 characters after the prefix, whatever the id."""
-    text = show(PAYOUT, value)
+    text = public_id(PAYOUT, value)
     assert len(text) == len("pay_") + 26
-    assert parse(PAYOUT, text) == value
+    assert parse_id(PAYOUT, text) == value
 
 
 def test_the_public_form_is_that_of_the_typeid_specification() -> None:
     """The specification's own example."""
     value = uuid.UUID("01890a5d-ac96-774b-bcce-b302099a8057")
-    assert show("prefix", value) == "prefix_01h455vb4pex5vsknk084sn02q"
+    assert public_id("prefix", value) == "prefix_01h455vb4pex5vsknk084sn02q"
 
 
 def test_ids_made_later_sort_later() -> None:
     """In both forms."""
     ids = [new_id() for _ in range(1_000)]
     assert sorted(ids) == ids
-    assert sorted(show(PAYOUT, value) for value in ids) == [show(PAYOUT, value) for value in ids]
+    assert sorted(public_id(PAYOUT, value) for value in ids) == [public_id(PAYOUT, value) for value in ids]
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def test_ids_made_later_sort_later() -> None:
 )
 def test_what_cannot_be_an_id_is_none(text: str) -> None:
     """To a caller: unknown."""
-    assert parse(PAYOUT, text) is None
+    assert parse_id(PAYOUT, text) is None
 
 
 def test_an_id_of_another_kind_is_unknown() -> None:
     """A driver's id is no payout."""
-    assert parse(PAYOUT, show(DRIVER, new_id())) is None
+    assert parse_id(PAYOUT, public_id(DRIVER, new_id())) is None

@@ -9,7 +9,7 @@ import structlog
 
 from shared.identity.api_keys import generate_key, generate_session_token
 from shared.platform import logs
-from shared.platform.masking import masked, name_shown
+from shared.platform.masking import echo_field_name, mask_secrets
 from shared.platform.settings import Settings
 from shared.schema.organizations import Mode
 
@@ -37,14 +37,14 @@ KEY, TOKEN = generate_key(Mode.PRODUCTION), generate_session_token()
     ],
 )
 def test_secrets_are_masked_and_the_rest_is_left(text: str, shown: str) -> None:
-    assert masked(text) == shown
+    assert mask_secrets(text) == shown
 
 
 @pytest.mark.parametrize(
     ("name", "shown"), [("amount", "amount"), ("a b", "…"), pytest.param(KEY, "…", id="key"), ("x" * 65, "…")]
 )
 def test_a_name_is_shown_where_it_can_be_one(name: str, shown: str) -> None:
-    assert name_shown(name) == shown
+    assert echo_field_name(name) == shown
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def logging_put_back() -> Iterator[None]:
 def test_neither_our_lines_nor_a_librarys_have_any(capsys: pytest.CaptureFixture[str], log_format: str) -> None:
     """Not in a field, not in a traceback, and not as a local variable beside it."""
     # Given logging as a service has it
-    logs.configure(Settings(database_url="", redis_url="", log_format=log_format), "tests")
+    logs.configure_logging(Settings(database_url="", redis_url="", log_format=log_format), "tests")
     # When something fails with a secret at hand and in its message
     account_number = "".join(["99887766", "5544332211"])
     try:

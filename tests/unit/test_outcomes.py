@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.provider.outcomes import Accepted, Rejected, Throttled, Unknown, backoff_seconds, judge
+from shared.provider.outcomes import Accepted, Rejected, Throttled, Unknown, backoff_seconds, classify_response
 
 ERROR = {"error": {"code": "BANK_REJECTED", "message": "Account closed"}}
 
@@ -12,27 +12,27 @@ ERROR = {"error": {"code": "BANK_REJECTED", "message": "Account closed"}}
 @pytest.mark.parametrize("status", [400, 402, 404, 422])
 def test_definite_rejections(status: int) -> None:
     """With a code of the provider's."""
-    assert judge(status, ERROR, None) == Rejected("BANK_REJECTED", "Account closed")
+    assert classify_response(status, ERROR, None) == Rejected("BANK_REJECTED", "Account closed")
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 408, 409, 422, 425, 500, 502, 503, 504])
 @pytest.mark.parametrize("body", [None, [], {}, {"error": "text"}, "<html>"])
 def test_whatever_is_not_the_providers_own_word_is_unknown(status: int, body: Any) -> None:
     """A proxy's 404 or an error page fails no payout."""
-    assert isinstance(judge(status, body, None), Unknown)
+    assert isinstance(classify_response(status, body, None), Unknown)
 
 
 @pytest.mark.parametrize("status", [401, 403, 409, 500, 503])
 def test_broken_credentials_conflicts_and_server_errors_are_unknown(status: int) -> None:
     """Even with a code."""
-    assert isinstance(judge(status, ERROR, None), Unknown)
+    assert isinstance(classify_response(status, ERROR, None), Unknown)
 
 
 def test_success_has_data() -> None:
     """A 2xx without data says nothing."""
-    assert judge(201, {"data": {"id": "pay_1"}}, None) == Accepted({"id": "pay_1"})
-    assert isinstance(judge(200, {"ok": True}, None), Unknown)
-    assert isinstance(judge(200, None, None), Unknown)
+    assert classify_response(201, {"data": {"id": "pay_1"}}, None) == Accepted({"id": "pay_1"})
+    assert isinstance(classify_response(200, {"ok": True}, None), Unknown)
+    assert isinstance(classify_response(200, None, None), Unknown)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_success_has_data() -> None:
 )
 def test_a_throttled_call_waits_as_told_within_reason(header: str | None, seconds: float) -> None:
     """`Retry-After`, bounded."""
-    assert judge(429, None, header) == Throttled(seconds)
+    assert classify_response(429, None, header) == Throttled(seconds)
 
 
 def test_the_backoff_doubles_up_to_its_limit() -> None:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from shared.platform import safeguards
-from shared.platform.settings import SettingsError, load
+from shared.platform.settings import SettingsError, load_settings
 from tests.support.settings_samples import NEEDED, PRODUCTION
 
 
@@ -30,10 +30,10 @@ def test_those_named_are_off_in_a_process_that_is_told_so() -> None:
 
 def test_a_name_that_is_none_is_refused() -> None:
     with pytest.raises(SettingsError, match="OVNPAY_WITHOUT names no safeguard by fences"):
-        load({**NEEDED, "OVNPAY_WITHOUT": "fences"})
+        load_settings({**NEEDED, "OVNPAY_WITHOUT": "fences"})
 
 
 @pytest.mark.parametrize("safeguard", safeguards.ALL)
 def test_production_refuses_to_start_without_one(safeguard: str) -> None:
     with pytest.raises(SettingsError, match="OVNPAY_WITHOUT"):
-        load({**PRODUCTION, "OVNPAY_WITHOUT": safeguard})
+        load_settings({**PRODUCTION, "OVNPAY_WITHOUT": safeguard})

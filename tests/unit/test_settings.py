@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from shared.platform.settings import SettingsError, load
-from shared.platform.settings_validation import doubts
+from shared.platform.settings import SettingsError, load_settings
+from shared.platform.settings_validation import production_warnings
 from tests.support.settings_samples import NEEDED, PRODUCTION, RANDOM, REDIS
 
 
 def test_numbers_are_read_and_defaults_hold() -> None:
     """One set, the others as documented."""
-    settings = load({**NEEDED, "OVNPAY_GATEWAY_PORT": "9999", "OVNPAY_LEASE_SECONDS": "12.5"})
+    settings = load_settings({**NEEDED, "OVNPAY_GATEWAY_PORT": "9999", "OVNPAY_LEASE_SECONDS": "12.5"})
     assert (settings.gateway_port, settings.lease_seconds, settings.environment) == (9999, 12.5, "development")
 
 
@@ -19,7 +19,7 @@ def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:
     """As Docker and Kubernetes mount it, with its line end."""
     path = tmp_path / "pepper"
     path.write_text("s3cret\n")
-    assert load({**NEEDED, "OVNPAY_KEY_PEPPER_FILE": str(path)}).key_pepper == "s3cret"
+    assert load_settings({**NEEDED, "OVNPAY_KEY_PEPPER_FILE": str(path)}).key_pepper == "s3cret"
 
 
 @pytest.mark.parametrize(
@@ -32,9 +32,9 @@ def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:
         ({**NEEDED, "OVNPAY_ENVIRONMENT": "staging"}, "development or production"),
         ({**NEEDED, "OVNPAY_ENVIRONMENT": "production"}, "OVNPAY_KEY_PEPPER is not set"),
         ({**NEEDED, "OVNPAY_DATABASE_URL": "mysql://x"}, "OVNPAY_DATABASE_URL should be postgresql://"),
-        ({**NEEDED, "OVNPAY_CRASH_AT": "send.nowhere"}, "OVNPAY_CRASH_AT names no crash point"),
-        ({**NEEDED, "OVNPAY_CRASH_AT": "send.after_call:0"}, "OVNPAY_CRASH_AT names no crash point"),
-        ({**PRODUCTION, "OVNPAY_CRASH_AT": "send.after_call"}, "OVNPAY_CRASH_AT is set, which production refuses"),
+        ({**NEEDED, "OVNPAY_FAILPOINT": "send.nowhere"}, "OVNPAY_FAILPOINT names no crash point"),
+        ({**NEEDED, "OVNPAY_FAILPOINT": "send.after_call:0"}, "OVNPAY_FAILPOINT names no crash point"),
+        ({**PRODUCTION, "OVNPAY_FAILPOINT": "send.after_call"}, "OVNPAY_FAILPOINT is set, which production refuses"),
         ({**NEEDED, "OVNPAY_PAYSTREAM_TEST_KEY": "psk_live_x"}, "OVNPAY_PAYSTREAM_TEST_KEY begins with psk_live_"),
         ({**NEEDED, "OVNPAY_PAYSTREAM_LIVE_KEY": "psk_test_x"}, "OVNPAY_PAYSTREAM_LIVE_KEY begins with psk_test_"),
     ],
@@ -42,13 +42,13 @@ def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_named(environ: dict[str, str], says: str) -> None:
     """One sentence with the variable in it."""
     with pytest.raises(SettingsError, match=says):
-        load(environ)
+        load_settings(environ)
 
 
 def test_production_starts_with_real_secrets() -> None:
     """And has nothing to doubt."""
-    settings = load(PRODUCTION)
-    assert (settings.environment, list(doubts(settings))) == ("production", [])
+    settings = load_settings(PRODUCTION)
+    assert (settings.environment, list(production_warnings(settings))) == ("production", [])
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_production_starts_with_real_secrets() -> None:
 def test_production_refuses_what_is_no_secret(variable: str, value: str) -> None:
     """The sentence names the variable and says where a real one comes from; it never repeats the value."""
     with pytest.raises(SettingsError) as refusal:
-        load({**PRODUCTION, variable: value})
+        load_settings({**PRODUCTION, variable: value})
     sentence = str(refusal.value)
     assert variable in sentence
     assert any(
@@ -89,12 +89,15 @@ def test_production_refuses_what_is_no_secret(variable: str, value: str) -> None
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8090", "http://[::1]:8090", "http://localhost:8090"])
 def test_the_provider_may_be_on_this_machine(url: str) -> None:
     """A simulator, or a proxy that speaks TLS for us."""
-    assert load({**PRODUCTION, "OVNPAY_PAYSTREAM_URL": url}).paystream_url == url
+    assert load_settings({**PRODUCTION, "OVNPAY_PAYSTREAM_URL": url}).paystream_url == url
 
 
 def test_a_redis_without_a_password_is_doubted_but_not_refused() -> None:
     """It holds ids alone, and often only the network keeps it."""
-    assert ["OVNPAY_REDIS_URL has no password" in doubt for doubt in doubts(load({**PRODUCTION, **REDIS}))] == [True]
+    assert [
+        "OVNPAY_REDIS_URL has no password" in doubt
+        for doubt in production_warnings(load_settings({**PRODUCTION, **REDIS}))
+    ] == [True]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +117,7 @@ def test_a_redis_without_a_password_is_doubted_but_not_refused() -> None:
 def test_no_error_repeats_a_value(variable: str, value: str) -> None:
     """Not in its sentence, and not in the exceptions behind it that a traceback would show."""
     with pytest.raises(SettingsError) as refusal:
-        load({**NEEDED, variable: value})
+        load_settings({**NEEDED, variable: value})
     error: BaseException | None = refusal.value
     while error is not None:
         assert "s3cret" not in str(error)
@@ -124,6 +127,6 @@ def test_no_error_repeats_a_value(variable: str, value: str) -> None:
 def test_customers_may_name_this_machine_in_development_alone() -> None:
     """Whatever the setting says."""
     production = {**PRODUCTION, "OVNPAY_WEBHOOKS_ALLOW_LOOPBACK": "true"}
-    assert load(NEEDED).loopback_allowed
-    assert not load({**NEEDED, "OVNPAY_WEBHOOKS_ALLOW_LOOPBACK": "false"}).loopback_allowed
-    assert not load(production).loopback_allowed
+    assert load_settings(NEEDED).is_loopback_allowed
+    assert not load_settings({**NEEDED, "OVNPAY_WEBHOOKS_ALLOW_LOOPBACK": "false"}).is_loopback_allowed
+    assert not load_settings(production).is_loopback_allowed

@@ -5,7 +5,7 @@ import ipaddress
 import pytest
 
 from shared.events.addresses import AddressNotAllowed, check_address, check_url, is_public_address, parse_ip_address
-from shared.platform.errors import Invalid
+from shared.platform.errors import InvalidRequest
 
 PUBLIC = ["93.184.216.34", "8.8.8.8", "1.1.1.1", "2606:4700::1111", "2a00:1450:4001:81b::200e"]
 INSIDE = {
@@ -143,7 +143,7 @@ def test_urls_on_the_internet_are_taken(url: str) -> None:
     ],
 )
 def test_others_are_refused_when_they_are_given(url: str) -> None:
-    with pytest.raises(Invalid) as refused:
+    with pytest.raises(InvalidRequest) as refused:
         check_url(url, allow_loopback=False)
     assert refused.value.details == {"field": "url"}
 
@@ -152,5 +152,5 @@ def test_the_machine_itself_is_taken_in_development() -> None:
     for url in ("http://localhost:3000/hook", "http://127.0.0.1:3000/", "http://[::1]:3000/", "https://localhost/"):
         check_url(url, allow_loopback=True)
     for url in ("http://10.0.0.1/", "http://example.com/", "http://0x7f.1/", "http://[::ffff:127.0.0.1]/"):
-        with pytest.raises(Invalid):
+        with pytest.raises(InvalidRequest):
             check_url(url, allow_loopback=True)

@@ -65,8 +65,8 @@ async def follow_batches(api: ApiClient, batch_ids: Sequence[str], out: Output) 
                 return state
             await api.sleep(pause_seconds * len(batch_ids))
             watched_seconds += pause_seconds
-            most_seconds = LONG_PAUSE_SECONDS if watched_seconds > LONG_AFTER_SECONDS else PAUSE_SECONDS_MAX
-            pause_seconds = min(pause_seconds * 1.4, most_seconds, _until_due(state))
+            max_seconds = LONG_PAUSE_SECONDS if watched_seconds > LONG_AFTER_SECONDS else PAUSE_SECONDS_MAX
+            pause_seconds = min(pause_seconds * 1.4, max_seconds, _until_due(state))
 
 
 def _in_words(state: BatchesState) -> str:

@@ -11,8 +11,8 @@ from shared.identity.api_keys import lifecycle
 from shared.onboarding import organizations
 from shared.operations import pepper_rotation
 from shared.platform.clock import SystemClock
-from shared.platform.errors import Refusal
-from shared.platform.ids import KEY, parse, show
+from shared.platform.errors import DomainError
+from shared.platform.ids import KEY, parse_id, public_id
 from shared.schema.audit import Action
 
 KEYS_SHOWN_MAX = 20
@@ -28,25 +28,25 @@ def print_api_keys(organization: str | None) -> None:
     with open_database() as (settings, engine), engine.connect() as connection:
         organization_id = None
         if organization is not None:
-            organization_id = organizations.by_name(connection, organization)
+            organization_id = organizations.find_organization_id(connection, organization)
             if organization_id is None:
                 _stop(f"there is no organization {organization!r}")
         rows = lifecycle.load_unrevoked_keys(connection, organization_id)
     for name, row, limit in rows:
         used = f"used {row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "never used"
         rate = f"{limit}/min" if limit else f"{settings.rate_limit_per_minute}/min (the installation's)"
-        print(f"{show(KEY, row.id)}  {name}  {row.mode}  {row.approval_status}  {rate}  {used}  {row.name!r}")
+        print(f"{public_id(KEY, row.id)}  {name}  {row.mode}  {row.approval_status}  {rate}  {used}  {row.name!r}")
 
 
 def limit_api_key(key_id: str, per_minute: int | None) -> None:
     """Sets a key's own limit, or takes it away."""
     with open_database() as (_, engine), engine.begin() as connection:
-        parsed, now = parse(KEY, key_id), SystemClock().now()
+        parsed, now = parse_id(KEY, key_id), SystemClock().now()
         try:
             lifecycle.set_key_rate_limit(
                 connection, lifecycle.key_organization_id(connection, parsed), parsed, per_minute, now
             )
-        except Refusal as refusal:
+        except DomainError as refusal:
             _stop(f"{refusal.message}: {key_id}")
     print(f"{key_id}: {f'{per_minute} requests a minute' if per_minute else 'the limit of the installation'}")
 
@@ -54,11 +54,11 @@ def limit_api_key(key_id: str, per_minute: int | None) -> None:
 def revoke_api_key(key_id: str) -> None:
     """Revokes a key, whosever it is."""
     with open_database() as (_, engine), engine.begin() as connection:
-        parsed, now = parse(KEY, key_id), SystemClock().now()
+        parsed, now = parse_id(KEY, key_id), SystemClock().now()
         try:
             organization_id = lifecycle.key_organization_id(connection, parsed)
             lifecycle.revoke_key(connection, organization_id, parsed, now)
-        except Refusal as refusal:
+        except DomainError as refusal:
             _stop(f"{refusal.message}: {key_id}")
         entry = audit.Entry(audit.operator_actor(organization_id), Action.KEY_REVOKE, key_id, after={"revoked": True})
         audit.record_entries(connection, [entry], now)
@@ -77,12 +77,12 @@ def print_pepper_rotation(*, seal: bool, as_json: bool) -> None:
         with engine.connect() as connection:
             found = pepper_rotation.load_pepper_dependents(connection, settings.key_pepper)
     if as_json:
-        shown = {"keys": [show(KEY, one) for one in found.key_ids], "replacedKeys": found.replaced_keys}
+        shown = {"keys": [public_id(KEY, one) for one in found.key_ids], "replacedKeys": found.replaced_keys}
         print(json.dumps(shown | {"webhooks": found.webhooks, "drivers": found.drivers}))
     else:
         print(f"API keys hashed under another pepper  {len(found.key_ids)}")
         for one in found.key_ids[:KEYS_SHOWN_MAX]:
-            print(f"  {show(KEY, one)}")
+            print(f"  {public_id(KEY, one)}")
         if len(found.key_ids) > KEYS_SHOWN_MAX:
             print(f"  and {len(found.key_ids) - KEYS_SHOWN_MAX} more: --json has them")
         print(f"replaced keys that still work         {found.replaced_keys}")

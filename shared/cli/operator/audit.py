@@ -12,8 +12,8 @@ from shared.cli.operator.database import open_database
 from shared.identity import audit
 from shared.onboarding import organizations
 from shared.platform.clock import SystemClock
-from shared.platform.ids import AUDIT, parse
-from shared.platform.pagination import Wanted
+from shared.platform.ids import AUDIT, parse_id
+from shared.platform.pagination import PageRequest
 
 ENTRIES_PER_QUERY: Final = 1_000
 """Entries read at once."""
@@ -32,7 +32,7 @@ def print_audit_log(organization: str, since: str | None, *, as_json: bool) -> N
         _stop(f"{since!r} is no time; say 2026-01-31 or 2026-01-31T17:00:00Z", 2)
     start = start if start.tzinfo is not None else start.replace(tzinfo=UTC)
     with open_database() as (_, engine), engine.connect() as connection:
-        organization_id = organizations.by_name(connection, organization)
+        organization_id = organizations.find_organization_id(connection, organization)
         if organization_id is None:
             _stop(f"there is no organization named {organization!r}", 1)
         for entry in _entries(connection, organization_id, audit.EntryFilters(since=start)):
@@ -40,14 +40,14 @@ def print_audit_log(organization: str, since: str | None, *, as_json: bool) -> N
 
 
 def _entries(connection: sa.Connection, organization_id: Any, filters: audit.EntryFilters) -> Iterator[dict[str, Any]]:
-    wanted, more = Wanted(ENTRIES_PER_QUERY), True
+    wanted, more = PageRequest(ENTRIES_PER_QUERY), True
     while more:
         found = audit.load_entries(connection, organization_id, wanted, filters)
         shown = [audit.entry_payload(row) for row in found.rows]
         yield from shown
         more = found.more
         if more:
-            wanted = Wanted(ENTRIES_PER_QUERY, None, parse(AUDIT, shown[-1]["id"]))
+            wanted = PageRequest(ENTRIES_PER_QUERY, None, parse_id(AUDIT, shown[-1]["id"]))
 
 
 def format_audit_entry(entry: dict[str, Any]) -> str:

@@ -13,12 +13,12 @@ import sqlalchemy as sa
 
 from shared.identity import api_keys, audit
 from shared.onboarding import organizations
-from shared.onboarding.organizations import Opening, open_organization, set_policy
+from shared.onboarding.organizations import NewOrganization, open_organization, set_wallet_policy
 from shared.platform.clock import SystemClock
-from shared.platform.database import DatabaseNotReady, engine_for, wait_until_ready
-from shared.platform.errors import Invalid
-from shared.platform.ids import ORGANIZATION, show
-from shared.platform.settings import Settings, SettingsError, load
+from shared.platform.database import DatabaseNotReady, make_engine, wait_for_database
+from shared.platform.errors import InvalidRequest
+from shared.platform.ids import ORGANIZATION, public_id
+from shared.platform.settings import Settings, SettingsError, load_settings
 from shared.reporting.analytics import time_zones
 from shared.schema import migrations
 from shared.schema.audit import Action
@@ -33,10 +33,10 @@ BOOTSTRAP_VARIABLE = "OVNPAY_BOOTSTRAP"
 def open_database() -> Iterator[tuple[Settings, sa.Engine]]:
     """The settings and an engine to a database that answers; a plain sentence and exit 2 otherwise."""
     try:
-        settings = load()
-        engine = engine_for(settings, "cli", pool_size=1)
+        settings = load_settings()
+        engine = make_engine(settings, "cli", pool_size=1)
         try:
-            wait_until_ready(engine, revision=None)
+            wait_for_database(engine, revision=None)
             yield settings, engine
         finally:
             engine.dispose()
@@ -48,10 +48,10 @@ def open_database() -> Iterator[tuple[Settings, sa.Engine]]:
 def _migrate() -> list[str]:
     """Migrates as the owner; says on stderr what keeps the services from being somebody else. Returns what was done."""
     try:
-        settings = load()
-        engine = engine_for(settings, "migrate", pool_size=1, url=settings.migration_database_url)
+        settings = load_settings()
+        engine = make_engine(settings, "migrate", pool_size=1, url=settings.migration_database_url)
         try:
-            wait_until_ready(engine, revision=None)
+            wait_for_database(engine, revision=None)
             applied, missing = migrations.upgrade_with_grants(engine)
         finally:
             engine.dispose()
@@ -91,7 +91,7 @@ def bootstrap(*, as_json: bool) -> None:
     """Migrates, opens the first organization (or makes sure of the one in OVNPAY_BOOTSTRAP), prints its credentials."""
     kept: dict[str, Any] = json.loads(os.environ.get(BOOTSTRAP_VARIABLE) or "{}")
     owner = kept.get("owner") or {"email": "owner@demo-carrier.example", "password": secrets.token_urlsafe(16)}
-    opening = Opening(
+    opening = NewOrganization(
         name="Demo Carrier",
         owner_email=owner["email"],
         owner_password=owner["password"],
@@ -122,7 +122,7 @@ def configure_wallet(organization: str, mode: str, duplicate_loads: str | None, 
         print(f"ovnpay wallet: {error}; say sandbox or production, and warn or refuse", file=sys.stderr)
         raise SystemExit(2) from None
     with open_database() as (_, engine), engine.begin() as connection:
-        found = set_policy(
+        found = set_wallet_policy(
             connection, organization, chosen_mode, policy, SystemClock().now(), low_balance_cents=low_balance_cents
         )
     if found is None:
@@ -137,7 +137,7 @@ def configure_organization(name: str, time_zone: str | None) -> None:
     with open_database() as (_, engine), engine.begin() as connection:
         # Counting years of days anew, under locks that a folding scheduler may hold for a while, takes its time.
         connection.execute(sa.text("SET LOCAL statement_timeout = '30min'; SET LOCAL lock_timeout = '60s'"))
-        organization_id = organizations.by_name(connection, name)
+        organization_id = organizations.find_organization_id(connection, name)
         if organization_id is None:
             print(f"ovnpay organization: there is no organization named {name!r}", file=sys.stderr)
             raise SystemExit(1)
@@ -145,11 +145,11 @@ def configure_organization(name: str, time_zone: str | None) -> None:
             if time_zone is not None:
                 before = {"time_zone": time_zones.load_time_zone(connection, organization_id)}
                 time_zones.set_time_zone(connection, organization_id, time_zone)
-                by, shown = audit.operator_actor(organization_id), show(ORGANIZATION, organization_id)
+                by, shown = audit.operator_actor(organization_id), public_id(ORGANIZATION, organization_id)
                 after = {"time_zone": time_zone}
                 entry = audit.Entry(by, Action.ORGANIZATION_UPDATE, shown, before, after)
                 audit.record_entries(connection, [entry], SystemClock().now())
-        except Invalid as refusal:
+        except InvalidRequest as refusal:
             print(f"ovnpay organization: {refusal.message}", file=sys.stderr)
             raise SystemExit(2) from None
         zone = time_zones.load_time_zone(connection, organization_id)

@@ -12,8 +12,8 @@ from rich.table import Table
 from shared.cli.operator.stores import open_stores
 from shared.operations import abandoned_work
 from shared.platform import dead_letters
-from shared.platform.clock import rfc3339
-from shared.platform.dead_letters import Letter
+from shared.platform.clock import format_rfc3339
+from shared.platform.dead_letters import DeadLetter
 from shared.platform.task_queue import NAMESPACE, QUEUES
 
 IDS_SHOWN = 3
@@ -54,16 +54,18 @@ def retry_dead_letters(letter_id: str | None, queue: str | None, *, everything: 
         print("nothing is dead there")
 
 
-def _retried(client: "redis.Redis", letter_id: str | None, wanted: tuple[str, ...]) -> list[Letter]:
+def _retried(client: "redis.Redis", letter_id: str | None, wanted: tuple[str, ...]) -> list[DeadLetter]:
     done = []
     for letter in _letters(client, wanted):
-        if letter_id in (None, letter.id) and dead_letters.retry(client, f"{NAMESPACE}:{letter.queue}", letter.id):
+        if letter_id in (None, letter.id) and dead_letters.retry_dead_letter(
+            client, f"{NAMESPACE}:{letter.queue}", letter.id
+        ):
             done.append(letter)
     return done
 
 
-def _letters(client: "redis.Redis", wanted: tuple[str, ...]) -> list[Letter]:
-    return [letter for queue in wanted for letter in dead_letters.listed(client, f"{NAMESPACE}:{queue}")]
+def _letters(client: "redis.Redis", wanted: tuple[str, ...]) -> list[DeadLetter]:
+    return [letter for queue in wanted for letter in dead_letters.load_dead_letters(client, f"{NAMESPACE}:{queue}")]
 
 
 def _queues(queue: str | None) -> tuple[str, ...]:
@@ -72,7 +74,7 @@ def _queues(queue: str | None) -> tuple[str, ...]:
     return QUEUES if queue is None else (queue,)
 
 
-def _print_letters(letters: list[Letter] | str, waiting: dict[str, int] | str) -> None:
+def _print_letters(letters: list[DeadLetter] | str, waiting: dict[str, int] | str) -> None:
     console = Console(width=None if sys.stdout.isatty() else 160)
     if isinstance(letters, str):
         console.print(f"Redis is away ({escape(letters)}): its dead letters can't be shown.")
@@ -106,7 +108,7 @@ def _print_rows(rows: list[abandoned_work.AbandonedCount] | str) -> None:
 
 
 def _document(
-    letters: list[Letter] | str, waiting: dict[str, int] | str, rows: list[abandoned_work.AbandonedCount] | str
+    letters: list[DeadLetter] | str, waiting: dict[str, int] | str, rows: list[abandoned_work.AbandonedCount] | str
 ) -> dict[str, Any]:
     return {
         "redis": letters if isinstance(letters, str) else "ok",
@@ -121,8 +123,8 @@ def _document(
                 "rows": [str(one) for one in letter.row_ids],
                 "stillWaiting": None if isinstance(waiting, str) else waiting[letter.id],
                 "times": letter.times,
-                "firstFailedAt": rfc3339(letter.first_failed_at),
-                "failedAt": rfc3339(letter.failed_at),
+                "firstFailedAt": format_rfc3339(letter.first_failed_at),
+                "failedAt": format_rfc3339(letter.failed_at),
                 "error": letter.error,
             }
             for letter in letters
@@ -134,7 +136,7 @@ def _document(
                 "kind": one.kind.name,
                 "what": one.kind.what,
                 "count": one.number,
-                "oldest": one.oldest and rfc3339(one.oldest),
+                "oldest": one.oldest and format_rfc3339(one.oldest),
                 "goesOnBy": one.kind.command,
             }
             for one in rows

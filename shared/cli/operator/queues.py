@@ -14,20 +14,20 @@ from rich.text import Text
 
 from shared.cli.operator.stores import DataStores, open_stores
 from shared.operations import due_rows
-from shared.platform.clock import rfc3339
-from shared.platform.queue_status import Depth, depths
+from shared.platform.clock import format_rfc3339
+from shared.platform.queue_statuses import QueueStatus, load_queue_statuses
 from shared.platform.task_queue import QUEUES
 
 EVERY_SECONDS = 1.0
 AWAY = "?"
-QUEUE_OF = {kind.name: kind.bell.queue for kind in (*due_rows.DUE_KINDS, due_rows.WEBHOOK_KIND)}
+QUEUE_OF = {kind.name: kind.task.queue for kind in (*due_rows.DUE_KINDS, due_rows.WEBHOOK_KIND)}
 
 
 class QueueReading(NamedTuple):
     """What the two say at a moment; a sentence where one is away."""
 
     at: datetime
-    in_redis: list[Depth] | str
+    in_redis: list[QueueStatus] | str
     in_database: dict[str, tuple[int, float]] | str
     """For each kind of due rows: how many, and the oldest one's age in seconds."""
 
@@ -57,7 +57,7 @@ def print_queues(*, once: bool, as_json: bool) -> None:
 
 
 def _read(both: DataStores) -> QueueReading:
-    return QueueReading(datetime.now(UTC), both.of_redis(depths), both.of_database(due_rows.due_backlog))
+    return QueueReading(datetime.now(UTC), both.of_redis(load_queue_statuses), both.of_database(due_rows.due_backlog))
 
 
 def _watch(both: DataStores) -> QueueReading:
@@ -126,7 +126,7 @@ def _document(reading: QueueReading) -> dict[str, Any]:
             for kind, (count, age_seconds) in reading.in_database.items()
         }
     return {
-        "at": rfc3339(reading.at),
+        "at": format_rfc3339(reading.at),
         "redis": reading.in_redis if isinstance(reading.in_redis, str) else "ok",
         "database": reading.in_database if isinstance(reading.in_database, str) else "ok",
         "queues": listed,

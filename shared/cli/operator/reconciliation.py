@@ -16,14 +16,14 @@ from shared.cli.operator.database import open_database
 from shared.controls.reconciliation import after_restore, database_identity, runs
 from shared.controls.reconciliation.provider_pages import ProviderRecordUnavailable
 from shared.holds import cases
-from shared.holds.cases import Case
-from shared.holds.reconcile_only import reconcile_only
+from shared.holds.cases import CaseRow
+from shared.holds.reconcile_only import is_reconcile_only
 from shared.platform.clock import Clock, SystemClock
-from shared.platform.errors import Refusal
-from shared.platform.ids import CASE, parse, show
+from shared.platform.errors import DomainError
+from shared.platform.ids import CASE, parse_id, public_id
 from shared.platform.settings import Settings
-from shared.provider.call_budget import Budget
-from shared.provider.client import Paystream
+from shared.provider.call_budget import CallBudget
+from shared.provider.client import PaystreamClient
 from shared.schema.controls import RunCause
 
 
@@ -40,7 +40,7 @@ def run_reconciliation(since: str | None, until: str | None, mode: str | None, *
         modes = runs.configured_modes(settings)
         if mode is not None and mode not in modes:
             _stop(f"there is no key of Paystream's for the mode {mode!r}", 2)
-        paystream = Paystream(settings, Budget(settings, engine))
+        paystream = PaystreamClient(settings, CallBudget(settings, engine))
         try:
             reports = _compared(settings, engine, paystream, clock, [mode] if mode else modes, (first, last))
         except ProviderRecordUnavailable as why:
@@ -48,7 +48,7 @@ def run_reconciliation(since: str | None, until: str | None, mode: str | None, *
         finally:
             paystream.close()
         with engine.connect() as connection:
-            found = cases.listed(connection, only_open=True)
+            found = cases.load_cases(connection, only_open=True)
     shown = [case for case in found if mode in (None, case.mode)]
     if as_json:
         print(_document(reports, shown))
@@ -65,14 +65,14 @@ def run_reconciliation(since: str | None, until: str | None, mode: str | None, *
 def _compared(
     settings: Settings,
     engine: sa.Engine,
-    paystream: Paystream,
+    paystream: PaystreamClient,
     clock: Clock,
     modes: list[str],
     window: tuple[datetime, datetime],
 ) -> list[runs.RunReport]:
     by = runs.make_reconciler(settings, engine, paystream, clock, time.sleep)
     with engine.connect() as connection:
-        stopped = reconcile_only(connection)
+        stopped = is_reconcile_only(connection)
     if stopped:  # what has to be compared before payments go again, first
         wait = timedelta(seconds=settings.paystream_timeout_seconds)
         after_restore.compare_restored_database(
@@ -104,25 +104,25 @@ def _day(text: str) -> datetime:
 def print_cases(*, only_open: bool, as_json: bool) -> None:
     """Prints the cases."""
     with open_database() as (_, engine), engine.connect() as connection:
-        found = cases.listed(connection, only_open=only_open)
+        found = cases.load_cases(connection, only_open=only_open)
     if as_json:
         for case in found:
-            print(cases.as_json(case))
+            print(cases.case_json(case))
     else:
         _print(found)
 
 
 def close_case_by_hand(case_id: str, reason: str, email: str | None) -> None:
     """Closes a case."""
-    parsed = parse(CASE, case_id)
+    parsed = parse_id(CASE, case_id)
     if parsed is None or not reason.strip():
         _stop(f"{case_id!r} is no case's id" if parsed is None else "say in --reason what you have found", 2)
     with open_database() as (_, engine):
         try:
             who = identify_actor(engine, email)
             with engine.begin() as connection:
-                cases.close(connection, parsed, who.name, reason.strip(), SystemClock().now())
-        except (AuthenticationFailed, Refusal) as why:
+                cases.close_case(connection, parsed, who.name, reason.strip(), SystemClock().now())
+        except (AuthenticationFailed, DomainError) as why:
             _stop(str(why))
     print(f"{case_id} is closed by {who.name}")
 
@@ -139,12 +139,12 @@ def switch_reconcile_only(to: str, reason: str, email: str | None) -> None:
             )
             with engine.begin() as connection:
                 change(connection, who.name, reason.strip(), SystemClock().now())
-        except (AuthenticationFailed, Refusal) as why:
+        except (AuthenticationFailed, DomainError) as why:
             _stop(str(why))
     print(f"reconcile-only is {to}: {'nothing is sent to Paystream' if to == 'on' else 'payments go again'}")
 
 
-def _print(found: list[Case]) -> None:
+def _print(found: list[CaseRow]) -> None:
     """The cases as a plain table."""
     if not found:
         print("no case is open: the two records agree")
@@ -153,7 +153,15 @@ def _print(found: list[Case]) -> None:
     for case in found:
         closed = f"{case.closed_by}: {case.closed_reason}" if case.closed_at else ""
         seen = f"{case.first_seen_at:%m-%d %H:%M}"
-        row = (show(CASE, case.id), case.kind, case.mode, case.subject, _words(case.ours), _words(case.theirs), seen)
+        row = (
+            public_id(CASE, case.id),
+            case.kind,
+            case.mode,
+            case.subject,
+            _words(case.ours),
+            _words(case.theirs),
+            seen,
+        )
         table.add_row(*row, closed)
     wide = None if sys.stdout.isatty() else 400  # a file's lines are for grep
     Console(width=wide, soft_wrap=False, highlight=False, markup=False).print(table)
@@ -165,7 +173,7 @@ def _words(said: dict[str, Any] | None) -> str:
     )
 
 
-def _document(reports: list[runs.RunReport], found: list[Case]) -> str:
+def _document(reports: list[runs.RunReport], found: list[CaseRow]) -> str:
     made = [
         {
             "mode": report.run.mode,
@@ -179,5 +187,5 @@ def _document(reports: list[runs.RunReport], found: list[Case]) -> str:
         }
         for report in reports
     ]
-    listed_cases = [msgspec.Raw(cases.as_json(case).encode()) for case in found]
+    listed_cases = [msgspec.Raw(cases.case_json(case).encode()) for case in found]
     return msgspec.json.encode({"runs": made, "openCases": listed_cases}).decode()

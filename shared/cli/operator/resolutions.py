@@ -8,8 +8,8 @@ from shared.cli.operator.database import open_database
 from shared.payouts.resolve import Resolution
 from shared.payouts.resolve import resolve_payout as say
 from shared.platform.clock import SystemClock
-from shared.platform.errors import Refusal
-from shared.platform.ids import PAYOUT, parse
+from shared.platform.errors import DomainError
+from shared.platform.ids import PAYOUT, parse_id
 
 
 def _stop(sentence: str, code: int = 1) -> NoReturn:
@@ -21,7 +21,7 @@ def record_decision(payout_id: str, outcome: str, reason: str, email: str | None
     """Says it, and prints what was done."""
     if outcome not in list(Resolution):
         _stop(f"--outcome is paid or not-paid, not {outcome!r}", 2)
-    parsed = parse(PAYOUT, payout_id)
+    parsed = parse_id(PAYOUT, payout_id)
     if parsed is None or not reason.strip():
         _stop(f"{payout_id!r} is no payout's id" if parsed is None else "say in --reason how you know", 2)
     with open_database() as (_, engine):
@@ -31,7 +31,7 @@ def record_decision(payout_id: str, outcome: str, reason: str, email: str | None
                 done = say(connection, parsed, Resolution(outcome), reason.strip(), who, SystemClock().now())
         except AuthenticationFailed as why:
             _stop(str(why))
-        except Refusal as refusal:
+        except DomainError as refusal:
             _stop(refusal.message)
     if done.done:
         print(f"{payout_id} is {done.status}, resolved as {outcome} by {' and '.join(done.by)}")

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from shared.cli.operator.database import open_database
 from shared.operations import retention
-from shared.platform.clock import SystemClock, rfc3339
+from shared.platform.clock import SystemClock, format_rfc3339
 
 
 def print_retention(*, as_json: bool) -> None:
@@ -44,10 +44,10 @@ def _document(standings: list[retention.RuleStatus]) -> dict[str, object]:
                 "keptSeconds": int(one.kept.total_seconds()),
                 "table": one.rule.table,
                 "rows": one.rows,
-                "oldest": one.oldest and rfc3339(one.oldest),
-                "nextGoesAt": one.next_at and rfc3339(one.next_at),
+                "oldest": one.oldest and format_rfc3339(one.oldest),
+                "nextGoesAt": one.next_at and format_rfc3339(one.next_at),
                 "forgotten": one.forgotten,
-                "lastForgottenAt": one.forgotten_at and rfc3339(one.forgotten_at),
+                "lastForgottenAt": one.forgotten_at and format_rfc3339(one.forgotten_at),
             }
             for one in standings
         ],

@@ -8,8 +8,8 @@ from typing import NamedTuple, TypeVar
 import redis
 import sqlalchemy as sa
 
-from shared.platform.database import engine_for
-from shared.platform.settings import Settings, SettingsError, load
+from shared.platform.database import make_engine
+from shared.platform.settings import Settings, SettingsError, load_settings
 from shared.platform.task_queue import redis_client
 
 Answer = TypeVar("Answer")
@@ -47,11 +47,11 @@ class DataStores(NamedTuple):
 def open_stores() -> Iterator[DataStores]:
     """Neither is called yet. Exits with 2 where the settings won't do."""
     try:
-        settings = load()
+        settings = load_settings()
     except SettingsError as error:
         print(f"ovnpay: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    engine = engine_for(settings, "cli", pool_size=1)
+    engine = make_engine(settings, "cli", pool_size=1)
     client = redis_client(settings, timeout_seconds=STORE_TIMEOUT_SECONDS)
     try:
         yield DataStores(settings, engine, client)

@@ -8,7 +8,7 @@ from shared.cli.operator.database import open_database
 from shared.identity import users
 from shared.onboarding import organizations
 from shared.platform.clock import SystemClock
-from shared.platform.errors import Refusal
+from shared.platform.errors import DomainError
 from shared.schema.organizations import Role
 
 
@@ -25,16 +25,16 @@ def create_user_with_password(email: str, organization: str, role: str, *, new: 
         _stop(f"{email!r} is no email address", 2)
     password, now = secrets.token_urlsafe(16), SystemClock().now()
     with open_database() as (_, engine), engine.begin() as connection:
-        organization_id = organizations.by_name(connection, organization)
+        organization_id = organizations.find_organization_id(connection, organization)
         if organization_id is not None and new:
             _stop(f"there is an organization {organization!r} already; leave --new out to add to it")
         if organization_id is None:
             if not new:
                 _stop(f"there is no organization {organization!r}; --new opens it")
-            organization_id = organizations.create(connection, organization, now)
+            organization_id = organizations.create_organization(connection, organization, now)
         try:
             users.add_user(connection, organization_id, email, password, Role(role), now)
-        except Refusal as refusal:
+        except DomainError as refusal:
             _stop(refusal.message)
     print(f"{email.lower()}  {role} of {organization}\npassword  {password}")
 
@@ -53,6 +53,6 @@ def replace_user_password(email: str) -> None:
     with open_database() as (_, engine), engine.begin() as connection:
         try:
             users.reset_user_password(connection, email, password, SystemClock().now())
-        except Refusal as refusal:
+        except DomainError as refusal:
             _stop(refusal.message)
     print(f"{email.lower()}\npassword  {password}\nall of the user's sessions are over")

@@ -14,9 +14,9 @@ from shared.controls.invariants import INVARIANTS, INVARIANTS_BY_NAME, CheckResu
 from shared.controls.invariants.check import snapshot_time
 from shared.controls.invariants.sweep import record_full_check
 from shared.holds import outgoing_holds
-from shared.onboarding.organizations import by_name
+from shared.onboarding.organizations import find_organization_id
 from shared.platform.clock import SystemClock
-from shared.platform.ids import WALLET, show
+from shared.platform.ids import WALLET, public_id
 from shared.schema.controls import Violation
 
 VIOLATIONS_SHOWN_MAX = 20
@@ -36,10 +36,10 @@ def run_verification(names: Sequence[str], organization: str | None, *, as_json:
             began = snapshot_time(connection)
         proofs = invariants.check_invariants(engine, laws, wallets, _progress())
         found = [one for proof in proofs for one in proof.breaks]
-        frozen: list[outgoing_holds.Scope] = []
+        frozen: list[outgoing_holds.HoldScope] = []
         if freeze:
             with engine.begin() as connection:
-                frozen = outgoing_holds.freeze(connection, found, SystemClock().now())
+                frozen = outgoing_holds.freeze_outgoing(connection, found, SystemClock().now())
                 for proof in proofs if wallets is None else ():
                     record_full_check(connection, proof, began)
         owners = _owners(engine, {one.wallet_id for one in found if one.wallet_id})
@@ -53,7 +53,7 @@ def run_verification(names: Sequence[str], organization: str | None, *, as_json:
 
 def _wallets(engine: sa.Engine, organization: str) -> list[uuid.UUID]:
     with engine.connect() as connection:
-        organization_id = by_name(connection, organization)
+        organization_id = find_organization_id(connection, organization)
         if organization_id is None:
             print(f"ovnpay verify: there is no organization named {organization!r}", file=sys.stderr)
             raise SystemExit(2)
@@ -83,10 +83,10 @@ def _progress() -> Callable[[str, int], None]:
 
 
 def _as_json(
-    proofs: Sequence[CheckResult], frozen: Sequence[outgoing_holds.Scope], owners: dict[uuid.UUID | None, str]
+    proofs: Sequence[CheckResult], frozen: Sequence[outgoing_holds.HoldScope], owners: dict[uuid.UUID | None, str]
 ) -> dict[str, object]:
     def shown(one: Violation) -> dict[str, object]:
-        wallet = one.wallet_id and show(WALLET, one.wallet_id)
+        wallet = one.wallet_id and public_id(WALLET, one.wallet_id)
         return {"wallet": wallet, "owner": owners.get(one.wallet_id), "explanation": one.explanation}
 
     return {
@@ -101,12 +101,12 @@ def _as_json(
             }
             for proof in proofs
         ],
-        "frozen": [(scope.wallet_id and show(WALLET, scope.wallet_id)) or "all" for scope in frozen],
+        "frozen": [(scope.wallet_id and public_id(WALLET, scope.wallet_id)) or "all" for scope in frozen],
     }
 
 
 def _tell(
-    proofs: Sequence[CheckResult], frozen: Sequence[outgoing_holds.Scope], owners: dict[uuid.UUID | None, str]
+    proofs: Sequence[CheckResult], frozen: Sequence[outgoing_holds.HoldScope], owners: dict[uuid.UUID | None, str]
 ) -> None:
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from shared.controls.invariants.invariant import SLICE_VIOLATIONS_MAX, Invariant, KeySlice
 from shared.controls.invariants.subjects import WALLETS
-from shared.platform.ids import first_id
+from shared.platform.ids import first_id_at
 
 _UNBALANCED: Final = """
     SELECT wallet_id, 'the accounts sum to ' || sum(balance_cents) || ' cents, not to zero' AS why
@@ -91,7 +91,7 @@ STATEMENT_CHECK: Final = sa.text(_STATEMENT)
 
 def _breaks(connection: sa.Connection, portion: KeySlice) -> Iterator[tuple[uuid.UUID | None, str]]:
     ids = {"ids": list(portion.keys)}
-    since_id = first_id(portion.since) if portion.since else uuid.UUID(int=0)
+    since_id = first_id_at(portion.since) if portion.since else uuid.UUID(int=0)
     for statement in BALANCE_CHECKS if portion.since else (*BALANCE_CHECKS, TRANSFER_SUMS_CHECK):
         yield from _rows(connection.execute(statement, ids))
     yield from _rows(connection.execute(STATEMENT_CHECK, ids | {"since_id": since_id}))

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from shared.controls.invariants.invariant import Invariant, KeySlice
 from shared.controls.invariants.subjects import IDEMPOTENCY_KEYS
-from shared.platform.database import as_rows
-from shared.platform.ids import BATCH, DRIVER, PAYOUT, TRANSACTION, WEBHOOK, parse
+from shared.platform.database import encode_rows
+from shared.platform.ids import BATCH, DRIVER, PAYOUT, TRANSACTION, WEBHOOK, parse_id
 
 _TABLES: Final = {
     PAYOUT: "payouts",
@@ -29,12 +29,12 @@ _ANSWERS: Final = sa.text("""
 
 
 def _breaks(connection: sa.Connection, portion: KeySlice) -> Iterator[tuple[uuid.UUID | None, str]]:
-    keys = as_rows({"wallet_id": wallet_id, "key": key} for wallet_id, key in portion.keys)
+    keys = encode_rows({"wallet_id": wallet_id, "key": key} for wallet_id, key in portion.keys)
     named: defaultdict[str, list[tuple[uuid.UUID, uuid.UUID, str, str]]] = defaultdict(list)
     for row in connection.execute(_ANSWERS, {"keys": keys}):
         for text in response_object_ids(msgspec.json.decode(row.answer)):
             prefix = text.partition("_")[0]
-            if prefix in _TABLES and (found := parse(prefix, text)) is not None:
+            if prefix in _TABLES and (found := parse_id(prefix, text)) is not None:
                 named[prefix].append((row.wallet_id, found, text, row.key))
     for prefix, told in named.items():
         rows = connection.execute(

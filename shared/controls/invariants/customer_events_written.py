@@ -5,7 +5,7 @@ from typing import Final
 from shared.controls.invariants.invariant import Invariant, find_violations_query
 from shared.controls.invariants.subjects import PAYOUTS
 from shared.payouts.allowed_edges import EDGES
-from shared.platform.database import as_rows
+from shared.platform.database import encode_rows
 from shared.platform.ids import PAYOUT
 from shared.schema.payouts import PayoutStatus
 
@@ -29,7 +29,7 @@ _BREAKS: Final = """
     WHERE due.type IS DISTINCT FROM told.type OR told.times <> 1
 """
 
-_EDGES: Final = as_rows(
+_EDGES: Final = encode_rows(
     [{"source": "", "target": PayoutStatus.VALIDATED, "event": "payout.created"}]
     + [
         {"source": source, "target": target, "event": effect.event}

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from shared.controls.invariants.invariant import SLICE_VIOLATIONS_MAX, Invariant, KeySlice
 from shared.controls.invariants.subjects import WHOLE_DATABASE
-from shared.holds.conditions import free_since
-from shared.platform.ids import BATCH, LOG, PAYOUT, SUBMISSION, TRANSACTION, first_id, show
+from shared.holds.conditions import unheld_since_expression
+from shared.platform.ids import BATCH, LOG, PAYOUT, SUBMISSION, TRANSACTION, first_id_at, public_id
 
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
@@ -148,7 +148,7 @@ def _statement(deadline: Deadline) -> sa.TextClause:
     """Finds what is past a deadline. What was held in between has had that time: it counts from the end of the hold."""
     since = deadline.since
     if deadline.table in ("payouts", "submissions", "batches"):
-        since = f"greatest({since}, {free_since(f'{deadline.table}.wallet_id', f'{deadline.table}.rail')})"
+        since = f"greatest({since}, {unheld_since_expression(f'{deadline.table}.wallet_id', f'{deadline.table}.rail')})"
     # Ids are in the order of time, so that of many that are on their way only the old ones are looked at.
     old = "id < :made_before AND " if deadline.table == "payouts" else ""
     of_wallets = "(wallet_id IS NULL OR wallet_id = ANY(:ids))" if deadline.prefix is LOG else "wallet_id = ANY(:ids)"
@@ -166,11 +166,11 @@ def _breaks(connection: sa.Connection, portion: KeySlice) -> Iterator[tuple[uuid
         before = portion.now - deadline.lasts
         values = {"ids": list(portion.keys), "before": before}
         if deadline.table == "payouts":
-            values["made_before"] = first_id(before)
+            values["made_before"] = first_id_at(before)
         for row in connection.execute(statement, values):
             yield (
                 row.wallet_id,
-                f"{show(deadline.prefix, row.id)}: {deadline.what} since {row.since:%Y-%m-%d %H:%M} UTC, at most "
+                f"{public_id(deadline.prefix, row.id)}: {deadline.what} since {row.since:%Y-%m-%d %H:%M} UTC, at most "
                 f"{_duration(deadline.lasts)} ({deadline.why})",
             )
 

@@ -5,7 +5,7 @@ from typing import Final
 from shared.controls.invariants.invariant import Invariant, find_violations_query
 from shared.controls.invariants.subjects import PAYOUTS
 from shared.payouts.allowed_edges import EDGES
-from shared.platform.database import as_rows
+from shared.platform.database import encode_rows
 from shared.platform.ids import PAYOUT
 from shared.schema.payouts import PayoutStatus
 
@@ -44,7 +44,7 @@ _BREAKS: Final = """
           OR (steps.to_status, steps.sequence, steps.attempt) <> (payouts.status, payouts.sequence, payouts.attempt))
 """
 
-_EDGES: Final = as_rows(
+_EDGES: Final = encode_rows(
     [{"source": "", "target": PayoutStatus.VALIDATED, "step": 0}]
     + [
         {"source": source, "target": target, "step": int(effect.new_attempt)}

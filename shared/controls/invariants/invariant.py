@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from shared.controls.invariants.subjects import Subject
-from shared.platform.database import as_rows
-from shared.platform.ids import SUBMISSION, first_id, show
+from shared.platform.database import encode_rows
+from shared.platform.ids import SUBMISSION, first_id_at, public_id
 from shared.schema.controls import Violation
 
 SLICE_VIOLATIONS_MAX: Final = 100
@@ -63,14 +63,14 @@ def find_violations_query(statement: str, prefix: str, **values: Any) -> FindVio
         known = values | {
             "ids": list(portion.keys),
             "now": portion.now,
-            "since_id": first_id(portion.since) if portion.since else uuid.UUID(int=0),
+            "since_id": first_id_at(portion.since) if portion.since else uuid.UUID(int=0),
         }
         if "names" in uses:
-            known["names"] = as_rows({"id": one, "name": show(prefix, one)} for one in portion.keys)
+            known["names"] = encode_rows({"id": one, "name": public_id(prefix, one)} for one in portion.keys)
         for row in connection.execute(text, {name: known[name] for name in uses}):
             why: str = row.why
             if "{submission}" in why:
-                why = why.replace("{submission}", show(SUBMISSION, row.submission_id))
-            yield row.wallet_id, f"{show(prefix, row.id)}: {why}"
+                why = why.replace("{submission}", public_id(SUBMISSION, row.submission_id))
+            yield row.wallet_id, f"{public_id(prefix, row.id)}: {why}"
 
     return find

@@ -10,7 +10,7 @@ from typing import Final
 
 from shared.controls.invariants.invariant import Invariant, find_violations_query
 from shared.controls.invariants.subjects import WHOLE_DATABASE
-from shared.platform.idempotency import LIFETIME
+from shared.platform.idempotency import KEY_LIFETIME
 from shared.platform.ids import AUDIT
 
 _FORGETTING: Final = timedelta(hours=1)
@@ -34,5 +34,5 @@ INVARIANT: Final = Invariant(
     "keys_pay_once",
     "Each idempotency key has made its payouts, or its batch, at most once",
     WHOLE_DATABASE,
-    find_violations_query(_BREAKS, AUDIT, lifetime=LIFETIME - _FORGETTING, kept=LIFETIME),
+    find_violations_query(_BREAKS, AUDIT, lifetime=KEY_LIFETIME - _FORGETTING, kept=KEY_LIFETIME),
 )

@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from shared.platform import idempotency
-from shared.platform.ids import first_id
+from shared.platform.ids import first_id_at
 
 NIL_ID: Final = uuid.UUID(int=0)
 ID_BYTES: Final = 16
@@ -90,7 +90,7 @@ class Subject(NamedTuple):
 
     def since(self, connection: sa.Connection, since: datetime) -> Iterable[Sequence[Any]]:
         """Those that have changed since then, in portions."""
-        return _fetched(connection, self.changed, {"since_id": first_id(since)}).portions(self.at_once)
+        return _fetched(connection, self.changed, {"since_id": first_id_at(since)}).portions(self.at_once)
 
 
 def _fetched(connection: sa.Connection, statement: str, values: dict[str, Any]) -> PackedIds:
@@ -166,7 +166,7 @@ class _Keys(Subject):
         return SubjectPage(keys, f"{last.expires_at.isoformat()} {last.wallet_id} {last.key}" if last else None)
 
     def since(self, connection: sa.Connection, since: datetime) -> Iterable[Sequence[Any]]:
-        before = since + idempotency.LIFETIME - timedelta(microseconds=1)
+        before = since + idempotency.KEY_LIFETIME - timedelta(microseconds=1)
         after: str | None = f"{before.isoformat()} {NIL_ID} "
         portions = []
         while after is not None:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from shared.controls.invariants.check import VIOLATIONS_MAX, CheckResult, snapshot_time, snapshot_transaction
 from shared.controls.invariants.invariant import Invariant, KeySlice
-from shared.platform.ids import CLOCKS_APART
+from shared.platform.ids import ID_CLOCK_SKEW_MAX
 from shared.schema.controls import Violation
 
 CLAIM_SECONDS: Final = 1800.0
@@ -77,7 +77,7 @@ def check_next_slice(engine: sa.Engine, law: Invariant, turn: SweepState, rests:
     with snapshot_transaction(engine) as connection:
         now = snapshot_time(connection)
         # A transaction takes its ids before it commits, and its machine's clock may be off.
-        since = (turn.proved_at or now) - CLOCKS_APART
+        since = (turn.proved_at or now) - ID_CLOCK_SKEW_MAX
         changed = law.subject.since(connection, since) if law.when_changed else ()
         portions: Iterable[tuple[Sequence[Any], datetime | None]] = ((keys, since) for keys in changed)
         after, over = turn.turn_after, False

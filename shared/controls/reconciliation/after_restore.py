@@ -27,7 +27,7 @@ from shared.payouts import lookup, provider_results
 from shared.payouts.contradictions import put_payouts_on_hold
 from shared.payouts.on_hold import hold_double_payments
 from shared.payouts.submissions import LeasedSubmission, claim_submissions
-from shared.platform.ids import PAYOUT, SUBMISSION, show
+from shared.platform.ids import PAYOUT, SUBMISSION, public_id
 from shared.provider.outcomes import Accepted
 from shared.schema.controls import CaseKind, RunCause
 
@@ -137,7 +137,7 @@ def _look_up(
             with by.engine.begin() as connection:
                 taken = claim_submissions(connection, [submission_id], lease_seconds=lease_seconds, lookup_only=True)
             if not taken:  # its lease, of before the copy, is not over
-                raise ProviderRecordUnavailable(f"{show(SUBMISSION, submission_id)} is held by somebody still")
+                raise ProviderRecordUnavailable(f"{public_id(SUBMISSION, submission_id)} is held by somebody still")
             _settle(by, taken[0], theirs)
         last = ids[-1]
 
@@ -148,10 +148,10 @@ def _settle(by: Reconciler, held: LeasedSubmission, theirs: dict[uuid.UUID, list
     if isinstance(outcome, Accepted):
         with by.engine.begin() as connection:
             provider_results.record_outcome(connection, held, outcome, now, poll_after=timedelta(seconds=1))
-        logger.warning("submission.found", submission=show(SUBMISSION, held.id))
+        logger.warning("submission.found", submission=public_id(SUBMISSION, held.id))
         return
     if outcome is not None:
-        raise ProviderRecordUnavailable(f"what became of {show(SUBMISSION, held.id)} is not known: {outcome}")
+        raise ProviderRecordUnavailable(f"what became of {public_id(SUBMISSION, held.id)} is not known: {outcome}")
     with by.engine.begin() as connection:
         payouts = connection.scalars(
             sa.text("SELECT payout_id FROM submission_items WHERE submission_id = :id AND NOT dissolved"),
@@ -162,7 +162,7 @@ def _settle(by: Reconciler, held: LeasedSubmission, theirs: dict[uuid.UUID, list
             for payout_id in elsewhere:
                 payment = theirs[payout_id][0]
                 _stop(connection, [payout_id], f"Paystream's {payment.id} pays it already", by)
-                said = {"payout": show(PAYOUT, payout_id), "submission": show(SUBMISSION, held.id)}
+                said = {"payout": public_id(PAYOUT, payout_id), "submission": public_id(SUBMISSION, held.id)}
                 found = Difference(
                     CaseKind.MISSING_HERE,
                     payment.id,
@@ -174,7 +174,7 @@ def _settle(by: Reconciler, held: LeasedSubmission, theirs: dict[uuid.UUID, list
                     held.id,
                     payment.id,
                 )
-                cases.see(connection, held.mode, [found], now)
+                cases.record_differences(connection, held.mode, [found], now)
             return
         # The provider does not have it: it may go, under its key. What was never sent has not begun to age.
         connection.execute(

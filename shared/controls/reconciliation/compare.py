@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from shared.controls.reconciliation.provider_payments import PENDING_STATUSES, ProviderPayment
 from shared.holds.cases import Difference
-from shared.platform.ids import PAYOUT, first_id, show
+from shared.platform.ids import PAYOUT, first_id_at, public_id
 from shared.platform.settings import Settings
 from shared.schema.controls import CaseKind
 
@@ -69,7 +69,7 @@ class OurRecord(NamedTuple):
     def shown(self) -> dict[str, Any]:
         """As a case keeps it."""
         said = self.status if self.attempt in (None, self.current_attempt) else "failed"
-        kept: dict[str, Any] = {"payout": show(PAYOUT, self.payout_id), "status": said, "attempt": self.attempt}
+        kept: dict[str, Any] = {"payout": public_id(PAYOUT, self.payout_id), "status": said, "attempt": self.attempt}
         if self.submission_status is not None and self.payment_id is None:
             kept["submission"] = self.submission_status
         return kept | {"amount": self.net_cents, "recipient": self.recipient_id}
@@ -216,7 +216,7 @@ def find_unseen_payouts(
             JOIN submissions ON submissions.id = ours.submission_id
             WHERE submissions.status = 'accepted' AND submissions.answered_at BETWEEN :since AND :until
         """),
-        {"first": first_id(since - timedelta(days=3)), "mode": mode, "since": since, "until": until},
+        {"first": first_id_at(since - timedelta(days=3)), "mode": mode, "since": since, "until": until},
     )
     return [(OurRecord._make(row[:-1]), row[-1]) for row in rows if row[0] not in seen]
 
@@ -225,7 +225,7 @@ def missing_at_provider(ours: OurRecord, about_at: datetime) -> Difference:
     """The difference that one of them is, once the provider has said that it has no such payment."""
     return Difference(
         CaseKind.MISSING_THERE,
-        f"{show(PAYOUT, ours.payout_id)} {ours.attempt}",
+        f"{public_id(PAYOUT, ours.payout_id)} {ours.attempt}",
         about_at,
         ours.shown() | {"payment": ours.payment_id},
         None,
@@ -258,9 +258,9 @@ def find_unresolved_payouts(connection: sa.Connection, mode: str) -> list[Differ
     return [
         Difference(
             CaseKind.CONTRADICTION if row.held_reason else CaseKind.UNRESOLVED,
-            f"{show(PAYOUT, row.id)} {row.attempt}",
+            f"{public_id(PAYOUT, row.id)} {row.attempt}",
             row.at,
-            {"payout": show(PAYOUT, row.id), "status": row.status, "why": row.held_reason or "its key is too old"},
+            {"payout": public_id(PAYOUT, row.id), "status": row.status, "why": row.held_reason or "its key is too old"},
             None,
             row.wallet_id,
             row.id,

@@ -22,7 +22,7 @@ from shared.controls.reconciliation import provider_pages
 from shared.controls.reconciliation.provider_pages import ProviderRecordUnavailable
 from shared.controls.reconciliation.provider_payments import ProviderPayment
 from shared.controls.reconciliation.runs import Reconciler
-from shared.holds.reconcile_only import SAME_LIFE, Gate, gate
+from shared.holds.reconcile_only import SAME_DATABASE_IDENTITY, OutboundGuard, load_outbound_guard
 from shared.identity import audit
 from shared.identity.audit import Entry
 from shared.platform.errors import Conflict
@@ -57,19 +57,19 @@ def refresh_identity(connection: sa.Connection, now: datetime) -> None:
     connection.execute(
         sa.text(f"""
             UPDATE installation SET alive_at = :now, written_by = {_WRITTEN}
-            WHERE reconcile_only_since IS NULL AND {SAME_LIFE}
+            WHERE reconcile_only_since IS NULL AND {SAME_DATABASE_IDENTITY}
         """),
         {"now": now},
     )
 
 
-def verify_identity(by: Reconciler, modes: Collection[str]) -> Gate:
+def verify_identity(by: Reconciler, modes: Collection[str]) -> OutboundGuard:
     """Finds out whether this is the database that it was, where nobody has yet: then money may leave again, or it is
     reconcile-only. While the provider tells nothing it stays as it is. `modes` are those that we have a key for.
     """
     with by.engine.connect() as connection:
-        state = gate(connection)
-        if state is not Gate.UNSEEN:
+        state = load_outbound_guard(connection)
+        if state is not OutboundGuard.UNVERIFIED:
             return state
         reason = _another(connection)
     oldest = None
@@ -78,7 +78,7 @@ def verify_identity(by: Reconciler, modes: Collection[str]) -> Gate:
             forgotten = [payment for mode in modes for payment in _forgotten(by, mode)]
         except ProviderRecordUnavailable as why:
             logger.warning("installation.not_seen", why=str(why), hint="nothing is sent until Paystream answers")
-            return Gate.UNSEEN
+            return OutboundGuard.UNVERIFIED
         if forgotten:
             oldest = min(payment.created_at for payment in forgotten)
             ids = ", ".join(payment.id for payment in forgotten[:3])
@@ -86,13 +86,13 @@ def verify_identity(by: Reconciler, modes: Collection[str]) -> Gate:
     now = by.clock.now()
     with by.engine.begin() as connection:
         connection.execute(sa.text("SELECT FROM installation FOR UPDATE"))
-        if gate(connection) is not Gate.UNSEEN:  # somebody else has looked
-            return gate(connection)
+        if load_outbound_guard(connection) is not OutboundGuard.UNVERIFIED:  # somebody else has looked
+            return load_outbound_guard(connection)
         if reason is None:
             confirm_identity(connection, now)
-            return Gate.OPEN
+            return OutboundGuard.OPEN
         enter_reconcile_only(connection, reason, now, oldest=oldest)
-        return Gate.RECONCILE_ONLY
+        return OutboundGuard.RECONCILE_ONLY
 
 
 def _another(connection: sa.Connection) -> str | None:
@@ -205,7 +205,7 @@ def turn_on_reconcile_only(connection: sa.Connection, person: str, reason: str, 
         sa.text(f"INSERT INTO installation (id, written_by) VALUES (1, {_WRITTEN}) ON CONFLICT DO NOTHING")
     )
     connection.execute(sa.text("SELECT FROM installation FOR UPDATE"))
-    if gate(connection) is Gate.RECONCILE_ONLY:
+    if load_outbound_guard(connection) is OutboundGuard.RECONCILE_ONLY:
         raise Conflict("reconcile-only is on already")
     enter_reconcile_only(connection, f"{person}: {reason}", now, by_hand=True)
     _told(connection, person, reason, "on", now)

@@ -7,10 +7,10 @@ from typing import Final
 import msgspec
 
 from shared.controls.reconciliation.provider_payments import ProviderPayment, parse_provider_payment
-from shared.platform.clock import rfc3339
-from shared.provider.client import Paystream
-from shared.provider.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
-from shared.provider.wire import Call, payment_call
+from shared.platform.clock import format_rfc3339
+from shared.provider.client import PaystreamClient
+from shared.provider.outcomes import Accepted, CallOutcome, Rejected, Throttled, Unknown
+from shared.provider.wire import ProviderCall, get_payment_call
 
 CLOCK_MARGIN: Final = timedelta(hours=1)
 """How much more than the window is read at both ends: the provider's clock is not ours."""
@@ -32,7 +32,7 @@ def fail_instead_of_waiting(seconds: float) -> None:
     raise ProviderRecordUnavailable(f"Paystream takes no question for {seconds:.0f} s")
 
 
-def call_provider(paystream: Paystream, call: Call, pause: WaitFunction) -> Outcome:
+def call_provider(paystream: PaystreamClient, call: ProviderCall, pause: WaitFunction) -> CallOutcome:
     """Asks one question, and waits for room where there is none.
 
     Raises:
@@ -53,7 +53,7 @@ def call_provider(paystream: Paystream, call: Call, pause: WaitFunction) -> Outc
 
 
 def load_payment_pages(
-    paystream: Paystream, mode: str, since: datetime | None, until: datetime | None, pause: WaitFunction
+    paystream: PaystreamClient, mode: str, since: datetime | None, until: datetime | None, pause: WaitFunction
 ) -> Iterator[list[ProviderPayment]]:
     """The provider's payments made from `since` until `until`, newest first, a page at a time.
 
@@ -62,9 +62,9 @@ def load_payment_pages(
 
     """
     window = {"startDate": since, "endDate": until}
-    params = {name: rfc3339(moment) for name, moment in window.items() if moment is not None}
+    params = {name: format_rfc3339(moment) for name, moment in window.items() if moment is not None}
     for _ in range(PAGES_MAX):
-        outcome = call_provider(paystream, Call(mode, "GET", "/payments", params=params), pause)
+        outcome = call_provider(paystream, ProviderCall(mode, "GET", "/payments", params=params), pause)
         if not isinstance(outcome, Accepted) or not isinstance(outcome.data, list):
             raise ProviderRecordUnavailable("Paystream answered the list of payments with something else")
         try:
@@ -79,16 +79,16 @@ def load_payment_pages(
     raise ProviderRecordUnavailable(f"more than {PAGES_MAX} pages")
 
 
-def load_newest_payments(paystream: Paystream, mode: str, pause: WaitFunction) -> list[ProviderPayment]:
+def load_newest_payments(paystream: PaystreamClient, mode: str, pause: WaitFunction) -> list[ProviderPayment]:
     """The newest page of all; raises as `load_payment_pages` does."""
     return next(load_payment_pages(paystream, mode, None, None, pause), [])
 
 
 def load_provider_payment(
-    paystream: Paystream, mode: str, payment_id: str, pause: WaitFunction
+    paystream: PaystreamClient, mode: str, payment_id: str, pause: WaitFunction
 ) -> ProviderPayment | None:
     """A single payment; None: the provider has none by that id. Raises as `load_payment_pages` does."""
-    outcome = call_provider(paystream, payment_call(mode, payment_id), pause)
+    outcome = call_provider(paystream, get_payment_call(mode, payment_id), pause)
     if isinstance(outcome, Rejected):
         return None
     assert isinstance(outcome, Accepted)
@@ -98,9 +98,9 @@ def load_provider_payment(
         raise ProviderRecordUnavailable(f"Paystream's payment is not what it documents: {error}") from error
 
 
-def load_provider_balance_cents(paystream: Paystream, mode: str, pause: WaitFunction) -> int:
+def load_provider_balance_cents(paystream: PaystreamClient, mode: str, pause: WaitFunction) -> int:
     """What the provider holds for us, available and locked; raises as `load_payment_pages` does."""
-    outcome = call_provider(paystream, Call(mode, "GET", "/balance/summary"), pause)
+    outcome = call_provider(paystream, ProviderCall(mode, "GET", "/balance/summary"), pause)
     data = outcome.data if isinstance(outcome, Accepted) else None
     try:
         return int(data["availableBalance"]) + int(data["lockedBalance"])  # type: ignore[index]

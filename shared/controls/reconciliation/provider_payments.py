@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from shared.platform.ids import PAYOUT, SUBMISSION, parse
+from shared.platform.ids import PAYOUT, SUBMISSION, parse_id
 
 UNPAID_STATUSES: Final = frozenset({"failed", "canceled"})
 """States of a payment in which nobody has got anything, nor will."""
@@ -82,4 +82,4 @@ def parse_provider_payment(data: Any) -> ProviderPayment:
 
 
 def _id(prefix: str, text: Any) -> uuid.UUID | None:
-    return parse(prefix, text) if isinstance(text, str) else None
+    return parse_id(prefix, text) if isinstance(text, str) else None

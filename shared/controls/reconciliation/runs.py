@@ -17,7 +17,7 @@ from shared.holds.cases import Difference
 from shared.platform.clock import Clock
 from shared.platform.ids import new_id
 from shared.platform.settings import Settings
-from shared.provider.client import Paystream
+from shared.provider.client import PaystreamClient
 from shared.schema.controls import CaseKind, RunCause
 from shared.schema.organizations import Mode
 
@@ -59,7 +59,7 @@ class Reconciler(NamedTuple):
     """What a run needs."""
 
     engine: sa.Engine
-    paystream: Paystream
+    paystream: PaystreamClient
     clock: Clock
     graces: GracePeriods
     pause: WaitFunction
@@ -67,7 +67,7 @@ class Reconciler(NamedTuple):
 
 
 def make_reconciler(
-    settings: Settings, engine: sa.Engine, paystream: Paystream, clock: Clock, pause: WaitFunction
+    settings: Settings, engine: sa.Engine, paystream: PaystreamClient, clock: Clock, pause: WaitFunction
 ) -> Reconciler:
     """What a run needs, by the installation's settings."""
     return Reconciler(engine, paystream, clock, compare.grace_periods(settings), pause)
@@ -206,7 +206,7 @@ def _carried_out(by: Reconciler, run: ReconciliationRun, look: OnPage) -> RunRep
         look(page)
         with by.engine.begin() as connection:
             compared = compare.compare_payments(connection, run.mode, page, now, by.graces)
-            opened += cases.see(connection, run.mode, compared.differences, now)
+            opened += cases.record_differences(connection, run.mode, compared.differences, now)
             connection.execute(
                 sa.text("UPDATE reconciliation_runs SET heard_at = :now WHERE id = :id"), {"now": now, "id": run.id}
             )
@@ -218,9 +218,9 @@ def _carried_out(by: Reconciler, run: ReconciliationRun, look: OnPage) -> RunRep
     now = by.clock.now()
     with by.engine.begin() as connection:
         found = [*gone, *compare.find_unresolved_payouts(connection, run.mode), *unlike]
-        opened += cases.see(connection, run.mode, found, now)
+        opened += cases.record_differences(connection, run.mode, found, now)
         differences += found
-        closed = cases.close_gone(connection, run.mode, run.since, run.until, run.started_at, now)
+        closed = cases.close_resolved_cases(connection, run.mode, run.since, run.until, run.started_at, now)
         _end(connection, run, "done", now, payments=payments, differences=len(differences), gap_cents=gap_cents)
     return RunReport(run, payments, differences, opened, closed, gap_cents)
 

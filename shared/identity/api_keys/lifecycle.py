@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from shared.identity import audit
 from shared.identity.api_keys.credentials import SCOPES_BY_ROLE
 from shared.identity.api_keys.tokens import KEY_PREFIXES, generate_key, hash_token, pepper_tag
-from shared.platform.clock import rfc3339
+from shared.platform.clock import format_rfc3339
 from shared.platform.errors import Conflict, Forbidden, NotFound
-from shared.platform.ids import KEY, new_id, show
-from shared.platform.pagination import Page, Wanted, chosen
+from shared.platform.ids import KEY, new_id, public_id
+from shared.platform.pagination import Page, PageRequest, select_page_ids
 from shared.schema.audit import Action
 from shared.schema.organizations import ApprovalStatus, Mode, Role
 
@@ -88,11 +88,11 @@ def key_payload(row: KeyRow, now: datetime) -> dict[str, Any]:
     """The key in the API's shape (reference: API Keys), in snake_case."""
 
     def time(moment: datetime | None) -> str | None:
-        return None if moment is None else rfc3339(moment)
+        return None if moment is None else format_rfc3339(moment)
 
     approved = row.approval_status == ApprovalStatus.APPROVED
     return {
-        "id": show(KEY, row.id),
+        "id": public_id(KEY, row.id),
         "name": row.name,
         "mode": row.mode,
         "prefix": row.prefix,
@@ -104,7 +104,7 @@ def key_payload(row: KeyRow, now: datetime) -> dict[str, Any]:
         "approved_at": time(row.decided_at) if approved else None,
         "rejected_at": None if approved else time(row.decided_at),
         "rejection_reason": row.rejection_reason,
-        "created_at": rfc3339(row.created_at),
+        "created_at": format_rfc3339(row.created_at),
         "expires_at": time(row.expires_at),
         "last_used_at": time(row.last_used_at),
         "revoked_at": time(row.revoked_at),
@@ -163,7 +163,7 @@ def load_pending_keys(connection: sa.Connection, organization_id: uuid.UUID) -> 
 def load_organization_keys(
     connection: sa.Connection,
     organization_id: uuid.UUID,
-    wanted: Wanted,
+    wanted: PageRequest,
     *,
     mode: Mode | None = None,
     status: ApprovalStatus | None = None,
@@ -173,7 +173,7 @@ def load_organization_keys(
     where += " AND mode = :mode)" if mode is not None else ")"
     where += " AND approval_status = :status" if status is not None else ""
     values: dict[str, Any] = {"organization_id": organization_id, "mode": mode, "status": status}
-    ids, more = chosen(connection, "api_keys", where, values, wanted)
+    ids, more = select_page_ids(connection, "api_keys", where, values, wanted)
     rows = connection.execute(
         sa.text(f"{_SELECT} WHERE api_keys.id = ANY(:ids) ORDER BY api_keys.id DESC"), {"ids": ids}
     )
@@ -414,7 +414,7 @@ def set_key_rate_limit(
     before = connection.scalar(sa.text("SELECT rate_limit_per_minute FROM api_keys WHERE id = :id"), {"id": row.id})
     _change(connection, row.id, rate_limit_per_minute=per_minute)
     was, is_ = {"rate_limit_per_minute": before}, {"rate_limit_per_minute": per_minute}
-    entry = audit.Entry(audit.operator_actor(organization_id), Action.KEY_LIMIT, show(KEY, row.id), was, is_)
+    entry = audit.Entry(audit.operator_actor(organization_id), Action.KEY_LIMIT, public_id(KEY, row.id), was, is_)
     audit.record_entries(connection, [entry], now)
 
 

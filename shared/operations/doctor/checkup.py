@@ -8,15 +8,15 @@ import sqlalchemy as sa
 from shared.operations.doctor import configuration, database, provider, task_queue
 from shared.operations.doctor.finding import Finding, Level, fail
 from shared.platform.clock import Clock, SystemClock
-from shared.platform.database import engine_for
-from shared.platform.settings import Settings, SettingsError, load
+from shared.platform.database import make_engine
+from shared.platform.settings import Settings, SettingsError, load_settings
 
 
 def run_checks(environ: Mapping[str, str] | None = None, clock: Clock | None = None) -> Iterator[Finding]:
     """Everything that can be looked at from here. Without settings there is nowhere to look."""
     environ = os.environ if environ is None else environ
     try:
-        settings = load(environ)
+        settings = load_settings(environ)
     except SettingsError as error:
         yield fail("settings", str(error), "set it for this process and for every service; nothing else was looked at")
         return
@@ -27,7 +27,7 @@ def run_checks(environ: Mapping[str, str] | None = None, clock: Clock | None = N
 
 
 def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
-    engine = engine_for(settings, "doctor", pool_size=1, isolation_level="AUTOCOMMIT")
+    engine = make_engine(settings, "doctor", pool_size=1, isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
             yield from database.check_database(connection, clock)

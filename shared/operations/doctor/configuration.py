@@ -7,13 +7,13 @@ from difflib import get_close_matches
 from typing import Final
 
 from shared.operations.doctor.finding import Finding, fail, ok, warn
-from shared.platform.settings import PREFIX, Settings
-from shared.platform.settings_validation import doubts
+from shared.platform.settings import VARIABLE_PREFIX, Settings
+from shared.platform.settings_validation import production_warnings
 
 _OTHERS: Final = "API_KEY API_URL BOOTSTRAP HOME SECRETS VERSION SUPERVISED_BY POSTGRES_PORT VALKEY_PORT PORT"
-COMMAND_VARIABLES: Final = {PREFIX + name for name in _OTHERS.split()}
+COMMAND_VARIABLES: Final = {VARIABLE_PREFIX + name for name in _OTHERS.split()}
 """Variables of the commands and of `ovnpay up`, which are no settings of a service."""
-TEST_SWITCHES: Final = {"OVNPAY_CRASH_AT", "OVNPAY_WITHOUT"}
+TEST_SWITCHES: Final = {"OVNPAY_FAILPOINT", "OVNPAY_WITHOUT"}
 """What our own tests break things with."""
 FREE_DISK_SHARE_MIN: Final = 0.05
 REQUIRED_SECRETS: Final = {
@@ -28,17 +28,17 @@ def check_configuration(settings: Settings, environ: Mapping[str, str]) -> Itera
         yield ok("settings", "they can be read, and are good enough for production")
     else:
         yield ok("settings", "they can be read; this is a development installation, which pays no real money")
-    for doubt in doubts(settings) if settings.environment == "production" else ():
+    for doubt in production_warnings(settings) if settings.environment == "production" else ():
         yield warn("settings", doubt, "give Redis a password, or be sure that nobody else reaches it")
     for name, effect in REQUIRED_SECRETS.items():
         if not getattr(settings, name):
-            yield fail("settings", f"{PREFIX}{name.upper()} is not set", effect)
-    known = {PREFIX + name.upper() for name in Settings.__struct_fields__} | COMMAND_VARIABLES
+            yield fail("settings", f"{VARIABLE_PREFIX}{name.upper()} is not set", effect)
+    known = {VARIABLE_PREFIX + name.upper() for name in Settings.__struct_fields__} | COMMAND_VARIABLES
     for variable in sorted(environ):
         name = variable.removesuffix("_FILE")
         if variable in TEST_SWITCHES:
             yield fail("settings", f"{variable} is set: it switches a safeguard off, or kills processes", "remove it")
-        elif variable.startswith(PREFIX) and name not in known:
+        elif variable.startswith(VARIABLE_PREFIX) and name not in known:
             near = get_close_matches(name, known, 1)
             mend = (
                 f"did you mean {near[0]}?"

@@ -6,7 +6,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from shared.holds.reconcile_only import reconcile_only
+from shared.holds.reconcile_only import is_reconcile_only
 from shared.operations import due_rows
 from shared.operations.doctor.finding import Finding, fail, ok, warn
 from shared.platform.clock import Clock
@@ -131,7 +131,7 @@ def _waiting(connection: sa.Connection) -> Iterator[Finding]:
         yield (fail if age > LATE_FAIL_SECONDS else warn)("work: due", says, mend)
     if not late:
         yield ok("work: due", "nothing is late")
-    if reconcile_only(connection):
+    if is_reconcile_only(connection):
         says = "no payment leaves: our record is being compared with Paystream's"
         yield warn("work: reconcile-only", says, "`ovnpay reconcile` says what differs, and ends it")
     held = connection.scalar(sa.text("SELECT count(*) FROM payouts WHERE held_reason IS NOT NULL"))

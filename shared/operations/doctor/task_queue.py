@@ -6,7 +6,7 @@ from typing import Any, Final
 import redis
 
 from shared.operations.doctor.finding import Finding, fail, ok, warn
-from shared.platform.registered_consumers import GATEWAY, SCHEDULER, hears, present
+from shared.platform.registered_consumers import GATEWAY_ROLE, SCHEDULER_ROLE, count_registered, queue_role
 from shared.platform.settings import Settings
 from shared.platform.task_queue import QUEUES, redis_client
 
@@ -57,8 +57,8 @@ def _strangers(client: "redis.Redis") -> Iterator[Finding]:
 
 
 def _presence(client: "redis.Redis") -> Iterator[Finding]:
-    there = present(client)
-    unheard = [queue for queue in QUEUES if not there[hears(queue)]]
+    there = count_registered(client)
+    unheard = [queue for queue in QUEUES if not there[queue_role(queue)]]
     if len(unheard) == len(QUEUES):
         yield fail("workers", "no worker is there: payouts are taken in, and none is paid", "start `ovnpay workers`")
     elif unheard:
@@ -66,16 +66,17 @@ def _presence(client: "redis.Redis") -> Iterator[Finding]:
         yield fail("workers", says, f"start `ovnpay workers --queues {','.join(unheard)}`, or add them to a pool")
     else:
         yield ok(
-            "workers", ", ".join(f"{queue} {there[hears(queue)]}" for queue in QUEUES) + " processes hear the queues"
+            "workers",
+            ", ".join(f"{queue} {there[queue_role(queue)]}" for queue in QUEUES) + " processes hear the queues",
         )
-    if there[SCHEDULER]:
-        yield ok("scheduler", f"{there[SCHEDULER]} ticking")
+    if there[SCHEDULER_ROLE]:
+        yield ok("scheduler", f"{there[SCHEDULER_ROLE]} ticking")
     else:
         says = "none ticks: a doorbell that is lost is not rung again, and no batch is released at its time"
         yield fail(
             "scheduler", says, "start `ovnpay scheduler`; if one runs, its /health and log say why it doesn't tick"
         )
-    if there[GATEWAY]:
-        yield ok("gateway", f"{there[GATEWAY]} serving")
+    if there[GATEWAY_ROLE]:
+        yield ok("gateway", f"{there[GATEWAY_ROLE]} serving")
     else:
         yield fail("gateway", "none is there: nobody's request is taken", "start `ovnpay gateway`")

@@ -19,8 +19,8 @@ from shared.payouts.timeline.ordering import (
     step_of_transfer,
 )
 from shared.payouts.timeline.records import PayoutRecord, RecordRow, load_payout_record
-from shared.platform.clock import rfc3339
-from shared.platform.ids import BATCH, EVENT, LOG, PAYOUT, SUBMISSION, TRANSACTION, show
+from shared.platform.clock import format_rfc3339
+from shared.platform.ids import BATCH, EVENT, LOG, PAYOUT, SUBMISSION, TRANSACTION, public_id
 from shared.schema.payouts import SubmissionKind
 
 TIMELINE_EVENTS_MAX: Final = 1_000
@@ -90,7 +90,7 @@ def _transitions(record: PayoutRecord) -> Iterator[RankedEntry]:
 def _transfers(record: PayoutRecord) -> Iterator[RankedEntry]:
     for row in reversed(record.transfers):  # the sort is stable: the fee stays behind what it was taken of
         details = {
-            "transactionId": show(TRANSACTION, row["id"]),
+            "transactionId": public_id(TRANSACTION, row["id"]),
             "type": row["kind"],
             "from": row["from_account"],
             "to": row["to_account"],
@@ -107,7 +107,7 @@ def _submission(record: PayoutRecord, row: RecordRow) -> Iterator[RankedEntry]:
     step = taken[0]["sequence"] if taken else last_step_before(record, row["created_at"])
     # A batch that Paystream refused is split: the payout's next submission comes behind the refusal of the one before.
     first = not taken or row["created_at"] == taken[0]["created_at"]
-    name = {"submissionId": show(SUBMISSION, row["id"]), "attempt": row["attempt"]}
+    name = {"submissionId": public_id(SUBMISSION, row["id"]), "attempt": row["attempt"]}
     with_others = row["kind"] == SubmissionKind.BATCH
     written = TimelineEntry(
         row["created_at"],
@@ -158,13 +158,13 @@ def _answer(row: RecordRow, name: dict[str, Any]) -> TimelineEntry:
 def _webhooks(record: PayoutRecord) -> Iterator[RankedEntry]:
     for row in reversed(record.webhooks):
         details = {
-            "logId": show(LOG, row["id"]),
+            "logId": public_id(LOG, row["id"]),
             "event": row["type"],
             "paymentId": row["payment_id"],
             "amount": row["amount_cents"],
             "status": row["status"],
             "outcome": row["outcome"],
-            "handledAt": row["handled_at"] and rfc3339(row["handled_at"]),
+            "handledAt": row["handled_at"] and format_rfc3339(row["handled_at"]),
         }
         if row["failure_code"] is not None:
             details["failure"] = {"code": row["failure_code"], "message": row["failure_reason"]}
@@ -174,15 +174,15 @@ def _webhooks(record: PayoutRecord) -> Iterator[RankedEntry]:
 
 def _customer_events(record: PayoutRecord) -> Iterator[RankedEntry]:
     for row in record.customer_events:
-        details = {"eventId": show(EVENT, row["id"]), "event": row["type"]}
+        details = {"eventId": public_id(EVENT, row["id"]), "event": row["type"]}
         event = TimelineEntry(row["created_at"], "customer_event", f"Event {row['type']} written for you", details)
         yield event.at, row["sequence"], EntryRank.TOLD, event
 
 
 def _batch(record: PayoutRecord, batch: RecordRow) -> Iterator[RankedEntry]:
-    scheduled_for = batch["scheduled_for"] and rfc3339(batch["scheduled_for"])
+    scheduled_for = batch["scheduled_for"] and format_rfc3339(batch["scheduled_for"])
     when = f"to be released at {scheduled_for}" if scheduled_for else "to be released by hand"
-    details = {"batchId": show(BATCH, batch["id"]), "name": batch["name"], "payoutCount": batch["payout_count"]}
+    details = {"batchId": public_id(BATCH, batch["id"]), "name": batch["name"], "payoutCount": batch["payout_count"]}
     title = f"Handed in with the batch {batch['name']} of {batch['payout_count']}, {when}"
     handed_in = TimelineEntry(batch["created_at"], "batch", title, details | {"scheduledFor": scheduled_for})
     yield handed_in.at, 1, EntryRank.BEFORE, handed_in
@@ -200,7 +200,7 @@ def _notes(record: PayoutRecord) -> Iterator[RankedEntry]:
         noted = retried[0] if retried and payout["duplicate_of"] > payout["id"] else None
         at, step = (noted["created_at"], noted["sequence"]) if noted else (payout["requested_at"], 1)
         warning = duplicate_warning(payout["duplicate_of"])
-        details = {"code": warning["code"], "payoutId": show(PAYOUT, payout["duplicate_of"])}
+        details = {"code": warning["code"], "payoutId": public_id(PAYOUT, payout["duplicate_of"])}
         if payout["duplicate_reason"]:
             details["reason"] = payout["duplicate_reason"]
         yield at, step, EntryRank.AFTER, TimelineEntry(at, "warning", warning["message"], details)

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.holds.conditions import kind_of_hold
+from shared.holds.conditions import hold_kind_expression
 
 _PAYOUT = (
     "id, status, rail, amount_cents, batch_id, duplicate_of, duplicate_reason, reserved, submission_id, failure_code, "
     "held_reason, polls, requested_at, completed_at, next_action_at, polled_at, "
-    f"{kind_of_hold('payouts.wallet_id', 'payouts.rail')} AS outgoing, "
+    f"{hold_kind_expression('payouts.wallet_id', 'payouts.rail')} AS outgoing, "
     "coalesce(held_at, CASE WHEN held_reason IS NOT NULL THEN updated_at END) AS held_at"
 )
 

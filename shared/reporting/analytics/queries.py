@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.platform.errors import Invalid
+from shared.platform.errors import InvalidRequest
 from shared.reporting.analytics.definitions import PayoutTotals, totals_from_row
 from shared.reporting.analytics.facts import FAILURE_SUMS, TOTAL_SUMS, sum_rows_query
 from shared.reporting.analytics.ranges import AnalyticsWallet, TimeRange
@@ -79,8 +79,8 @@ def bucket_starts(span: TimeRange, interval: Interval) -> list[date]:
     return starts
 
 
-def _too_many(interval: Interval) -> Invalid:
-    return Invalid(
+def _too_many(interval: Interval) -> InvalidRequest:
+    return InvalidRequest(
         f"The range has more than {BUCKETS_MAX} {interval}s; ask for a shorter one, or a longer interval",
         field="interval",
         limit=BUCKETS_MAX,

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.platform.errors import Invalid
+from shared.platform.errors import InvalidRequest
 from shared.reporting.analytics.facts import LOCAL_TIME_SQL, QUARTER_SQL
 from shared.reporting.analytics.periods import (
     QUARTER_LENGTH,
@@ -125,7 +125,7 @@ def resolve_time_range(
         ends = where.today + timedelta(days=1)
     for field, moment in (("to", ends), ("from", starts)):
         if moment is not None and not EARLIEST <= _utc(moment) <= LATEST:
-            raise Invalid(f"{field} must lie between {EARLIEST.date()} and {LATEST.date()}", field=field)
+            raise InvalidRequest(f"{field} must lie between {EARLIEST.date()} and {LATEST.date()}", field=field)
     if starts is None:
         starts = ends - timedelta(days=DEFAULT_DAYS)
     values: dict[str, object] = {"zone": where.time_zone}
@@ -134,7 +134,7 @@ def resolve_time_range(
         values |= {f"{name}_at": at, f"{name}_day": None if at else moment}
     first, last = (_End._make(row) for row in connection.execute(_ENDS, values))
     if first.at >= last.at:
-        raise Invalid("from must be before to", field="from")
+        raise InvalidRequest("from must be before to", field="from")
     return _cut(where, first, last, coarsest)
 
 

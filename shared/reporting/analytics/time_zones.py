@@ -6,7 +6,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from shared.platform.errors import Invalid
+from shared.platform.errors import InvalidRequest
 from shared.reporting.analytics.facts import FAILURE_SUMS, LOCAL_TIME_SQL, OUTCOME_SUMS, TOTAL_SUMS, sum_rows_query
 from shared.schema.ledger import Grain
 
@@ -39,7 +39,9 @@ def set_time_zone(connection: sa.Connection, organization_id: uuid.UUID, time_zo
         {"name": time_zone},
     )
     if not known:
-        raise Invalid(f"There is no time zone {time_zone[:100]!r}; say one as in America/Chicago", field="timeZone")
+        raise InvalidRequest(
+            f"There is no time zone {time_zone[:100]!r}; say one as in America/Chicago", field="timeZone"
+        )
     values = {"id": organization_id, "zone": time_zone}
     # The organization first, as a sandbox reset does: it can't open a wallet meanwhile that we don't see.
     connection.execute(sa.text("UPDATE organizations SET time_zone = :zone WHERE id = :id"), values)

@@ -8,9 +8,9 @@ import threading
 import structlog
 
 from shared.platform import logs
-from shared.platform.database import engine_for
-from shared.platform.metrics_server import Exposition, of
-from shared.platform.settings import Settings, SettingsError, load
+from shared.platform.database import make_engine
+from shared.platform.metrics_server import MetricsServer, registry_of
+from shared.platform.settings import Settings, SettingsError, load_settings
 from shared.platform.task_queue import redis_client
 from shared.reporting.exporter.snapshot import CACHE_SECONDS, Exporter
 
@@ -35,11 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("ovnpay exporter", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
     parser.parse_args(arguments)
     try:
-        settings = load()
+        settings = load_settings()
     except SettingsError as error:
         print(f"ovnpay exporter: {error}", file=sys.stderr)
         return 2
-    logs.configure(settings, "exporter")
+    logs.configure_logging(settings, "exporter")
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -49,10 +49,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run_exporter(settings: Settings, stopping: threading.Event) -> None:
     """Serves until `stopping` is set."""
-    engine = engine_for(settings, "exporter", pool_size=1)
+    engine = make_engine(settings, "exporter", pool_size=1)
     redis = redis_client(settings, timeout_seconds=1.0)
-    registry = of(Exporter(engine, redis))
-    exposition = Exposition(settings.exporter_metrics_port, lambda: registry, lambda: None, host=settings.metrics_host)
+    registry = registry_of(Exporter(engine, redis))
+    exposition = MetricsServer(
+        settings.exporter_metrics_port, lambda: registry, lambda: None, host=settings.metrics_host
+    )
     exposition.start()
     logger.info("exporter.started", port=exposition.port)
     stopping.wait()

@@ -38,7 +38,7 @@ class ListCount(Base):
 
     wallet_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("wallets.id"), primary_key=True)
     name: Mapped[str] = mapped_column(primary_key=True)
-    """One of `shared.platform.row_counts.NAMES`."""
+    """One of `shared.ledger.list_counts.COUNT_NAMES`."""
     count: Mapped[int] = mapped_column(server_default="0")
 
 

@@ -22,7 +22,7 @@ from shared.payouts.provider_results import record_outcome
 from shared.payouts.queue import queue_validated_payouts
 from shared.payouts.rows import PayoutRow
 from shared.platform.clock import SystemClock
-from shared.platform.ids import DRIVER, new_id, parse
+from shared.platform.ids import DRIVER, new_id, parse_id
 from shared.schema.payouts import Rail
 from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.report import at_least
@@ -43,7 +43,7 @@ HOUR = timedelta(hours=1)
 def measure(bench: Bench) -> None:
     """Completions of payouts that Paystream has; each is sent once, by a generator that counts every answer."""
     system, count = bench.system(), bench.size(WEBHOOKS, IN_SMALL)
-    driver_id = parse(DRIVER, system.drivers[0])
+    driver_id = parse_id(DRIVER, system.drivers[0])
     assert driver_id is not None
     url, secret = system.stack["gateway"], system.stack["webhook_secret"]
     system.until_idle()

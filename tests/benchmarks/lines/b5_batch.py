@@ -2,7 +2,7 @@
 
 import time
 
-from shared.platform.ids import BATCH, parse
+from shared.platform.ids import BATCH, parse_id
 from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.payload import batch
 from tests.benchmarks.report import at_most
@@ -42,7 +42,7 @@ def released(system: System, batch_id: str) -> float:
         done = "SELECT 1 FROM batches WHERE id = %s AND status = 'completed'"
         started = time.perf_counter()
         assert system.customer.post(f"{PATH}/{batch_id}/release", {}).status == 200
-        until(lambda: database.execute(done, [parse(BATCH, batch_id)]).fetchone(), "the batch is paid", 120, 0.02)
+        until(lambda: database.execute(done, [parse_id(BATCH, batch_id)]).fetchone(), "the batch is paid", 120, 0.02)
         return time.perf_counter() - started
 
 

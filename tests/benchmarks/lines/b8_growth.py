@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from shared.controls.invariants import INVARIANTS
-from shared.platform.ids import DRIVER, show
+from shared.platform.ids import DRIVER, public_id
 from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.report import at_most
 from tests.benchmarks.storm import Load, curve_of
@@ -135,7 +135,7 @@ def _measure(bench: Bench, system: System, database: psycopg.Connection[Any], re
     bench.say(f"{requests} requests of each kind")
     row = database.execute("select id from drivers where ovn_driver_id = 'GROWN-7'").fetchone()
     assert row is not None
-    asked = _asked(system, show(DRIVER, row[0]))
+    asked = _asked(system, public_id(DRIVER, row[0]))
     address = urlsplit(system.stack["gateway"])
     connection = http.client.HTTPConnection(str(address.hostname), address.port)
     taken: dict[str, list[float]] = {name: [] for name in asked}

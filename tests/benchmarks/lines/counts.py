@@ -16,7 +16,7 @@ from itertools import islice
 import redis
 
 from shared.platform import task_queue
-from shared.platform.ids import DRIVER, new_id, parse
+from shared.platform.ids import DRIVER, new_id, parse_id
 from tests.benchmarks import flow, statements
 from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.lines import b5_batch, b10_webhooks_in
@@ -127,7 +127,7 @@ def _tell_way(bench: Bench, what: str, counted: Counted, payouts: int) -> None:
 def _notices(bench: Bench, system: System) -> None:
     """The provider's completions: stored at the door, applied by a worker."""
     count = 500
-    driver_id = parse(DRIVER, system.drivers[0])
+    driver_id = parse_id(DRIVER, system.drivers[0])
     assert driver_id is not None
     with system.engine() as engine:
         ids = [b10_webhooks_in.processing(engine, system.wallet_id, driver_id, count) for _ in range(2)]
@@ -161,7 +161,7 @@ def _notices(bench: Bench, system: System) -> None:
 def _messages(bench: Bench) -> None:
     """What a doorbell carries."""
     for ids in (1, 500):
-        [message] = task_queue.messages(task_queue.QUEUE_PAYOUTS, [new_id() for _ in range(ids)])
+        [message] = task_queue.build_messages(task_queue.QUEUE_PAYOUTS, [new_id() for _ in range(ids)])
         size = len(message.copy(options={"redis_message_id": str(uuid.uuid4())}).encode())
         bench.add(f"bytes of a message for {ids} payouts", size, "B", note=f"{size / ids:.0f} a payout")
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from shared.funding.topups import grant
+from shared.funding.topups import grant_sandbox_funds
 from shared.identity import api_keys
-from shared.onboarding.organizations import Opening, open_organization
+from shared.onboarding.organizations import NewOrganization, open_organization
 from shared.platform.clock import SystemClock
 from shared.schema import migrations
 from shared.schema.organizations import Mode
@@ -57,7 +57,7 @@ def ground(system: System) -> Iterator[Ground]:
 
 
 def _settled(engine: sa.Engine) -> Ground:
-    opening = Opening(
+    opening = NewOrganization(
         name="Yardstick",
         owner_email="owner@yardstick.example",
         owner_password="a password",
@@ -71,7 +71,7 @@ def _settled(engine: sa.Engine) -> Ground:
             sa.text("SELECT id FROM wallets WHERE organization_id = :id AND mode = 'sandbox'"), {"id": organization_id}
         )
         assert isinstance(wallet_id, uuid.UUID)
-        grant(connection, wallet_id, MONEY_CENTS, now)
+        grant_sandbox_funds(connection, wallet_id, MONEY_CENTS, now)
         connection.execute(sa.text(_DRIVERS), {"wallet_id": wallet_id, "drivers": DRIVERS})
         found = connection.scalars(sa.text("SELECT id FROM drivers ORDER BY id"))
         driver_ids = list(found)

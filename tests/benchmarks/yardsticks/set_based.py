@@ -16,11 +16,11 @@ from shared.payouts.orders import PayoutOrder
 from shared.payouts.rows import PayoutRow, payout_payload
 from shared.platform import pipelined_queries
 from shared.platform.clock import SystemClock
-from shared.platform.errors import Refusal
-from shared.platform.idempotency import fingerprint
+from shared.platform.errors import DomainError
+from shared.platform.idempotency import request_fingerprint
 from shared.platform.ids import new_id
 from shared.platform.settings import Settings
-from shared.platform.task_queue import Bell
+from shared.platform.task_queue import Task
 from shared.schema.audit import ActorKind
 from shared.schema.payouts import Rail
 from tests.benchmarks.bench import Bench
@@ -43,7 +43,7 @@ class Flushed(NamedTuple):
 class _DeafDoorbell:
     """Nobody hears it."""
 
-    def ring(self, bell: Bell, ids: Sequence[uuid.UUID]) -> None:
+    def enqueue(self, task: Task, ids: Sequence[uuid.UUID]) -> None:
         """Rings for nobody."""
 
 
@@ -89,7 +89,7 @@ def _clock_driver(dialect: Any) -> list[float]:
 
     for name in ("do_execute", "do_execute_no_params", "do_commit"):
         setattr(dialect, name, clocked(getattr(dialect, name)))
-    pipelined_queries.in_one_round_trip = clocked(pipelined_queries.in_one_round_trip)
+    pipelined_queries.run_in_one_round_trip = clocked(pipelined_queries.run_in_one_round_trip)
     return taken
 
 
@@ -109,13 +109,13 @@ def _request(place: Ground, payouts: int) -> PayoutRequest:
         )
         for number in range(payouts)
     ]
-    marked = fingerprint("POST", "/api/v1/payouts/bulk", key.encode())
+    marked = request_fingerprint("POST", "/api/v1/payouts/bulk", key.encode())
     return PayoutRequest(place.wallet_id, orders, key, marked, str(uuid.uuid4()), _shape, actor)
 
 
 def _shape(outcomes: Sequence[PayoutOutcome]) -> dict[str, Any]:
     """As the bulk endpoint shows them."""
-    items: list[tuple[dict[str, Any], Refusal | None]] = []
+    items: list[tuple[dict[str, Any], DomainError | None]] = []
     for outcome in outcomes:
         assert isinstance(outcome, PayoutRow), outcome
         items.append((payout_payload(outcome), None))

@@ -170,12 +170,12 @@ class Receiver:
     def about(self, subject_id: str) -> list[Notice]:
         return [notice for notice in self.notices if subject_id in notice.body["data"].values()]
 
-    def types_about(self, subject_id: str) -> list[str]:
+    def event_types_of(self, subject_id: str) -> list[str]:
         return [notice.type for notice in self.about(subject_id)]
 
-    async def until_told(self, subject_id: str, kind: str, times: int = 1) -> None:
+    async def until_received(self, subject_id: str, kind: str, times: int = 1) -> None:
         async def is_there() -> bool:
-            return self.types_about(subject_id).count(kind) >= times
+            return self.event_types_of(subject_id).count(kind) >= times
 
         await until(is_there)
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from deploy.simulator.delivery import NO_ANSWER, Delivery
+from deploy.simulator.delivery import NO_RESPONSE, Delivery
 from deploy.simulator.options import Options
 
 
@@ -54,7 +54,7 @@ async def _receiver(answers: list[bytes], *, closes: bool) -> AsyncIterator[tupl
         (b"HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno", 401),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 200),
         (b"HTTP/1.0 503 Busy\r\n\r\nlater", 503),
-        (b"SMTP says what?\r\n\r\n", NO_ANSWER),
+        (b"SMTP says what?\r\n\r\n", NO_RESPONSE),
     ],
 )
 async def test_status_of_an_answer(answer: bytes, status: int, closes: bool) -> None:
@@ -73,17 +73,17 @@ async def test_nobody_listens() -> None:
     async with _receiver([], closes=True) as (delivery, _):
         pass
     # When something is sent there, then there is no answer, and no exception
-    assert await delivery.send(b"{}") == NO_ANSWER
+    assert await delivery.send(b"{}") == NO_RESPONSE
 
 
 async def test_receiver_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each delivery at its own time, those that come later too."""
-    monkeypatch.setattr("deploy.simulator.delivery.ANSWER_TIMEOUT_SECONDS", 0.1)
-    monkeypatch.setattr("deploy.simulator.delivery.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("deploy.simulator.delivery.RESPONSE_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("deploy.simulator.delivery.TIMEOUT_CHECK_SECONDS", 0.01)
     silent = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
     async with asyncio.timeout(5), silent as server:
         port = server.sockets[0].getsockname()[1]
         delivery = Delivery(Options(webhook_url=f"http://127.0.0.1:{port}/hooks"))
-        assert await asyncio.gather(delivery.send(b"{}"), delivery.send(b"{}")) == [NO_ANSWER, NO_ANSWER]
-        assert await delivery.send(b"{}") == NO_ANSWER
+        assert await asyncio.gather(delivery.send(b"{}"), delivery.send(b"{}")) == [NO_RESPONSE, NO_RESPONSE]
+        assert await delivery.send(b"{}") == NO_RESPONSE
         delivery.stop()

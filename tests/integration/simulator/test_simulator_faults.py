@@ -28,7 +28,7 @@ async def test_fail_ends_the_payment_with_code_and_reason_and_unlocks_its_money(
         payment = (await _sends(provider, "fail:BANK_REJECTED")).data
         # When it has failed
         failed = await provider.until_payment(payment["id"], "failed")
-        await told.until_told(payment["id"], "payment.failed")
+        await told.until_received(payment["id"], "payment.failed")
         # Then it says why, so does the event, and the balance is whole again
         assert (failed["failureCode"], failed["failureReason"]) == ("BANK_REJECTED", "Account closed")
         data = told.about(payment["id"])[-1].body["data"]
@@ -111,7 +111,7 @@ async def test_stuck_never_settles_by_itself() -> None:
         stuck = (await _sends(provider, "stuck")).data
         healthy = (await _sends(provider, "duplicate_webhook", key="other")).data
         # When the other one is long through
-        await told.until_told(healthy["id"], "payment.completed", times=2)
+        await told.until_received(healthy["id"], "payment.completed", times=2)
         # Then the stuck one stays where it was, until someone ends it
         assert (await provider.get(f"/payments/{stuck['id']}")).data["status"] == "processing"
         await provider.control("POST", f"/payments/{stuck['id']}/complete", {})
@@ -124,9 +124,9 @@ async def test_return_follows_completion_and_brings_the_money_back() -> None:
         # Given a payment that the bank will return
         payment = (await _sends(provider, "return:R02")).data
         # When it has
-        await told.until_told(payment["id"], "payment.returned")
+        await told.until_received(payment["id"], "payment.returned")
         # Then it was completed before, and the money is back
-        assert told.types_about(payment["id"])[-2:] == ["payment.completed", "payment.returned"]
+        assert told.event_types_of(payment["id"])[-2:] == ["payment.completed", "payment.returned"]
         assert told.about(payment["id"])[-1].body["data"]["failureCode"] == "R02"
         assert await provider.balance() == (1_000_000_00, 0, 0)
         (kept,) = (await provider.record())["payments"]

@@ -22,7 +22,7 @@ async def test_events_come_signed_and_in_order() -> None:
         recipient_id = await provider.recipient()
         payments = [await provider.pay(recipient_id, 100 + number) for number in range(10)]
         for payment in payments:
-            await told.until_told(payment["id"], "payment.completed")
+            await told.until_received(payment["id"], "payment.completed")
         # Then each told its life in order, every event signed and with an id of its own
         for payment in payments:
             notices = told.about(payment["id"])
@@ -39,10 +39,10 @@ async def test_refusing_receiver_is_asked_again_until_it_accepts() -> None:
         # Given a receiver that refuses everything
         told.status = 503
         payment = await provider.pay(await provider.recipient())
-        await told.until_told(payment["id"], "payment.created")
+        await told.until_received(payment["id"], "payment.created")
         # When it accepts again
         told.status = 200
-        await told.until_told(payment["id"], "payment.completed")
+        await told.until_received(payment["id"], "payment.completed")
         # Then the refused event came twice with one id, the rest after it
         notices = told.about(payment["id"])
         assert [notice.type for notice in notices] == ["payment.created", *LIFE]
@@ -64,9 +64,9 @@ async def test_undelivered_events_survive_kill_9(tmp_path: Path) -> None:
         told.status, told.notices = 200, []
         with PaystreamProcess(record, webhook_url=told.url) as process:
             await process.url()
-            await told.until_told(payment["id"], "payment.completed")
+            await told.until_received(payment["id"], "payment.completed")
         # Then all came, in order; what it was about to tell when it was killed perhaps twice
-        assert list(dict.fromkeys(told.types_about(payment["id"]))) == LIFE
+        assert list(dict.fromkeys(told.event_types_of(payment["id"]))) == LIFE
 
 
 async def _story(fault: str, last: str = "payment.completed", times: int = 1) -> list[Notice]:
@@ -74,7 +74,7 @@ async def _story(fault: str, last: str = "payment.completed", times: int = 1) ->
     async with receiver() as told, paystream(webhook_url=told.url) as provider:
         recipient_id = await provider.recipient()
         payment = await provider.pay(recipient_id, metadata={"simulate": fault})
-        await told.until_told(payment["id"], last, times)
+        await told.until_received(payment["id"], last, times)
 
         async def is_quiet() -> bool:
             webhooks = (await provider.record())["webhooks"]
@@ -99,8 +99,8 @@ async def test_late_webhook() -> None:
         await provider.until_payment(payment["id"], "completed")
         # Then the payment is completed before anyone hears of it
         assert told.notices == []
-        await told.until_told(payment["id"], "payment.completed")
-        assert told.types_about(payment["id"]) == LIFE
+        await told.until_received(payment["id"], "payment.completed")
+        assert told.event_types_of(payment["id"]) == LIFE
 
 
 async def test_reorder_webhooks() -> None:
@@ -115,7 +115,7 @@ async def test_lost_webhook() -> None:
         other = await provider.pay(recipient_id)
         # When both are completed
         await provider.until_payment(lost["id"], "completed")
-        await told.until_told(other["id"], "payment.completed")
+        await told.until_received(other["id"], "payment.completed")
         # Then nothing was heard of the first
         assert told.about(lost["id"]) == []
         assert (await provider.record())["webhooks"]["lost"] == 3
@@ -136,8 +136,8 @@ async def test_forged_webhook() -> None:
 async def test_only_chosen_events_are_sent() -> None:
     async with receiver() as told, paystream(webhook_url=told.url, webhook_events=("payment.completed",)) as provider:
         payment = await provider.pay(await provider.recipient())
-        await told.until_told(payment["id"], "payment.completed")
-        assert told.types_about(payment["id"]) == ["payment.completed"]
+        await told.until_received(payment["id"], "payment.completed")
+        assert told.event_types_of(payment["id"]) == ["payment.completed"]
 
 
 async def test_pause_resume_and_an_event_of_the_tests_own() -> None:
@@ -152,11 +152,11 @@ async def test_pause_resume_and_an_event_of_the_tests_own() -> None:
         assert told.notices == []
         # When they go on
         resumed = await provider.control("POST", "/webhooks/resume")
-        await told.until_told(payment["id"], "payment.completed")
+        await told.until_received(payment["id"], "payment.completed")
         # Then everything held back arrives
         assert sent == {"id": "evt_mine"}
         assert resumed["paused"] is False
-        assert told.types_about("pay_none") == ["payment.returned"]
+        assert told.event_types_of("pay_none") == ["payment.returned"]
 
 
 async def test_batch_events() -> None:
@@ -165,10 +165,10 @@ async def test_batch_events() -> None:
         line = {"recipientId": await provider.recipient(), "amount": 5}
         batch = (await provider.post("/batches", {"name": "b", "hold": True, "payments": [line]})).data
         await provider.post(f"/batches/{batch['id']}/release", {})
-        await told.until_told(batch["id"], "batch.completed")
-        await told.until_told(
+        await told.until_received(batch["id"], "batch.completed")
+        await told.until_received(
             batch["payments"][0]["id"], "payment.completed"
         )  # events of two subjects come in any order
         # Then it told its life, and its payment told its own
-        assert told.types_about(batch["id"]) == ["batch.created", "batch.released", "batch.completed"]
-        assert told.types_about(batch["payments"][0]["id"]) == LIFE
+        assert told.event_types_of(batch["id"]) == ["batch.created", "batch.released", "batch.completed"]
+        assert told.event_types_of(batch["payments"][0]["id"]) == LIFE

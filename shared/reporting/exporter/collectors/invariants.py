@@ -25,7 +25,7 @@ def collect_invariants(connection: sa.Connection) -> Iterator[Metric]:
         ["invariant"],
         [(one.name, one.proved_at.timestamp()) for one in standings],
     )
-    held = Counter((row.kind.value, row.scope.name) for row in outgoing_holds.active(connection))
+    held = Counter((row.kind.value, row.scope.name) for row in outgoing_holds.load_active_holds(connection))
     yield labeled_gauge(
         "ovnpay_outgoing_held",
         "Holds on outgoing money, by kind (frozen by a broken invariant, paused by a person) and scope.",

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 from prometheus_client import Metric
 
-from shared.holds.conditions import held
-from shared.platform import row_counts
+from shared.holds.conditions import on_hold_condition
+from shared.ledger import list_counts
 from shared.reporting.exporter.gauges import labeled_gauge
 from shared.schema.payouts import Rail
 
@@ -18,8 +18,8 @@ longest: one that was retried is there for a shorter time than its neighbours.""
 # statuses stand in the statement, so that it is planned for them: by wallet, as the index goes, never over the table.
 _COUNTS = sa.text(f"""
     WITH kept AS (
-        SELECT coalesce(sum(CASE WHEN name = '{row_counts.PAYOUTS}' THEN count ELSE -count END), 0) AS open
-        FROM list_counts WHERE name LIKE '{row_counts.PAYOUTS}%'
+        SELECT coalesce(sum(CASE WHEN name = '{list_counts.PAYOUTS_COUNT}' THEN count ELSE -count END), 0) AS open
+        FROM list_counts WHERE name LIKE '{list_counts.PAYOUTS_COUNT}%'
     ), validated AS (
         SELECT coalesce(sum(found.count), 0) AS count FROM wallets CROSS JOIN LATERAL (
             SELECT count(*) FROM payouts WHERE wallet_id = wallets.id AND status = 'validated') AS found
@@ -40,7 +40,7 @@ _OLDEST = sa.text(f"""
     SELECT status, rail, extract(epoch FROM clock_timestamp() - min(updated_at))
     FROM payouts
     WHERE status IN ('validated', 'queued') AND next_action_at IS NOT NULL AND held_reason IS NULL
-          AND NOT {held("payouts.wallet_id", "payouts.rail")}
+          AND NOT {on_hold_condition("payouts.wallet_id", "payouts.rail")}
     GROUP BY status, rail
     UNION ALL
     SELECT status, rail, extract(epoch FROM clock_timestamp() - min(updated_at))
@@ -60,7 +60,7 @@ _OLDEST = sa.text(f"""
 
 
 def collect_payouts(connection: sa.Connection) -> Iterator[Metric]:
-    """`held` ones wait for a person, and are counted in their status too."""
+    """`on_hold_condition` ones wait for a person, and are counted in their status too."""
     found = connection.execute(_COUNTS).one()._asdict()
     text = "Payouts that have not ended, by status; those held wait for a person."
     yield labeled_gauge("ovnpay_payouts", text, ["status"], {status: float(count) for status, count in found.items()})

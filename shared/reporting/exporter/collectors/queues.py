@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import redis
 from prometheus_client import Metric
 
-from shared.platform.queue_status import depths
+from shared.platform.queue_statuses import load_queue_statuses
 from shared.reporting.exporter.gauges import labeled_gauge
 
 
 def collect_queues(client: "redis.Redis") -> Iterator[Metric]:
     """In one round trip."""
-    found = depths(client)
+    found = load_queue_statuses(client)
     waiting = {one.queue: one.waiting for one in found}
     in_flight = {one.queue: one.in_flight for one in found}
     dead = {one.queue: one.dead for one in found}

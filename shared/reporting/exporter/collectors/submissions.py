@@ -5,14 +5,14 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 from prometheus_client import Metric
 
-from shared.holds.conditions import held
+from shared.holds.conditions import on_hold_condition
 from shared.reporting.exporter.gauges import labeled_gauge
 
 _OPEN = sa.text(f"""
     SELECT status, count(*), coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)
     FROM submissions
     WHERE (next_action_at IS NOT NULL AND status IN ('prepared', 'unknown')
-           AND NOT (first_sent_at IS NULL AND {held("submissions.wallet_id", "submissions.rail")}))
+           AND NOT (first_sent_at IS NULL AND {on_hold_condition("submissions.wallet_id", "submissions.rail")}))
           OR status = 'unresolved'
     GROUP BY status
 """)

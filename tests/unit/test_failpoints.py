@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from shared.platform.failpoints import POINTS, VARIABLE
+from shared.platform.failpoints import FAILPOINT_VARIABLE, FAILPOINTS
 from tests.unit.side_effects import Gap, gaps, module, modules, points_in
 
 _READS = "a comparison only reads the provider's record; one that died is made again when its claim is over"
@@ -22,19 +22,19 @@ EXCEPTIONS = {
     Gap("scheduler/jobs.py", "forget", "commit", "commit"): (
         "each deletes what is over by its own time; what is left goes next time"
     ),
-    Gap("gateway/handlers/sandbox.py", "seed", "ring", "answer"): (
+    Gap("gateway/handlers/sandbox.py", "seed", "enqueue", "answer"): (
         "play money on play drivers: a repeat leaves what is there alone, and each row is due by itself"
     ),
     Gap(
-        "gateway/app_state.py", "run", "ring", "commit"
+        "gateway/app_state.py", "run", "enqueue", "commit"
     ): "the same: seeding registers the drivers and rings, then pays them",
-    Gap("scheduler/jobs.py", "prove_invariants", "commit", "commit"): (
+    Gap("scheduler/jobs.py", "check_invariants", "commit", "commit"): (
         "a law that was taken and not proved is taken again after its lease; what was found is frozen as it is recorded"
     ),
     Gap("scheduler/jobs.py", "reconcile", "commit", "commit"): _READS,
     Gap("scheduler/jobs.py", "reconcile", "call", "commit"): _READS,
     Gap("workers/payouts.py", "_submit", "call", "commit"): "only where a test has switched write-ahead off",
-    Gap("workers/submissions.py", "claimed_again", "ring", "commit"): _NOTHING_CLAIMED,
+    Gap("workers/submissions.py", "claimed_again", "enqueue", "commit"): _NOTHING_CLAIMED,
     Gap("workers/submissions.py", "claimed_again", "commit", "commit"): _NOTHING_CLAIMED,
 }
 """What follows one another with no point between, and why that may be."""
@@ -51,14 +51,14 @@ def test_every_point_is_in_the_code_once() -> None:
     """And every one that is there is in the table, with what has happened and what has not."""
     used = Counter(name for one in modules().values() for function in one.outermost for name in points_in(function))
     assert {name: count for name, count in used.items() if count > 1} == {}
-    assert set(used) == set(POINTS)
+    assert set(used) == set(FAILPOINTS)
 
 
-BEFORE_COMMIT = {name for name in POINTS if name.endswith(".before_commit")}
+BEFORE_COMMIT = {name for name in FAILPOINTS if name.endswith(".before_commit")}
 """These are inside a transaction, so nothing was done yet: to the rest of the world they are the point before it."""
 
 
-@pytest.mark.parametrize("name", sorted(POINTS.keys() - BEFORE_COMMIT))
+@pytest.mark.parametrize("name", sorted(FAILPOINTS.keys() - BEFORE_COMMIT))
 def test_a_point_that_is_taken_away_is_missed(name: str) -> None:
     """The check can fail, at every point."""
     found = modules()
@@ -68,16 +68,16 @@ def test_a_point_that_is_taken_away_is_missed(name: str) -> None:
     assert missed, f"nobody would miss {name}"
 
 
-def come_to(*names: str, crash_at: str) -> "subprocess.CompletedProcess[bytes]":
+def come_to(*names: str, failpoint: str) -> "subprocess.CompletedProcess[bytes]":
     """A process that comes to these points, one after the other."""
     steps = "\n".join(f"    crash_point({name!r})" for name in names)
     code = f"from shared.platform.failpoints import crash_point\ntry:\n{steps}\nfinally:\n    print('a handler ran')"
-    environment = os.environ | {VARIABLE: crash_at}
+    environment = os.environ | {FAILPOINT_VARIABLE: failpoint}
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False, timeout=30)
 
 
 @pytest.mark.parametrize(
-    ("crash_at", "killed"),
+    ("failpoint", "killed"),
     [
         ("send.after_call", True),
         ("send.after_call:2", True),
@@ -87,9 +87,9 @@ def come_to(*names: str, crash_at: str) -> "subprocess.CompletedProcess[bytes]":
         ("", False),
     ],
 )
-def test_it_kills_at_the_named_pass_and_nowhere_else(crash_at: str, killed: bool) -> None:
+def test_it_kills_at_the_named_pass_and_nowhere_else(failpoint: str, killed: bool) -> None:
     """By SIGKILL: no handler runs, nothing is flushed; and it says where."""
-    ended = come_to("send.before_call", "send.after_call", "send.after_call", crash_at=crash_at)
+    ended = come_to("send.before_call", "send.after_call", "send.after_call", failpoint=failpoint)
     if killed:
         expected = (-signal.SIGKILL, b"", b"crash point send.after_call: killed\n")
     else:

@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from deploy.simulator.model import Balance, Batch, Entry, Event, Kept, Payment, Recipient, Topup
+from deploy.simulator.documents import Balance, BalanceEntry, Batch, Document, Payment, Recipient, Topup, WebhookEvent
 
-K = TypeVar("K", bound=Kept)
+K = TypeVar("K", bound=Document)
 
 CHECKPOINT_EVERY_ROWS = 10_000
 # An idle record commits at the end of the turn; a busy one gathers this long, since a commit costs as much as
@@ -38,24 +38,24 @@ CREATE INDEX IF NOT EXISTS payments_by_status ON payments (mode, status, id);
 CREATE INDEX IF NOT EXISTS payments_by_recipient ON payments (recipient_id, id);
 CREATE INDEX IF NOT EXISTS payments_by_batch ON payments (batch_id, id) WHERE batch_id IS NOT NULL;
 """
-ADD_ANSWER = "INSERT INTO answers (mode, key, fingerprint, status, body) VALUES (?, ?, ?, ?, ?)"
-KEEP_MARK = "INSERT OR IGNORE INTO marks (id) VALUES (?)"
-KEEP_NOTE = "INSERT OR REPLACE INTO notes (id, doc) VALUES (?, ?)"
+INSERT_ANSWER = "INSERT INTO answers (mode, key, fingerprint, status, body) VALUES (?, ?, ?, ?, ?)"
+INSERT_MARK = "INSERT OR IGNORE INTO marks (id) VALUES (?)"
+UPSERT_NOTE = "INSERT OR REPLACE INTO notes (id, doc) VALUES (?, ?)"
 
 
 # Events need no such index: all of them are due.
-ACTING: tuple[type[Kept], ...] = (Payment, Recipient, Topup)
+TIMED_KINDS: tuple[type[Document], ...] = (Payment, Recipient, Topup)
 
 
 class _Shelf:
     """The table of one kind of document, with what of it is in memory."""
 
-    def __init__(self, kind: type[Kept]) -> None:
+    def __init__(self, kind: type[Document]) -> None:
         self.kind = kind
         self.decoder = msgspec.json.Decoder(kind)
-        self.held: dict[str, Kept] = {}
+        self.held: dict[str, Document] = {}
         """Every document that is due or not yet committed; no other copy of these may be made."""
-        self.dirty: dict[str, Kept] = {}
+        self.dirty: dict[str, Document] = {}
         self.dropped: list[tuple[str]] = []
         names = ("id", "mode", "due", *kind.columns, "doc")
         updates = ", ".join(f"{name} = excluded.{name}" for name in names[2:])
@@ -70,16 +70,16 @@ class _Shelf:
         return (
             f"CREATE TABLE IF NOT EXISTS {table} (id TEXT PRIMARY KEY, mode TEXT NOT NULL, due INTEGER NOT NULL"
             f"{columns}, doc TEXT NOT NULL) WITHOUT ROWID;"
-            + (f"CREATE INDEX IF NOT EXISTS {table}_due ON {table} (id) WHERE due;" if self.kind in ACTING else "")
+            + (f"CREATE INDEX IF NOT EXISTS {table}_due ON {table} (id) WHERE due;" if self.kind in TIMED_KINDS else "")
         )
 
-    def row(self, document: Kept) -> tuple[Any, ...]:
+    def row(self, document: Document) -> tuple[Any, ...]:
         columns = [getattr(document, name) for name in self.kind.columns]
         doc = msgspec.json.encode(document).decode()
         return (document.id, document.mode, document.due_at is not None, *columns, doc)
 
 
-class Record:
+class DocumentStore:
     """Every document, stored answer and note of the simulator. All methods belong to the event loop's thread."""
 
     def __init__(self, path: Path | None) -> None:
@@ -92,7 +92,7 @@ class Record:
         self._db.execute("PRAGMA busy_timeout = 5000")
         if path is not None:
             self._db.execute("PRAGMA wal_autocheckpoint = 0")
-        kinds: tuple[type[Kept], ...] = (Payment, Batch, Recipient, Topup, Balance, Entry, Event)
+        kinds: tuple[type[Document], ...] = (Payment, Batch, Recipient, Topup, Balance, BalanceEntry, WebhookEvent)
         self._shelves = {kind: _Shelf(kind) for kind in kinds}
         self._db.executescript("".join(shelf.create() for shelf in self._shelves.values()) + SCHEMA)
         self._answers: dict[tuple[str, str], tuple[bytes, int, bytes]] = {}
@@ -104,13 +104,13 @@ class Record:
         self._checkpoint: asyncio.Task[None] | None = None
         self.on_commit: list[Callable[[], None]] = []
 
-    def keep(self, document: Kept) -> None:
+    def keep(self, document: Document) -> None:
         """Marks a document as changed: it is part of the next commit."""
         shelf = self._shelves[type(document)]
         shelf.held[document.id] = shelf.dirty[document.id] = document
         self._schedule()
 
-    def drop(self, document: Kept) -> None:
+    def drop(self, document: Document) -> None:
         shelf = self._shelves[type(document)]
         shelf.dirty.pop(document.id, None)
         shelf.held.pop(document.id, None)
@@ -216,12 +216,12 @@ class Record:
                 if shelf.dropped:
                     db.executemany(f"DELETE FROM {shelf.kind.table} WHERE id = ?", shelf.dropped)
             if self._answers:
-                db.executemany(ADD_ANSWER, ((*key, *stored) for key, stored in self._answers.items()))
+                db.executemany(INSERT_ANSWER, ((*key, *stored) for key, stored in self._answers.items()))
             if self._notes:
                 notes = ((name, msgspec.json.encode(value).decode()) for name, value in self._notes.items())
-                db.executemany(KEEP_NOTE, notes)
+                db.executemany(UPSERT_NOTE, notes)
             if self._marks:
-                db.executemany(KEEP_MARK, self._marks)
+                db.executemany(INSERT_MARK, self._marks)
             db.execute("COMMIT")
         except BaseException:
             db.execute("ROLLBACK")

@@ -16,7 +16,7 @@ CANCELABLE = ("created", "validated", "queued")
 UNSETTLED = (*CANCELABLE, "processing", "sent")
 
 
-class Kept(msgspec.Struct, rename="camel", kw_only=True):
+class Document(msgspec.Struct, rename="camel", kw_only=True):
     """A document of the record; `columns` are the fields that queries filter on."""
 
     table: ClassVar[str]
@@ -28,12 +28,12 @@ class Kept(msgspec.Struct, rename="camel", kw_only=True):
     """Unix seconds at which it acts by itself; such documents are loaded when the process starts."""
 
 
-class Stage(msgspec.Struct):
+class StatusChange(msgspec.Struct):
     status: str
     at: str
 
 
-class Payment(Kept, kw_only=True):
+class Payment(Document, kw_only=True):
     """One payment: created → validated → queued → processing → sent → completed, or failed, returned, canceled."""
 
     table = "payments"
@@ -52,7 +52,7 @@ class Payment(Kept, kw_only=True):
     idempotency_key: str | None = None
     created_at: str
     updated_at: str
-    history: list[Stage]
+    history: list[StatusChange]
     faults: list[str] = []
     started_at: float = 0.0
     """Unix seconds from which the rail's delay counts: creation, release of the batch, or retry."""
@@ -78,7 +78,7 @@ class Payment(Kept, kw_only=True):
         }
 
 
-class Batch(Kept, kw_only=True):
+class Batch(Document, kw_only=True):
     """Payments sent together; done when none of them is `open` any more."""
 
     table = "batches"
@@ -104,7 +104,7 @@ class Batch(Kept, kw_only=True):
         }
 
 
-class Method(msgspec.Struct, rename="camel", kw_only=True):
+class PaymentMethod(msgspec.Struct, rename="camel", kw_only=True):
     """A recipient's way to be paid. Of the account number only the last four digits are kept."""
 
     id: str
@@ -127,13 +127,13 @@ class Method(msgspec.Struct, rename="camel", kw_only=True):
         }
 
 
-class Recipient(Kept, kw_only=True):
+class Recipient(Document, kw_only=True):
     table = "recipients"
 
     name: str
     email: str
     external_id: str | None
-    methods: list[Method]
+    methods: list[PaymentMethod]
     idempotency_key: str | None
     created_at: str
 
@@ -146,11 +146,11 @@ class Recipient(Kept, kw_only=True):
             "createdAt": self.created_at,
         }
 
-    def default_method(self) -> Method | None:
+    def default_method(self) -> PaymentMethod | None:
         return next((method for method in self.methods if method.is_default), None)
 
 
-class Topup(Kept, kw_only=True):
+class Topup(Document, kw_only=True):
     table = "topups"
 
     amount_cents: int = msgspec.field(name="amount")
@@ -169,7 +169,7 @@ class Topup(Kept, kw_only=True):
         }
 
 
-class Balance(Kept, kw_only=True):
+class Balance(Document, kw_only=True):
     """One mode's money. available + locked changes only by credits, debits and settlements."""
 
     table = "balances"
@@ -179,7 +179,7 @@ class Balance(Kept, kw_only=True):
     locked_cents: int = 0
 
 
-class Entry(Kept, kw_only=True):
+class BalanceEntry(Document, kw_only=True):
     """A line of the balance's statement; `balanceAfter` is the available balance after it."""
 
     table = "entries"
@@ -202,7 +202,7 @@ class Entry(Kept, kw_only=True):
         }
 
 
-class Event(Kept, kw_only=True):
+class WebhookEvent(Document, kw_only=True):
     """A webhook not yet delivered; it leaves the record when it is."""
 
     table = "events"

@@ -5,29 +5,29 @@ from typing import Final
 
 import sqlalchemy as sa
 
-PAYOUTS: Final = "payouts"
-ENDED: Final = ("completed", "failed", "canceled", "returned")
+PAYOUTS_COUNT: Final = "payouts"
+COUNTED_STATUSES: Final = ("completed", "failed", "canceled", "returned")
 """The payouts' statuses that are counted; those on their way are few and are counted when somebody asks."""
-STATEMENT: Final = ("topup_settle", "reserve", "release", "return")
+COUNTED_TRANSFER_KINDS: Final = ("topup_settle", "reserve", "release", "return")
 """The kinds of transfers that are lines of the statement."""
 
-NAMES: Final = (
-    PAYOUTS,
-    *(f"payouts:{status}" for status in ENDED),
-    *(f"transfers:{kind}" for kind in STATEMENT),
+COUNT_NAMES: Final = (
+    PAYOUTS_COUNT,
+    *(f"payouts:{status}" for status in COUNTED_STATUSES),
+    *(f"transfers:{kind}" for kind in COUNTED_TRANSFER_KINDS),
 )
 """Every count that a wallet has."""
 
 
-def open_counts(connection: sa.Connection, wallet_id: uuid.UUID) -> None:
+def create_counts(connection: sa.Connection, wallet_id: uuid.UUID) -> None:
     """Opens the counts of a new wallet."""
     connection.execute(
         sa.text("INSERT INTO list_counts (wallet_id, name) SELECT :wallet_id, unnest(CAST(:names AS text[]))"),
-        {"wallet_id": wallet_id, "names": list(NAMES)},
+        {"wallet_id": wallet_id, "names": list(COUNT_NAMES)},
     )
 
 
-def total(connection: sa.Connection, wallet_id: uuid.UUID, *names: str) -> int:
+def sum_counts(connection: sa.Connection, wallet_id: uuid.UUID, *names: str) -> int:
     """The sum of these counts."""
     found = connection.scalar(
         sa.text("SELECT sum(count) FROM list_counts WHERE wallet_id = :wallet_id AND name = ANY(:names)"),

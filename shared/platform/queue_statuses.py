@@ -11,7 +11,7 @@ import redis
 from shared.platform.task_queue import LISTENING_SECONDS, NAMESPACE, QUEUES, listeners_key
 
 
-class Depth(NamedTuple):
+class QueueStatus(NamedTuple):
     """How a queue stands."""
 
     queue: str
@@ -25,7 +25,7 @@ class Depth(NamedTuple):
     """Worker processes that have listened to it within 15 seconds."""
 
 
-def depths(client: "redis.Redis") -> list[Depth]:
+def load_queue_statuses(client: "redis.Redis") -> list[QueueStatus]:
     """How every queue stands, in one round trip.
 
     Raises:
@@ -44,5 +44,5 @@ def depths(client: "redis.Redis") -> list[Depth]:
     for queue in QUEUES:
         waiting, kept, dead, listeners = next(answers), next(answers), next(answers), next(answers)
         # The first two were counted one after the other.
-        found.append(Depth(queue, waiting, max(kept - waiting, 0), dead, listeners))
+        found.append(QueueStatus(queue, waiting, max(kept - waiting, 0), dead, listeners))
     return found

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from shared.platform.database import engine_for
+from shared.platform.database import make_engine
 from shared.platform.settings import Settings
-from shared.provider.call_budget import Budget
-from shared.provider.client import Paystream
+from shared.provider.call_budget import CallBudget
+from shared.provider.client import PaystreamClient
 
 
-class Asked(NamedTuple):
+class ReceivedRequest(NamedTuple):
     """A request that came."""
 
     method: str
@@ -24,26 +24,26 @@ class Asked(NamedTuple):
     body: bytes
 
 
-Answering = Callable[[Asked], tuple[int, dict[str, str], bytes]]
+Responder = Callable[[ReceivedRequest], tuple[int, dict[str, str], bytes]]
 
 
-def answer(data: Any, status: int = 200, **meta: Any) -> tuple[int, dict[str, str], bytes]:
+def provider_response(data: Any, status: int = 200, **meta: Any) -> tuple[int, dict[str, str], bytes]:
     """A success, or with a status of 4xx or 5xx an error, in Paystream's envelope."""
     content = {"data": data, "meta": meta} if status < 400 else {"error": data}
     return status, {}, json.dumps(content).encode()
 
 
 @contextmanager
-def provider(answering: Answering) -> Iterator[tuple[str, list[Asked]]]:
+def serve_provider(answering: Responder) -> Iterator[tuple[str, list[ReceivedRequest]]]:
     """Serves; gives the base URL and the list of what was asked."""
-    asked: list[Asked] = []
+    asked: list[ReceivedRequest] = []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def respond(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            one = Asked(self.command, self.path, self.headers.get("Idempotency-Key"), body)
+            one = ReceivedRequest(self.command, self.path, self.headers.get("Idempotency-Key"), body)
             asked.append(one)
             status, headers, content = answering(one)
             self.send_response(status)
@@ -70,12 +70,14 @@ def provider(answering: Answering) -> Iterator[tuple[str, list[Asked]]]:
 
 
 @contextmanager
-def paystream(settings: Settings, answering: Answering, **changes: Any) -> Iterator[tuple[Paystream, list[Asked]]]:
+def client_of_stub(
+    settings: Settings, answering: Responder, **changes: Any
+) -> Iterator[tuple[PaystreamClient, list[ReceivedRequest]]]:
     """A client of a provider that answers as it is told."""
-    with provider(answering) as (url, asked):
+    with serve_provider(answering) as (url, asked):
         chosen = msgspec.structs.replace(settings, paystream_url=url, **changes)
-        engine = engine_for(chosen, "calls", pool_size=2)
-        client = Paystream(chosen, Budget(chosen, engine))
+        engine = make_engine(chosen, "calls", pool_size=2)
+        client = PaystreamClient(chosen, CallBudget(chosen, engine))
         try:
             yield client, asked
         finally:

@@ -12,19 +12,28 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from shared.platform.clock import rfc3339
-from shared.platform.ids import PAYOUT, parse
-from shared.provider.outcomes import Accepted, Outcome, Rejected, Throttled, Unknown
-from shared.provider.wire import Call
+from shared.platform.clock import format_rfc3339
+from shared.platform.ids import PAYOUT, parse_id
+from shared.provider.outcomes import Accepted, CallOutcome, Rejected, Throttled, Unknown
+from shared.provider.wire import ProviderCall
 
-MOODS = ("does it", "does it", "does it", "refuses", "is silent", "does it silently", "has no time", "kills the worker")
+BEHAVIORS = (
+    "does it",
+    "does it",
+    "does it",
+    "refuses",
+    "is silent",
+    "does it silently",
+    "has no time",
+    "kills the worker",
+)
 
 
 class WorkerDied(Exception):
     """The worker that was calling is no more."""
 
 
-class Budget:
+class UnlimitedBudget:
     """There is always room."""
 
     def pace_seconds(self, connection: sa.Connection, mode: str) -> float:
@@ -32,7 +41,7 @@ class Budget:
 
 
 @dataclass
-class Payment:
+class FakePayment:
     """A payment as the provider has it."""
 
     id: str
@@ -52,29 +61,29 @@ class Payment:
         }
 
 
-class Stranger:
-    """The provider, in the shape of `shared.provider.client.Paystream`."""
+class FakeProvider:
+    """The provider, in the shape of `shared.provider.client.PaystreamClient`."""
 
     def __init__(self) -> None:
-        self.budget = Budget()
+        self.budget = UnlimitedBudget()
         self.moods: list[str] = []
         """Of the next calls; then it does what it is asked."""
-        self.answers: dict[str, Outcome] = {}
-        self.payments: dict[str, Payment] = {}
+        self.answers: dict[str, CallOutcome] = {}
+        self.payments: dict[str, FakePayment] = {}
         self.topups: dict[str, dict[str, Any]] = {}
-        self.called: list[tuple[Call, Outcome | None]] = []
+        self.called: list[tuple[ProviderCall, CallOutcome | None]] = []
         """What it was asked since somebody last looked, and its answer; None: the worker died of it."""
         self._numbers = itertools.count(1)
 
-    def call(self, call: Call) -> Outcome:
+    def call(self, call: ProviderCall) -> CallOutcome:
         [(_, outcome)] = self.call_each([call])
         return outcome
 
-    def call_all(self, calls: Sequence[Call]) -> list[Outcome]:
+    def call_all(self, calls: Sequence[ProviderCall]) -> list[CallOutcome]:
         outcomes = dict(self.call_each(calls))
         return [outcomes[place] for place in range(len(calls))]
 
-    def call_each(self, calls: Sequence[Call]) -> Iterator[tuple[int, Outcome]]:
+    def call_each(self, calls: Sequence[ProviderCall]) -> Iterator[tuple[int, CallOutcome]]:
         """The last call is answered first."""
         for place in reversed(range(len(calls))):
             outcome = self._answer(calls[place], self.moods.pop() if self.moods else "does it")
@@ -83,20 +92,20 @@ class Stranger:
                 raise WorkerDied
             yield place, outcome
 
-    def _answer(self, call: Call, mood: str) -> Outcome | None:
+    def _answer(self, call: ProviderCall, mood: str) -> CallOutcome | None:
         if mood == "is silent":
             return Unknown("no answer")
         if mood == "has no time":
             return Throttled(1.0)
         if call.idempotency_key is None:
-            outcome: Outcome = self._looked_up(call)
+            outcome: CallOutcome = self._looked_up(call)
         else:
             outcome = self.answers.setdefault(call.idempotency_key, self._done(call, mood))
         if mood == "kills the worker":
             return None
         return Unknown("no answer") if mood == "does it silently" else outcome
 
-    def _done(self, call: Call, mood: str) -> Outcome:
+    def _done(self, call: ProviderCall, mood: str) -> CallOutcome:
         if call.idempotency_key in self.answers:
             return self.answers[call.idempotency_key]
         if mood == "refuses":
@@ -113,15 +122,15 @@ class Stranger:
         ]
         return Accepted({"id": f"batch_{next(self._numbers)}", "name": call.body["name"], "payments": payments})
 
-    def _pay(self, body: dict[str, Any], shown_id: str) -> Payment:
-        payout_id = parse(PAYOUT, shown_id)
+    def _pay(self, body: dict[str, Any], shown_id: str) -> FakePayment:
+        payout_id = parse_id(PAYOUT, shown_id)
         assert payout_id is not None
-        payment = Payment(f"pmt_{next(self._numbers)}", payout_id, body["amount"], body["recipientId"])
+        payment = FakePayment(f"pmt_{next(self._numbers)}", payout_id, body["amount"], body["recipientId"])
         payment.id = f"{payment.id}_{payout_id.hex}"  # the provider's ids are its own, over all examples
         self.payments[payment.id] = payment
         return payment
 
-    def _looked_up(self, call: Call) -> Outcome:
+    def _looked_up(self, call: ProviderCall) -> CallOutcome:
         if call.path.startswith("/payments/"):
             return Accepted(self.payments[call.path.rpartition("/")[2]].shown())
         lines = [
@@ -130,7 +139,7 @@ class Stranger:
                 "type": "credit",
                 "amount": made["amount"],
                 "reference": made["id"],
-                "createdAt": rfc3339(made["credited_at"]),
+                "createdAt": format_rfc3339(made["credited_at"]),
             }
             for made in self.topups.values()
             if "credited_at" in made

@@ -8,8 +8,8 @@ from msgspec import Meta
 
 from deploy.simulator.errors import PaystreamError, invalid
 
-MOST_PAYMENTS_A_BATCH = 1_000
-MOST_CENTS_A_BATCH = 100_000_000
+BATCH_PAYMENTS_MAX = 1_000
+BATCH_CENTS_MAX = 100_000_000
 
 Amount = Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
 Text = Annotated[str, Meta(min_length=1, max_length=500)]
@@ -17,7 +17,7 @@ Digits = Annotated[str, Meta(pattern=r"^[0-9]{4,17}$")]
 Routing = Annotated[str, Meta(pattern=r"^[0-9]{9}$")]
 
 
-class Body(msgspec.Struct, rename="camel", kw_only=True):
+class RequestBody(msgspec.Struct, rename="camel", kw_only=True):
     """A request's JSON. Fields that Paystream does not publish are ignored."""
 
     error_prefix: ClassVar[str] = "REQUEST"
@@ -27,7 +27,7 @@ class Body(msgspec.Struct, rename="camel", kw_only=True):
         return []
 
 
-class NewPayment(Body, kw_only=True):
+class NewPayment(RequestBody, kw_only=True):
     error_prefix = "PAYMENT"
 
     recipient_id: Text
@@ -42,7 +42,7 @@ class NewPayment(Body, kw_only=True):
         return [self]
 
 
-class BatchPayment(Body, kw_only=True):
+class BatchPayment(RequestBody, kw_only=True):
     error_prefix = "PAYMENT"
 
     recipient_id: Text
@@ -50,12 +50,12 @@ class BatchPayment(Body, kw_only=True):
     description: Annotated[str, Meta(max_length=2_000)] | None = None
 
 
-class NewBatch(Body, kw_only=True):
+class NewBatch(RequestBody, kw_only=True):
     error_prefix = "BATCH"
 
     name: Text
     hold: bool = False
-    payments: Annotated[list[BatchPayment], Meta(min_length=1, max_length=MOST_PAYMENTS_A_BATCH)]
+    payments: Annotated[list[BatchPayment], Meta(min_length=1, max_length=BATCH_PAYMENTS_MAX)]
 
     def subjects(self) -> list[NewPayment]:
         return [
@@ -64,7 +64,7 @@ class NewBatch(Body, kw_only=True):
         ]
 
 
-class Identity(Body, kw_only=True):
+class Identity(RequestBody, kw_only=True):
     """Who the recipient is. It is checked and then forgotten."""
 
     first_name: Text
@@ -75,7 +75,7 @@ class Identity(Body, kw_only=True):
     tos_acceptance: Any = None
 
 
-class BankAccount(Body, kw_only=True):
+class BankAccount(RequestBody, kw_only=True):
     account_number: Digits
     routing_number: Routing
     account_holder_name: Text
@@ -83,7 +83,7 @@ class BankAccount(Body, kw_only=True):
     account_type: Literal["checking", "savings"] = "checking"
 
 
-class NewRecipient(Body, kw_only=True):
+class NewRecipient(RequestBody, kw_only=True):
     error_prefix = "RECIPIENT"
 
     name: Text
@@ -93,7 +93,7 @@ class NewRecipient(Body, kw_only=True):
     bank_account: BankAccount | None = None
 
 
-class NewMethod(Body, kw_only=True):
+class NewMethod(RequestBody, kw_only=True):
     error_prefix = "PAYMENT_METHOD"
 
     bank_account: BankAccount | None = None
@@ -101,24 +101,24 @@ class NewMethod(Body, kw_only=True):
     is_default: bool = False
 
 
-class MethodChange(Body, kw_only=True):
+class MethodChange(RequestBody, kw_only=True):
     error_prefix = "PAYMENT_METHOD"
 
     is_default: bool
 
 
-class NewTopup(Body, kw_only=True):
+class NewTopup(RequestBody, kw_only=True):
     error_prefix = "TOPUP"
 
     amount: Amount
     funding_source_id: Text
 
 
-class Nothing(Body, kw_only=True):
+class EmptyBody(RequestBody, kw_only=True):
     """The body of a POST that needs none."""
 
 
-B = TypeVar("B", bound=Body)
+B = TypeVar("B", bound=RequestBody)
 
 _WHERE = re.compile(r" - at `\$\.?([^`]*)`$")
 _MISSING = re.compile(r"missing required field `([^`]+)`")
@@ -126,7 +126,7 @@ _MISSING = re.compile(r"missing required field `([^`]+)`")
 
 def decode(content: bytes, kind: type[B]) -> B:
     """The body of a request. Raises a 400 that names the field."""
-    if kind is Nothing and not content.strip():
+    if kind is EmptyBody and not content.strip():
         content = b"{}"
     try:
         return msgspec.json.decode(content, type=kind)
@@ -136,7 +136,7 @@ def decode(content: bytes, kind: type[B]) -> B:
         raise invalid(f"The body is not JSON: {error}", error_id="INVALID_JSON") from error
 
 
-def _mistake(message: str, kind: type[Body]) -> PaystreamError:
+def _mistake(message: str, kind: type[RequestBody]) -> PaystreamError:
     where = _WHERE.search(message)
     field = where.group(1) if where else ""
     missing = _MISSING.search(message)
@@ -148,6 +148,6 @@ def _mistake(message: str, kind: type[Body]) -> PaystreamError:
     return invalid(message, error_id=f"{prefix}_INVALID_{name}", field=field or None)
 
 
-def fingerprint_source(content: bytes, body: Body | None) -> bytes:
+def fingerprint_source(content: bytes, body: RequestBody | None) -> bytes:
     """What makes two bodies the same: their meaning where they have one, not their spaces or the order of keys."""
     return content if body is None else msgspec.json.encode(body, order="deterministic")

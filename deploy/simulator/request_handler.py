@@ -11,21 +11,21 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from deploy.simulator.document_store import DocumentStore
+from deploy.simulator.documents import Mode
 from deploy.simulator.errors import PaystreamError, invalid, rejected, too_many
-from deploy.simulator.faults import BEFORE_PROCESSING, Faults, argument_of, name_of
-from deploy.simulator.limits import Limit
-from deploy.simulator.model import Mode
-from deploy.simulator.moments import new_id, now_moment
+from deploy.simulator.faults import BEFORE_PROCESSING, FaultRules, fault_argument, fault_name
+from deploy.simulator.limits import RequestLimit
 from deploy.simulator.options import Options
-from deploy.simulator.record import Record
-from deploy.simulator.wire import Body, decode, fingerprint_source
+from deploy.simulator.request_bodies import RequestBody, decode, fingerprint_source
+from deploy.simulator.time_and_ids import new_id, now_text
 
 log = structlog.get_logger("simulator")
-GONE_CHECK_SECONDS = 0.05
+DISCONNECT_CHECK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiCall:
     """One API call, as an endpoint sees it."""
 
     mode: Mode
@@ -36,7 +36,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ResultPage:
     items: list[dict[str, Any]]
     next_cursor: str | None
 
@@ -47,31 +47,31 @@ class Route:
 
     method: str
     path: str
-    run: Callable[[Call], Any]
-    body: type[Body] | None = None
+    run: Callable[[ApiCall], Any]
+    body: type[RequestBody] | None = None
     status: int = 200
     endpoint: str = "other"
     """Its name in fault rules."""
 
 
 @dataclass(slots=True)
-class Answer:
+class RawResponse:
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class Door:
+class RequestHandler:
     """Handles every call of the API the same way."""
 
-    def __init__(self, options: Options, record: Record, faults: Faults) -> None:
+    def __init__(self, options: Options, record: DocumentStore, faults: FaultRules) -> None:
         self._options = options
         self._record = record
         self._faults = faults
         self._modes: dict[str, Mode] = {options.test_key: "test", options.live_key: "live"}
         message = "Too many requests with this key."
-        self._requests = Limit(options.requests_per_hour, 3600, message)
-        self._funding = Limit(options.funding_per_minute, 60, "Too many funding operations with this key.")
+        self._requests = RequestLimit(options.requests_per_hour, 3600, message)
+        self._funding = RequestLimit(options.funding_per_minute, 60, "Too many funding operations with this key.")
         self._large = asyncio.Lock()
         self.stopping = asyncio.Event()
         self.calls: Counter[tuple[str, str]] = Counter()
@@ -81,12 +81,12 @@ class Door:
         try:
             answer = await self._answer(route, request)
         except PaystreamError as error:
-            answer = error_answer(error)
+            answer = error_response(error)
         except web.HTTPException:
             raise
         except Exception:
             log.exception("call.broke", method=route.method, path=route.path)
-            answer = error_answer(PaystreamError(500, "INTERNAL_ERROR", "Something went wrong."))
+            answer = error_response(PaystreamError(500, "INTERNAL_ERROR", "Something went wrong."))
         outcome = "no answer" if answer is None else str(answer.status)
         self.calls[f"{route.method} {route.path}", outcome] += 1
         if answer is None:
@@ -97,15 +97,15 @@ class Door:
             status=answer.status, body=answer.body, content_type="application/json", headers=answer.headers
         )
 
-    async def _answer(self, route: Route, request: web.Request) -> Answer | None:
+    async def _answer(self, route: Route, request: web.Request) -> RawResponse | None:
         """The answer, or None when the connection is to end without one."""
         api_key = request.headers.get("Authorization", "").removeprefix("Bearer ")
         mode = self._modes.get(api_key)
         if mode is None or not request.headers["Authorization"].startswith("Bearer "):
             raise PaystreamError(401, "UNAUTHORIZED", "Give a valid API key as a bearer token.")
-        self._requests.pass_or_raise(api_key)
+        self._requests.count_call(api_key)
         if route.endpoint == "topup":
-            self._funding.pass_or_raise(api_key)
+            self._funding.count_call(api_key)
         content = await request.read() if route.body is not None else b""
         key = _idempotency_key(request) if route.method == "POST" else None
         body, mistake = None, None
@@ -128,19 +128,21 @@ class Door:
         if key is not None and (stored := self._record.answer(mode, key)) is not None:
             return await self._replay(stored, fingerprint)
         once_key = f"{mode} {key or fingerprint.hex()}"
-        faults = self._faults.of_call(_fault_endpoint(route), mode, payments, once_key) if mistake is None else []
-        repeated = f" You sent: {content.decode(errors='replace')}" if argument_of(faults, "repeat") is not None else ""
+        faults = self._faults.call_faults(_fault_endpoint(route), mode, payments, once_key) if mistake is None else []
+        repeated = (
+            f" You sent: {content.decode(errors='replace')}" if fault_argument(faults, "repeat") is not None else ""
+        )
         for fault in faults:
-            if name_of(fault) in BEFORE_PROCESSING:
-                return await self._fault_before(name_of(fault), request, repeated)
-        call = Call(mode, key, request.match_info, request.query, body)
+            if fault_name(fault) in BEFORE_PROCESSING:
+                return await self._fault_before(fault_name(fault), request, repeated)
+        call = ApiCall(mode, key, request.match_info, request.query, body)
         answer = self._run(route, call, mistake or _rejection(faults, payments, repeated))
         if key is not None and answer.status < 500:
             self._record.keep_answer(mode, key, fingerprint, answer.status, answer.body)
         await self._record.committed()
         return await self._fault_after(faults, request, answer)
 
-    def _run(self, route: Route, call: Call, mistake: PaystreamError | None) -> Answer:
+    def _run(self, route: Route, call: ApiCall, mistake: PaystreamError | None) -> RawResponse:
         """Never raises a definite error: its answer is stored under the key like a success."""
         try:
             if mistake is not None:
@@ -149,23 +151,23 @@ class Door:
         except PaystreamError as error:
             if not error.is_definite:
                 raise
-            return error_answer(error)
-        meta: dict[str, Any] = {"requestId": new_id("req"), "timestamp": now_moment()}
-        if isinstance(data, Page):
+            return error_response(error)
+        meta: dict[str, Any] = {"requestId": new_id("req"), "timestamp": now_text()}
+        if isinstance(data, ResultPage):
             meta["nextCursor"] = data.next_cursor
             data = data.items
-        return Answer(route.status, msgspec.json.encode({"data": data, "meta": meta}))
+        return RawResponse(route.status, msgspec.json.encode({"data": data, "meta": meta}))
 
-    async def _replay(self, stored: tuple[bytes, int, bytes], fingerprint: bytes) -> Answer:
+    async def _replay(self, stored: tuple[bytes, int, bytes], fingerprint: bytes) -> RawResponse:
         first_fingerprint, status, body = stored
         if first_fingerprint != fingerprint:
             message = "This Idempotency-Key was used for another request."
             raise rejected("IDEMPOTENCY_KEY_REUSED", message)
         # The first call's commit may still be under way: an answer before it could be of nothing.
         await self._record.committed()
-        return Answer(status, body, {"Idempotent-Replayed": "true"})
+        return RawResponse(status, body, {"Idempotent-Replayed": "true"})
 
-    async def _fault_before(self, name: str, request: web.Request, repeated: str) -> Answer | None:
+    async def _fault_before(self, name: str, request: web.Request, repeated: str) -> RawResponse | None:
         if name == "rate_limited":
             raise too_many("Too many requests with this key.", 1)
         if name == "error_500":
@@ -173,14 +175,14 @@ class Door:
         await self._hold(request, self._options.fault_timeout_seconds)
         return None
 
-    async def _fault_after(self, faults: list[str], request: web.Request, answer: Answer) -> Answer | None:
-        slow_seconds = argument_of(faults, "slow")
+    async def _fault_after(self, faults: list[str], request: web.Request, answer: RawResponse) -> RawResponse | None:
+        slow_seconds = fault_argument(faults, "slow")
         if slow_seconds is not None:
             await self._hold(request, float(slow_seconds))
-        if argument_of(faults, "timeout_after_accept") is not None:
+        if fault_argument(faults, "timeout_after_accept") is not None:
             await self._hold(request, self._options.fault_timeout_seconds)
             return None
-        if argument_of(faults, "error_500_after_accept") is not None:
+        if fault_argument(faults, "error_500_after_accept") is not None:
             raise PaystreamError(500, "INTERNAL_ERROR", "Something went wrong.")
         return answer
 
@@ -191,14 +193,14 @@ class Door:
         while (left_seconds := ends_at - loop.time()) > 0 and not self.stopping.is_set():
             if request.transport is None or request.transport.is_closing():
                 return
-            await asyncio.sleep(min(left_seconds, GONE_CHECK_SECONDS))
+            await asyncio.sleep(min(left_seconds, DISCONNECT_CHECK_SECONDS))
 
 
-def error_answer(error: PaystreamError) -> Answer:
+def error_response(error: PaystreamError) -> RawResponse:
     headers = {}
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
-    return Answer(error.status, msgspec.json.encode(error.as_json()), headers)
+    return RawResponse(error.status, msgspec.json.encode(error.as_json()), headers)
 
 
 def _idempotency_key(request: web.Request) -> str | None:
@@ -214,7 +216,7 @@ def _fault_endpoint(route: Route) -> str:
 
 
 def _rejection(faults: list[str], payments: list[Any], repeated: str) -> PaystreamError | None:
-    code = argument_of(faults, "reject")
+    code = fault_argument(faults, "reject")
     if code is None:
         return None
     if code == "INSUFFICIENT_BALANCE":

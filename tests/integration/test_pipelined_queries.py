@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from shared.platform.pipelined_queries import Query, ask, nothing
+from shared.platform.pipelined_queries import Query, no_result, run_queries
 from tests.support.world import World
 
 
@@ -15,42 +15,42 @@ def number(value: int) -> Query[int]:
     return Query(sa.text("SELECT CAST(:value AS int)"), {"value": value}, lambda rows: int(rows[0][0]))
 
 
-TABLE = Query(sa.text("CREATE TEMPORARY TABLE seen (name text PRIMARY KEY) ON COMMIT DROP"), {}, nothing)
+TABLE = Query(sa.text("CREATE TEMPORARY TABLE seen (name text PRIMARY KEY) ON COMMIT DROP"), {}, no_result)
 
 
 def written(name: str) -> Query[None]:
     """A row in that table."""
-    return Query(sa.text("INSERT INTO seen VALUES (:name)"), {"name": name}, nothing)
+    return Query(sa.text("INSERT INTO seen VALUES (:name)"), {"name": name}, no_result)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 40])
 def test_each_is_read_and_none_stays_none(world: World, count: int) -> None:
     with world.engine.begin() as connection:
-        assert ask(connection, None, *map(number, range(count)), None) == [None, *range(count), None]
+        assert run_queries(connection, None, *map(number, range(count)), None) == [None, *range(count), None]
 
 
 def test_each_sees_what_was_written_before_it(world: World) -> None:
     counting: Query[Any] = Query(sa.text("SELECT count(*) FROM seen"), {}, lambda rows: rows[0][0])
     with world.engine.begin() as connection:
-        assert ask(connection, TABLE, counting, written("a 100 % :sure"), counting) == [None, 0, None, 1]
+        assert run_queries(connection, TABLE, counting, written("a 100 % :sure"), counting) == [None, 0, None, 1]
         assert connection.scalar(sa.text("SELECT name FROM seen")) == "a 100 % :sure"
 
 
 def test_the_first_that_fails_is_raised_and_nothing_after_it_is_done(world: World) -> None:
     secret = f"secret-{uuid.uuid4()}"
     with pytest.raises(sa.exc.IntegrityError) as raised, world.engine.begin() as connection:
-        ask(connection, TABLE, written(secret), written(secret), number(1))
+        run_queries(connection, TABLE, written(secret), written(secret), number(1))
     # And what it says has no value in it, for errors end in logs
     assert secret not in f"{raised.value} {raised.value.orig!r}"
     with world.engine.begin() as connection:  # the connection is as good as before
-        assert ask(connection, number(1), number(2)) == [1, 2]
+        assert run_queries(connection, number(1), number(2)) == [1, 2]
 
 
 def test_a_connection_lost_on_the_way_is_said_and_replaced(world: World) -> None:
     me: Query[int] = Query(sa.text("SELECT pg_backend_pid()"), {}, lambda rows: int(rows[0][0]))
-    killed = Query(sa.text("SELECT pg_terminate_backend(pg_backend_pid())"), {}, nothing)
+    killed = Query(sa.text("SELECT pg_terminate_backend(pg_backend_pid())"), {}, no_result)
     with pytest.raises(sa.exc.OperationalError) as raised, world.engine.begin() as connection:
-        ask(connection, me, killed, number(1))
+        run_queries(connection, me, killed, number(1))
     assert raised.value.connection_invalidated
     with world.engine.begin() as connection:
-        assert ask(connection, number(1), number(2)) == [1, 2]
+        assert run_queries(connection, number(1), number(2)) == [1, 2]

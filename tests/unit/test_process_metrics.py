@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from shared.platform.metrics_server import of_all_processes
-from shared.platform.process_metrics import VARIABLE, counting_folder, gather
+from shared.platform.metrics_server import multiprocess_registry
+from shared.platform.process_metrics import METRICS_FOLDER_VARIABLE, merge_ended_counts, open_metrics_folder
 
 COUNTING = """
 import os, signal
@@ -25,13 +25,15 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def counted_and_killed(folder: Path) -> None:
     """A process that counts, and is killed before it can say goodbye."""
-    done = subprocess.run([sys.executable, "-c", COUNTING], env={**os.environ, VARIABLE: str(folder)}, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTING], env={**os.environ, METRICS_FOLDER_VARIABLE: str(folder)}, check=False
+    )
     assert done.returncode == -signal.SIGKILL
 
 
 def figures(folder: Path) -> list[str]:
     """What is there, without its descriptions."""
-    lines = generate_latest(of_all_processes(folder)).decode().splitlines()
+    lines = generate_latest(multiprocess_registry(folder)).decode().splitlines()
     return sorted(line for line in lines if not line.startswith("#"))
 
 
@@ -51,33 +53,36 @@ def test_counts_of_killed_processes_stay_and_their_gauges_go(tmp_path: Path) -> 
 
 def test_the_next_life_of_a_pool_counts_on_from_one_file(tmp_path: Path) -> None:
     # Given a pool all of whose processes were killed
-    with counting_folder(str(tmp_path), "workers-1") as folder:
+    with open_metrics_folder(str(tmp_path), "workers-1") as folder:
         counted_and_killed(folder)
         counted_and_killed(folder)
         before = figures(folder)
     # When it is started again, and again
     for _ in range(2):
-        with counting_folder(str(tmp_path), "workers-1") as again:
+        with open_metrics_folder(str(tmp_path), "workers-1") as again:
             assert again == folder
             # Then it goes on with what it had, in a file for each kind
             assert figures(again) == before
             assert sorted(path.name for path in again.glob("*.db")) == ["counter_0.db", "histogram_0.db"]
-    os.environ.pop(VARIABLE, None)
+    os.environ.pop(METRICS_FOLDER_VARIABLE, None)
 
 
 def test_two_pools_of_one_name_do_not_count_in_one_folder(tmp_path: Path) -> None:
-    with counting_folder(str(tmp_path), "workers-1") as first, counting_folder(str(tmp_path), "workers-1") as second:
+    with (
+        open_metrics_folder(str(tmp_path), "workers-1") as first,
+        open_metrics_folder(str(tmp_path), "workers-1") as second,
+    ):
         assert second != first
     assert first.exists()
     assert not second.exists()
-    os.environ.pop(VARIABLE, None)
+    os.environ.pop(METRICS_FOLDER_VARIABLE, None)
 
 
 def test_a_file_that_was_cut_off_spoils_no_other(tmp_path: Path) -> None:
     counted_and_killed(tmp_path)
     (tmp_path / "counter_99999999.db").write_bytes(b"\xff\xff\xff")
 
-    gather(tmp_path)
+    merge_ended_counts(tmp_path)
 
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=str(tmp_path))

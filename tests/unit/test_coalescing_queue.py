@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from workers.coalescing_queue import Group, Line
+from workers.coalescing_queue import CoalescingQueue, IdGroup
 
 
 def ids(count: int) -> list[uuid.UUID]:
@@ -15,10 +15,10 @@ def ids(count: int) -> list[uuid.UUID]:
 
 def test_who_comes_while_it_is_served_leaves_word_and_returns() -> None:
     """What came meanwhile goes together in the next groups, each id once, in order."""
-    line, groups = Line("test"), list[list[uuid.UUID]]()
+    line, groups = CoalescingQueue("test"), list[list[uuid.UUID]]()
     first, others = ids(1), ids(5)
 
-    def perform(group: Group) -> None:
+    def perform(group: IdGroup) -> None:
         groups.append(list(group))
         if len(groups) == 1:
             for one in others:
@@ -30,10 +30,10 @@ def test_who_comes_while_it_is_served_leaves_word_and_returns() -> None:
 
 def test_a_group_that_fails_does_not_take_the_others_with_it() -> None:
     """They are worked on, and the one who served the line says what has failed. Then it is free again."""
-    line, done = Line("test"), list[uuid.UUID]()
+    line, done = CoalescingQueue("test"), list[uuid.UUID]()
     wrong, *right = ids(4)
 
-    def perform(group: Group) -> None:
+    def perform(group: IdGroup) -> None:
         if wrong in group:
             raise ValueError("wrong")
         done.extend(group)
@@ -47,10 +47,10 @@ def test_a_group_that_fails_does_not_take_the_others_with_it() -> None:
 
 def test_who_is_torn_away_leaves_the_line_to_the_next_who_comes() -> None:
     """What waits is worked on by him, too; only the group that was under way is left to the tick."""
-    line, done = Line("test"), list[uuid.UUID]()
+    line, done = CoalescingQueue("test"), list[uuid.UUID]()
     torn, waiting, after = ids(3)
 
-    def perform(group: Group) -> None:
+    def perform(group: IdGroup) -> None:
         if torn in group:
             raise SystemExit
         done.extend(group)
@@ -63,10 +63,10 @@ def test_who_is_torn_away_leaves_the_line_to_the_next_who_comes() -> None:
 
 def test_what_is_put_back_waits_behind_the_others_for_as_long_as_it_has() -> None:
     """And it is there once."""
-    line, seen = Line("test"), list[Group]()
+    line, seen = CoalescingQueue("test"), list[IdGroup]()
     held, free = ids(2)
 
-    def perform(group: Group) -> None:
+    def perform(group: IdGroup) -> None:
         seen.append(group)
         if len(seen) == 1:
             line.put_back(group)
@@ -78,11 +78,11 @@ def test_what_is_put_back_waits_behind_the_others_for_as_long_as_it_has() -> Non
 
 def test_no_word_is_lost_between_threads() -> None:
     """Whoever comes at the very moment at which the line turns empty is worked on, by himself or by the other."""
-    line, done = Line("test"), list[uuid.UUID]()
+    line, done = CoalescingQueue("test"), list[uuid.UUID]()
     told = [ids(200) for _ in range(4)]
     at_work = threading.Lock()
 
-    def perform(group: Group) -> None:
+    def perform(group: IdGroup) -> None:
         assert at_work.acquire(blocking=False), "two serve the line"
         done.extend(group)
         at_work.release()

@@ -12,7 +12,7 @@ def now_seconds() -> float:
     return time.time()
 
 
-def moment(unix_seconds: float) -> str:
+def format_time(unix_seconds: float) -> str:
     """RFC 3339 in UTC with milliseconds, fixed width: text order is time order."""
     return _moment_of_millisecond(int(unix_seconds * 1_000))
 
@@ -24,11 +24,11 @@ def _moment_of_millisecond(milliseconds: int) -> str:
     return text[:-6] + "Z"
 
 
-def now_moment() -> str:
-    return moment(time.time())
+def now_text() -> str:
+    return format_time(time.time())
 
 
-def parse_moment(text: str, *, end_of_day: bool = False) -> str:
+def parse_time(text: str, *, end_of_day: bool = False) -> str:
     """The fixed-width form of a client's RFC 3339 date or time. Raises ValueError.
 
     A "+" that a client left unescaped in a query arrives as a space.
