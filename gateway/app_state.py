@@ -20,8 +20,8 @@ from gateway.intake.provider_webhooks import WebhookIntake
 from gateway.intake.rejected_webhooks import RejectedWebhooks
 from gateway.outgoing_money import ReconcileOnlyStatus
 from shared.identity.api_keys import Credential
-from shared.identity.passwords import check_password
 from shared.identity.sessions import SessionUser
+from shared.identity.users import check_password
 from shared.platform.clock import Clock
 from shared.platform.failpoints import failpoint
 from shared.platform.settings import Settings

@@ -16,7 +16,11 @@ from gateway.http.envelope import list_page_payload as shaped_page
 from gateway.http.query_parameters import ShortPageQuery, requested_page
 from gateway.openapi.operation import operation
 from shared.identity import audit
-from shared.identity.api_keys import SCOPES, SCOPES_BY_ROLE, lifecycle
+from shared.identity.api_keys import SCOPES, SCOPES_BY_ROLE
+from shared.identity.api_keys.change import regenerate_key, revoke_key
+from shared.identity.api_keys.queries import load_key, load_organization_keys, load_pending_keys, load_user_keys
+from shared.identity.api_keys.request import approve_key, reject_key, request_key
+from shared.identity.api_keys.rows import NEW_KEY_NOTE, PENDING_KEY_NOTE, IssuedKey, KeyRow, NewKey, key_payload
 from shared.platform.clock import format_rfc3339
 from shared.platform.errors import InvalidRequest
 from shared.platform.ids import KEY, parse_id, public_id
@@ -76,16 +80,16 @@ def _key_id(request: web.Request) -> uuid.UUID | None:
     return parse_id(KEY, request.match_info["id"])
 
 
-def _made(made: lifecycle.IssuedKey, now: datetime) -> dict[str, Any]:
-    note = lifecycle.NEW_KEY_NOTE if made.text is not None else lifecycle.PENDING_KEY_NOTE
-    return {**lifecycle.key_payload(made.row, now), "key": made.text, "note": note}
+def _made(made: IssuedKey, now: datetime) -> dict[str, Any]:
+    note = NEW_KEY_NOTE if made.text is not None else PENDING_KEY_NOTE
+    return {**key_payload(made.row, now), "key": made.text, "note": note}
 
 
 def _note(
     connection: sa.Connection,
     request: web.Request,
     action: Action,
-    row: lifecycle.KeyRow,
+    row: KeyRow,
     now: datetime,
     after: dict[str, Any],
     before: dict[str, Any] | None = None,
@@ -101,13 +105,13 @@ PENDING: Final = {"approval_status": ApprovalStatus.PENDING}
 async def list_own_keys(request: web.Request) -> web.Response:
     """Lists the API keys that you asked for, newest first."""
     services, account = request.app[SERVICES], request[SIGNED_IN_USER]
-    rows = await services.read(lambda connection: lifecycle.load_user_keys(connection, account.id))
+    rows = await services.read(lambda connection: load_user_keys(connection, account.id))
     return _all(request, services, rows)
 
 
-def _all(request: web.Request, services: Services, rows: list[lifecycle.KeyRow]) -> web.Response:
+def _all(request: web.Request, services: Services, rows: list[KeyRow]) -> web.Response:
     now = services.clock.now()
-    shown = [lifecycle.key_payload(row, now) for row in rows]
+    shown = [key_payload(row, now) for row in rows]
     return flat_response(request, keys=shown, total=len(shown), has_next_page=False)
 
 
@@ -123,10 +127,10 @@ async def create_own_key(request: web.Request, body: CreateKey) -> web.Response:
     if body.mode is Mode.PRODUCTION and body.approval_reason is None:
         raise InvalidRequest("approval_reason is required for a production key", field="approval_reason")
     account, pepper = request[SIGNED_IN_USER], request.app[SERVICES].settings.key_pepper
-    new = lifecycle.NewKey(body.name, body.mode, body.scopes, body.expires_in, body.approval_reason)
+    new = NewKey(body.name, body.mode, body.scopes, body.expires_in, body.approval_reason)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        made = lifecycle.request_key(connection, account.organization_id, account.id, new, pepper, now)
+        made = request_key(connection, account.organization_id, account.id, new, pepper, now)
         shown = _made(made, now)
         facts = {name: shown[name] for name in ("name", "mode", "scopes", "approval_status", "expires_at")}
         _note(connection, request, Action.KEY_CREATE, made.row, now, facts)
@@ -140,9 +144,9 @@ async def get_own_key(request: web.Request) -> web.Response:
     """Shows one of your API keys."""
     services, account, key_id = request.app[SERVICES], request[SIGNED_IN_USER], _key_id(request)
     row = await services.read(
-        lambda connection: lifecycle.load_key(connection, account.organization_id, key_id, user_id=account.id)
+        lambda connection: load_key(connection, account.organization_id, key_id, user_id=account.id)
     )
-    return flat_response(request, **lifecycle.key_payload(row, services.clock.now()))
+    return flat_response(request, **key_payload(row, services.clock.now()))
 
 
 @operation(answer=shapes.Message, flat=True, refuses=("KEY_NOT_FOUND", "KEY_REVOKED"))
@@ -157,7 +161,7 @@ async def _revoke(request: web.Request, user_id: uuid.UUID | None) -> web.Respon
     now = services.clock.now()
 
     def work(connection: sa.Connection) -> None:
-        row = lifecycle.revoke_key(connection, account.organization_id, key_id, now, user_id=user_id)
+        row = revoke_key(connection, account.organization_id, key_id, now, user_id=user_id)
         _note(
             connection, request, Action.KEY_REVOKE, row, now, {"revoked_at": format_rfc3339(now)}, {"revoked_at": None}
         )
@@ -184,9 +188,7 @@ async def regenerate_own_key(request: web.Request, body: RegenerateKey) -> web.R
     pepper, grace = services.settings.key_pepper, timedelta(hours=body.grace_period_hours)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        made = lifecycle.regenerate_key(
-            connection, account.organization_id, account.id, key_id, pepper, now, grace=grace
-        )
+        made = regenerate_key(connection, account.organization_id, account.id, key_id, pepper, now, grace=grace)
         facts = {"grace_period_hours": body.grace_period_hours}
         _note(connection, request, Action.KEY_REGENERATE, made.row, now, facts)
         return _made(made, now)
@@ -211,19 +213,17 @@ async def list_organization_keys(request: web.Request, listing: ListKeys) -> web
     mode = None if listing.mode is UNSET else listing.mode
     status = None if listing.status is UNSET else listing.status
     found = await services.read(
-        lambda connection: lifecycle.load_organization_keys(
-            connection, account.organization_id, part, mode=mode, status=status
-        )
+        lambda connection: load_organization_keys(connection, account.organization_id, part, mode=mode, status=status)
     )
     now = services.clock.now()
-    return success_response(request, shaped_page([lifecycle.key_payload(row, now) for row in found.rows], found, part))
+    return success_response(request, shaped_page([key_payload(row, now) for row in found.rows], found, part))
 
 
 @operation(answer=shapes.ApiKeys, flat=True)
 async def list_pending_keys(request: web.Request) -> web.Response:
     """Lists production keys that wait for approval, oldest first."""
     services, account = request.app[SERVICES], request[SIGNED_IN_USER]
-    rows = await services.read(lambda connection: lifecycle.load_pending_keys(connection, account.organization_id))
+    rows = await services.read(lambda connection: load_pending_keys(connection, account.organization_id))
     return _all(request, services, rows)
 
 
@@ -231,8 +231,8 @@ async def list_pending_keys(request: web.Request) -> web.Response:
 async def get_organization_key(request: web.Request) -> web.Response:
     """Shows an API key of the organization."""
     services, account, key_id = request.app[SERVICES], request[SIGNED_IN_USER], _key_id(request)
-    row = await services.read(lambda connection: lifecycle.load_key(connection, account.organization_id, key_id))
-    return success_response(request, lifecycle.key_payload(row, services.clock.now()))
+    row = await services.read(lambda connection: load_key(connection, account.organization_id, key_id))
+    return success_response(request, key_payload(row, services.clock.now()))
 
 
 @operation(answer=shapes.NewApiKey, flat=True, refuses=("KEY_NOT_FOUND", "KEY_NOT_PENDING", "OWN_REQUEST"), once=True)
@@ -241,7 +241,7 @@ async def approve_organization_key(request: web.Request) -> web.Response:
     account, key_id, pepper = request[SIGNED_IN_USER], _key_id(request), request.app[SERVICES].settings.key_pepper
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        made = lifecycle.approve_key(connection, account.organization_id, account.id, key_id, pepper, now)
+        made = approve_key(connection, account.organization_id, account.id, key_id, pepper, now)
         decided = {"approval_status": made.row.approval_status}
         _note(connection, request, Action.KEY_APPROVE, made.row, now, decided, PENDING)
         return _made(made, now)
@@ -257,7 +257,7 @@ async def reject_organization_key(request: web.Request, body: RejectKey) -> web.
     account, key_id = request[SIGNED_IN_USER], _key_id(request)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        row = lifecycle.reject_key(connection, account.organization_id, account.id, key_id, body.reason, now)
+        row = reject_key(connection, account.organization_id, account.id, key_id, body.reason, now)
         decided = {"approval_status": row.approval_status}
         _note(connection, request, Action.KEY_REJECT, row, now, decided, PENDING)
         return {

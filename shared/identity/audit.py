@@ -1,7 +1,7 @@
-"""The audit log: who did what to which object, written in the transaction that did it, and read by admins.
+"""The audit log: who did what to which object, written in the transaction of the action.
 
-Whoever knows what has changed records it: the gateway's handlers in the transaction of their request; the domain itself
-where commands on the installation and our own clock come to it as well.
+Gateway handlers record the actions of their requests; domain functions that operators or the scheduler also call record
+their own.
 """
 
 import getpass
@@ -16,23 +16,23 @@ import sqlalchemy as sa
 
 from shared.platform.clock import format_rfc3339
 from shared.platform.database import encode_rows
-from shared.platform.ids import AUDIT, ID_CLOCK_SKEW_MAX, KEY, PAYOUT, first_id_at, new_id, parse_id, public_id
+from shared.platform.ids import AUDIT, KEY, PAYOUT, first_id_at, new_id, parse_id, public_id
 from shared.platform.pagination import Page, PageRequest, select_page_ids
-from shared.platform.pipelined_queries import Query, no_result, run_queries
+from shared.platform.pipelined_queries import Query, run_queries
 from shared.schema.audit import MOST_FREQUENT_ACTION, Action, ActorKind
 
 MASKED: Final = "***"
-"""Stands for personal data, which must not get into a log that forgets nothing."""
+"""Replaces personal data: entries are kept forever."""
 
 ENTRIES_COUNTED_MAX: Final = 10_000
-"""How far a log's length is counted."""
+"""A larger total is reported as this number."""
 
 BULK_ENTRY_WINDOW: Final = timedelta(minutes=5)
-"""How long after its payouts got their ids the entry of a bulk request may be written."""
+"""The entry of a bulk request is written within this time of generating its payouts' ids."""
 
 
 class Actor(NamedTuple):
-    """Who does something, for which organization, from where; see `shared.schema.tables.audit.AuditEntry`."""
+    """Who acts, for which organization, from where; see `shared.schema.tables.audit.AuditEntry`."""
 
     kind: ActorKind
     organization_id: uuid.UUID
@@ -44,30 +44,31 @@ class Actor(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """Something done. `before` and `after` have the fields that changed, and nothing personal or secret."""
+    """An action to record. `before` and `after` have the changed fields, without personal data or secrets."""
 
     actor: Actor
     action: Action
     object_id: str | None
-    """As the API shows it; None where there are several."""
+    """The public id; None for several objects."""
     before: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
 
 
 def operator_actor(organization_id: uuid.UUID, wallet_id: uuid.UUID | None = None) -> Actor:
-    """Whoever runs a command on the installation."""
+    """The operator who runs the current command, as `login@host`."""
     try:
         login = getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
+    except (KeyError, OSError):  # a container's user can be without a name
         login = "?"
     return Actor(ActorKind.OPERATOR, organization_id, wallet_id, address=f"{login}@{socket.gethostname()}")
 
 
 def system_actor(organization_id: uuid.UUID, wallet_id: uuid.UUID | None) -> Actor:
-    """Ourselves."""
+    """OVN Pay itself, acting on schedule."""
     return Actor(ActorKind.SYSTEM, organization_id, wallet_id)
 
 
+# Inserts entries.
 _RECORD: Final = sa.text("""
     INSERT INTO audit_entries (id, organization_id, wallet_id, actor_kind, user_id, key_id, address, request_id,
                                action, object_kind, object_id, before, after, at)
@@ -78,7 +79,7 @@ _RECORD: Final = sa.text("""
 
 
 class _Row(msgspec.Struct):
-    """An entry as it is sent to the database."""
+    """An entry as a statement parameter."""
 
     id: uuid.UUID
     kind: ActorKind
@@ -96,106 +97,106 @@ class _Row(msgspec.Struct):
 
 
 def record_entries_query(entries: Iterable[Entry], now: datetime) -> Query[None]:
-    """Writes entries once it is asked."""
+    """Query that inserts the entries."""
     rows = (_Row(new_id(), *entry.actor, entry.action, entry.action.object_kind, *entry[2:]) for entry in entries)
     return Query(_RECORD, {"now": now, "entries": encode_rows(rows)}, no_result)
 
 
 def record_entries(connection: sa.Connection, entries: Iterable[Entry], now: datetime) -> None:
-    """Writes entries, in the transaction that did what they say."""
+    """Insert the entries, in the transaction of the actions."""
     listed = list(entries)
     if listed:
         run_queries(connection, record_entries_query(listed, now))
 
 
 def changed_fields(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The fields that differ, as they were and as they are."""
+    """The fields that differ, with their old and their new values."""
     names = [name for name in after if before.get(name) != after[name]]
     return {name: before.get(name) for name in names}, {name: after[name] for name in names}
 
 
 def mask_fields(fields: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The fields, with only whether they were there for those of these names."""
-    hidden = {name: MASKED for name in names if fields.get(name) is not None}
-    return fields | hidden
+    """The fields, with the non-null values of these names masked."""
+    return fields | {name: MASKED for name in names if fields.get(name) is not None}
 
 
 class EntryFilters(NamedTuple):
-    """Which entries; None: all."""
+    """Which entries to list; None: any."""
 
     action: Action | None = None
     email: str | None = None
-    """Of the user who did it."""
+    """Of the user who acted."""
     key_id: uuid.UUID | None = None
     object_id: str | None = None
     request_id: uuid.UUID | None = None
     since: datetime | None = None
-    """At this time or later."""
+    """Inclusive."""
     until: datetime | None = None
-    """Before this time."""
+    """Exclusive."""
 
 
 class EntryRow(NamedTuple):
-    """An entry as it is read; see `shared.schema.tables.audit.AuditEntry`."""
+    """A stored entry; see `shared.schema.tables.audit.AuditEntry`."""
 
     id: uuid.UUID
     at: datetime
     action: str
     actor_kind: str
     user: str | None
-    """His email."""
+    """The user's email."""
     key_id: uuid.UUID | None
     address: str | None
     request_id: uuid.UUID | None
     mode: str | None
-    """Of the wallet that it was done in."""
+    """The wallet's mode."""
     object_kind: str
     object_id: str | None
     before: dict[str, Any] | None
     after: dict[str, Any] | None
 
 
+# Reads an organization's entries by id.
+_LOAD_ENTRIES: Final = sa.text("""
+    SELECT entry.id, at, action, actor_kind, users.email, key_id, address, request_id, wallets.mode,
+           object_kind, object_id, before, after
+    FROM audit_entries AS entry
+    LEFT JOIN users ON users.id = user_id LEFT JOIN wallets ON wallets.id = wallet_id
+    WHERE entry.organization_id = :organization_id AND entry.id = ANY(:ids) ORDER BY entry.id DESC
+""")
+
+
 def load_entries(
     connection: sa.Connection, organization_id: uuid.UUID, wanted: PageRequest, filters: EntryFilters | None = None
 ) -> Page[EntryRow]:
-    """A part of the organization's log, newest first. The total is counted to `ENTRIES_COUNTED_MAX`."""
-    where, values = _where(organization_id, filters or EntryFilters())
+    """A page of the organization's log, newest first. The total is counted up to `ENTRIES_COUNTED_MAX`."""
+    where, values = _entry_conditions(organization_id, filters or EntryFilters())
     ids, more = select_page_ids(connection, "audit_entries", where, values, wanted)
-    rows = connection.execute(
-        sa.text("""
-            SELECT entry.id, at, action, actor_kind, users.email, key_id, address, request_id, wallets.mode,
-                   object_kind, object_id, before, after
-            FROM audit_entries AS entry
-            LEFT JOIN users ON users.id = user_id LEFT JOIN wallets ON wallets.id = wallet_id
-            WHERE entry.organization_id = :organization_id AND entry.id = ANY(:ids) ORDER BY entry.id DESC
-        """),
-        {"organization_id": organization_id, "ids": ids},
-    )
+    rows = connection.execute(_LOAD_ENTRIES, {"organization_id": organization_id, "ids": ids})
     total = connection.scalar(
-        sa.text(f"SELECT count(*) FROM (SELECT FROM audit_entries WHERE {where} LIMIT :most) AS counted"),
-        values | {"most": ENTRIES_COUNTED_MAX},
+        sa.text(f"SELECT count(*) FROM (SELECT FROM audit_entries WHERE {where} LIMIT :limit) AS counted"),
+        values | {"limit": ENTRIES_COUNTED_MAX},
     )
     return Page([EntryRow._make(row) for row in rows], total or 0, more)
 
 
-def _where(organization_id: uuid.UUID, filters: EntryFilters) -> tuple[str, dict[str, Any]]:
+def _entry_conditions(organization_id: uuid.UUID, filters: EntryFilters) -> tuple[str, dict[str, Any]]:
     parts, values = ["organization_id = :organization_id"], dict[str, Any](organization_id=organization_id)
     if filters.action is not None:
         parts.append("action = :action")
         values["action"] = filters.action.value
         if filters.action != MOST_FREQUENT_ACTION:
-            parts.append(f"action <> '{MOST_FREQUENT_ACTION.value}'")  # says that the index of all but these will do
+            parts.append(f"action <> '{MOST_FREQUENT_ACTION.value}'")  # lets the planner use the partial index
     if filters.email is not None:
-        mine = "SELECT users.id FROM users WHERE email = :email AND users.organization_id = :organization_id"
-        parts.append(f"user_id = ({mine})")
+        user_id = "SELECT users.id FROM users WHERE email = :email AND users.organization_id = :organization_id"
+        parts.append(f"user_id = ({user_id})")
         values["email"] = filters.email.lower()
     if filters.key_id is not None:
         parts.append("key_id = :key_id")
         values["key_id"] = filters.key_id
     if filters.object_id is not None:
-        about, more = _about(filters.object_id)
-        parts.append(about)
-        values |= more
+        condition, parameters = _about_object(filters.object_id)
+        parts.append(condition)
+        values |= parameters
     if filters.request_id is not None:
         parts.append("request_id = :request_id")
         values["request_id"] = filters.request_id
@@ -208,9 +209,11 @@ def _where(organization_id: uuid.UUID, filters: EntryFilters) -> tuple[str, dict
     return " AND ".join(parts), values
 
 
-def _about(object_id: str) -> tuple[str, dict[str, Any]]:
-    """Entries about an object. One about several payouts was written soon after they got their ids, so it is looked for
-    there, and needs no index that each payout would have to pay for.
+def _about_object(object_id: str) -> tuple[str, dict[str, Any]]:
+    """The condition and parameters for entries about an object.
+
+    An entry about several payouts was written soon after their ids were generated, so the search is limited to that
+    time instead of using an index with a row per payout.
     """
     payout_id = parse_id(PAYOUT, object_id)
     if payout_id is None:
@@ -226,7 +229,7 @@ def _milliseconds(duration: timedelta) -> int:
 
 
 def entry_payload(row: EntryRow) -> dict[str, Any]:
-    """The entry in the API's shape; the admin's endpoints speak snake_case."""
+    """The entry as the API shows it, in snake_case."""
     return {
         "id": public_id(AUDIT, row.id),
         "at": format_rfc3339(row.at),

@@ -1,4 +1,4 @@
-"""Sessions: a user signs in and gets a token; it ends when idle, after a day, or by sign-out."""
+"""Sessions of signed-in users. A session ends after two idle hours, after a day, or by sign-out."""
 
 import uuid
 from collections.abc import Sequence
@@ -13,97 +13,110 @@ from shared.platform.ids import new_id
 SESSION_LIFETIME: Final = timedelta(hours=24)
 SESSION_IDLE_TIMEOUT: Final = timedelta(hours=2)
 LAST_SEEN_PRECISION: Final = timedelta(minutes=1)
+"""`last_seen_at` is written at most this often."""
 
 
 class SessionUser(NamedTuple):
-    """A user who may sign in."""
+    """A user who can sign in."""
 
     id: uuid.UUID
     email: str
     role: str
     organization_id: uuid.UUID
     organization: str
+    """The organization's name."""
 
 
 class NewSession(NamedTuple):
-    """A session just begun."""
+    """A session that was just started."""
 
     token: str
     expires_at: datetime
 
 
-_ACCOUNT = "users.id, users.email, users.role, users.organization_id, organizations.name"
+_USER_COLUMNS: Final = "users.id, users.email, users.role, users.organization_id, organizations.name"
+
+# Reads a user by email.
+_FIND_USER: Final = sa.text(f"""
+    SELECT {_USER_COLUMNS}, password_hash FROM users JOIN organizations ON organizations.id = organization_id
+    WHERE email = :email
+""")
 
 
 def find_user_and_password_hash(connection: sa.Connection, email: str) -> tuple[SessionUser, str] | None:
-    """The user with that email, and his password's hash; None if there is none."""
-    row = connection.execute(
-        sa.text(f"""
-            SELECT {_ACCOUNT}, password_hash FROM users JOIN organizations ON organizations.id = organization_id
-            WHERE email = :email
-        """),
-        {"email": email.lower()},
-    ).one_or_none()
+    """The user with that email and their password hash; None if there is none."""
+    row = connection.execute(_FIND_USER, {"email": email.lower()}).one_or_none()
     return None if row is None else (SessionUser._make(row[:-1]), row[-1])
 
 
-def start_session(connection: sa.Connection, account: SessionUser, pepper: str, now: datetime) -> NewSession:
-    """Begins a session."""
-    token = generate_session_token()
+_INSERT_SESSION: Final = sa.text("""
+    INSERT INTO sessions (id, user_id, token_hash, created_at, last_seen_at, expires_at)
+    VALUES (:id, :user_id, :token_hash, :now, :now, :expires_at)
+""")
+
+
+def start_session(connection: sa.Connection, user: SessionUser, pepper: str, now: datetime) -> NewSession:
+    """Start a session; the token is returned here only and stored as a hash."""
+    session = NewSession(generate_session_token(), now + SESSION_LIFETIME)
     connection.execute(
-        sa.text("""
-            INSERT INTO sessions (id, user_id, token_hash, created_at, last_seen_at, expires_at)
-            VALUES (:id, :user_id, :token_hash, :now, :now, :expires_at)
-        """),
+        _INSERT_SESSION,
         {
             "id": new_id(),
-            "user_id": account.id,
-            "token_hash": hash_token(token, pepper),
+            "user_id": user.id,
+            "token_hash": hash_token(session.token, pepper),
             "now": now,
-            "expires_at": now + SESSION_LIFETIME,
+            "expires_at": session.expires_at,
         },
     )
-    return NewSession(token, now + SESSION_LIFETIME)
+    return session
+
+
+# Reads the user of a session that is neither revoked, expired nor idle.
+_FIND_SESSION: Final = sa.text(f"""
+    SELECT {_USER_COLUMNS}, sessions.id, last_seen_at FROM sessions
+    JOIN users ON users.id = user_id JOIN organizations ON organizations.id = organization_id
+    WHERE token_hash = :token_hash AND revoked_at IS NULL AND expires_at > :now AND last_seen_at > :idle
+""")
+_SET_LAST_SEEN: Final = sa.text("UPDATE sessions SET last_seen_at = :now WHERE id = :id")
 
 
 def find_session_user(connection: sa.Connection, token_hash: bytes, now: datetime) -> SessionUser | None:
-    """The user behind a token's hash; None when it is unknown, over or revoked. Notes the use, to the minute."""
+    """The user of a session token's hash; None if the session is unknown or over. Updates `last_seen_at`."""
     row = connection.execute(
-        sa.text(f"""
-            SELECT {_ACCOUNT}, sessions.id, last_seen_at FROM sessions
-            JOIN users ON users.id = user_id JOIN organizations ON organizations.id = organization_id
-            WHERE token_hash = :token_hash AND revoked_at IS NULL AND expires_at > :now AND last_seen_at > :idle
-        """),
-        {"token_hash": token_hash, "now": now, "idle": now - SESSION_IDLE_TIMEOUT},
+        _FIND_SESSION, {"token_hash": token_hash, "now": now, "idle": now - SESSION_IDLE_TIMEOUT}
     ).one_or_none()
     if row is None:
         return None
     if row[-1] < now - LAST_SEEN_PRECISION:
-        connection.execute(
-            sa.text("UPDATE sessions SET last_seen_at = :now WHERE id = :id"), {"id": row[-2], "now": now}
-        )
+        connection.execute(_SET_LAST_SEEN, {"id": row[-2], "now": now})
     return SessionUser._make(row[:-2])
 
 
 def find_session_user_by_hashes(
     connection: sa.Connection, hashes: Sequence[bytes], now: datetime
 ) -> SessionUser | None:
-    """The same for a token's hashes under each pepper that is accepted."""
-    return next((found for one in hashes if (found := find_session_user(connection, one, now)) is not None), None)
+    """Like `find_session_user`, with the token's hash under each accepted pepper."""
+    found = (find_session_user(connection, token_hash, now) for token_hash in hashes)
+    return next((user for user in found if user is not None), None)
+
+
+# Ends a session; locks its row.
+_END_SESSION: Final = sa.text(
+    "UPDATE sessions SET revoked_at = :now WHERE token_hash = :token_hash AND revoked_at IS NULL"
+)
 
 
 def end_session(connection: sa.Connection, token_hash: bytes, now: datetime) -> None:
-    """Ends a session."""
-    connection.execute(
-        sa.text("UPDATE sessions SET revoked_at = :now WHERE token_hash = :token_hash AND revoked_at IS NULL"),
-        {"token_hash": token_hash, "now": now},
-    )
+    """End the session; does nothing if it is over."""
+    connection.execute(_END_SESSION, {"token_hash": token_hash, "now": now})
+
+
+# Deletes expired sessions, a limited number.
+_DELETE_EXPIRED: Final = sa.text(
+    "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < :before LIMIT :limit)"
+)
 
 
 def delete_expired_sessions(connection: sa.Connection, before: datetime, *, limit: int) -> int:
-    """Deletes at most `limit` sessions that were over before a time. Returns how many."""
-    done = connection.execute(
-        sa.text("DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < :before LIMIT :limit)"),
-        {"before": before, "limit": limit},
-    )
-    return done.rowcount
+    """Delete at most `limit` sessions that expired before a time; return how many."""
+    return connection.execute(_DELETE_EXPIRED, {"before": before, "limit": limit}).rowcount

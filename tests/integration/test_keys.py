@@ -9,8 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from shared.identity import api_keys, sessions
-from shared.identity.api_keys import lifecycle
-from shared.identity.passwords import check_password
+from shared.identity.api_keys.change import regenerate_key, revoke_key
+from shared.identity.api_keys.request import approve_key, reject_key, request_key
+from shared.identity.api_keys.rows import IssuedKey, NewKey
+from shared.identity.users import check_password
 from shared.platform.errors import Conflict, Forbidden, NotFound
 from shared.platform.ids import new_id
 from shared.schema.organizations import Mode
@@ -42,24 +44,24 @@ class Office(NamedTuple):
         )
         return user_id
 
-    def ask(self, mode: Mode, by: uuid.UUID | None = None, days: int | None = None) -> lifecycle.IssuedKey:
+    def ask(self, mode: Mode, by: uuid.UUID | None = None, days: int | None = None) -> IssuedKey:
         """Asks for a key."""
-        new = lifecycle.NewKey("ERP", mode, ["payouts:read"], days, "we need it")
+        new = NewKey("ERP", mode, ["payouts:read"], days, "we need it")
         return self.do(
-            lambda connection: lifecycle.request_key(
+            lambda connection: request_key(
                 connection, self.organization_id, by or self.owner_id, new, PEPPER, self.world.clock.now()
             )
         )
 
-    def approve(self, made: lifecycle.IssuedKey, by: uuid.UUID | None = None) -> lifecycle.IssuedKey:
+    def approve(self, made: IssuedKey, by: uuid.UUID | None = None) -> IssuedKey:
         """Approves it."""
         return self.do(
-            lambda connection: lifecycle.approve_key(
+            lambda connection: approve_key(
                 connection, self.organization_id, by or self.owner_id, made.row.id, PEPPER, self.world.clock.now()
             )
         )
 
-    def do(self, work: Callable[[sa.Connection], lifecycle.IssuedKey]) -> lifecycle.IssuedKey:
+    def do(self, work: Callable[[sa.Connection], IssuedKey]) -> IssuedKey:
         """In a transaction."""
         with self.world.engine.begin() as connection:
             return work(connection)
@@ -88,14 +90,12 @@ def office(world: World) -> Office:
 def test_whoever_has_lost_a_scope_cannot_renew_a_key_that_has_it(office: Office) -> None:
     """An owner who was made a viewer."""
     owner_id = office.hire("owner")
-    new = lifecycle.NewKey("Bank", Mode.SANDBOX, ["funding:write"], None, None)
+    new = NewKey("Bank", Mode.SANDBOX, ["funding:write"], None, None)
     now = office.world.clock.now()
-    made = office.do(
-        lambda connection: lifecycle.request_key(connection, office.organization_id, owner_id, new, PEPPER, now)
-    )
+    made = office.do(lambda connection: request_key(connection, office.organization_id, owner_id, new, PEPPER, now))
     office.world.execute("UPDATE users SET role = 'viewer' WHERE id = :id", id=owner_id)
     with pytest.raises(Forbidden, match="funding:write"), office.world.engine.begin() as connection:
-        lifecycle.regenerate_key(connection, office.organization_id, owner_id, made.row.id, PEPPER, now)
+        regenerate_key(connection, office.organization_id, owner_id, made.row.id, PEPPER, now)
 
 
 def test_a_sandbox_key_opens_its_wallet_at_once(office: Office) -> None:
@@ -135,19 +135,19 @@ def test_a_rejected_key_never_works(office: Office) -> None:
     asked = office.ask(Mode.PRODUCTION)
     now = office.world.clock.now()
     with office.world.engine.begin() as connection:
-        row = lifecycle.reject_key(connection, office.organization_id, office.owner_id, asked.row.id, "no", now)
+        row = reject_key(connection, office.organization_id, office.owner_id, asked.row.id, "no", now)
         assert (row.approval_status, row.rejection_reason) == ("rejected", "no")
     with pytest.raises(Conflict):
         office.approve(asked)
     with pytest.raises(Conflict), office.world.engine.begin() as connection:
-        lifecycle.regenerate_key(connection, office.organization_id, office.owner_id, asked.row.id, PEPPER, now)
+        regenerate_key(connection, office.organization_id, office.owner_id, asked.row.id, PEPPER, now)
 
 
 def test_a_regenerated_key_replaces_the_old_one(office: Office) -> None:
     """Same id, another text."""
     made = office.ask(Mode.SANDBOX)
     with office.world.engine.begin() as connection:
-        anew = lifecycle.regenerate_key(
+        anew = regenerate_key(
             connection, office.organization_id, office.owner_id, made.row.id, PEPPER, office.world.clock.now()
         )
     assert anew.row.id == made.row.id
@@ -159,21 +159,19 @@ def test_a_revoked_key_is_refused_for_good(office: Office) -> None:
     """By its owner or an admin; only once."""
     made = office.ask(Mode.SANDBOX)
     with office.world.engine.begin() as connection:
-        lifecycle.revoke_key(
-            connection, office.organization_id, made.row.id, office.world.clock.now(), user_id=office.owner_id
-        )
+        revoke_key(connection, office.organization_id, made.row.id, office.world.clock.now(), user_id=office.owner_id)
     assert office.opens(made.text) is None
     with pytest.raises(Conflict), office.world.engine.begin() as connection:
-        lifecycle.revoke_key(connection, office.organization_id, made.row.id, office.world.clock.now())
+        revoke_key(connection, office.organization_id, made.row.id, office.world.clock.now())
 
 
 def test_keys_of_others_are_unknown(office: Office, engine: sa.Engine) -> None:
     """Another user's to a developer, another organization's to an admin."""
     made, now = office.ask(Mode.SANDBOX), office.world.clock.now()
     with pytest.raises(NotFound), office.world.engine.begin() as connection:
-        lifecycle.revoke_key(connection, office.organization_id, made.row.id, now, user_id=office.hire("developer"))
+        revoke_key(connection, office.organization_id, made.row.id, now, user_id=office.hire("developer"))
     with pytest.raises(NotFound), office.world.engine.begin() as connection:
-        lifecycle.revoke_key(connection, new_id(), made.row.id, now)
+        revoke_key(connection, new_id(), made.row.id, now)
 
 
 def test_a_use_is_noted_to_the_minute(office: Office) -> None:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 import typer
 
 from shared.identity import audit, sessions
-from shared.identity.passwords import check_password
+from shared.identity.users import check_password
 from shared.payouts.resolve import Reviewer
 from shared.schema.organizations import Role
 

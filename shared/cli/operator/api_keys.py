@@ -7,7 +7,8 @@ from typing import NoReturn
 
 from shared.cli.operator.database import open_database
 from shared.identity import audit
-from shared.identity.api_keys import lifecycle
+from shared.identity.api_keys.change import revoke_key, set_key_rate_limit
+from shared.identity.api_keys.queries import key_organization_id, load_unrevoked_keys
 from shared.onboarding import organizations
 from shared.operations import pepper_rotation
 from shared.platform.clock import SystemClock
@@ -31,7 +32,7 @@ def print_api_keys(organization: str | None) -> None:
             organization_id = organizations.find_organization_id(connection, organization)
             if organization_id is None:
                 _stop(f"there is no organization {organization!r}")
-        rows = lifecycle.load_unrevoked_keys(connection, organization_id)
+        rows = load_unrevoked_keys(connection, organization_id)
     for name, row, limit in rows:
         used = f"used {row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "never used"
         rate = f"{limit}/min" if limit else f"{settings.rate_limit_per_minute}/min (the installation's)"
@@ -43,9 +44,7 @@ def limit_api_key(key_id: str, per_minute: int | None) -> None:
     with open_database() as (_, engine), engine.begin() as connection:
         parsed, now = parse_id(KEY, key_id), SystemClock().now()
         try:
-            lifecycle.set_key_rate_limit(
-                connection, lifecycle.key_organization_id(connection, parsed), parsed, per_minute, now
-            )
+            set_key_rate_limit(connection, key_organization_id(connection, parsed), parsed, per_minute, now)
         except DomainError as refusal:
             _stop(f"{refusal.message}: {key_id}")
     print(f"{key_id}: {f'{per_minute} requests a minute' if per_minute else 'the limit of the installation'}")
@@ -56,8 +55,8 @@ def revoke_api_key(key_id: str) -> None:
     with open_database() as (_, engine), engine.begin() as connection:
         parsed, now = parse_id(KEY, key_id), SystemClock().now()
         try:
-            organization_id = lifecycle.key_organization_id(connection, parsed)
-            lifecycle.revoke_key(connection, organization_id, parsed, now)
+            organization_id = key_organization_id(connection, parsed)
+            revoke_key(connection, organization_id, parsed, now)
         except DomainError as refusal:
             _stop(f"{refusal.message}: {key_id}")
         entry = audit.Entry(audit.operator_actor(organization_id), Action.KEY_REVOKE, key_id, after={"revoked": True})

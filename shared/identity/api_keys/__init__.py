@@ -1,4 +1,7 @@
-"""API keys: their form, the wallet behind one, and their life from request to revocation."""
+"""API keys: token format, credentials of requests, and requesting, approving, regenerating and revoking keys.
+
+A key's text is returned once, when it is created; only its HMAC under a secret pepper is stored in `api_keys`.
+"""
 
 from shared.identity.api_keys.credentials import (
     SCOPES,

@@ -1,4 +1,4 @@
-"""Credentials: the wallet behind an API key, and what the key may do with it."""
+"""Credentials: from an API key to its wallet and scopes."""
 
 import uuid
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ SCOPES: Final = {
     "funding:write": "Top the wallet up",
     "analytics:read": "Read analytics",
 }
-"""Everything that a key can be allowed, with what it is for."""
+"""Every scope, with its description in the API."""
 
 SCOPES_BY_ROLE: Final = {
     Role.OWNER: frozenset(SCOPES),
@@ -31,14 +31,14 @@ SCOPES_BY_ROLE: Final = {
     Role.DEVELOPER: frozenset(SCOPES) - {"funding:write"},
     Role.VIEWER: frozenset(scope for scope in SCOPES if scope.endswith(":read")),
 }
-"""What a user of a role may let a key do: nobody grants what he lacks. A developer can't debit the company's bank."""
+"""The scopes that a user may grant to a key. A developer can't debit the company's bank account."""
 
 LAST_USED_PRECISION: Final = timedelta(minutes=1)
-"""A key's last use is known to this."""
+"""`last_used_at` is written at most this often."""
 
 
 class Credential(NamedTuple):
-    """What a request may do, from its key alone."""
+    """What a request may do, according to its key."""
 
     key_id: uuid.UUID
     wallet_id: uuid.UUID
@@ -50,6 +50,15 @@ class Credential(NamedTuple):
     rate_limit_per_minute: int | None
 
 
+# Inserts an approved key unless the same key is stored already.
+_INSERT_APPROVED: Final = sa.text("""
+    INSERT INTO api_keys (id, wallet_id, created_by, name, prefix, key_hash, key_pepper, scopes,
+                          approval_status, created_at)
+    VALUES (:id, :wallet_id, :user_id, :name, :prefix, :key_hash, :key_pepper, :scopes, 'approved', :now)
+    ON CONFLICT (key_hash) DO NOTHING RETURNING id
+""")
+
+
 def add_approved_key(
     connection: sa.Connection,
     wallet_id: uuid.UUID,
@@ -59,16 +68,12 @@ def add_approved_key(
     name: str,
     now: datetime,
 ) -> uuid.UUID | None:
-    """Stores a key that is approved and may do everything, for the wallet of a new organization. Returns its id; None
-    where the same key is there already: then nothing has changed.
+    """Store an approved key with all scopes, for a new organization's wallet.
+
+    Returns its id; None, without any change, if the same key is stored already.
     """
     added: uuid.UUID | None = connection.scalar(
-        sa.text("""
-            INSERT INTO api_keys (id, wallet_id, created_by, name, prefix, key_hash, key_pepper, scopes,
-                                  approval_status, created_at)
-            VALUES (:id, :wallet_id, :user_id, :name, :prefix, :key_hash, :key_pepper, :scopes, 'approved', :now)
-            ON CONFLICT (key_hash) DO NOTHING RETURNING id
-        """),
+        _INSERT_APPROVED,
         {
             "id": new_id(),
             "wallet_id": wallet_id,
@@ -84,53 +89,56 @@ def add_approved_key(
     return added
 
 
+# Reads a valid key by its hash, or by the hash that it replaced while both are valid.
+_FIND: Final = sa.text("""
+    SELECT api_keys.id, wallets.id, wallets.organization_id, wallets.mode, wallets.currency,
+           api_keys.scopes, least(api_keys.expires_at, replaced.valid_until), rate_limit_per_minute,
+           api_keys.last_used_at
+    FROM (
+        SELECT id, CAST(NULL AS timestamptz) AS valid_until FROM api_keys WHERE key_hash = :key_hash
+        UNION ALL
+        SELECT id, previous_valid_until FROM api_keys
+        WHERE previous_key_hash = :key_hash AND previous_valid_until > :now
+    ) AS replaced
+    JOIN api_keys ON api_keys.id = replaced.id JOIN wallets ON wallets.id = api_keys.wallet_id
+    WHERE revoked_at IS NULL AND approval_status = 'approved' AND (expires_at IS NULL OR expires_at > :now)
+""")
+# Updates the last use; skips a locked row instead of waiting for it.
+_SET_LAST_USED: Final = sa.text("""
+    UPDATE api_keys SET last_used_at = :now
+    WHERE id = (SELECT id FROM api_keys WHERE id = :id FOR NO KEY UPDATE SKIP LOCKED)
+""")
+
+
 def find_credential(connection: sa.Connection, key_hash: bytes, now: datetime) -> Credential | None:
-    """The credential behind a key's hash; None when it is unknown, expired or revoked. Notes the use, to the minute."""
-    row = connection.execute(
-        sa.text("""
-            SELECT api_keys.id, wallets.id, wallets.organization_id, wallets.mode, wallets.currency,
-                   api_keys.scopes, least(api_keys.expires_at, replaced.valid_until), rate_limit_per_minute,
-                   api_keys.last_used_at
-            FROM (
-                SELECT id, CAST(NULL AS timestamptz) AS valid_until FROM api_keys WHERE key_hash = :key_hash
-                UNION ALL
-                SELECT id, previous_valid_until FROM api_keys
-                WHERE previous_key_hash = :key_hash AND previous_valid_until > :now
-            ) AS replaced
-            JOIN api_keys ON api_keys.id = replaced.id JOIN wallets ON wallets.id = api_keys.wallet_id
-            WHERE revoked_at IS NULL AND approval_status = 'approved' AND (expires_at IS NULL OR expires_at > :now)
-        """),
-        {"key_hash": key_hash, "now": now},
-    ).one_or_none()
+    """The credential of a key's hash; None if the key is unknown, expired or revoked. Updates `last_used_at`."""
+    row = connection.execute(_FIND, {"key_hash": key_hash, "now": now}).one_or_none()
     if row is None:
         return None
     key_id, wallet_id, organization_id, mode, currency, scopes, expires_at, rate_limit, last_used_at = row
     if last_used_at is None or last_used_at < now - LAST_USED_PRECISION:
-        connection.execute(
-            sa.text("""
-                UPDATE api_keys SET last_used_at = :now
-                WHERE id = (SELECT id FROM api_keys WHERE id = :id FOR NO KEY UPDATE SKIP LOCKED)
-            """),
-            {"id": key_id, "now": now},
-        )
+        connection.execute(_SET_LAST_USED, {"id": key_id, "now": now})
     return Credential(key_id, wallet_id, organization_id, mode, currency, frozenset(scopes), expires_at, rate_limit)
 
 
+# Replaces a key's hash under a previous pepper with the one under the current pepper; locks the key's row.
+_REHASH: Final = sa.text("""
+    UPDATE api_keys SET key_hash = :current, key_pepper = :key_pepper
+    WHERE key_hash = :other AND NOT EXISTS (SELECT FROM api_keys WHERE key_hash = :current)
+""")
+
+
 def authenticate_key(connection: sa.Connection, text: str, peppers: Sequence[str], now: datetime) -> Credential | None:
-    """The credential behind a key, hashed under any of the peppers; under another than the first it is hashed anew, for
-    that one will be taken away.
+    """The credential of a key hashed under any accepted pepper, the current one first.
+
+    A key found under a previous pepper is rehashed under the current one, as previous peppers are removed later.
     """
     current = hash_token(text, peppers[0])
     credential = find_credential(connection, current, now)
-    for other in peppers[1:]:
+    for pepper in peppers[1:]:
         if credential is None:
-            credential = find_credential(connection, hash_token(text, other), now)
+            other = hash_token(text, pepper)
+            credential = find_credential(connection, other, now)
             if credential is not None:
-                connection.execute(
-                    sa.text("""
-                        UPDATE api_keys SET key_hash = :current, key_pepper = :key_pepper
-                        WHERE key_hash = :other AND NOT EXISTS (SELECT FROM api_keys WHERE key_hash = :current)
-                    """),
-                    {"current": current, "key_pepper": pepper_tag(peppers[0]), "other": hash_token(text, other)},
-                )
+                connection.execute(_REHASH, {"current": current, "key_pepper": pepper_tag(peppers[0]), "other": other})
     return credential
