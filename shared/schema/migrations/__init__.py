@@ -1,6 +1,8 @@
-"""Migrations: Alembic, configured and driven from code.
+"""Migrations: Alembic, configured from code. `ovnpay migrate` runs them as the role that owns the tables.
 
-Every migration runs with a lock timeout, so that it gives up rather than queue up the whole service behind it.
+Each revision runs in a transaction of its own with a lock timeout: it fails rather than block the service's queries
+behind its lock request. An advisory lock keeps two runs from overlapping. Revisions are safe while processes of the
+previous release run. Afterwards `grants` gives the services' and readers' roles their privileges.
 """
 
 from collections.abc import Iterator
@@ -15,9 +17,13 @@ from shared.schema.migrations import grants
 HERE = Path(__file__).parent
 LOCK_TIMEOUT = "4s"
 STATEMENT_TIMEOUT = "60s"
-ADVISORY_LOCK = 0x0F_4E_5041  # only one `ovnpay migrate` at a time
+ADVISORY_LOCK = 0x0F_4E_5041
+"""Held by each revision's transaction: one `ovnpay migrate` runs at a time."""
 HEAD_REVISION = "0012"
-"""The newest revision; services wait for it. A test compares it with the files."""
+"""The newest revision, required by services at startup. A test compares it with the files."""
+
+
+_REVISION = sa.text("SELECT version_num FROM alembic_version")
 
 
 @cache
@@ -32,39 +38,41 @@ def _script() -> "object":
 
 
 def current_revision(connection: sa.Connection) -> str | None:
-    """The revision that the database is at; None for an empty one."""
+    """The database's revision; None if it was never migrated."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
-    found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
-    return None if found is None else str(found)
+    revision = connection.scalar(_REVISION)
+    return None if revision is None else str(revision)
 
 
 def recorded_revision(connection: sa.Connection) -> str | None:
-    """The revision that a database says it is at, in one question; raises where it was never migrated."""
-    revision: str | None = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    """The database's revision in a single query, for health checks.
+
+    Raises:
+        sqlalchemy.exc.ProgrammingError: the database was never migrated.
+
+    """
+    revision: str | None = connection.scalar(_REVISION)
     return revision
 
 
 def is_compatible_revision(revision: str | None) -> bool:
-    """Whether this code can work with a database at `revision`: at ours, or at a later one, for migrations are safe
-    while older processes run.
-    """
+    """Whether this release works with a database at `revision`: its own or a later one."""
     return revision is not None and revision >= HEAD_REVISION
 
 
 def upgrade_database(engine: sa.Engine, revision: str = HEAD_REVISION) -> list[str]:
-    """Brings the database to `revision`, and the roles to what `grants` says: each revision in its own transaction,
-    so that none holds the locks of another. Returns the revisions applied, in order.
+    """Upgrade the database to `revision` and apply the grants. Returns the applied revisions, in order.
 
     Raises:
-        sqlalchemy.exc.OperationalError: a lock was not free in time; the revisions before are there, try again.
+        sqlalchemy.exc.OperationalError: a lock timed out; earlier revisions are committed, run it again.
 
     """
     return upgrade_with_grants(engine, revision)[0]
 
 
 def upgrade_with_grants(engine: sa.Engine, revision: str = HEAD_REVISION) -> tuple[list[str], str | None]:
-    """The same; also returns what a person has to do before the roles can be told apart, None: nothing."""
+    """Like `upgrade_database`; also returns what the operator must do before grants can be applied, or None."""
     applied: list[str] = []
     while True:
         with _transaction(engine) as connection:
@@ -85,7 +93,7 @@ def _transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 def _upgrade(connection: sa.Connection, revision: str) -> list[str]:
-    """Takes the next step towards `revision`; its name, or nothing where there is none."""
+    """Apply the next revision on the way to `revision`; returns it, or nothing if there is none."""
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
@@ -95,9 +103,9 @@ def _upgrade(connection: sa.Connection, revision: str) -> list[str]:
     applied: list[str] = []
 
     def steps(heads: tuple[str, ...], context: MigrationContext) -> list[object]:
-        found = script._upgrade_revs(revision, heads)[:1]  # type: ignore[arg-type]
-        applied.extend(step.revision.revision for step in found)
-        return list(found)
+        next_steps = script._upgrade_revs(revision, heads)[:1]  # type: ignore[arg-type]
+        applied.extend(step.revision.revision for step in next_steps)
+        return list(next_steps)
 
     context = MigrationContext.configure(connection, opts={"fn": steps})
     with Operations.context(context):

@@ -1,9 +1,9 @@
-"""Who may do what to which table: the services' role, the readers' role, and how they come to it.
+"""Privileges of the database roles on each table, applied by `ovnpay migrate`.
 
-Three roles share the database. The owner migrates and owns the tables; only `ovnpay migrate` and the migrating part of
-`ovnpay bootstrap` use it. `ovnpay_service` is what gateway, workers, scheduler and commands need and no more: it adds
-to the ledger and the histories but can't change them, nor switch off the triggers that say so. `ovnpay_reader` is for
-people and reports. Both are groups without a login; operators make logins and grant them one of the two.
+The owner role owns the tables; only `ovnpay migrate` and `ovnpay bootstrap` use it. `ovnpay_service` has what gateway,
+workers, scheduler and commands need: it can append to the ledger and the histories but neither change them nor disable
+their triggers. `ovnpay_reader` is for people and reports. Both are group roles without login; operators create login
+roles as members of one of them.
 """
 
 from typing import Final, NamedTuple
@@ -17,20 +17,19 @@ READER_ROLE: Final = "ovnpay_reader"
 READ: Final = ("SELECT",)
 READ_APPEND: Final = ("SELECT", "INSERT")
 READ_WRITE: Final = ("SELECT", "INSERT", "UPDATE")
-"""Rows that change and stay."""
 READ_WRITE_DELETE: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
-"""Rows that are deleted when their time is over."""
+"""For rows that are deleted, by a request or by retention."""
 
 
 class Grant(NamedTuple):
-    """What the two roles may do to a table."""
+    """The privileges of both roles on a table."""
 
     service: tuple[str, ...]
-    """The services' privileges; never TRUNCATE, TRIGGER or REFERENCES."""
+    """Privileges of the services; never TRUNCATE, TRIGGER or REFERENCES."""
     hidden: frozenset[str] = frozenset()
-    """Columns that the reader does not see: hashes of what opens something, and what is sealed."""
+    """Columns that readers can't select: hashes of credentials and encrypted data."""
     masked: frozenset[str] = frozenset()
-    """Columns that the services may change although they can only add rows; a trigger says to what."""
+    """Columns of an append-only table that the services may update; a trigger allows masking only."""
 
 
 TABLE_GRANTS: Final = {
@@ -71,7 +70,7 @@ TABLE_GRANTS: Final = {
     "webhook_deliveries": Grant(READ_WRITE_DELETE),
     "webhook_endpoints": Grant(READ_WRITE_DELETE, frozenset({"sealed_secret", "sealed_previous_secret"})),
 }
-"""Every table has a row; a test compares them with the models, and the appended ones with the database's triggers."""
+"""Every table; tests compare it with the models, and the append-only tables with the database's triggers."""
 
 APPEND_ONLY_TABLES: Final = tuple(name for name, grant in TABLE_GRANTS.items() if grant.service == READ_APPEND)
 
@@ -82,89 +81,96 @@ ROLES_MISSING: Final = (
 )
 
 NOT_TABLE_OWNER: Final = (
-    "this role does not own the tables, so what other roles may do to them stays as it is; set "
-    "OVNPAY_MIGRATION_DATABASE_URL to the URL of the role that owns them"
+    "this role does not own the tables, so the grants were not updated; set OVNPAY_MIGRATION_DATABASE_URL to the URL "
+    "of the role that owns them"
 )
 
 
+_IS_OWNER: Final = sa.text(
+    "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('alembic_version')"
+)
+# Reads the existing tables and columns, in order.
+_COLUMNS: Final = sa.text("""
+    SELECT relname, attname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+    WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')
+          AND relname = ANY(:tables) AND attnum > 0 AND NOT attisdropped ORDER BY relname, attnum
+""")
+
+
 def apply_grants(connection: sa.Connection) -> str | None:
-    """Gives both roles exactly what `TABLE_GRANTS` says, in the migration's transaction: no service sees a new table
-    before
-    it may use it. Returns what a person has to do where it can't: roles are missing, or the tables another's.
+    """Give both roles exactly the privileges of `TABLE_GRANTS`.
+
+    Runs in the migration's transaction: services can use a new table as soon as they see it. Returns what the operator
+    must do if it can't: the roles are missing, or another role owns the tables.
     """
-    if not connection.scalar(
-        sa.text("SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('alembic_version')")
-    ):
+    if not connection.scalar(_IS_OWNER):
         return NOT_TABLE_OWNER
-    if not all(_ensure(connection, role) for role in (SERVICE_ROLE, READER_ROLE)):
+    if not all(_ensure_role(connection, role) for role in (SERVICE_ROLE, READER_ROLE)):
         return ROLES_MISSING
     columns: dict[str, list[str]] = {}
-    for table, column in connection.execute(
-        sa.text("""
-            SELECT relname, attname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
-            WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')
-                  AND relname = ANY(:tables) AND attnum > 0 AND NOT attisdropped ORDER BY relname, attnum
-        """),
-        {"tables": list(TABLE_GRANTS)},
-    ):
+    for table, column in connection.execute(_COLUMNS, {"tables": list(TABLE_GRANTS)}):
         columns.setdefault(table, []).append(column)
-    statements = _of_the_schema(connection)
-    for table, found in columns.items():
+    statements = _schema_statements(connection)
+    for table, names in columns.items():
         grant = TABLE_GRANTS[table]
-        seen = f" ({', '.join(name for name in found if name not in grant.hidden)})" if grant.hidden else ""
+        readable = f" ({', '.join(name for name in names if name not in grant.hidden)})" if grant.hidden else ""
         statements += [
             f"REVOKE ALL ON {table} FROM PUBLIC, {SERVICE_ROLE}, {READER_ROLE}",
             f"GRANT {', '.join(grant.service)} ON {table} TO {SERVICE_ROLE}",
-            f"GRANT SELECT{seen} ON {table} TO {READER_ROLE}",
+            f"GRANT SELECT{readable} ON {table} TO {READER_ROLE}",
             *(
                 f"GRANT UPDATE ({name}) ON {table} TO {SERVICE_ROLE}"
-                for name in sorted(grant.masked.intersection(found))
+                for name in sorted(grant.masked.intersection(names))
             ),
         ]
     connection.exec_driver_sql("; ".join(statements))
     return None
 
 
+_MODIFIABLE: Final = sa.text("""
+    SELECT relname FROM pg_class
+    WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(:tables)
+          AND (has_table_privilege(oid, 'UPDATE, DELETE, TRUNCATE, TRIGGER') OR pg_has_role(relowner, 'MEMBER'))
+    ORDER BY relname
+""")
+
+
 def modifiable_append_only_tables(connection: sa.Connection) -> list[str]:
-    """The append-only tables that the connection's own role could change; none for a role made as the head says."""
-    return list(
-        connection.scalars(
-            sa.text("""
-                SELECT relname FROM pg_class
-                WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(:tables)
-                      AND (has_table_privilege(oid, 'UPDATE, DELETE, TRUNCATE, TRIGGER')
-                           OR pg_has_role(relowner, 'MEMBER'))
-                ORDER BY relname
-            """),
-            {"tables": list(APPEND_ONLY_TABLES)},
-        )
-    )
+    """The append-only tables that the connection's role can modify; none for a member of `ovnpay_service`."""
+    return list(connection.scalars(_MODIFIABLE, {"tables": list(APPEND_ONLY_TABLES)}))
 
 
-def _of_the_schema(connection: sa.Connection) -> list[str]:
-    """Both roles may use the schema; nobody else may make tables in it, as in databases since PostgreSQL 15."""
-    schema, is_usable, open_to_all = connection.execute(
-        sa.text("""
-            SELECT quote_ident(current_schema()),
-                   has_schema_privilege(:service, current_schema(), 'USAGE')
-                   AND has_schema_privilege(:reader, current_schema(), 'USAGE'),
-                   has_schema_privilege(:service, current_schema(), 'CREATE')
-        """),
-        {"service": SERVICE_ROLE, "reader": READER_ROLE},
+_SCHEMA_PRIVILEGES: Final = sa.text("""
+    SELECT quote_ident(current_schema()),
+           has_schema_privilege(:service, current_schema(), 'USAGE')
+           AND has_schema_privilege(:reader, current_schema(), 'USAGE'),
+           has_schema_privilege(:service, current_schema(), 'CREATE')
+""")
+
+
+def _schema_statements(connection: sa.Connection) -> list[str]:
+    """Statements that let both roles use the schema, and only its owner create tables in it (as in PostgreSQL 15)."""
+    schema, usable, creatable = connection.execute(
+        _SCHEMA_PRIVILEGES, {"service": SERVICE_ROLE, "reader": READER_ROLE}
     ).one()
-    statements = [] if is_usable else [f"GRANT USAGE ON SCHEMA {schema} TO {SERVICE_ROLE}, {READER_ROLE}"]
-    return [*statements, f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC, {SERVICE_ROLE}"] if open_to_all else statements
+    statements = [] if usable else [f"GRANT USAGE ON SCHEMA {schema} TO {SERVICE_ROLE}, {READER_ROLE}"]
+    if creatable:
+        statements.append(f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC, {SERVICE_ROLE}")
+    return statements
 
 
-def _ensure(connection: sa.Connection, role: str) -> bool:
-    """Whether the role exists now. Roles belong to the server: another database's migration may make it meanwhile."""
+def _ensure_role(connection: sa.Connection, role: str) -> bool:
+    """Create the role if it is missing; False if that is not allowed.
+
+    Roles belong to the server: a migration of another database can create it at the same time.
+    """
     if connection.scalar(sa.text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}):
         return True
     try:
         with connection.begin_nested():
             connection.exec_driver_sql(f"CREATE ROLE {role} NOLOGIN")
     except ProgrammingError as error:
-        return getattr(error.orig, "sqlstate", None) == "42710"  # it exists: made meanwhile; else we may not
-    except IntegrityError:  # the same, a moment earlier
+        return getattr(error.orig, "sqlstate", None) == "42710"  # duplicate_object: created meanwhile
+    except IntegrityError:  # the same race on the catalog's unique index
         return True
     return True
