@@ -16,9 +16,9 @@ import sqlalchemy as sa
 
 from shared.platform.clock import format_rfc3339
 from shared.platform.database import encode_rows
-from shared.platform.ids import AUDIT, KEY, PAYOUT, first_id_at, new_id, parse_id, public_id
+from shared.platform.ids import AUDIT, ID_CLOCK_SKEW_MAX, KEY, PAYOUT, first_id_at, new_id, parse_id, public_id
 from shared.platform.pagination import Page, PageRequest, select_page_ids
-from shared.platform.pipelined_queries import Query, run_queries
+from shared.platform.pipelined_queries import Query, no_result, run_queries
 from shared.schema.audit import MOST_FREQUENT_ACTION, Action, ActorKind
 
 MASKED: Final = "***"
