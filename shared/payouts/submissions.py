@@ -82,12 +82,12 @@ class LeasedSubmission(NamedTuple):
     look_up: bool = False
     """Whether its money is held, so that we may only ask whether the provider has it."""
 
-    def call(self, clear: Callable[[], bool] | None = None) -> ProviderCall:
-        """The request to the provider. `clear` looks again whether its money may leave, where its turn comes late."""
+    def call(self, may_send: Callable[[], bool] | None = None) -> ProviderCall:
+        """The request to the provider. `may_send` checks the outgoing holds again if it is sent late."""
         call = send_submission_call(self.id, self.mode, self.kind, self.request)
         urgent = self.rail is Rail.INSTANT
         return call._replace(
-            urgent=urgent, send_deadline=self.send_deadline, recheck_after=self.recheck_after, clear=clear
+            urgent=urgent, send_deadline=self.send_deadline, recheck_after=self.recheck_after, may_send=may_send
         )
 
 

@@ -1,8 +1,7 @@
-"""The provider's HTTP client: one bounded asyncio section in a thread of its own, called from synchronous workers.
+"""HTTP client of the provider: an asyncio loop in a thread of its own, called from synchronous workers.
 
-Each call comes back as an `CallOutcome`; nothing is raised for what the provider or the network does. Before it is
-made,
-the budget is asked whether the provider takes another one.
+Every call returns a `CallOutcome`; provider and network errors are never raised. Each call is counted against the call
+budget before it is sent.
 """
 
 import asyncio
@@ -23,17 +22,15 @@ from shared.provider.outcomes import Accepted, CallOutcome, Throttled, Unknown, 
 from shared.provider.wire import ProviderCall
 from shared.schema.organizations import Mode
 
-PROVIDER_CALLS = Counter(
-    "ovnpay_provider_calls_total", "Calls to the provider by their outcome.", ["endpoint", "outcome"]
-)
+PROVIDER_CALLS = Counter("ovnpay_provider_calls_total", "Calls to the provider, by outcome.", ["endpoint", "outcome"])
 PROVIDER_CALL_SECONDS = Histogram(
-    "ovnpay_provider_call_duration_seconds", "How long calls to the provider took.", ["endpoint"]
+    "ovnpay_provider_call_duration_seconds", "Duration of calls to the provider.", ["endpoint"]
 )
 RESPONSE_BYTES_MAX = 16 * 1024 * 1024
 
 
 class PaystreamClient:
-    """The client. One for a process; close it at the end."""
+    """The client; one per process. Call `close` at shutdown."""
 
     def __init__(self, settings: Settings, budget: CallBudget) -> None:
         self.budget = budget
@@ -51,45 +48,45 @@ class PaystreamClient:
         self._started.wait()
 
     def call(self, call: ProviderCall) -> CallOutcome:
-        """Makes one call."""
+        """Make one call."""
         return self.call_all([call])[0]
 
     def call_all(self, calls: Sequence[ProviderCall]) -> list[CallOutcome]:
-        """Makes the calls, a bounded number at a time in this process; outcomes in order."""
+        """Make the calls with bounded concurrency; return their outcomes in order."""
         outcomes = dict(self.call_each(calls))
-        return [outcomes[place] for place in range(len(calls))]
+        return [outcomes[index] for index in range(len(calls))]
 
     def call_each(self, calls: Sequence[ProviderCall]) -> Iterator[tuple[int, CallOutcome]]:
-        """The same, but yields each outcome, with its call's place, as soon as it is there: a slow answer keeps
-        no other from being recorded. Those for which there is no room come first, unsent.
+        """Make the calls; yield each outcome with its call's index as it arrives, so a slow call delays no other.
+        Calls without budget come first, unsent.
         """
         done: queue.SimpleQueue[tuple[int, CallOutcome]] = queue.SimpleQueue()
-        refused = self._without_room(calls)
-        for place, call in enumerate(calls):
-            if place not in refused:
-                asyncio.run_coroutine_threadsafe(self._deliver(place, call, done), self._loop)
-        yield from refused.items()
-        for _ in range(len(calls) - len(refused)):
-            place, outcome = done.get()
+        over_budget = self._reject_over_budget(calls)
+        for index, call in enumerate(calls):
+            if index not in over_budget:
+                asyncio.run_coroutine_threadsafe(self._deliver(index, call, done), self._loop)
+        yield from over_budget.items()
+        for _ in range(len(calls) - len(over_budget)):
+            index, outcome = done.get()
             if isinstance(outcome, Throttled):
-                self.budget.pause(calls[place], outcome.retry_after_seconds)
-            yield place, outcome
+                self.budget.pause(calls[index], outcome.retry_after_seconds)
+            yield index, outcome
 
-    def _without_room(self, calls: Sequence[ProviderCall]) -> dict[int, CallOutcome]:
-        """The calls that the provider would not take now, by their places; room is taken for the others."""
-        alike: dict[tuple[tuple[CallLimit, ...], bool], list[int]] = {}
-        for place, call in enumerate(calls):
-            alike.setdefault((tuple(self.budget.limits(call)), call.urgent), []).append(place)
-        refused: dict[int, CallOutcome] = {}
-        for places in alike.values():
-            taken = self.budget.take(calls[places[0]], len(places))
-            for place in places[taken.granted :]:
-                refused[place] = Throttled(taken.wait_seconds)
-                PROVIDER_CALLS.labels(_endpoint(calls[place]), "no_room").inc()
-        return refused
+    def _reject_over_budget(self, calls: Sequence[ProviderCall]) -> dict[int, CallOutcome]:
+        """Count the calls against the budget; return those that it does not cover, by index."""
+        groups: dict[tuple[tuple[CallLimit, ...], bool], list[int]] = {}
+        for index, call in enumerate(calls):
+            groups.setdefault((tuple(self.budget.limits(call)), call.urgent), []).append(index)
+        over_budget: dict[int, CallOutcome] = {}
+        for indexes in groups.values():
+            grant = self.budget.acquire(calls[indexes[0]], len(indexes))
+            for index in indexes[grant.granted :]:
+                over_budget[index] = Throttled(grant.wait_seconds)
+                PROVIDER_CALLS.labels(_endpoint(calls[index]), "no_room").inc()
+        return over_budget
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections and stop the thread."""
         if self._loop.is_running():
             asyncio.run_coroutine_threadsafe(self._session.close(), self._loop).result(5)
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -112,23 +109,27 @@ class PaystreamClient:
             auto_decompress=True,
         )
 
-    async def _deliver(self, place: int, call: ProviderCall, done: queue.SimpleQueue[tuple[int, CallOutcome]]) -> None:
+    async def _deliver(self, index: int, call: ProviderCall, done: queue.SimpleQueue[tuple[int, CallOutcome]]) -> None:
         try:
-            outcome = await self._one(call)
+            outcome = await self._send_in_slot(call)
         except BaseException as error:
-            done.put((place, Unknown(f"{type(error).__name__}: {error}")))
+            done.put((index, Unknown(f"{type(error).__name__}: {error}")))
             raise
-        done.put((place, outcome))
+        done.put((index, outcome))
 
-    async def _one(self, call: ProviderCall) -> CallOutcome:
+    async def _send_in_slot(self, call: ProviderCall) -> CallOutcome:
         endpoint = _endpoint(call)
         async with self._urgent_slots if call.urgent else self._slots:
             started = time.monotonic()
             if call.send_deadline is not None and started > call.send_deadline:
-                return Unknown("not sent: its turn came after its lease")
-            if call.clear is not None and started > call.recheck_after and not await asyncio.to_thread(call.clear):
+                return Unknown("not sent: its lease ended first")
+            if (
+                call.may_send is not None
+                and started > call.recheck_after
+                and not await asyncio.to_thread(call.may_send)
+            ):
                 return Withheld()
-            # The context of whoever asked is here too: what is scheduled from a thread takes it along.
+            # The caller's trace context is here too: run_coroutine_threadsafe copies it.
             with tracing.span(
                 endpoint, tracing.SpanKind.CLIENT, mode=call.mode, key=call.idempotency_key or ""
             ) as span:
@@ -163,7 +164,7 @@ class PaystreamClient:
                     more := await response.content.read(RESPONSE_BYTES_MAX - len(raw))
                 ):
                     raw += more
-                return classify_response(response.status, _decoded(raw), response.headers.get("Retry-After"))
+                return classify_response(response.status, _decode_json(raw), response.headers.get("Retry-After"))
         except TimeoutError:
             return Unknown(f"no answer within {self._timeout_seconds:g} s")
         except (aiohttp.ClientError, OSError) as error:
@@ -174,7 +175,7 @@ def _endpoint(call: ProviderCall) -> str:
     return f"{call.method} /{call.path.split('/')[1]}"
 
 
-def _decoded(raw: bytes) -> Any:
+def _decode_json(raw: bytes) -> Any:
     try:
         return msgspec.json.decode(raw)
     except (ValueError, RecursionError):  # msgspec.DecodeError and UnicodeDecodeError are ValueErrors

@@ -1,7 +1,7 @@
-"""What a call to the provider came to, and the one place that decides what may be repeated.
+"""Outcomes of provider calls, and the one place that decides what may be retried.
 
-Everything that is sent carries an idempotency key that is written down first, so repeating is always safe;
-calling something failed is what must be certain.
+Every request carries an idempotency key that is committed before it is sent, so a retry is always safe. What must be
+certain is calling a payment failed.
 """
 
 import math
@@ -14,52 +14,52 @@ class Accepted(NamedTuple):
 
     data: Any
     next_cursor: str | None = None
-    """Of a list: where its next page begins."""
+    """Cursor of a list's next page."""
 
 
 class Rejected(NamedTuple):
-    """The provider definitely did not do it and will not: the request itself is at fault."""
+    """A definite failure: the provider did not process the request and never will."""
 
     code: str
     message: str
 
 
 class Throttled(NamedTuple):
-    """The provider did nothing, for now: ask again after `retry_after_seconds`, with the same key."""
+    """Not processed yet: retry after `retry_after_seconds` with the same key."""
 
     retry_after_seconds: float
 
 
 class Unknown(NamedTuple):
-    """It may have been done: ask again with the same key, or look it up; never a new key, never "failed"."""
+    """Possibly processed: retry with the same key or look it up. Never use a new key, never mark it failed."""
 
     reason: str
-    """In our words, with the provider's code at most: it may be logged."""
-    said: str = ""
-    """The provider's words, which may repeat what it was sent: for the row, never for a log."""
+    """Safe to log: our own words, with at most the provider's code."""
+    provider_message: str = ""
+    """The provider's message. It may repeat request data, so it is stored with the row but never logged."""
 
     @property
     def explanation(self) -> str:
-        """Both, as a row keeps it."""
-        return f"{self.reason}: {self.said}" if self.said else self.reason
+        """The text to store in the row."""
+        return f"{self.reason}: {self.provider_message}" if self.provider_message else self.reason
 
 
 class Withheld(NamedTuple):
-    """We have not sent it: its money is held since we last looked."""
+    """Not sent: an outgoing hold was placed after the submission was leased."""
 
     @property
     def explanation(self) -> str:
-        """As a row keeps it."""
-        return "not sent: its money is held"
+        """The text to store in the row."""
+        return "not sent: its money is on hold"
 
 
 CallOutcome = Accepted | Rejected | Throttled | Unknown | Withheld
 
 DEFINITE_REJECTION_STATUSES: Final = frozenset({400, 402, 404, 422})
-"""The statuses with which the provider says: understood, and no.
+"""Statuses that mean: understood, and rejected.
 
-Not among them, so asked again with the same key: 401 and 403 (our credentials are broken, not the payout), 408,
-409 (another call with the key is under way), 425, every 5xx, and whatever we do not know.
+All others are retried with the same key: 401 and 403 (our credentials are wrong, not the payout), 408, 409 (another
+call with the key is in progress), 425, every 5xx, and any status that we do not know.
 """
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -68,7 +68,7 @@ RETRY_AFTER_MAX_SECONDS: Final = 3600.0
 
 
 def classify_response(status: int, body: Any, retry_after: str | None) -> CallOutcome:
-    """What an HTTP answer means."""
+    """Return the outcome that an HTTP response stands for; `retry_after` is the header's value."""
     content = body if isinstance(body, dict) else {}
     if 200 <= status < 300:
         if "data" not in content:
@@ -78,22 +78,22 @@ def classify_response(status: int, body: Any, retry_after: str | None) -> CallOu
         return Accepted(content["data"], cursor if isinstance(cursor, str) else None)
     error = content.get("error")
     error = error if isinstance(error, dict) else {}
-    code = _text(error.get("code"))
+    code = _storable_text(error.get("code"))
     code = code if _CODE.fullmatch(code) else f"HTTP_{status}"
-    message = _text(error.get("message")) or f"Paystream answered {status}"
+    message = _storable_text(error.get("message")) or f"Paystream answered {status}"
     if status == 429:
-        return Throttled(_seconds(retry_after))
+        return Throttled(_parse_retry_after(retry_after))
     if status in DEFINITE_REJECTION_STATUSES and error.get("code"):
         return Rejected(code, message)
     return Unknown(f"{status} {code}", message)
 
 
-def _text(value: Any) -> str:
-    """A stranger's words as the database can hold them."""
+def _storable_text(value: Any) -> str:
+    """Return untrusted text in a form that Postgres can store: no NUL, valid UTF-8, at most 500 characters."""
     return str(value or "").replace("\0", "").encode("utf-8", "replace").decode()[:500]
 
 
-def _seconds(retry_after: str | None) -> float:
+def _parse_retry_after(retry_after: str | None) -> float:
     try:
         seconds = float(retry_after or RETRY_AFTER_DEFAULT_SECONDS)
     except ValueError:
@@ -104,5 +104,5 @@ def _seconds(retry_after: str | None) -> float:
 
 
 def backoff_seconds(attempts: int, *, first_seconds: float = 1.0, max_seconds: float = 300.0) -> float:
-    """How long to wait before asking again, after `attempts` tries: doubling, bounded."""
+    """Return the delay after `attempts` tries: `first_seconds`, doubled each time, at most `max_seconds`."""
     return min(first_seconds * 2.0 ** min(max(attempts - 1, 0), 30), max_seconds)

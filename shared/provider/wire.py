@@ -1,4 +1,4 @@
-"""The provider's shapes, and our requests in them: what is sent where, and what an answer has to look like."""
+"""The provider's wire format: the requests that we send and the resources that it returns."""
 
 import uuid
 from collections.abc import Callable
@@ -17,25 +17,25 @@ class ProviderCall(NamedTuple):
     """A request to the provider."""
 
     mode: str
-    """The wallet's mode: decides the key."""
+    """The wallet's mode; selects the API key."""
     method: str
     path: str
-    """Below `/api/v1`."""
+    """Relative to `/api/v1`."""
     body: Any = None
     idempotency_key: str | None = None
     params: dict[str, str] | None = None
     urgent: bool = False
-    """Whether it goes in the lane kept free for instant payouts."""
+    """Whether it may use the calls and connections reserved for instant payouts."""
     send_deadline: float | None = None
-    """The monotonic time from which on it must not be sent any more: its lease is over."""
+    """Monotonic time after which it must not be sent, because its lease may be over."""
     recheck_after: float = 0.0
-    """The monotonic time from which on `clear` is asked before it is sent."""
-    clear: Callable[[], bool] | None = None
-    """Whether it may be sent: whether its money is not held by now. None: it moves no money."""
+    """Monotonic time after which `may_send` is called before it is sent."""
+    may_send: Callable[[], bool] | None = None
+    """Returns False if an outgoing hold covers it by now. None: it moves no money."""
 
 
 class PaymentResource(msgspec.Struct, rename="camel"):
-    """A payment as the provider shows it; fields that we do not use are left out."""
+    """A payment; fields that we don't use are left out."""
 
     id: str
     recipient_id: str
@@ -63,7 +63,7 @@ class RecipientResource(msgspec.Struct, rename="camel"):
 
 
 class PaymentMethodResource(msgspec.Struct, rename="camel"):
-    """A way to pay a recipient; `status` says whether the provider has verified it."""
+    """A recipient's payment method; `status` says whether the provider has verified it."""
 
     id: str
     status: str
@@ -71,14 +71,14 @@ class PaymentMethodResource(msgspec.Struct, rename="camel"):
 
 
 class TopupResource(msgspec.Struct, rename="camel"):
-    """A top-up that the provider has taken on."""
+    """A top-up that the provider has accepted."""
 
     id: str
     amount: int
 
 
 class BalanceTransaction(msgspec.Struct, rename="camel"):
-    """A line of the provider's balance; `reference` names the top-up of a credit."""
+    """An entry of the provider's balance statement; `reference` is the top-up's id if it is a credit."""
 
     id: str
     type: str
@@ -88,14 +88,14 @@ class BalanceTransaction(msgspec.Struct, rename="camel"):
 
 
 class UnexpectedResponse(Exception):
-    """A 2xx answer that does not have the shape the provider documents; nobody knows what was done."""
+    """A 2xx response that differs from the documented shape; what the provider did is unknown."""
 
 
 def decode_resource(data: Any, shape: type[Shape]) -> Shape:
-    """The answer's data in the shape that is expected.
+    """Convert the data of a response to a resource.
 
     Raises:
-        UnexpectedAnswer: it has another.
+        UnexpectedResponse: the data has another shape.
 
     """
     try:
@@ -107,41 +107,41 @@ def decode_resource(data: Any, shape: type[Shape]) -> Shape:
 def send_submission_call(
     submission_id: uuid.UUID, mode: str, kind: SubmissionKind, request: dict[str, Any]
 ) -> ProviderCall:
-    """Sends a submission, under its id as the key."""
+    """Call that sends a submission; its id is the idempotency key."""
     path = "/payments" if kind is SubmissionKind.PAYMENT else "/batches"
     return ProviderCall(mode, "POST", path, request, idempotency_key=public_id(SUBMISSION, submission_id))
 
 
 def get_payment_call(mode: str, provider_payment_id: str) -> ProviderCall:
-    """Asks for one payment."""
+    """Call that gets one payment."""
     return ProviderCall(mode, "GET", f"/payments/{provider_payment_id}")
 
 
 def create_recipient_call(mode: str, driver_id: uuid.UUID, name: str, email: str) -> ProviderCall:
-    """Makes a driver known as a recipient, under the driver's id as the key. Our own id is the external one: two
-    carriers may use the same id for two drivers.
+    """Call that creates a driver's recipient. Our driver id is the idempotency key and the external id, because two
+    carriers may use the same `ovnDriverId`.
     """
     body = {"name": name, "email": email, "externalId": public_id(DRIVER, driver_id)}
     return ProviderCall(mode, "POST", "/recipients", body, idempotency_key=f"recipient-{driver_id.hex}")
 
 
 def list_payment_methods_call(mode: str, recipient_id: str) -> ProviderCall:
-    """Asks how far a recipient's verification has come."""
+    """Call that lists a recipient's payment methods, with their verification status."""
     return ProviderCall(mode, "GET", f"/recipients/{recipient_id}/payment-methods")
 
 
 def add_payment_method_call(mode: str, recipient_id: str, details: dict[str, Any], key: str) -> ProviderCall:
-    """Gives a recipient the bank account by which it is paid from now on."""
+    """Call that adds a bank account as the recipient's default payment method."""
     body = {**details, "isDefault": True}
     return ProviderCall(mode, "POST", f"/recipients/{recipient_id}/payment-methods", body, idempotency_key=key)
 
 
 def request_topup_call(mode: str, topup_id: uuid.UUID, amount_cents: int, method: str) -> ProviderCall:
-    """Asks for a top-up, under its id as the key."""
+    """Call that requests a top-up; its id is the idempotency key."""
     body = {"amount": amount_cents, "fundingSourceId": method}
     return ProviderCall(mode, "POST", "/balance/topup", body, idempotency_key=f"topup-{topup_id.hex}")
 
 
 def list_credits_call(mode: str) -> ProviderCall:
-    """Asks for the latest credits to our balance: how a top-up's settlement is seen."""
+    """Call that lists the newest credits to our balance, to find a settled top-up."""
     return ProviderCall(mode, "GET", "/balance/transactions", params={"type": "credit"})

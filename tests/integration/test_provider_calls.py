@@ -1,4 +1,4 @@
-"""Calls to the provider: whatever a stranger answers becomes an outcome, and no answer costs another one's."""
+"""Every response of the provider becomes an outcome, and a bad one affects no other call."""
 
 import json
 import uuid
@@ -28,7 +28,7 @@ GET = ProviderCall("sandbox", "GET", "/payments/pay_1")
 
 
 @pytest.mark.parametrize(
-    ("answered", "outcome"),
+    ("response", "outcome"),
     [
         (provider_response({"id": "x"}), Accepted),
         (provider_response({"code": "INVALID_RECIPIENT", "message": "no"}, 422), Rejected),
@@ -41,59 +41,60 @@ GET = ProviderCall("sandbox", "GET", "/payments/pay_1")
         ((500, {}, b""), Unknown),
     ],
 )
-def test_whatever_comes_back_is_an_outcome(
-    settings: Settings, answered: tuple[int, dict[str, str], bytes], outcome: type
+def test_every_response_becomes_an_outcome(
+    settings: Settings, response: tuple[int, dict[str, str], bytes], outcome: type
 ) -> None:
-    """Never an exception."""
-    with client_of_stub(settings, lambda _: answered) as (client, _):
+    with client_of_stub(settings, lambda _: response) as (client, _):
         assert isinstance(client.call(GET), outcome)
 
 
-def test_words_that_the_database_cannot_hold_are_cleaned(settings: Settings) -> None:
-    """A NUL in an error message is no reason to lose the answer."""
-    said = provider_response({"code": "BAD\0CODE", "message": "a\0b"}, 422)
-    with client_of_stub(settings, lambda _: said) as (client, _):
+def test_nul_characters_are_removed_from_error_messages(settings: Settings) -> None:
+    """Postgres can't store them."""
+    response = provider_response({"code": "BAD\0CODE", "message": "a\0b"}, 422)
+    with client_of_stub(settings, lambda _: response) as (client, _):
         assert client.call(GET) == Rejected("BADCODE", "ab")
 
 
-def test_nobody_there_is_unknown_and_a_call_after_its_lease_is_not_made(settings: Settings, engine: sa.Engine) -> None:
-    """Unknown both, and the second never reaches the provider."""
+def test_an_unreachable_provider_is_an_unknown_outcome(settings: Settings, engine: sa.Engine) -> None:
     client = PaystreamClient(settings, CallBudget(settings, engine))
     assert isinstance(client.call(GET), Unknown)
     client.close()
-    with client_of_stub(settings, lambda _: provider_response({})) as (client, asked):
+
+
+def test_a_call_is_not_sent_after_its_deadline(settings: Settings) -> None:
+    with client_of_stub(settings, lambda _: provider_response({})) as (client, requests):
         assert isinstance(client.call(GET._replace(send_deadline=0.0)), Unknown)
-        assert asked == []
+        assert requests == []
 
 
-def test_one_answer_that_cannot_be_recorded_costs_no_other(world: World, settings: Settings) -> None:
-    """Given five instant payouts of which one gets an answer that the database refuses, the other four are recorded."""
+def test_an_outcome_that_cannot_be_recorded_affects_no_other(world: World, settings: Settings) -> None:
+    """Of five instant payouts, one gets a payment id that the database rejects."""
     payout_ids = world.accepted(5, Rail.INSTANT)
     first = public_id(SUBMISSION, uuid.UUID(int=0))
 
-    def answering(asked: ReceivedRequest) -> tuple[int, dict[str, str], bytes]:
+    def respond(request: ReceivedRequest) -> tuple[int, dict[str, str], bytes]:
         nonlocal first
-        body = json.loads(asked.body)
+        body = json.loads(request.body)
         if first.endswith("0" * 26):
-            first = str(asked.key)
-        payment_id = "pay_\0broken" if asked.key == first else f"pay_{asked.key}"
+            first = str(request.key)
+        payment_id = "pay_\0broken" if request.key == first else f"pay_{request.key}"
         return provider_response({**body, "id": payment_id, "status": "created"})
 
     submissions = [
         row[0] for row in world.rows("SELECT submission_id FROM payouts WHERE id = ANY(:ids)", ids=payout_ids)
     ]
     with world.engine.begin() as connection:
-        held = submit.claim_submissions(connection, submissions, lease_seconds=60)  # type: ignore[arg-type]
-    with client_of_stub(settings, answering) as (client, _):
+        leased = submit.claim_submissions(connection, submissions, lease_seconds=60)  # type: ignore[arg-type]
+    with client_of_stub(settings, respond) as (client, _):
         task_sender = TaskSender(settings)
-        send_leased(Context(settings, world.engine, task_sender, client, SystemClock()), held)
+        send_leased(Context(settings, world.engine, task_sender, client, SystemClock()), leased)
         task_sender.close()
     statuses = world.rows("SELECT status FROM submissions WHERE id = ANY(:ids)", ids=submissions)
     assert sorted(str(row[0]) for row in statuses) == ["accepted"] * 4 + ["prepared"]
 
 
-def forgotten(kind: SubmissionKind) -> LeasedSubmission:
-    """A submission whose key the provider may have forgotten."""
+def submission_with_expired_key(kind: SubmissionKind) -> LeasedSubmission:
+    """Return a submission whose idempotency key may have expired at the provider."""
     sent = datetime.now(UTC) - timedelta(hours=30)
     return LeasedSubmission(
         uuid.uuid4(),
@@ -111,33 +112,33 @@ def forgotten(kind: SubmissionKind) -> LeasedSubmission:
 
 
 @pytest.mark.parametrize("kind", SubmissionKind)
-def test_a_refused_question_is_no_rejection_of_the_payment(settings: Settings, kind: SubmissionKind) -> None:
-    """The provider may well have paid."""
+def test_a_rejected_lookup_is_not_a_rejected_payment(settings: Settings, kind: SubmissionKind) -> None:
+    """The provider may have paid."""
     with client_of_stub(settings, lambda _: provider_response({"code": "NOT_FOUND", "message": "no"}, 404)) as (
         client,
         _,
     ):
-        assert isinstance(lookup.find_payment(client, forgotten(kind)), Unknown)
+        assert isinstance(lookup.find_payment(client, submission_with_expired_key(kind)), Unknown)
 
 
-def test_a_look_up_reads_every_page_back_to_the_first_sending(settings: Settings) -> None:
+def test_a_lookup_reads_every_page_back_to_the_first_attempt(settings: Settings) -> None:
     """Found on page three, or not found only after the last page that matters."""
-    held = forgotten(SubmissionKind.BATCH)
-    name = public_id(SUBMISSION, held.id)
+    leased = submission_with_expired_key(SubmissionKind.BATCH)
+    name = public_id(SUBMISSION, leased.id)
 
     def pages(wanted: str) -> Responder:
-        def answering(asked: ReceivedRequest) -> tuple[int, dict[str, str], bytes]:
-            if "/batches/" in asked.path:
+        def respond(request: ReceivedRequest) -> tuple[int, dict[str, str], bytes]:
+            if "/batches/" in request.path:
                 return provider_response({"id": "batch_3", "payments": []})
-            number = int(asked.path.partition("cursor=")[2] or 0)
-            made = held.first_sent_at + timedelta(hours=3 - 2 * number)
+            number = int(request.path.partition("cursor=")[2] or 0)
+            made = leased.first_sent_at + timedelta(hours=3 - 2 * number)
             entry = {"id": f"batch_{number}", "name": wanted if number == 2 else "x", "createdAt": made.isoformat()}
             return provider_response([entry], nextCursor=str(number + 1))
 
-        return answering
+        return respond
 
     with client_of_stub(settings, pages(name)) as (client, _):
-        assert lookup.find_payment(client, held) == Accepted({"id": "batch_3", "payments": []})
-    with client_of_stub(settings, pages("another")) as (client, asked):
-        assert lookup.find_payment(client, held) is None
-        assert len(asked) == 4
+        assert lookup.find_payment(client, leased) == Accepted({"id": "batch_3", "payments": []})
+    with client_of_stub(settings, pages("another")) as (client, requests):
+        assert lookup.find_payment(client, leased) is None
+        assert len(requests) == 4

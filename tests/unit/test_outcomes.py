@@ -1,4 +1,4 @@
-"""The one retry switch: only what the provider definitely refused counts as refused."""
+"""Only a definite rejection by the provider counts as a failure."""
 
 from typing import Any
 
@@ -10,26 +10,23 @@ ERROR = {"error": {"code": "BANK_REJECTED", "message": "Account closed"}}
 
 
 @pytest.mark.parametrize("status", [400, 402, 404, 422])
-def test_definite_rejections(status: int) -> None:
-    """With a code of the provider's."""
+def test_a_rejection_status_with_an_error_code_is_a_definite_rejection(status: int) -> None:
     assert classify_response(status, ERROR, None) == Rejected("BANK_REJECTED", "Account closed")
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 408, 409, 422, 425, 500, 502, 503, 504])
 @pytest.mark.parametrize("body", [None, [], {}, {"error": "text"}, "<html>"])
-def test_whatever_is_not_the_providers_own_word_is_unknown(status: int, body: Any) -> None:
-    """A proxy's 404 or an error page fails no payout."""
+def test_an_error_without_the_providers_error_code_is_unknown(status: int, body: Any) -> None:
+    """A proxy's 404 or error page must not fail a payout."""
     assert isinstance(classify_response(status, body, None), Unknown)
 
 
 @pytest.mark.parametrize("status", [401, 403, 409, 500, 503])
-def test_broken_credentials_conflicts_and_server_errors_are_unknown(status: int) -> None:
-    """Even with a code."""
+def test_credential_conflict_and_server_errors_are_unknown_even_with_a_code(status: int) -> None:
     assert isinstance(classify_response(status, ERROR, None), Unknown)
 
 
-def test_success_has_data() -> None:
-    """A 2xx without data says nothing."""
+def test_a_2xx_response_without_data_is_unknown() -> None:
     assert classify_response(201, {"data": {"id": "pay_1"}}, None) == Accepted({"id": "pay_1"})
     assert isinstance(classify_response(200, {"ok": True}, None), Unknown)
     assert isinstance(classify_response(200, None, None), Unknown)
@@ -38,12 +35,10 @@ def test_success_has_data() -> None:
 @pytest.mark.parametrize(
     ("header", "seconds"), [("7", 7.0), (None, 5.0), ("soon", 5.0), ("-3", 0.1), ("999999", 3600.0), ("0.5", 0.5)]
 )
-def test_a_throttled_call_waits_as_told_within_reason(header: str | None, seconds: float) -> None:
-    """`Retry-After`, bounded."""
+def test_retry_after_is_parsed_and_bounded(header: str | None, seconds: float) -> None:
     assert classify_response(429, None, header) == Throttled(seconds)
 
 
 def test_the_backoff_doubles_up_to_its_limit() -> None:
-    """1, 2, 4, … 300 s; no attempt count breaks it."""
     waits = [backoff_seconds(attempts) for attempts in (0, 1, 2, 3, 9, 10, 10_000)]
     assert waits == [1, 1, 2, 4, 256, 300, 300]
