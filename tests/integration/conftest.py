@@ -15,20 +15,21 @@ from shared.platform.database import make_engine
 from shared.platform.settings import Settings
 from shared.platform.task_queue import TaskSender
 from shared.schema import migrations
+from tests.support.ports import free_port
 from tests.support.world import World
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """A PostgreSQL server for the session, which needs no durability."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), settings={"fsync": "off"}) as server:
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), free_port(), settings={"fsync": "off"}) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
     """A Valkey server for the session."""
-    with EmbeddedValkey(tmp_path_factory.mktemp("valkey")) as server:
+    with EmbeddedValkey(tmp_path_factory.mktemp("valkey"), free_port()) as server:
         yield server
 
 
