@@ -12,7 +12,7 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy.exc import OperationalError
 
 from shared import inbox
-from shared.payouts.settle import UpdateStatus
+from shared.payouts.payment_updates import UpdateStatus
 from shared.platform import logs, task_queue
 from shared.platform.failpoints import failpoint
 from shared.platform.ids import PAYOUT, public_id

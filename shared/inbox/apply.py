@@ -9,7 +9,8 @@ import msgspec
 import sqlalchemy as sa
 import structlog
 
-from shared.payouts.settle import PaymentUpdate, UpdateResult, UpdateStatus, settle_payouts
+from shared.payouts.payment_updates import PaymentUpdate, UpdateResult, UpdateStatus
+from shared.payouts.settle import finish_settlement, start_settlement
 from shared.platform.database import encode_rows
 from shared.platform.pipelined_queries import Query, no_result, run_queries
 from shared.provider.outcomes import backoff_seconds
@@ -118,16 +119,14 @@ def apply_events(
     firsts = [
         _report(row)._replace(payment_id=row.first_payment_id, payout_id=row.first_payout_id) for row in contradictions
     ]
-    handled: list[AppliedEvent] = []
-
-    def remembering(answers: list[UpdateResult]) -> Query[None] | None:
-        of_first = dict(zip((row.id for row in contradictions), answers, strict=False))
-        for row, answer in zip(rows, answers[len(firsts) :], strict=True):
-            placed = of_first.get(row.id) if answer.verdict is UpdateStatus.ORPHAN else None
-            handled.append(_handled(row, placed or answer, now))
-        return _remembering(handled, now) if handled else None
-
-    settle_payouts(connection, [*firsts, *reports], now, beside=remembering)
+    settlement = start_settlement(connection, [*firsts, *reports], now)
+    results = settlement.results
+    of_first = dict(zip((row.id for row in contradictions), results, strict=False))
+    handled = []
+    for row, result in zip(rows, results[len(firsts) :], strict=True):
+        placed = of_first.get(row.id) if result.status is UpdateStatus.ORPHAN else None
+        handled.append(_handled(row, placed or result, now))
+    finish_settlement(connection, settlement, now, _remembering(handled, now) if handled else None)
     return handled
 
 
@@ -149,13 +148,13 @@ def _report(row: _Waiting) -> PaymentUpdate:
 
 def _handled(row: _Waiting, answer: UpdateResult, now: datetime) -> AppliedEvent:
     due, outcome = None, answer.outcome
-    if answer.verdict is UpdateStatus.ORPHAN:
+    if answer.status is UpdateStatus.ORPHAN:
         if now - row.received_at < ORPHAN_LIFETIME:
             due = now + timedelta(seconds=backoff_seconds(row.attempts + 1))
         else:
             outcome = ORPHAN_EXPIRED_OUTCOME
             logger.error("provider_event.unplaced", event_id=row.id.hex, type=row.type, payment=row.payment_id)
-    return AppliedEvent(row.id, answer.verdict, outcome, answer.payout_id, answer.wallet_id, row.received_at, due)
+    return AppliedEvent(row.id, answer.status, outcome, answer.payout_id, answer.wallet_id, row.received_at, due)
 
 
 _REMEMBER = sa.text("""

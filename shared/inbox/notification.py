@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from shared.payouts.settle import PROGRESS_PAYMENT_STATES
+from shared.payouts.payment_updates import PROGRESS_PAYMENT_STATES
 from shared.platform.ids import DRIVER, PAYOUT, new_id, parse_id
 
 PAYMENT_SUBJECTS: Final = frozenset({"payment", "payout"})

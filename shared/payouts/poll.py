@@ -9,7 +9,8 @@ import sqlalchemy as sa
 import structlog
 
 from shared.payouts.allowed_edges import status_condition
-from shared.payouts.settle import PaymentUpdate, UpdateResult, settle_payouts
+from shared.payouts.payment_updates import PaymentUpdate, UpdateResult
+from shared.payouts.settle import settle_payouts
 from shared.platform.database import encode_rows
 from shared.platform.ids import PAYOUT, public_id
 from shared.provider.outcomes import Accepted, CallOutcome, Rejected, Throttled, backoff_seconds

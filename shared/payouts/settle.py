@@ -1,249 +1,112 @@
-"""Settling: what the provider says of payments, by webhook or when asked, becomes transitions.
+"""Settlement: turns the provider's payment updates into payout transitions.
 
-Reports may come in any order, repeated and late; the payout ends in the state that the provider's record says.
-A report that contradicts our record touches no money: the payout is held for a person.
+Updates may be repeated, late and in any order; the payout ends in the state of the provider's own record. An update
+that contradicts our record moves no money: the payout is put on hold for an operator.
 """
 
-import enum
 import uuid
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
-import structlog
 
 from shared.payouts.allowed_edges import status_condition
 from shared.payouts.contradictions import put_payouts_on_hold
-from shared.payouts.lifecycle import Move, finish_transitions, start_transition
-from shared.platform import safeguards
-from shared.platform.ids import DRIVER, PAYOUT, public_id
+from shared.payouts.lifecycle import Move, StartedTransition, finish_transitions, start_transition
+from shared.payouts.payment_updates import (
+    PROGRESS_PAYMENT_STATES,
+    KnownPayment,
+    PaymentUpdate,
+    UpdateResult,
+    UpdateStatus,
+    classify_update,
+    describe_result,
+    find_differences,
+    settlement_move,
+)
 from shared.platform.pipelined_queries import Query
 from shared.schema.payouts import PayoutStatus
-
-logger = structlog.get_logger(__name__)
 
 S = PayoutStatus
 
 
-class UpdateStatus(enum.StrEnum):
-    """What became of a report; the names are those of `ProviderEventStatus`."""
+class Settlement(NamedTuple):
+    """Applied updates; `finish_settlement` writes what is not written yet."""
 
-    APPLIED = "applied"
-    IGNORED = "ignored"
-    ORPHAN = "orphan"
-    MISMATCH = "mismatch"
-
-
-class PaymentUpdate(NamedTuple):
-    """What the provider says of one payment."""
-
-    state: str
-    """The provider's word for it, as in `completed`."""
-    payment_id: str | None
-    """The provider's payment, where the report names it."""
-    payout_id: uuid.UUID | None
-    """Our payout, where the report names that instead."""
-    amount_cents: int | None
-    failure_code: str | None
-    failure_reason: str | None
-    source: str
-    """Who said so, for the history: `webhook` or `poll`."""
-    currency: str | None = None
-    recipient_id: str | None = None
-    """The driver as the provider knows him."""
-    driver_id: uuid.UUID | None = None
-    """The driver as we know him."""
-    contradicted: bool = False
-    """Whether the provider has said something else under the same event id: neither is to be trusted."""
+    results: list[UpdateResult]
+    """One for each update, in order."""
+    transitions: list[StartedTransition]
+    polled: list[uuid.UUID]
+    """Payouts that the next scheduler tick polls, since an update doesn't say which attempt it is about."""
 
 
-class UpdateResult(NamedTuple):
-    """What became of one report."""
-
-    verdict: UpdateStatus
-    outcome: str
-    """In a few words."""
-    payout_id: uuid.UUID | None
-    wallet_id: uuid.UUID | None
-    """Whose payout it is."""
+def settle_payouts(connection: sa.Connection, updates: Sequence[PaymentUpdate], now: datetime) -> list[UpdateResult]:
+    """Apply updates; one result for each, in order."""
+    settlement = start_settlement(connection, updates, now)
+    finish_settlement(connection, settlement, now)
+    return settlement.results
 
 
-class _Known(NamedTuple):
-    """A payment that we asked for, and its payout as it was when we locked it."""
-
-    payout_id: uuid.UUID
-    wallet_id: uuid.UUID
-    payment_id: str | None
-    net_cents: int
-    amount_cents: int
-    currency: str
-    recipient_id: str | None
-    """Whom we asked the provider to pay; None: we have not asked yet."""
-    driver_id: uuid.UUID
-    attempt: int
-    """The attempt that the payment belongs to."""
-    current_attempt: int
-    status: str
-    held: bool
-
-
-SETTLEMENT_PATHS: dict[tuple[PayoutStatus, str], tuple[PayoutStatus, ...]] = {
-    # (payout's status, provider's state) → the statuses to go through
-    (S.PROCESSING, "completed"): (S.COMPLETED,),
-    (S.PROCESSING, "failed"): (S.FAILED,),
-    (S.PROCESSING, "canceled"): (S.FAILED,),
-    (S.PROCESSING, "returned"): (S.COMPLETED, S.RETURNED),
-    (S.COMPLETED, "returned"): (S.RETURNED,),
-}
-
-CONTRADICTIONS: frozenset[tuple[PayoutStatus, str]] = frozenset(
-    {
-        # Its money is available again, and the provider says that it was paid.
-        (S.FAILED, "completed"),
-        (S.FAILED, "returned"),
-        (S.CANCELED, "completed"),
-        (S.CANCELED, "returned"),
-        # We have not even asked for it.
-        (S.VALIDATED, "completed"),
-        (S.VALIDATED, "returned"),
-        (S.QUEUED, "completed"),
-        (S.QUEUED, "returned"),
-        # It counts as paid, and the provider says that it never was.
-        (S.COMPLETED, "failed"),
-        (S.COMPLETED, "canceled"),
-        (S.RETURNED, "failed"),
-        (S.RETURNED, "canceled"),
-    }
-)
-
-FINAL_PAYMENT_STATES = frozenset({"completed", "failed", "canceled", "returned"})
-"""States that decide something."""
-
-PROGRESS_PAYMENT_STATES = frozenset({"created", "validated", "queued", "processing", "sent"})
-"""States on the way: understood, nothing to do."""
-
-
-def settle_payouts(
-    connection: sa.Connection,
-    reports: Sequence[PaymentUpdate],
-    now: datetime,
-    beside: Callable[[list[UpdateResult]], Query[Any] | None] = lambda answers: None,
-) -> list[UpdateResult]:
-    """Applies reports; an answer for each, in order. `beside` says what else is to be written, of the answers, in the
-    same round trip: it is done before a wallet is locked.
-    """
-    by_payment, by_payout = _known(connection, reports)
+def start_settlement(connection: sa.Connection, updates: Sequence[PaymentUpdate], now: datetime) -> Settlement:
+    """Lock the payouts, put contradicted ones on hold, and start the transitions; no wallet is locked yet."""
+    by_payment, by_payout = _lock_known_payments(connection, updates)
     current = {known.payout_id: known for known in [*by_payment.values(), *by_payout.values()]}
-    answers: list[UpdateResult] = []
-    moves: dict[tuple[PayoutStatus, PayoutStatus], list[Move]] = {}
-    doubtful: list[uuid.UUID] = []
-    for report in reports:
-        known = by_payment.get(report.payment_id) if report.payment_id else by_payout.get(report.payout_id)
+    results: list[UpdateResult] = []
+    moves: defaultdict[tuple[PayoutStatus, PayoutStatus], list[Move]] = defaultdict(list)
+    polled: list[uuid.UUID] = []
+    for update in updates:
+        known = by_payment.get(update.payment_id) if update.payment_id else by_payout.get(update.payout_id)
         if known is None:
-            answers.append(UpdateResult(UpdateStatus.ORPHAN, "no payment of ours by that id yet", None, None))
+            results.append(UpdateResult(UpdateStatus.ORPHAN, "no known payment has this id yet", None, None))
             continue
         latest = current[known.payout_id]
         if latest is not known:
-            known = known._replace(status=latest.status, held=latest.held)
-        differences = _differences(report, known)
-        if (
-            not differences
-            and report.payment_id is None
-            and known.current_attempt > 1
-            and report.state not in PROGRESS_PAYMENT_STATES
-        ):
-            # It does not say which attempt it is about: the provider's record does.
-            doubtful.append(known.payout_id)
-            words = "names no payment; the provider is asked"
-            answers.append(UpdateResult(UpdateStatus.IGNORED, words, known.payout_id, known.wallet_id))
+            known = known._replace(status=latest.status, on_hold=latest.on_hold)
+        differences = find_differences(update, known)
+        if not differences and _is_attempt_unclear(update, known):
+            polled.append(known.payout_id)
+            explanation = "names no payment; the provider is polled"
+            results.append(UpdateResult(UpdateStatus.IGNORED, explanation, known.payout_id, known.wallet_id))
             continue
-        verdict, path = (UpdateStatus.MISMATCH, ()) if differences else _judge(report, known)
-        words = _words(verdict, report, known, differences)
-        answers.append(UpdateResult(verdict, words, known.payout_id, known.wallet_id))
-        if verdict is UpdateStatus.MISMATCH and not known.held:
-            put_payouts_on_hold(connection, [known.payout_id], words, now)
-            known = known._replace(held=True)
+        status, path = (UpdateStatus.MISMATCH, ()) if differences else classify_update(update, known)
+        explanation = describe_result(status, update, known, differences)
+        results.append(UpdateResult(status, explanation, known.payout_id, known.wallet_id))
+        if status is UpdateStatus.MISMATCH and not known.on_hold:
+            put_payouts_on_hold(connection, [known.payout_id], explanation, now)
+            known = known._replace(on_hold=True)
         source = S(known.status)
         for target in path:
-            moves.setdefault((source, target), []).append(_move(report, known, target))
+            moves[source, target].append(settlement_move(update, known, target))
             source = target
         current[known.payout_id] = known if source == known.status else known._replace(status=source)
+    # Completions first: a payment reported as returned passes through `completed`.
     in_order = sorted(moves.items(), key=lambda item: item[0] != (S.PROCESSING, S.COMPLETED))
-    taken = [start_transition(connection, steps, *edge, now) for edge, steps in in_order]
-    finish_transitions(connection, taken, now, beside(answers))
-    _ask(connection, doubtful, now)
-    return answers
+    started = [start_transition(connection, edge_moves, *edge, now) for edge, edge_moves in in_order]
+    return Settlement(results, started, polled)
 
 
-_ASK = sa.text(f"UPDATE payouts SET next_action_at = :now WHERE id = ANY(:ids) AND {status_condition('processing')}")
+def finish_settlement(
+    connection: sa.Connection, settlement: Settlement, now: datetime, *queries: Query[Any] | None
+) -> None:
+    """Finish the transitions, and in the same round trip, before a wallet is locked, run the caller's `queries`."""
+    finish_transitions(connection, settlement.transitions, now, *queries)
+    if settlement.polled:
+        connection.execute(_POLL_NEXT, {"ids": list(settlement.polled), "now": now})
 
 
-def _ask(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime) -> None:
-    """Makes the next tick ask the provider about these."""
-    if payout_ids:
-        connection.execute(_ASK, {"ids": list(payout_ids), "now": now})
+def _is_attempt_unclear(update: PaymentUpdate, known: KnownPayment) -> bool:
+    return update.payment_id is None and known.current_attempt > 1 and update.state not in PROGRESS_PAYMENT_STATES
 
 
-def _differences(report: PaymentUpdate, known: _Known) -> list[str]:
-    """What the report says of the payment that is not so by our record; whatever it leaves out is not compared. The
-    rail is the provider's to choose: it changes neither who is paid nor how much.
-    """
-    found = ["its event id came with two bodies"] if report.contradicted else []
-    expected = {known.net_cents} if report.payment_id else {known.net_cents, known.amount_cents}
-    if report.amount_cents is not None and report.amount_cents not in expected:
-        found.append(f"{report.amount_cents} cents, ours are {known.net_cents}")
-    if report.currency is not None and report.currency.lower() != known.currency.lower():
-        found.append(f"currency {report.currency[:10]}, ours is {known.currency}")
-    if report.recipient_id is not None and report.recipient_id != known.recipient_id:
-        found.append(f"recipient {report.recipient_id[:60]}, ours is {known.recipient_id}")
-    if report.driver_id is not None and report.driver_id != known.driver_id:
-        found.append(f"another driver than {public_id(DRIVER, known.driver_id)}")
-    if report.payout_id is not None and report.payout_id != known.payout_id:
-        found.append(
-            f"our {public_id(PAYOUT, report.payout_id)}, the payment is {public_id(PAYOUT, known.payout_id)}'s"
-        )
-    return found
+# Makes processing payouts due for a poll. Locks them; they are locked already.
+_POLL_NEXT: Final = sa.text(
+    f"UPDATE payouts SET next_action_at = :now WHERE id = ANY(:ids) AND {status_condition('processing')}"
+)
 
-
-def _judge(report: PaymentUpdate, known: _Known) -> tuple[UpdateStatus, tuple[PayoutStatus, ...]]:
-    if report.state not in FINAL_PAYMENT_STATES:
-        if report.state not in PROGRESS_PAYMENT_STATES:
-            logger.error("payout.unknown_state", payout=public_id(PAYOUT, known.payout_id), state=report.state[:100])
-        return UpdateStatus.IGNORED, ()
-    if known.attempt != known.current_attempt:
-        # A late word on an attempt that had failed; "failed" again is a repeat, anything else a second payment.
-        return (UpdateStatus.IGNORED if report.state in ("failed", "canceled") else UpdateStatus.MISMATCH), ()
-    if (S(known.status), report.state) in CONTRADICTIONS:
-        return UpdateStatus.MISMATCH, ()
-    status = S(known.status) if safeguards.is_on(safeguards.TRANSITION_GUARD) else S.PROCESSING
-    path = () if known.held else SETTLEMENT_PATHS.get((status, report.state), ())
-    return (UpdateStatus.APPLIED if path else UpdateStatus.IGNORED), path
-
-
-def _words(verdict: UpdateStatus, report: PaymentUpdate, known: _Known, differences: Sequence[str]) -> str:
-    if differences:
-        return f"Paystream says {report.state[:40]} with {'; '.join(differences)}"
-    if verdict is UpdateStatus.MISMATCH:
-        return (
-            f"Paystream says {report.state} over {report.amount_cents} cents for attempt {known.attempt}; "
-            f"ours is {known.status} over {known.net_cents} cents, attempt {known.current_attempt}"
-        )
-    return f"{report.state[:40]}: was {known.status}"
-
-
-def _move(report: PaymentUpdate, known: _Known, target: PayoutStatus) -> Move:
-    if target is S.COMPLETED:
-        return Move(known.payout_id, report.source)
-    return Move(
-        known.payout_id,
-        report.source,
-        failure_code=report.failure_code or target.value.upper(),
-        failure_message=report.failure_reason or f"Paystream reported the payment as {target}",
-    )
-
-
-_KNOWN = sa.text("""
+# Returns the payments named by provider payment id or by our payout id. Locks their payouts in id order.
+_KNOWN_PAYMENTS: Final = sa.text("""
     WITH named AS (
         SELECT payout_id, attempt, provider_payment_id, net_cents, recipient_id FROM submission_items
         WHERE provider_payment_id = ANY(CAST(:payments AS text[]))
@@ -261,23 +124,21 @@ _KNOWN = sa.text("""
 """)
 
 
-def _known(
-    connection: sa.Connection, reports: Sequence[PaymentUpdate]
-) -> tuple[dict[str | None, _Known], dict[uuid.UUID | None, _Known]]:
-    """The payments that the reports speak of, by the provider's id and, for reports that name our payout, by that;
-    their payouts locked in the common order.
-    """
+def _lock_known_payments(
+    connection: sa.Connection, updates: Sequence[PaymentUpdate]
+) -> tuple[dict[str | None, KnownPayment], dict[uuid.UUID | None, KnownPayment]]:
+    """The payments of the updates, by provider payment id and by payout id."""
     rows = connection.execute(
-        _KNOWN,
+        _KNOWN_PAYMENTS,
         {
-            "payments": [report.payment_id for report in reports if report.payment_id],
-            "payouts": [report.payout_id for report in reports if report.payout_id and not report.payment_id],
+            "payments": [update.payment_id for update in updates if update.payment_id],
+            "payouts": [update.payout_id for update in updates if update.payout_id and not update.payment_id],
         },
     ).all()
-    by_payment: dict[str | None, _Known] = {}
-    by_payout: dict[uuid.UUID | None, _Known] = {}
+    by_payment: dict[str | None, KnownPayment] = {}
+    by_payout: dict[uuid.UUID | None, KnownPayment] = {}
     for row in rows:
-        known = _Known._make(row)
+        known = KnownPayment._make(row)
         by_payout[known.payout_id] = known
         if known.payment_id is not None:
             by_payment[known.payment_id] = known

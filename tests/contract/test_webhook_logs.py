@@ -105,7 +105,7 @@ def wrong(fast_stack: Stack, carrier: Customer, three_drivers: list[str]) -> Any
 def test_logs_say_what_each_webhook_did(carrier: Customer, wrong: Any) -> None:
     # Given a webhook that contradicts our record: it was verified, it did nothing, and the log says why
     assert (wrong["verified"], wrong["status"]) == (True, "error")
-    assert "1 cents, ours are 44750" in wrong["outcome"]
+    assert "amount 1 cents, expected 44750" in wrong["outcome"]
     # and the one that completed the payout did that
     (right,) = _logs_of(carrier, wrong["payoutId"], status="success", event="payout.completed")
     assert (right["verified"], right["outcome"]) == (True, "completed: was processing")

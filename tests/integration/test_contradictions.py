@@ -42,11 +42,11 @@ DIFFERENT: list[tuple[dict[str, Any], str]] = [
     ({"amount": 44_751}, "44751 cents"),
     ({"amount": 45_000}, "45000 cents"),  # with our fee, which the provider never sees
     ({"amount": -44_750}, "-44750 cents"),
-    ({"currency": "eur"}, "currency eur, ours is USD"),
+    ({"currency": "eur"}, "currency eur, expected USD"),
     ({"recipientId": "rec_somebody_else"}, "recipient rec_somebody_else"),
-    ({"driverId": public_id(DRIVER, new_id())}, "another driver"),
-    ({"driverId": "OVN-7"}, "another driver"),
-    ({"payoutId": public_id(PAYOUT, new_id())}, "the payment is"),
+    ({"driverId": public_id(DRIVER, new_id())}, "driver other than"),
+    ({"driverId": "OVN-7"}, "driver other than"),
+    ({"payoutId": public_id(PAYOUT, new_id())}, "but the payment is for"),
 ]
 
 

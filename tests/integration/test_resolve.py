@@ -12,8 +12,9 @@ from shared.holds import cases
 from shared.identity import users
 from shared.payouts import provider_results
 from shared.payouts.contradictions import put_payouts_on_hold
+from shared.payouts.payment_updates import PaymentUpdate, UpdateStatus
 from shared.payouts.resolve import Resolution, ResolutionResult, Reviewer, resolve_payout
-from shared.payouts.settle import PaymentUpdate, UpdateStatus, settle_payouts
+from shared.payouts.settle import settle_payouts
 from shared.platform.errors import Conflict, DomainError
 from shared.schema.organizations import Role
 from tests.support.world import World
@@ -122,7 +123,7 @@ def test_of_two_who_confirm_at_once_one_does(world: World) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(type(one).__name__ for one in done) == ["Conflict", "Resolved"]
+    assert sorted(type(one).__name__ for one in done) == ["Conflict", "ResolutionResult"]
     assert [kind for kind, _ in world.transfers(payout_id)] == ["reserve", "settle", "fee"]
     world.assert_ledger_right()
 
@@ -160,7 +161,7 @@ def test_a_payout_held_before_it_left_goes_its_way_or_was_paid(world: World) -> 
     # and what Paystream says of that payment later finds it
     with world.engine.begin() as connection:
         [settled] = settle_payouts(connection, [_report(f"p_{paid.hex}", "returned")], world.clock.now())
-    assert (settled.verdict, settled.payout_id) == (UpdateStatus.APPLIED, paid)
+    assert (settled.status, settled.payout_id) == (UpdateStatus.APPLIED, paid)
     assert world.history(paid) == ["validated", "queued", "processing", "completed", "returned"]
     [(closed_by,)] = world.rows("SELECT closed_by FROM reconciliation_cases WHERE payout_id = :id", id=paid)
     assert closed_by == "root@host"
@@ -174,7 +175,7 @@ def test_a_later_word_that_contradicts_is_held_and_a_case(world: World) -> None:
     before = world.balances()
     with world.engine.begin() as connection:
         [settled] = settle_payouts(connection, [_report(None, "completed", payout_id)], world.clock.now())
-    assert settled.verdict is UpdateStatus.MISMATCH
+    assert settled.status is UpdateStatus.MISMATCH
     assert (world.balances(), world.statuses([payout_id])) == (before, ["failed"])
     with world.engine.connect() as connection:
         assert payout_id in {one.payout_id for one in compare.find_unresolved_payouts(connection, "sandbox")}

@@ -8,9 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from shared.payouts import poll, provider_results
+from shared.payouts.payment_updates import PaymentUpdate
 from shared.payouts.rails import add_business_days, estimate_arrival
 from shared.payouts.retry import retry_wallet_payouts
-from shared.payouts.settle import PaymentUpdate, settle_payouts
+from shared.payouts.settle import settle_payouts
 from shared.payouts.timeline import TIMELINE_EVENTS_MAX, Timeline, load_timeline
 from shared.provider.outcomes import Accepted, Rejected, Throttled, Unknown
 from shared.schema.payouts import PayoutStatus, Rail
