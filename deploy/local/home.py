@@ -2,7 +2,7 @@
 
     lock          held by the running parent: one stack a home
     run.json      what the parent knows about its processes, for `status`, `down` and the next `up`
-    stack.json    the running stack described for clients: URLs, keys, pids; there only while it is ready
+    stack.json    the running stack described for commands: URLs, keys, settings, pids; there only while it is ready
     secrets.json  what is made once and must stay the same: keys, the owner's login
     logs/         one file a process, and stack.log with the parent's own lines
     postgres/ valkey/ paystream.sqlite   the data

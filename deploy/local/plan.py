@@ -31,6 +31,10 @@ _DEFAULTS = {
 }
 
 
+_NOT_SETTINGS = {MARK_VARIABLE, "OVNPAY_HOME", "OVNPAY_API_URL", "OVNPAY_API_KEY", "OVNPAY_API_KEY_FILE"}
+"""Variables of commands, not of services: left out of the settings in stack.json, which operator commands use."""
+
+
 class Plan(NamedTuple):
     """What to run. `description` becomes stack.json; a job may add to it. `notes` are told to the developer."""
 
@@ -150,6 +154,11 @@ def _describe(
             "live": environment["OVNPAY_PAYSTREAM_LIVE_KEY"],
         },
         "home": str(home.path),
+        "settings": {
+            name: value
+            for name, value in sorted(environment.items())
+            if value and name.startswith("OVNPAY_") and name not in _NOT_SETTINGS
+        },
     }
 
 

@@ -1,4 +1,4 @@
-"""`python -m shared.cli` is `ovnpay`."""
+"""`python -m shared.cli` runs `ovnpay`."""
 
 from shared.cli.main import main
 

@@ -1,4 +1,4 @@
-"""The command's table of contents. What a command needs is imported when it runs, so `--help` is quick."""
+"""The commands of `ovnpay`. Each imports what it needs when it runs, to keep `--help` fast."""
 
 import os
 import sys
@@ -6,97 +6,100 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from shared.cli.client import commands as clients
-from shared.cli.operator import account_commands, money_commands, monitoring_commands
-from shared.cli.panels import INSTALLATION
+from shared.cli.client.commands import register_commands
+from shared.cli.operator import INSTALLATION_PANEL
+from shared.cli.operator.account_commands import account_app
+from shared.cli.operator.money_commands import money_app
+from shared.cli.operator.monitoring_commands import monitoring_app
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="OVN Pay: pay freight drivers once, on time, and see where each cent is.",
+    help="OVN Pay: pay freight drivers once and on time, and account for every cent.",
 )
-clients.register_commands(app)
+register_commands(app)
 
-PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""Context of commands whose arguments another module parses."""
 
 
-def _hand_over(module: str, *arguments: str) -> NoReturn:
-    """Becomes another module's process: no parent in between, signals reach it directly."""
+def _exec_module(module: str, *arguments: str) -> NoReturn:
+    """Replace this process by the module's, which then receives signals directly."""
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
 
 
-@app.command(context_settings=PASS_ON, rich_help_panel=INSTALLATION)
+@app.command(context_settings=PASS_THROUGH, rich_help_panel=INSTALLATION_PANEL)
 def up(context: typer.Context) -> None:
     """Start the whole system on this machine: databases, provider simulator and all services."""
-    _hand_over("deploy.local", "up", *context.args)
+    _exec_module("deploy.local", "up", *context.args)
 
 
-@app.command(context_settings=PASS_ON, rich_help_panel=INSTALLATION)
+@app.command(context_settings=PASS_THROUGH, rich_help_panel=INSTALLATION_PANEL)
 def down(context: typer.Context) -> None:
     """Stop the system that `up` started."""
-    _hand_over("deploy.local", "down", *context.args)
+    _exec_module("deploy.local", "down", *context.args)
 
 
-@app.command(context_settings=PASS_ON, rich_help_panel=INSTALLATION)
+@app.command(context_settings=PASS_THROUGH, rich_help_panel=INSTALLATION_PANEL)
 def status(context: typer.Context) -> None:
-    """Show what runs, where, and how much memory it takes."""
-    _hand_over("deploy.local", "status", *context.args)
+    """Show the processes that `up` started: state, URL, uptime, memory."""
+    _exec_module("deploy.local", "status", *context.args)
 
 
-@app.command(context_settings=PASS_ON, rich_help_panel=INSTALLATION)
+@app.command(context_settings=PASS_THROUGH, rich_help_panel=INSTALLATION_PANEL)
 def simulator(context: typer.Context) -> None:
-    """Run the Paystream simulator alone."""
-    _hand_over("deploy.simulator", *context.args)
+    """Run only the Paystream simulator."""
+    _exec_module("deploy.simulator", *context.args)
 
 
-@app.command(context_settings=PASS_ON, rich_help_panel=INSTALLATION)
+@app.command(context_settings=PASS_THROUGH, rich_help_panel=INSTALLATION_PANEL)
 def gateway(context: typer.Context) -> None:
     """Run the HTTP gateway."""
-    _hand_over("gateway", *context.args)
+    _exec_module("gateway", *context.args)
 
 
-@app.command(context_settings=PASS_ON, rich_help_panel=INSTALLATION)
+@app.command(context_settings=PASS_THROUGH, rich_help_panel=INSTALLATION_PANEL)
 def workers(context: typer.Context) -> None:
     """Run worker processes."""
-    _hand_over("workers", *context.args)
+    _exec_module("workers", *context.args)
 
 
-@app.command(context_settings=PASS_ON, rich_help_panel=INSTALLATION)
+@app.command(context_settings=PASS_THROUGH, rich_help_panel=INSTALLATION_PANEL)
 def scheduler(context: typer.Context) -> None:
     """Run the scheduler."""
-    _hand_over("scheduler", *context.args)
+    _exec_module("scheduler", *context.args)
 
 
-@app.command(context_settings=PASS_ON, rich_help_panel=INSTALLATION)
+@app.command(context_settings=PASS_THROUGH, rich_help_panel=INSTALLATION_PANEL)
 def exporter(context: typer.Context) -> None:
-    """Run the exporter: what is in the database and the queues, as metrics."""
-    _hand_over("shared.reporting.exporter", *context.args)
+    """Run the exporter: metrics of the database and the queues."""
+    _exec_module("shared.reporting.exporter", *context.args)
 
 
-@app.command(rich_help_panel=INSTALLATION)
+@app.command("migrate", rich_help_panel=INSTALLATION_PANEL)
 def migrate() -> None:
-    """Bring the database's tables to this version of the code."""
-    from shared.cli.operator.database import migrate
+    """Migrate the database to the schema of this version, as the role in OVNPAY_MIGRATION_DATABASE_URL."""
+    from shared.cli.operator.installation import migrate_database
 
-    migrate()
+    migrate_database()
 
 
-@app.command(rich_help_panel=INSTALLATION)
+@app.command("bootstrap", rich_help_panel=INSTALLATION_PANEL)
 def bootstrap(
     json: Annotated[bool, typer.Option("--json", help="Print the credentials as one JSON line.")] = False,
 ) -> None:
-    """Migrate, and make sure that a first organization with its wallets, owner and keys exists."""
-    from shared.cli.operator.database import bootstrap
+    """Migrate, and create a first organization with its wallets, owner and API keys."""
+    from shared.cli.operator.installation import bootstrap_installation
 
-    bootstrap(as_json=json)
+    bootstrap_installation(as_json=json)
 
 
-for commands in (money_commands, monitoring_commands, account_commands):
-    app.add_typer(commands.commands)
+for group in (money_app, monitoring_app, account_app):
+    app.add_typer(group)
 
 
 def main() -> None:
-    """The entry point."""
+    """Run `ovnpay`."""
     app(prog_name="ovnpay")

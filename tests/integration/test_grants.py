@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from deploy.local.postgres import EmbeddedPostgres
-from shared.cli.operator.database import migrate
+from shared.cli.operator.installation import migrate_database
 from shared.controls.invariants import INVARIANTS, check_invariants
 from shared.operations import startup
 from shared.platform.database import make_engine
@@ -254,7 +254,7 @@ def test_migrate_says_who_the_services_are(
     monkeypatch.setenv("OVNPAY_DATABASE_URL", getattr(postgres, service_url))
     monkeypatch.setenv("OVNPAY_MIGRATION_DATABASE_URL", getattr(postgres, owner_url) if owner_url else "")
     monkeypatch.setenv("OVNPAY_REDIS_URL", "redis://127.0.0.1:9")
-    migrate()
+    migrate_database()
     printed = capsys.readouterr()
     assert printed.out == f"nothing to do: at {migrations.HEAD_REVISION}\n"
     assert (says in printed.err) if says else (printed.err == "")
@@ -267,7 +267,7 @@ def test_the_services_login_can_not_migrate(
     monkeypatch.setenv("OVNPAY_DATABASE_URL", postgres.service_url.removesuffix("ovnpay") + str(empty.url.database))
     monkeypatch.setenv("OVNPAY_REDIS_URL", "redis://127.0.0.1:9")
     with pytest.raises(SystemExit):
-        migrate()
+        migrate_database()
     assert "only the role that owns the tables can migrate" in capsys.readouterr().err
     with empty.connect() as connection:
         assert sa.inspect(connection).get_table_names() == []

@@ -1,1 +1,4 @@
-"""`ovnpay` as a client of the public API: what a payroll clerk types. It knows a URL and a key, and no database."""
+"""`ovnpay` as a client of the public API: pay a file, and look at payouts, batches, events and the balance.
+
+It needs a URL and an API key. It imports nothing else of this project and could be a package of its own.
+"""

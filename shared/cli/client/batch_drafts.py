@@ -1,9 +1,9 @@
-"""Handing a file in, once: the batches that it becomes, the keys that recognize them, what is left to do with each.
+"""Turns a settlement into batches and creates each batch at most once.
 
-The key is made from what would be paid: who (the carrier's id of the driver), how much, for which load, with which
-words, how fast. Not from the file's name, its encoding, the order of its rows, the batch's name or its time: the same
-content again is the same payday. A key whose request was refused, or whose batch was canceled, has paid nobody, and the
-next one of the row is taken; whoever hands the same content in takes the same row of keys.
+The Idempotency-Key of a batch is a hash of its payments: the carrier's driver ids, amounts, loads, descriptions and the
+urgency. File name, encoding, row order, batch name and release time don't change it, so the same content finds the
+batch that it created before. A key whose request was rejected, or whose batch was canceled, paid nothing; then the next
+key of the same sequence is used.
 """
 
 import enum
@@ -18,164 +18,164 @@ from shared.cli.client.drivers import ApiDriver, DriverIndex
 from shared.cli.client.errors import ApiRejected, CommandError
 from shared.cli.client.settlement_file import SettlementRow
 
-VERSION: Final = 1
-"""Of what the key is made from."""
+KEY_VERSION: Final = 1
+"""Version of the hashed content. A change pays files twice that were submitted in the last 48 hours."""
 KEYS_MAX: Final = 5
 NAME_LENGTH_MAX: Final = 200
 
 
 class PayableRow(NamedTuple):
-    """A row whose driver is known."""
+    """A row and its driver."""
 
     row: SettlementRow
     driver: ApiDriver
 
 
 class BatchDraft(NamedTuple):
-    """What becomes one batch: the rows of one urgency."""
+    """The rows of one urgency, which become one batch."""
 
     urgency: str
-    items: list[PayableRow]
+    rows: list[PayableRow]
 
     @property
     def total_cents(self) -> int:
-        """What leaves the wallet."""
-        return sum(item.row.amount_cents for item in self.items)
+        """Amount that leaves the wallet."""
+        return sum(payable.row.amount_cents for payable in self.rows)
 
 
 class PaymentTerms(NamedTuple):
-    """How the file is to be paid."""
+    """How a settlement is paid."""
 
     name: str
-    at: datetime | None
+    scheduled_for: datetime | None
     hold: bool
     duplicate_reason: str | None
-    """Why loads may be paid again; None: they may not."""
+    """Why loads may be paid again; None rejects duplicates."""
 
 
-def draft_batches(rows: Sequence[SettlementRow], roster: DriverIndex) -> list[BatchDraft]:
-    """The rows by urgency, in the order in which the file first names each. Every driver is known."""
-    found: dict[str, list[PayableRow]] = {}
+def draft_batches(rows: Sequence[SettlementRow], drivers: DriverIndex) -> list[BatchDraft]:
+    """Group rows by urgency, in the order of first occurrence. Every driver must be in the index."""
+    by_urgency: dict[str, list[PayableRow]] = {}
     for row in rows:
-        driver = roster.find(row.driver)
+        driver = drivers.find_driver(row.driver)
         if driver is None:
-            raise LookupError(f"row {row.line} names nobody")  # checked before
-        found.setdefault(row.urgency, []).append(PayableRow(row, driver))
-    return [BatchDraft(urgency, items) for urgency, items in found.items()]
+            raise LookupError(f"row {row.line} has no known driver")  # `check_settlement_drivers` rejects it before
+        by_urgency.setdefault(row.urgency, []).append(PayableRow(row, driver))
+    return [BatchDraft(urgency, payable) for urgency, payable in by_urgency.items()]
 
 
-def idempotency_keys(part: BatchDraft) -> list[str]:
-    """The idempotency keys under which this content may have been handed in, first to last."""
-    facts = sorted(
-        [item.driver.ovn_driver_id, item.row.amount_cents, item.row.load_id or "", item.row.description or ""]
-        for item in part.items
+def idempotency_keys(draft: BatchDraft) -> list[str]:
+    """Return the keys under which this content may have been submitted, in order of use."""
+    payments = sorted(
+        [driver.ovn_driver_id, row.amount_cents, row.load_id or "", row.description or ""] for row, driver in draft.rows
     )
-    content = json.dumps([VERSION, part.urgency, facts], ensure_ascii=False, separators=(",", ":"))
+    content = json.dumps([KEY_VERSION, draft.urgency, payments], ensure_ascii=False, separators=(",", ":"))
     digest = hashlib.sha256(content.encode()).hexdigest()
     return [f"ovnpay-pay-{digest}-{number}" for number in range(1, KEYS_MAX + 1)]
 
 
-def batch_body(part: BatchDraft, wish: PaymentTerms, *, of_several: bool) -> Json:
-    """The body of `POST /batches` and of its quote."""
-    name = f"{wish.name} ({part.urgency})" if of_several else wish.name
-    whole: Json = {
+def batch_body(draft: BatchDraft, terms: PaymentTerms, *, is_one_of_several: bool) -> Json:
+    """Return the body of `POST /batches` and of `POST /batches/quote`."""
+    name = f"{terms.name} ({draft.urgency})" if is_one_of_several else terms.name
+    body: Json = {
         "name": name[:NAME_LENGTH_MAX],
-        "urgency": part.urgency,
+        "urgency": draft.urgency,
         "refuseDuplicates": True,
-        "payouts": [_payout(item, wish.duplicate_reason) for item in part.items],
+        "payouts": [_payout_body(payable, terms.duplicate_reason) for payable in draft.rows],
     }
-    return whole if wish.at is None else {**whole, "scheduledFor": wish.at.isoformat()}
+    return body if terms.scheduled_for is None else {**body, "scheduledFor": terms.scheduled_for.isoformat()}
 
 
-def _payout(item: PayableRow, duplicate_reason: str | None) -> Json:
-    payout: dict[str, Any] = {"driverId": item.driver.id, "amount": item.row.amount_cents}
-    if item.row.description:
-        payout["description"] = item.row.description
-    if item.row.load_id:
-        payout["loadId"] = item.row.load_id
+def _payout_body(payable: PayableRow, duplicate_reason: str | None) -> Json:
+    body: dict[str, Any] = {"driverId": payable.driver.id, "amount": payable.row.amount_cents}
+    if payable.row.description:
+        body["description"] = payable.row.description
+    if payable.row.load_id:
+        body["loadId"] = payable.row.load_id
         if duplicate_reason is not None:
-            payout |= {"allowDuplicate": True, "duplicateReason": duplicate_reason}
-    return payout
+            body |= {"allowDuplicate": True, "duplicateReason": duplicate_reason}
+    return body
 
 
 class EarlierBatch(NamedTuple):
-    """What is there of a part already."""
+    """Result of the search for an earlier submission of the same content."""
 
     batch: Json | None
-    free: list[str]
-    """Keys that have made nothing, where there is no batch."""
+    unused_keys: list[str]
+    """Keys that created nothing; empty if there is a batch."""
 
 
-async def find_earlier_batch(api: ApiClient, part: BatchDraft) -> EarlierBatch:
-    """Whether this content was handed in within 48 hours, by any of its keys."""
-    free = []
-    for key in idempotency_keys(part):
-        batch = await api.batch_made_by(key)
+async def find_earlier_batch(api: ApiClient, draft: BatchDraft) -> EarlierBatch:
+    """Search for a batch that this content created in the last 48 hours, under any of its keys."""
+    unused_keys = []
+    for key in idempotency_keys(draft):
+        batch = await api.get_batch_by_key(key)
         if batch is None:
-            free.append(key)
+            unused_keys.append(key)
         elif batch["status"] != "canceled":
             return EarlierBatch(batch, [])
-    return EarlierBatch(None, free)
+    return EarlierBatch(None, unused_keys)
 
 
 class CreatedBatch(NamedTuple):
-    """A part's batch."""
+    """The batch of a draft."""
 
     batch: Json
-    before: bool
-    """Whether an earlier run had handed it in."""
+    existed_before: bool
+    """Whether an earlier run created it."""
 
 
-async def create_batch_once(api: ApiClient, part: BatchDraft, content: Json, free: Sequence[str]) -> CreatedBatch:
-    """Creates the batch under the first key that has not been answered with a refusal before.
+async def create_batch_once(api: ApiClient, draft: BatchDraft, body: Json, unused_keys: Sequence[str]) -> CreatedBatch:
+    """Create the batch with the first key that has no stored rejection and no canceled batch.
 
     Raises:
-        Refused: this content is refused, now.
+        ApiRejected: the API rejects this content now.
+        CommandError: every key is used up.
 
     """
-    for key in free:
+    for key in unused_keys:
         try:
-            answer = await api.create(content, key)
-        except ApiRejected as refused:
-            if refused.code == "IDEMPOTENCY_KEY_REUSED":
-                # Another run, with another name or time, has used the key since we looked.
-                batch = await api.batch_made_by(key)
+            response = await api.create_batch(body, key)
+        except ApiRejected as rejection:
+            if rejection.code == "IDEMPOTENCY_KEY_REUSED":
+                # Another run with another name or time used the key after `find_earlier_batch`.
+                batch = await api.get_batch_by_key(key)
                 if batch is not None and batch["status"] != "canceled":
-                    return CreatedBatch(batch, before=True)
-            elif not refused.replayed:
+                    return CreatedBatch(batch, existed_before=True)
+            elif not rejection.is_replay:
                 raise
         else:
-            batch = await api.batch(answer.data["id"]) if answer.replayed else answer.data
+            batch = await api.get_batch(response.data["id"]) if response.is_replay else response.data
             if batch["status"] != "canceled":
-                return CreatedBatch(batch, before=answer.replayed and answer.tries == 1)
+                return CreatedBatch(batch, existed_before=response.is_replay and response.attempts == 1)
     raise CommandError(
-        f"this content was refused or canceled {KEYS_MAX} times within 48 hours; "
-        "change something in it (a description will do) and run again"
+        f"this content was rejected or canceled {KEYS_MAX} times in the last 48 hours; "
+        "change it (for example a description) and run the command again"
     )
 
 
 class NextStep(enum.Enum):
-    """What is left to do with a batch."""
+    """What remains to be done with a batch."""
 
     RELEASE = "release"
     RESCHEDULE = "reschedule"
     FOLLOW = "follow"
-    """It is released: nothing is left but to watch."""
-    REST = "rest"
-    """It waits, as asked."""
-    DIFFERS = "differs"
-    """It waits for another time than was asked for now, which a person has to decide."""
+    """Nothing: it is released and can be watched."""
+    WAIT = "wait"
+    """Nothing: it waits as requested."""
+    CONFLICT = "conflict"
+    """A person must decide: an earlier run scheduled it for another time."""
 
 
-def next_step(batch: Json, wish: PaymentTerms) -> NextStep:
-    """What this wish means for a batch that is there. An earlier run's time is never changed silently."""
-    waits = batch["status"] == "queued" or (batch["status"] == "failed" and "failure" in batch)
-    if not waits:
+def next_step(batch: Json, terms: PaymentTerms) -> NextStep:
+    """Return the step that brings an existing batch to these terms. The time of an earlier run is never changed."""
+    is_waiting = batch["status"] == "queued" or (batch["status"] == "failed" and "failure" in batch)
+    if not is_waiting:
         return NextStep.FOLLOW
-    scheduled = batch.get("scheduledFor") if batch["status"] == "queued" else None
-    if scheduled is not None:
-        same = wish.at is not None and datetime.fromisoformat(scheduled) == wish.at
-        return NextStep.REST if same and not wish.hold else NextStep.DIFFERS
-    if wish.hold:
-        return NextStep.REST
-    return NextStep.RELEASE if wish.at is None else NextStep.RESCHEDULE
+    scheduled_for = batch.get("scheduledFor") if batch["status"] == "queued" else None
+    if scheduled_for is not None:
+        is_same_time = terms.scheduled_for is not None and datetime.fromisoformat(scheduled_for) == terms.scheduled_for
+        return NextStep.WAIT if is_same_time and not terms.hold else NextStep.CONFLICT
+    if terms.hold:
+        return NextStep.WAIT
+    return NextStep.RELEASE if terms.scheduled_for is None else NextStep.RESCHEDULE

@@ -1,4 +1,4 @@
-"""Running a client's command: the connection, the loop, and how it ends whatever happens."""
+"""Runs a client command: connection, event loop, and the exit code however it ends."""
 
 import asyncio
 import os
@@ -8,51 +8,41 @@ from typing import NamedTuple
 
 from shared.cli.client.api import ApiClient
 from shared.cli.client.connection import find_connection
-from shared.cli.client.errors import CommandError, ExitCode
+from shared.cli.client.errors import CommandError, ExitCode, Interrupted
 from shared.cli.client.output import Output
 
 
 class AccessOptions(NamedTuple):
-    """What every client's command is given."""
+    """Options that every client command has."""
 
     url: str | None
     key: str | None
     as_json: bool
 
 
-class Interrupted(CommandError):
-    """Ctrl-C: what that leaves as it is."""
-
-    exit_code = ExitCode.INTERRUPTED
-    code = "INTERRUPTED"
-
-
-Body = Callable[[asyncio.Runner, ApiClient, Output], int]
-
-
-def run_command(access: AccessOptions, body: Body) -> int:
-    """Runs the command. Returns its exit code; every end has a sentence, and with `--json` a document."""
+def run_command(access: AccessOptions, body: Callable[[asyncio.Runner, ApiClient, Output], int]) -> int:
+    """Run `body` and return its exit code. An error is printed as a sentence and, with `--json`, as a document."""
     out = Output(as_json=access.as_json)
     try:
-        api = ApiClient(find_connection(access.url, access.key, os.environ, Path.cwd()), out.say)
+        api = ApiClient(find_connection(access.url, access.key, os.environ, Path.cwd()), out.info)
         with asyncio.Runner() as runner:
             try:
                 return body(runner, api, out)
             finally:
                 runner.run(api.close())
-    except CommandError as stop:
-        return out.failed(stop)
+    except CommandError as error:
+        return out.print_error(error)
     except KeyboardInterrupt:
-        return out.failed(Interrupted("interrupted"))
+        return out.print_error(Interrupted("interrupted"))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of our output is gone, as after `| head`
         return ExitCode.DONE
 
 
-def run_async_command(access: AccessOptions, ask: Callable[[ApiClient, Output], Awaitable[int]]) -> int:
-    """The same for a command that only asks the API."""
+def run_async_command(access: AccessOptions, body: Callable[[ApiClient, Output], Awaitable[int]]) -> int:
+    """Run an asynchronous `body` as `run_command` does."""
 
-    async def asked(api: ApiClient, out: Output) -> int:
-        return await ask(api, out)
+    async def run(api: ApiClient, out: Output) -> int:
+        return await body(api, out)
 
-    return run_command(access, lambda runner, api, out: runner.run(asked(api, out)))
+    return run_command(access, lambda runner, api, out: runner.run(run(api, out)))

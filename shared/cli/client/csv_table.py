@@ -1,4 +1,4 @@
-"""A CSV file taken apart: encoding, delimiter, header, records. What the cells mean is not its affair."""
+"""CSV files: encoding, delimiter, header and records. The meaning of cells is left to `settlement_file`."""
 
 import csv
 import io
@@ -14,43 +14,42 @@ DELIMITERS: Final = (",", ";", "\t")
 
 
 class FileProblem(NamedTuple):
-    """Why a file can't be handed in, and where."""
+    """An error in a file."""
 
     line: int | None
-    """The line of the file, from 1, on which the row begins; None: the file as a whole."""
+    """Line of the file, from 1, where the row starts; None for the file as a whole."""
     column: str
-    """The column as the header names it; empty: the row as a whole."""
+    """Column name from the header; empty for the row as a whole."""
     message: str
 
-    def shown(self, name: str) -> str:
-        """`FILE.csv:17: amount: is blank`."""
-        return ": ".join(
-            part for part in (name if self.line is None else f"{name}:{self.line}", self.column, self.message) if part
-        )
+    def format(self, file_name: str) -> str:
+        """Return `FILE.csv:17: amount: is blank`."""
+        location = file_name if self.line is None else f"{file_name}:{self.line}"
+        return ": ".join(part for part in (location, self.column, self.message) if part)
 
 
 class CsvRecord(NamedTuple):
-    """One row as it is in the file."""
+    """One row of the file."""
 
     line: int
     cells: list[str]
 
 
 class CsvTable(NamedTuple):
-    """The file's rows; blank ones are left out."""
+    """The rows of a file, without blank ones."""
 
     delimiter: str
     header: list[str]
     records: list[CsvRecord]
     problems: list[FileProblem]
-    """What could not even be taken apart."""
+    """Errors that made rows unreadable."""
 
 
 def read_csv_file(path: Path) -> CsvTable:
-    """The table in a file.
+    """Read the table of a file.
 
     Raises:
-        Misused: there is no such file, or it can't be opened.
+        UsageError: the file does not exist or can't be opened.
 
     """
     try:
@@ -62,45 +61,45 @@ def read_csv_file(path: Path) -> CsvTable:
 
 
 def parse_csv(raw: bytes) -> CsvTable:
-    """The table in these bytes. It has problems instead of records where they are none."""
+    """Parse a table. Content that is not a table gives problems and no records."""
     if len(raw) > FILE_BYTES_MAX:
-        return _nothing(None, f"is larger than {FILE_BYTES_MAX // 1_000_000} MB; split it")
+        return _unreadable(None, f"is larger than {FILE_BYTES_MAX // 1_000_000} MB; split it")
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return _nothing(1, "is UTF-16; save it as CSV UTF-8")
+        return _unreadable(1, "is UTF-16; save it as CSV UTF-8")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = len(re.findall(rb"\r\n|\r|\n", raw[: error.start])) + 1
-        return _nothing(line, f"is not UTF-8 (byte {raw[error.start]:02x} is none of its text); save it as CSV UTF-8")
+        return _unreadable(line, f"is not UTF-8 (invalid byte {raw[error.start]:02x}); save it as CSV UTF-8")
     if not text.strip():
-        return _nothing(None, "is empty")
-    delimiter = _delimiter(text)
+        return _unreadable(None, "is empty")
+    delimiter = _detect_delimiter(text)
     records: list[CsvRecord] = []
     problems: list[FileProblem] = []
-    for found in _records(text, delimiter):
-        if isinstance(found, FileProblem):
-            problems.append(found)
-        elif any(cell.strip() for cell in found.cells):
-            records.append(found)
+    for item in _read_records(text, delimiter):
+        if isinstance(item, FileProblem):
+            problems.append(item)
+        elif any(cell.strip() for cell in item.cells):
+            records.append(item)
     if not records:
         return CsvTable(delimiter, [], [], problems or [FileProblem(None, "", "is empty")])
     header = [cell.strip() for cell in records[0].cells]
     return CsvTable(delimiter, header, records[1:], problems)
 
 
-def _nothing(line: int | None, message: str) -> CsvTable:
+def _unreadable(line: int | None, message: str) -> CsvTable:
     return CsvTable(",", [], [], [FileProblem(line, "", message)])
 
 
-def _delimiter(text: str) -> str:
-    """The one that the header has most of, quoted parts aside."""
+def _detect_delimiter(text: str) -> str:
+    """Return the delimiter that occurs most often in the header, outside quotes."""
     first = next(line for line in text.splitlines() if line.strip())
-    bare = re.sub(r'"(?:[^"]|"")*"', "", first)
-    return max(DELIMITERS, key=bare.count)
+    unquoted = re.sub(r'"(?:[^"]|"")*"', "", first)
+    return max(DELIMITERS, key=unquoted.count)
 
 
-def _records(text: str, delimiter: str) -> Iterator[CsvRecord | FileProblem]:
-    """Strictly: a quote in the wrong place would silently join rows, so it ends the reading."""
+def _read_records(text: str, delimiter: str) -> Iterator[CsvRecord | FileProblem]:
+    """Yield records up to the first misplaced quote, because such a quote could silently join rows."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     while True:
         line = reader.line_num + 1
@@ -109,6 +108,6 @@ def _records(text: str, delimiter: str) -> Iterator[CsvRecord | FileProblem]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield FileProblem(line, "", f"has a quote in the wrong place, or one that does not end: {error}")
+            yield FileProblem(line, "", f"has a misplaced or unclosed quote: {error}")
             return
         yield CsvRecord(line, cells)

@@ -1,18 +1,18 @@
-"""The drivers that a file names, as the API knows them: who they are, and whether they can be paid."""
+"""Drivers that a settlement file names: lookup by either id, and whether they can be paid."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from shared.cli.client.api import ApiClient
-from shared.cli.client.cells import sanitize_text
 from shared.cli.client.csv_table import FileProblem
+from shared.cli.client.formatting import sanitize_text
 from shared.cli.client.settlement_file import Settlement, SettlementRow
 
-SAY_EVERY = 1_000
+PROGRESS_EVERY = 1_000
 
 
 class ApiDriver(NamedTuple):
-    """A driver, as far as paying him goes."""
+    """The fields of a driver that paying needs."""
 
     id: str
     ovn_driver_id: str
@@ -22,83 +22,83 @@ class ApiDriver(NamedTuple):
 
 
 class DriverIndex:
-    """Drivers by both of their ids."""
+    """Drivers by OVN Pay's id and by the carrier's own id."""
 
     def __init__(self, drivers: Iterable[ApiDriver]) -> None:
-        known = list(drivers)
-        self._by_id = {driver.id: driver for driver in known}
-        self._by_ovn_id = {driver.ovn_driver_id: driver for driver in known}
-        self._by_folded = {driver.ovn_driver_id.casefold(): driver for driver in known}
+        drivers = list(drivers)
+        self._by_id = {driver.id: driver for driver in drivers}
+        self._by_ovn_id = {driver.ovn_driver_id: driver for driver in drivers}
+        self._by_folded_ovn_id = {driver.ovn_driver_id.casefold(): driver for driver in drivers}
 
-    def find(self, reference: str) -> ApiDriver | None:
-        """Who is meant: OVN Pay's id, else the carrier's own."""
+    def find_driver(self, reference: str) -> ApiDriver | None:
+        """Return the driver with this id; OVN Pay's id takes precedence over the carrier's."""
         return self._by_id.get(reference) or self._by_ovn_id.get(reference)
 
-    def problem(self, reference: str) -> str | None:
-        """Why whoever is meant can't be paid; None: he can be."""
-        driver = self.find(reference)
+    def payment_problem(self, reference: str) -> str | None:
+        """Return why the driver can't be paid, None if they can."""
+        driver = self.find_driver(reference)
         if driver is None:
-            like = self._by_folded.get(reference.casefold())
-            hint = f"; did you mean {sanitize_text(like.ovn_driver_id)}?" if like else ""
+            similar = self._by_folded_ovn_id.get(reference.casefold())
+            hint = f"; did you mean {sanitize_text(similar.ovn_driver_id)}?" if similar else ""
             return f"no driver {sanitize_text(reference)}{hint}"
-        who = f"{sanitize_text(driver.name)} ({driver.id})"
+        name = f"{sanitize_text(driver.name)} ({driver.id})"
         if driver.kyc_status == "rejected":
-            return f"{who} can't be paid: the provider could not verify him"
+            return f"{name} can't be paid: the provider rejected the verification"
         if driver.status == "inactive":
-            return f"{who} can't be paid: he is inactive"
+            return f"{name} can't be paid: the driver is inactive"
         if driver.status != "active" or driver.kyc_status != "verified":
-            return f"{who} can't be paid yet: the provider has not verified him (status {driver.status})"
+            return f"{name} can't be paid yet: the provider has not verified the driver (status {driver.status})"
         return None
 
 
-async def load_driver_index(api: ApiClient, references: Iterable[str], say: Callable[[str], None]) -> DriverIndex:
-    """Walks the list of drivers until everybody who is named is found, or to its end."""
-    wanted, found = set(references) - {""}, list[ApiDriver]()
-    if not wanted:
-        return DriverIndex(found)
-    seen = 0
-    async for item in api.each("/drivers"):
-        seen += 1
-        if seen % SAY_EVERY == 0:
-            say(f"reading drivers: {seen:,}")
-        found.append(_driver(item))
-        wanted -= {item["id"], item["ovnDriverId"]}
-        if not wanted:
+async def load_driver_index(api: ApiClient, references: Iterable[str], info: Callable[[str], None]) -> DriverIndex:
+    """Page through the drivers until every reference is found, or to the end of the list."""
+    missing, drivers = set(references) - {""}, list[ApiDriver]()
+    if not missing:
+        return DriverIndex(drivers)
+    async for item in api.iterate_items("/drivers"):
+        drivers.append(_to_driver(item))
+        if len(drivers) % PROGRESS_EVERY == 0:
+            info(f"reading drivers: {len(drivers):,}")
+        missing -= {item["id"], item["ovnDriverId"]}
+        if not missing:
             break
-    return DriverIndex(found)
+    return DriverIndex(drivers)
 
 
-def _driver(item: dict[str, Any]) -> ApiDriver:
+def _to_driver(item: dict[str, Any]) -> ApiDriver:
     return ApiDriver(item["id"], item["ovnDriverId"], item["name"], item["status"], item["kycStatus"])
 
 
 def check_settlement_drivers(
-    settlement: Settlement, roster: DriverIndex, *, allow_duplicates: bool
+    settlement: Settlement, drivers: DriverIndex, *, allow_duplicates: bool
 ) -> list[FileProblem]:
-    """What is wrong with rows that are well written: whom they name, and what they ask for twice."""
+    """Return the errors that parsing can't find: drivers that can't be paid, and payments that occur twice."""
     problems: list[FileProblem] = []
     driver_column = settlement.columns.get("driver", "driver")
     load_column = settlement.columns.get("load", "loadId")
-    loads: dict[tuple[str, str], int] = {}
-    whole: dict[tuple[str, int, str | None, str | None], int] = {}
+    first_line_of_load: dict[tuple[str, str], int] = {}
+    first_line_of_payment: dict[tuple[str, int, str | None, str | None], int] = {}
     for row in settlement.rows:
         if not row.driver:
             continue
-        if (problem := roster.problem(row.driver)) is not None:
+        if (problem := drivers.payment_problem(row.driver)) is not None:
             problems.append(FileProblem(row.line, driver_column, problem))
-        who = _who(roster, row)
+        driver_id = _driver_id(drivers, row)
         if allow_duplicates or not row.amount_cents:
             continue
-        same = whole.setdefault((who, row.amount_cents, row.load_id, row.description), row.line)
-        load = loads.setdefault((who, row.load_id), row.line) if row.load_id else row.line
-        if same != row.line:
-            problems.append(FileProblem(row.line, "", f"is the same as row {same}; --allow-duplicates pays both"))
-        elif load != row.line:
-            message = f"{row.load_id} is paid to this driver in row {load} already; --allow-duplicates pays both"
+        payment = (driver_id, row.amount_cents, row.load_id, row.description)
+        same_line = first_line_of_payment.setdefault(payment, row.line)
+        load_line = first_line_of_load.setdefault((driver_id, row.load_id), row.line) if row.load_id else row.line
+        if same_line != row.line:
+            message = f"is the same payment as row {same_line}; --allow-duplicates pays both"
+            problems.append(FileProblem(row.line, "", message))
+        elif load_line != row.line:
+            message = f"row {load_line} already pays this driver for {row.load_id}; --allow-duplicates pays both"
             problems.append(FileProblem(row.line, load_column, message))
     return problems
 
 
-def _who(roster: DriverIndex, row: SettlementRow) -> str:
-    driver = roster.find(row.driver)
+def _driver_id(drivers: DriverIndex, row: SettlementRow) -> str:
+    driver = drivers.find_driver(row.driver)
     return driver.id if driver else row.driver

@@ -1,4 +1,4 @@
-"""How a client's command ends: its exit codes, and the errors that lead to them."""
+"""Exit codes of the client commands, and the errors that end a command."""
 
 import enum
 from collections.abc import Mapping
@@ -6,62 +6,69 @@ from typing import Any
 
 
 class ExitCode(enum.IntEnum):
-    """What the exit code tells."""
+    """Exit code of a client command."""
 
     DONE = 0
-    """All paid; or scheduled, or held, as asked."""
+    """Every payout is paid; or the batch is scheduled or waits for its release, as requested."""
     FAILED = 1
-    """A payout failed, or the API refused something."""
+    """A payout failed, or the API rejected a request."""
     NOT_SENT = 2
-    """Nothing was handed in: the command or the file is wrong, or the answer was no."""
+    """Nothing was submitted: the command or the file is invalid, or the confirmation was declined."""
     UNKNOWN = 3
-    """The API can't be reached, or its answer was lost: safe to run again."""
+    """The API can't be reached, or its response was lost. Running the command again is safe."""
     INTERRUPTED = 130
-    """Ctrl-C: of the command, not of the payments."""
+    """Ctrl-C. It stops the command, not the payouts."""
 
 
 class CommandError(Exception):
-    """Why a command ends here, in a sentence."""
+    """Ends a command with a message and an exit code."""
 
     exit_code = ExitCode.FAILED
     code = "FAILED"
 
-    def public(self) -> dict[str, Any]:
-        """The error as `--json` shows it."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the error object of the `--json` document."""
         return {"code": self.code, "message": str(self)}
 
 
 class UsageError(CommandError):
-    """The command can't be carried out as it was given; nothing was sent."""
+    """The command line, the environment or a file is invalid; nothing was sent."""
 
     exit_code = ExitCode.NOT_SENT
     code = "USAGE"
 
 
+class Interrupted(CommandError):
+    """Ctrl-C; the message says what goes on without the command."""
+
+    exit_code = ExitCode.INTERRUPTED
+    code = "INTERRUPTED"
+
+
 class ApiUnreachable(CommandError):
-    """The API did not answer, again and again."""
+    """The API gave no usable response after all attempts."""
 
     exit_code = ExitCode.UNKNOWN
     code = "UNREACHABLE"
 
 
 class ApiRejected(CommandError):
-    """The API's definite no."""
+    """A definite error response of the API."""
 
     def __init__(
-        self, status: int, code: str, message: str, details: Mapping[str, Any], request_id: str, *, replayed: bool
+        self, status: int, code: str, message: str, details: Mapping[str, Any], request_id: str, *, is_replay: bool
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.details = details
         self.request_id = request_id
-        self.replayed = replayed
-        """Whether this is the answer to an earlier request under the same Idempotency-Key."""
+        self.is_replay = is_replay
+        """Whether this is the stored response to an earlier request with the same Idempotency-Key."""
 
     def __str__(self) -> str:
         return f"{super().__str__().rstrip('.')} ({self.code}, request {self.request_id or 'without an id'})"
 
-    def public(self) -> dict[str, Any]:
-        shown = {"code": self.code, "message": self.args[0], "status": self.status, "requestId": self.request_id}
-        return shown | ({"details": dict(self.details)} if self.details else {})
+    def to_json(self) -> dict[str, Any]:
+        error = {"code": self.code, "message": self.args[0], "status": self.status, "requestId": self.request_id}
+        return error | ({"details": dict(self.details)} if self.details else {})

@@ -1,4 +1,4 @@
-"""`ovnpay pay FILE`: reads, checks, shows, asks, hands in, releases or schedules, follows, and says how it ended."""
+"""`ovnpay pay FILE`: check the file, show the plan, ask, create batches, release or schedule them, follow them."""
 
 import asyncio
 import sys
@@ -7,25 +7,27 @@ from datetime import UTC, datetime
 
 import typer
 
-from shared.cli.client import batch_drafts, csv_table, payment_plan, results_file, settlement_file, summary
-from shared.cli.client import drivers as roster
-from shared.cli.client import release_time as times
+from shared.cli.client import batch_drafts, results_file
 from shared.cli.client.api import ApiClient, Json
-from shared.cli.client.batch_drafts import BatchDraft, CreatedBatch, NextStep, PayableRow
-from shared.cli.client.cells import format_money
-from shared.cli.client.command_runner import AccessOptions, Interrupted, run_command
-from shared.cli.client.csv_table import FileProblem
-from shared.cli.client.errors import ApiRejected, ApiUnreachable, CommandError, ExitCode, UsageError
+from shared.cli.client.batch_drafts import BatchDraft, CreatedBatch, NextStep
+from shared.cli.client.command_runner import AccessOptions, run_command
+from shared.cli.client.csv_table import FileProblem, read_csv_file
+from shared.cli.client.drivers import check_settlement_drivers, load_driver_index
+from shared.cli.client.errors import ApiRejected, ApiUnreachable, CommandError, ExitCode, Interrupted, UsageError
 from shared.cli.client.follow import follow_batches, is_batch_finished
+from shared.cli.client.formatting import format_local_time, format_money
 from shared.cli.client.output import Output
 from shared.cli.client.pay_options import PayOptions, payment_terms
-from shared.cli.client.payment_plan import PaymentPlan, RowsRejected
+from shared.cli.client.payment_plan import PaymentPlan, RowsRejected, build_payment_plan
+from shared.cli.client.plan_output import describe_existing_batch, describe_schedule, print_payment_plan
+from shared.cli.client.settlement_file import Settlement, parse_settlement
+from shared.cli.client.summary import print_summary, summarize_payouts
 
 SAFE_TO_REPEAT = "running the same command again is safe: it pays once"
 
 
 class InvalidFile(UsageError):
-    """The file can't be handed in as it is; nothing was sent."""
+    """The file has errors; nothing was sent."""
 
     code = "BAD_FILE"
 
@@ -35,211 +37,211 @@ class InvalidFile(UsageError):
 
 
 def pay_file(options: PayOptions, access: AccessOptions) -> int:
-    """Runs the command; returns its exit code."""
+    """Run the command and return its exit code."""
     return run_command(access, lambda runner, api, out: PayCommand(options, api, out).run(runner))
 
 
 class PayCommand:
-    """One run of the command. What it has done so far decides what an interruption leaves behind."""
+    """One run of the command. Its progress decides what the message after an interruption says."""
 
     def __init__(self, options: PayOptions, api: ApiClient, out: Output) -> None:
         self._options, self._api, self._out = options, api, out
-        self._wish = payment_terms(options, datetime.now(UTC))
-        self._results = options.results or results_file.default_results_path(options.file)
-        self._sending = False
+        self._terms = payment_terms(options, datetime.now(UTC))
+        self._results_path = options.results or results_file.default_results_path(options.file)
+        self._is_submitting = False
         self._batch_ids: list[str] = []
-        self._released: list[str] = []
+        self._released_ids: list[str] = []
         self._document: Json = {"file": str(options.file)}
 
     def run(self, runner: asyncio.Runner) -> int:
-        """All of it. The question is asked outside the loop, where Ctrl-C ends it at once."""
+        """Run every step. The confirmation runs outside the event loop, where Ctrl-C ends it at once."""
         try:
-            results_file.check_results_path(self._results, self._options.file)
-            read, made = runner.run(self._prepare())
-            if not self._agreed(made):
-                self._out.say("nothing was handed in")
-                return self._end(ExitCode.DONE if self._options.dry_run else ExitCode.NOT_SENT, "nothing was handed in")
-            return runner.run(self._carry_out(read, made))
+            results_file.check_results_path(self._results_path, self._options.file)
+            settlement, plan = runner.run(self._prepare())
+            if not self._confirm(plan):
+                self._out.info("nothing was submitted")
+                code = ExitCode.DONE if self._options.dry_run else ExitCode.NOT_SENT
+                return self._finish(code, "nothing was handed in")
+            return runner.run(self._carry_out(settlement, plan))
         except (KeyboardInterrupt, typer.Abort):
-            return self._fail(Interrupted(self._left_behind("interrupted")))
+            return self._fail(Interrupted(self._describe_progress("interrupted")))
         except ApiUnreachable as error:
-            return self._fail(ApiUnreachable(self._left_behind(str(error))))
-        except (InvalidFile, RowsRejected) as bad:
-            for problem in bad.problems:
-                self._out.line(problem.shown(str(self._options.file)))
-            self._document["problems"] = [_public(problem) for problem in bad.problems]
-            return self._fail(bad)
-        except CommandError as stop:
-            if self._released:
-                self._out.say(f"released, and going on: {' '.join(self._released)}")
+            return self._fail(ApiUnreachable(self._describe_progress(str(error))))
+        except (InvalidFile, RowsRejected) as error:
+            for problem in error.problems:
+                self._out.print_line(problem.format(str(self._options.file)))
+            self._document["problems"] = [_problem_json(problem) for problem in error.problems]
+            return self._fail(error)
+        except CommandError as error:
+            if self._released_ids:
+                self._out.info(f"released, and continuing: {' '.join(self._released_ids)}")
             elif self._batch_ids:
-                self._out.say(f"handed in and not released: {' '.join(self._batch_ids)}")
-            return self._fail(stop)
+                self._out.info(f"submitted and not released: {' '.join(self._batch_ids)}")
+            return self._fail(error)
 
-    async def _prepare(self) -> tuple[settlement_file.Settlement, PaymentPlan]:
-        """Reads and checks the file, and makes the plan. Nothing is written anywhere."""
+    async def _prepare(self) -> tuple[Settlement, PaymentPlan]:
+        """Read and check the file, and build the plan. Nothing is written."""
         options = self._options
-        read = settlement_file.parse_settlement(csv_table.read_csv_file(options.file), options.urgency)
-        problems = list(read.problems)
+        settlement = parse_settlement(read_csv_file(options.file), options.urgency)
+        problems = list(settlement.problems)
         try:
-            drivers = await roster.load_driver_index(self._api, (row.driver for row in read.rows), self._out.say)
-        except CommandError as stop:
+            drivers = await load_driver_index(self._api, (row.driver for row in settlement.rows), self._out.info)
+        except CommandError as error:
             if not problems:
                 raise
-            self._out.say(f"the drivers could not be checked: {stop}")
+            self._out.info(f"the drivers could not be checked: {error}")
         else:
-            problems += roster.check_settlement_drivers(read, drivers, allow_duplicates=options.allow_duplicates)
+            problems += check_settlement_drivers(settlement, drivers, allow_duplicates=options.allow_duplicates)
         if problems:
             raise InvalidFile(sorted(problems, key=lambda problem: problem.line or 0))
-        parts = batch_drafts.draft_batches(read.rows, drivers)
-        made = await payment_plan.build_payment_plan(self._api, read, parts, self._wish)
-        return read, made
+        drafts = batch_drafts.draft_batches(settlement.rows, drivers)
+        return settlement, await build_payment_plan(self._api, settlement, drafts, self._terms)
 
-    def _agreed(self, made: PaymentPlan) -> bool:
-        """Shows the plan, and has it agreed to where anything is left to do."""
-        options, wish = self._options, self._wish
-        payment_plan.print_payment_plan(made, wish, self._api, self._out, name=str(options.file))
-        self._document["plan"] = made.public()
-        if made.missing_cents:
-            there = [one.batch["id"] for one in made.planned if one.batch is not None]
-            state = f"It is handed in and waits as {', '.join(there)}" if there else "Nothing was handed in"
-            raise _short(made.available_cents, made.available_cents + made.missing_cents, state)
-        if options.dry_run or not made.waits:
+    def _confirm(self, plan: PaymentPlan) -> bool:
+        """Print the plan and return whether to carry it out; ask if it changes anything."""
+        options, terms = self._options, self._terms
+        print_payment_plan(plan, terms, self._api, self._out, file_name=str(options.file))
+        self._document["plan"] = plan.to_json()
+        if plan.missing_cents:
+            existing = [planned.batch["id"] for planned in plan.planned if planned.batch is not None]
+            state = f"It is submitted and waits as {', '.join(existing)}" if existing else "Nothing was submitted"
+            raise _insufficient_funds(plan.available_cents, plan.available_cents + plan.missing_cents, state)
+        if options.dry_run or not plan.needs_confirmation:
             return not options.dry_run
         if options.yes:
             return True
         if not sys.stdin.isatty():
-            raise UsageError("Say --yes to pay without being asked; nothing was handed in")
-        what = f"{made.sum('payoutCount'):,} payouts, {format_money(made.sum('totalAmount'))}"
-        verb = "Hand in and hold" if wish.hold else "Pay" if wish.at is None else "Schedule"
-        return typer.confirm(f"{verb} {what}, {payment_plan.describe_schedule(wish)}?", err=True)
+            raise UsageError("Give --yes to pay without a confirmation; nothing was submitted")
+        payouts = f"{plan.total('payoutCount'):,} payouts, {format_money(plan.total('totalAmount'))}"
+        verb = "Submit and hold" if terms.hold else "Pay" if terms.scheduled_for is None else "Schedule"
+        return typer.confirm(f"{verb} {payouts}, {describe_schedule(terms)}?", err=True)
 
-    async def _carry_out(self, read: settlement_file.Settlement, made: PaymentPlan) -> int:
-        """Hands in what is not there, does what is left to do with each batch, and follows them."""
-        self._sending = True
-        handed = []
-        for one in made.planned:
-            done = (
-                CreatedBatch(one.batch, before=True)
-                if one.batch is not None
-                else await batch_drafts.create_batch_once(self._api, one.part, one.body, one.free)
+    async def _carry_out(self, settlement: Settlement, plan: PaymentPlan) -> int:
+        """Create the missing batches, take each batch's next step, and follow them."""
+        self._is_submitting = True
+        created_batches = []
+        for planned in plan.planned:
+            created = (
+                CreatedBatch(planned.batch, existed_before=True)
+                if planned.batch is not None
+                else await batch_drafts.create_batch_once(self._api, planned.draft, planned.body, planned.unused_keys)
             )
-            handed.append(done)
-            self._batch_ids.append(done.batch["id"])
-            if done.before and one.batch is None:
-                self._out.say(payment_plan.describe_existing_batch(done.batch))
-            elif not done.before:
-                self._out.say(f"handed in as {done.batch['id']}")
-        steps = [await self._take_step(one) for one in handed]
-        self._document["alreadyHandedIn"] = all(one.before for one in handed)
-        watch = " ".join(("ovnpay batches follow", *self._batch_ids))
-        if NextStep.DIFFERS in steps:
-            return self._end(ExitCode.FAILED)
-        self._released = self._batch_ids if all(step is NextStep.FOLLOW for step in steps) else self._released
+            created_batches.append(created)
+            self._batch_ids.append(created.batch["id"])
+            if created.existed_before and planned.batch is None:
+                self._out.info(describe_existing_batch(created.batch))
+            elif not created.existed_before:
+                self._out.info(f"submitted as {created.batch['id']}")
+        steps = [await self._take_step(created.batch) for created in created_batches]
+        self._document["alreadyHandedIn"] = all(created.existed_before for created in created_batches)
+        if NextStep.CONFLICT in steps:
+            return self._finish(ExitCode.FAILED)
+        if all(step is NextStep.FOLLOW for step in steps):
+            self._released_ids = self._batch_ids
+        drafts = [planned.draft for planned in plan.planned]
         if NextStep.FOLLOW not in steps or not self._options.follow:
-            self._out.line(f"{self._rest(steps)}; watch it: {watch}")
-            await self._write_results(read, [one.part for one in made.planned])
-            return self._end(ExitCode.DONE, "released" if NextStep.FOLLOW in steps else "waiting")
+            watch = " ".join(("ovnpay batches follow", *self._batch_ids))
+            self._out.print_line(f"{self._describe_state(steps)}; watch it: {watch}")
+            await self._write_results(settlement, drafts)
+            return self._finish(ExitCode.DONE, "released" if NextStep.FOLLOW in steps else "waiting")
         state = await follow_batches(self._api, self._batch_ids, self._out)
-        payouts = await self._write_results(read, [one.part for one in made.planned])
-        return self._sum_up(payouts, state.batches)
+        payouts = await self._write_results(settlement, drafts)
+        return self._summarize(payouts, state.batches)
 
-    async def _take_step(self, handed: CreatedBatch) -> NextStep:
-        """Does what is left to do with a batch; returns what is to be done from then on."""
-        batch, wish = handed.batch, self._wish
-        step = batch_drafts.next_step(batch, wish)
+    async def _take_step(self, batch: Json) -> NextStep:
+        """Take the next step of a batch and return what remains after it."""
+        terms = self._terms
+        step = batch_drafts.next_step(batch, terms)
         match step:
             case NextStep.RELEASE:
                 try:
-                    await self._api.of_batch(batch["id"], "release")
-                except ApiRejected as refused:
-                    if refused.code != "INSUFFICIENT_FUNDS":
+                    await self._api.post_batch_action(batch["id"], "release")
+                except ApiRejected as rejection:
+                    if rejection.code != "INSUFFICIENT_FUNDS":
                         raise
-                    details = refused.details
-                    available, required = int(details.get("available", 0)), int(details.get("required", 0))
-                    raise _short(available, required, f"It is handed in and waits as {batch['id']}") from None
-                self._released.append(batch["id"])
+                    available = int(rejection.details.get("available", 0))
+                    required = int(rejection.details.get("required", 0))
+                    state = f"It is submitted and waits as {batch['id']}"
+                    raise _insufficient_funds(available, required, state) from None
+                self._released_ids.append(batch["id"])
                 return NextStep.FOLLOW
             case NextStep.RESCHEDULE:
-                await self._api.reschedule(batch["id"], wish.at)
-                return NextStep.REST
-            case NextStep.DIFFERS:
-                self._out.say(
-                    f"{batch['id']} is scheduled for {times.format_local_time(batch['scheduledFor'])} by an earlier "
-                    f"run, not as asked for now; nothing was changed. `ovnpay batches release {batch['id']}` pays it "
-                    f"now, `ovnpay batches reschedule {batch['id']} --at …` gives it another time"
+                await self._api.reschedule_batch(batch["id"], terms.scheduled_for)
+                return NextStep.WAIT
+            case NextStep.CONFLICT:
+                self._out.info(
+                    f"an earlier run scheduled {batch['id']} for {format_local_time(batch['scheduledFor'])}, which "
+                    f"differs from this command; nothing was changed. `ovnpay batches release {batch['id']}` pays it "
+                    f"now, `ovnpay batches reschedule {batch['id']} --at …` changes its time"
                 )
         return step
 
-    def _rest(self, steps: Sequence[NextStep]) -> str:
+    def _describe_state(self, steps: Sequence[NextStep]) -> str:
         if NextStep.FOLLOW in steps:
             return "released"
-        return (
-            "held: it is paid once it is released"
-            if self._wish.at is None
-            else f"scheduled: {payment_plan.describe_schedule(self._wish)}"
-        )
+        if self._terms.scheduled_for is None:
+            return "on hold: it is paid when a person releases it"
+        return f"scheduled: {describe_schedule(self._terms)}"
 
-    async def _write_results(self, read: settlement_file.Settlement, parts: Sequence[BatchDraft]) -> list[Json]:
-        payouts = [payout for batch_id in self._batch_ids async for payout in self._api.payouts_of(batch_id)]
-        items: list[PayableRow] = [item for part in parts for item in part.items]
-        content = results_file.format_csv(
-            results_file.settlement_results(read.table, items, payouts), read.table.delimiter
-        )
+    async def _write_results(self, settlement: Settlement, drafts: Sequence[BatchDraft]) -> list[Json]:
+        payouts = [payout for batch_id in self._batch_ids async for payout in self._api.iterate_batch_payouts(batch_id)]
+        rows = [payable for draft in drafts for payable in draft.rows]
+        table = settlement.table
+        content = results_file.format_csv(results_file.settlement_results(table, rows, payouts), table.delimiter)
         try:
-            results_file.replace_file(self._results, content)
+            results_file.replace_file(self._results_path, content)
         except OSError as error:
-            again = ", ".join(f"`ovnpay batches results {batch_id}`" for batch_id in self._batch_ids)
-            self._out.say(f"{self._results} can't be written ({error.strerror}); {again} prints the results")
+            commands = ", ".join(f"`ovnpay batches results {batch_id}`" for batch_id in self._batch_ids)
+            self._out.info(f"{self._results_path} can't be written ({error.strerror}); {commands} prints the results")
         else:
-            self._document["results"] = str(self._results)
-            self._out.line(f"results: {self._results}")
+            self._document["results"] = str(self._results_path)
+            self._out.print_line(f"results: {self._results_path}")
         return payouts
 
-    def _sum_up(self, payouts: list[Json], batches: list[Json]) -> int:
-        summed = summary.summarize_payouts(payouts, batches)
-        summary.print_summary(summed, self._out)
-        self._document |= {"summary": summed, "batches": batches}
+    def _summarize(self, payouts: list[Json], batches: list[Json]) -> int:
+        summary = summarize_payouts(payouts, batches)
+        print_summary(summary, self._out)
+        self._document |= {"summary": summary, "batches": batches}
         for batch in batches:
             if "failure" in batch:
-                self._out.say(f"{batch['id']}: {batch['failure']['message']}")
-            elif summed["notPaid"].get("failed") and is_batch_finished(batch):
-                self._out.say(f"to try the failed ones again: ovnpay batches retry-failed {batch['id']}")
-        everybody = payouts and summed["paid"] == len(payouts)
-        return self._end(ExitCode.DONE if everybody else ExitCode.FAILED, "paid" if everybody else "not all paid")
+                self._out.info(f"{batch['id']}: {batch['failure']['message']}")
+            elif summary["notPaid"].get("failed") and is_batch_finished(batch):
+                self._out.info(f"to retry the failed payouts: ovnpay batches retry-failed {batch['id']}")
+        is_complete = payouts and summary["paid"] == len(payouts)
+        return self._finish(*((ExitCode.DONE, "paid") if is_complete else (ExitCode.FAILED, "not all paid")))
 
-    def _left_behind(self, what: str) -> str:
-        """What is true after the command stops early."""
-        if self._released and len(self._released) == len(self._batch_ids):
-            watch = " ".join(self._released)
-            return f"{what}; the payouts go on without us. To watch them again: ovnpay batches follow {watch}"
-        if self._sending:
-            return f"{what} while handing in or releasing, which may have happened or not; {SAFE_TO_REPEAT}"
-        return f"{what}; nothing was handed in"
+    def _describe_progress(self, reason: str) -> str:
+        """Return the reason why the command stops early, and what is true after it."""
+        if self._released_ids and len(self._released_ids) == len(self._batch_ids):
+            batch_ids = " ".join(self._released_ids)
+            return f"{reason}; the payouts continue. To watch them again: ovnpay batches follow {batch_ids}"
+        if self._is_submitting:
+            return f"{reason} during submission or release, whose outcome is not known; {SAFE_TO_REPEAT}"
+        return f"{reason}; nothing was submitted"
 
-    def _fail(self, stop: CommandError) -> int:
-        self._out.say(str(stop))
-        self._document["error"] = stop.public()
-        return self._end(stop.exit_code)
+    def _fail(self, error: CommandError) -> int:
+        self._out.info(str(error))
+        self._document["error"] = error.to_json()
+        return self._finish(error.exit_code)
 
-    def _end(self, code: ExitCode, outcome: str | None = None) -> int:
+    def _finish(self, code: ExitCode, outcome: str | None = None) -> int:
         if outcome is not None:
             self._document["outcome"] = outcome
         if self._batch_ids:
             self._document["batchIds"] = self._batch_ids
-        self._out.document({**self._document, "exitCode": int(code)})
+        self._out.print_json({**self._document, "exitCode": int(code)})
         return code
 
 
-def _short(available_cents: int, required_cents: int, state: str) -> CommandError:
-    stop = CommandError(
+def _insufficient_funds(available_cents: int, required_cents: int, state: str) -> CommandError:
+    error = CommandError(
         f"{format_money(required_cents - available_cents)} is missing: {format_money(required_cents)} is needed, "
-        f"{format_money(available_cents)} is available. {state}, and no money of it moved. "
-        "Top up, and run the same command again: it goes on from here"
+        f"{format_money(available_cents)} is available. {state}, and no money moved. "
+        "Add funds and run the same command again: it continues from here"
     )
-    stop.code = "INSUFFICIENT_FUNDS"
-    return stop
+    error.code = "INSUFFICIENT_FUNDS"
+    return error
 
 
-def _public(problem: FileProblem) -> Json:
+def _problem_json(problem: FileProblem) -> Json:
     return {"row": problem.line, "column": problem.column or None, "message": problem.message}

@@ -1,4 +1,4 @@
-"""The plan of a payday: what is there already, what would be handed in, what it costs; nothing is written yet."""
+"""The plan of `ovnpay pay`: batches that exist, batches to create, their cost. Building it writes nothing."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -7,237 +7,187 @@ from typing import Any, Final, NamedTuple
 from shared.cli.client import batch_drafts
 from shared.cli.client.api import ApiClient, Json
 from shared.cli.client.batch_drafts import BatchDraft, NextStep, PayableRow, PaymentTerms
-from shared.cli.client.cells import format_money
 from shared.cli.client.csv_table import FileProblem
 from shared.cli.client.errors import ApiRejected, CommandError
-from shared.cli.client.output import Output
+from shared.cli.client.formatting import format_local_time
 from shared.cli.client.recent_duplicates import PAYOUTS_MAX, RECENT_DAYS, find_recent_duplicates
-from shared.cli.client.release_time import check_release_time, format_local_time, format_time
+from shared.cli.client.release_time import check_release_time
 from shared.cli.client.settlement_file import Settlement
 
-DUPLICATE: Final = "DUPLICATE_PAYOUT"
-AGAIN: Final = "; --allow-duplicates --reason TEXT pays it again"
-COLUMN_OF_FIELD: Final = {"driverId": "driver", "loadId": "load", "description": "description"}
+DUPLICATE_CODE: Final = "DUPLICATE_PAYOUT"
+PAY_AGAIN_HINT: Final = "; --allow-duplicates --reason TEXT pays it again"
+SETTLEMENT_FIELDS: Final = {"driverId": "driver", "loadId": "load", "description": "description"}
+"""Settlement field of each request field that an error of the API can name."""
 
 
 class RowsRejected(CommandError):
-    """The API would not take these rows; nothing was handed in."""
+    """The API would reject some rows; nothing was submitted."""
 
     code = "ROWS_REFUSED"
 
     def __init__(self, problems: list[FileProblem], hint: str) -> None:
-        super().__init__(f"{len(problems):,} rows can't be paid; nothing was handed in{hint}")
+        super().__init__(f"{len(problems):,} rows can't be paid; nothing was submitted{hint}")
         self.problems = problems
 
 
 class PlannedBatch(NamedTuple):
     """One batch of the plan."""
 
-    part: BatchDraft
+    draft: BatchDraft
     body: Json
     batch: Json | None
-    """Where an earlier run has handed it in."""
-    free: list[str]
+    """The batch, if an earlier run created it."""
+    unused_keys: list[str]
     quote: Json
-    """What it costs: the API's quote, or the batch itself."""
+    """The cost: the API's quote, or the existing batch itself."""
     step: NextStep
-    """What is left to do once it is there."""
+    """What remains to be done once the batch exists."""
 
 
 class PaymentPlan(NamedTuple):
-    """What would be done."""
+    """Everything that the command would do."""
 
     planned: list[PlannedBatch]
     available_cents: int
     notes: list[str]
 
-    def sum(self, name: str) -> int:
-        """`payoutCount`, `totalAmount`, `totalFees` or `netAmount` of all batches."""
-        return sum(int(one.quote[name]) for one in self.planned)
+    def total(self, name: str) -> int:
+        """Return `payoutCount`, `totalAmount`, `totalFees` or `netAmount` of all batches."""
+        return sum(int(planned.quote[name]) for planned in self.planned)
 
     @property
-    def waits(self) -> bool:
-        """Whether anything is left to do that needs a yes."""
-        return any(one.batch is None or one.step in (NextStep.RELEASE, NextStep.RESCHEDULE) for one in self.planned)
+    def needs_confirmation(self) -> bool:
+        """Whether carrying out the plan changes anything."""
+        steps = (NextStep.RELEASE, NextStep.RESCHEDULE)
+        return any(planned.batch is None or planned.step in steps for planned in self.planned)
 
     @property
-    def after_cents(self) -> int:
-        """What is available once all that is not released yet has been."""
+    def available_after_cents(self) -> int:
+        """Available balance after every unreleased batch of the plan is released."""
         return self.available_cents - sum(
-            int(one.quote["totalAmount"]) for one in self.planned if one.step is not NextStep.FOLLOW
+            int(planned.quote["totalAmount"]) for planned in self.planned if planned.step is not NextStep.FOLLOW
         )
 
     @property
     def missing_cents(self) -> int:
-        """What the wallet lacks for what would be released now."""
-        now = sum(int(one.quote["totalAmount"]) for one in self.planned if one.step is NextStep.RELEASE)
-        return max(now - self.available_cents, 0)
+        """Shortfall of the wallet for the batches that would be released now."""
+        needed_cents = sum(
+            int(planned.quote["totalAmount"]) for planned in self.planned if planned.step is NextStep.RELEASE
+        )
+        return max(needed_cents - self.available_cents, 0)
 
-    def public(self) -> Json:
-        """The plan as `--json` shows it."""
+    def to_json(self) -> Json:
+        """Return the plan for the `--json` document."""
         names = ("payoutCount", "totalAmount", "totalFees", "netAmount")
         return {
-            **{name: self.sum(name) for name in names},
+            **{name: self.total(name) for name in names},
             "available": self.available_cents,
-            "availableAfter": self.after_cents,
-            "alreadyHandedIn": [one.batch["id"] for one in self.planned if one.batch is not None],
+            "availableAfter": self.available_after_cents,
+            "alreadyHandedIn": [planned.batch["id"] for planned in self.planned if planned.batch is not None],
             "warnings": self.notes,
         }
 
 
 async def build_payment_plan(
-    api: ApiClient, settlement: Settlement, parts: Sequence[BatchDraft], wish: PaymentTerms
+    api: ApiClient, settlement: Settlement, drafts: Sequence[BatchDraft], terms: PaymentTerms
 ) -> PaymentPlan:
-    """Looks up what an earlier run has handed in, and has the rest quoted.
+    """Find the batches that an earlier run created and quote the others.
 
     Raises:
-        RowsRefused: the API would not take some of the rows, or they are paid already.
+        RowsRejected: the API would reject some rows, or they are already paid.
 
     """
     planned: list[PlannedBatch] = []
     problems: list[FileProblem] = []
-    refused: list[Json] = []
-    notes, doubles, new = _notes(settlement, parts), 0, list[PayableRow]()
-    for part in parts:
-        found = await batch_drafts.find_earlier_batch(api, part)
-        content = batch_drafts.batch_body(part, wish, of_several=len(parts) > 1)
-        if found.batch is not None:
-            step = batch_drafts.next_step(found.batch, wish)
+    rejected_items: list[Json] = []
+    new_rows: list[PayableRow] = []
+    duplicate_count = 0
+    for draft in drafts:
+        earlier = await batch_drafts.find_earlier_batch(api, draft)
+        body = batch_drafts.batch_body(draft, terms, is_one_of_several=len(drafts) > 1)
+        if earlier.batch is not None:
+            step = batch_drafts.next_step(earlier.batch, terms)
             if step is NextStep.RESCHEDULE:
-                _check_time(wish)
-            planned.append(PlannedBatch(part, content, found.batch, [], found.batch, step))
+                _check_schedule(terms)
+            planned.append(PlannedBatch(draft, body, earlier.batch, [], earlier.batch, step))
             continue
-        _check_time(wish)
-        new += part.items
+        _check_schedule(terms)
+        new_rows += draft.rows
         try:
-            quote = await api.quote(content)
-        except ApiRejected as no:
-            items = no.details.get("items")
+            quote = await api.quote_batch(body)
+        except ApiRejected as rejection:
+            items = rejection.details.get("items")
             if not isinstance(items, list) or not items:
                 raise
-            refused += items
-            problems += [_problem(item, part, settlement.columns) for item in items]
+            rejected_items += items
+            problems += [_item_problem(item, draft, settlement.columns) for item in items]
             continue
-        doubles += sum(one.get("code") == "DUPLICATE_LOAD" for one in quote.get("warnings") or ())
-        step = NextStep.REST if wish.hold or wish.at is not None else NextStep.RELEASE
-        planned.append(PlannedBatch(part, content, None, found.free, quote, step))
-    hint = await _hint(api, refused, parts)
-    if wish.duplicate_reason is None:
-        looked = await find_recent_duplicates(api, new, datetime.now(UTC))
-        told = {one.line for one in problems}
-        problems += [one for one in looked.problems if one.line not in told]
-        if looked.problems and not hint:
-            hint = AGAIN
-        if not looked.seen_all:
-            notes.append(f"rows without a load were compared with the newest {PAYOUTS_MAX:,} payouts alone")
-    if doubles:
-        notes.append(f"at least {doubles:,} rows pay a load that is paid already, as --allow-duplicates allows")
+        duplicate_count += sum(warning.get("code") == "DUPLICATE_LOAD" for warning in quote.get("warnings") or ())
+        step = NextStep.WAIT if terms.hold or terms.scheduled_for is not None else NextStep.RELEASE
+        planned.append(PlannedBatch(draft, body, None, earlier.unused_keys, quote, step))
+    notes = _file_notes(settlement, drafts)
+    hint = await _duplicates_hint(api, rejected_items, drafts)
+    if terms.duplicate_reason is None:
+        recent = await find_recent_duplicates(api, new_rows, datetime.now(UTC))
+        rejected_lines = {problem.line for problem in problems}
+        problems += [problem for problem in recent.problems if problem.line not in rejected_lines]
+        if recent.problems and not hint:
+            hint = PAY_AGAIN_HINT
+        if not recent.is_complete:
+            notes.append(f"rows without a load were compared with the latest {PAYOUTS_MAX:,} payouts only")
+    if duplicate_count:
+        notes.append(f"at least {duplicate_count:,} rows pay a load again, as --allow-duplicates permits")
     if problems:
-        raise RowsRejected(sorted(problems, key=lambda one: one.line or 0), hint)
-    balance = await api.balance()
+        raise RowsRejected(sorted(problems, key=lambda problem: problem.line or 0), hint)
+    balance = await api.get_balance()
     return PaymentPlan(planned, int(balance["available"]), notes)
 
 
-def print_payment_plan(plan: PaymentPlan, wish: PaymentTerms, api: ApiClient, out: Output, *, name: str) -> None:
-    """Prints the plan."""
-    drivers = {item.driver.id for one in plan.planned for item in one.part.items}
-    out.line(f"{name}: {plan.sum('payoutCount'):,} payouts to {len(drivers):,} drivers", style="bold")
-    out.fields(
-        [
-            ("wallet", f"{api.connection.mode}, at {api.connection.url}"),
-            ("batch", wish.name),
-            ("urgency", ", ".join(f"{one.part.urgency} ({len(one.part.items):,})" for one in plan.planned)),
-            ("amount", format_money(plan.sum("totalAmount"))),
-            ("fees", f"{format_money(plan.sum('totalFees'))}, out of the amount; the drivers receive {_net(plan)}"),
-            ("available", format_money(plan.available_cents) if plan.waits else None),
-            ("afterwards", format_money(plan.after_cents) if plan.waits else None),
-            ("when", describe_schedule(wish) if plan.waits else None),
-        ]
-    )
-    for note in plan.notes:
-        out.line(f"  note: {note}", style="yellow")
-    if wish.at is not None and plan.after_cents < 0:
-        out.line(f"  note: {format_money(-plan.after_cents)} more must be in the wallet by then", style="yellow")
-    for one in plan.planned:
-        if one.batch is not None:
-            out.line(describe_existing_batch(one.batch), style="bold")
+def _check_schedule(terms: PaymentTerms) -> None:
+    """Check the release time, only where it is still used: a repeated command may follow a batch of the past."""
+    if terms.scheduled_for is not None:
+        check_release_time(terms.scheduled_for, datetime.now(UTC))
 
 
-def describe_schedule(wish: PaymentTerms) -> str:
-    """When the money moves."""
-    if wish.hold:
-        return "not before somebody releases it"
-    return "now" if wish.at is None else format_time(wish.at)
-
-
-def describe_existing_batch(batch: Json) -> str:
-    """What is said of a file that was handed in before."""
-    waits = (
-        ""
-        if batch["status"] != "queued" or not batch.get("scheduledFor")
-        else f" for {format_local_time(batch['scheduledFor'])}"
-    )
-    released = batch.get("releasedAt") is not None
-    return (
-        f"this file was already handed in as {batch['id']} on {format_local_time(batch['createdAt'])}, "
-        f"status {batch['status']}{waits}; {'nothing is paid again' if released else 'it is not handed in twice'}"
-    )
-
-
-def _check_time(wish: PaymentTerms) -> None:
-    """Only where the time is still needed: the same command, later, follows what it has scheduled."""
-    if wish.at is not None:
-        check_release_time(wish.at, datetime.now(UTC))
-
-
-def _net(plan: PaymentPlan) -> str:
-    return format_money(plan.sum("netAmount"))
-
-
-def _notes(settlement: Settlement, parts: Sequence[BatchDraft]) -> list[str]:
+def _file_notes(settlement: Settlement, drafts: Sequence[BatchDraft]) -> list[str]:
     notes = []
     if settlement.unknown_columns:
         names = ", ".join(settlement.unknown_columns)
-        notes.append(f"not handed in, for the API has no such field: {names} (the results keep them)")
-    without = sum(not item.row.load_id for part in parts for item in part.items)
-    if without:
+        notes.append(f"columns that the API doesn't have are ignored and kept in the results: {names}")
+    without_load = sum(not payable.row.load_id for draft in drafts for payable in draft.rows)
+    if without_load:
         notes.append(
-            f"{without:,} rows have no load: handed in again more than 48 hours from now, or if anything in the file "
-            f"changes, they are known by driver, amount and description alone, and for {RECENT_DAYS} days; after that "
-            "nothing will tell that they were paid"
+            f"{without_load:,} rows have no load. If the file is submitted again after 48 hours, or with changes, they "
+            f"are recognized by driver, amount and description only, and only for {RECENT_DAYS} days"
         )
     return notes
 
 
-def _problem(item: dict[str, Any], part: BatchDraft, columns: dict[str, str]) -> FileProblem:
-    """A refused item as the row that it comes from."""
+def _item_problem(item: dict[str, Any], draft: BatchDraft, columns: dict[str, str]) -> FileProblem:
+    """Return a rejected item of the API as a problem of its row."""
     details = item.get("details") or {}
     field = str(details.get("field") or "")
     if field == "amount":
         column = columns.get("dollars") or columns.get("cents") or field
     else:
-        column = columns.get(COLUMN_OF_FIELD.get(field, ""), field)
+        column = columns.get(SETTLEMENT_FIELDS.get(field, ""), field)
     index = item.get("index")
-    known = isinstance(index, int) and 0 <= index < len(part.items)
-    line = part.items[index].row.line if known and index is not None else None
-    code, message = str(item.get("code", "REFUSED")), str(item.get("error", "refused"))
-    if code == DUPLICATE and isinstance(details.get("payoutId"), str):
-        message = f"{details['payoutId']} pays this driver for this load already"
+    line = draft.rows[index].row.line if isinstance(index, int) and 0 <= index < len(draft.rows) else None
+    code, message = str(item.get("code", "REFUSED")), str(item.get("error", "rejected"))
+    if code == DUPLICATE_CODE and isinstance(details.get("payoutId"), str):
+        message = f"{details['payoutId']} already pays this driver for this load"
     return FileProblem(line, column, f"{message} ({code})")
 
 
-async def _hint(api: ApiClient, refused: Sequence[Json], parts: Sequence[BatchDraft]) -> str:
-    """What to do about loads that are paid already; where that is every row, the file was most likely handed in."""
-    doubles = [item for item in refused if item.get("code") == DUPLICATE]
-    if not doubles:
+async def _duplicates_hint(api: ApiClient, rejected_items: Sequence[Json], drafts: Sequence[BatchDraft]) -> str:
+    """Return what to do about loads that are already paid. If every row is one, the file was probably submitted."""
+    duplicates = [item for item in rejected_items if item.get("code") == DUPLICATE_CODE]
+    if not duplicates:
         return ""
-    first = (doubles[0].get("details") or {}).get("payoutId")
-    if len(doubles) < sum(len(part.items) for part in parts) or not isinstance(first, str):
-        return AGAIN
-    payout = await api.payout(first)
-    where = (
-        f" (the first in {payout['batchId']}, requested {format_local_time(payout['requestedAt'])})"
-        if payout["batchId"]
-        else ""
-    )
-    return f": every load in it is being paid already{where}, so it seems to have been handed in before{AGAIN}"
+    first_id = (duplicates[0].get("details") or {}).get("payoutId")
+    if len(duplicates) < sum(len(draft.rows) for draft in drafts) or not isinstance(first_id, str):
+        return PAY_AGAIN_HINT
+    first = await api.get_payout(first_id)
+    requested_at = format_local_time(first["requestedAt"])
+    where = f" (the first in {first['batchId']}, requested {requested_at})" if first["batchId"] else ""
+    return f": every load in it is already being paid{where}; it was probably submitted before{PAY_AGAIN_HINT}"

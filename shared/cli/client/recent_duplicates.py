@@ -1,7 +1,7 @@
-"""Rows without a load, looked back for: has the same driver been paid the same for the same a few days ago?
+"""Finds rows without a load that repeat a payment of the last days.
 
-A load is known for as long as its payout lives, and whole content for 48 hours by its key; a row without a load, in a
-file in which anything has changed since, is known by nothing else.
+A load identifies its payout permanently, and unchanged content is found by its Idempotency-Key for 48 hours. A row
+without a load in a changed file can only be compared by driver, amount and description.
 """
 
 from collections.abc import Sequence
@@ -11,48 +11,51 @@ from typing import Final, NamedTuple
 from shared.cli.client.api import ApiClient, Json
 from shared.cli.client.batch_drafts import PayableRow
 from shared.cli.client.csv_table import FileProblem
-from shared.cli.client.release_time import format_local_time
+from shared.cli.client.formatting import format_local_time
 
 RECENT_DAYS: Final = 7
 PAYOUTS_MAX: Final = 10_000
-NOT_PAID: Final = ("failed", "canceled", "returned")
-"""Payouts whose money never left, or has come back: whoever was to get it may get it now."""
+UNPAID_STATUSES: Final = ("failed", "canceled", "returned")
+"""Statuses whose money never left or came back, so the same payment is not a duplicate."""
 
 PaymentFacts = tuple[str, int, str]
+"""Driver id, amount in cents, description."""
 
 
 class RecentDuplicates(NamedTuple):
-    """What was found."""
+    """Result of the comparison."""
 
     problems: list[FileProblem]
-    """The rows that are paid already."""
-    seen_all: bool
-    """Whether all of those days were looked at: a wallet may have more payouts than are asked for."""
+    """Rows that are already paid."""
+    is_complete: bool
+    """False if the wallet has more than PAYOUTS_MAX payouts in the period; older ones were not compared."""
 
 
-async def find_recent_duplicates(api: ApiClient, items: Sequence[PayableRow], now: datetime) -> RecentDuplicates:
-    """Compares rows without a load with the wallet's payouts, newest first, as far back as `RECENT_DAYS`."""
+async def find_recent_duplicates(api: ApiClient, rows: Sequence[PayableRow], now: datetime) -> RecentDuplicates:
+    """Compare rows without a load with the wallet's payouts of the last RECENT_DAYS days."""
     wanted: dict[PaymentFacts, list[PayableRow]] = {}
-    for item in items:
-        if not item.row.load_id:
-            wanted.setdefault((item.driver.id, item.row.amount_cents, item.row.description or ""), []).append(item)
+    for payable in rows:
+        row = payable.row
+        if not row.load_id:
+            wanted.setdefault((payable.driver.id, row.amount_cents, row.description or ""), []).append(payable)
     problems: list[FileProblem] = []
-    seen, since = 0, now - timedelta(days=RECENT_DAYS)
+    compared, since = 0, now - timedelta(days=RECENT_DAYS)
     if not wanted:
-        return RecentDuplicates(problems, seen_all=True)
-    async for payout in api.each("/payouts"):
+        return RecentDuplicates(problems, is_complete=True)
+    async for payout in api.iterate_items("/payouts"):
         if not wanted or datetime.fromisoformat(payout["requestedAt"]) < since:
             break
-        if seen == PAYOUTS_MAX:
-            return RecentDuplicates(problems, seen_all=False)
-        seen += 1
-        if payout["status"] not in NOT_PAID:
-            same = wanted.pop((payout["driverId"], payout["amount"], payout["description"] or ""), [])
-            problems += [_problem(item, payout) for item in same]
-    return RecentDuplicates(problems, seen_all=True)
+        if compared == PAYOUTS_MAX:
+            return RecentDuplicates(problems, is_complete=False)
+        compared += 1
+        if payout["status"] not in UNPAID_STATUSES:
+            facts = (payout["driverId"], payout["amount"], payout["description"] or "")
+            problems += [_duplicate_problem(payable, payout) for payable in wanted.pop(facts, [])]
+    return RecentDuplicates(problems, is_complete=True)
 
 
-def _problem(item: PayableRow, payout: Json) -> FileProblem:
-    what = "this amount with the same description" if item.row.description else "this amount, without a description,"
-    message = f"{payout['id']}, requested {format_local_time(payout['requestedAt'])}, pays this driver {what} already"
-    return FileProblem(item.row.line, "", f"{message}, and no load tells the two apart (DUPLICATE_PAYOUT)")
+def _duplicate_problem(payable: PayableRow, payout: Json) -> FileProblem:
+    same = "the same amount and description" if payable.row.description else "the same amount without a description"
+    requested_at = format_local_time(payout["requestedAt"])
+    message = f"{payout['id']}, requested {requested_at}, already pays this driver {same}, and the row has no load"
+    return FileProblem(payable.row.line, "", f"{message} (DUPLICATE_PAYOUT)")

@@ -1,4 +1,4 @@
-"""`--at`: a time as people say it, made into one moment; what could mean two moments, or none, is refused."""
+"""Parser of `--at`: `Friday 17:00` and the like become one moment; ambiguous or nonexistent times are errors."""
 
 import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -6,84 +6,70 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shared.cli.client.errors import UsageError
+from shared.cli.client.formatting import format_time
 
 WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 AHEAD_DAYS_MAX: Final = 366
-FORMS: Final = '"Friday 17:00", "tomorrow 9am", "17:00", "2026-11-27 17:00", or ISO 8601 with an offset'
+EXAMPLES: Final = '"Friday 17:00", "tomorrow 9am", "17:00", "2026-11-27 17:00", or ISO 8601 with an offset'
 
 _CLOCK = re.compile(r"(?P<hour>[0-9]{1,2})(?::(?P<minute>[0-9]{2}))?\s*(?P<half>am|pm)?", re.IGNORECASE)
 _DAY_AND_CLOCK = re.compile(r"(?:(?P<day>[a-z]+|[0-9]{4}-[0-9]{2}-[0-9]{2})\s+)?(?P<clock>[0-9].*)", re.IGNORECASE)
 
 
 def parse_release_time(text: str, now: datetime, zone_name: str | None) -> datetime:
-    """The moment that is meant, with its offset, to the second. A day's name means its next one, today included: one
-    whose time has passed is not moved by a week, see `check_release_time`.
+    """Return the moment with its offset, to the second.
+
+    A weekday means the next one, including today. A time that has passed is not moved by a week: `check_release_time`
+    rejects it.
 
     Raises:
-        Misused: it can't be read, or the clocks change just then.
+        UsageError: the text is malformed, or the clocks change at that time.
 
     """
-    zone = _zone(zone_name)
+    zone = _load_zone(zone_name)
     text = " ".join(text.split())
-    found = _absolute(text)
-    if found is None:
-        found = _local(*_day_and_clock(text, now.astimezone(zone)), zone, text)
-    return found.replace(microsecond=0)
+    at = _parse_absolute(text)
+    if at is None:
+        at = _resolve_local(*_parse_day_and_clock(text, now.astimezone(zone)), zone, text)
+    return at.replace(microsecond=0)
 
 
 def check_release_time(at: datetime, now: datetime) -> None:
-    """Raises Misused where the moment has passed, or is too far ahead."""
+    """Raise UsageError if the moment has passed or is more than AHEAD_DAYS_MAX days ahead."""
     if at <= now:
-        raise UsageError(f"{format_time(at)} has passed; leave --at out to pay now, or give the date you mean")
+        raise UsageError(f"{format_time(at)} has passed; omit --at to pay now, or give a date")
     if at - now > timedelta(days=AHEAD_DAYS_MAX):
         raise UsageError(f"{format_time(at)} is more than {AHEAD_DAYS_MAX} days ahead")
 
 
-def format_time(at: datetime) -> str:
-    """`Friday 2026-11-27 17:00 -06:00 (23:00 UTC)`: nobody has to guess the zone."""
-    utc = at.astimezone(UTC)
-    day = "" if utc.date() == at.date() else f"{utc:%Y-%m-%d} "
-    return f"{at:%A %Y-%m-%d %H:%M} {at.isoformat()[-6:]} ({day}{utc:%H:%M} UTC)"
-
-
-def format_local_time(text: str) -> str:
-    """A time of the API in this machine's zone, described."""
-    return format_time(datetime.fromisoformat(text).astimezone())
-
-
-def format_short_time(text: str) -> str:
-    """A time of the API by this machine's clock, for a table: 2026-11-27 17:00."""
-    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M}"
-
-
-def _zone(name: str | None) -> tzinfo | None:
-    """The named zone; None is this machine's, whose rules `astimezone` knows."""
+def _load_zone(name: str | None) -> tzinfo | None:
+    """Return the named zone; None means this machine's, whose rules `astimezone` knows."""
     if name is None:
         return None
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise UsageError(f"There is no time zone {name!r} here; say it as in America/Chicago") from None
+        raise UsageError(f"There is no time zone {name!r}; use a name such as America/Chicago") from None
 
 
-def _absolute(text: str) -> datetime | None:
-    """ISO 8601 with an offset or Z; None where it has none."""
+def _parse_absolute(text: str) -> datetime | None:
+    """Parse ISO 8601 with an offset or Z; return None for anything else."""
     try:
-        found = datetime.fromisoformat(text)
+        at = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return found if found.tzinfo is not None else None
+    return at if at.tzinfo is not None else None
 
 
-def _day_and_clock(text: str, today: datetime) -> tuple[date, time]:
+def _parse_day_and_clock(text: str, today: datetime) -> tuple[date, time]:
     text = re.sub(r"^([0-9]{4}-[0-9]{2}-[0-9]{2})[tT]", r"\1 ", text)
-    found = _DAY_AND_CLOCK.fullmatch(text)
-    if found is None:
-        raise UsageError(f"--at {text!r} can't be read; say it as in {FORMS}")
-    return _day(found["day"], today.date(), text), _clock(found["clock"], text)
+    match = _DAY_AND_CLOCK.fullmatch(text)
+    if match is None:
+        raise UsageError(f"--at {text!r} is not a time; use {EXAMPLES}")
+    return _parse_day(match["day"], today.date(), text), _parse_clock(match["clock"], text)
 
 
-def _day(name: str | None, today: date, text: str) -> date:
+def _parse_day(name: str | None, today: date, text: str) -> date:
     name = (name or "today").lower()
     if name in ("today", "tomorrow"):
         return today + timedelta(days=name == "tomorrow")
@@ -93,16 +79,16 @@ def _day(name: str | None, today: date, text: str) -> date:
     try:
         return date.fromisoformat(name)
     except ValueError:
-        raise UsageError(f"--at {text!r} names no day; say it as in {FORMS}") from None
+        raise UsageError(f"--at {text!r} has no valid day; use {EXAMPLES}") from None
 
 
-def _clock(clock: str, text: str) -> time:
-    found = _CLOCK.fullmatch(re.sub(r"^([0-9]{1,2}:[0-9]{2}):00$", r"\1", clock))
-    if found is None or not (found["minute"] or found["half"]):
-        raise UsageError(f"--at {text!r} has no time of day, as in 17:00 or 5pm")
-    hour, minute, half = int(found["hour"]), int(found["minute"] or 0), (found["half"] or "").lower()
+def _parse_clock(clock: str, text: str) -> time:
+    match = _CLOCK.fullmatch(re.sub(r"^([0-9]{1,2}:[0-9]{2}):00$", r"\1", clock))
+    if match is None or not (match["minute"] or match["half"]):
+        raise UsageError(f"--at {text!r} has no time of day, such as 17:00 or 5pm")
+    hour, minute, half = int(match["hour"]), int(match["minute"] or 0), (match["half"] or "").lower()
     if half and not 1 <= hour <= 12:
-        raise UsageError(f"--at {text!r} has an hour that is not on the clock")
+        raise UsageError(f"--at {text!r}: an hour with am or pm must be 1 to 12")
     if half:
         hour = hour % 12 + (12 if half == "pm" else 0)
     if hour > 23 or minute > 59:
@@ -110,20 +96,20 @@ def _clock(clock: str, text: str) -> time:
     return time(hour, minute)
 
 
-def _local(day: date, clock: time, zone: tzinfo | None, text: str) -> datetime:
-    """The moment of a local time; refused where the clocks skip it or show it twice."""
-    wall = datetime.combine(day, clock)
-    first, second = (_in_zone(wall.replace(fold=fold), zone) for fold in (0, 1))
-    there = first.astimezone(UTC).astimezone(zone).replace(tzinfo=None)
-    if (there.hour, there.minute) != (wall.hour, wall.minute):
-        raise UsageError(f"{text}: there is no {wall:%H:%M} on {wall:%Y-%m-%d}, the clocks are put forward then")
+def _resolve_local(day: date, clock: time, zone: tzinfo | None, text: str) -> datetime:
+    """Return the moment of a local time. A time that a clock change skips or repeats raises UsageError."""
+    local = datetime.combine(day, clock)
+    first, second = (_attach_zone(local.replace(fold=fold), zone) for fold in (0, 1))
+    round_trip = first.astimezone(UTC).astimezone(zone).replace(tzinfo=None)
+    if (round_trip.hour, round_trip.minute) != (local.hour, local.minute):
+        raise UsageError(f"{text}: {local:%H:%M} does not exist on {local:%Y-%m-%d}: the clocks go forward")
     if first.utcoffset() != second.utcoffset():
         raise UsageError(
-            f"{text}: {wall:%H:%M} is there twice on {wall:%Y-%m-%d}, the clocks are put back then; "
-            f"say {first.isoformat()} or {second.isoformat()}"
+            f"{text}: {local:%H:%M} occurs twice on {local:%Y-%m-%d}: the clocks go back; "
+            f"use {first.isoformat()} or {second.isoformat()}"
         )
     return first
 
 
-def _in_zone(wall: datetime, zone: tzinfo | None) -> datetime:
-    return wall.astimezone() if zone is None else wall.replace(tzinfo=zone)
+def _attach_zone(local: datetime, zone: tzinfo | None) -> datetime:
+    return local.astimezone() if zone is None else local.replace(tzinfo=zone)

@@ -1,4 +1,4 @@
-"""A settlement file: who gets how much for which load, row by row; everything that is wrong with it, at once."""
+"""Settlement files: which driver gets how much for which load, and every error of the file at once."""
 
 import re
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from shared.cli.client import cells
 from shared.cli.client.csv_table import CsvRecord, CsvTable, FileProblem
+from shared.cli.client.formatting import sanitize_text
 
 ROWS_MAX: Final = 10_000
 COLUMN_NAMES: Final = {
@@ -16,129 +17,120 @@ COLUMN_NAMES: Final = {
     "description": ("description",),
     "urgency": ("urgency",),
 }
-"""The columns that are understood, by what they hold; case, spaces, hyphens and underscores don't matter."""
+"""Recognized header names by field; case, spaces, hyphens and underscores don't matter."""
 RESULT_COLUMNS: Final = ("payoutid", "netamount")
-"""Together they give a results file away."""
+"""A header with both of these is the header of a results file."""
 
 Value = TypeVar("Value")
 
 
 class SettlementRow(NamedTuple):
-    """What one row asks for."""
+    """The payment that one row asks for."""
 
     line: int
     cells: list[str]
-    """As they are in the file."""
+    """The row's cells as they are in the file."""
     driver: str
-    """The driver's id, or the carrier's own id of him, as written; empty where it can't be read."""
+    """Driver id of OVN Pay or of the carrier, as written; empty if unreadable."""
     amount_cents: int
-    """0 where it can't be read."""
+    """0 if unreadable."""
     urgency: str
     load_id: str | None
     description: str | None
 
 
 class Settlement(NamedTuple):
-    """A file that was read."""
+    """A parsed file."""
 
     table: CsvTable
     rows: list[SettlementRow]
     problems: list[FileProblem]
-    """What is wrong; rows are to be paid only where nothing is."""
+    """Errors. Rows may be paid only if there are none."""
     unknown_columns: list[str]
-    """Columns that are not handed in."""
+    """Header names that are ignored."""
     columns: dict[str, str]
-    """The header's name of each column that is understood."""
+    """Header name of each recognized field."""
 
 
 def parse_settlement(table: CsvTable, urgency: str | None) -> Settlement:
-    """The rows of a table. `urgency` is that of all, where the command names one."""
-    places, problems, unknown = _places(table.header) if table.header else ({}, [], [])
+    """Parse the rows of a table. `urgency` applies to every row if the command line gives one."""
+    indexes, problems, unknown = _recognize_columns(table.header) if table.header else ({}, [], [])
     problems = [*table.problems, *problems]
-    columns = {name: table.header[place] for name, place in places.items()}
-    if "urgency" in places and urgency is not None:
-        problems.append(FileProblem(1, columns["urgency"], "is in the file; leave --urgency out, or the column"))
+    columns = {field: table.header[index] for field, index in indexes.items()}
+    if "urgency" in indexes and urgency is not None:
+        problems.append(FileProblem(1, columns["urgency"], "conflicts with --urgency; remove the column or the option"))
     if table.header and not table.records and not problems:
         problems.append(FileProblem(None, "", "has a header and no rows"))
     if len(table.records) > ROWS_MAX:
-        problems.append(
-            FileProblem(None, "", f"has {len(table.records):,} rows; split it: at most {ROWS_MAX:,} go at once")
-        )
+        message = f"has {len(table.records):,} rows; the maximum is {ROWS_MAX:,}: split it"
+        problems.append(FileProblem(None, "", message))
     rows: list[SettlementRow] = []
-    if "driver" in places and {"dollars", "cents"} & places.keys():
-        rows = [_row(record, table.header, places, urgency or "standard", problems) for record in table.records]
+    if "driver" in indexes and {"dollars", "cents"} & indexes.keys():
+        rows = [_parse_row(record, table.header, indexes, urgency or "standard", problems) for record in table.records]
     return Settlement(table, rows, problems, unknown, columns)
 
 
-def _places(header: list[str]) -> tuple[dict[str, int], list[FileProblem], list[str]]:
-    """Where each column is; what is wrong with the header; which columns are not understood."""
-    meanings = {name: meaning for meaning, names in COLUMN_NAMES.items() for name in names}
-    places: dict[str, int] = {}
+def _recognize_columns(header: list[str]) -> tuple[dict[str, int], list[FileProblem], list[str]]:
+    """Return the index of each recognized field, the header's errors, and the names that are not recognized."""
+    fields = {name: field for field, names in COLUMN_NAMES.items() for name in names}
+    indexes: dict[str, int] = {}
     problems: list[FileProblem] = []
     unknown: list[str] = []
-    normal = [re.sub(r"[\s_-]+", "", name.lower()) for name in header]
-    if set(RESULT_COLUMNS) <= set(normal):
-        problems.append(
-            FileProblem(1, "", "is the header of a results file: what this command wrote, not what it pays")
-        )
-    for place, name in enumerate(normal):
-        meaning = meanings.get(name)
-        if meaning is None:
-            unknown.append(cells.sanitize_text(header[place]) or f"column {place + 1}, which has no name")
-        elif meaning in places:
+    normalized = [re.sub(r"[\s_-]+", "", name.lower()) for name in header]
+    if set(RESULT_COLUMNS) <= set(normalized):
+        problems.append(FileProblem(1, "", "is the header of a results file, not of a settlement"))
+    for index, name in enumerate(normalized):
+        field = fields.get(name)
+        if field is None:
+            unknown.append(sanitize_text(header[index]) or f"column {index + 1} (without a name)")
+        elif field in indexes:
             problems.append(
-                FileProblem(1, header[place], f"says the same as the column {header[places[meaning]]!r}; keep one")
+                FileProblem(1, header[index], f"duplicates the column {header[indexes[field]]!r}; keep one of them")
             )
         else:
-            places[meaning] = place
-    if "driver" not in places:
-        problems.append(FileProblem(1, "", "no column for the driver: driver, driverId or ovnDriverId"))
-    if {"dollars", "cents"} <= places.keys():
+            indexes[field] = index
+    if "driver" not in indexes:
+        problems.append(FileProblem(1, "", "has no driver column: driver, driverId or ovnDriverId"))
+    if {"dollars", "cents"} <= indexes.keys():
         problems.append(
-            FileProblem(1, header[places["cents"]], f"and {header[places['dollars']]!r} are both there; keep one")
+            FileProblem(1, header[indexes["cents"]], f"conflicts with {header[indexes['dollars']]!r}; keep one of them")
         )
-    elif not {"dollars", "cents"} & places.keys():
-        problems.append(FileProblem(1, "", "no column for the amount: amount (dollars) or amount_cents"))
-    return places, problems, unknown
+    elif not {"dollars", "cents"} & indexes.keys():
+        problems.append(FileProblem(1, "", "has no amount column: amount (dollars) or amount_cents"))
+    return indexes, problems, unknown
 
 
-def _row(
-    record: CsvRecord, header: list[str], places: dict[str, int], default_urgency: str, problems: list[FileProblem]
+def _parse_row(
+    record: CsvRecord, header: list[str], indexes: dict[str, int], default_urgency: str, problems: list[FileProblem]
 ) -> SettlementRow:
-    """One row; adds what is wrong with it to the problems."""
+    """Parse one row and append its errors to `problems`."""
     if len(record.cells) != len(header):
         message = f"has {len(record.cells)} fields, the header has {len(header)}"
         problems.append(FileProblem(record.line, "", message))
         return SettlementRow(record.line, record.cells, "", 0, default_urgency, None, None)
 
-    def read(meaning: str, how: Callable[[str], Value], otherwise: Value) -> Value:
-        place = places.get(meaning)
-        text = "" if place is None else record.cells[place].strip(" \xa0")
-        if place is None or (not text and meaning not in ("driver", "dollars", "cents")):
-            return otherwise
+    def parse(field: str, parser: Callable[[str], Value], default: Value) -> Value:
+        index = indexes.get(field)
+        text = "" if index is None else record.cells[index].strip(" \xa0")
+        if index is None or (not text and field not in ("driver", "dollars", "cents")):
+            return default
         try:
-            return how(text)
-        except cells.CellError as bad:
-            problems.append(FileProblem(record.line, header[place], str(bad)))
-            return otherwise
+            return parser(text)
+        except cells.CellError as error:
+            problems.append(FileProblem(record.line, header[index], str(error)))
+            return default
 
-    driver = read("driver", _named, "")
-    urgency = read("urgency", cells.parse_urgency, default_urgency)
-    amount = "dollars" if "dollars" in places else "cents"
-    exact = cells.parse_dollars if amount == "dollars" else cells.parse_cents
+    driver = parse("driver", cells.parse_driver, "")
+    urgency = parse("urgency", cells.parse_urgency, default_urgency)
+    amount_field = "dollars" if "dollars" in indexes else "cents"
+    parse_unit = cells.parse_dollars if amount_field == "dollars" else cells.parse_cents
 
-    def payable(text: str) -> int:
-        found_cents = exact(text)
-        cells.check_rail_limit(found_cents, urgency)
-        return found_cents
+    def parse_amount(text: str) -> int:
+        amount_cents = parse_unit(text)
+        cells.check_rail_limit(amount_cents, urgency)
+        return amount_cents
 
-    amount_cents = read(amount, payable, 0)
-    load_id = read("load", cells.parse_reference, None)
-    description = read("description", cells.parse_description, None)
+    amount_cents = parse(amount_field, parse_amount, 0)
+    load_id = parse("load", cells.parse_reference, None)
+    description = parse("description", cells.parse_description, None)
     return SettlementRow(record.line, record.cells, driver, amount_cents, urgency, load_id, description)
-
-
-def _named(text: str) -> str:
-    if not text:
-        raise cells.CellError("is blank")
-    return cells.parse_reference(text)

@@ -1,7 +1,7 @@
-"""One request to the API, repeated until its outcome is known or patience ends.
+"""HTTP requests to the API, repeated until the outcome is known.
 
-Every POST has an Idempotency-Key, so a repeat is the same request and not a second one: a lost answer, a 5xx or a
-timeout says nothing about what happened, and the same key finds out.
+Every POST has an Idempotency-Key. A lost response, a 5xx or a timeout doesn't say whether the request took effect, so
+it is repeated with the same key: the API then returns the outcome of the first one.
 """
 
 import asyncio
@@ -16,57 +16,57 @@ from shared.cli.client.connection import Connection
 from shared.cli.client.errors import ApiRejected, ApiUnreachable
 
 PAUSES_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
-"""Between one try and the next where no answer came."""
-FIRST_TRIES: Final = 2
-"""How often a server is tried that has never answered: most likely its URL is wrong."""
-LIMITED_SECONDS_MAX: Final = 600.0
-"""How long one request waits for the rate limit, in all."""
-SAY_EVERY_SECONDS: Final = 15.0
+"""Pauses between attempts without a usable response."""
+FIRST_RETRIES: Final = 2
+"""Retries of a server that has never given a usable response; its URL is probably wrong."""
+RATE_LIMITED_SECONDS_MAX: Final = 600.0
+"""Longest time that one request waits for the rate limit in total."""
+INFO_EVERY_SECONDS: Final = 15.0
 TIMEOUT: Final = aiohttp.ClientTimeout(total=90, sock_connect=10)
 USER_AGENT: Final = "ovnpay-cli"
 
 
 class ApiResponse(NamedTuple):
-    """A success."""
+    """A successful response."""
 
     data: Any
-    replayed: bool
-    """The answer of an earlier request under the same key."""
-    tries: int
+    is_replay: bool
+    """Whether this is the stored response to an earlier request with the same Idempotency-Key."""
+    attempts: int
 
 
-class _Lost(Exception):
-    """No answer that says what happened; how long to wait where the server said so."""
+class _NoUsableResponse(Exception):
+    """The outcome of a request is unknown, or the rate limit stopped it."""
 
-    def __init__(self, why: str, retry_after_seconds: float | None = None, *, limited: bool = False) -> None:
-        super().__init__(why)
+    def __init__(self, reason: str, retry_after_seconds: float | None = None, *, is_rate_limited: bool = False) -> None:
+        super().__init__(reason)
         self.retry_after_seconds = retry_after_seconds
-        self.limited = limited
+        self.is_rate_limited = is_rate_limited
 
 
 class Transport:
-    """A connection in use. Closed by `close`."""
+    """Sends requests with one key over one connection pool; close it with `close`."""
 
     def __init__(
         self,
         connection: Connection,
-        say: Callable[[str], None],
+        info: Callable[[str], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._connection = connection
-        self._say = say
+        self._info = info
         self._sleep = sleep
         self._session: aiohttp.ClientSession | None = None
-        self._answered = False
-        self._limited_seconds = 0.0
-        self._said_at_seconds = 0.0
+        self._has_responded = False
+        self._rate_limited_seconds = 0.0
+        self._next_info_at_seconds = 0.0
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         if self._session is not None:
             await self._session.close()
 
-    async def ask(
+    async def request(
         self,
         method: str,
         path: str,
@@ -75,11 +75,11 @@ class Transport:
         body: Any = None,
         key: str | None = None,
     ) -> ApiResponse:
-        """The answer's data.
+        """Send a request, repeat it while its outcome is unknown, and return its data.
 
         Raises:
-            Refused: the API said no, and meant it.
-            Unreachable: no answer came; whatever the request was for may or may not have happened.
+            ApiRejected: the API responded with a definite error.
+            ApiUnreachable: all attempts gave no usable response; the request may or may not have taken effect.
 
         """
         headers = {"Authorization": f"Bearer {self._connection.key}", "User-Agent": USER_AGENT}
@@ -88,43 +88,46 @@ class Transport:
             headers["Idempotency-Key"] = key or str(uuid.uuid4())
             headers["Content-Type"] = "application/json"
             content = b"{}" if body is None else json.dumps(body, ensure_ascii=False).encode()
-        lost, waited_seconds = 0, 0.0
+        failures, waited_seconds = 0, 0.0
         while True:
             try:
-                data, replayed = await self._once(method, path, query, content, headers)
-                return ApiResponse(data, replayed, lost + 1)
-            except _Lost as failed:
-                if failed.limited:
-                    pause_seconds = failed.retry_after_seconds or 1.0
+                data, is_replay = await self._send(method, path, query, content, headers)
+                return ApiResponse(data, is_replay, failures + 1)
+            except _NoUsableResponse as failure:
+                if failure.is_rate_limited:
+                    pause_seconds = failure.retry_after_seconds or 1.0
                     waited_seconds += pause_seconds
-                    if waited_seconds > LIMITED_SECONDS_MAX:
-                        raise ApiUnreachable(f"The rate limit did not let {method} {path} through; try later") from None
-                    self._waited(pause_seconds)
+                    if waited_seconds > RATE_LIMITED_SECONDS_MAX:
+                        raise ApiUnreachable(
+                            f"{method} {path} stayed rate limited for {RATE_LIMITED_SECONDS_MAX:.0f} s; try later"
+                        ) from None
+                    self._report_rate_limit(pause_seconds)
                 else:
-                    pause_seconds = self._pause(failed, lost, method)
-                    lost += 1
+                    pause_seconds = self._pause_before_retry(failure, failures, method)
+                    failures += 1
                 await self._sleep(pause_seconds)
 
-    def _waited(self, pause_seconds: float) -> None:
-        """Says that the rate limit is waited for: at first, and then now and again."""
-        if self._limited_seconds >= self._said_at_seconds:
-            self._say(f"the rate limit is reached: waiting {pause_seconds:.0f} s, and again where needed")
-            self._said_at_seconds = self._limited_seconds + SAY_EVERY_SECONDS
-        self._limited_seconds += pause_seconds
+    def _report_rate_limit(self, pause_seconds: float) -> None:
+        """Report the first wait for the rate limit, then one every INFO_EVERY_SECONDS of waiting."""
+        if self._rate_limited_seconds >= self._next_info_at_seconds:
+            self._info(f"rate limited: waiting {pause_seconds:.0f} s, repeatedly if needed")
+            self._next_info_at_seconds = self._rate_limited_seconds + INFO_EVERY_SECONDS
+        self._rate_limited_seconds += pause_seconds
 
-    def _pause(self, failed: _Lost, lost: int, method: str) -> float:
-        tries_max = len(PAUSES_SECONDS) if self._answered else FIRST_TRIES
-        if lost >= tries_max:
-            known = "" if method == "GET" or not self._answered else "; whether it happened is not known"
+    def _pause_before_retry(self, failure: _NoUsableResponse, failures: int, method: str) -> float:
+        retries_max = len(PAUSES_SECONDS) if self._has_responded else FIRST_RETRIES
+        if failures >= retries_max:
+            unknown = "" if method == "GET" or not self._has_responded else "; the outcome is not known"
             raise ApiUnreachable(
-                f"{self._connection.url} gave no usable answer ({failed}), asked {lost + 1} times{known}"
+                f"{self._connection.url} gave no usable response ({failure}) in {failures + 1} attempts{unknown}"
             ) from None
-        pause_seconds = min(max(failed.retry_after_seconds or 0.0, PAUSES_SECONDS[lost]), 60.0)
-        same = ", the same request under the same Idempotency-Key" if method == "POST" else ""
-        self._say(f"{failed}; asking again in {pause_seconds:.1f} s{same} (try {lost + 2} of {tries_max + 1})")
+        pause_seconds = min(max(failure.retry_after_seconds or 0.0, PAUSES_SECONDS[failures]), 60.0)
+        same_key = ", with the same Idempotency-Key" if method == "POST" else ""
+        attempt = f"attempt {failures + 2} of {retries_max + 1}"
+        self._info(f"{failure}; repeating the request in {pause_seconds:.1f} s{same_key} ({attempt})")
         return pause_seconds
 
-    async def _once(
+    async def _send(
         self,
         method: str,
         path: str,
@@ -141,50 +144,50 @@ class Transport:
                 params=query,
                 data=content,
                 headers=headers,
-                allow_redirects=False,  # the key is for this server alone
+                allow_redirects=False,  # a redirect could send the key to another server
             ) as response:
                 raw = await response.read()
         except TimeoutError:
-            raise _Lost("no answer in time") from None
+            raise _NoUsableResponse("timeout") from None
         except aiohttp.ClientConnectorError as error:
-            raise _Lost(f"can't connect: {error.os_error.strerror or error.os_error}") from None
+            raise _NoUsableResponse(f"can't connect: {error.os_error.strerror or error.os_error}") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise _Lost(f"the connection broke ({type(error).__name__})") from None
-        answer = _decoded(raw)
-        if answer is not None and "success" in answer:
-            self._answered = True
-        replayed = response.headers.get("Idempotent-Replayed") == "true"
-        if response.status == 200 and answer is not None and answer.get("success") is True:
-            return answer.get("data"), replayed
-        raise _failure(response.status, response.headers, answer, replayed=replayed)
+            raise _NoUsableResponse(f"the connection broke ({type(error).__name__})") from None
+        envelope = _decode(raw)
+        if envelope is not None and "success" in envelope:
+            self._has_responded = True
+        is_replay = response.headers.get("Idempotent-Replayed") == "true"
+        if response.status == 200 and envelope is not None and envelope.get("success") is True:
+            return envelope.get("data"), is_replay
+        raise _classify_failure(response.status, response.headers, envelope, is_replay=is_replay)
 
 
-def _failure(
-    status: int, headers: Mapping[str, str], answer: dict[str, Any] | None, *, replayed: bool
-) -> _Lost | ApiRejected:
-    """What an answer other than success means: every decision to ask again, or not to, in one place."""
-    error = (answer or {}).get("error")
+def _classify_failure(
+    status: int, headers: Mapping[str, str], envelope: dict[str, Any] | None, *, is_replay: bool
+) -> _NoUsableResponse | ApiRejected:
+    """Decide whether a response other than success is repeated or is a definite error. The only place that decides."""
+    error = (envelope or {}).get("error")
     error = error if isinstance(error, dict) else {}
-    code, after = str(error.get("code", "")), _seconds(headers.get("Retry-After"))
+    code, retry_after_seconds = str(error.get("code", "")), _parse_retry_after(headers.get("Retry-After"))
     if status == 429:
-        return _Lost("rate limited", after, limited=True)
+        return _NoUsableResponse("rate limited", retry_after_seconds, is_rate_limited=True)
     if status in (408, 500, 502, 503, 504) or code == "IDEMPOTENCY_KEY_IN_USE":
-        return _Lost(f"the API answered {status} {code}".rstrip(), after)
+        return _NoUsableResponse(f"the API responded {status} {code}".rstrip(), retry_after_seconds)
     if not code or status < 400:
-        return _Lost(f"an answer {status} that is not OVN Pay's; is the URL right?")
+        return _NoUsableResponse(f"a {status} response that is not from OVN Pay; check the URL")
     details = error.get("details")
-    request_id = (answer or {}).get("meta", {}).get("requestId") or headers.get("X-Request-Id", "")
+    request_id = (envelope or {}).get("meta", {}).get("requestId") or headers.get("X-Request-Id", "")
     return ApiRejected(
         status,
         code,
-        str(error.get("message", "refused")),
+        str(error.get("message", "rejected")),
         details if isinstance(details, dict) else {},
         str(request_id),
-        replayed=replayed,
+        is_replay=is_replay,
     )
 
 
-def _decoded(raw: bytes) -> dict[str, Any] | None:
+def _decode(raw: bytes) -> dict[str, Any] | None:
     try:
         content = json.loads(raw)
     except ValueError:
@@ -192,5 +195,5 @@ def _decoded(raw: bytes) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _seconds(text: str | None) -> float | None:
+def _parse_retry_after(text: str | None) -> float | None:
     return min(float(text), 120.0) if text is not None and text.isascii() and text.isdigit() else None

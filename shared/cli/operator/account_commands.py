@@ -1,106 +1,117 @@
-"""Commands about who may call and sign in: users, keys, organizations."""
+"""Command line for access: users, API keys, organizations."""
 
 from typing import Annotated
 
 import typer
 
-from shared.cli.panels import INSTALLATION
+from shared.cli.operator import INSTALLATION_PANEL
 
-commands = typer.Typer()
+account_app = typer.Typer()
 
-users = typer.Typer(no_args_is_help=True, help="Who may sign in: create, list, reset a password.")
-commands.add_typer(users, name="users", rich_help_panel=INSTALLATION)
+users_app = typer.Typer(no_args_is_help=True, help="Users who sign in: create, list, reset a password.")
+account_app.add_typer(users_app, name="users", rich_help_panel=INSTALLATION_PANEL)
 
-keys = typer.Typer(no_args_is_help=True, help="API keys of all organizations: list, limit, revoke one that has leaked.")
-commands.add_typer(keys, name="keys", rich_help_panel=INSTALLATION)
+keys_app = typer.Typer(
+    no_args_is_help=True, help="API keys of all organizations: list, limit, revoke; rotate the pepper."
+)
+account_app.add_typer(keys_app, name="keys", rich_help_panel=INSTALLATION_PANEL)
+
+KeyId = Annotated[str, typer.Argument(help="Key id, key_….")]
 
 
-@users.command("create")
+@users_app.command("create")
 def users_create(
-    email: Annotated[str, typer.Argument(help="What the user signs in with.")],
-    organization: Annotated[str, typer.Option(help="The organization's name.")],
+    email: Annotated[str, typer.Argument(help="Email address to sign in with.")],
+    organization: Annotated[str, typer.Option(help="Organization name.")],
     role: Annotated[str, typer.Option(help="owner, admin, developer or viewer.")] = "owner",
-    new: Annotated[bool, typer.Option("--new", help="Open the organization first, with its two wallets.")] = False,
+    new: Annotated[bool, typer.Option("--new", help="Create the organization and its two wallets first.")] = False,
 ) -> None:
-    """Create a user, and print the password: it is not shown again."""
+    """Create a user and print the password, which is not shown again.
+
+    Example: ovnpay users create ann@carrier.example --organization "Ann's Carrier" --new
+    """
     from shared.cli.operator.users import create_user_with_password
 
     create_user_with_password(email, organization, role, new=new)
 
 
-@users.command("list")
+@users_app.command("list")
 def users_list() -> None:
-    """List all users, by organization."""
+    """List all users by organization."""
     from shared.cli.operator.users import print_users
 
     print_users()
 
 
-@users.command("reset-password")
-def users_reset_password(email: Annotated[str, typer.Argument(help="Whose.")]) -> None:
-    """Give a user another password, print it, and end all of his sessions."""
+@users_app.command("reset-password")
+def users_reset_password(email: Annotated[str, typer.Argument(help="Email address of the user.")]) -> None:
+    """Give a user a new password, print it, and end the user's sessions."""
     from shared.cli.operator.users import replace_user_password
 
     replace_user_password(email)
 
 
-@keys.command("list")
+@keys_app.command("list")
 def keys_list(
-    organization: Annotated[str | None, typer.Option(help="The organization's name; left out: all.")] = None,
+    organization: Annotated[
+        str | None, typer.Option(help="Only keys of this organization. Default: all.", show_default=False)
+    ] = None,
 ) -> None:
-    """List the keys that are not revoked, with their limits and when they were last used."""
+    """List keys that are not revoked, with their rate limit and last use."""
     from shared.cli.operator.api_keys import print_api_keys
 
     print_api_keys(organization)
 
 
-@keys.command("limit")
+@keys_app.command("limit")
 def keys_limit(
-    key_id: Annotated[str, typer.Argument(help="As in `key_…`.")],
+    key_id: KeyId,
     per_minute: Annotated[
         int | None,
-        typer.Option(min=1, max=1_000_000, help="Requests a minute; left out: as the installation's other keys."),
+        typer.Option(
+            min=1, max=1_000_000, help="Requests per minute. Default: the installation's limit.", show_default=False
+        ),
     ] = None,
 ) -> None:
-    """Give a key a rate limit of its own, or the installation's again; it holds within seconds."""
+    """Set the rate limit of a key, or reset it to the installation's. It applies within seconds."""
     from shared.cli.operator.api_keys import limit_api_key
 
     limit_api_key(key_id, per_minute)
 
 
-@keys.command("revoke")
-def keys_revoke(key_id: Annotated[str, typer.Argument(help="As in `key_…`.")]) -> None:
-    """Revoke a key for good."""
+@keys_app.command("revoke")
+def keys_revoke(key_id: KeyId) -> None:
+    """Revoke a key permanently. Gateways reject it within 2 seconds."""
     from shared.cli.operator.api_keys import revoke_api_key
 
     revoke_api_key(key_id)
 
 
-@keys.command("pepper")
+@keys_app.command("pepper")
 def keys_pepper(
     seal: Annotated[
-        bool, typer.Option("--seal", help="Seal customers' webhook secrets anew, under OVNPAY_KEY_PEPPER.")
+        bool, typer.Option("--seal", help="Encrypt customers' webhook secrets again under OVNPAY_KEY_PEPPER.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """While the pepper is rotated: what still depends on OVNPAY_KEY_PEPPER_PREVIOUS. Exit 1 while something does.
+    """During a pepper rotation: show what still depends on OVNPAY_KEY_PEPPER_PREVIOUS. Exit code 1 if anything does.
 
-    A key is hashed anew when it is used; deploy/runbooks/rotate-keys.md has the steps.
+    A key is hashed again when it is used. The steps are in deploy/runbooks/rotate-keys.md.
     """
     from shared.cli.operator.api_keys import print_pepper_rotation
 
     print_pepper_rotation(seal=seal, as_json=json)
 
 
-@commands.command(rich_help_panel=INSTALLATION)
-def configure_organization(
-    name: Annotated[str, typer.Option(help="The organization's name.")],
+@account_app.command("organization", rich_help_panel=INSTALLATION_PANEL)
+def organization(
+    name: Annotated[str, typer.Option(help="Organization name.")],
     time_zone: Annotated[
         str | None,
-        typer.Option(help="Where its days begin in analytics, as in America/Chicago. Left out: only shown."),
+        typer.Option(help="New time zone, e.g. America/Chicago. Default: only show it.", show_default=False),
     ] = None,
 ) -> None:
-    """Show or set an organization's time zone; its analytics are then counted by the new days."""
-    from shared.cli.operator.database import configure_organization
+    """Show or change an organization's time zone. A change recalculates its analytics by the new days."""
+    from shared.cli.operator.organizations import configure_organization
 
     configure_organization(name, time_zone)

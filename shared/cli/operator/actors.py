@@ -1,4 +1,4 @@
-"""Who types a command: a user who has named himself and proved it by his password, else an operator's login."""
+"""The actor of a command: a user who signs in with `--as`, else the operator's login on this machine."""
 
 import os
 import uuid
@@ -11,29 +11,34 @@ from shared.identity.users import check_password
 from shared.payouts.resolve import Reviewer
 from shared.schema.organizations import Role
 
-PASSWORD_VARIABLE = "OVNPAY_AS_PASSWORD"  # noqa: S105 a variable's name
+PASSWORD_VARIABLE = "OVNPAY_AS_PASSWORD"  # noqa: S105 the name of a variable
 DECIDING_ROLES = frozenset({Role.OWNER, Role.ADMIN})
 
 
 class AuthenticationFailed(Exception):
-    """The password is wrong, or this user may not decide."""
+    """The password is wrong, or the user's role may not decide."""
 
 
 def identify_actor(engine: sa.Engine, email: str | None) -> Reviewer:
-    """The person behind `--as`, without it the login and machine that the command runs on.
+    """Return the user of `--as` after checking the password; without `--as`, the login and machine name.
 
     Raises:
-        NotProved: there is no such owner or admin, or the password is not his.
+        AuthenticationFailed: the user does not exist, is not an owner or admin, or the password is wrong.
 
     """
     if email is None:
-        return Reviewer(audit.operator_actor(uuid.UUID(int=0)).address or "?", None)
+        return Reviewer(operator_login(), None)
     with engine.connect() as connection:
-        found = sessions.find_user_and_password_hash(connection, email)
+        row = sessions.find_user_and_password_hash(connection, email)
     password = os.environ.get(PASSWORD_VARIABLE) or typer.prompt(f"password of {email}", hide_input=True, err=True)
-    account, password_hash = found or (None, None)
+    account, password_hash = row or (None, None)
     if not check_password(password_hash, password) or account is None:
-        raise AuthenticationFailed(f"that is not the password of {email}")
+        raise AuthenticationFailed(f"wrong email or password: {email}")
     if account.role not in DECIDING_ROLES:
-        raise AuthenticationFailed(f"{email} is {account.role}; an owner or an admin decides")
+        raise AuthenticationFailed(f"{email} is {account.role}; only an owner or an admin may decide")
     return Reviewer(account.email, account.id)
+
+
+def operator_login() -> str:
+    """Return the login and machine name of the operator, as the audit log records them."""
+    return audit.operator_actor(uuid.UUID(int=0)).address or "?"

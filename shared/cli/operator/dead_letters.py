@@ -1,149 +1,147 @@
-"""`ovnpay dead`: messages whose actor failed, and rows that no longer go on by themselves."""
+"""`ovnpay dead`: messages whose actor failed, and rows that need a person."""
 
 import json
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
 import redis
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from shared.cli.operator import fail_command
 from shared.cli.operator.stores import open_stores
 from shared.operations import abandoned_work
+from shared.operations.abandoned_work import AbandonedCount
 from shared.platform import dead_letters
 from shared.platform.clock import format_rfc3339
 from shared.platform.dead_letters import DeadLetter
 from shared.platform.task_queue import NAMESPACE, QUEUES
 
-IDS_SHOWN = 3
+IDS_SHOWN_MAX = 3
 
 
 def print_dead_letters(queue: str | None, *, as_json: bool) -> None:
-    """Prints both; what Redis or the database does not say is said to be missing."""
-    wanted = _queues(queue)
-    with open_stores() as both:
-        letters = both.of_redis(lambda client: _letters(client, wanted))
-        found = [] if isinstance(letters, str) else letters
-        waiting = both.of_database(lambda connection: abandoned_work.count_pending_rows(connection, found))
-        rows = both.of_database(abandoned_work.count_abandoned)
+    """Print failed messages and abandoned rows; exit with 2 if Redis can't be reached."""
+    queues = _check_queue(queue)
+    with open_stores() as stores:
+        letters = stores.query_redis(lambda client: _load_letters(client, queues))
+        known = [] if isinstance(letters, str) else letters
+        pending = stores.query_database(lambda connection: abandoned_work.count_pending_rows(connection, known))
+        abandoned = stores.query_database(abandoned_work.count_abandoned)
     if as_json:
-        print(json.dumps(_document(letters, waiting, rows)))
+        print(json.dumps(_document(letters, pending, abandoned)))
     else:
-        _print_letters(letters, waiting)
+        _print_letters(letters, pending)
         if queue is None:
-            _print_rows(rows)
+            _print_abandoned(abandoned)
     if isinstance(letters, str):
         raise SystemExit(2)
 
 
 def retry_dead_letters(letter_id: str | None, queue: str | None, *, everything: bool) -> None:
-    """Rings again for what is named; exits with 1 where there is no such letter."""
+    """Enqueue the rows of the selected messages again; exit with 1 if the named message does not exist."""
     if sum((letter_id is not None, queue is not None, everything)) != 1:
-        _stop("say which: an ID, --queue NAME, or --all")
-    wanted = _queues(queue)
-    with open_stores() as both:
-        done = both.of_redis(lambda client: _retried(client, letter_id, wanted))
-    if isinstance(done, str):
-        _stop(f"Redis is away ({done}); the rows are due by themselves, whatever becomes of the letters")
-    for letter in done:
-        print(f"{letter.id}: rung again for {len(letter.row_ids)} rows, {letter.actor}")
-    if not done and letter_id is not None:
-        _stop(f"there is no dead letter {letter_id}: it was rung for, or forgotten after three days", 1)
-    if not done:
-        print("nothing is dead there")
+        fail_command("dead", "give exactly one of ID, --queue NAME and --all", 2)
+    queues = _check_queue(queue)
+    with open_stores() as stores:
+        retried = stores.query_redis(lambda client: _retry_letters(client, letter_id, queues))
+    if isinstance(retried, str):
+        message = f"Redis is unreachable ({retried}). Nothing is lost: due rows are enqueued when it is back"
+        fail_command("dead", message, 2)
+    for letter in retried:
+        print(f"{letter.id}: {len(letter.row_ids)} rows enqueued again for {letter.actor}")
+    if not retried and letter_id is not None:
+        fail_command("dead", f"there is no dead message {letter_id}: it was retried, or deleted after 3 days")
+    if not retried:
+        print("no dead messages")
 
 
-def _retried(client: "redis.Redis", letter_id: str | None, wanted: tuple[str, ...]) -> list[DeadLetter]:
-    done = []
-    for letter in _letters(client, wanted):
+def _retry_letters(client: "redis.Redis", letter_id: str | None, queues: tuple[str, ...]) -> list[DeadLetter]:
+    retried = []
+    for letter in _load_letters(client, queues):
         if letter_id in (None, letter.id) and dead_letters.retry_dead_letter(
             client, f"{NAMESPACE}:{letter.queue}", letter.id
         ):
-            done.append(letter)
-    return done
+            retried.append(letter)
+    return retried
 
 
-def _letters(client: "redis.Redis", wanted: tuple[str, ...]) -> list[DeadLetter]:
-    return [letter for queue in wanted for letter in dead_letters.load_dead_letters(client, f"{NAMESPACE}:{queue}")]
+def _load_letters(client: "redis.Redis", queues: tuple[str, ...]) -> list[DeadLetter]:
+    return [letter for queue in queues for letter in dead_letters.load_dead_letters(client, f"{NAMESPACE}:{queue}")]
 
 
-def _queues(queue: str | None) -> tuple[str, ...]:
+def _check_queue(queue: str | None) -> tuple[str, ...]:
+    """Return the named queue, or all; exit with 2 if it does not exist."""
     if queue is not None and queue not in QUEUES:
-        _stop(f"there is no queue {queue!r}; there are {', '.join(QUEUES)}")
+        fail_command("dead", f"there is no queue {queue!r}; the queues are {', '.join(QUEUES)}", 2)
     return QUEUES if queue is None else (queue,)
 
 
-def _print_letters(letters: list[DeadLetter] | str, waiting: dict[str, int] | str) -> None:
+def _print_letters(letters: list[DeadLetter] | str, pending: dict[str, int] | str) -> None:
     console = Console(width=None if sys.stdout.isatty() else 160)
     if isinstance(letters, str):
-        console.print(f"Redis is away ({escape(letters)}): its dead letters can't be shown.")
+        console.print(f"Redis is unreachable ({escape(letters)}): dead messages can't be listed.")
         return
     if not letters:
-        console.print("No message is dead.")
+        console.print("No dead messages.")
         return
     table = Table(title="Messages whose actor failed", title_justify="left", box=None)
-    for name in ("id", "actor", "rows", "still wait", "failed", "times", "error"):
-        table.add_column(name, justify="right" if name in ("still wait", "times") else "left", overflow="fold")
+    for name in ("id", "actor", "rows", "still due", "failed", "times", "error"):
+        table.add_column(name, justify="right" if name in ("still due", "times") else "left", overflow="fold")
     for letter in letters:
-        shown = " ".join(str(one) for one in letter.row_ids[:IDS_SHOWN])
-        more = f" and {len(letter.row_ids) - IDS_SHOWN} more" if len(letter.row_ids) > IDS_SHOWN else ""
-        left = "?" if isinstance(waiting, str) else f"{waiting[letter.id]} of {len(letter.row_ids)}"
-        failed = f"{letter.failed_at:%m-%d %H:%M:%S}"
-        table.add_row(
-            letter.id, letter.actor, shown + more, left, failed, str(letter.times), escape(letter.error or "?")
-        )
+        ids = " ".join(str(row_id) for row_id in letter.row_ids[:IDS_SHOWN_MAX])
+        more = f" and {len(letter.row_ids) - IDS_SHOWN_MAX} more" if len(letter.row_ids) > IDS_SHOWN_MAX else ""
+        still_due = "?" if isinstance(pending, str) else f"{pending[letter.id]} of {len(letter.row_ids)}"
+        failed_at = f"{letter.failed_at:%m-%d %H:%M:%S}"
+        error = escape(letter.error or "?")
+        table.add_row(letter.id, letter.actor, ids + more, still_due, failed_at, str(letter.times), error)
     console.print(table)
-    console.print("Rows that still wait are due by themselves; `ovnpay dead retry ID` rings for them now.")
+    console.print("The scheduler enqueues rows that are still due; `ovnpay dead retry ID` does it now.")
 
 
-def _print_rows(rows: list[abandoned_work.AbandonedCount] | str) -> None:
-    if isinstance(rows, str):
-        print(f"\nThe database is away ({rows}): what waits for a person can't be shown.")
+def _print_abandoned(abandoned: list[AbandonedCount] | str) -> None:
+    if isinstance(abandoned, str):
+        print(f"\nThe database is unreachable ({abandoned}): rows that need a person can't be listed.")
         return
-    found = [one for one in rows if one.number]
-    print("\nRows that wait for a person:" if found else "\nNo row waits for a person.")
-    for one in found:
-        print(f"  {one.number} {one.kind.what}; the oldest since {one.oldest:%Y-%m-%d %H:%M} UTC: {one.kind.command}")
+    counts = [count for count in abandoned if count.number]
+    print("\nRows that need a person:" if counts else "\nNo rows need a person.")
+    for count in counts:
+        oldest = f"{count.oldest:%Y-%m-%d %H:%M} UTC"
+        print(f"  {count.number} {count.kind.what}; the oldest since {oldest}: {count.kind.command}")
 
 
 def _document(
-    letters: list[DeadLetter] | str, waiting: dict[str, int] | str, rows: list[abandoned_work.AbandonedCount] | str
+    letters: list[DeadLetter] | str, pending: dict[str, int] | str, abandoned: list[AbandonedCount] | str
 ) -> dict[str, Any]:
     return {
         "redis": letters if isinstance(letters, str) else "ok",
-        "database": rows if isinstance(rows, str) else "ok",
-        "letters": []
-        if isinstance(letters, str)
-        else [
-            {
-                "id": letter.id,
-                "queue": letter.queue,
-                "actor": letter.actor,
-                "rows": [str(one) for one in letter.row_ids],
-                "stillWaiting": None if isinstance(waiting, str) else waiting[letter.id],
-                "times": letter.times,
-                "firstFailedAt": format_rfc3339(letter.first_failed_at),
-                "failedAt": format_rfc3339(letter.failed_at),
-                "error": letter.error,
-            }
-            for letter in letters
-        ],
+        "database": abandoned if isinstance(abandoned, str) else "ok",
+        "letters": [] if isinstance(letters, str) else [_letter_json(letter, pending) for letter in letters],
         "rows": []
-        if isinstance(rows, str)
+        if isinstance(abandoned, str)
         else [
             {
-                "kind": one.kind.name,
-                "what": one.kind.what,
-                "count": one.number,
-                "oldest": one.oldest and format_rfc3339(one.oldest),
-                "goesOnBy": one.kind.command,
+                "kind": count.kind.name,
+                "what": count.kind.what,
+                "count": count.number,
+                "oldest": count.oldest and format_rfc3339(count.oldest),
+                "goesOnBy": count.kind.command,
             }
-            for one in rows
+            for count in abandoned
         ],
     }
 
 
-def _stop(sentence: str, code: int = 2) -> NoReturn:
-    print(f"ovnpay dead: {sentence}", file=sys.stderr)
-    raise SystemExit(code)
+def _letter_json(letter: DeadLetter, pending: dict[str, int] | str) -> dict[str, Any]:
+    return {
+        "id": letter.id,
+        "queue": letter.queue,
+        "actor": letter.actor,
+        "rows": [str(row_id) for row_id in letter.row_ids],
+        "stillWaiting": None if isinstance(pending, str) else pending[letter.id],
+        "times": letter.times,
+        "firstFailedAt": format_rfc3339(letter.first_failed_at),
+        "failedAt": format_rfc3339(letter.failed_at),
+        "error": letter.error,
+    }

@@ -1,4 +1,4 @@
-"""`ovnpay doctor`: prints what the doctor finds, worst where one looks last."""
+"""`ovnpay doctor`: prints the findings of every check."""
 
 import json
 import sys
@@ -6,6 +6,7 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
+from shared.cli.operator.settings import operator_environment
 from shared.operations.doctor.checkup import has_no_failures, run_checks
 from shared.operations.doctor.finding import Finding, Level
 
@@ -13,27 +14,27 @@ LEVEL_COLORS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
 
 
 def run_doctor(*, as_json: bool) -> None:
-    """Exits with 0 if nothing fails, 1 if something does."""
+    """Print findings as they are made; exit with 0 if no check fails, else 1."""
     findings = []
     console = Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
-    for finding in run_checks():
+    for finding in run_checks(operator_environment()):
         findings.append(finding)
         if not as_json:
-            _print(console, finding)
-    well = has_no_failures(findings)
+            _print_finding(console, finding)
+    is_healthy = has_no_failures(findings)
     if as_json:
-        lines = [{"level": one.level, "part": one.part, "says": one.says, "mend": one.mend} for one in findings]
-        print(json.dumps({"healthy": well, "findings": lines}, indent=2))
+        items = [{"level": item.level, "part": item.part, "says": item.says, "mend": item.mend} for item in findings]
+        print(json.dumps({"healthy": is_healthy, "findings": items}, indent=2))
     else:
-        counts = {level: sum(one.level is level for one in findings) for level in Level}
-        verdict = "The installation is well" if well else "The installation is not well"
+        counts = {level: sum(item.level is level for item in findings) for level in Level}
         console.print(
-            f"{verdict}: {counts[Level.OK]} ok, {counts[Level.WARN]} to look at, {counts[Level.FAIL]} failing."
+            f"The installation is {'healthy' if is_healthy else 'not healthy'}: {counts[Level.OK]} ok, "
+            f"{counts[Level.WARN]} warnings, {counts[Level.FAIL]} failures."
         )
-    raise SystemExit(0 if well else 1)
+    raise SystemExit(0 if is_healthy else 1)
 
 
-def _print(console: Console, finding: Finding) -> None:
+def _print_finding(console: Console, finding: Finding) -> None:
     line = Text.assemble((f"{finding.level:4}", LEVEL_COLORS[finding.level]), f"  {finding.part}: {finding.says}")
     console.print(line)
     if finding.mend:

@@ -1,96 +1,101 @@
-"""Commands that look at the installation: its health, its queues, what failed, what is kept, who did what."""
+"""Command line for the state of the installation: doctor, queues, dead, retention, audit."""
 
 from typing import Annotated
 
 import typer
 
-from shared.cli.panels import INSTALLATION
+from shared.cli.operator import INSTALLATION_PANEL
 
-commands = typer.Typer()
+monitoring_app = typer.Typer()
 
-dead = typer.Typer(
+dead_app = typer.Typer(
     no_args_is_help=True,
-    help="What failed, and what waits for a person: list it, ring again for it.",
+    help="Failed messages, and rows that need a person: list them, retry messages.",
 )
-commands.add_typer(dead, name="dead", rich_help_panel=INSTALLATION)
+monitoring_app.add_typer(dead_app, name="dead", rich_help_panel=INSTALLATION_PANEL)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-@commands.command(rich_help_panel=INSTALLATION)
-def print_queues(
-    once: Annotated[bool, typer.Option("--once", help="Show it once, as on a pipe.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead, once.")] = False,
+@monitoring_app.command("queues", rich_help_panel=INSTALLATION_PANEL)
+def queues(
+    once: Annotated[bool, typer.Option("--once", help="Print once and exit, as when stdout is a pipe.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object and exit.")] = False,
 ) -> None:
-    """Watch the queues: what waits, is in flight or dead, who listens, and which rows are due; until Ctrl-C.
+    """Watch the queues until Ctrl-C: messages waiting, in flight and dead, consumers, and due rows.
 
-    Works while Redis or the database is away, and says so; exit 2 if both are.
+    Works while Redis or the database is unreachable; exit code 2 if both are.
     """
     from shared.cli.operator.queues import print_queues
 
     print_queues(once=once, as_json=json)
 
 
-@dead.command("list")
+@dead_app.command("list")
 def dead_list(
-    queue: Annotated[str | None, typer.Option(help="Only this queue's messages.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    queue: Annotated[
+        str | None, typer.Option(help="Only messages of this queue, e.g. payouts.", show_default=False)
+    ] = None,
+    json: AsJson = False,
 ) -> None:
-    """List messages whose actor failed, with how many of their rows still wait, and rows that wait for a person.
+    """List messages whose actor failed, and rows that need a person.
 
-    A dead message loses nothing: its rows are due by themselves, and the tick has rung for them again. Messages are
-    kept for three days, 200 of a queue.
+    A failed message loses nothing: its rows stay due, and the scheduler enqueues them again. Messages are kept for
+    3 days, at most 200 for each queue.
     """
     from shared.cli.operator.dead_letters import print_dead_letters
 
     print_dead_letters(queue, as_json=json)
 
 
-@dead.command("retry")
+@dead_app.command("retry")
 def dead_retry(
-    letter_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="As `ovnpay dead list` shows it.")] = None,
-    queue: Annotated[str | None, typer.Option(help="All of this queue.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All of every queue.")] = False,
+    letter_id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Message id from `ovnpay dead list`.", show_default=False)
+    ] = None,
+    queue: Annotated[str | None, typer.Option(help="Retry every message of this queue.", show_default=False)] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Retry every message of every queue.")] = False,
 ) -> None:
-    """Ring again for the rows of a dead message, and take it away: in one step, so that it is never lost.
+    """Enqueue the rows of a failed message again and delete the message, atomically.
 
-    Safe at any time: an actor looks what is left to do, and a payout leaves once however often it is rung for.
+    Safe at any time: actors do only what is still due, so a payout is sent once however often it is enqueued.
     """
     from shared.cli.operator.dead_letters import retry_dead_letters
 
     retry_dead_letters(letter_id, queue, everything=everything)
 
 
-@commands.command(rich_help_panel=INSTALLATION)
-def run_doctor(
-    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
-) -> None:
-    """Check the whole installation, and say in plain words what is wrong and how to mend it. Exit 1 if something fails.
+@monitoring_app.command("doctor", rich_help_panel=INSTALLATION_PANEL)
+def doctor(json: AsJson = False) -> None:
+    """Check the installation, and say what is wrong and how to fix it. Exit code 1 if a check fails.
 
-    It looks at the settings, the database (role, rights, migrations, clock), Redis, who hears the queues, the scheduler
-    and Paystream, of which it asks its balance once with each key. It changes nothing.
+    It checks the settings, the database (role, grants, migrations, clock), Redis, the consumers of each queue, the
+    scheduler, and Paystream, with one balance request for each key. It changes nothing.
     """
     from shared.cli.operator.doctor import run_doctor
 
     run_doctor(as_json=json)
 
 
-@commands.command(rich_help_panel=INSTALLATION)
-def retention(
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
-) -> None:
-    """Show what is kept how long and why, how much there is of it, and when the next of it goes.
+@monitoring_app.command("retention", rich_help_panel=INSTALLATION_PANEL)
+def retention(json: AsJson = False) -> None:
+    """Show what is kept for how long and why, the number of rows, and when the next are deleted.
 
-    A scheduler forgets by itself, every ten minutes; this changes nothing.
+    The scheduler deletes every 10 minutes; this command changes nothing.
     """
     from shared.cli.operator.retention import print_retention
 
     print_retention(as_json=json)
 
 
-@commands.command(rich_help_panel=INSTALLATION)
+@monitoring_app.command("audit", rich_help_panel=INSTALLATION_PANEL)
 def audit(
-    organization: Annotated[str, typer.Option(help="The organization's name.")],
+    organization: Annotated[str, typer.Option(help='Organization name, e.g. "Demo Carrier".')],
     since: Annotated[
-        str | None, typer.Option(help="From when on, as in 2026-01-31 or 2026-01-31T17:00:00Z. Left out: the last day.")
+        str | None,
+        typer.Option(
+            help="Start time, e.g. 2026-01-31 or 2026-01-31T17:00:00Z. Default: 24 hours ago.", show_default=False
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print each entry as one JSON line.")] = False,
 ) -> None:

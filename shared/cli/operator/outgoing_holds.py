@@ -1,17 +1,18 @@
-"""Commands on outgoing money: pause, resume, unfreeze, and what is held."""
+"""`ovnpay pause`, `resume` and `wallet unfreeze`: stop outgoing money, list what is on hold, let it continue."""
 
 import json
 import sys
 import uuid
-from typing import NoReturn
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from shared.cli.operator import fail_command
+from shared.cli.operator.actors import operator_login
 from shared.cli.operator.database import open_database
 from shared.holds import outgoing_holds
 from shared.holds.outgoing_holds import HoldRow, HoldScope
 from shared.holds.reconcile_only import OutboundGuard, load_outbound_guard
-from shared.identity import audit
 from shared.onboarding.organizations import find_organization_id
 from shared.platform.clock import SystemClock, format_rfc3339
 from shared.platform.ids import WALLET, parse_id, public_id
@@ -19,127 +20,134 @@ from shared.schema.controls import HoldKind
 from shared.schema.organizations import Mode
 from shared.schema.payouts import Rail
 
+# The wallet of an organization in one mode. No locks.
+_WALLET_OF_ORGANIZATION = sa.text(
+    "SELECT id FROM wallets WHERE organization_id = :id AND mode = :mode AND retired_at IS NULL"
+)
+# Organization and mode of a wallet. No locks.
+_OWNER_OF_WALLET = sa.text("""
+    SELECT name, mode FROM wallets JOIN organizations ON organizations.id = organization_id
+    WHERE wallets.id = :id
+""")
+
+
+class ScopeOptions(NamedTuple):
+    """Options that select the money of a command: exactly one of organization, rail, wallet and everything."""
+
+    organization: str | None
+    mode: str
+    rail: str | None = None
+    wallet: str | None = None
+    everything: bool = False
+
 
 def pause_outgoing(
     organization: str | None, mode: str, rail: str | None, reason: str | None, *, everything: bool
 ) -> None:
-    """Holds outgoing money until somebody resumes it."""
-    if not (reason or "").strip():
-        _misused("pause", "--reason is needed: it tells the next person why nothing leaves")
+    """Put outgoing money on hold until `ovnpay resume`."""
+    reason = (reason or "").strip()
+    if not reason:
+        fail_command("pause", "--reason is required", 2)
+    options = ScopeOptions(organization, mode, rail=rail, everything=everything)
     with open_database() as (_, engine), engine.begin() as connection:
-        scope = _scope(connection, "pause", organization, mode, rail, None, everything=everything)
-        assert reason is not None
-        made = outgoing_holds.place_hold(connection, HoldKind.PAUSED, scope, reason.strip(), _me(), SystemClock().now())
-        said = _named(connection, scope)
-    if made is None:
-        print(f"paused already: {said}")
+        scope = _parse_scope(connection, "pause", options)
+        now = SystemClock().now()
+        placed = outgoing_holds.place_hold(connection, HoldKind.PAUSED, scope, reason, operator_login(), now)
+        description = _describe_scope(connection, scope)
+    if placed is None:
+        print(f"already paused: {description}")
     else:
-        print(f"paused: {said}; nothing of it leaves for Paystream from within 2 seconds on, until `ovnpay resume`")
+        print(f"paused: {description}; within 2 seconds nothing of it is sent to Paystream, until `ovnpay resume`")
 
 
 def resume_outgoing(
     organization: str | None, mode: str, rail: str | None, reason: str | None, *, everything: bool
 ) -> None:
-    """Lifts a pause; what waited leaves at once."""
+    """Lift a pause; waiting payouts are sent at once."""
+    options = ScopeOptions(organization, mode, rail=rail, everything=everything)
     with open_database() as (_, engine), engine.begin() as connection:
-        scope = _scope(connection, "resume", organization, mode, rail, None, everything=everything)
-        _lift(connection, HoldKind.PAUSED, scope, (reason or "").strip() or "resumed", "ovnpay resume")
+        scope = _parse_scope(connection, "resume", options)
+        _lift(connection, HoldKind.PAUSED, scope, (reason or "").strip() or "resumed", "resume")
 
 
 def unfreeze_wallet(organization: str | None, mode: str, wallet: str | None, reason: str, *, everything: bool) -> None:
-    """Lifts what a broken invariant has frozen."""
+    """Lift the freeze that a violated invariant placed."""
     if not reason.strip():
-        _misused("wallet unfreeze", "--reason must say why the money may leave again")
+        fail_command("wallet unfreeze", "--reason must not be blank", 2)
+    options = ScopeOptions(organization, mode, wallet=wallet, everything=everything)
     with open_database() as (_, engine), engine.begin() as connection:
-        scope = _scope(connection, "wallet unfreeze", organization, mode, None, wallet, everything=everything)
-        _lift(connection, HoldKind.FROZEN, scope, reason.strip(), "ovnpay wallet unfreeze")
+        scope = _parse_scope(connection, "wallet unfreeze", options)
+        _lift(connection, HoldKind.FROZEN, scope, reason.strip(), "wallet unfreeze")
 
 
 def print_holds(*, as_json: bool) -> None:
-    """Shows what is held, the oldest first."""
+    """Print the active holds, oldest first."""
     with open_database() as (_, engine), engine.connect() as connection:
-        found = [(row, _named(connection, row.scope)) for row in outgoing_holds.load_active_holds(connection)]
-        compares = load_outbound_guard(connection) is OutboundGuard.RECONCILE_ONLY
+        holds = [(row, _describe_scope(connection, row.scope)) for row in outgoing_holds.load_active_holds(connection)]
+        is_reconcile_only = load_outbound_guard(connection) is OutboundGuard.RECONCILE_ONLY
     if as_json:
-        print(json.dumps([_as_json(row) for row, _ in found]))
+        print(json.dumps([_hold_json(row) for row, _ in holds]))
         return
-    if compares:
-        print("reconcile-only: nothing leaves until Paystream's record was compared")
-    elif not found:
-        print("nothing is held: outgoing money leaves")
-    for row, name in found:
-        print(f"{row.kind.value}  {name}  since {format_rfc3339(row.since)} by {row.placed_by}: {row.reason}")
+    if is_reconcile_only:
+        print("reconcile-only: nothing is sent until our record has been compared with Paystream's")
+    elif not holds:
+        print("nothing is on hold")
+    for row, description in holds:
+        print(f"{row.kind.value}  {description}  since {format_rfc3339(row.since)} by {row.placed_by}: {row.reason}")
 
 
 def unfreeze_command(scope: HoldScope, owner: str | None) -> str:
-    """What to type once a frozen wallet was mended."""
-    whose = f"--wallet {public_id(WALLET, scope.wallet_id)}" if scope.wallet_id else "--all"
-    return f"ovnpay wallet unfreeze {whose} --reason ..." + (f"  ({owner})" if owner else "")
+    """Return the command that lifts a freeze."""
+    option = f"--wallet {public_id(WALLET, scope.wallet_id)}" if scope.wallet_id else "--all"
+    return f"ovnpay wallet unfreeze {option} --reason ..." + (f"  ({owner})" if owner else "")
 
 
 def _lift(connection: sa.Connection, kind: HoldKind, scope: HoldScope, reason: str, command: str) -> None:
-    connection.execute(sa.text("SET LOCAL statement_timeout = '5min'"))  # hundreds of thousands may have waited
-    lifted = outgoing_holds.lift_hold(connection, kind, scope, reason, _me(), SystemClock().now())
-    name = _named(connection, scope)
+    connection.execute(sa.text("SET LOCAL statement_timeout = '5min'"))  # hundreds of thousands may become due
+    lifted = outgoing_holds.lift_hold(connection, kind, scope, reason, operator_login(), SystemClock().now())
+    description = _describe_scope(connection, scope)
     if lifted is None:
-        print(f"{command}: {name} is not {kind.value}", file=sys.stderr)
-        raise SystemExit(1)
-    print(f"{kind.value} no more: {name}, which was since {format_rfc3339(lifted.since)} ({lifted.reason})")
+        fail_command(command, f"{description} is not {kind.value}")
+    print(f"no longer {kind.value}: {description} (since {format_rfc3339(lifted.since)}: {lifted.reason})")
     for row in outgoing_holds.load_active_holds(connection):
         if row.scope == scope or row.scope == HoldScope():
-            print(f"but still {row.kind.value}: {_named(connection, row.scope)} ({row.reason})", file=sys.stderr)
+            print(f"still {row.kind.value}: {_describe_scope(connection, row.scope)} ({row.reason})", file=sys.stderr)
 
 
-def _scope(
-    connection: sa.Connection,
-    command: str,
-    organization: str | None,
-    mode: str,
-    rail: str | None,
-    wallet: str | None,
-    *,
-    everything: bool,
-) -> HoldScope:
-    """What the options name; exits with 2 where they name nothing, or several things."""
+def _parse_scope(connection: sa.Connection, command: str, options: ScopeOptions) -> HoldScope:
+    """Return the scope that the options select; exit with 2 unless they select exactly one that exists."""
+    organization, mode, rail, wallet, everything = options
     if sum((organization is not None, rail is not None, wallet is not None, everything)) != 1:
-        others = "--wallet" if command == "wallet unfreeze" else "--rail"
-        _misused(command, f"say whose money: one of --organization, {others} and --all")
+        other = "--wallet" if command == "wallet unfreeze" else "--rail"
+        fail_command(command, f"give exactly one of --organization, {other} and --all", 2)
     if everything:
         return HoldScope()
     if rail is not None:
         if rail not in set(Rail):
-            _misused(command, f"there is no rail {rail!r}; say {', '.join(Rail)}")
+            fail_command(command, f"there is no rail {rail!r}; use {', '.join(Rail)}", 2)
         return HoldScope(rail=Rail(rail))
     wallet_id: uuid.UUID | None
     if wallet is not None:
         wallet_id = parse_id(WALLET, wallet)
     else:
         if mode not in set(Mode):
-            _misused(command, f"there is no mode {mode!r}; say {', '.join(Mode)}")
-        wallet_id = connection.scalar(
-            sa.text("SELECT id FROM wallets WHERE organization_id = :id AND mode = :mode AND retired_at IS NULL"),
-            {"id": find_organization_id(connection, organization or ""), "mode": mode},
-        )
+            fail_command(command, f"there is no mode {mode!r}; use {', '.join(Mode)}", 2)
+        organization_id = find_organization_id(connection, organization or "")
+        wallet_id = connection.scalar(_WALLET_OF_ORGANIZATION, {"id": organization_id, "mode": mode})
     if wallet_id is None:
-        _misused(command, f"there is no wallet {wallet}" if wallet else f"there is no organization {organization!r}")
+        missing = f"wallet {wallet}" if wallet else f"organization {organization!r}"
+        fail_command(command, f"there is no {missing}", 2)
     return HoldScope(wallet_id)
 
 
-def _named(connection: sa.Connection, scope: HoldScope) -> str:
-    """The scope for people."""
+def _describe_scope(connection: sa.Connection, scope: HoldScope) -> str:
     if scope.wallet_id is None:
         return f"all outgoing money by {scope.rail.value}" if scope.rail else "all outgoing money"
-    row = connection.execute(
-        sa.text("""
-            SELECT name, mode FROM wallets JOIN organizations ON organizations.id = organization_id
-            WHERE wallets.id = :id
-        """),
-        {"id": scope.wallet_id},
-    ).one_or_none()
+    row = connection.execute(_OWNER_OF_WALLET, {"id": scope.wallet_id}).one_or_none()
     return f"{row.name}, {row.mode}" if row else public_id(WALLET, scope.wallet_id)
 
 
-def _as_json(row: HoldRow) -> dict[str, object]:
+def _hold_json(row: HoldRow) -> dict[str, object]:
     return {
         "kind": row.kind.value,
         "scope": row.scope.name,
@@ -151,12 +159,3 @@ def _as_json(row: HoldRow) -> dict[str, object]:
         "placedBy": row.placed_by,
         "since": format_rfc3339(row.since),
     }
-
-
-def _me() -> str:
-    return audit.operator_actor(uuid.UUID(int=0)).address or "?"
-
-
-def _misused(command: str, sentence: str) -> NoReturn:
-    print(f"ovnpay {command}: {sentence}", file=sys.stderr)
-    raise SystemExit(2)

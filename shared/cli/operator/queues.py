@@ -1,4 +1,4 @@
-"""`ovnpay queues`: how each queue stands in Redis, and beside it what is due in the database."""
+"""`ovnpay queues`: messages of each queue in Redis, and the due rows of the database."""
 
 import json
 import sys
@@ -19,82 +19,94 @@ from shared.platform.queue_statuses import QueueStatus, load_queue_statuses
 from shared.platform.task_queue import QUEUES
 
 EVERY_SECONDS = 1.0
-AWAY = "?"
+UNKNOWN = "?"
 QUEUE_OF = {kind.name: kind.task.queue for kind in (*due_rows.DUE_KINDS, due_rows.WEBHOOK_KIND)}
 
 
 class QueueReading(NamedTuple):
-    """What the two say at a moment; a sentence where one is away."""
+    """State of both stores at one moment; the error text of a store that can't be reached."""
 
     at: datetime
     in_redis: list[QueueStatus] | str
     in_database: dict[str, tuple[int, float]] | str
-    """For each kind of due rows: how many, and the oldest one's age in seconds."""
+    """For each kind of due rows: their number, and the age of the oldest one in seconds."""
 
-    def due_of(self, queue: str) -> tuple[int, float] | None:
-        """How many rows are due that the queue's actors work on, and the oldest one's age; None: nobody says."""
+    def due_rows_of_queue(self, queue: str) -> tuple[int, float] | None:
+        """Return number and oldest age in seconds of the rows that the queue's actors process; None if unknown."""
         if isinstance(self.in_database, str):
             return None
-        found = [figures for kind, figures in self.in_database.items() if QUEUE_OF[kind] == queue]
-        return sum(count for count, _ in found), max(age_seconds for _, age_seconds in found)
+        backlogs = [backlog for kind, backlog in self.in_database.items() if QUEUE_OF[kind] == queue]
+        return sum(count for count, _ in backlogs), max(age_seconds for _, age_seconds in backlogs)
+
+    @property
+    def depth_by_queue(self) -> dict[str, QueueStatus]:
+        """Messages by queue; empty if Redis can't be reached."""
+        return {} if isinstance(self.in_redis, str) else {depth.queue: depth for depth in self.in_redis}
 
 
 def print_queues(*, once: bool, as_json: bool) -> None:
-    """Shows it again each second until Ctrl-C; once where that is asked for, or nobody watches. Exits with 2 where
-    neither of the two answers.
-    """
-    with open_stores() as both:
+    """Refresh the table every second until Ctrl-C, or print it once; exit with 2 if neither store can be reached."""
+    with open_stores() as stores:
         if as_json:
-            reading = _read(both)
+            reading = _read(stores)
             print(json.dumps(_document(reading)))
         elif once or not sys.stdout.isatty():
-            reading = _read(both)
-            Console(width=None if sys.stdout.isatty() else 120).print(_shown(reading))
+            reading = _read(stores)
+            Console(width=None if sys.stdout.isatty() else 120).print(_render(reading))
         else:
-            reading = _watch(both)
+            reading = _watch(stores)
     if isinstance(reading.in_redis, str) and isinstance(reading.in_database, str):
         raise SystemExit(2)
 
 
-def _read(both: DataStores) -> QueueReading:
-    return QueueReading(datetime.now(UTC), both.of_redis(load_queue_statuses), both.of_database(due_rows.due_backlog))
+def _read(stores: DataStores) -> QueueReading:
+    return QueueReading(
+        datetime.now(UTC), stores.query_redis(load_queue_statuses), stores.query_database(due_rows.due_backlog)
+    )
 
 
-def _watch(both: DataStores) -> QueueReading:
-    reading = _read(both)
-    with suppress(KeyboardInterrupt), Live(_shown(reading), auto_refresh=False, screen=True) as live:
+def _watch(stores: DataStores) -> QueueReading:
+    reading = _read(stores)
+    with suppress(KeyboardInterrupt), Live(_render(reading), auto_refresh=False, screen=True) as live:
         while True:
-            live.update(_shown(reading), refresh=True)
+            live.update(_render(reading), refresh=True)
             time.sleep(EVERY_SECONDS)
-            reading = _read(both)
+            reading = _read(stores)
     return reading
 
 
-def _shown(reading: QueueReading) -> Group:
-    """The table, and below it what is away."""
+def _render(reading: QueueReading) -> Group:
+    """Return the table and the problems below it."""
     table = Table(title=f"Queues, {reading.at:%H:%M:%S} UTC", title_justify="left", box=None)
     table.add_column("queue")
-    for name in ("waiting", "in flight", "dead", "listeners", "rows due", "oldest"):
+    for name in ("waiting", "in flight", "dead", "consumers", "due rows", "oldest"):
         table.add_column(name, justify="right")
-    depth_of = {} if isinstance(reading.in_redis, str) else {one.queue: one for one in reading.in_redis}
+    depth_by_queue = reading.depth_by_queue
     for queue in QUEUES:
-        depth, rows = depth_of.get(queue), reading.due_of(queue)
-        cells = [AWAY] * 4
+        depth, rows = depth_by_queue.get(queue), reading.due_rows_of_queue(queue)
+        cells = [UNKNOWN] * 4
         if depth is not None:
             cells = [str(depth.waiting), str(depth.in_flight), str(depth.dead), str(depth.listeners)]
-        table.add_row(queue, *cells, *((AWAY, AWAY) if rows is None else (str(rows[0]), _age(rows[1]))))
-    said: list[Table | Text] = [table]
+        table.add_row(queue, *cells, *((UNKNOWN, UNKNOWN) if rows is None else (str(rows[0]), _format_age(rows[1]))))
+    parts: list[Table | Text] = [table]
     if isinstance(reading.in_redis, str):
-        said.append(Text(f"Redis is away ({reading.in_redis}): the tick rings in vain, and nothing is lost by that."))
+        parts.append(
+            Text(
+                f"Redis is unreachable ({reading.in_redis}): messages can't be enqueued. Nothing is lost: due rows are "
+                "enqueued when it is back."
+            )
+        )
     if isinstance(reading.in_database, str):
-        said.append(Text(f"The database is away ({reading.in_database}): nothing can be paid until it is back."))
-    for one in depth_of.values():
-        if not one.listeners:
-            said.append(Text(f"Nobody listens to {one.queue}: `ovnpay workers --queues {one.queue}`."))
-    return Group(*said)
+        parts.append(
+            Text(f"The database is unreachable ({reading.in_database}): nothing can be paid until it is back.")
+        )
+    for depth in depth_by_queue.values():
+        if not depth.listeners:
+            parts.append(Text(f"No worker consumes {depth.queue}: start `ovnpay workers --queues {depth.queue}`."))
+    return Group(*parts)
 
 
-def _age(seconds: float) -> str:
+def _format_age(seconds: float) -> str:
     if seconds < 1:
         return "-" if seconds <= 0 else "<1 s"
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
@@ -104,11 +116,11 @@ def _age(seconds: float) -> str:
 
 
 def _document(reading: QueueReading) -> dict[str, Any]:
-    depth_of = {} if isinstance(reading.in_redis, str) else {one.queue: one for one in reading.in_redis}
-    listed = []
+    depth_by_queue = reading.depth_by_queue
+    queues = []
     for queue in QUEUES:
-        depth, rows = depth_of.get(queue), reading.due_of(queue)
-        listed.append(
+        depth, rows = depth_by_queue.get(queue), reading.due_rows_of_queue(queue)
+        queues.append(
             {
                 "queue": queue,
                 "waiting": depth and depth.waiting,
@@ -129,6 +141,6 @@ def _document(reading: QueueReading) -> dict[str, Any]:
         "at": format_rfc3339(reading.at),
         "redis": reading.in_redis if isinstance(reading.in_redis, str) else "ok",
         "database": reading.in_database if isinstance(reading.in_database, str) else "ok",
-        "queues": listed,
+        "queues": queues,
         "due": kinds,
     }

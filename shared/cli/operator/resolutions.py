@@ -1,39 +1,36 @@
-"""The command by which people say what became of a payout."""
+"""`ovnpay payouts resolve`: people record the outcome of a payout that can't be determined automatically."""
 
-import sys
-from typing import NoReturn
-
+from shared.cli.operator import fail_command
 from shared.cli.operator.actors import AuthenticationFailed, identify_actor
 from shared.cli.operator.database import open_database
-from shared.payouts.resolve import Resolution
-from shared.payouts.resolve import resolve_payout as say
+from shared.payouts.resolve import Resolution, resolve_payout
 from shared.platform.clock import SystemClock
 from shared.platform.errors import DomainError
 from shared.platform.ids import PAYOUT, parse_id
 
-
-def _stop(sentence: str, code: int = 1) -> NoReturn:
-    print(f"ovnpay payouts resolve: {sentence}", file=sys.stderr)
-    raise SystemExit(code)
+COMMAND = "payouts resolve"
 
 
 def record_decision(payout_id: str, outcome: str, reason: str, email: str | None) -> None:
-    """Says it, and prints what was done."""
+    """Record one person's decision and print whether the payout is resolved."""
     if outcome not in list(Resolution):
-        _stop(f"--outcome is paid or not-paid, not {outcome!r}", 2)
-    parsed = parse_id(PAYOUT, payout_id)
-    if parsed is None or not reason.strip():
-        _stop(f"{payout_id!r} is no payout's id" if parsed is None else "say in --reason how you know", 2)
+        fail_command(COMMAND, f"--outcome must be paid or not-paid, not {outcome!r}", 2)
+    parsed_id = parse_id(PAYOUT, payout_id)
+    if parsed_id is None:
+        fail_command(COMMAND, f"{payout_id!r} is not a payout id", 2)
+    if not reason.strip():
+        fail_command(COMMAND, "--reason must not be blank", 2)
     with open_database() as (_, engine):
         try:
-            who = identify_actor(engine, email)
+            reviewer = identify_actor(engine, email)
             with engine.begin() as connection:
-                done = say(connection, parsed, Resolution(outcome), reason.strip(), who, SystemClock().now())
-        except AuthenticationFailed as why:
-            _stop(str(why))
-        except DomainError as refusal:
-            _stop(refusal.message)
-    if done.done:
-        print(f"{payout_id} is {done.status}, resolved as {outcome} by {' and '.join(done.by)}")
+                resolution, now = Resolution(outcome), SystemClock().now()
+                result = resolve_payout(connection, parsed_id, resolution, reason.strip(), reviewer, now)
+        except AuthenticationFailed as error:
+            fail_command(COMMAND, str(error))
+        except DomainError as error:
+            fail_command(COMMAND, error.message)
+    if result.done:
+        print(f"{payout_id} is {result.status}, resolved as {outcome} by {' and '.join(result.by)}")
     else:
-        print(f"{payout_id}: {outcome}, says {done.by[0]}; nothing is done until a second person says so, within a day")
+        print(f"{payout_id}: {result.by[0]} recorded {outcome}; a second person must record the same within 24 hours")

@@ -1,4 +1,4 @@
-"""`ovnpay retention`: what is kept how long, how much there is of it, and when the next of it goes."""
+"""`ovnpay retention`: what is kept for how long, how many rows there are, and when the next are deleted."""
 
 import json
 import sys
@@ -13,51 +13,52 @@ from shared.platform.clock import SystemClock, format_rfc3339
 
 
 def print_retention(*, as_json: bool) -> None:
-    """Prints it; changes nothing."""
+    """Print the retention rules and their status; changes nothing."""
     with open_database() as (settings, engine), engine.connect() as connection:
-        standings = retention.load_rule_statuses(connection, settings)
+        statuses = retention.load_rule_statuses(connection, settings)
     if as_json:
-        print(json.dumps(_document(standings)))
+        print(json.dumps(_document(statuses)))
         return
     now = SystemClock().now()
-    table = Table(box=None, title="Kept for a while", title_justify="left")
-    for name in ("what", "kept", "rows", "oldest", "next goes", "gone so far", "why"):
-        table.add_column(name, justify="right" if name in ("rows", "gone so far") else "left", overflow="fold")
-    for one in standings:
-        next_goes = "-" if one.next_at is None else "at the next run" if one.next_at <= now else _moment(one.next_at)
-        cells = (_length(one.kept), f"{one.rows:,}", _moment(one.oldest), next_goes, f"{one.forgotten:,}")
-        table.add_row(one.rule.what, *cells, one.rule.why)
+    table = Table(box=None, title="Kept for a limited time", title_justify="left")
+    for name in ("what", "kept", "rows", "oldest", "next deletion", "deleted so far", "why"):
+        table.add_column(name, justify="right" if name in ("rows", "deleted so far") else "left", overflow="fold")
+    for status in statuses:
+        due = status.next_at is not None and status.next_at <= now
+        next_deletion = "at the next run" if due else _format_time(status.next_at)
+        cells = (f"{status.rows:,}", _format_time(status.oldest), next_deletion, f"{status.forgotten:,}")
+        table.add_row(status.rule.what, _format_duration(status.kept), *cells, status.rule.why)
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(table)
-    console.print("\nKept for good")
-    for good in retention.KEPT_FOREVER:
-        console.print(f"  {good.what}: {good.why}", highlight=False)
+    console.print("\nKept permanently")
+    for kept in retention.KEPT_FOREVER:
+        console.print(f"  {kept.what}: {kept.why}", highlight=False)
 
 
-def _document(standings: list[retention.RuleStatus]) -> dict[str, object]:
+def _document(statuses: list[retention.RuleStatus]) -> dict[str, object]:
     return {
         "rules": [
             {
-                "name": one.rule.name,
-                "what": one.rule.what,
-                "why": one.rule.why,
-                "keptSeconds": int(one.kept.total_seconds()),
-                "table": one.rule.table,
-                "rows": one.rows,
-                "oldest": one.oldest and format_rfc3339(one.oldest),
-                "nextGoesAt": one.next_at and format_rfc3339(one.next_at),
-                "forgotten": one.forgotten,
-                "lastForgottenAt": one.forgotten_at and format_rfc3339(one.forgotten_at),
+                "name": status.rule.name,
+                "what": status.rule.what,
+                "why": status.rule.why,
+                "keptSeconds": int(status.kept.total_seconds()),
+                "table": status.rule.table,
+                "rows": status.rows,
+                "oldest": status.oldest and format_rfc3339(status.oldest),
+                "nextGoesAt": status.next_at and format_rfc3339(status.next_at),
+                "forgotten": status.forgotten,
+                "lastForgottenAt": status.forgotten_at and format_rfc3339(status.forgotten_at),
             }
-            for one in standings
+            for status in statuses
         ],
-        "forGood": [one._asdict() for one in retention.KEPT_FOREVER],
+        "forGood": [kept._asdict() for kept in retention.KEPT_FOREVER],
     }
 
 
-def _moment(at: datetime | None) -> str:
+def _format_time(at: datetime | None) -> str:
     return "-" if at is None else f"{at:%Y-%m-%d %H:%M}"
 
 
-def _length(kept: timedelta) -> str:
+def _format_duration(kept: timedelta) -> str:
     return f"{kept.days} days" if kept > timedelta(days=2) else f"{kept.total_seconds() / 3600:.0f} hours"

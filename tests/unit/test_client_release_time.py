@@ -1,4 +1,4 @@
-"""`--at` means one moment; a time that the clocks skip or show twice, or that has passed, is refused."""
+"""`--at` is parsed to one moment; past, skipped and repeated times are rejected."""
 
 import os
 import time
@@ -9,13 +9,14 @@ import pytest
 
 from shared.cli.client import release_time
 from shared.cli.client.errors import UsageError
+from shared.cli.client.formatting import format_time
 
 CHICAGO = "America/Chicago"
 TUESDAY = datetime(2026, 11, 24, 15, 0, tzinfo=UTC)  # 09:00 in Chicago
 
 
 def utc(text: str, now: datetime = TUESDAY, zone: str | None = CHICAGO) -> str:
-    """The moment in UTC, after the check that it is to come."""
+    """Parse and check a time, and return it in UTC."""
     found = release_time.parse_release_time(text, now, zone)
     release_time.check_release_time(found, now)
     return found.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
@@ -38,7 +39,7 @@ def utc(text: str, now: datetime = TUESDAY, zone: str | None = CHICAGO) -> str:
         ("2026-11-27T17:00:00Z", "2026-11-27 17:00"),
     ],
 )
-def test_a_time_is_understood_as_people_say_it(text: str, expected: str) -> None:
+def test_time_is_parsed(text: str, expected: str) -> None:
     assert utc(text) == expected
 
 
@@ -49,38 +50,38 @@ def test_a_time_is_understood_as_people_say_it(text: str, expected: str) -> None
         ("08:59", "has passed"),
         ("2026-11-20 17:00", "has passed"),
         ("2028-01-01 17:00", "days ahead"),
-        ("Friday", "can't be read"),
+        ("Friday", "is not a time"),
         ("Friday 17", "no time of day"),
         ("Friday 25:00", "does not exist"),
-        ("Friday 13pm", "not on the clock"),
-        ("Freitag 17:00", "names no day"),
-        ("2026-02-30 17:00", "names no day"),
-        ("soon", "can't be read"),
+        ("Friday 13pm", "must be 1 to 12"),
+        ("Freitag 17:00", "has no valid day"),
+        ("2026-02-30 17:00", "has no valid day"),
+        ("soon", "is not a time"),
     ],
 )
-def test_a_time_that_is_none_is_refused(text: str, why: str) -> None:
+def test_invalid_time_is_rejected(text: str, why: str) -> None:
     with pytest.raises(UsageError, match=why):
         utc(text)
 
 
-def test_the_offset_is_the_one_of_the_day_that_is_meant() -> None:
-    """On Friday the clocks in Chicago are still on summer time, on the Monday after they are not."""
+def test_offset_is_that_of_the_target_day() -> None:
+    """In Chicago, daylight saving time ends between that Friday and Monday."""
     before_the_change = datetime(2026, 10, 29, 15, 0, tzinfo=UTC)
     assert utc("Friday 17:00", before_the_change) == "2026-10-30 22:00"
     assert utc("Monday 17:00", before_the_change) == "2026-11-02 23:00"
 
 
-def test_a_time_that_the_clocks_skip_or_show_twice_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"there is no 02:30 on 2026-03-08"):
+def test_skipped_or_repeated_time_is_rejected() -> None:
+    with pytest.raises(UsageError, match=r"02:30 does not exist on 2026-03-08"):
         utc("2026-03-08 02:30", datetime(2026, 3, 1, tzinfo=UTC))
-    with pytest.raises(UsageError, match=r"twice .* say 2026-11-01T01:30:00-05:00 or 2026-11-01T01:30:00-06:00"):
+    with pytest.raises(UsageError, match=r"twice .* use 2026-11-01T01:30:00-05:00 or 2026-11-01T01:30:00-06:00"):
         utc("2026-11-01 01:30", datetime(2026, 10, 30, tzinfo=UTC))
     assert utc("2026-11-01T01:30:00-06:00", datetime(2026, 10, 30, tzinfo=UTC)) == "2026-11-01 07:30"
 
 
 @pytest.fixture
 def machine_in_chicago(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This machine's clock is Chicago's."""
+    """Set this machine's time zone to Chicago."""
     before = os.environ.get("TZ")
     monkeypatch.setenv("TZ", CHICAGO)
     time.tzset()
@@ -91,24 +92,24 @@ def machine_in_chicago(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("machine_in_chicago")
-def test_without_a_zone_it_is_this_machines_with_its_changes() -> None:
+def test_default_zone_is_that_of_the_machine() -> None:
     assert utc("Friday 17:00", zone=None) == "2026-11-27 23:00"
     assert utc("Friday 17:00", datetime(2026, 10, 29, 15, 0, tzinfo=UTC), zone=None) == "2026-10-30 22:00"
-    with pytest.raises(UsageError, match="there is no 02:30"):
+    with pytest.raises(UsageError, match="02:30 does not exist"):
         utc("2026-03-08 02:30", datetime(2026, 3, 1, tzinfo=UTC), zone=None)
-    with pytest.raises(UsageError, match="is there twice"):
+    with pytest.raises(UsageError, match="occurs twice"):
         utc("2026-11-01 01:30", datetime(2026, 10, 30, tzinfo=UTC), zone=None)
 
 
-def test_the_moment_is_echoed_with_offset_and_utc() -> None:
+def test_time_is_formatted_with_offset_and_utc() -> None:
     assert (
-        release_time.format_time(release_time.parse_release_time("Friday 17:00", TUESDAY, CHICAGO))
+        format_time(release_time.parse_release_time("Friday 17:00", TUESDAY, CHICAGO))
         == "Friday 2026-11-27 17:00 -06:00 (23:00 UTC)"
     )
-    late = release_time.format_time(release_time.parse_release_time("Friday 19:00", TUESDAY, CHICAGO))
+    late = format_time(release_time.parse_release_time("Friday 19:00", TUESDAY, CHICAGO))
     assert late == "Friday 2026-11-27 19:00 -06:00 (2026-11-28 01:00 UTC)"
 
 
-def test_a_zone_that_does_not_exist_is_refused() -> None:
+def test_unknown_zone_is_rejected() -> None:
     with pytest.raises(UsageError, match="no time zone 'Chicago'"):
         release_time.parse_release_time("Friday 17:00", TUESDAY, "Chicago")

@@ -1,4 +1,4 @@
-"""Results stand beside the input, match it row by row, and are safe to open in a spreadsheet."""
+"""Results match the input row by row and are safe to open in a spreadsheet."""
 
 import csv
 import io
@@ -14,12 +14,12 @@ from shared.cli.client.errors import UsageError
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1 extra", "-2+3", "@SUM(A1)", "\tx", "\rx", "=HYPERLINK(1)", "--5", "-"])
-def test_a_cell_that_a_spreadsheet_would_compute_is_text(cell: str) -> None:
+def test_formula_is_escaped(cell: str) -> None:
     assert results_file.escape_formula(cell) == f"'{cell}"
 
 
 @pytest.mark.parametrize("cell", ["-5", "+15551234567", "-1.50", "1.5", "", "Driver", "L-1", "'=1"])
-def test_numbers_and_other_texts_stay_as_they_are(cell: str) -> None:
+def test_number_or_plain_text_is_unchanged(cell: str) -> None:
     assert results_file.escape_formula(cell) == cell
 
 
@@ -28,7 +28,7 @@ def payout(number: int, amount: int, load: str | None, **more: Any) -> dict[str,
     return shown | {"loadId": load, "description": None, "status": "completed"} | more
 
 
-def test_rows_find_their_payouts_in_whatever_order_they_were_handed_in() -> None:
+def test_rows_match_payouts_in_any_order() -> None:
     read = settlement_file.parse_settlement(
         csv_table.parse_csv(
             b"driver;amount;load;note\nOVN-1;1,000.00;=L;+n\nOVN-1;2.00;;\nOVN-1;2.00;;\nOVN-1;3.00;;\n"
@@ -49,7 +49,7 @@ def test_rows_find_their_payouts_in_whatever_order_they_were_handed_in() -> None
     ]
 
 
-def test_results_replace_older_ones_in_one_step(tmp_path: Path) -> None:
+def test_results_replace_older_file_atomically(tmp_path: Path) -> None:
     place = results_file.default_results_path(tmp_path / "payday.csv")
     assert place == tmp_path / "payday.results.csv"
     place.write_text("old")
@@ -58,7 +58,7 @@ def test_results_replace_older_ones_in_one_step(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [place]
 
 
-def test_results_never_replace_the_input_and_have_a_place_before_anything_is_sent(tmp_path: Path) -> None:
+def test_results_path_must_be_writable_and_not_the_input(tmp_path: Path) -> None:
     source = tmp_path / "payday.csv"
     results_file.check_results_path(results_file.default_results_path(source), source)
     for bad in (source, tmp_path, tmp_path / "nowhere" / "r.csv"):

@@ -1,4 +1,4 @@
-"""A row without a load is not paid twice because something else in its file has changed."""
+"""A row without a load is not paid twice when other parts of its file change."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.cli.client import batch_drafts, csv_table, settlement_file
-from shared.cli.client import recent_duplicates as look_back_module
+from shared.cli.client import recent_duplicates as recent_duplicates
 from shared.cli.client.drivers import ApiDriver, DriverIndex
 from shared.cli.client.recent_duplicates import RecentDuplicates, find_recent_duplicates
 
@@ -18,45 +18,45 @@ NOW = datetime(2026, 11, 27, 23, tzinfo=UTC)
 
 
 def payout(driver: str, amount: int, description: str | None, *, days: float = 1, status: str = "completed") -> Any:
-    """One of the wallet's."""
+    """Return a payout of the wallet."""
     requested_at = (NOW - timedelta(days=days)).isoformat()
     facts = {"driverId": driver, "amount": amount, "description": description, "loadId": None}
     return {"id": f"pay_{driver}", "status": status, "requestedAt": requested_at, **facts}
 
 
-class Wallet:
-    """An API of which only the wallet's payouts are known, newest first."""
+class FakeApi:
+    """An API with these payouts, newest first; it counts how many are read."""
 
     def __init__(self, *payouts: Any) -> None:
         self.payouts = payouts
-        self.told = 0
+        self.read_count = 0
 
-    async def each(self, path: str) -> AsyncIterator[Any]:
+    async def iterate_items(self, path: str) -> AsyncIterator[Any]:
         assert path == "/payouts"
         for one in self.payouts:
-            self.told += 1
+            self.read_count += 1
             yield one
 
 
-def looked(*payouts: Any, content: str = CONTENT) -> tuple[RecentDuplicates, int]:
-    """What looking back finds, and how many payouts it had to see for it."""
-    wallet: Any = Wallet(*payouts)
-    parts = batch_drafts.draft_batches(
+def compare(*payouts: Any, content: str = CONTENT) -> tuple[RecentDuplicates, int]:
+    """Compare CONTENT with these payouts; return the result and how many were read."""
+    api: Any = FakeApi(*payouts)
+    drafts = batch_drafts.draft_batches(
         settlement_file.parse_settlement(csv_table.parse_csv(content.encode()), None).rows, ROSTER
     )
-    return asyncio.run(find_recent_duplicates(wallet, parts[0].items, NOW)), wallet.told
+    return asyncio.run(find_recent_duplicates(api, drafts[0].rows, NOW)), api.read_count
 
 
 def lines(*payouts: Any) -> list[int | None]:
-    """The rows that are paid already."""
-    return [problem.line for problem in looked(*payouts)[0].problems]
+    """Return the lines of the duplicate rows."""
+    return [problem.line for problem in compare(*payouts)[0].problems]
 
 
-def test_a_row_is_known_by_driver_amount_and_description() -> None:
+def test_row_is_compared_by_driver_amount_and_description() -> None:
     assert lines(payout("drv_1", 100, "Bonus"), payout("drv_2", 250, None, status="validated")) == [2, 3]
-    (found,) = looked(payout("drv_1", 100, "Bonus"))[0].problems
+    (found,) = compare(payout("drv_1", 100, "Bonus"))[0].problems
     assert found.message.startswith("pay_drv_1, requested ")
-    assert "pays this driver this amount with the same description already" in found.message
+    assert "already pays this driver the same amount and description" in found.message
 
 
 @pytest.mark.parametrize(
@@ -73,14 +73,17 @@ def test_a_row_is_known_by_driver_amount_and_description() -> None:
         payout("drv_3", 300, "Bonus"),
     ],
 )
-def test_what_differs_is_old_or_was_not_paid_is_another_payment(other: Any) -> None:
-    """And rows with a load are known by that."""
+def test_payout_that_differs_is_old_or_unpaid_is_no_duplicate(other: Any) -> None:
+    """Rows with a load are not compared."""
     assert lines(other) == []
 
 
-def test_it_asks_for_no_more_than_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_needed_payouts_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     old, other = payout("drv_1", 1, "x", days=8), payout("drv_3", 1, "x")
-    assert looked(other, old, old, old) == (RecentDuplicates([], seen_all=True), 2)
-    assert looked(other, content="driver,amount,loadId\nOVN-1,1.00,L-1\n") == (RecentDuplicates([], seen_all=True), 0)
-    monkeypatch.setattr(look_back_module, "PAYOUTS_MAX", 2)
-    assert looked(other, other, other, other) == (RecentDuplicates([], seen_all=False), 3)
+    assert compare(other, old, old, old) == (RecentDuplicates([], is_complete=True), 2)
+    assert compare(other, content="driver,amount,loadId\nOVN-1,1.00,L-1\n") == (
+        RecentDuplicates([], is_complete=True),
+        0,
+    )
+    monkeypatch.setattr(recent_duplicates, "PAYOUTS_MAX", 2)
+    assert compare(other, other, other, other) == (RecentDuplicates([], is_complete=False), 3)

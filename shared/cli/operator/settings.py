@@ -1,0 +1,47 @@
+"""Settings of operator commands: from the environment, else from the local stack."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+from shared.cli.client.local_stack import LocalStack, find_local_stack
+from shared.platform.settings import Settings, SettingsError, load_settings
+
+DATABASE_VARIABLE: Final = "OVNPAY_DATABASE_URL"
+
+
+def load_operator_settings(*, as_owner: bool = False) -> Settings:
+    """Load the settings. InvalidRequest or missing ones are printed and exit with code 2."""
+    try:
+        return load_settings(operator_environment(as_owner=as_owner))
+    except SettingsError as error:
+        print(f"ovnpay: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def operator_environment(*, as_owner: bool = False) -> Mapping[str, str]:
+    """Return the environment; without a database URL in it, completed by the settings of the local stack.
+
+    A dimmed line on stderr names the stack. `as_owner` adds the URL of the role that owns its tables.
+    """
+    if DATABASE_VARIABLE in os.environ or f"{DATABASE_VARIABLE}_FILE" in os.environ:
+        return os.environ
+    stack = find_local_stack(os.environ, Path.cwd())
+    if stack is None or DATABASE_VARIABLE not in stack.settings:
+        return os.environ
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(Text(f"using the local stack in {stack.home}", style="dim"))
+    return {**_unset_settings(stack, os.environ, as_owner=as_owner), **os.environ}
+
+
+def _unset_settings(stack: LocalStack, environ: Mapping[str, str], *, as_owner: bool) -> dict[str, str]:
+    """Return the settings of the stack that the environment sets neither directly nor by a file."""
+    settings = stack.settings
+    if as_owner:
+        settings["OVNPAY_MIGRATION_DATABASE_URL"] = str(stack.description.get("database_url") or "")
+    return {name: value for name, value in settings.items() if f"{name}_FILE" not in environ}
