@@ -67,7 +67,7 @@ def test_a_healthy_installation_is_well(stack: Stack) -> None:
     }
     text = ask()
     assert text.returncode == 0
-    assert "The installation is well" in text.stdout
+    assert "The installation is healthy" in text.stdout
     for secret in (urlsplit(environ["OVNPAY_DATABASE_URL"]).password, environ["OVNPAY_PAYSTREAM_TEST_KEY"]):
         assert secret
         assert secret not in text.stdout + text.stderr

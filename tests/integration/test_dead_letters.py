@@ -161,7 +161,7 @@ def test_operators_see_the_queues_and_the_dead_and_ring_again(
     assert shown["rowsDue"] >= 1
     assert shown["oldestSeconds"] >= 90
     code, text = run(capsys, "queues", "--once")
-    assert (code, "Nobody listens to instant" in text) == (0, True), text
+    assert (code, "No worker consumes instant" in text) == (0, True), text
     code, text = run(capsys, "dead", "list")
     assert (code, "RuntimeError: no luck" in text, "1 of 2" in text) == (0, True, True), text
 
@@ -188,12 +188,12 @@ def test_they_are_told_when_redis_or_the_database_is_away(
     """And shown what the other one knows."""
     monkeypatch.setenv("OVNPAY_REDIS_URL", "redis://127.0.0.1:9/0")
     code, text = run(capsys, "queues", "--once")
-    assert (code, "Redis is away" in text, "The database is away" in text) == (0, True, False), text
+    assert (code, "Redis is unreachable" in text, "The database is unreachable" in text) == (0, True, False), text
     code, text = run(capsys, "dead", "list")
-    assert (code, "Redis is away" in text, "The database is away" in text) == (2, True, False), text
+    assert (code, "Redis is unreachable" in text, "The database is unreachable" in text) == (2, True, False), text
     monkeypatch.setenv("OVNPAY_REDIS_URL", settings.redis_url)
     monkeypatch.setenv("OVNPAY_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
     code, text = run(capsys, "queues", "--once")
-    assert (code, "Redis is away" in text, "The database is away" in text) == (0, False, True), text
+    assert (code, "Redis is unreachable" in text, "The database is unreachable" in text) == (0, False, True), text
     monkeypatch.setenv("OVNPAY_REDIS_URL", "redis://127.0.0.1:9/0")
     assert run(capsys, "queues", "--once")[0] == 2

@@ -235,7 +235,7 @@ def test_a_service_that_could_change_the_ledger_says_so_in_production(
     ("service_url", "owner_url", "says"),
     [
         ("service_url", "url", ""),
-        ("url", "", "the services run as a role that can change the ledger"),
+        ("url", "", "the services' role can change the ledger"),
         ("service_url", "", "this role does not own the tables"),
     ],
 )
