@@ -66,9 +66,9 @@ class Clerk:
 
 
 @pytest.fixture(scope="module")
-def carrier(stack: Stack) -> Iterator[tuple[Customer, list[str]]]:
+def carrier(fast_stack: Stack) -> Iterator[tuple[Customer, list[str]]]:
     """The carrier's key, with $1,000 in its wallet, and three verified drivers; in the end nothing is on its way."""
-    customer = Organization(stack).sandbox()
+    customer = Organization(fast_stack).sandbox()
     registered = [customer.register(name)["id"] for name in ("Ann Axle", "Bob Brake", "=Cy Clutch")]
     drivers = [customer.until_verified(driver_id)["ovnDriverId"] for driver_id in registered]
     top_up(customer, 100_000)
@@ -255,10 +255,10 @@ def test_a_scheduled_file_waits_can_be_moved_and_called_off(clerk: Clerk) -> Non
     assert (code, said["alreadyHandedIn"], said["outcome"]) == (0, False, "released")
 
 
-def test_ctrl_c_stops_watching_and_not_paying(clerk: Clerk, stack: Stack) -> None:
+def test_ctrl_c_stops_watching_and_not_paying(clerk: Clerk, fast_stack: Stack) -> None:
     # Given a payday whose end is not heard of for a while
     path = clerk.file((0, "1.00", load(), ""))
-    with Provider(stack["paystream"]).webhooks_held_back():
+    with Provider(fast_stack["paystream"]).webhooks_held_back():
         command, environment = clerk.command("pay", path, "--yes")
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None

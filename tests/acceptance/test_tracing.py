@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 from shared.platform import tracing
 from tests.support.customer import Customer
 from tests.support.http_client import call
@@ -73,6 +75,7 @@ def collector() -> Iterator[tuple[str, list[Span]]]:
         server.server_close()
 
 
+@pytest.mark.long
 def test_one_payout_is_one_trace(tmp_path: Path) -> None:
     """The client's own trace goes on: request, commit, message, call to Paystream, each the child of the one before."""
     # Given a system that traces, and a client who does

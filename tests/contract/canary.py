@@ -106,14 +106,10 @@ class Pushing:
         for piece in _unreadable(self.bundle.encode()):
             self.raw("unreadable", piece)
 
-    def found(self, places: Mapping[str, Iterable[bytes]]) -> dict[tuple[str, str], int]:
-        """How often each secret is in each place."""
-        counted: Counter[tuple[str, str]] = Counter()
-        for place, texts in places.items():
-            for text in texts:
-                for secret in self.secrets:
-                    counted[secret.name, place] += max(text.count(form) for form in secret.forms())
-        return dict(counted)
+    def count(self, secret: Secret, texts: Iterable[bytes]) -> int:
+        """How often any form of the secret is in the texts."""
+        forms = secret.forms()
+        return sum(max(text.count(form) for form in forms) for text in texts)
 
     def answers(self, *, errors: bool, of: Secret | None = None) -> Iterator[bytes]:
         """The answers that were errors, or the successes that must not have this secret. An item that a bulk request
