@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.customer import Customer
 from tests.support.grouping import GroupScheduling, file_of, groups_file, groups_of, rank, write_groups
-from tests.support.report_lines import TOLD, everything
+from tests.support.report_lines import LINES, all_lines
 from tests.support.signals import catch_ignored_signals
 from tests.support.stack import FAST, Stack, running_stack
 
@@ -100,7 +100,7 @@ OF_OTHERS: list[list[str]] = []
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Send the report lines of an xdist process to the one that prints them."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:
-        output["told"] = TOLD
+        output["report_lines"] = LINES
     else:
         groups_file(os.getpid()).unlink(missing_ok=True)
 
@@ -108,12 +108,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Keep the report lines of an xdist process."""
-    OF_OTHERS.append(getattr(node, "workeroutput", {}).get("told", []))
+    OF_OTHERS.append(getattr(node, "workeroutput", {}).get("report_lines", []))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the report lines of all processes."""
-    for line in everything(OF_OTHERS):
+    for line in all_lines(OF_OTHERS):
         terminalreporter.write_line(line)
 
 

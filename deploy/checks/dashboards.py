@@ -89,13 +89,13 @@ def _start_prometheus(server: Path, folder: Path, stack: dict[str, Any]) -> tupl
 def _put_load(stack: dict[str, Any], seconds: float) -> None:
     """Create payouts of every rail, scheduled batches, and webhooks in both directions for `seconds`."""
     from tests.support.customer import Customer
-    from tests.support.webhook_receiver import receiving
+    from tests.support.webhook_receiver import running_receiver
 
     customer = Customer(stack["gateway"], stack["sandbox_key"])
     customer.fund(50_000_000)
     driver_id = customer.verified_driver("Load Driver")["id"]
     until = time.monotonic() + seconds
-    with receiving() as receiver:
+    with running_receiver() as receiver:
         endpoint = {"url": f"{receiver.url}/ok", "events": ["payout.succeeded", "payout.failed"]}
         webhook_id = customer.post("/api/v1/webhooks", endpoint).data["id"]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.customer import Customer
-from tests.support.simulator import Provider
+from tests.support.simulator import Simulator
 from tests.support.stack import Stack
 
 
@@ -22,6 +22,6 @@ def fast_driver_id(fast_customer: Customer) -> str:
 
 
 @pytest.fixture(scope="session")
-def paystream(fast_stack: Stack) -> Provider:
+def paystream(fast_stack: Stack) -> Simulator:
     """The control endpoints of the simulator that `fast_stack` calls."""
-    return Provider(fast_stack["paystream"])
+    return Simulator(fast_stack["paystream"])

@@ -26,7 +26,7 @@ from shared.platform.task_queue import Task, TaskSender
 from tests.support.customer import Customer
 from tests.support.http_client import Answer
 from tests.support.polling import until
-from tests.support.simulator import Provider
+from tests.support.simulator import Simulator
 from tests.support.stack import NO_RATE_LIMITS, free_port_settings
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -71,7 +71,7 @@ class CrashStack:
             self.start(name)
         self.settings: Settings = load_settings(dict(self.services["workers"].environment))
         self.customer = Customer(self.described["gateway"], self.described["sandbox_key"])
-        self.paystream = Provider(self.described["paystream"])
+        self.paystream = Simulator(self.described["paystream"])
         self.task_sender = TaskSender(self.settings)
         self.redis = redis.Redis.from_url(self.described["redis_url"])
 

@@ -14,8 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.platform.failpoints import FAILPOINTS
-from tests.acceptance.crash_stack import PROJECT, CrashStack, crash_stack
-from tests.acceptance.crash_stories import (
+from tests.acceptance.crash_scenarios import (
     AccountPassedOn,
     Applied,
     Asked,
@@ -41,10 +40,11 @@ from tests.acceptance.crash_stories import (
     TopupAsked,
     Worked,
 )
+from tests.acceptance.crash_stack import PROJECT, CrashStack, crash_stack
 from tests.support import ledger
 from tests.support.polling import until
-from tests.support.report_lines import tell
-from tests.support.webhook_receiver import Receiver, receiving
+from tests.support.report_lines import report
+from tests.support.webhook_receiver import Receiver, running_receiver
 
 pytestmark = pytest.mark.long
 
@@ -135,7 +135,7 @@ def test_somebody_dies_at_every_point() -> None:
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
     """A customer's server that hears of everything."""
-    with receiving() as server:
+    with running_receiver() as server:
         yield server
 
 
@@ -183,7 +183,7 @@ def test_all_together_is_right_too(survived: CrashStack, receiver: Receiver) -> 
     database_url = survived.described["database_url"]
     # Nothing is reserved for what has ended, and all has
     until(lambda: survived.customer.balance()["inTransit"] == 0, "all payouts have ended")
-    ledger.prove(database_url)
+    ledger.assert_ledger_consistent(database_url)
     verified = subprocess.run(
         [sys.executable, "-m", "shared.cli", "verify"],
         cwd=PROJECT,
@@ -201,7 +201,7 @@ def test_all_together_is_right_too(survived: CrashStack, receiver: Receiver) -> 
     assert len(ended) > len(STORIES)
     until(lambda: len(_heard(receiver)) >= len(ended), "the customer has heard of all", 30)
     assert len(_heard(receiver)) == len(ended)
-    tell(f"{len(STORIES)} deaths at {len(FAILPOINTS)} crash points: each ended as if nobody had died")
+    report(f"{len(STORIES)} deaths at {len(FAILPOINTS)} crash points: each ended as if nobody had died")
 
 
 def _heard(receiver: Receiver) -> set[str]:

@@ -19,7 +19,7 @@ from tests.support import ledger
 from tests.support.customer import Customer
 from tests.support.http_client import Answer
 from tests.support.polling import until
-from tests.support.simulator import Provider
+from tests.support.simulator import Simulator
 from tests.support.stack import Stack
 
 pytestmark = pytest.mark.long
@@ -31,7 +31,7 @@ ALL_COMPLETED_SECONDS = 60
 
 
 def test_each_process_killed_under_load(
-    fast_stack: Stack, fast_customer: Customer, fast_driver_id: str, paystream: Provider
+    fast_stack: Stack, fast_customer: Customer, fast_driver_id: str, paystream: Simulator
 ) -> None:
     fast_customer.fund(10_000_000)
     before_cents = fast_customer.available_cents()
@@ -70,7 +70,7 @@ def test_each_process_killed_under_load(
     paid = Counter(_payout_id(payment) for payment in paystream.payments_described("<reaper"))
     assert paid == Counter(payout_ids)
     assert before_cents - fast_customer.available_cents() == AMOUNT_CENTS * len(payout_ids)
-    ledger.prove(fast_stack["database_url"])
+    ledger.assert_ledger_consistent(fast_stack["database_url"])
 
 
 def _insist(customer: Customer, driver_id: str, number: int) -> Answer:

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from tests.support import ledger
 from tests.support.customer import Customer
-from tests.support.simulator import Provider
+from tests.support.simulator import Simulator
 from tests.support.stack import Stack
 
 
@@ -41,7 +41,7 @@ def test_driver_is_registered_verified_and_paid_to_the_cent(stack: Stack, custom
     assert listed["totalPaid"] in (45_000, 44_750), "the reference doesn't say whether with or without the fee"
     assert line["status"] == "active"
     # and Paystream paid the net amount once, to the right person
-    (payment,) = [p for p in Provider(stack["paystream"]).payments() if p["email"] == invited["email"]]
+    (payment,) = [p for p in Simulator(stack["paystream"]).payments() if p["email"] == invited["email"]]
     assert (payment["amount"], payment["rail"], payment["status"]) == (44_750, "standard", "completed")
 
 
@@ -73,7 +73,7 @@ def test_ledger_of_a_payout_is_right_to_the_cent(stack: Stack, customer: Custome
         "currency": "USD",
     }
     # and everything sums to zero, and each balance equals its transfers
-    ledger.prove(stack["database_url"])
+    ledger.assert_ledger_consistent(stack["database_url"])
 
 
 def test_instant_pay_is_processing_at_once_and_costs_what_was_quoted(stack: Stack, customer: Customer) -> None:
@@ -90,18 +90,18 @@ def test_instant_pay_is_processing_at_once_and_costs_what_was_quoted(stack: Stac
     assert (payout["fee"], payout["netAmount"]) == (quote["fee"], quote["estimatedDeposit"])
     # and it completes, over the instant rail, for the quoted fee
     customer.until_payout(payout["id"], "completed")
-    (payment,) = [p for p in Provider(stack["paystream"]).payments() if p["email"] == driver["email"]]
+    (payment,) = [p for p in Simulator(stack["paystream"]).payments() if p["email"] == driver["email"]]
     assert (payment["amount"], payment["rail"]) == (44_550, "rtp")
     moved = ledger.transfers_of(stack["database_url"], payout["id"])
     assert sorted(moved) == sorted(ledger.transfers_of_completed(45_000, fee_cents=450))
     assert customer.available_cents() == before_cents - 45_000
-    ledger.prove(stack["database_url"])
+    ledger.assert_ledger_consistent(stack["database_url"])
 
 
 def test_production_wallet_sees_nothing_of_the_sandbox(stack: Stack, customer: Customer, production: Customer) -> None:
     # Given both wallets' books
     balance, accounts = production.balance(), ledger.balances_of(stack["database_url"], "production")
-    provider = Provider(stack["paystream"])
+    provider = Simulator(stack["paystream"])
     live_payments = provider.payments("live")
     # When a driver is paid in the sandbox
     driver = customer.verified_driver()

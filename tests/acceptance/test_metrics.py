@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.customer import Customer
 from tests.support.monitoring import DASHBOARDS, EVERY_RULE
 from tests.support.polling import until
-from tests.support.report_lines import tell
+from tests.support.report_lines import report
 from tests.support.stack import Stack, descendants_of
 
 AN_ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}|_[0-9a-hjkmnp-tv-z]{26}|@|\d{6,}")
@@ -68,7 +68,7 @@ def test_what_alerts_and_dashboards_ask_for_is_there(scrapes: dict[str, list[Met
     asked = {name for expression in rules + panels for name in re.findall(r"\bovnpay_[a-z0-9_]+", expression)}
     families = {metric.name for _, metric in _metrics(scrapes) if metric.name.startswith("ovnpay_")}
     missing = asked - samples - (LATER & families)
-    tell(
+    report(
         f"{len(families)} metrics are served; {len(rules)} rules and {len(panels)} queries of {len(DASHBOARDS)} "
         f"dashboards ask for {len(asked)} series, {len(missing)} of them are missing"
     )

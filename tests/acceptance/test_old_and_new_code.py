@@ -11,11 +11,11 @@ import psycopg
 import pytest
 
 from shared.schema import migrations
-from tests.support.fleet import fleet
-from tests.support.load import load_on
+from tests.support.client_load import running_load
+from tests.support.fleet import running_fleet
 from tests.support.polling import until
 from tests.support.ports import free_port
-from tests.support.report_lines import tell
+from tests.support.report_lines import report
 
 pytestmark = pytest.mark.long
 
@@ -26,7 +26,7 @@ SETTINGS = {"PAYSTREAM_SIM_STANDARD_SECONDS": "0.1"}
 @pytest.mark.timeout(240)
 def test_old_and_new_code_run_together_over_a_migration(tmp_path: Path) -> None:
     if not _has_history():
-        tell("NOT TESTED: old code beside new code, for this tree has no history (git fetch --unshallow)")
+        report("NOT TESTED: old code beside new code, for this tree has no history (git fetch --unshallow)")
         return
     commit, revision = _last_of_the_previous_revision()
     old = tmp_path / "old"
@@ -35,7 +35,7 @@ def test_old_and_new_code_run_together_over_a_migration(tmp_path: Path) -> None:
     subprocess.run(["tar", "-x", "-C", str(old)], input=archive, check=True)
     (home := tmp_path / "home").mkdir()
     # Given the old code at work on the tables that it has made
-    with fleet(home, code=old, **SETTINGS) as ours:
+    with running_fleet(home, code=old, **SETTINGS) as ours:
         database_url, provider, customer = ours.said["database_url"], ours.provider(), ours.customer()
         assert _revision(database_url) == revision
         before = [ours.begin(name, old) for name in ("workers", "scheduler", "gateway")]
@@ -43,7 +43,7 @@ def test_old_and_new_code_run_together_over_a_migration(tmp_path: Path) -> None:
             process.wait_ready()
         driver_id = str(customer.verified_driver("Olaf Old")["id"])
         new_port = str(free_port())
-        with load_on([customer.url], customer, driver_id, "old", clients=2) as at_old:
+        with running_load([customer.url], customer, driver_id, "old", clients=2) as at_old:
             until(lambda: len(at_old.payout_ids) > 5, "the old code accepts payouts")
             # When the new code migrates under it, and works beside it
             ours.bootstrap()
@@ -53,7 +53,7 @@ def test_old_and_new_code_run_together_over_a_migration(tmp_path: Path) -> None:
             for process in after:
                 process.wait_ready()
             paid = len(at_old.payout_ids)
-            with load_on([f"http://127.0.0.1:{new_port}"], customer, driver_id, "new", clients=2) as at_new:
+            with running_load([f"http://127.0.0.1:{new_port}"], customer, driver_id, "new", clients=2) as at_new:
                 until(lambda: len(at_old.payout_ids) > paid + 10, "the old code still accepts payouts")
                 until(lambda: len(at_new.payout_ids) > 10, "and so does the new code")
         # and the old processes end
@@ -64,8 +64,8 @@ def test_old_and_new_code_run_together_over_a_migration(tmp_path: Path) -> None:
         for load in (at_old, at_new):
             assert load.noticed == []
             assert not load.refused
-            load.completed_once(customer, provider, database_url)
-    tell(
+            load.assert_all_completed_once(customer, provider, database_url)
+    report(
         f"old code ({commit[:10]}, revision {revision}) beside new code (revision {migrations.HEAD_REVISION}): "
         f"{len(at_old.payout_ids)} payouts accepted by the old, {len(at_new.payout_ids)} by the new; "
         f"{at_old.requests + at_new.requests} requests, 0 failures noticed",

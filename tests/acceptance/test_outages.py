@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.client_load import ClientLoad, running_load
 from tests.support.customer import Customer
-from tests.support.fleet import Fleet, Running, fleet
-from tests.support.load import Load, load_on
+from tests.support.fleet import Fleet, RunningProcess, running_fleet
 from tests.support.polling import until
-from tests.support.report_lines import tell
+from tests.support.report_lines import report
 
 pytestmark = pytest.mark.long
 
@@ -46,7 +46,7 @@ def system(small_disk: Path) -> Iterator[Fleet]:
         "OVNPAY_PAYSTREAM_TIMEOUT_SECONDS": "1",
         "OVNPAY_LEASE_SECONDS": "5",
     }
-    with fleet(small_disk, **settings) as ours:
+    with running_fleet(small_disk, **settings) as ours:
         started = [ours.begin(name) for name in ("workers", "scheduler", "gateway")]
         for process in started:
             process.wait_ready()
@@ -67,7 +67,7 @@ def driver_id(customer: Customer) -> str:
 
 @pytest.mark.timeout(240)
 def test_redis_away(system: Fleet, customer: Customer, driver_id: str) -> None:
-    with load_on([customer.url], customer, driver_id, "redis") as load:
+    with running_load([customer.url], customer, driver_id, "redis") as load:
         _some(load)
         # When Redis hangs for a while, and is then gone for as long again
         valkey = _server(system, "valkey")
@@ -84,8 +84,8 @@ def test_redis_away(system: Fleet, customer: Customer, driver_id: str) -> None:
         system.start("valkey")
     # and what has gathered meanwhile is paid once it is back, each payout once
     back_at = time.monotonic()
-    load.completed_once(customer, system.provider(), system.said["database_url"], DRAINED_SECONDS)
-    tell(
+    load.assert_all_completed_once(customer, system.provider(), system.said["database_url"], DRAINED_SECONDS)
+    report(
         f"Redis away for {AWAY_SECONDS:g} s: {load.told()}; {requests} requests meanwhile took {slowest:.3f} s (p95); "
         f"the backlog was paid {time.monotonic() - back_at:.1f} s after its return",
     )
@@ -93,7 +93,7 @@ def test_redis_away(system: Fleet, customer: Customer, driver_id: str) -> None:
 
 @pytest.mark.timeout(240)
 def test_postgres_away(system: Fleet, customer: Customer, driver_id: str) -> None:
-    with load_on([customer.url], customer, driver_id, "postgres") as load:
+    with running_load([customer.url], customer, driver_id, "postgres") as load:
         _some(load)
         # When Postgres dies, and stays away for some seconds
         _server(system, "postgres").kill()
@@ -106,8 +106,8 @@ def test_postgres_away(system: Fleet, customer: Customer, driver_id: str) -> Non
         back_seconds = time.monotonic() - back_at
     # and no client saw anything but 503 with a Retry-After; repeated under their keys, all were paid once
     assert load.noticed == []
-    load.completed_once(customer, system.provider(), system.said["database_url"], DRAINED_SECONDS)
-    tell(f"Postgres away: {load.told()}; payouts were accepted {back_seconds:.1f} s after its return")
+    load.assert_all_completed_once(customer, system.provider(), system.said["database_url"], DRAINED_SECONDS)
+    report(f"Postgres away: {load.told()}; payouts were accepted {back_seconds:.1f} s after its return")
 
 
 @pytest.mark.timeout(240)
@@ -115,10 +115,10 @@ def test_disk_full(system: Fleet, small_disk: Path, customer: Customer, driver_i
     disk = small_disk / "postgres"
     if not disk.is_mount():
         why = "NOT TESTED: a full disk. This machine lets nobody mount a small one (mount -t tmpfs needs root)"
-        tell(why)
+        report(why)
         assert "OVNPAY_TEST_EVERYTHING" not in os.environ, why
         return
-    with load_on([customer.url], customer, driver_id, "disk") as load:
+    with running_load([customer.url], customer, driver_id, "disk") as load:
         _some(load)
         # When Postgres's disk is full, PostgreSQL refuses, or panics when it needs room for its log and can't restart
         free_bytes = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
@@ -133,13 +133,13 @@ def test_disk_full(system: Fleet, small_disk: Path, customer: Customer, driver_i
         back_seconds = time.monotonic() - back_at
     # Then no client saw anything but 503 with a Retry-After, and nothing is lost
     assert load.noticed == []
-    load.completed_once(customer, system.provider(), system.said["database_url"], DRAINED_SECONDS)
-    tell(
+    load.assert_all_completed_once(customer, system.provider(), system.said["database_url"], DRAINED_SECONDS)
+    report(
         f"disk full: {load.told()} ({refused} while it was); payouts accepted {back_seconds:.1f} s after there was room"
     )
 
 
-def _server(system: Fleet, name: str) -> Running:
+def _server(system: Fleet, name: str) -> RunningProcess:
     return next(one for one in reversed(system.running) if one.name == name)
 
 
@@ -151,16 +151,16 @@ def _up_again(system: Fleet) -> bool:
     return True
 
 
-def _some(load: Load) -> None:
+def _some(load: ClientLoad) -> None:
     until(lambda: len(load.payout_ids) > 10, "payouts are accepted")
 
 
-def _for_a_while(load: Load, seconds: float) -> None:
+def _for_a_while(load: ClientLoad, seconds: float) -> None:
     """Until so much time has passed under load, in which payouts were accepted."""
     until_at, paid = time.monotonic() + seconds, len(load.payout_ids)
     until(lambda: time.monotonic() > until_at and len(load.payout_ids) > paid, "payouts are accepted", seconds + 20)
 
 
-def _refused_for_a_while(load: Load, seconds: float) -> None:
+def _refused_for_a_while(load: ClientLoad, seconds: float) -> None:
     until_at, refused = time.monotonic() + seconds, load.refused.total()
     until(lambda: time.monotonic() > until_at and load.refused.total() > refused, "calls are refused", seconds + 20)

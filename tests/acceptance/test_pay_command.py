@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.between import wire_to
+from tests.acceptance.lossy_proxy import running_proxy
 from tests.support.customer import Customer
 from tests.support.organization import Organization
 from tests.support.polling import until
-from tests.support.simulator import Provider
+from tests.support.simulator import Simulator
 from tests.support.stack import Stack
 
 
@@ -206,7 +206,7 @@ def test_killed_after_handing_in_the_next_run_pays_once(clerk: Clerk) -> None:
     # Given a run that is killed when the batch is there and nobody has heard of it
     path = clerk.file((0, "1.00", load(), ""), (1, "2.00", "", "no load to know it by"))
     before, before_cents = len(clerk.payouts()), clerk.customer.available_cents()
-    with wire_to(clerk.customer.url) as (wire, url):
+    with running_proxy(clerk.customer.url) as (wire, url):
         wire.loses = lambda method, path: (method, path) == ("POST", "/api/v1/batches")
         command, environment = clerk.command("pay", path, "--yes", url=url)
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -225,7 +225,7 @@ def test_lost_answers_are_asked_for_again_under_the_same_key(clerk: Clerk) -> No
     # Given a network that loses the first answer to each step
     path = clerk.file((0, "1.00", "", "no load to know it by"))
     before = len(clerk.payouts())
-    with wire_to(clerk.customer.url) as (wire, url):
+    with running_proxy(clerk.customer.url) as (wire, url):
         wire.loses = lambda method, path: method == "POST" and wire.asked.count((method, path)) == 1
         # When the file is paid
         done = clerk.run("pay", path, "--yes", "--no-follow", url=url)
@@ -258,7 +258,7 @@ def test_a_scheduled_file_waits_can_be_moved_and_called_off(clerk: Clerk) -> Non
 def test_ctrl_c_stops_watching_and_not_paying(clerk: Clerk, fast_stack: Stack) -> None:
     # Given a payday whose end is not heard of for a while
     path = clerk.file((0, "1.00", load(), ""))
-    with Provider(fast_stack["paystream"]).webhooks_held_back():
+    with Simulator(fast_stack["paystream"]).webhooks_paused():
         command, environment = clerk.command("pay", path, "--yes")
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None

@@ -8,7 +8,7 @@ import pytest
 from tests.support import ledger, provider_webhooks
 from tests.support.customer import Customer
 from tests.support.polling import until
-from tests.support.simulator import Provider
+from tests.support.simulator import Simulator
 from tests.support.stack import Stack
 
 AMOUNT_CENTS, FEE_CENTS, NET_CENTS = 45_000, 250, 44_750
@@ -27,7 +27,7 @@ def books(fast_stack: Stack) -> str:
 
 @pytest.mark.parametrize("urgency", ["standard", "instant"])
 def test_definite_reject_fails_the_payout_and_gives_the_money_back(
-    fast_customer: Customer, fast_driver_id: str, paystream: Provider, books: str, urgency: str
+    fast_customer: Customer, fast_driver_id: str, paystream: Simulator, books: str, urgency: str
 ) -> None:
     # Given a Paystream that rejects a payment, definitely
     before = fast_customer.balance()
@@ -43,11 +43,11 @@ def test_definite_reject_fails_the_payout_and_gives_the_money_back(
     # and the money is back, to the cent
     assert fast_customer.balance() == before
     assert ledger.transfers_of(books, payout["id"]) == [RESERVED, GIVEN_BACK]
-    ledger.prove(books)
+    ledger.assert_ledger_consistent(books)
 
 
 def test_payment_that_fails_later_fails_the_payout_and_gives_the_money_back(
-    fast_customer: Customer, fast_driver_id: str, paystream: Provider, books: str
+    fast_customer: Customer, fast_driver_id: str, paystream: Simulator, books: str
 ) -> None:
     # Given a payment that Paystream accepts, and whose bank says no
     before = fast_customer.balance()
@@ -59,7 +59,7 @@ def test_payment_that_fails_later_fails_the_payout_and_gives_the_money_back(
     assert failed["failure"]["code"] == "BANK_REJECTED"
     assert fast_customer.balance() == before
     assert ledger.transfers_of(books, payout["id"]) == [RESERVED, GIVEN_BACK]
-    ledger.prove(books)
+    ledger.assert_ledger_consistent(books)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_payment_that_fails_later_fails_the_payout_and_gives_the_money_back(
     ],
 )
 def test_unknown_outcome_ends_in_one_payment(
-    fast_customer: Customer, fast_driver_id: str, paystream: Provider, books: str, fault: str
+    fast_customer: Customer, fast_driver_id: str, paystream: Simulator, books: str, fault: str
 ) -> None:
     # Given a Paystream that leaves us in the dark at the first call for each payment
     before_cents = fast_customer.available_cents()
@@ -92,7 +92,7 @@ def test_unknown_outcome_ends_in_one_payment(
         moved = ledger.transfers_of(books, payout["id"])
         assert sorted(moved) == sorted(ledger.transfers_of_completed(AMOUNT_CENTS, payout["fee"]))
     assert fast_customer.available_cents() == before_cents - 2 * AMOUNT_CENTS
-    ledger.prove(books)
+    ledger.assert_ledger_consistent(books)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_unknown_outcome_ends_in_one_payment(
     ],
 )
 def test_webhooks_come_as_they_like(
-    fast_customer: Customer, fast_driver_id: str, paystream: Provider, books: str, fault: str
+    fast_customer: Customer, fast_driver_id: str, paystream: Simulator, books: str, fault: str
 ) -> None:
     # Given a Paystream whose webhooks about a payment misbehave
     before_cents = fast_customer.available_cents()
@@ -123,11 +123,11 @@ def test_webhooks_come_as_they_like(
     assert len(paystream.payments_described(fault)) == 1
     # and nothing with a wrong signature was taken
     assert paystream.stats()["webhooks"]["forgedAccepted"] == 0
-    ledger.prove(books)
+    ledger.assert_ledger_consistent(books)
 
 
 def test_notice_of_a_stranger_completes_nothing(
-    fast_stack: Stack, fast_customer: Customer, fast_driver_id: str, paystream: Provider, books: str
+    fast_stack: Stack, fast_customer: Customer, fast_driver_id: str, paystream: Simulator, books: str
 ) -> None:
     # Given a payment that Paystream has not finished
     with paystream.misbehaving("stuck", "forged end"):
@@ -148,7 +148,7 @@ def test_notice_of_a_stranger_completes_nothing(
 
 
 def test_return_after_completion_brings_the_net_amount_back(
-    fast_customer: Customer, fast_driver_id: str, paystream: Provider, books: str
+    fast_customer: Customer, fast_driver_id: str, paystream: Simulator, books: str
 ) -> None:
     # Given a payout that was completed
     before_cents = fast_customer.available_cents()
@@ -159,4 +159,4 @@ def test_return_after_completion_brings_the_net_amount_back(
     # Then the wallet has the net amount again; the fee was earned
     assert fast_customer.available_cents() == before_cents - AMOUNT_CENTS + NET_CENTS
     assert sorted(ledger.transfers_of(books, payout["id"])) == sorted([*COMPLETED, RETURNED])
-    ledger.prove(books)
+    ledger.assert_ledger_consistent(books)

@@ -24,7 +24,7 @@ from tests.support import ledger
 from tests.support.customer import Customer
 from tests.support.http_client import call
 from tests.support.polling import until
-from tests.support.simulator import Provider
+from tests.support.simulator import Simulator
 from tests.support.stack import Stack, running_stack
 
 pytestmark = pytest.mark.long
@@ -43,7 +43,7 @@ def test_an_old_backup_pays_nobody_twice(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     with running_stack(home, keep=True, **SETTINGS) as stack:
-        customer, paystream = _customer(stack), Provider(stack["paystream"])
+        customer, paystream = _customer(stack), Simulator(stack["paystream"])
         customer.fund(1_000_000)
         driver = customer.verified_driver()["id"]
         # Given a payout that is paid, one that Paystream has and we have not heard of, and a batch for later
@@ -60,7 +60,7 @@ def test_an_old_backup_pays_nobody_twice(tmp_path: Path) -> None:
     # When a copy is made of the files, the system goes on, and loses its database
     _put(home / "postgres", tmp_path / "copy")
     with running_stack(home, keep=True, **SETTINGS) as stack:
-        customer, paystream = _customer(stack), Provider(stack["paystream"])
+        customer, paystream = _customer(stack), Simulator(stack["paystream"])
         customer.until_payout(in_flight["id"], "completed")
         lost = [_pay(customer, driver, f"lost {n}", urgency) for n, urgency in enumerate(("standard", "instant"))]
         customer.post(f"/api/v1/batches/{batch['id']}/release", {}, "drill/release").data  # noqa: B018
@@ -73,7 +73,7 @@ def test_an_old_backup_pays_nobody_twice(tmp_path: Path) -> None:
     shutil.rmtree(home / "postgres")
     _put(tmp_path / "copy", home / "postgres")
     with running_stack(home, **SETTINGS | PATIENT) as stack:
-        customer, paystream = _customer(stack), Provider(stack["paystream"])
+        customer, paystream = _customer(stack), Simulator(stack["paystream"])
         # Then the system sees by itself that it has forgotten payments, and stops
         until(lambda: "installation.reconcile_only" in stack.logs(4_000), "it is seen")
         # and the clients, who repeat all they had asked for under the same keys, are told to come back
@@ -104,7 +104,7 @@ def test_an_old_backup_pays_nobody_twice(tmp_path: Path) -> None:
         compared = _ovnpay(stack, "reconcile", "--mode", "sandbox")
         assert compared.returncode == 0, compared.stdout + compared.stderr
         assert _paid(paystream) == paid + Counter(["after"])
-        ledger.prove(stack["database_url"])
+        ledger.assert_ledger_consistent(stack["database_url"])
 
 
 def _customer(stack: Stack) -> Customer:
@@ -136,7 +136,7 @@ def _repeat(customer: Customer, driver: str, batch_id: str) -> list[int]:
     return [answer.status for answer in answers]
 
 
-def _paid(paystream: Provider) -> Counter[str]:
+def _paid(paystream: Simulator) -> Counter[str]:
     """How often Paystream was asked to pay what, by its own record."""
     return Counter(re.findall(r"<drill (.*)>", one["description"])[0] for one in paystream.payments())
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fleet import Fleet, Running, fleet
-from tests.support.load import load_on
+from tests.support.client_load import running_load
+from tests.support.fleet import Fleet, RunningProcess, running_fleet
 from tests.support.polling import until
-from tests.support.report_lines import tell
+from tests.support.report_lines import report
 from tests.support.stack import descendants_of
 
 pytestmark = pytest.mark.long
@@ -21,14 +21,14 @@ SETTINGS = {"OVNPAY_GATEWAY_PROCESSES": "2", "PAYSTREAM_SIM_STANDARD_SECONDS": "
 
 @pytest.mark.timeout(120 + 60 * ROUNDS)
 def test_rolling_restarts_under_load(tmp_path: Path) -> None:
-    with fleet(tmp_path, **SETTINGS) as ours:
+    with running_fleet(tmp_path, **SETTINGS) as ours:
         # Given the system with kept connections on it
         workers, scheduler = ours.start("workers"), ours.start("scheduler")
         gateway = ours.start("gateway")
         customer = ours.customer()
         driver_id = str(customer.verified_driver("Rolf Rolling")["id"])
         drained = []
-        with load_on([customer.url], customer, driver_id, "rolling") as load:
+        with running_load([customer.url], customer, driver_id, "rolling") as load:
             for _ in range(ROUNDS):
                 # When each process is replaced: a new one beside the old one, which then drains
                 replacing = threading.Thread(target=_replace_children, args=(gateway,))
@@ -40,22 +40,22 @@ def test_rolling_restarts_under_load(tmp_path: Path) -> None:
             until(lambda: load.requests > 50, "there was load")
         # Then no client has noticed, and each payout was paid once
         assert load.noticed == []
-        load.completed_once(customer, ours.provider(), ours.said["database_url"])
+        load.assert_all_completed_once(customer, ours.provider(), ours.said["database_url"])
         took = gateway.stop()
-        tell(
+        report(
             f"{ROUNDS} rolling restarts of every process: {load.told()}",
             f"  workers drained in {max(drained):.1f} s at most, the gateway's parent in {took:.1f} s, "
             f"a request took {load.slowest():.3f} s (p99), {load.slowest(1):.3f} s at most",
         )
 
 
-def _replaced(ours: Fleet, old: Running) -> tuple[Running, float]:
+def _replaced(ours: Fleet, old: RunningProcess) -> tuple[RunningProcess, float]:
     """A new process of the same kind, once the old one has ended well, and how long that took to drain."""
     new = ours.start(old.name)
     return new, old.stop()
 
 
-def _replace_children(gateway: Running) -> None:
+def _replace_children(gateway: RunningProcess) -> None:
     """SIGHUP, and wait until all children are others."""
     before = set(descendants_of(gateway.process.pid))
     assert len(before) == 2

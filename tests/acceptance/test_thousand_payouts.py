@@ -20,8 +20,8 @@ from tests.support import ledger
 from tests.support.concurrent_clients import Posted, post_all
 from tests.support.customer import Customer
 from tests.support.polling import until
-from tests.support.report_lines import tell
-from tests.support.simulator import RAILS, Provider
+from tests.support.report_lines import report
+from tests.support.simulator import RAILS, Simulator
 from tests.support.stack import Stack, running_stack
 
 SETTLEMENT = Path(__file__).resolve().parents[1] / "data" / "settlement.csv"
@@ -40,7 +40,7 @@ def twice_rung_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack
 
 def test_thousand_payouts_are_each_paid_once(stack: Stack) -> None:
     figures = _settle_the_week(stack)
-    tell(f"1,000 payouts: {figures}")
+    report(f"1,000 payouts: {figures}")
 
 
 @pytest.mark.long
@@ -48,7 +48,7 @@ def test_thousand_payouts_are_each_paid_once_though_every_message_comes_twice(
     twice_rung_stack: Stack,
 ) -> None:
     figures = _settle_the_week(twice_rung_stack)
-    tell(f"1,000 payouts, every message twice: {figures}")
+    report(f"1,000 payouts, every message twice: {figures}")
 
 
 def _settle_the_week(stack: Stack) -> str:
@@ -61,7 +61,7 @@ def _settle_the_week(stack: Stack) -> str:
         driver_ids = _register(customer, rows)
         funded.result()
     before_cents = customer.available_cents()
-    paid_before = len(Provider(stack["paystream"]).payments())
+    paid_before = len(Simulator(stack["paystream"]).payments())
 
     # When it is posted by a crowd of clients, some of whom repeat themselves, at once or later
     requests = [(_request(row, driver_ids), f"settlement/{number}") for number, row in enumerate(rows)]
@@ -79,7 +79,7 @@ def _settle_the_week(stack: Stack) -> str:
     for (body, key), row in zip(requests, rows, strict=True):
         _is_as_asked(payouts[payout_ids[key]], body, row)
     # and Paystream paid each exactly once: the net amount, over its rail, to its driver
-    paid = Provider(stack["paystream"]).payments()[paid_before:]
+    paid = Simulator(stack["paystream"]).payments()[paid_before:]
     assert {payment["status"] for payment in paid} == {"completed"}
     assert Counter(map(_as_paid, paid)) == Counter(
         (row["email"], _net_cents(row), RAILS[row["urgency"]], row["description"]) for row in rows
@@ -87,7 +87,7 @@ def _settle_the_week(stack: Stack) -> str:
     # and the wallet paid the amounts, no cent more, and the books are right
     assert customer.balance()["inTransit"] == 0
     assert customer.available_cents() == before_cents - sum(int(row["amount_cents"]) for row in rows)
-    ledger.prove(stack["database_url"])
+    ledger.assert_ledger_consistent(stack["database_url"])
     for row in chance.sample(rows, 20):
         payout = payouts[payout_ids[f"settlement/{rows.index(row)}"]]
         moved = ledger.transfers_of(stack["database_url"], payout["id"])

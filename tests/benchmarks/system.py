@@ -29,7 +29,7 @@ from shared.platform.ids import DRIVER, parse_id
 from shared.platform.settings import Settings
 from tests.support.customer import Customer
 from tests.support.polling import until
-from tests.support.simulator import Provider
+from tests.support.simulator import Simulator
 from tests.support.stack import Stack, descendants_of, running_stack
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -66,7 +66,7 @@ class System:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.customer = Customer(stack["gateway"], stack["sandbox_key"])
-        self.provider = Provider(stack["paystream"])
+        self.provider = Simulator(stack["paystream"])
         self._others: dict[str, list[int]] = {}
         """More processes of a service, started by us."""
         self.served_payouts = 0

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import psycopg
 
-from tests.support.simulator import Provider
+from tests.support.simulator import Simulator
 from tests.support.stack import Stack
 
 _OPEN: Final = {
@@ -29,7 +29,7 @@ def open_work(stack: Stack) -> dict[str, int]:
             row = connection.execute(query).fetchone()
             assert row is not None
             found[name] = row[0]
-    stats = Provider(stack["paystream"]).stats()
+    stats = Simulator(stack["paystream"]).stats()
     found["webhooks to send"] = stats["webhooks"]["pending"]
     found["payments"] = sum(n for status, n in stats["payments"]["test"].items() if status not in _ENDS)
     return {name: count for name, count in found.items() if count}

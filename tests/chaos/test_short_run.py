@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from shared.platform import safeguards
-from tests.chaos import report
+from tests.chaos import report as chaos_report
 from tests.chaos.plan import WORKERS, Fault, Habit, Kind, Plan, make_plan
 from tests.chaos.run import run
-from tests.support.report_lines import tell
+from tests.support.report_lines import report
 
 pytestmark = pytest.mark.long
 
@@ -21,7 +21,7 @@ def test_nobody_is_lost_or_paid_twice_in_a_short_chaos(tmp_path: Path) -> None:
     plan = make_plan(SEED, SECONDS)
     # When it was carried out, and everything is whole again
     result = run(plan, tmp_path, tell=lambda text: None)
-    tell("chaos, short", *plan.table(), *report.summary([result]))
+    report("chaos, short", *plan.table(), *chaos_report.summary([result]))
     # Then all work ends, and clients, database, ledger and Paystream say the same
     assert result.verdict.breaks == []
     assert result.verdict.paid > 50

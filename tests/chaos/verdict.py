@@ -14,7 +14,7 @@ import psycopg
 from tests.chaos import journal
 from tests.chaos.load import Request, Wanted
 from tests.support.ledger import uuid_of
-from tests.support.simulator import RAILS, Provider
+from tests.support.simulator import RAILS, Simulator
 from tests.support.stack import Stack
 
 _DEAD: Final = frozenset({"failed", "canceled"})
@@ -65,7 +65,7 @@ def judge(
         available_cents = _available_cents(connection, stack)
     verdict.accepted, verdict.statuses = len(rows), Counter(row.status for row in rows)
     verdict.breaks += _of_clients(requests, rows, verdict)
-    verdict.breaks += _of_provider(rows, Provider(stack["paystream"]).payments(), verdict)
+    verdict.breaks += _of_provider(rows, Simulator(stack["paystream"]).payments(), verdict)
     verdict.breaks += journal.breaks(steps, owners)
     verdict.breaks += [f"payout {row.id} is held: {row.held_reason}" for row in rows if row.held_reason]
     if unresolved != (0,):

@@ -120,14 +120,16 @@ class Carrier:
         paid = self.sandbox.post(*self.payout()).data["id"]
         fails = {"description": "[simulate:fail:BANK_REJECTED]", "loadId": f"failed {self.mark}"}
         failed = [self.sandbox.pay(driver_id, 45_000, **fails)["id"] for _ in range(2)]
-        order = batches.order([driver_id] * 3, name=f"Batch {self.mark}")
+        order = batches.batch_body([driver_id] * 3, name=f"Batch {self.mark}")
         batch_id = self.sandbox.post(batches.PATH, order).data["id"]
-        scheduled = batches.create(self.sandbox, [driver_id] * 3, scheduledFor=batches.moment(days=300))
+        scheduled = batches.create_batch(self.sandbox, [driver_id] * 3, scheduledFor=batches.time_from_now(days=300))
         waiting = [payout["id"] for payout in self.sandbox.get(f"{batches.PATH}/{batch_id}").data["payouts"]]
         self.ids |= {"paid": paid, "failed": failed[0], "failed_too": failed[1]}
         self.ids |= {"batch": batch_id, "scheduled": scheduled["id"], "waiting": waiting[0], "waiting_too": waiting[1]}
         for name in ("batch_to_cancel", "batch_to_reschedule"):
-            self.ids[name] = batches.create(self.sandbox, [driver_id] * 3, scheduledFor=batches.moment(days=300))["id"]
+            self.ids[name] = batches.create_batch(
+                self.sandbox, [driver_id] * 3, scheduledFor=batches.time_from_now(days=300)
+            )["id"]
         self.sandbox.until_payout(paid, "completed")
         for payout_id in failed:
             self.sandbox.until_payout(payout_id, "failed")
@@ -325,6 +327,6 @@ def ask(
         connection.close()
 
 
-def nobodys(name: str) -> str:
+def unknown_id_like(name: str) -> str:
     """An id as like this one as can be, made in the same millisecond, that nobody has."""
     return name[:-1] + ("1" if name.endswith("0") else "0")

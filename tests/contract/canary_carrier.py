@@ -15,7 +15,7 @@ from tests.support import provider_webhooks
 from tests.support.customer import PAYOUT_ENDS, Customer
 from tests.support.organization import ALL_SCOPES, Organization
 from tests.support.polling import until
-from tests.support.simulator import Provider
+from tests.support.simulator import Simulator
 from tests.support.stack import Stack
 
 MAKES_KEYS = r"POST /api/v1/(developer/keys|developer/keys/\{id\}/regenerate|admin/api-keys/\{id\}/approve)$"
@@ -211,7 +211,7 @@ class Canary:
             self.pushing.ask("GET /api/v1/balance", token=token)
             self.pushing.ask("GET /api/v1/auth/me", token=token)
 
-    def the_provider_fails(self, provider: Provider) -> None:
+    def the_provider_fails(self, provider: Simulator) -> None:
         """Paystream refuses, breaks and is silent, each time repeating in its error what it was sent."""
         key, ask = self.key, self.pushing.ask
         drivers = [self.customer.verified_driver()["id"] for _ in range(2)]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conforming import CONFORMED, SAMPLES, endpoint
+from tests.contract.conformance import CONFORMED, SAMPLES, endpoint
 from tests.support.customer import Customer
 from tests.support.organization import Organization
 from tests.support.stack import Stack

@@ -14,7 +14,7 @@ from tests.support.http_client import Answer, call
 T = TypeVar("T")
 
 
-def change(customer: Customer, method: str, path: str, body: object = None) -> Answer:
+def send(customer: Customer, method: str, path: str, body: object = None) -> Answer:
     """A PUT or DELETE."""
     return call(customer.url, method, path, b"" if body is None else json.dumps(body).encode(), customer.headers)
 
@@ -24,7 +24,7 @@ def with_key(customer: Customer, key: str) -> Customer:
     return Customer(customer.url, key)
 
 
-def in_scenario(customer: Customer, scenario: str) -> Customer:
+def with_scenario(customer: Customer, scenario: str) -> Customer:
     """The same customer, who sends `X-Sandbox-Scenario` with every request."""
     playing = Customer(customer.url, key="")
     playing.headers = customer.headers | {"X-Sandbox-Scenario": scenario}
@@ -59,7 +59,7 @@ def cancel_in_time(customer: Customer, path: str, ids_of_new: Callable[[], Seque
     raise AssertionError(f"fifty times too late for POST {path}: {answer}")
 
 
-def at_once(*calls: Callable[[], T]) -> list[T]:
+def run_concurrently(*calls: Callable[[], T]) -> list[T]:
     """What each call returned, in order. None starts before all are ready, each in a thread of its own."""
     all_ready = threading.Barrier(len(calls))
 

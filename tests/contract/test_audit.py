@@ -11,7 +11,7 @@ import uuid
 from typing import Any
 
 from tests.contract.callers import AUDIT
-from tests.contract.customers import change
+from tests.contract.customers import send
 from tests.support import batches
 from tests.support.customer import Customer
 from tests.support.organization import Organization, create_key
@@ -35,11 +35,11 @@ def test_a_driver_and_his_payouts_leave_who_did_what(organization: Organization)
     driver_id = program.register("John Smith", "john@drivers.example")["id"]
     path = f"/api/v1/drivers/{driver_id}"
     body = {"name": "Jane Doe", "email": "jane@drivers.example", "phone": None, "status": "inactive"}
-    changed = change(program, "PUT", path, {**body, "bankAccount": BANK})
+    changed = send(program, "PUT", path, {**body, "bankAccount": BANK})
     assert changed.status == 200
-    assert change(program, "PUT", f"{path[:-1]}!", body).status == 404
+    assert send(program, "PUT", f"{path[:-1]}!", body).status == 404
     # When he is deleted
-    assert change(program, "DELETE", path).status == 200
+    assert send(program, "DELETE", path).status == 200
     # Then the log says what was done to him, and of his personal data only that it changed
     deleted, updated, registered = _entries(owner, object_id=driver_id)
     assert _what(deleted) == ("driver.delete", driver_id, {"status": "inactive"}, {"status": "inactive"})
@@ -68,7 +68,7 @@ def test_a_cancel_and_a_repeat_of_it(
 ) -> None:
     # Given a batch that waits
     owner, mark = carrier_organization.owner, uuid.uuid4().hex
-    batch = batches.create(carrier, three_drivers)
+    batch = batches.create_batch(carrier, three_drivers)
     payouts = carrier.get(f"{batches.PATH}/{batch['id']}").data["payouts"]
     # When a payout of it is canceled, twice under one key, and the others in bulk
     one, *others = [payout["id"] for payout in payouts]
@@ -94,7 +94,7 @@ def test_a_key_from_its_request_to_its_end(organization: Organization, fast_stac
     developer, owner = organization.add("developer"), organization.owner
     key_id = create_key(developer, "production")["id"]
     approved = owner.post(f"/api/v1/admin/api-keys/{key_id}/approve", {})
-    assert change(owner, "DELETE", f"/api/v1/admin/api-keys/{key_id}").status == 200
+    assert send(owner, "DELETE", f"/api/v1/admin/api-keys/{key_id}").status == 200
     # Then the log tells it
     revoked, decided, asked = _entries(owner, object_id=key_id)
     assert (asked["action"], asked["user"], asked["after"]["approval_status"]) == (

@@ -21,7 +21,7 @@ from tests.support.customer import Customer
 from tests.support.http_client import call
 from tests.support.polling import until
 from tests.support.raw_http import RawAnswer, exchange
-from tests.support.report_lines import tell
+from tests.support.report_lines import report
 from tests.support.stack import Stack
 
 _LONGEST_ANSWER_BYTES = 16_384
@@ -55,7 +55,7 @@ def table() -> Iterator[None]:
     wrong = sum(bool(row.problems) for row in ROWS)
     speed = f"median {median:.1f} ms, slowest of the fast {max(fast, default=0):.0f} ms"
     lines.append(f"{len(ROWS)} cases, {wrong} answered wrongly; {speed}")
-    tell(*lines)
+    report(*lines)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,16 @@ from typing import Any
 
 import pytest
 
-from tests.contract.customers import at_once
-from tests.support.batches import AMOUNTS_CENTS, PATH, create, moment, order, same_moment, until_batch
+from tests.contract.customers import run_concurrently
+from tests.support.batches import (
+    AMOUNTS_CENTS,
+    PATH,
+    batch_body,
+    create_batch,
+    is_same_time,
+    time_from_now,
+    until_batch,
+)
 from tests.support.customer import Customer
 
 UNKNOWN = "batch_00000000000000000000000000"
@@ -19,7 +27,7 @@ def act(customer: Customer, batch_id: str, action: str, body: object = None) -> 
 
 def test_quote_says_what_the_batch_would_cost_and_writes_nothing(carrier: Customer, three_drivers: list[str]) -> None:
     before = {batch["id"] for batch in carrier.items(PATH)}
-    quoted = carrier.post(f"{PATH}/quote", order(three_drivers)).data
+    quoted = carrier.post(f"{PATH}/quote", batch_body(three_drivers)).data
     assert {name: quoted[name] for name in ("payoutCount", "totalAmount", "totalFees", "netAmount")} == {
         "payoutCount": 3,
         "totalAmount": 135_000,
@@ -31,7 +39,7 @@ def test_quote_says_what_the_batch_would_cost_and_writes_nothing(carrier: Custom
 
 
 def test_quote_names_every_item_at_fault(carrier: Customer, three_drivers: list[str]) -> None:
-    asked = order(three_drivers)
+    asked = batch_body(three_drivers)
     asked["payouts"] = [{**asked["payouts"][0], "amount": -1}] * 150
     answer = carrier.post(f"{PATH}/quote", asked)
     assert (answer.status, answer.error["code"]) == (400, "VALIDATION_ERROR")
@@ -42,7 +50,7 @@ def test_quote_names_every_item_at_fault(carrier: Customer, three_drivers: list[
 
 def test_refuse_duplicates_holds_whatever_the_wallets_policy(carrier: Customer, three_drivers: list[str]) -> None:
     # Given a wallet that only warns, and a batch with loads
-    asked = order(three_drivers)
+    asked = batch_body(three_drivers)
     first = carrier.post(PATH, asked).data
     warned = carrier.post(f"{PATH}/quote", asked).data["warnings"]
     assert [(one["code"], one["index"]) for one in warned] == [("DUPLICATE_LOAD", index) for index in range(3)]
@@ -59,10 +67,10 @@ def test_refuse_duplicates_holds_whatever_the_wallets_policy(carrier: Customer, 
 
 def test_canceled_batch_pays_nobody(carrier: Customer, three_drivers: list[str]) -> None:
     # Given a batch with a time
-    batch = create(carrier, three_drivers, scheduledFor=moment(days=1))
+    batch = create_batch(carrier, three_drivers, scheduledFor=time_from_now(days=1))
     before = carrier.balance()
     # When it is called off, by several at once
-    answers = at_once(*[lambda: act(carrier, batch["id"], "cancel")] * 4)
+    answers = run_concurrently(*[lambda: act(carrier, batch["id"], "cancel")] * 4)
     # Then one of them did it
     assert sorted(answer.status for answer in answers) == [200, 409, 409, 409]
     done = next(answer for answer in answers if answer.status == 200).data
@@ -78,18 +86,18 @@ def test_canceled_batch_pays_nobody(carrier: Customer, three_drivers: list[str])
 
 def test_rescheduled_batch_goes_at_its_new_time(carrier: Customer, three_drivers: list[str]) -> None:
     # Given a batch for next week
-    batch = create(carrier, three_drivers, scheduledFor=moment(days=7))
+    batch = create_batch(carrier, three_drivers, scheduledFor=time_from_now(days=7))
     # When it is put off, held, and then brought forward, with an offset
-    later = moment(days=8)
-    assert same_moment(act(carrier, batch["id"], "reschedule", {"scheduledFor": later}).data["scheduledFor"], later)
+    later = time_from_now(days=8)
+    assert is_same_time(act(carrier, batch["id"], "reschedule", {"scheduledFor": later}).data["scheduledFor"], later)
     held = act(carrier, batch["id"], "reschedule", {"scheduledFor": None}).data
     assert (held["scheduledFor"], held["status"]) == (None, "queued")
-    soon = moment(minutes=1 / 60).replace("Z", "+00:00")
+    soon = time_from_now(minutes=1 / 60).replace("Z", "+00:00")
     assert act(carrier, batch["id"], "reschedule", {"scheduledFor": soon}).status in (
         200,
         400,
     )  # it may be past already
-    assert act(carrier, batch["id"], "reschedule", {"scheduledFor": moment(minutes=2 / 60)}).status in (200, 409)
+    assert act(carrier, batch["id"], "reschedule", {"scheduledFor": time_from_now(minutes=2 / 60)}).status in (200, 409)
     # Then it is paid, and its time can't be changed any more
     until_batch(carrier, batch["id"], "completed")
     refused = act(carrier, batch["id"], "reschedule", {"scheduledFor": later})
@@ -98,7 +106,7 @@ def test_rescheduled_batch_goes_at_its_new_time(carrier: Customer, three_drivers
 
 @pytest.mark.parametrize("text", ["2020-01-01T00:00:00Z", "tomorrow", "2030-01-01T00:00:00"])
 def test_times_that_can_t_be_are_refused(carrier: Customer, three_drivers: list[str], text: str) -> None:
-    batch = create(carrier, three_drivers, scheduledFor=moment(days=7))
+    batch = create_batch(carrier, three_drivers, scheduledFor=time_from_now(days=7))
     answer = act(carrier, batch["id"], "reschedule", {"scheduledFor": text})
     assert (answer.status, answer.error["details"]["field"]) == (400, "scheduledFor")
     assert carrier.get(f"{PATH}/{batch['id']}").data["scheduledFor"] == batch["scheduledFor"]
@@ -106,7 +114,7 @@ def test_times_that_can_t_be_are_refused(carrier: Customer, three_drivers: list[
 
 def test_failed_payouts_of_a_batch_are_tried_again(carrier: Customer, three_drivers: list[str]) -> None:
     # Given a batch of which one payout fails the first time only
-    asked = order(three_drivers)
+    asked = batch_body(three_drivers)
     asked["payouts"][1]["description"] = "[simulate:fail:BANK_REJECTED]"
     batch_id = carrier.post(PATH, asked).data["id"]
     act(carrier, batch_id, "release")
@@ -120,12 +128,12 @@ def test_failed_payouts_of_a_batch_are_tried_again(carrier: Customer, three_driv
     assert ended["countsByStatus"] == {"completed": 2, "failed": 1}
     assert [payout["attempt"] for payout in ended["payouts"]] == [1, 2, 1]
     # and where nothing failed, nothing happens
-    whole = create(carrier, three_drivers)
+    whole = create_batch(carrier, three_drivers)
     assert act(carrier, whole["id"], "retry-failed").data["retried"] == 0
 
 
 def test_payouts_are_listed_in_the_order_of_the_request(carrier: Customer, three_drivers: list[str]) -> None:
-    batch = create(carrier, three_drivers, scheduledFor=moment(days=7))
+    batch = create_batch(carrier, three_drivers, scheduledFor=time_from_now(days=7))
     path = f"{PATH}/{batch['id']}/payouts"
     first = carrier.get(path, pageSize=2).data
     assert [payout["amount"] for payout in first["items"]] == list(AMOUNTS_CENTS[:2])
@@ -141,7 +149,7 @@ def test_payouts_are_listed_in_the_order_of_the_request(carrier: Customer, three
 
 def test_results_are_a_file_without_formulas(carrier: Customer, three_drivers: list[str]) -> None:
     # Given a batch with descriptions that a spreadsheet would run
-    asked = order(three_drivers)
+    asked = batch_body(three_drivers)
     asked["payouts"][0]["description"] = '=HYPERLINK("http://evil.example")'
     asked["payouts"][1]["description"] = 'commas, "quotes"\nand lines'
     batch_id = carrier.post(PATH, asked).data["id"]

@@ -6,12 +6,21 @@ from typing import Any
 
 import pytest
 
-from tests.contract.customers import at_once, change
+from tests.contract.customers import run_concurrently, send
 from tests.support import ledger
-from tests.support.batches import AMOUNTS_CENTS, FEES_CENTS, PATH, create, moment, order, same_moment, until_batch
+from tests.support.batches import (
+    AMOUNTS_CENTS,
+    FEES_CENTS,
+    PATH,
+    batch_body,
+    create_batch,
+    is_same_time,
+    time_from_now,
+    until_batch,
+)
 from tests.support.customer import Customer
 from tests.support.organization import Organization
-from tests.support.simulator import Provider
+from tests.support.simulator import Simulator
 from tests.support.stack import Stack
 
 TOTAL_CENTS = sum(AMOUNTS_CENTS)
@@ -29,9 +38,9 @@ def _assert_paid_once(stack: Stack, batch: Any) -> None:
     for payout, amount_cents, fee_cents in zip(batch["payouts"], AMOUNTS_CENTS, FEES_CENTS, strict=True):
         moved = ledger.transfers_of(stack["database_url"], payout["id"])
         assert sorted(moved) == sorted(ledger.transfers_of_completed(amount_cents, fee_cents))
-    payments = Provider(stack["paystream"]).payments_described(_mark(batch))
+    payments = Simulator(stack["paystream"]).payments_described(_mark(batch))
     assert sorted(payment["amount"] for payment in payments) == sorted(NET_CENTS)
-    ledger.prove(stack["database_url"])
+    ledger.assert_ledger_consistent(stack["database_url"])
 
 
 def _mark(batch: Any) -> str:
@@ -44,7 +53,7 @@ def test_released_batch_pays_everybody_once(
     fast_stack: Stack, carrier: Customer, three_drivers: list[str], action: str
 ) -> None:
     # Given a queued batch
-    created = create(carrier, three_drivers)
+    created = create_batch(carrier, three_drivers)
     assert (created["urgency"], created["releasedAt"], created["completedAt"]) == ("standard", None, None)
     assert carrier.get(f"{PATH}/{created['id']}").data["status"] == "queued"
     # When it is released
@@ -69,10 +78,10 @@ def test_released_by_many_at_once_it_is_paid_once(
     fast_stack: Stack, carrier: Customer, three_drivers: list[str]
 ) -> None:
     # Given a queued batch
-    batch_id = create(carrier, three_drivers)["id"]
+    batch_id = create_batch(carrier, three_drivers)["id"]
     # When many release and run it at the same instant
     actions = ["release", "run"] * 6
-    answers = at_once(*[lambda action=action: _release(carrier, batch_id, action) for action in actions])
+    answers = run_concurrently(*[lambda action=action: _release(carrier, batch_id, action) for action in actions])
     # Then each is told that it is under way
     assert {answer.data["status"] for answer in answers} <= {"processing", "completed"}
     assert len({answer.data["releasedAt"] for answer in answers}) == 1
@@ -82,7 +91,7 @@ def test_released_by_many_at_once_it_is_paid_once(
 
 def test_completed_batch_is_not_paid_again(fast_stack: Stack, carrier: Customer, three_drivers: list[str]) -> None:
     # Given a completed batch
-    batch_id = create(carrier, three_drivers)["id"]
+    batch_id = create_batch(carrier, three_drivers)["id"]
     released_at = _release(carrier, batch_id).data["releasedAt"]
     completed = until_batch(carrier, batch_id, "completed")
     for action in ("release", "run"):
@@ -103,7 +112,7 @@ def test_batch_without_enough_money_fails_whole_and_can_be_run_once_there_is(
     customer.fund(TOTAL_CENTS - 1)
     for driver_id in drivers:
         customer.until_verified(driver_id)
-    created = create(customer, drivers)
+    created = create_batch(customer, drivers)
     before = customer.balance()
     assert before == {"available": TOTAL_CENTS - 1, "pending": 0, "inTransit": 0, "currency": "USD"}
     # When it is released
@@ -134,7 +143,7 @@ def test_batch_without_enough_money_fails_whole_and_can_be_run_once_there_is(
 
 def test_batch_completes_if_somebody_was_paid(fast_stack: Stack, carrier: Customer, three_drivers: list[str]) -> None:
     # Given a batch with a payout that the bank will reject
-    body = order(three_drivers)
+    body = batch_body(three_drivers)
     body["payouts"][1]["description"] += " [simulate:fail:BANK_REJECTED]"
     batch_id = carrier.post(PATH, body).data["id"]
     # When it is released
@@ -150,11 +159,11 @@ def test_batch_completes_if_somebody_was_paid(fast_stack: Stack, carrier: Custom
         ("available", "in_transit", 50_000),
         ("in_transit", "available", 50_000),
     ]
-    ledger.prove(fast_stack["database_url"])
+    ledger.assert_ledger_consistent(fast_stack["database_url"])
 
 
 def test_batch_fails_if_nobody_was_paid(carrier: Customer, three_drivers: list[str]) -> None:
-    body = order(three_drivers)
+    body = batch_body(three_drivers)
     for payout in body["payouts"]:
         payout["description"] = "[simulate:fail:BANK_REJECTED]"
     batch_id = carrier.post(PATH, body).data["id"]
@@ -172,7 +181,7 @@ def test_urgency_of_a_batch_is_that_of_its_payouts(carrier: Customer, three_driv
         for cents in AMOUNTS_CENTS
     ]
     # When a batch is created and released
-    created = create(carrier, three_drivers, urgency=urgency)
+    created = create_batch(carrier, three_drivers, urgency=urgency)
     assert (created["urgency"], created["totalFees"]) == (urgency, sum(fees_cents))
     _release(carrier, created["id"]).data  # noqa: B018
     # Then everybody is paid by that rail, for that price
@@ -185,7 +194,7 @@ def test_urgency_of_a_batch_is_that_of_its_payouts(carrier: Customer, three_driv
 def unpayable(carrier: Customer) -> dict[str, str]:
     """Drivers who can't be paid, by the code that says so."""
     inactive = carrier.verified_driver("Ina Inactive")["id"]
-    change(carrier, "PUT", f"/api/v1/drivers/{inactive}", {"status": "inactive"}).data  # noqa: B018
+    send(carrier, "PUT", f"/api/v1/drivers/{inactive}", {"status": "inactive"}).data  # noqa: B018
     unverified = carrier.register("Una Unverified", f"una+kyc_pending{uuid.uuid4().hex}@example.com")["id"]
     return {
         "DRIVER_INACTIVE": inactive,
@@ -218,7 +227,7 @@ def test_one_bad_payout_refuses_the_whole_batch(
         return [carrier.get(path, pageSize=1).data["total"] for path in (PATH, "/api/v1/payouts")]
 
     # Given a batch whose second payout is bad, and whose third is for nobody
-    body, before = order(three_drivers), listed()
+    body, before = batch_body(three_drivers), listed()
     body["payouts"][1] |= {name: unpayable.get(str(value).removeprefix("$"), value) for name, value in bad.items()}
     body["payouts"][2]["driverId"] = unpayable["DRIVER_NOT_FOUND"]
     # When it is sent
@@ -245,8 +254,8 @@ def test_one_bad_payout_refuses_the_whole_batch(
         pytest.param({"name": 7}, "name", id="name is a number"),
         pytest.param({"urgency": "yesterday"}, "urgency", id="unknown urgency"),
         pytest.param({"scheduledFor": "2026-01-31T17:00:00Z"}, "scheduledFor", id="scheduled for the past"),
-        pytest.param({"scheduledFor": moment(days=9)[:-1]}, "scheduledFor", id="scheduled without an offset"),
-        pytest.param({"scheduledFor": moment(days=9)[:10]}, "scheduledFor", id="scheduled for a date"),
+        pytest.param({"scheduledFor": time_from_now(days=9)[:-1]}, "scheduledFor", id="scheduled without an offset"),
+        pytest.param({"scheduledFor": time_from_now(days=9)[:10]}, "scheduledFor", id="scheduled for a date"),
         pytest.param({"scheduledFor": "2099-02-30T17:00:00Z"}, "scheduledFor", id="scheduled for no day"),
         pytest.param({"scheduledFor": 4_073_000_000}, "scheduledFor", id="scheduledFor is a number"),
         pytest.param({"currency": "EUR"}, "currency", id="unknown field"),
@@ -255,24 +264,24 @@ def test_one_bad_payout_refuses_the_whole_batch(
 def test_malformed_batch_is_refused(
     carrier: Customer, three_drivers: list[str], change_: dict[str, object], field: str
 ) -> None:
-    answer = carrier.post(PATH, order(three_drivers) | change_)
+    answer = carrier.post(PATH, batch_body(three_drivers) | change_)
     assert (answer.status, answer.error["code"]) == (400, "VALIDATION_ERROR"), answer
     assert answer.error["details"]["field"] == field
     assert field in answer.error["message"]
 
 
 def test_scheduled_moment_may_have_an_offset(carrier: Customer, three_drivers: list[str]) -> None:
-    there = f"{moment(days=9)[:-1]}+05:30"
-    created = create(carrier, three_drivers, scheduledFor=there)
+    there = f"{time_from_now(days=9)[:-1]}+05:30"
+    created = create_batch(carrier, three_drivers, scheduledFor=there)
     assert created["scheduledFor"].endswith("Z")
-    assert same_moment(created["scheduledFor"], there)
+    assert is_same_time(created["scheduledFor"], there)
 
 
 def test_batches_of_others_are_as_unknown_as_those_that_never_were(
     carrier_organization: Organization, carrier: Customer, three_drivers: list[str], organization: Organization
 ) -> None:
     # Given a batch in a sandbox
-    batch_id = create(carrier, three_drivers)["id"]
+    batch_id = create_batch(carrier, three_drivers)["id"]
     # When somebody else, or the same carrier in production, asks for it
     for other in (organization.sandbox(), carrier_organization.production()):
         # Then it is not there, nor is it released
@@ -288,7 +297,7 @@ def test_batches_of_others_are_as_unknown_as_those_that_never_were(
 
 def test_repeated_creation_makes_one_batch(carrier: Customer, three_drivers: list[str]) -> None:
     # Given a batch created under a key
-    body, key = order(three_drivers), uuid.uuid4().hex
+    body, key = batch_body(three_drivers), uuid.uuid4().hex
     first = carrier.post(PATH, body, key)
     before = carrier.get(PATH, pageSize=1).data["total"]
     # When it is asked for again
@@ -297,7 +306,7 @@ def test_repeated_creation_makes_one_batch(carrier: Customer, three_drivers: lis
     assert (again.data, again.headers["Idempotent-Replayed"]) == (first.data, "true")
     assert carrier.get(PATH, pageSize=1).data["total"] == before
     # and the key stands for nothing else
-    other = carrier.post(PATH, order(three_drivers), key)
+    other = carrier.post(PATH, batch_body(three_drivers), key)
     assert (other.status, other.error["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
 
 
@@ -305,7 +314,7 @@ def test_batches_are_listed_newest_first_and_by_status(organization: Organizatio
     # Given three queued batches
     customer = organization.sandbox()
     driver_id = customer.verified_driver()["id"]
-    ids = [create(customer, [driver_id] * 3)["id"] for _ in range(3)]
+    ids = [create_batch(customer, [driver_id] * 3)["id"] for _ in range(3)]
     # When they are listed
     data = customer.get(PATH).data
     # Then the newest is the first
@@ -329,7 +338,7 @@ def test_batch_of_ten_thousand(organization: Organization) -> None:
     driver_id = customer.verified_driver()["id"]
     payouts = [{"driverId": driver_id, "amount": 1_000 + number} for number in range(10_000)]
     # When it is created
-    created = customer.post(PATH, {"name": "Everybody", "payouts": payouts, "scheduledFor": moment(days=1)}).data
+    created = customer.post(PATH, {"name": "Everybody", "payouts": payouts, "scheduledFor": time_from_now(days=1)}).data
     # Then all are counted, and as many are shown as an answer should hold, in order
     assert (created["payoutCount"], created["totalAmount"]) == (10_000, sum(payout["amount"] for payout in payouts))
     batch = customer.get(f"{PATH}/{created['id']}").data

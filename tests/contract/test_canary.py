@@ -20,8 +20,8 @@ from gateway.routes import ROUTES
 from tests.contract.canary import table
 from tests.contract.canary_carrier import Canary
 from tests.support.polling import until
-from tests.support.report_lines import tell
-from tests.support.simulator import Provider
+from tests.support.report_lines import report
+from tests.support.simulator import Simulator
 from tests.support.stack import Stack
 
 WRITES = r"POST /api/v1/(drivers|payouts|payouts/instant|batches|funding/topup|auth/login|developer/keys|webhooks/\w+)"
@@ -82,7 +82,7 @@ def canary(fast_stack: Stack) -> Canary:
     canary = Canary(fast_stack)
     canary.everything_done_once()
     right = list(canary.pushing.sent)
-    canary.the_provider_fails(Provider(fast_stack["paystream"]))
+    canary.the_provider_fails(Simulator(fast_stack["paystream"]))
     quiet = ExitStack()
     quiet.enter_context(silent_redis(fast_stack))
     # Of this driver no worker hears before the database breaks: so there is something to stumble over.
@@ -144,7 +144,7 @@ def test_none_of_it_stays_anywhere(canary: Canary, request: pytest.FixtureReques
     ]
     rows.append(("bytes searched", "", *(sum(map(len, texts)) for texts in places.values())))
     lines = table(rows, lambda at: 32 if at == 0 else 11)
-    tell(f"{len(canary.pushing.heard)} requests to {len(ROUTES)} routes", *lines)
+    report(f"{len(canary.pushing.heard)} requests to {len(ROUTES)} routes", *lines)
     assert all(sum(map(len, texts)) > 1000 for texts in places.values())
     assert {at: count for at, count in found.items() if count} == {}, _where(canary, places)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.customers import change, failed_payout
+from tests.contract.customers import failed_payout, send
 from tests.support.customer import Customer
 
 
@@ -136,15 +136,15 @@ def test_a_driver_is_edited_switched_off_and_deleted(customer: Customer) -> None
     """Inactive ones can't be paid; a deleted one is gone, and his id can be registered again."""
     driver = customer.verified_driver("Ed Edited")
     path = f"/api/v1/drivers/{driver['id']}"
-    edited = change(customer, "PUT", path, {"name": "Edwin Edited", "status": "inactive"}).data
+    edited = send(customer, "PUT", path, {"name": "Edwin Edited", "status": "inactive"}).data
     assert (edited["name"], edited["status"], edited["email"]) == ("Edwin Edited", "inactive", driver["email"])
     refused = customer.post("/api/v1/payouts", {"driverId": driver["id"], "amount": 45_000})
     assert (refused.status, refused.body["error"]["code"]) == (422, "DRIVER_INACTIVE")
-    assert change(customer, "PUT", path, {"status": "active"}).data["status"] == "active"
-    assert change(customer, "PUT", path, {"kycStatus": "verified"}).status == 400
-    assert change(customer, "DELETE", path).data["status"] == "inactive"
+    assert send(customer, "PUT", path, {"status": "active"}).data["status"] == "active"
+    assert send(customer, "PUT", path, {"kycStatus": "verified"}).status == 400
+    assert send(customer, "DELETE", path).data["status"] == "inactive"
     assert customer.get(path).status == 404
-    assert change(customer, "DELETE", path).status == 404
+    assert send(customer, "DELETE", path).status == 404
 
 
 def test_the_payouts_of_a_driver(customer: Customer, dora_id: str) -> None:

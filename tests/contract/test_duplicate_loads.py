@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.customers import at_once, cancel_in_time, failed_payout, fund_and_register
-from tests.contract.ways import WAYS, Outcome, ask
+from tests.contract.customers import cancel_in_time, failed_payout, fund_and_register, run_concurrently
+from tests.contract.payout_channels import CHANNELS, Outcome, post_payout
 from tests.support import ledger
 from tests.support.batches import PATH as BATCHES
 from tests.support.batches import until_batch
@@ -77,25 +77,25 @@ def jane_id(strict: Customer) -> str:
 # The policy `warn`
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", CHANNELS)
 def test_second_payout_for_a_load_is_made_and_warned_of(carrier: Customer, john_id: str, way: str) -> None:
     # Given a payout for a load: nothing to warn of
     payout = _payout(john_id)
-    first = ask("single", carrier, payout)
+    first = post_payout("single", carrier, payout)
     assert first.warnings == []
     # When the load is paid again, whichever way, for whatever amount
-    second = ask(way, carrier, payout | {"amount": 20_000})
+    second = post_payout(way, carrier, payout | {"amount": 20_000})
     # Then that is done, with the first one's id
     assert second.payout_id != first.payout_id
     assert _is_warned_of(second, first.payout_id)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", CHANNELS)
 def test_first_payout_for_a_load_is_recognized_whichever_way_it_came(carrier: Customer, john_id: str, way: str) -> None:
     payout = _payout(john_id)
-    first = ask(way, carrier, payout)
+    first = post_payout(way, carrier, payout)
     assert first.warnings == []
-    assert _is_warned_of(ask("single", carrier, payout), first.payout_id)
+    assert _is_warned_of(post_payout("single", carrier, payout), first.payout_id)
 
 
 def test_load_twice_within_one_request_is_warned_of(carrier: Customer, john_id: str) -> None:
@@ -117,12 +117,12 @@ def test_load_twice_within_one_request_is_warned_of(carrier: Customer, john_id: 
 def test_only_the_same_drivers_same_load_is_a_duplicate(carrier: Customer, three_drivers: list[str]) -> None:
     john_id, jane_id, _ = three_drivers
     payout = _payout(john_id)
-    ask("single", carrier, payout)
+    post_payout("single", carrier, payout)
     # Another driver's part of the load, another load, and no load at all are nothing to warn of
     for other in (payout | {"driverId": jane_id}, _payout(john_id)):
-        assert ask("single", carrier, other).warnings == []
+        assert post_payout("single", carrier, other).warnings == []
     without_load = {"driverId": john_id, "amount": 10_000}
-    assert [ask("single", carrier, without_load).warnings for _ in range(2)] == [[], []]
+    assert [post_payout("single", carrier, without_load).warnings for _ in range(2)] == [[], []]
 
 
 @pytest.mark.parametrize("end", ["failed", "canceled", "returned"])
@@ -133,31 +133,31 @@ def test_load_that_was_not_paid_after_all_is_free_again(carrier: Customer, john_
 
         def new() -> list[str]:
             payout["loadId"] = f"L-{uuid.uuid4().hex}"
-            return [str(ask("single", carrier, payout).payout_id)]
+            return [str(post_payout("single", carrier, payout).payout_id)]
 
         cancel_in_time(carrier, "/api/v1/payouts/:id/cancel", new)
     else:
         tag = {"failed": "fail:BANK_REJECTED", "returned": "return:R03"}[end]
-        first = ask("single", carrier, payout | {"description": f"[simulate:{tag}]"})
+        first = post_payout("single", carrier, payout | {"description": f"[simulate:{tag}]"})
         carrier.until_payout(str(first.payout_id), end)
     # When the load is paid again, then that is the only payout for it
-    second = ask("single", carrier, payout)
+    second = post_payout("single", carrier, payout)
     assert second.warnings == []
-    assert _is_warned_of(ask("single", carrier, payout), second.payout_id)
+    assert _is_warned_of(post_payout("single", carrier, payout), second.payout_id)
 
 
 def test_completed_payout_for_a_load_is_recognized(carrier: Customer, john_id: str) -> None:
     payout = _payout(john_id)
-    first = ask("single", carrier, payout)
+    first = post_payout("single", carrier, payout)
     carrier.until_payout(str(first.payout_id), "completed")
-    assert _is_warned_of(ask("single", carrier, payout), first.payout_id)
+    assert _is_warned_of(post_payout("single", carrier, payout), first.payout_id)
 
 
 def test_retry_for_a_load_that_was_paid_since_is_warned_of(carrier: Customer, john_id: str) -> None:
     # Given a failed payout, whose load another one was made for
     load = f"L-{uuid.uuid4().hex}"
     broken = failed_payout(carrier, john_id, loadId=load)
-    second = ask("single", carrier, _payout(john_id, loadId=load))
+    second = post_payout("single", carrier, _payout(john_id, loadId=load))
     # When it is retried
     answer = carrier.post(f"/api/v1/payouts/{broken}/retry", {}).data
     # Then that is done, and warned of
@@ -175,8 +175,8 @@ def test_retry_of_the_only_payout_for_a_load_is_nothing_to_warn_of(carrier: Cust
 def test_of_many_at_once_all_but_one_are_warned(carrier: Customer, john_id: str) -> None:
     # When many pay the same load at the same instant, each way
     payout = _payout(john_id)
-    ways = [WAYS[number % 4] for number in range(CROWD)]
-    outcomes = at_once(*[lambda way=way: ask(way, carrier, payout) for way in ways])
+    ways = [CHANNELS[number % 4] for number in range(CROWD)]
+    outcomes = run_concurrently(*[lambda way=way: post_payout(way, carrier, payout) for way in ways])
     # Then exactly one believes that he is the first
     assert all(outcome.payout_id for outcome in outcomes)
     assert Counter(len(outcome.warnings) for outcome in outcomes) == {0: 1, 1: CROWD - 1}
@@ -185,13 +185,13 @@ def test_of_many_at_once_all_but_one_are_warned(carrier: Customer, john_id: str)
 # The policy `refuse`
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", CHANNELS)
 def test_second_payout_for_a_load_is_refused(strict: Customer, jane_id: str, way: str) -> None:
     # Given a payout for a load
     payout = _payout(jane_id)
-    first = ask("single", strict, payout)
+    first = post_payout("single", strict, payout)
     # When the load is paid again, whichever way
-    second = ask(way, strict, payout | {"amount": 20_000})
+    second = post_payout(way, strict, payout | {"amount": 20_000})
     # Then that is a conflict with the first one, and not made
     assert second.status == (200 if way == "bulk" else 409)
     assert _is_refused_for(second, first.payout_id)
@@ -215,19 +215,19 @@ def test_load_twice_within_a_batch_refuses_it(strict: Customer, jane_id: str) ->
     assert _made_for(strict, payout) == []
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", CHANNELS)
 def test_second_payout_is_made_for_a_reason(strict: Customer, jane_id: str, way: str) -> None:
     # Given a payout for a load
     payout = _payout(jane_id)
-    first = ask("single", strict, payout)
+    first = post_payout("single", strict, payout)
     # When the load is paid again, and the request says that it knows, and why
-    second = ask(way, strict, payout | TWICE)
+    second = post_payout(way, strict, payout | TWICE)
     # Then it is made
     assert second.payout_id
     assert set(_made_for(strict, payout)) == {first.payout_id, second.payout_id}
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", CHANNELS)
 @pytest.mark.parametrize(
     "reason",
     [
@@ -240,7 +240,7 @@ def test_second_payout_is_made_for_a_reason(strict: Customer, jane_id: str, way:
 def test_second_payout_needs_a_reason(strict: Customer, jane_id: str, way: str, reason: dict[str, object]) -> None:
     # Even where there is no first one
     payout = _payout(jane_id)
-    outcome = ask(way, strict, payout | {"allowDuplicate": True} | reason)
+    outcome = post_payout(way, strict, payout | {"allowDuplicate": True} | reason)
     assert (outcome.status, outcome.code) == (200 if way == "bulk" else 400, "VALIDATION_ERROR")
     assert outcome.details["field"].endswith("duplicateReason")
     assert _made_for(strict, payout) == []
@@ -248,8 +248,8 @@ def test_second_payout_needs_a_reason(strict: Customer, jane_id: str, way: str, 
 
 def test_allow_duplicate_false_allows_none(strict: Customer, jane_id: str) -> None:
     payout = _payout(jane_id, allowDuplicate=False)
-    first = ask("single", strict, payout)
-    assert _is_refused_for(ask("single", strict, payout), first.payout_id)
+    first = post_payout("single", strict, payout)
+    assert _is_refused_for(post_payout("single", strict, payout), first.payout_id)
 
 
 def test_same_request_under_the_same_key_is_no_duplicate(strict: Customer, jane_id: str) -> None:
@@ -265,7 +265,7 @@ def test_failed_payout_can_be_replaced_or_retried_not_both(strict: Customer, jan
     # Given a failed payout, whose load another one was made for
     load = f"L-{uuid.uuid4().hex}"
     broken = failed_payout(strict, jane_id, loadId=load)
-    second = ask("single", strict, _payout(jane_id, loadId=load))
+    second = post_payout("single", strict, _payout(jane_id, loadId=load))
     assert second.payout_id
     # When it is retried, alone or with others
     answer = strict.post(f"/api/v1/payouts/{broken}/retry", {})
@@ -283,7 +283,7 @@ def test_of_many_at_once_one_is_paid(fast_stack: Stack, strict: Customer, jane_i
     for _ in range(ROUNDS):
         # When many pay the same load at the same instant, and no Idempotency-Key protects them
         payout = _payout(jane_id)
-        answers = at_once(*[lambda payout=payout: strict.post(path, payout)] * CROWD)
+        answers = run_concurrently(*[lambda payout=payout: strict.post(path, payout)] * CROWD)
         # Then one is paid, and each other is told which
         assert Counter(answer.status for answer in answers) == {200: 1, 409: CROWD - 1}
         (first,) = [answer.data for answer in answers if answer.status == 200]
@@ -297,14 +297,14 @@ def test_of_many_at_once_one_is_paid(fast_stack: Stack, strict: Customer, jane_i
         strict.until_payout(first["id"], "completed")
         moved = ledger.transfers_of(fast_stack["database_url"], first["id"])
         assert sorted(moved) == sorted(ledger.transfers_of_completed(first["amount"], first["fee"]))
-    ledger.prove(fast_stack["database_url"])
+    ledger.assert_ledger_consistent(fast_stack["database_url"])
 
 
 def test_of_many_at_once_on_every_way_one_is_made(strict: Customer, jane_id: str) -> None:
-    ways = [WAYS[number % 4] for number in range(CROWD)]
+    ways = [CHANNELS[number % 4] for number in range(CROWD)]
     for _ in range(ROUNDS):
         payout = _payout(jane_id)
-        outcomes = at_once(*[lambda way=way, payout=payout: ask(way, strict, payout) for way in ways])
+        outcomes = run_concurrently(*[lambda way=way, payout=payout: post_payout(way, strict, payout) for way in ways])
         made = [outcome for outcome in outcomes if outcome.payout_id]
         assert len(made) == 1, outcomes
         assert all(_is_refused_for(outcome, made[0].payout_id) for outcome in outcomes if not outcome.payout_id)
@@ -314,11 +314,11 @@ def test_of_many_at_once_on_every_way_one_is_made(strict: Customer, jane_id: str
 def test_retry_and_replacement_at_once_are_not_both_made(strict: Customer, jane_id: str) -> None:
     # Given payouts that the bank has rejected
     payouts = [_payout(jane_id) for _ in range(ROUNDS)]
-    broken_ids = [ask("single", strict, payout | REJECTED).payout_id for payout in payouts]
+    broken_ids = [post_payout("single", strict, payout | REJECTED).payout_id for payout in payouts]
     for payout, broken_id in zip(payouts, broken_ids, strict=True):
         strict.until_payout(str(broken_id), "failed")
         # When one is retried and replaced at the same instant, by some each
-        answers = at_once(
+        answers = run_concurrently(
             *[lambda broken_id=broken_id: strict.post(f"/api/v1/payouts/{broken_id}/retry", {})] * 3,
             *[lambda payout=payout: strict.post("/api/v1/payouts", payout)] * 3,
         )
@@ -331,23 +331,23 @@ def test_retry_and_replacement_at_once_are_not_both_made(strict: Customer, jane_
 def test_batch_holds_its_loads_while_it_is_queued_and_when_it_is_paid(strict: Customer, jane_id: str) -> None:
     # Given a load in a batch that nobody has released yet
     payout = _payout(jane_id)
-    queued = ask("batch", strict, payout)
+    queued = post_payout("batch", strict, payout)
     # When it is paid otherwise, then that is a conflict
-    assert _is_refused_for(ask("single", strict, payout), queued.payout_id)
+    assert _is_refused_for(post_payout("single", strict, payout), queued.payout_id)
     # and so when the batch is completed
     strict.post(f"{BATCHES}/{queued.batch_id}/release", {}).data  # noqa: B018
     until_batch(strict, str(queued.batch_id), "completed")
-    assert _is_refused_for(ask("single", strict, payout), queued.payout_id)
+    assert _is_refused_for(post_payout("single", strict, payout), queued.payout_id)
 
 
 def test_policy_is_set_on_the_command_line(fast_stack: Stack, organization: Organization) -> None:
     # Given a carrier whose wallet warns
     sandbox = organization.sandbox()
     payout = _payout(sandbox.verified_driver()["id"])
-    ask("batch", sandbox, payout)
+    post_payout("batch", sandbox, payout)
 
     def is_refused() -> bool:
-        return ask("batch", sandbox, payout).code == "DUPLICATE_PAYOUT"
+        return post_payout("batch", sandbox, payout).code == "DUPLICATE_PAYOUT"
 
     def set_policy(policy: str) -> None:
         command = ["wallet", "--organization", organization.name, "--mode", "sandbox", "--duplicate-loads", policy]

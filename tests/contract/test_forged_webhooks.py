@@ -16,8 +16,8 @@ from tests.support import provider_webhooks
 from tests.support.customer import Customer
 from tests.support.polling import until
 from tests.support.raw_http import exchange, request
-from tests.support.report_lines import tell
-from tests.support.simulator import Provider
+from tests.support.report_lines import report
+from tests.support.simulator import Simulator
 from tests.support.stack import Stack
 
 
@@ -39,7 +39,7 @@ class Door:
 
     def __init__(self, stack: Stack, without_previous: Stack, customer: Customer, driver_id: str) -> None:
         self.stack, self.without_previous, self.customer = stack, without_previous, customer
-        paystream = Provider(stack["paystream"])
+        paystream = Simulator(stack["paystream"])
         text = f"spoken of {uuid.uuid4().hex}"
         with paystream.misbehaving("lost_webhook", text):
             self.payout_id = customer.pay(driver_id, 45_000, description=text)["id"]
@@ -84,7 +84,7 @@ def table() -> Iterator[None]:
         lines.append(f"{row.name[:62]:62} {row.status or '-':>6} {row.milliseconds:7.1f}  {row.code}{mark}")
     wrong = sum(row.status != row.wanted for row in ROWS)
     lines.append(f"{len(ROWS)} webhooks, {wrong} answered wrongly")
-    tell(*lines)
+    report(*lines)
 
 
 @pytest.mark.parametrize("name", NAMES)

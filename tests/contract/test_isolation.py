@@ -26,11 +26,11 @@ import pytest
 from gateway.app import create_app
 from gateway.routes import ROUTES, UNKNOWN_PATH
 from shared.platform.settings import Settings
-from tests.contract.callers import CALLERS, Caller, Carrier, Got, Rows, ask, nobodys
-from tests.contract.customers import at_once, with_key
+from tests.contract.callers import CALLERS, Caller, Carrier, Got, Rows, ask, unknown_id_like
+from tests.contract.customers import run_concurrently, with_key
 from tests.support import provider_webhooks
 from tests.support.customer import Customer
-from tests.support.report_lines import tell
+from tests.support.report_lines import report
 from tests.support.stack import Stack
 
 ANYBODY = frozenset({"owner", "admin", "developer", "viewer"})
@@ -302,7 +302,7 @@ class Matrix:
         self.secret = str(stack["webhook_secret"])
         self.other, self.owner, self.twin = Carrier(stack), Carrier(stack), Carrier(stack)
         self.owner.open_production()
-        at_once(self.other.fill_sandbox, self.owner.fill_sandbox, self.twin.fill_sandbox)
+        run_concurrently(self.other.fill_sandbox, self.owner.fill_sandbox, self.twin.fill_sandbox)
         self.owner.let_callers_in(self.other)
         self.marks = self.owner.marks()
         self.seen = self.owner.seen()
@@ -356,7 +356,7 @@ class Matrix:
             "key without Bearer": right,
             "key as Basic": f"Basic {right}",
             "wrong form": "Bearer not-a-key",
-            "bad checksum": f"Bearer {nobodys(right)}",
+            "bad checksum": f"Bearer {unknown_id_like(right)}",
         }
         if caller.name in made_up:
             return {"Authorization": made_up[caller.name]}
@@ -395,7 +395,7 @@ def values_of(carrier: Carrier, ids: Mapping[str, str] | None = None) -> dict[st
 
 
 def unknown_ids(carrier: Carrier) -> dict[str, str]:
-    return {name: nobodys(own) for name, own in carrier.ids.items()}
+    return {name: unknown_id_like(own) for name, own in carrier.ids.items()}
 
 
 def said(got: Got, values: Mapping[str, str]) -> tuple[int, dict[str, str], str]:
@@ -573,7 +573,7 @@ def test_names_that_the_owner_uses_are_free_in_another_wallet(matrix: Matrix, st
 def test_nothing_of_the_owners_has_changed(matrix: Matrix) -> None:
     wrong = matrix.tried - matrix.passed
     outcome = "all as expected" if not wrong else f"{len(wrong)} cells of {len(matrix.tried)} not as expected"
-    tell(f"{len(ROUTES)} routes \N{MULTIPLICATION SIGN} {len(CALLERS)} callers: {matrix.calls} calls, {outcome}")
+    report(f"{len(ROUTES)} routes \N{MULTIPLICATION SIGN} {len(CALLERS)} callers: {matrix.calls} calls, {outcome}")
     # When all of that is over, then the owner sees what he saw before
     assert matrix.owner.seen() == matrix.seen
     assert matrix.owner.marks() == matrix.marks

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.customers import change, with_key
+from tests.contract.customers import send, with_key
 from tests.support.customer import Customer
 from tests.support.http_client import Answer
 from tests.support.organization import ALL_SCOPES, Organization, Person, create_key
@@ -143,7 +143,7 @@ def test_revoked_key_is_refused_within_two_seconds(
     assert with_key(developer, key).get("/api/v1/balance").status == 200
     # When it is revoked
     person, path = (organization.owner, ADMIN) if by_admin else (developer, KEYS)
-    assert change(person, "DELETE", f"{path}/{created['id']}").status == 200
+    assert send(person, "DELETE", f"{path}/{created['id']}").status == 200
     # Then it is refused
     _until_refused(developer, key)
     # and stays in the list as what it is now
@@ -151,7 +151,7 @@ def test_revoked_key_is_refused_within_two_seconds(
     assert listed["revoked_at"]
     assert listed["is_usable"] is False
     # and can be neither revoked nor regenerated
-    _refused(change(person, "DELETE", f"{path}/{created['id']}"), 409, "KEY_REVOKED")
+    _refused(send(person, "DELETE", f"{path}/{created['id']}"), 409, "KEY_REVOKED")
     _refused(developer.post(f"{KEYS}/{created['id']}/regenerate", {}), 409, "KEY_REVOKED")
 
 
@@ -196,7 +196,7 @@ def test_admin_endpoints_are_for_owners_and_admins(organization: Organization, r
         person.get(f"{ADMIN}/{key_id}"),
         person.post(f"{ADMIN}/{key_id}/approve", {}),
         person.post(f"{ADMIN}/{key_id}/reject", {"reason": "No"}),
-        change(person, "DELETE", f"{ADMIN}/{key_id}"),
+        send(person, "DELETE", f"{ADMIN}/{key_id}"),
     ]
     # Then he may not, and nothing happens
     assert [answer.status for answer in answers] == [403] * 6
@@ -249,13 +249,13 @@ def test_developers_see_their_own_keys_and_admins_all_of_the_organization(
     # and whoever is not concerned is told that there is no such key
     for person, key_id in ((developer, others), (developer, strangers), (developer, UNKNOWN), (developer, "key_x")):
         _refused(person.get(f"{KEYS}/{key_id}"), 404, "KEY_NOT_FOUND")
-        _refused(change(person, "DELETE", f"{KEYS}/{key_id}"), 404, "KEY_NOT_FOUND")
+        _refused(send(person, "DELETE", f"{KEYS}/{key_id}"), 404, "KEY_NOT_FOUND")
         _refused(person.post(f"{KEYS}/{key_id}/regenerate", {}), 404, "KEY_NOT_FOUND")
     for key_id in (strangers, UNKNOWN, "key_x"):
         _refused(owner.get(f"{ADMIN}/{key_id}"), 404, "KEY_NOT_FOUND")
         _refused(owner.post(f"{ADMIN}/{key_id}/approve", {}), 404, "KEY_NOT_FOUND")
         _refused(owner.post(f"{ADMIN}/{key_id}/reject", {"reason": "No"}), 404, "KEY_NOT_FOUND")
-        _refused(change(owner, "DELETE", f"{ADMIN}/{key_id}"), 404, "KEY_NOT_FOUND")
+        _refused(send(owner, "DELETE", f"{ADMIN}/{key_id}"), 404, "KEY_NOT_FOUND")
 
 
 @pytest.mark.parametrize(

@@ -44,4 +44,4 @@ def test_exactly_as_many_succeed_as_are_covered(stack: Stack, production: Custom
         if post.status == 200:
             production.until_payout(post.answer["data"]["id"], "completed")
     assert production.balance()["inTransit"] == 0
-    ledger.prove(stack["database_url"])
+    ledger.assert_ledger_consistent(stack["database_url"])

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.support.organization import Organization
 from tests.support.polling import until
-from tests.support.simulator import Provider
+from tests.support.simulator import Simulator
 from tests.support.stack import Stack
 
 
@@ -29,7 +29,7 @@ def test_a_paused_wallet_accepts_and_releases_and_pays_once_when_resumed(
     fast_stack: Stack, organization: Organization
 ) -> None:
     # Given a wallet that is paused
-    customer, paystream = organization.sandbox(), Provider(fast_stack["paystream"])
+    customer, paystream = organization.sandbox(), Simulator(fast_stack["paystream"])
     customer.fund(1_000_000)
     driver, text = customer.verified_driver("Hanna Held")["id"], f"held {uuid.uuid4().hex}"
     scope = ("--organization", organization.name, "--mode", "sandbox")

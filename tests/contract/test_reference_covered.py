@@ -8,7 +8,7 @@ import ast
 from collections import Counter
 from pathlib import Path
 
-from tests.contract.conforming import SAMPLES, endpoint
+from tests.contract.conformance import SAMPLES, endpoint
 
 # Every method and path of the reference, in its order and as often as it has them. The Batches chapter stands there
 # twice, and POST /api/v1/payouts a second time with a sandbox scenario.

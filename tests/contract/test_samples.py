@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from tests.contract.conforming import (
+from tests.contract.conformance import (
     ADDED_TO_DRIVERS,
     ADDED_TO_PAYOUTS,
     ADDED_TO_TOPUPS,
@@ -16,13 +16,13 @@ from tests.contract.conforming import (
     conforms,
     with_only,
 )
-from tests.contract.customers import cancel_in_time, change, failed_payout
+from tests.contract.customers import cancel_in_time, failed_payout, send
 from tests.contract.shape import at_path
 from tests.support import ledger, provider_webhooks
 from tests.support.customer import Customer
 from tests.support.http_client import Answer
 from tests.support.polling import until
-from tests.support.simulator import Provider
+from tests.support.simulator import Simulator
 from tests.support.stack import Stack
 
 # A changed payout is answered whole, where the samples show three fields of it.
@@ -188,7 +188,7 @@ def test_balance(customer: Customer) -> None:
 
 def test_paystream_webhook_in_the_shape_of_the_reference(stack: Stack, customer: Customer, driver_id: str) -> None:
     # Given a payout that Paystream has completed without telling us
-    paystream = Provider(stack["paystream"])
+    paystream = Simulator(stack["paystream"])
     description = f"told by the sample {uuid.uuid4().hex}"
     with paystream.misbehaving("lost_webhook", description):
         payout = customer.pay(driver_id, 45_000, description=description)
@@ -206,7 +206,7 @@ def test_paystream_webhook_in_the_shape_of_the_reference(stack: Stack, customer:
     assert sorted(moved) == sorted(ledger.transfers_of_completed(45_000, fee_cents=250))
 
 
-def _completed_at(paystream: Provider, description: str) -> bool:
+def _completed_at(paystream: Simulator, description: str) -> bool:
     return [payment["status"] for payment in paystream.payments_described(description)] == ["completed"]
 
 
@@ -232,12 +232,12 @@ def test_update_driver_then_delete_him(customer: Customer) -> None:
     driver = customer.until_verified(customer.post("/api/v1/drivers", body).data["id"])
     path = f"/api/v1/drivers/{driver['id']}"
     # When he has a new number
-    updated = change(customer, "PUT", path, SAMPLES["update driver"]["body"])
+    updated = send(customer, "PUT", path, SAMPLES["update driver"]["body"])
     # Then the answer and the driver have it
     assert conforms("update driver", updated, ADDED_TO_DRIVERS)["id"] == driver["id"]
     assert customer.get(path).data["phone"] == SAMPLES["update driver"]["body"]["phone"]
     # When he is deleted
-    deleted = conforms("delete driver", change(customer, "DELETE", path))
+    deleted = conforms("delete driver", send(customer, "DELETE", path))
     # Then he is gone
     assert deleted["id"] == driver["id"]
     assert customer.get(path).status == 404

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conforming import ADDED_TO_BATCHES, ADDED_TO_PAYOUTS, SAMPLES, conforms, with_only
-from tests.support.batches import AMOUNTS_CENTS, FEES_CENTS, PATH, moment, same_moment, until_batch
+from tests.contract.conformance import ADDED_TO_BATCHES, ADDED_TO_PAYOUTS, SAMPLES, conforms, with_only
+from tests.support.batches import AMOUNTS_CENTS, FEES_CENTS, PATH, is_same_time, time_from_now, until_batch
 from tests.support.customer import Customer
 from tests.support.http_client import Answer, call
 
@@ -21,7 +21,7 @@ def body(three_drivers: list[str]) -> dict[str, Any]:
     payouts = [
         payout | {"driverId": driver_id} for payout, driver_id in zip(sample["payouts"], three_drivers, strict=True)
     ]
-    return {**sample, "payouts": payouts, "scheduledFor": moment(days=1)}
+    return {**sample, "payouts": payouts, "scheduledFor": time_from_now(days=1)}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def released(carrier: Customer, unscheduled: dict[str, Any]) -> Answer:
 
 def test_create_batch(carrier: Customer, body: dict[str, Any]) -> None:
     data = conforms("create batch", carrier.post(PATH, body), ADDED_TO_BATCHES)
-    assert same_moment(data["scheduledFor"], body["scheduledFor"])
+    assert is_same_time(data["scheduledFor"], body["scheduledFor"])
 
 
 def test_create_batch_of_the_first_copy(carrier: Customer, body: dict[str, Any], unscheduled: dict[str, Any]) -> None:
@@ -88,14 +88,14 @@ def test_get_batch(carrier: Customer, released: Answer, three_drivers: list[str]
 def test_batch_of_45_is_listed_as_scheduled_and_later_as_completed(carrier: Customer, three_drivers: list[str]) -> None:
     # Given 45 payouts of 45000 in a batch for tomorrow
     payouts = [{"amount": 45_000, "driverId": three_drivers[number % 3]} for number in range(45)]
-    scheduled_for = moment(days=1)
+    scheduled_for = time_from_now(days=1)
     created = carrier.post(PATH, {"name": WEEKLY, "payouts": payouts, "scheduledFor": scheduled_for}).data
     # When the scheduled payouts are listed
     answer = carrier.get("/api/v1/scheduled-payouts")
     # Then it is there
     data = conforms("list scheduled payouts", with_only(answer, "data.items", created["id"]), ADDED_TO_BATCHES)
     assert data["items"][0]["name"] == WEEKLY
-    assert same_moment(data["items"][0]["scheduledFor"], scheduled_for)
+    assert is_same_time(data["items"][0]["scheduledFor"], scheduled_for)
     # When it has been run and the batches are listed
     carrier.post(f"{PATH}/{created['id']}/run", {}).data  # noqa: B018
     until_batch(carrier, created["id"], "completed")

@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from tests.contract.conforming import ADDED_TO_DRIVERS, ADDED_TO_PAYOUTS, ADDED_TO_RESULTS, SAMPLES, conforms
+from tests.contract.conformance import ADDED_TO_DRIVERS, ADDED_TO_PAYOUTS, ADDED_TO_RESULTS, SAMPLES, conforms
 from tests.contract.customers import cancel_in_time
 from tests.support.customer import Customer
 

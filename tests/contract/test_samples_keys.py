@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.conforming import ADDED_TO_KEYS, SAMPLES, conforms, with_only
-from tests.contract.customers import change, with_key
+from tests.contract.conformance import ADDED_TO_KEYS, SAMPLES, conforms, with_only
+from tests.contract.customers import send, with_key
 from tests.support.organization import Organization, Person
 from tests.support.polling import until
 from tests.support.stack import Stack
@@ -65,7 +65,7 @@ def test_get_developer_key(developer: Person) -> None:
 
 def test_revoke_developer_key(developer: Person) -> None:
     key_id = _create(developer, "create sandbox key")["id"]
-    conforms("revoke developer key", change(developer, "DELETE", f"{KEYS}/{key_id}"))
+    conforms("revoke developer key", send(developer, "DELETE", f"{KEYS}/{key_id}"))
 
 
 def test_regenerate_developer_key(developer: Person) -> None:
@@ -123,5 +123,5 @@ def test_reject_key(organization: Organization, developer: Person) -> None:
 
 def test_revoke_any_key(organization: Organization, developer: Person) -> None:
     key_id = _create(developer, "create sandbox key")["id"]
-    conforms("revoke any key", change(organization.owner, "DELETE", f"{ADMIN}/{key_id}"))
+    conforms("revoke any key", send(organization.owner, "DELETE", f"{ADMIN}/{key_id}"))
     assert developer.get(f"{KEYS}/{key_id}").body["revoked_at"]

@@ -1,7 +1,7 @@
 """The samples of the sandbox utilities, in a sandbox of their own: one of them clears it."""
 
-from tests.contract.conforming import SAMPLES, conforms
-from tests.contract.customers import in_scenario
+from tests.contract.conformance import SAMPLES, conforms
+from tests.contract.customers import with_scenario
 from tests.support.customer import Customer
 from tests.support.organization import Organization
 
@@ -25,6 +25,6 @@ def test_sandbox_state(organization: Organization) -> None:
 def test_sandbox_scenario(carrier: Customer, three_drivers: list[str]) -> None:
     sample = SAMPLES["sandbox scenario"]
     (scenario,) = sample["headers"].values()
-    answer = in_scenario(carrier, scenario).post(sample["path"], sample["body"] | {"driverId": three_drivers[0]})
+    answer = with_scenario(carrier, scenario).post(sample["path"], sample["body"] | {"driverId": three_drivers[0]})
     # The sample is in words, so its error's details are the conventions' and ours
     conforms("sandbox scenario", answer)

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.contract.customers import at_once, failed_payout, in_scenario
-from tests.contract.ways import WAYS, Outcome, ask
+from tests.contract.customers import failed_payout, run_concurrently, with_scenario
+from tests.contract.payout_channels import CHANNELS, Outcome, post_payout
 from tests.support import ledger
 from tests.support.batches import PATH as BATCHES
-from tests.support.batches import create
+from tests.support.batches import create_batch
 from tests.support.customer import Customer
 from tests.support.polling import until
-from tests.support.simulator import Provider
+from tests.support.simulator import Simulator
 from tests.support.stack import Stack
 
 # What happens later to a payout that is accepted, how it ends, and what the provider was told to do for it.
@@ -41,17 +41,19 @@ def under_way(carrier: Customer, john_id: str) -> dict[tuple[str, str], tuple[st
     """A payout for each scenario and way in, all begun together, and the mark in its description."""
     begun = {}
     for scenario in LATER:
-        playing = in_scenario(carrier, scenario)
-        for way in WAYS:
+        playing = with_scenario(carrier, scenario)
+        for way in CHANNELS:
             mark = uuid.uuid4().hex
-            outcome = ask(way, playing, {"driverId": john_id, "amount": PAID_CENTS, "description": f"Load {mark}"})
+            outcome = post_payout(
+                way, playing, {"driverId": john_id, "amount": PAID_CENTS, "description": f"Load {mark}"}
+            )
             if outcome.batch_id:
                 playing.post(f"{BATCHES}/{outcome.batch_id}/release", {}).data  # noqa: B018
             begun[scenario, way] = (mark, outcome)
     return begun
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", CHANNELS)
 @pytest.mark.parametrize("scenario", LATER)
 def test_scenario_befalls_a_payout_that_was_accepted(
     fast_stack: Stack,
@@ -70,7 +72,7 @@ def test_scenario_befalls_a_payout_that_was_accepted(
     assert payout["description"] == f"Load {mark}"
     assert bool(payout.get("failure")) is (end != "completed")
     # because that happened at Paystream, which was asked to pay it once
-    (payment,) = Provider(fast_stack["paystream"]).payments_described(mark)
+    (payment,) = Simulator(fast_stack["paystream"]).payments_described(mark)
     assert payment["amount"] == payout["netAmount"]
     assert told_paystream in json.dumps([payment["description"], payment["metadata"], payment["faults"]])
     # and every cent is where it belongs
@@ -89,8 +91,8 @@ def test_scenarios_leave_the_books_in_order(
 ) -> None:
     for (scenario, _), (_, outcome) in under_way.items():
         carrier.until_payout(str(outcome.payout_id), LATER[scenario][0], ENDED_SECONDS)
-    until(Provider(fast_stack["paystream"]).webhooks_settled, "every webhook is delivered", ENDED_SECONDS)
-    ledger.prove(fast_stack["database_url"])
+    until(Simulator(fast_stack["paystream"]).webhooks_settled, "every webhook is delivered", ENDED_SECONDS)
+    ledger.assert_ledger_consistent(fast_stack["database_url"])
 
 
 @pytest.mark.parametrize("way", ["single", "instant", "bulk"])
@@ -98,7 +100,9 @@ def test_insufficient_funds(carrier: Customer, john_id: str, way: str) -> None:
     # Given a wallet that has enough
     before = carrier.get("/api/v1/payouts", pageSize=1).data["total"]
     # When a payout is asked for in the scenario
-    outcome = ask(way, in_scenario(carrier, "insufficient_funds"), {"driverId": john_id, "amount": PAID_CENTS})
+    outcome = post_payout(
+        way, with_scenario(carrier, "insufficient_funds"), {"driverId": john_id, "amount": PAID_CENTS}
+    )
     # Then it is refused as if the wallet had not, and nothing is made
     assert (outcome.status, outcome.code) == (200 if way == "bulk" else 400, "INSUFFICIENT_FUNDS")
     assert carrier.get("/api/v1/payouts", pageSize=1).data["total"] == before
@@ -109,9 +113,9 @@ def test_insufficient_funds_for_a_batch(
     fast_stack: Stack, carrier: Customer, three_drivers: list[str], action: str
 ) -> None:
     # Given a queued batch
-    batch_id = create(carrier, three_drivers)["id"]
+    batch_id = create_batch(carrier, three_drivers)["id"]
     # When it is released in the scenario
-    answer = in_scenario(carrier, "insufficient_funds").post(f"{BATCHES}/{batch_id}/{action}", {})
+    answer = with_scenario(carrier, "insufficient_funds").post(f"{BATCHES}/{batch_id}/{action}", {})
     # Then it is refused, and nothing has moved
     assert (answer.status, answer.error["code"]) == (400, "INSUFFICIENT_FUNDS")
     for payout in carrier.get(f"{BATCHES}/{batch_id}").data["payouts"]:
@@ -120,7 +124,7 @@ def test_insufficient_funds_for_a_batch(
 
 def test_insufficient_funds_for_a_retry(carrier: Customer, john_id: str) -> None:
     payout_id = failed_payout(carrier, john_id)
-    playing = in_scenario(carrier, "insufficient_funds")
+    playing = with_scenario(carrier, "insufficient_funds")
     answer = playing.post(f"/api/v1/payouts/{payout_id}/retry", {})
     assert (answer.status, answer.error["code"]) == (400, "INSUFFICIENT_FUNDS")
     (result,) = playing.post("/api/v1/payouts/bulk/retry", {"payoutIds": [payout_id]}).data["results"]
@@ -128,16 +132,16 @@ def test_insufficient_funds_for_a_retry(carrier: Customer, john_id: str) -> None
     assert carrier.payout(payout_id)["status"] == "failed"
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", CHANNELS)
 def test_kyc_pending_when_paying(carrier: Customer, john_id: str, way: str) -> None:
     before = carrier.get("/api/v1/payouts", pageSize=1).data["total"]
-    outcome = ask(way, in_scenario(carrier, "kyc_pending"), {"driverId": john_id, "amount": PAID_CENTS})
+    outcome = post_payout(way, with_scenario(carrier, "kyc_pending"), {"driverId": john_id, "amount": PAID_CENTS})
     assert (outcome.status, outcome.code) == (200 if way == "bulk" else 422, "KYC_PENDING")
     assert carrier.get("/api/v1/payouts", pageSize=1).data["total"] == before
 
 
 def test_kyc_pending_when_looking_at_drivers(carrier: Customer, john_id: str) -> None:
-    playing = in_scenario(carrier, "kyc_pending")
+    playing = with_scenario(carrier, "kyc_pending")
     driver = playing.get(f"/api/v1/drivers/{john_id}").data
     assert (driver["status"], driver["kycStatus"]) == ("pending", "pending")
     listed = playing.get("/api/v1/drivers").data["items"]
@@ -148,7 +152,7 @@ def test_kyc_pending_when_looking_at_drivers(carrier: Customer, john_id: str) ->
 
 
 def test_rate_limited_wherever_one_asks(carrier: Customer, john_id: str) -> None:
-    playing = in_scenario(carrier, "rate_limited")
+    playing = with_scenario(carrier, "rate_limited")
     payout = {"driverId": john_id, "amount": PAID_CENTS}
     before = carrier.get("/api/v1/payouts", pageSize=1).data["total"]
     for answer in (
@@ -168,7 +172,7 @@ def test_rate_limited_wherever_one_asks(carrier: Customer, john_id: str) -> None
 
 
 def test_slow_response_answers_two_seconds_later(carrier: Customer, john_id: str) -> None:
-    playing = in_scenario(carrier, "slow_response")
+    playing = with_scenario(carrier, "slow_response")
 
     def seconds(who: Customer, path: str, body: object = None) -> float:
         started = monotonic()
@@ -177,7 +181,7 @@ def test_slow_response_answers_two_seconds_later(carrier: Customer, john_id: str
 
     # When different things are asked at once, slowly and not
     payout = {"driverId": john_id, "amount": PAID_CENTS}
-    *slow, other = at_once(
+    *slow, other = run_concurrently(
         lambda: seconds(playing, "/api/v1/drivers"),
         lambda: seconds(playing, "/api/v1/balance"),
         lambda: seconds(playing, "/api/v1/payouts", payout),
@@ -192,7 +196,7 @@ def test_slow_response_answers_two_seconds_later(carrier: Customer, john_id: str
 @pytest.mark.parametrize("scenario", ["Success", "payout-failed", "all", ""])
 def test_unknown_scenario_is_a_mistake(carrier: Customer, john_id: str, scenario: str) -> None:
     before = carrier.get("/api/v1/payouts", pageSize=1).data["total"]
-    playing = in_scenario(carrier, scenario)
+    playing = with_scenario(carrier, scenario)
     for answer in (
         playing.post("/api/v1/payouts", {"driverId": john_id, "amount": PAID_CENTS}),
         playing.get("/api/v1/balance"),
@@ -205,7 +209,7 @@ def test_unknown_scenario_is_a_mistake(carrier: Customer, john_id: str, scenario
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_no_scenario_in_production(production_carrier: Customer, scenario: str) -> None:
     # Given a production key
-    playing = in_scenario(production_carrier, scenario)
+    playing = with_scenario(production_carrier, scenario)
     drivers = production_carrier.get("/api/v1/drivers", pageSize=1).data["total"]
     # When it plays a scenario, wherever
     answers: list[Any] = [
@@ -223,4 +227,4 @@ def test_no_scenario_in_production(production_carrier: Customer, scenario: str) 
 
 def test_scenario_without_meaning_for_an_endpoint_changes_nothing(carrier: Customer) -> None:
     for scenario in ("payout_failed", "returned", "insufficient_funds", "duplicate_webhook"):
-        assert in_scenario(carrier, scenario).balance().keys() == carrier.balance().keys()
+        assert with_scenario(carrier, scenario).balance().keys() == carrier.balance().keys()

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from tests.contract.customers import at_once, fund_and_register
+from tests.contract.customers import fund_and_register, run_concurrently
 from tests.support import ledger
-from tests.support.batches import create
+from tests.support.batches import create_batch
 from tests.support.customer import Customer
 from tests.support.organization import Organization
 from tests.support.polling import until
-from tests.support.simulator import Provider
+from tests.support.simulator import Simulator
 from tests.support.stack import Stack
 
 RESET, STATE, SEED = "/api/v1/sandbox/reset", "/api/v1/sandbox/state", "/api/v1/sandbox/seed"
@@ -49,7 +49,7 @@ def test_reset_clears_the_callers_sandbox_alone(
     _seed(sandbox)
     payout_id = sandbox.pay(driver_id, 45_000)["id"]
     sandbox.until_payout(payout_id, "completed")
-    batch_id = create(sandbox, [driver_id] * 3)["id"]
+    batch_id = create_batch(sandbox, [driver_id] * 3)["id"]
     # and the same carrier's production, and another carrier's sandbox
     live_driver_id = production.register("Lena Live")["id"]
     until(lambda: carrier.balance()["pending"] == carrier.balance()["inTransit"] == 0, "the other's wallet is at rest")
@@ -73,21 +73,21 @@ def test_reset_clears_the_callers_sandbox_alone(
     assert carrier.get(f"/api/v1/drivers/{three_drivers[0]}").status == 200
     assert carrier.balance() == others_balance
     assert carrier.get("/api/v1/payouts", pageSize=1).data["total"] == others_payouts
-    ledger.prove(fast_stack["database_url"])
+    ledger.assert_ledger_consistent(fast_stack["database_url"])
 
 
 def test_reset_while_work_is_in_flight(fast_stack: Stack, organization: Organization) -> None:
     # Given a sandbox with a top-up, an instant payout, a batch and many payouts under way
-    sandbox, paystream = organization.sandbox(), Provider(fast_stack["paystream"])
+    sandbox, paystream = organization.sandbox(), Simulator(fast_stack["paystream"])
     driver_id = fund_and_register(sandbox, 10_000_000)
     payout = {"driverId": driver_id, "amount": 45_000}
     sandbox.post("/api/v1/funding/topup", {"amount": 500_000, "method": "bank_transfer"}).data  # noqa: B018
-    batch_id = create(sandbox, [driver_id] * 3)["id"]
+    batch_id = create_batch(sandbox, [driver_id] * 3)["id"]
     sandbox.post(f"/api/v1/batches/{batch_id}/release", {}).data  # noqa: B018
     sandbox.post("/api/v1/payouts/bulk", {"payouts": [payout] * 50}).data  # noqa: B018
     late = sandbox.pay(driver_id, 45_000, description="[simulate:late_webhook:3]")
     # When it is reset while ten clients go on paying
-    answers = at_once(
+    answers = run_concurrently(
         lambda: sandbox.post(RESET, {}),
         *[lambda: sandbox.post("/api/v1/payouts", payout)] * 5,
         *[lambda: sandbox.post("/api/v1/payouts/instant", payout)] * 5,
@@ -104,16 +104,16 @@ def test_reset_while_work_is_in_flight(fast_stack: Stack, organization: Organiza
         lambda: paystream.payments_described(late["description"])[-1]["status"] == "completed", "the last one is paid"
     )
     _assert_fresh(sandbox)
-    ledger.prove(fast_stack["database_url"])
+    ledger.assert_ledger_consistent(fast_stack["database_url"])
 
 
 def test_many_resets_at_once_are_as_good_as_one(fast_stack: Stack, organization: Organization) -> None:
     sandbox = organization.sandbox()
     sandbox.register()
-    answers = at_once(*[lambda: sandbox.post(RESET, {})] * 6)
+    answers = run_concurrently(*[lambda: sandbox.post(RESET, {})] * 6)
     assert [answer.status for answer in answers] == [200] * 6
     _assert_fresh(sandbox)
-    ledger.prove(fast_stack["database_url"])
+    ledger.assert_ledger_consistent(fast_stack["database_url"])
 
 
 def test_seed_can_be_repeated(organization: Organization) -> None:
@@ -122,7 +122,7 @@ def test_seed_can_be_repeated(organization: Organization) -> None:
     sandbox.fund(1_000_000)
     sandbox.register()
     # When it is seeded, by many at once and once more
-    seeded = [*at_once(*[lambda: _seed(sandbox)] * 4), _seed(sandbox)]
+    seeded = [*run_concurrently(*[lambda: _seed(sandbox)] * 4), _seed(sandbox)]
     # Then each is told the same, and the test data is there once
     assert seeded == [{"drivers": 5, "payouts": 10}] * 5
     state = sandbox.get(STATE).data
@@ -135,7 +135,7 @@ def test_state_shows_what_is_there(organization: Organization) -> None:
     # Given a sandbox with drivers and payouts
     sandbox = organization.sandbox()
     driver_ids = [sandbox.verified_driver()["id"], *[sandbox.register()["id"] for _ in range(2)]]
-    create(sandbox, [driver_ids[0]] * 3)
+    create_batch(sandbox, [driver_ids[0]] * 3)
     for driver_id in driver_ids:
         sandbox.until_verified(driver_id)
     # When its state is looked at

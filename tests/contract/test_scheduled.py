@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.batches import AMOUNTS_CENTS, PATH, create, moment, same_moment, until_batch
+from tests.support.batches import AMOUNTS_CENTS, PATH, create_batch, is_same_time, time_from_now, until_batch
 from tests.support.customer import Customer
 from tests.support.organization import Organization
 
@@ -52,9 +52,9 @@ def test_nothing_is_scheduled(planner: Customer) -> None:
 
 def test_scheduled_batches_are_listed_and_counted(planner: Customer, drivers: list[str]) -> None:
     # Given two batches for later, and one for whenever it is released
-    later = create(planner, drivers, scheduledFor=moment(days=3))
-    next_one = create(planner, drivers, scheduledFor=moment(days=1))
-    create(planner, drivers)
+    later = create_batch(planner, drivers, scheduledFor=time_from_now(days=3))
+    next_one = create_batch(planner, drivers, scheduledFor=time_from_now(days=1))
+    create_batch(planner, drivers)
     # When the scheduled ones are listed
     data = planner.get(LIST).data
     # Then they are those two
@@ -68,12 +68,12 @@ def test_scheduled_batches_are_listed_and_counted(planner: Customer, drivers: li
     stats = planner.get(STATS).data
     assert (stats["total"], stats["byStatus"]) == (2, NOTHING | {"queued": 2})
     assert stats["upcomingTotal"] == 2 * TOTAL_CENTS
-    assert same_moment(stats["nextScheduled"], next_one["scheduledFor"])
+    assert is_same_time(stats["nextScheduled"], next_one["scheduledFor"])
 
 
 def test_wallet_is_projected_day_by_day(planner: Customer, drivers: list[str]) -> None:
     # Given an empty wallet, and one batch that is scheduled
-    created = create(planner, drivers, scheduledFor=moment(days=3))
+    created = create_batch(planner, drivers, scheduledFor=time_from_now(days=3))
     day = created["scheduledFor"][:10]
     # When the wallet is projected
     projection = planner.get(PROJECTION).data
@@ -88,7 +88,7 @@ def test_wallet_is_projected_day_by_day(planner: Customer, drivers: list[str]) -
     assert len(planner.get(PROJECTION, days=366).data["dailyProjection"]) == 366
     # When there is another one for the early morning in Karachi, then its day is the one before: days are those of UTC
     morning = (datetime.now(UTC) + timedelta(days=5)).replace(hour=2, minute=0, second=0, microsecond=0)
-    create(planner, drivers, scheduledFor=f"{morning:%Y-%m-%dT%H:%M:%S}+05:00")
+    create_batch(planner, drivers, scheduledFor=f"{morning:%Y-%m-%dT%H:%M:%S}+05:00")
     day_before = f"{morning - timedelta(days=1):%Y-%m-%d}"
     assert _days(planner.get(PROJECTION).data) == {day: TOTAL_CENTS, day_before: TOTAL_CENTS}
     # Whoever asks for no number of days, or too many, is told
@@ -100,7 +100,7 @@ def test_wallet_is_projected_day_by_day(planner: Customer, drivers: list[str]) -
 def test_what_was_run_is_not_upcoming(planner: Customer, drivers: list[str]) -> None:
     # Given a scheduled batch that the wallet covers
     planner.fund(TOTAL_CENTS + 5_000)
-    created = create(planner, drivers, scheduledFor=moment(days=3))
+    created = create_batch(planner, drivers, scheduledFor=time_from_now(days=3))
     projection = planner.get(PROJECTION).data
     assert (projection["currentBalance"], projection["projectedBalance"]) == (TOTAL_CENTS + 5_000, 5_000)
     assert projection["shortfall"] is None

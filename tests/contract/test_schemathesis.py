@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.organization import Organization
-from tests.support.report_lines import tell
+from tests.support.report_lines import report
 from tests.support.stack import Stack
 
 pytestmark = pytest.mark.long
@@ -50,4 +50,4 @@ def test_schemathesis_finds_nothing(fast_stack: Stack, tmp_path: Path) -> None:
     # Then none of its checks, nor ours, finds anything
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
     closing = done.stdout[done.stdout.rindex("= SUMMARY =") :].splitlines()[1:]
-    tell("Schemathesis:", *(f"  {line}" for line in closing if line.strip()))
+    report("Schemathesis:", *(f"  {line}" for line in closing if line.strip()))

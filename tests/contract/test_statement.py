@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.contract.customers import failed_payout, fund_and_register, in_scenario
-from tests.support.batches import create, moment
+from tests.contract.customers import failed_payout, fund_and_register, with_scenario
+from tests.support.batches import create_batch, time_from_now
 from tests.support.customer import Customer
 from tests.support.organization import Organization
 from tests.support.polling import until
@@ -27,7 +27,7 @@ def payer(fast_stack: Stack) -> Customer:
     payer = Organization(fast_stack).sandbox()
     driver_id = fund_and_register(payer, 1_000_000)
     failed_payout(payer, driver_id)
-    back = in_scenario(payer, "returned").pay(driver_id, 45_000, description='=HYPERLINK("//x"), "quoted"')
+    back = with_scenario(payer, "returned").pay(driver_id, 45_000, description='=HYPERLINK("//x"), "quoted"')
     payer.until_payout(back["id"], "returned")
     payer.pay(driver_id, 45_050)
     return payer
@@ -120,8 +120,8 @@ def test_the_projection_shows_what_is_under_way_and_counts_on_nothing(organizati
     # Given a wallet with $1,000, a batch for tomorrow that costs more, and one without a time
     planner = organization.sandbox()
     driver_id = fund_and_register(planner, 100_000)
-    create(planner, [driver_id] * 3, scheduledFor=moment(days=1))
-    create(planner, [driver_id] * 3)
+    create_batch(planner, [driver_id] * 3, scheduledFor=time_from_now(days=1))
+    create_batch(planner, [driver_id] * 3)
     today = datetime.now(UTC).date()
     found = planner.get(PROJECTION).data
     # Then tomorrow it will not reach

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.contract.customers import cancel_in_time, failed_payout, in_scenario
+from tests.contract.customers import cancel_in_time, failed_payout, with_scenario
 from tests.support import provider_webhooks
 from tests.support.batches import PATH as BATCHES
-from tests.support.batches import create, moment, same_moment, until_batch
+from tests.support.batches import create_batch, is_same_time, time_from_now, until_batch
 from tests.support.customer import Customer
 from tests.support.polling import until
 from tests.support.stack import Stack
@@ -112,7 +112,7 @@ def test_a_payout_that_fails_and_is_retried(carrier: Customer, john_id: str) -> 
 
 
 def test_a_payout_that_comes_back(carrier: Customer, john_id: str) -> None:
-    payout = in_scenario(carrier, "returned").pay(john_id, 45_000)
+    payout = with_scenario(carrier, "returned").pay(john_id, 45_000)
     carrier.until_payout(payout["id"], "returned")
     data = told(carrier, payout["id"])
     back = ["transition returned", "transfer return", "customer_event payout.returned"]
@@ -124,13 +124,13 @@ def test_a_payout_that_comes_back(carrier: Customer, john_id: str) -> None:
 
 def test_a_payout_in_a_batch_waits_for_its_time(carrier: Customer, three_drivers: list[str]) -> None:
     # Given a batch for later
-    batch = create(carrier, three_drivers, scheduledFor=moment(days=2))
+    batch = create_batch(carrier, three_drivers, scheduledFor=time_from_now(days=2))
     payout_id = carrier.get(f"{BATCHES}/{batch['id']}").data["payouts"][0]["id"]
     data = told(carrier, payout_id)
     # Then nothing is reserved, and it waits for that time
     assert story(data) == ["batch", "transition validated", "customer_event payout.created"]
     assert data["next"]["kind"] == "batch_release"
-    assert same_moment(data["next"]["by"], batch["scheduledFor"])
+    assert is_same_time(data["next"]["by"], batch["scheduledFor"])
     # When it is run
     carrier.post(f"{BATCHES}/{batch['id']}/run", {}).data  # noqa: B018
     until_batch(carrier, batch["id"], "completed")
@@ -144,7 +144,7 @@ def test_a_payout_in_a_batch_waits_for_its_time(carrier: Customer, three_drivers
 
 
 def test_a_batch_without_a_time_waits_for_somebody(carrier: Customer, three_drivers: list[str]) -> None:
-    batch = create(carrier, three_drivers)
+    batch = create_batch(carrier, three_drivers)
     payout_id = carrier.get(f"{BATCHES}/{batch['id']}").data["payouts"][0]["id"]
     following = told(carrier, payout_id)["next"]
     assert (following["kind"], following["by"]) == ("batch_release", None)
@@ -165,7 +165,7 @@ def test_a_canceled_payout_gets_its_money_back(carrier: Customer, john_id: str) 
 
 def test_an_unknown_outcome_says_when_it_is_asked_again(carrier: Customer, john_id: str) -> None:
     # Given a payout that Paystream takes without answering
-    payout = in_scenario(carrier, "provider_timeout").pay(john_id, 45_000)
+    payout = with_scenario(carrier, "provider_timeout").pay(john_id, 45_000)
     # When the call has timed out, then its outcome is unknown, and it is said when it is asked for again
     found = until(
         lambda: (

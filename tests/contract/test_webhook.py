@@ -7,7 +7,7 @@ import pytest
 from tests.support import ledger, provider_webhooks
 from tests.support.customer import Customer
 from tests.support.polling import until
-from tests.support.simulator import Provider
+from tests.support.simulator import Simulator
 from tests.support.stack import Stack
 
 
@@ -23,7 +23,7 @@ def _event(payment_id: str, status: str, amount_cents: int = 44_750) -> dict[str
 
 def test_same_notice_five_times_completes_once(stack: Stack, customer: Customer, driver_id: str) -> None:
     # Given a payment that Paystream has completed without telling us
-    paystream = Provider(stack["paystream"])
+    paystream = Simulator(stack["paystream"])
     description = f"told five times {uuid.uuid4().hex}"
     with paystream.misbehaving("lost_webhook", description):
         payout = customer.pay(driver_id, 45_000, description=description)

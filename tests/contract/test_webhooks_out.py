@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from tests.contract.customers import change
+from tests.contract.customers import send
 from tests.support.customer import Customer
 from tests.support.http_client import Answer
 from tests.support.organization import Organization
 from tests.support.polling import until
 from tests.support.stack import Stack
-from tests.support.webhook_receiver import Heard, Receiver, receiving
+from tests.support.webhook_receiver import ReceivedRequest, Receiver, running_receiver
 
 PATH = "/api/v1/webhooks"
 PAYOUT_ENDS = ["payout.succeeded", "payout.failed"]
@@ -27,7 +27,7 @@ PAYOUT_ENDS = ["payout.succeeded", "payout.failed"]
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
-    with receiving() as running:
+    with running_receiver() as running:
         yield running
 
 
@@ -51,7 +51,7 @@ def subscribe(program: Customer, url: str, events: list[str]) -> Any:
     return answer.data
 
 
-def heard(receiver: Receiver, path: str, count: int) -> list[Heard]:
+def heard(receiver: Receiver, path: str, count: int) -> list[ReceivedRequest]:
     return until(lambda: found if len(found := receiver.at(path)) >= count else None, f"{count} calls of {path}")
 
 
@@ -130,13 +130,13 @@ def test_test_rotate_and_redeliver(program: Customer, receiver: Receiver) -> Non
 def test_while_paused_events_wait_and_then_come(program: Customer, paid_driver: str, receiver: Receiver) -> None:
     made = subscribe(program, f"{receiver.url}/paused", ["payout.created"])
     here = f"{PATH}/{made['id']}"
-    paused = change(program, "PUT", here, {"status": "paused"}).data
+    paused = send(program, "PUT", here, {"status": "paused"}).data
     assert (paused["status"], paused["pausedReason"]) == ("paused", "customer")
     refused(program.post(f"{here}/test", {}), 409, "WEBHOOK_NOT_ACTIVE")
     payout = program.pay(paid_driver, 45_000)
     until(lambda: len(list(program.items(f"{here}/deliveries", status="pending"))) == 1, "it waits")
     assert not receiver.at("/paused")
-    assert change(program, "PUT", here, {"status": "active"}).data["pausedReason"] is None
+    assert send(program, "PUT", here, {"status": "active"}).data["pausedReason"] is None
     [call] = heard(receiver, "/paused", 1)
     assert json.loads(call.body)["data"]["id"] == payout["id"]
     # Everything since a time comes once more
@@ -144,7 +144,7 @@ def test_while_paused_events_wait_and_then_come(program: Customer, paid_driver: 
     assert program.post(f"{here}/redeliver", {"since": since}).data == {"count": 1, "until": None}
     assert heard(receiver, "/paused", 2)[1].body == call.body
     # Deleted, it is nobody's
-    assert change(program, "DELETE", here, None).status == 200
+    assert send(program, "DELETE", here, None).status == 200
     refused(program.get(here), 404, "WEBHOOK_NOT_FOUND")
 
 

@@ -21,7 +21,7 @@ def test_an_accepted_payout_has_its_reservation_history_and_event(world: World) 
     assert world.history(row.id) == ["validated"]
     assert world.events(row.id) == ["payout.created"]
     assert world.balances()[:2] == (9_955_000, 45_000)
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_an_instant_payout_is_processing_with_its_submission_written(world: World) -> None:
@@ -34,7 +34,7 @@ def test_an_instant_payout_is_processing_with_its_submission_written(world: Worl
     assert status == "prepared"
     assert isinstance(request, dict)
     assert (request["amount"], request["rail"]) == (44_550, "rtp")
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_funds_go_in_order_of_arrival_and_neighbours_succeed(world: World) -> None:
@@ -48,7 +48,7 @@ def test_funds_go_in_order_of_arrival_and_neighbours_succeed(world: World) -> No
     assert (second.status, second.code) == (400, "INSUFFICIENT_FUNDS")
     assert second.details == {"available": 4_000, "required": 5_000}
     assert world.balances().available_cents == 0
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 @pytest.mark.parametrize(
@@ -111,4 +111,4 @@ def test_accepting_at_the_same_time_never_overspends(world: World) -> None:
         thread.join()
     assert len(accepted) == 20
     assert world.balances().available_cents == 0
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()

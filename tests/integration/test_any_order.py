@@ -196,7 +196,9 @@ def test_any_order_ends_as_the_providers_record_says(engine: sa.Engine) -> None:
             assert tuple(events[story.payout_id]) == TOLD[story.life], what
     assert world.rows("SELECT count(*) FROM payouts WHERE held_reason IS NOT NULL AND wallet_id = :id",
                       id=world.wallet_id) == [(0,)]  # fmt: skip
-    world.assert_ledger_right()
-    world.assert_figures_right()
+    world.assert_ledger_consistent()
+    world.assert_counters_match()
     distinct = len({(story.life, story.order) for story in everything})
-    telling.tell(f"{distinct} orders in {len(everything)} groupings, {heard} webhooks: all as Paystream's record says")
+    telling.report(
+        f"{distinct} orders in {len(everything)} groupings, {heard} webhooks: all as Paystream's record says"
+    )

@@ -9,15 +9,15 @@ import sqlalchemy as sa
 
 from shared import inbox, ledger
 from tests.support.polling import until
-from tests.support.provider_steps import Working, receive, submitted, webhook
+from tests.support.provider_steps import WorkerContext, store_webhooks, submitted_payout, webhook_body
 from tests.support.world import World
 from workers.provider_events import apply_provider_events
 
 
 def told(world: World) -> tuple[uuid.UUID, uuid.UUID]:
     """A payout that the provider has paid, and the notice that says so."""
-    payout_id, payment_id = submitted(world)
-    [event_id] = receive(world, webhook(payment_id, "completed"))
+    payout_id, payment_id = submitted_payout(world)
+    [event_id] = store_webhooks(world, webhook_body(payment_id, "completed"))
     return payout_id, event_id
 
 
@@ -25,7 +25,7 @@ def test_a_wallet_that_is_held_keeps_only_its_own(world: World) -> None:
     """Given two wallets' notices in one message, and one of the wallets held, as a large batch's release holds it: the
     other's are applied, and who is told of more meanwhile leaves word. Once it is free, all that waited is applied.
     """
-    other, context = World(world.engine), Working(world)
+    other, context = World(world.engine), WorkerContext(world)
     (slow, slow_event), (fast, fast_event), (later, later_event) = told(world), told(other), told(other)
     with ExitStack() as held:
         connection = held.enter_context(world.engine.begin())
@@ -39,7 +39,7 @@ def test_a_wallet_that_is_held_keeps_only_its_own(world: World) -> None:
         assert world.statuses([slow]) == ["processing"]
     worker.join()
     assert world.statuses([slow]) == ["completed"]
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_what_waits_too_long_for_a_lock_is_left_to_the_tick(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +48,7 @@ def test_what_waits_too_long_for_a_lock_is_left_to_the_tick(world: World, monkey
     payout_id, event_id = told(world)
     with world.engine.begin() as connection:
         ledger.lock_wallets(connection, [world.wallet_id])
-        apply_provider_events(Working(world), [event_id])
+        apply_provider_events(WorkerContext(world), [event_id])
     assert world.statuses([payout_id]) == ["processing"]
     assert world.rows("SELECT status, next_action_at IS NULL FROM provider_events WHERE id = :id", id=event_id) == [
         ("received", False)
@@ -57,7 +57,7 @@ def test_what_waits_too_long_for_a_lock_is_left_to_the_tick(world: World, monkey
 
 def test_a_failure_is_the_groups_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second message's notices are applied by the thread whose own have failed."""
-    context = Working(world)
+    context = WorkerContext(world)
     (_, wrong_event), (payout_id, right_event) = told(world), told(world)
     apply = inbox.apply_events
 

@@ -21,7 +21,7 @@ from shared.platform.ids import BATCH, PAYOUT, USER, WALLET, new_id, public_id
 from shared.platform.pagination import PageRequest
 from shared.schema.audit import Action
 from shared.schema.organizations import DuplicateLoads, Mode, Role
-from tests.support.payout_intake import data, request
+from tests.support.payout_intake import content_of, payout_request
 from tests.support.world import GRACE, World
 
 
@@ -44,7 +44,7 @@ def asked(world: World, *orders: PayoutOrder, key: str | None = None) -> PayoutR
         assert isinstance(outcomes, list)
         return {"results": [payout_payload(row) for row in outcomes if isinstance(row, PayoutRow)]}
 
-    one = request(orders[0], key)._replace(actor=world.actor)
+    one = payout_request(orders[0], key)._replace(actor=world.actor)
     return one if len(orders) == 1 else one._replace(orders=orders, shape=several)
 
 
@@ -70,7 +70,7 @@ def test_an_intake_says_who_asked_for_what_with_one_statement(
     ]  # fmt: skip
     assert len(statements) == 1
     of_bulk, of_single = log(world, EntryFilters(action=Action.PAYOUT_CREATE))
-    payout_id = data(answers[0])["id"]
+    payout_id = content_of(answers[0])["id"]
     # Nor does it keep a key as the customer has written it: only what tells it from others
     assert (of_single.object_id, of_single.after) == (
         payout_id,
@@ -78,7 +78,7 @@ def test_an_intake_says_who_asked_for_what_with_one_statement(
     )
     assert (of_single.key_id, of_single.request_id) == (single.actor.key_id, single.actor.request_id)
     assert (of_single.address, of_single.mode, of_single.actor_kind) == ("192.0.2.7", "sandbox", "key")
-    ids = [row["id"] for row in data(answers[1])["results"]]
+    ids = [row["id"] for row in content_of(answers[1])["results"]]
     assert (of_bulk.object_id, of_bulk.after) == (
         None,
         {"amount": 3_000, "count": 3, "ids": ids, **idempotency.audit_key_hash(bulk.key)},

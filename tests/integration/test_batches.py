@@ -55,7 +55,7 @@ def test_a_new_batch_reserves_nothing_and_costs_the_batch_price(world: World) ->
     # And no doorbell, late or repeated, moves them
     with world.engine.begin() as connection:
         assert queue_validated_payouts(connection, payout_ids, world.clock.now(), grace=GRACE).queued.rows == []
-    world.assert_figures_right()
+    world.assert_counters_match()
 
 
 def test_a_release_reserves_all_and_a_second_one_changes_nothing(world: World) -> None:
@@ -70,7 +70,7 @@ def test_a_release_reserves_all_and_a_second_one_changes_nothing(world: World) -
     assert world.balances().in_transit_cents == 135_000
     assert world.statuses(payout_ids) == ["queued"] * 3
     assert events(world) == ["batch.released"]
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_concurrent_releases_release_once(world: World) -> None:
@@ -81,7 +81,7 @@ def test_concurrent_releases_release_once(world: World) -> None:
     set_out = [payout_id for one in done if isinstance(one, ReleasedBatch) for payout_id in one.payout_ids]
     assert sorted(set_out) == sorted(payout_ids)
     assert world.balances().in_transit_cents == 400_000
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_too_little_money_fails_the_batch_and_moves_nothing(world: World) -> None:
@@ -98,8 +98,8 @@ def test_too_little_money_fails_the_batch_and_moves_nothing(world: World) -> Non
         cancel_wallet_payouts(connection, world.wallet_id, other, world.clock.now())
     assert isinstance(world.release(batch.id), ReleasedBatch)
     assert world.batch_status(batch.id) == "processing"
-    world.assert_ledger_right()
-    world.assert_figures_right()
+    world.assert_ledger_consistent()
+    world.assert_counters_match()
 
 
 def test_asked_for_before_its_time_it_stays_queued_where_money_is_missing(world: World) -> None:
@@ -137,7 +137,7 @@ def test_a_batch_ends_with_its_last_payout(
     world.end([second], ends[1])
     assert world.batch_status(batch.id) == becomes
     assert events(world) == ["batch.released", event]
-    world.assert_figures_right()
+    world.assert_counters_match()
 
 
 def test_a_retry_of_its_payout_opens_an_ended_batch_again(world: World) -> None:
@@ -150,8 +150,8 @@ def test_a_retry_of_its_payout_opens_an_ended_batch_again(world: World) -> None:
     assert world.batch_status(batch.id) == "processing"
     world.end([second], PayoutStatus.COMPLETED)
     assert world.batch_status(batch.id) == "completed"
-    world.assert_figures_right()
-    world.assert_ledger_right()
+    world.assert_counters_match()
+    world.assert_ledger_consistent()
 
 
 def test_a_driver_switched_off_before_the_release_is_left_out(world: World) -> None:
@@ -165,7 +165,7 @@ def test_a_driver_switched_off_before_the_release_is_left_out(world: World) -> N
     assert world.balances().in_transit_cents == 50_000
     world.end([second], PayoutStatus.COMPLETED)
     assert world.batch_status(batch.id) == "completed"
-    world.assert_figures_right()
+    world.assert_counters_match()
 
 
 def test_a_batch_whose_payouts_are_all_canceled_is_canceled(world: World) -> None:
@@ -177,7 +177,7 @@ def test_a_batch_whose_payouts_are_all_canceled_is_canceled(world: World) -> Non
     refused = world.release(batch.id)
     assert isinstance(refused, Conflict)
     assert refused.code == "BATCH_NOT_RELEASABLE"
-    world.assert_figures_right()
+    world.assert_counters_match()
 
 
 def test_it_is_released_when_its_time_has_come_and_not_before(world: World) -> None:
@@ -212,7 +212,7 @@ def test_after_ten_minutes_without_a_scheduler_each_batch_is_released_once(world
     assert sorted(one for _, got in done for one in got) == sorted(one for _, payouts in batches for one in payouts)
     assert {world.batch_status(batch_id) for batch_id in ids} == {"processing"}
     assert [name for name in events(world) if name == "batch.released"] == ["batch.released"] * 12
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_a_batch_moved_while_its_release_waits_is_not_released(world: World) -> None:
@@ -253,7 +253,7 @@ def test_money_that_goes_while_a_release_waits_is_not_spent_twice(world: World) 
     assert world.statuses(payout_ids) == ["validated", "validated"]
     assert steps_of(world, payout_ids) == 2
     assert world.balances().available_cents == 80_000
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_money_that_comes_while_a_release_waits_is_there_for_it(world: World) -> None:
@@ -269,7 +269,7 @@ def test_money_that_comes_while_a_release_waits_is_there_for_it(world: World) ->
     assert world.statuses(payout_ids) == ["queued", "queued"]
     assert steps_of(world, payout_ids) == 4
     assert world.balances().available_cents == 10_000
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def released_meanwhile(world: World, batch_id: uuid.UUID, happens: Callable[[sa.Connection], object]) -> object:
@@ -342,8 +342,8 @@ def test_batches_released_together_take_their_money_in_order(world: World) -> No
     assert isinstance(done[third.id], ReleasedBatch)
     assert [world.batch_status(one.id) for one in (first, second, third)] == ["processing", "failed", "processing"]
     assert world.balances().available_cents == 30_000
-    world.assert_ledger_right()
-    world.assert_figures_right()
+    world.assert_ledger_consistent()
+    world.assert_counters_match()
 
 
 def test_batches_of_two_wallets_are_released_together_and_never_mixed(world: World, engine: sa.Engine) -> None:
@@ -361,7 +361,7 @@ def test_batches_of_two_wallets_are_released_together_and_never_mixed(world: Wor
         asked = [BatchRef(mine.id, world.wallet_id), BatchRef(theirs.id, stranger.wallet_id)]
         release_queued_batches(connection, asked, world.clock.now(), by=by, grace=GRACE)
     assert (world.balances().in_transit_cents, stranger.balances().in_transit_cents) == (40_000, 50_000)
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_a_transaction_releases_at_most_so_many_payouts(world: World) -> None:
@@ -391,7 +391,7 @@ def test_a_canceled_batch_takes_its_payouts_with_it(world: World) -> None:
     assert isinstance(moved, Conflict)
     assert moved.code == "BATCH_NOT_RESCHEDULABLE"
     assert isinstance(world.release(batch.id), Conflict)
-    world.assert_figures_right()
+    world.assert_counters_match()
 
 
 def test_release_and_cancel_at_once_do_one_of_the_two(world: World) -> None:
@@ -409,8 +409,8 @@ def test_release_and_cancel_at_once_do_one_of_the_two(world: World) -> None:
                 task.result()
         assert set(world.statuses(payout_ids)) in ({"queued"}, {"canceled"})
         assert world.batch_status(batch.id) in ("processing", "canceled")
-    world.assert_ledger_right()
-    world.assert_figures_right()
+    world.assert_ledger_consistent()
+    world.assert_counters_match()
 
 
 def test_a_batch_gets_another_time_or_none(world: World) -> None:
@@ -451,8 +451,8 @@ def test_what_failed_in_a_batch_is_tried_again_as_far_as_money_goes(world: World
     assert world.statuses([first, second, third]) == ["completed", "queued", "failed"]
     world.end([second], PayoutStatus.COMPLETED)
     assert world.batch_status(batch.id) == "completed"
-    world.assert_ledger_right()
-    world.assert_figures_right()
+    world.assert_ledger_consistent()
+    world.assert_counters_match()
 
 
 def test_one_bad_payout_refuses_the_whole_batch(world: World) -> None:
@@ -481,7 +481,7 @@ def test_a_sandbox_reset_calls_off_what_waits(world: World) -> None:
         )
     assert world.batch_status(waiting.id) == "canceled"
     assert world.batch_status(released.id) == "processing"
-    world.assert_figures_right()
+    world.assert_counters_match()
 
 
 def test_figures_and_ledger_stand_while_everything_happens_at_once(world: World) -> None:
@@ -511,5 +511,5 @@ def test_figures_and_ledger_stand_while_everything_happens_at_once(world: World)
         tasks = [pool.submit(work, number) for number in range(25) for work in (single, batched, instant)]
         for task in tasks:
             task.result()
-    world.assert_figures_right()
-    world.assert_ledger_right()
+    world.assert_counters_match()
+    world.assert_ledger_consistent()

@@ -30,7 +30,7 @@ def retried(world: World, *payout_ids: uuid.UUID) -> dict[uuid.UUID, PayoutRow |
 
 def failed(world: World, count: int = 1) -> list[uuid.UUID]:
     """Payouts that the provider refused."""
-    payout_ids, _ = world.held(count)
+    payout_ids, _ = world.leased_submission(count)
     moves = [Move(payout_id, "refused", failure_code="BANK_REJECTED") for payout_id in payout_ids]
     with world.engine.begin() as connection:
         transition_payouts(connection, moves, S.PROCESSING, S.FAILED, world.clock.now())
@@ -39,7 +39,7 @@ def failed(world: World, count: int = 1) -> list[uuid.UUID]:
 
 def test_a_payout_can_be_canceled_until_it_is_submitted(world: World) -> None:
     """Validated and queued ones; the money comes back, the customer is told, twice is a conflict."""
-    [validated], [queued], ([submitted], _) = world.accepted(), world.queued(), world.held()
+    [validated], [queued], ([submitted], _) = world.accepted(), world.queued(), world.leased_submission()
     answers = canceled(world, validated, queued, submitted)
     assert world.statuses([validated, queued, submitted]) == ["canceled", "canceled", "processing"]
     assert isinstance(answers[submitted], Conflict)
@@ -48,7 +48,7 @@ def test_a_payout_can_be_canceled_until_it_is_submitted(world: World) -> None:
         assert world.transfers(payout_id) == [("reserve", 45_000), ("release", 45_000)]
         assert world.events(payout_id) == ["payout.created", "payout.cancelled"]
     assert isinstance(canceled(world, validated)[validated], Conflict)
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_canceling_and_submitting_at_once_have_one_winner(world: World) -> None:
@@ -76,7 +76,7 @@ def test_canceling_and_submitting_at_once_have_one_winner(world: World) -> None:
     called_off = {payout_id for payout_id, answer in answers.items() if isinstance(answer, PayoutRow)}
     assert called_off.isdisjoint(with_submission)
     assert called_off | set(with_submission) == set(payout_ids)
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_a_failed_payout_is_retried_as_a_new_attempt(world: World) -> None:
@@ -92,7 +92,7 @@ def test_a_failed_payout_is_retried_as_a_new_attempt(world: World) -> None:
             connection, [payout_id], world.clock.now(), reason="test"
         ).submission_ids
     assert new != old
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_only_failed_payouts_can_be_retried(world: World) -> None:
@@ -113,7 +113,7 @@ def test_retries_are_paid_in_order_until_the_money_ends(world: World) -> None:
     refusal = answers[second]
     assert isinstance(refusal, InsufficientFunds)
     assert (refusal.message, refusal.details["available"]) == ("Insufficient funds", 5_000)
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 @pytest.mark.parametrize("hindrance", ["inactive", "held"])

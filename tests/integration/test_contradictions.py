@@ -14,7 +14,14 @@ from shared.inbox import StoredNotifications, StoreResult
 from shared.payouts import poll
 from shared.platform.ids import DRIVER, PAYOUT, new_id, public_id
 from shared.provider.outcomes import Accepted
-from tests.support.provider_steps import MONEY, Working, apply, receive, submitted, webhook
+from tests.support.provider_steps import (
+    TRANSFERS_BY_STATUS,
+    WorkerContext,
+    apply_events,
+    store_webhooks,
+    submitted_payout,
+    webhook_body,
+)
 from tests.support.world import GRACE, World
 from workers.provider_events import apply_provider_events
 
@@ -52,11 +59,11 @@ DIFFERENT: list[tuple[dict[str, Any], str]] = [
 
 def test_a_difference_stops_the_payout_and_touches_no_money(world: World) -> None:
     """Whatever differs, in whatever state it is told of; not even the right word after it moves it."""
-    for (data, words), state in itertools.product(DIFFERENT, ("created", "processing", *MONEY)):
-        payout_id, payment_id = submitted(world)
-        [event_id] = receive(world, body(payment_id, state, **data))
-        [wrong] = apply(world, [event_id])
-        [right] = apply(world, receive(world, body(payment_id, "completed")))
+    for (data, words), state in itertools.product(DIFFERENT, ("created", "processing", *TRANSFERS_BY_STATUS)):
+        payout_id, payment_id = submitted_payout(world)
+        [event_id] = store_webhooks(world, body(payment_id, state, **data))
+        [wrong] = apply_events(world, [event_id])
+        [right] = apply_events(world, store_webhooks(world, body(payment_id, "completed")))
         assert (wrong.verdict, right.verdict) == ("mismatch", "ignored"), (data, state)
         assert words in outcome(world, event_id)
         assert is_held(world, payout_id), (data, state)
@@ -66,7 +73,7 @@ def test_a_difference_stops_the_payout_and_touches_no_money(world: World) -> Non
 
 def test_what_agrees_is_no_difference_and_wakes_no_worker_on_the_way(world: World) -> None:
     """Everything that may come along, as it is by our record; the currency in either case."""
-    payout_id, payment_id = submitted(world)
+    payout_id, payment_id = submitted_payout(world)
     [(driver_id, recipient_id)] = world.rows(
         "SELECT id, recipient_id FROM drivers WHERE id = (SELECT driver_id FROM payouts WHERE id = :id)", id=payout_id
     )
@@ -77,8 +84,8 @@ def test_what_agrees_is_no_difference_and_wakes_no_worker_on_the_way(world: Worl
         "payoutId": public_id(PAYOUT, payout_id),
         "rail": "same_day_ach",
     }
-    assert receive(world, body(payment_id, "processing", **data)) == []
-    [settled] = apply(world, receive(world, body(payment_id, "completed", **data)))
+    assert store_webhooks(world, body(payment_id, "processing", **data)) == []
+    [settled] = apply_events(world, store_webhooks(world, body(payment_id, "completed", **data)))
     assert (settled.verdict, world.statuses([payout_id])) == ("applied", ["completed"])
     assert not is_held(world, payout_id)
 
@@ -86,7 +93,7 @@ def test_what_agrees_is_no_difference_and_wakes_no_worker_on_the_way(world: Worl
 @pytest.mark.parametrize("data", [{"recipientId": "rec_somebody_else"}, {"currency": "eur"}, {"amount": 1}])
 def test_a_difference_heard_by_asking_stops_it_too(world: World, data: dict[str, Any]) -> None:
     """The provider's record is compared like its webhooks."""
-    payout_id, payment_id = submitted(world)
+    payout_id, payment_id = submitted_payout(world)
     [(recipient_id,)] = world.rows(
         "SELECT recipient_id FROM submission_items WHERE provider_payment_id = :id", id=payment_id
     )
@@ -107,7 +114,7 @@ def test_said_to_be_paid_before_we_have_asked(world: World) -> None:
         ).encode()
         for one, state in ((payout_id, "completed"), (other_id, "failed"))
     ]
-    verdicts = [settled.verdict for settled in apply(world, receive(world, *told))]
+    verdicts = [settled.verdict for settled in apply_events(world, store_webhooks(world, *told))]
     assert verdicts == ["mismatch", "ignored"]
     assert (is_held(world, payout_id), is_held(world, other_id)) == (True, False)
 
@@ -122,7 +129,7 @@ def store(world: World, *bodies: bytes) -> StoredNotifications:
 @pytest.mark.parametrize("together", [True, False])
 def test_the_same_id_with_another_body_stops_the_payout(world: World, together: bool) -> None:
     """Both bodies are kept; the second one, and a repeat of it, touch no money."""
-    payout_id, payment_id = submitted(world)
+    payout_id, payment_id = submitted_payout(world)
     first = body(payment_id, "processing", "evt_1" + payment_id)
     second = body(payment_id, "completed", "evt_1" + payment_id)
     if together:
@@ -131,7 +138,7 @@ def test_the_same_id_with_another_body_stops_the_payout(world: World, together: 
         assert store(world, first).receipts == [StoreResult.STORED]
         stored = store(world, second)
     assert StoreResult.CONTRADICTED in stored.receipts
-    [settled] = apply(world, stored.waiting)
+    [settled] = apply_events(world, stored.waiting)
     assert (settled.verdict, world.statuses([payout_id])) == ("mismatch", ["processing"])
     assert "two bodies" in settled.outcome
     assert is_held(world, payout_id)
@@ -142,57 +149,57 @@ def test_the_same_id_with_another_body_stops_the_payout(world: World, together: 
 
 def test_two_bodies_under_one_id_that_come_together_both_touch_no_money(world: World) -> None:
     """Whichever came first: nobody knows which of them is true."""
-    payout_id, payment_id = submitted(world)
+    payout_id, payment_id = submitted_payout(world)
     stored = store(
         world,
         body(payment_id, "completed", "evt_2" + payment_id),
         body(payment_id, "failed", "evt_2" + payment_id),
     )
     assert stored.receipts == [StoreResult.STORED, StoreResult.CONTRADICTED]
-    assert sorted(settled.verdict for settled in apply(world, stored.waiting)) == ["ignored", "mismatch"]
+    assert sorted(settled.verdict for settled in apply_events(world, stored.waiting)) == ["ignored", "mismatch"]
     assert world.transfers(payout_id) == [("reserve", 45_000)]
 
 
 def test_two_bodies_under_one_id_about_two_payments_stop_both(world: World) -> None:
     """What was settled by the first stays settled."""
-    (payout_id, payment_id), (other_id, other_payment_id) = submitted(world), submitted(world)
-    apply(world, store(world, body(payment_id, "completed", "evt_3" + payment_id)).waiting)
-    apply(world, store(world, body(other_payment_id, "completed", "evt_3" + payment_id)).waiting)
+    (payout_id, payment_id), (other_id, other_payment_id) = submitted_payout(world), submitted_payout(world)
+    apply_events(world, store(world, body(payment_id, "completed", "evt_3" + payment_id)).waiting)
+    apply_events(world, store(world, body(other_payment_id, "completed", "evt_3" + payment_id)).waiting)
     assert (is_held(world, payout_id), is_held(world, other_id)) == (True, True)
-    assert world.transfers(payout_id) == MONEY["completed"]
+    assert world.transfers(payout_id) == TRANSFERS_BY_STATUS["completed"]
     assert world.transfers(other_id) == [("reserve", 45_000)]
 
 
 def test_a_second_body_about_nothing_stops_the_payout_of_the_first(world: World) -> None:
     """It is no orphan: whose it is, is known by the first."""
-    payout_id, payment_id = submitted(world)
+    payout_id, payment_id = submitted_payout(world)
     store(world, body(payment_id, "processing", "evt_4" + payment_id))
     stored = store(world, json.dumps({"id": "evt_4" + payment_id, "type": "batch.completed", "data": {}}).encode())
-    [settled] = apply(world, stored.waiting)
+    [settled] = apply_events(world, stored.waiting)
     assert (settled.verdict, settled.payout_id, is_held(world, payout_id)) == ("mismatch", payout_id, True)
 
 
 def test_several_workers_with_the_same_events_apply_them_once(world: World) -> None:
     """Given a doorbell heard four times at once."""
-    pairs = [submitted(world) for _ in range(5)]
-    event_ids = receive(world, *(webhook(payment_id, state) for _, payment_id in pairs
+    pairs = [submitted_payout(world) for _ in range(5)]
+    event_ids = store_webhooks(world, *(webhook_body(payment_id, state) for _, payment_id in pairs
                                  for state in ("returned", "completed")))  # fmt: skip
     barrier, handled = threading.Barrier(4), []
 
     def worker() -> None:
         barrier.wait()
-        handled.extend(apply(world, event_ids))
+        handled.extend(apply_events(world, event_ids))
 
     threads = [threading.Thread(target=worker) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    apply(world, event_ids)  # what one of them skipped because another held it
+    apply_events(world, event_ids)  # what one of them skipped because another held it
     assert len({one.event_id for one in handled}) == len(handled)
     assert set(world.statuses([payout_id for payout_id, _ in pairs])) == {"returned"}
-    assert all(world.transfers(payout_id) == MONEY["returned"] for payout_id, _ in pairs)
-    world.assert_ledger_right()
+    assert all(world.transfers(payout_id) == TRANSFERS_BY_STATUS["returned"] for payout_id, _ in pairs)
+    world.assert_ledger_consistent()
 
 
 def counted(result: str) -> float:
@@ -202,19 +209,19 @@ def counted(result: str) -> float:
 
 def test_what_became_of_them_is_counted(world: World) -> None:
     """Each result, and how old what was handled for good was."""
-    _, payment_id = submitted(world)
+    _, payment_id = submitted_payout(world)
     results = ("applied", "ignored", "mismatch", "orphan", "unplaced")
     before = [counted(result) for result in results]
     ages = REGISTRY.get_sample_value("ovnpay_provider_event_age_seconds_count") or 0
-    event_ids = receive(
+    event_ids = store_webhooks(
         world,
-        webhook(payment_id, "completed"),
+        webhook_body(payment_id, "completed"),
         body(payment_id, "completed"),
         body(payment_id, "completed", amount=1),
-        webhook(f"pay_{uuid.uuid4().hex}", "completed"),
+        webhook_body(f"pay_{uuid.uuid4().hex}", "completed"),
     )
-    apply_provider_events(Working(world), event_ids)
+    apply_provider_events(WorkerContext(world), event_ids)
     world.clock.advance(hours=25)
-    apply_provider_events(Working(world), event_ids)
+    apply_provider_events(WorkerContext(world), event_ids)
     assert [counted(result) - was for result, was in zip(results, before, strict=True)] == [1, 1, 1, 1, 1]
     assert (REGISTRY.get_sample_value("ovnpay_provider_event_age_seconds_count") or 0) - ages == 4

@@ -123,7 +123,7 @@ def test_an_ovn_driver_id_is_taken_once_in_a_wallet(world: World) -> None:
 
 def test_a_driver_is_deleted_once_his_payouts_have_ended(world: World) -> None:
     """409 while one is open; then he is gone for the customer, his id free, his payouts still there."""
-    [payout_id], _ = world.held()
+    [payout_id], _ = world.leased_submission()
     [(driver_id,)] = world.rows("SELECT driver_id FROM payouts WHERE id = :id", id=payout_id)
     assert isinstance(driver_id, uuid.UUID)
 
@@ -163,7 +163,7 @@ def test_a_driver_switched_off_and_on_is_what_the_provider_says(world: World) ->
 
 def test_a_driver_shows_what_he_was_paid_and_what_is_on_its_way(world: World) -> None:
     """`totalPaid` is what has reached him; a returned payout has not."""
-    [payout_id], _ = world.held()
+    [payout_id], _ = world.leased_submission()
     [(driver_id,)] = world.rows("SELECT driver_id FROM payouts WHERE id = :id", id=payout_id)
 
     def shown() -> tuple[int, int]:

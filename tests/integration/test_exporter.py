@@ -45,7 +45,7 @@ def test_what_waits_is_counted_and_how_long(world: World, engine: sa.Engine, cli
     # nobody knows what became of it, and a batch half a minute past its time
     [queued] = world.queued()
     world.execute("UPDATE payouts SET updated_at = updated_at - interval '10 years' WHERE id = :id", id=queued)
-    [_], held = world.held()
+    [_], held = world.leased_submission()
     world.execute(
         "UPDATE submissions SET status = 'unknown', created_at = now() - interval '2 hours' WHERE id = :id", id=held.id
     )
@@ -83,7 +83,7 @@ def test_the_oldest_instant_payout_is_found_among_many_others(
     world: World, engine: sa.Engine, client: "redis.Redis"
 ) -> None:
     # Given more standard payouts at the provider than are looked at, and an instant one among them for an hour
-    world.held(count=150)
+    world.leased_submission(count=150)
     [instant] = world.accepted(rail=Rail.INSTANT)
     world.execute(
         "UPDATE payouts SET updated_at = now() - interval '1 hour', next_action_at = now() + interval '1 hour' "

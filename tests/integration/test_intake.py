@@ -16,7 +16,7 @@ from shared.platform import idempotency
 from shared.platform.database import make_engine
 from shared.platform.settings import Settings
 from shared.platform.task_queue import TaskSender
-from tests.support.payout_intake import data, request
+from tests.support.payout_intake import content_of, payout_request
 from tests.support.polling import until
 from tests.support.world import World
 
@@ -25,10 +25,10 @@ def test_a_group_is_one_transaction_with_an_answer_for_each(world: World, intake
     """Given $100, three payouts of $45 in one group: two succeed, the third gets its 400."""
     driver_id = world.driver()
     world.leave_available(10_000)
-    answers = intake.flush([request(world.order(driver_id, 4_500)) for _ in range(3)])
+    answers = intake.flush([payout_request(world.order(driver_id, 4_500)) for _ in range(3)])
     assert [answer.status for answer in answers] == [200, 200, 400]
-    assert data(answers[2])["code"] == "INSUFFICIENT_FUNDS"
-    ids = [data(answer)["id"] for answer in answers[:2]]
+    assert content_of(answers[2])["code"] == "INSUFFICIENT_FUNDS"
+    ids = [content_of(answer)["id"] for answer in answers[:2]]
     assert len(set(ids)) == 2
     transactions = world.rows("SELECT count(DISTINCT xmin::text) FROM payouts WHERE driver_id = :id", id=driver_id)
     assert transactions == [(1,)]
@@ -37,22 +37,22 @@ def test_a_group_is_one_transaction_with_an_answer_for_each(world: World, intake
 def test_one_key_in_one_group_and_again_later_pays_once(world: World, intake: PayoutIntake) -> None:
     """The same request three times with one key: one payout, the same bytes each time; another body is refused."""
     driver_id = world.driver()
-    requests = [request(world.order(driver_id), "key-1", b"same") for _ in range(2)]
+    requests = [payout_request(world.order(driver_id), "key-1", b"same") for _ in range(2)]
     first, second = intake.flush(requests)
-    [third] = intake.flush([request(world.order(driver_id), "key-1", b"same")])
-    [other] = intake.flush([request(world.order(driver_id), "key-1", b"another")])
+    [third] = intake.flush([payout_request(world.order(driver_id), "key-1", b"same")])
+    [other] = intake.flush([payout_request(world.order(driver_id), "key-1", b"another")])
     assert (first.replayed, second.replayed, third.replayed) == (False, True, True)
     assert first.body == second.body == third.body
-    assert (other.status, data(other)["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+    assert (other.status, content_of(other)["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
     assert world.rows("SELECT count(*) FROM payouts WHERE driver_id = :id", id=driver_id) == [(1,)]
 
 
 def test_a_refusal_is_an_answer_and_is_given_again(world: World, intake: PayoutIntake) -> None:
     """Even if it could be paid by now: the key stands for the first answer."""
     driver_id = world.driver("pending", "pending")
-    [first] = intake.flush([request(world.order(driver_id), "key-2")])
+    [first] = intake.flush([payout_request(world.order(driver_id), "key-2")])
     world.execute("UPDATE drivers SET status = 'active', kyc_status = 'verified' WHERE id = :id", id=driver_id)
-    [again] = intake.flush([request(world.order(driver_id), "key-2")])
+    [again] = intake.flush([payout_request(world.order(driver_id), "key-2")])
     assert (first.status, again.status, again.replayed) == (422, 422, True)
     assert again.body == first.body
 
@@ -60,11 +60,11 @@ def test_a_refusal_is_an_answer_and_is_given_again(world: World, intake: PayoutI
 def test_a_key_is_free_again_after_48_hours(world: World, intake: PayoutIntake) -> None:
     """And not before."""
     driver_id = world.driver()
-    intake.flush([request(world.order(driver_id), "key-3")])
+    intake.flush([payout_request(world.order(driver_id), "key-3")])
     world.clock.advance(hours=47)
-    [kept] = intake.flush([request(world.order(driver_id), "key-3")])
+    [kept] = intake.flush([payout_request(world.order(driver_id), "key-3")])
     world.clock.advance(hours=2)
-    [fresh] = intake.flush([request(world.order(driver_id), "key-3")])
+    [fresh] = intake.flush([payout_request(world.order(driver_id), "key-3")])
     assert (kept.replayed, fresh.replayed) == (True, False)
 
 
@@ -77,7 +77,7 @@ def test_one_key_in_two_gateways_at_once_pays_once(world: World, settings: Setti
     def gateway() -> None:
         intake = PayoutIntake(settings, world.engine, task_sender, world.clock)
         barrier.wait()
-        answers.extend(intake.flush([request(world.order(driver_id), "key-4", b"same")]))
+        answers.extend(intake.flush([payout_request(world.order(driver_id), "key-4", b"same")]))
 
     threads = [threading.Thread(target=gateway) for _ in range(8)]
     for thread in threads:
@@ -109,13 +109,13 @@ def test_a_connection_lost_during_commit_pays_once(
 
     driver_id = world.driver()
     before = world.balances().available_cents
-    [answer] = PayoutIntake(settings, engine, task_sender, world.clock).flush([request(world.order(driver_id))])
+    [answer] = PayoutIntake(settings, engine, task_sender, world.clock).flush([payout_request(world.order(driver_id))])
     engine.dispose()
     assert lost == [True]
     assert answer.status == 200
     assert world.rows("SELECT count(*) FROM payouts WHERE driver_id = :id", id=driver_id) == [(1,)]
     assert before - world.balances().available_cents == 45_000
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_an_order_that_breaks_the_statement_does_not_take_its_neighbours_along(
@@ -125,10 +125,10 @@ def test_an_order_that_breaks_the_statement_does_not_take_its_neighbours_along(
     driver_id = world.driver()
     poison = world.order(driver_id)._replace(description="a NUL \0 in the text")
     orders = [world.order(driver_id), world.order(driver_id), poison, world.order(driver_id), world.order(driver_id)]
-    answers = intake.flush([request(order) for order in orders])
+    answers = intake.flush([payout_request(order) for order in orders])
     assert [answer.status for answer in answers] == [200, 200, 500, 200, 200]
     assert world.rows("SELECT count(*) FROM payouts WHERE driver_id = :id", id=driver_id) == [(4,)]
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_requests_that_arrive_during_a_flush_form_the_next_one() -> None:
@@ -173,7 +173,7 @@ def test_a_wallet_that_is_held_keeps_nobody_elses_payout_waiting(
     done: list[str] = []
 
     async def submit(name: str, order: PayoutOrder) -> IntakeResponse:
-        answer = await intake.submit(request(order))
+        answer = await intake.submit(payout_request(order))
         done.append(name)
         return answer
 
@@ -195,7 +195,7 @@ def test_a_wallet_that_is_held_keeps_nobody_elses_payout_waiting(
     assert done == ["free 0", "free 1", "free 2", "held 0", "held 1", "held 2"]
     # The money reached for one: the first that came
     assert [answer.status for answer in answers] == [200, 400, 400]
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_a_wallet_that_is_free_again_waits_for_no_other_that_is_held(
@@ -210,11 +210,11 @@ def test_a_wallet_that_is_free_again_waits_for_no_other_that_is_held(
             ledger.lock_wallets(holder, [world.wallet_id])
             with engine.begin() as brief:
                 ledger.lock_wallets(brief, [other.wallet_id])
-                long = asyncio.create_task(intake.submit(request(world.order(mine, 900))))
-                short = asyncio.create_task(intake.submit(request(other.order(theirs, 900))))
+                long = asyncio.create_task(intake.submit(payout_request(world.order(mine, 900))))
+                short = asyncio.create_task(intake.submit(payout_request(other.order(theirs, 900))))
                 await asyncio.to_thread(until, lambda: waiting_for_locks(world) == 2, "both wait", 5, 0.01)
             assert (await short).status == 200
-            assert (await intake.submit(request(other.order(theirs, 900)))).status == 200
+            assert (await intake.submit(payout_request(other.order(theirs, 900)))).status == 200
             assert not long.done()
         assert (await long).status == 200
         await intake.close()
@@ -233,8 +233,8 @@ def waiting_for_locks(world: World) -> int:
 def test_requests_with_one_request_id_get_answers_of_their_own(world: World, intake: PayoutIntake) -> None:
     """A client may send the same X-Request-Id twice: it is a label, and identifies nothing."""
     driver_id = world.driver()
-    same = [request(world.order(driver_id))._replace(request_id="the same") for _ in range(3)]
-    assert len({data(answer)["id"] for answer in intake.flush(same)}) == 3
+    same = [payout_request(world.order(driver_id))._replace(request_id="the same") for _ in range(3)]
+    assert len({content_of(answer)["id"] for answer in intake.flush(same)}) == 3
 
 
 def test_a_key_answered_elsewhere_in_the_meantime_is_noticed(
@@ -253,6 +253,6 @@ def test_a_key_answered_elsewhere_in_the_meantime_is_noticed(
         return storing(answers, now)
 
     monkeypatch.setattr(idempotency, "store_answers_query", lose_then_store)
-    [got] = intake.flush([request(world.order(driver_id), "key-5")])
-    assert (got.status, data(got)["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+    [got] = intake.flush([payout_request(world.order(driver_id), "key-5")])
+    assert (got.status, content_of(got)["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
     assert world.rows("SELECT count(*) FROM payouts WHERE driver_id = :id", id=driver_id) == [(0,)]

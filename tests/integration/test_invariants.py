@@ -15,7 +15,7 @@ from shared.controls.invariants import INVARIANTS, INVARIANTS_BY_NAME, KeySlice
 from shared.platform.ids import BATCH, PAYOUT, public_id
 from shared.reporting.analytics import fold
 from shared.schema.controls import Violation
-from tests.integration.busy import Busy
+from tests.integration.busy_wallet import Busy
 from tests.support.world import World
 
 
@@ -43,7 +43,7 @@ def looked_at(
 
 def test_a_busy_wallet_breaks_none(busy: Busy) -> None:
     """Payouts in every state, refused, retried, held, returned; batches, webhooks, keys."""
-    assert busy.world.breaks() == []
+    assert busy.world.violations() == []
 
 
 class Plant(NamedTuple):

@@ -517,8 +517,8 @@ class Payouts(RuleBasedStateMachine):
         for payout in self.model.payouts.values():
             waits = payout.batch is not None and not self.model.batches[payout.batch].released
             assert payout.held or waits or payout.status not in OPEN, payout
-        self.world.assert_ledger_right()
-        self.world.assert_figures_right()
+        self.world.assert_ledger_consistent()
+        self.world.assert_counters_match()
         for table in ("payouts", "submissions", "batches", "topups"):  # for the next example's tick
             self.world.execute(f"UPDATE {table} SET next_action_at = NULL WHERE wallet_id = :id", id=self.wallet_id)
         self.world.execute("UPDATE provider_events SET next_action_at = NULL")

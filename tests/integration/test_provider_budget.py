@@ -135,7 +135,7 @@ def test_a_429_pauses_every_process(settings: Settings, engine: sa.Engine) -> No
 
 def test_a_throttled_first_attempt_does_not_count_as_sent(world: World) -> None:
     """The lifetime of its key begins when it is sent."""
-    _, held = world.held()
+    _, held = world.leased_submission()
     with world.engine.begin() as connection:
         provider_results.record_outcome(
             connection, held, Throttled(60.0), world.clock.now(), poll_after=timedelta(days=1)

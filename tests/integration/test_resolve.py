@@ -24,7 +24,7 @@ OPERATOR = Reviewer("root@host", None)
 
 def unresolved(world: World, *, production: bool = False) -> uuid.UUID:
     """A payout whose key's lifetime is over, and that the provider does not find."""
-    [payout_id], held = world.held()
+    [payout_id], held = world.leased_submission()
     with world.engine.begin() as connection:
         provider_results.mark_unresolved(connection, held, world.clock.now())
     if production:  # the two wallets change their parts; retired, so that both may have either mode for a moment
@@ -71,7 +71,7 @@ def test_in_the_sandbox_one_person_decides(world: World, outcome: Resolution, st
     assert after == {**dict(after), "by": ["root@host"], "outcome": outcome.value, "reason": "asked Paystream"}  # type: ignore[call-overload]
     with pytest.raises(Conflict, match="waits for nobody"):
         say(world, payout_id, outcome, OPERATOR)
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_in_production_two_different_people_say_the_same(world: World) -> None:
@@ -93,7 +93,7 @@ def test_in_production_two_different_people_say_the_same(world: World) -> None:
         id=world.organization_id,
     )
     assert (("payout.resolve", bob.user_id, [ann.name, bob.name])) in logged
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_a_word_holds_for_a_day(world: World) -> None:
@@ -125,13 +125,13 @@ def test_of_two_who_confirm_at_once_one_does(world: World) -> None:
         thread.join()
     assert sorted(type(one).__name__ for one in done) == ["Conflict", "ResolutionResult"]
     assert [kind for kind, _ in world.transfers(payout_id)] == ["reserve", "settle", "fee"]
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_what_answers_itself_is_not_for_people(world: World) -> None:
     """Neither what is on its way nor what has ended."""
     [waiting] = world.queued()
-    [sent], _ = world.held()
+    [sent], _ = world.leased_submission()
     [failed] = world.queued()
     world.execute("UPDATE payouts SET held_reason = NULL WHERE id = :id", id=failed)
     for payout_id, why in ((waiting, "waits for nobody"), (sent, "still being asked")):
@@ -165,7 +165,7 @@ def test_a_payout_held_before_it_left_goes_its_way_or_was_paid(world: World) -> 
     assert world.history(paid) == ["validated", "queued", "processing", "completed", "returned"]
     [(closed_by,)] = world.rows("SELECT closed_by FROM reconciliation_cases WHERE payout_id = :id", id=paid)
     assert closed_by == "root@host"
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_a_later_word_that_contradicts_is_held_and_a_case(world: World) -> None:

@@ -50,8 +50,8 @@ def test_a_reset_opens_another_wallet_and_work_under_way_ends_in_the_old_one(wor
     held = world.rows("SELECT kind, balance_cents FROM accounts WHERE wallet_id = :id AND balance_cents > 0", id=new_id)
     assert held == [("available", SANDBOX_GRANT_CENTS)]
     assert world.rows("SELECT duplicate_loads FROM wallets WHERE id = :id", id=new_id) == [("refuse",)]
-    world.assert_ledger_right()
-    world.assert_figures_right()
+    world.assert_ledger_consistent()
+    world.assert_counters_match()
 
 
 def test_a_second_reset_replaces_the_wallet_of_the_first(world: World) -> None:
@@ -81,4 +81,4 @@ def test_a_seed_adds_what_is_missing_once(world: World) -> None:
             assert (len(known.ids), known.waiting) == (5, 0)
             made = seed.accept_seed_payouts(connection, world.wallet_id, known.ids, world.clock.now(), grace=GRACE)
         assert len(made) == expected
-    world.assert_figures_right()
+    world.assert_counters_match()

@@ -75,5 +75,5 @@ def test_every_reading_is_right_while_batches_move(world: World) -> None:
     assert counted.pop("canceled") == WORKERS * ROUNDS // 3
     assert counted == {status: number for status, number in found.by_status.items() if number}
     assert found.by_status == {"queued": 24, "processing": 0, "completed": 12, "failed": 12}
-    world.assert_figures_right()
-    world.assert_ledger_right()
+    world.assert_counters_match()
+    world.assert_ledger_consistent()

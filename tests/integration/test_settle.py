@@ -11,49 +11,56 @@ from shared.payouts.lifecycle import Move, transition_payouts
 from shared.payouts.provider_results import record_outcome
 from shared.platform.ids import PAYOUT, public_id
 from shared.schema.payouts import PayoutStatus as S
-from tests.support.provider_steps import MONEY, accepted_answer, apply, receive, submitted, webhook
+from tests.support.provider_steps import (
+    TRANSFERS_BY_STATUS,
+    accepted_answer,
+    apply_events,
+    store_webhooks,
+    submitted_payout,
+    webhook_body,
+)
 from tests.support.world import GRACE, World
 
 
 def test_the_same_webhook_is_stored_once(world: World) -> None:
     """Repeats in one group or later ring no bell; a body without an id is known by its hash."""
-    _, payment_id = submitted(world)
-    body = webhook(payment_id, "completed")
+    _, payment_id = submitted_payout(world)
+    body = webhook_body(payment_id, "completed")
     nameless = json.dumps({"type": "payment.completed", "data": {"paymentId": payment_id, "amount": 44_750}}).encode()
-    assert len(receive(world, body, body, nameless, nameless)) == 2
-    assert receive(world, body, nameless) == []
+    assert len(store_webhooks(world, body, body, nameless, nameless)) == 2
+    assert store_webhooks(world, body, nameless) == []
 
 
 def test_a_webhook_faster_than_the_answer_waits_and_is_woken_by_it(world: World) -> None:
     """Given a payment whose answer we have not recorded, its webhook is an orphan until we have."""
-    [payout_id], held = world.held()
+    [payout_id], held = world.leased_submission()
     answer = accepted_answer(held)
-    event_ids = receive(world, webhook(answer.data["id"], "completed"))
-    assert [settled.verdict for settled in apply(world, event_ids)] == ["orphan"]
+    event_ids = store_webhooks(world, webhook_body(answer.data["id"], "completed"))
+    assert [settled.verdict for settled in apply_events(world, event_ids)] == ["orphan"]
     assert world.rows("SELECT next_action_at IS NOT NULL FROM provider_events WHERE id = :id", id=event_ids[0]) == [
         (True,)
     ]
     with world.engine.begin() as connection:
         recorded = record_outcome(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
     assert recorded.events == event_ids
-    apply(world, recorded.events)
+    apply_events(world, recorded.events)
     assert world.statuses([payout_id]) == ["completed"]
 
 
 def test_an_orphan_is_tried_again_later_each_time_and_given_up_after_a_day(world: World) -> None:
     """It stays in the log, says so, and nothing is due. Should its payment become known after all, it counts."""
-    [payout_id], held = world.held()
+    [payout_id], held = world.leased_submission()
     answer = accepted_answer(held)
-    event_ids = receive(world, webhook(answer.data["id"], "completed"))
+    event_ids = store_webhooks(world, webhook_body(answer.data["id"], "completed"))
     waits = []
     for _ in range(4):
-        [orphan] = apply(world, event_ids)
+        [orphan] = apply_events(world, event_ids)
         assert orphan.due is not None
         waits.append((orphan.due - world.clock.now()).total_seconds())
         world.clock.advance(hours=5)
     assert waits == [1, 2, 4, 8]
     world.clock.advance(hours=5)
-    [orphan] = apply(world, event_ids)
+    [orphan] = apply_events(world, event_ids)
     assert (orphan.verdict, orphan.due, orphan.outcome) == (
         "orphan",
         None,
@@ -65,74 +72,74 @@ def test_an_orphan_is_tried_again_later_each_time_and_given_up_after_a_day(world
     assert world.rows("SELECT next_action_at IS NOT NULL FROM provider_events WHERE id = :id", id=event_ids[0]) == [
         (True,)
     ]
-    apply(world, event_ids)
+    apply_events(world, event_ids)
     assert world.statuses([payout_id]) == ["completed"]
 
 
 def test_a_notice_on_the_way_that_is_faster_than_the_answer_waits_too(world: World) -> None:
     """What it says of the payment can't be compared before we know it. No worker is woken for it before the answer."""
-    [payout_id], held = world.held()
+    [payout_id], held = world.leased_submission()
     answer = accepted_answer(held)
-    early = webhook(answer.data["id"], "created", 1)
-    assert receive(world, early) == []
+    early = webhook_body(answer.data["id"], "created", 1)
+    assert store_webhooks(world, early) == []
     assert world.rows(
         "SELECT status, next_action_at - received_at FROM provider_events WHERE payment_id = :id", id=answer.data["id"]
     ) == [("received", GRACE)]
     with world.engine.begin() as connection:
         recorded = record_outcome(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
-    [settled] = apply(world, recorded.events)
+    [settled] = apply_events(world, recorded.events)
     assert (settled.verdict, settled.payout_id) == ("mismatch", payout_id)
     assert world.statuses([payout_id]) == ["processing"]
 
 
 def test_a_notice_on_the_way_that_is_looked_at_too_early_is_woken_by_the_answer(world: World) -> None:
     """As an orphan, like any other."""
-    _, held = world.held()
+    _, held = world.leased_submission()
     answer = accepted_answer(held)
-    assert receive(world, webhook(answer.data["id"], "created")) == []
+    assert store_webhooks(world, webhook_body(answer.data["id"], "created")) == []
     ids = [row[0] for row in world.rows("SELECT id FROM provider_events WHERE payment_id = :id", id=answer.data["id"])]
-    assert [settled.verdict for settled in apply(world, ids)] == ["orphan"]
+    assert [settled.verdict for settled in apply_events(world, ids)] == ["orphan"]
     with world.engine.begin() as connection:
         recorded = record_outcome(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
-    assert [settled.verdict for settled in apply(world, recorded.events)] == ["ignored"]
+    assert [settled.verdict for settled in apply_events(world, recorded.events)] == ["ignored"]
 
 
 @pytest.mark.parametrize(("first", "then"), [("completed", "failed"), ("failed", "completed"), ("failed", "returned")])
 def test_a_contradiction_touches_no_money(world: World, first: str, then: str) -> None:
     """What was settled stays settled, and the payout is held."""
-    payout_id, payment_id = submitted(world)
-    apply(world, receive(world, webhook(payment_id, first)))
-    [settled] = apply(world, receive(world, webhook(payment_id, then)))
+    payout_id, payment_id = submitted_payout(world)
+    apply_events(world, store_webhooks(world, webhook_body(payment_id, first)))
+    [settled] = apply_events(world, store_webhooks(world, webhook_body(payment_id, then)))
     assert settled.verdict == "mismatch"
     assert world.statuses([payout_id]) == [first]
-    assert world.transfers(payout_id) == MONEY[first]
+    assert world.transfers(payout_id) == TRANSFERS_BY_STATUS[first]
     assert world.rows("SELECT held_reason IS NOT NULL FROM payouts WHERE id = :id", id=payout_id) == [(True,)]
 
 
 def test_a_late_word_on_an_older_attempt_does_not_touch_the_new_one(world: World) -> None:
     """Attempt 1 failed and attempt 2 is on its way: a repeat of the failure changes nothing, "completed" holds it."""
-    payout_id, payment_id = submitted(world)
-    apply(world, receive(world, webhook(payment_id, "failed")))
+    payout_id, payment_id = submitted_payout(world)
+    apply_events(world, store_webhooks(world, webhook_body(payment_id, "failed")))
     with world.engine.begin() as connection:
         transition_payouts(connection, [Move(payout_id, "retry")], S.FAILED, S.QUEUED, world.clock.now())
-    [repeat] = apply(world, receive(world, webhook(payment_id, "failed")))
+    [repeat] = apply_events(world, store_webhooks(world, webhook_body(payment_id, "failed")))
     assert (repeat.verdict, world.statuses([payout_id])) == ("ignored", ["queued"])
-    [alarm] = apply(world, receive(world, webhook(payment_id, "completed")))
+    [alarm] = apply_events(world, store_webhooks(world, webhook_body(payment_id, "completed")))
     assert (alarm.verdict, world.statuses([payout_id])) == ("mismatch", ["queued"])
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 @pytest.mark.parametrize("amount_cents", [45_000, 44_750])
 def test_the_references_shape_names_our_payout(world: World, amount_cents: int) -> None:
     """`event`, `data.payoutId`, and the amount with or without the fee."""
-    payout_id, _ = submitted(world)
+    payout_id, _ = submitted_payout(world)
     body = {
         "event": "payout.completed",
         "timestamp": "2026-02-08T10:00:00Z",
         "data": {"payoutId": public_id(PAYOUT, payout_id), "status": "completed", "amount": amount_cents},
         "signature": "t=1234567890,v1 signature_here",
     }
-    [settled] = apply(world, receive(world, json.dumps(body).encode()))
+    [settled] = apply_events(world, store_webhooks(world, json.dumps(body).encode()))
     assert settled.verdict == "applied"
     assert world.statuses([payout_id]) == ["completed"]
 
@@ -158,10 +165,10 @@ def test_what_is_no_event_is_malformed(body: bytes) -> None:
 
 def test_a_payment_canceled_at_the_provider_fails_the_payout(world: World) -> None:
     """Somebody called it off there: the money is available again."""
-    payout_id, payment_id = submitted(world)
-    apply(world, receive(world, webhook(payment_id, "canceled")))
+    payout_id, payment_id = submitted_payout(world)
+    apply_events(world, store_webhooks(world, webhook_body(payment_id, "canceled")))
     assert world.statuses([payout_id]) == ["failed"]
-    assert world.transfers(payout_id) == MONEY["failed"]
+    assert world.transfers(payout_id) == TRANSFERS_BY_STATUS["failed"]
 
 
 def test_settling_two_wallets_in_opposite_order_never_deadlocks(world: World) -> None:
@@ -169,12 +176,12 @@ def test_settling_two_wallets_in_opposite_order_never_deadlocks(world: World) ->
     other = World(world.engine)
     rounds = []
     for _ in range(6):
-        pairs = [(submitted(one), submitted(one)) for one in (world, other)]
+        pairs = [(submitted_payout(one), submitted_payout(one)) for one in (world, other)]
         (a_done, a_lost), (b_done, b_lost) = pairs
         rounds.append(
             [
-                receive(world, webhook(b_done[1], "completed"), webhook(a_lost[1], "failed")),
-                receive(world, webhook(a_done[1], "completed"), webhook(b_lost[1], "failed")),
+                store_webhooks(world, webhook_body(b_done[1], "completed"), webhook_body(a_lost[1], "failed")),
+                store_webhooks(world, webhook_body(a_done[1], "completed"), webhook_body(b_lost[1], "failed")),
             ]
         )
     failures: list[BaseException] = []
@@ -182,7 +189,7 @@ def test_settling_two_wallets_in_opposite_order_never_deadlocks(world: World) ->
     def worker(side: int) -> None:
         try:
             for both in rounds:
-                apply(world, both[side])
+                apply_events(world, both[side])
         except BaseException as error:
             failures.append(error)
 
@@ -192,4 +199,4 @@ def test_settling_two_wallets_in_opposite_order_never_deadlocks(world: World) ->
     for thread in threads:
         thread.join()
     assert failures == []
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()

@@ -48,7 +48,7 @@ def expire_lease(world: World, submission_id: uuid.UUID) -> None:
 
 def test_the_submission_is_committed_before_anybody_could_be_called(world: World) -> None:
     """The key and the request are on disk, the payouts processing, the lease ours, the row due when it ends."""
-    payout_ids, held = world.held(3)
+    payout_ids, held = world.leased_submission(3)
     [(status, request, due)] = world.rows(
         "SELECT status, request, next_action_at >= lease_expires_at FROM submissions WHERE id = :id", id=held.id
     )
@@ -59,7 +59,7 @@ def test_the_submission_is_committed_before_anybody_could_be_called(world: World
 
 def test_a_worker_that_died_before_the_call_is_followed_by_another_with_the_same_key(world: World) -> None:
     """Nobody else gets it while the lease holds; afterwards the same id and the same request go out."""
-    _, held = world.held()
+    _, held = world.leased_submission()
     assert claimed(world, [held.id]) == []
     expire_lease(world, held.id)
     [again] = claimed(world, [held.id])
@@ -109,7 +109,7 @@ def test_nothing_is_asked_about_a_payout_whose_submission_has_no_answer(world: W
 
 def test_who_wakes_up_after_losing_the_lease_changes_nothing(world: World) -> None:
     """Given that another worker holds it now, when the late one records a rejection, then nothing happens."""
-    [payout_id], late = world.held()
+    [payout_id], late = world.leased_submission()
     expire_lease(world, late.id)
     [current] = claimed(world, [late.id])
     answered(world, late, Rejected("BANK_REJECTED", "no"))
@@ -132,7 +132,7 @@ def test_an_unknown_outcome_is_asked_again_with_the_same_key_and_fails_nobody(
     world: World, outcome: CallOutcome, status: str
 ) -> None:
     """The payout stays processing, its money reserved; the submission is due again."""
-    [payout_id], held = world.held()
+    [payout_id], held = world.leased_submission()
     answered(world, held, outcome)
     [(found, due)] = world.rows(
         "SELECT status, next_action_at > :now FROM submissions WHERE id = :id", id=held.id, now=world.clock.now()
@@ -147,18 +147,18 @@ def test_an_unknown_outcome_is_asked_again_with_the_same_key_and_fails_nobody(
 
 def test_a_definite_rejection_fails_the_payout_and_frees_the_money(world: World) -> None:
     """Only that does."""
-    [payout_id], held = world.held()
+    [payout_id], held = world.leased_submission()
     answered(world, held, Rejected("INVALID_RECIPIENT", "No such recipient"))
     assert world.statuses([payout_id]) == ["failed"]
     assert world.transfers(payout_id) == [("reserve", 45_000), ("release", 45_000)]
     assert world.events(payout_id) == ["payout.created", "payout.failed"]
     assert claimed(world, [held.id]) == []
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_a_rejected_batch_is_halved_until_the_one_at_fault_is_alone(world: World) -> None:
     """Given five payouts of which the provider refuses one, then four are accepted and one fails, each once."""
-    payout_ids, held = world.held(5)
+    payout_ids, held = world.leased_submission(5)
     culprit = payout_ids[3]
     waiting, keys = [held], []
     while waiting:
@@ -177,12 +177,12 @@ def test_a_rejected_batch_is_halved_until_the_one_at_fault_is_alone(world: World
         ids=payout_ids,
     )
     assert sorted(live) == sorted((payout_id, 1) for payout_id in payout_ids if payout_id != culprit)
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_an_answer_over_another_amount_holds_the_payout(world: World) -> None:
     """No money moves, nothing more is asked or sent, a person has to look."""
-    payout_ids, held = world.held(2)
+    payout_ids, held = world.leased_submission(2)
     answer = accepted_answer(held)
     answer.data["payments"][1]["amount"] += 1
     answered(world, held, answer)
@@ -195,7 +195,7 @@ def test_an_answer_over_another_amount_holds_the_payout(world: World) -> None:
 
 def test_an_answer_in_another_order_is_matched_by_name(world: World) -> None:
     """Batch payments carry our payout's id, so their order does not matter."""
-    payout_ids, held = world.held(4)
+    payout_ids, held = world.leased_submission(4)
     answer = accepted_answer(held)
     answer.data["payments"].reverse()
     answered(world, held, answer)
@@ -209,7 +209,7 @@ def test_an_answer_in_another_order_is_matched_by_name(world: World) -> None:
 
 def test_what_the_provider_may_have_forgotten_ends_with_a_person(world: World) -> None:
     """Past the key's lifetime and not found: unresolved, not failed; the money stays reserved."""
-    [payout_id], held = world.held()
+    [payout_id], held = world.leased_submission()
     with world.engine.begin() as connection:
         mark_unresolved(connection, held, world.clock.now())
     assert world.rows("SELECT status, next_action_at FROM submissions WHERE id = :id", id=held.id) == [
@@ -221,7 +221,7 @@ def test_what_the_provider_may_have_forgotten_ends_with_a_person(world: World) -
 
 def test_a_payout_can_be_in_one_live_submission_only(world: World) -> None:
     """The database refuses a second one for the same attempt."""
-    [payout_id], held = world.held()
+    [payout_id], held = world.leased_submission()
     with pytest.raises(sa.exc.IntegrityError, match="payout_id_attempt_live"):
         world.execute(
             """INSERT INTO submission_items (submission_id, position, payout_id, attempt, net_cents, recipient_id)
@@ -248,7 +248,7 @@ def test_a_late_no_to_an_old_attempt_leaves_the_new_one_alone(world: World) -> N
     submission gets its rejection: nothing happens to attempt 2, alone or in a batch.
     """
     for count in (1, 3):
-        payout_ids, first = world.held(count)
+        payout_ids, first = world.leased_submission(count)
         answered(world, first, Unknown("no answer"))
         with world.engine.begin() as connection:
             now = world.clock.now()
@@ -264,7 +264,7 @@ def test_a_late_no_to_an_old_attempt_leaves_the_new_one_alone(world: World) -> N
         )
         assert (payout_ids[0],) not in carried
         assert world.rows("SELECT submission_id FROM payouts WHERE id = :id", id=payout_ids[0]) == [(second[0],)]
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_instant_payouts_are_rung_for_where_threads_are_kept_for_them(

@@ -75,7 +75,7 @@ def test_one_transaction_is_told_in_the_order_of_cause_and_effect(world: World) 
 
 def test_unclear_answers_are_all_told_and_no_host_is_named(world: World) -> None:
     """Each with its time; asked again under the same key, until Paystream accepts it."""
-    [payout_id], held = world.held(1)
+    [payout_id], held = world.leased_submission(1)
     record(world, held, Unknown("ClientConnectorError: Cannot connect to host paystream.internal:443"))
     found = told(world, payout_id)
     assert found.next is not None
@@ -98,12 +98,12 @@ def test_unclear_answers_are_all_told_and_no_host_is_named(world: World) -> None
     assert found.next.by == world.clock.now() + timedelta(days=4)
     assert found.next.arrival is not None
     assert found.next.arrival.speed == "2-4 business days"
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_only_so_many_unclear_answers_are_kept(world: World) -> None:
     """The newest; however long an outage lasts, the row does not grow."""
-    _, held = world.held(1)
+    _, held = world.leased_submission(1)
     for number in range(provider_results.UNCLEAR_ANSWERS_MAX + 2):
         world.execute("UPDATE submissions SET lease_token = :t WHERE id = :id", id=held.id, t=held.token)
         record(world, held, Unknown(f"no answer within {number} s"))
@@ -115,7 +115,7 @@ def test_only_so_many_unclear_answers_are_kept(world: World) -> None:
 
 def test_a_refused_batch_is_told_to_each_of_its_payouts_alone(world: World) -> None:
     """Refused together, sent again alone; nobody reads of the other."""
-    (first, second), held = world.held(2)
+    (first, second), held = world.leased_submission(2)
     record(world, held, Rejected("VALIDATION_ERROR", "no"))
     found = told(world, first)
     assert story(found)[-4:] == ["transition processing", "submission", "provider_answer rejected", "submission"]
@@ -125,7 +125,7 @@ def test_a_refused_batch_is_told_to_each_of_its_payouts_alone(world: World) -> N
 
 def test_each_attempt_keeps_its_own_failure(world: World) -> None:
     """After a retry the payout has none any more; its timeline has."""
-    [payout_id], held = world.held(1)
+    [payout_id], held = world.leased_submission(1)
     record(world, held, answer_for(world, held, "pay_attempts"))
     says(world, "pay_attempts", "failed", failure_code="BANK_REJECTED", failure_reason="Account closed")
     found = told(world, payout_id)
@@ -145,7 +145,7 @@ def test_each_attempt_keeps_its_own_failure(world: World) -> None:
 
 def test_a_contradiction_is_told_with_its_time_and_waits_for_a_person(world: World) -> None:
     """Held; also before it was held, it was asked about."""
-    [payout_id], held = world.held(1)
+    [payout_id], held = world.leased_submission(1)
     record(world, held, answer_for(world, held, "pay_held"))
     world.clock.advance(days=4)
     with world.engine.begin() as connection:
@@ -215,7 +215,7 @@ def test_another_wallets_webhooks_are_not_told(world: World, engine: sa.Engine) 
 
 def test_a_step_does_not_come_before_what_led_to_it(world: World) -> None:
     """One worker reads its clock and waits for the lock; another records the answer meanwhile, a little later."""
-    [payout_id], held = world.held(1)
+    [payout_id], held = world.leased_submission(1)
     world.clock.moment = datetime.now(UTC)  # the first sending has the database's time
     record(world, held, answer_for(world, held, "pay_race"))
     world.clock.advance(seconds=-1.5)

@@ -20,7 +20,7 @@ from shared.platform.settings import Settings
 from shared.schema.events import Pace
 from tests.integration.webhooks import PEPPER, endpoint, happen, row, sent
 from tests.support.polling import until
-from tests.support.webhook_receiver import Receiver, receiving
+from tests.support.webhook_receiver import Receiver, running_receiver
 from tests.support.world import World
 from workers.delivery_worker import DeliveryWorker
 
@@ -29,7 +29,7 @@ SECRET = signing.generate_secret()
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
-    with receiving() as running:
+    with running_receiver() as running:
         yield running
 
 

@@ -365,7 +365,7 @@ def test_a_low_balance_is_told_when_it_is_fallen_below_and_not_again_before_it_w
     # Then it is told at 8,999,000 (9,000,000 itself is not low), and once more at the end
     assert told == [0, 1, 1, 1, 1, 1, 2]
     assert lows()[0] == ({"available": 8_999_000, "threshold": 9_000_000, "currency": "USD"},)
-    world.assert_ledger_right()
+    world.assert_ledger_consistent()
 
 
 def test_the_feed_ends_before_what_is_still_on_its_way(world: World) -> None:

@@ -14,18 +14,18 @@ import pytest
 
 from deploy.local.postgres import EmbeddedPostgres
 from shared.platform.database import SESSION_SETTINGS
-from tests.support.fleet import fleet
-from tests.support.load import load_on
+from tests.support.client_load import running_load
+from tests.support.fleet import running_fleet
 from tests.support.polling import until
 from tests.support.ports import free_port
-from tests.support.report_lines import tell
+from tests.support.report_lines import report
 
 SERVER_CONNECTIONS = 6
 
 
 @pytest.mark.timeout(240)
 def test_payouts_behind_pgbouncer(tmp_path: Path) -> None:
-    with fleet(tmp_path, PAYSTREAM_SIM_STANDARD_SECONDS="0.1") as ours, _pgbouncer(ours.said) as url:
+    with running_fleet(tmp_path, PAYSTREAM_SIM_STANDARD_SECONDS="0.1") as ours, _pgbouncer(ours.said) as url:
         # Given services that reach PostgreSQL by a pooler alone, which has a few connections for all of them
         behind = {"OVNPAY_DATABASE_URL": url, "OVNPAY_DATABASE_POOLER": "transaction"}
         refused = ours.begin("scheduler", **behind)
@@ -37,15 +37,15 @@ def test_payouts_behind_pgbouncer(tmp_path: Path) -> None:
         customer = ours.customer()
         driver_id = str(customer.verified_driver("Paula Pooled")["id"])
         # When clients pay, many at once
-        with load_on([customer.url], customer, driver_id, "pooled", clients=8) as load:
+        with running_load([customer.url], customer, driver_id, "pooled", clients=8) as load:
             until(lambda: len(load.payout_ids) > 100, "payouts are accepted", 60)
             seen = _connections(ours.said["database_url"])
         # Then all is as ever
         assert load.noticed == []
         assert not load.refused
-        load.completed_once(customer, ours.provider(), ours.said["database_url"])
+        load.assert_all_completed_once(customer, ours.provider(), ours.said["database_url"])
         assert 0 < seen <= SERVER_CONNECTIONS
-        tell(f"behind PgBouncer in transaction mode: {load.told()}; {seen} connections to PostgreSQL")
+        report(f"behind PgBouncer in transaction mode: {load.told()}; {seen} connections to PostgreSQL")
 
 
 @contextmanager

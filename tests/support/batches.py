@@ -14,7 +14,7 @@ AMOUNTS_CENTS = (45_000, 50_000, 40_000)
 FEES_CENTS = (225, 250, 200)
 
 
-def order(driver_ids: list[str], **more: object) -> dict[str, Any]:
+def batch_body(driver_ids: list[str], **more: object) -> dict[str, Any]:
     """The reference's batch for these drivers. Each has a load and a description that no other payout has."""
     mark = uuid.uuid4().hex[:12]
     payouts = [
@@ -24,9 +24,9 @@ def order(driver_ids: list[str], **more: object) -> dict[str, Any]:
     return {"name": f"Weekly Payouts {mark}", "urgency": "standard", "payouts": payouts, **more}
 
 
-def create(customer: Customer, driver_ids: list[str], **more: object) -> Any:
+def create_batch(customer: Customer, driver_ids: list[str], **more: object) -> Any:
     """Such a batch, queued."""
-    return customer.post(PATH, order(driver_ids, **more)).data
+    return customer.post(PATH, batch_body(driver_ids, **more)).data
 
 
 def until_batch(customer: Customer, batch_id: str, status: str, seconds: float = 30) -> Any:
@@ -40,10 +40,10 @@ def until_batch(customer: Customer, batch_id: str, status: str, seconds: float =
     return until(probe, f"{batch_id} is {status}", seconds)
 
 
-def moment(days: float = 0, minutes: float = 0) -> str:
+def time_from_now(days: float = 0, minutes: float = 0) -> str:
     """So much later than now, to the second, as the reference writes times."""
     return (datetime.now(UTC) + timedelta(days=days, minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def same_moment(first: str, second: str) -> bool:
+def is_same_time(first: str, second: str) -> bool:
     return datetime.fromisoformat(first) == datetime.fromisoformat(second)

@@ -18,13 +18,13 @@ from deploy.local.service import Service
 from tests.support.customer import Customer
 from tests.support.polling import until
 from tests.support.ports import free_port
-from tests.support.simulator import Provider
+from tests.support.simulator import Simulator
 from tests.support.stack import NO_RATE_LIMITS, free_port_settings
 
 METRICS = {"workers": "OVNPAY_WORKERS_METRICS_PORT", "scheduler": "OVNPAY_SCHEDULER_METRICS_PORT"}
 
 
-class Running:
+class RunningProcess:
     """A process."""
 
     def __init__(self, service: Service, log_path: Path) -> None:
@@ -84,15 +84,15 @@ class Fleet:
         self._plan = make_plan(Home(home), environment)
         self._services = {service.name: service for service in self._plan.services}
         self.said = self._plan.description
-        self.running: list[Running] = []
+        self.running: list[RunningProcess] = []
 
-    def start(self, name: str, code: Path | None = None, **settings: str) -> Running:
+    def start(self, name: str, code: Path | None = None, **settings: str) -> RunningProcess:
         """Starts a process of this name, and returns once it is ready; `code` is another tree to run it from."""
         made = self.begin(name, code, **settings)
         made.wait_ready()
         return made
 
-    def begin(self, name: str, code: Path | None = None, **settings: str) -> Running:
+    def begin(self, name: str, code: Path | None = None, **settings: str) -> RunningProcess:
         """The same, and returns at once."""
         service = self._services[name]
         probe = service.probe
@@ -105,7 +105,7 @@ class Fleet:
         changed = service._replace(
             environment={**service.environment, **settings}, probe=probe, working_dir=code or service.working_dir
         )
-        made = Running(changed, self.home / "logs" / f"{name}.log")
+        made = RunningProcess(changed, self.home / "logs" / f"{name}.log")
         self.running.append(made)
         return made
 
@@ -128,9 +128,9 @@ class Fleet:
         """The sandbox key, at the gateway of the plan."""
         return Customer(self.said["gateway"], self.said["sandbox_key"])
 
-    def provider(self) -> Provider:
+    def provider(self) -> Simulator:
         """Paystream's own record."""
-        return Provider(self.said["paystream"])
+        return Simulator(self.said["paystream"])
 
     def logs(self, lines: int = 40) -> str:
         """The end of each log, for the report of a test that failed."""
@@ -141,7 +141,7 @@ class Fleet:
 
 
 @contextmanager
-def fleet(home: Path, *, code: Path | None = None, **settings: str) -> Iterator[Fleet]:
+def running_fleet(home: Path, *, code: Path | None = None, **settings: str) -> Iterator[Fleet]:
     """A fleet with its servers and Paystream running and its database migrated, by the code of another tree if one is
     given; nothing of it is left at the end.
     """

@@ -24,7 +24,7 @@ def _reader(database_url: str) -> Iterator["psycopg.Connection[Any]"]:
         yield connection
 
 
-def prove(database_url: str) -> None:
+def assert_ledger_consistent(database_url: str) -> None:
     """Accounts of each wallet sum to zero, every balance equals its transfers, only `external` is negative.
 
     One statement, so one snapshot: the system may go on working meanwhile.

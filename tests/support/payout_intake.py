@@ -10,19 +10,19 @@ from shared.payouts.orders import PayoutOrder
 from shared.payouts.rows import payout_payload
 from shared.schema.audit import ActorKind
 
-NOBODYS = uuid.uuid4()
+ORGANIZATION_ID = uuid.uuid4()
 """Whose audit log it is in does not matter here."""
 
 
-def request(order: PayoutOrder, key: str | None = None, body: bytes = b"{}") -> PayoutRequest:
+def payout_request(order: PayoutOrder, key: str | None = None, body: bytes = b"{}") -> PayoutRequest:
     """A request as the handler makes it."""
-    actor = Actor(ActorKind.KEY, NOBODYS, order.wallet_id)
+    actor = Actor(ActorKind.KEY, ORGANIZATION_ID, order.wallet_id)
     return PayoutRequest(
         order.wallet_id, [order], key, body, str(uuid.uuid4()), single_payout_payload(payout_payload), actor
     )
 
 
-def data(answer: IntakeResponse) -> dict[str, Any]:
+def content_of(answer: IntakeResponse) -> dict[str, Any]:
     """What an answer says."""
     content = json.loads(answer.body)
     return dict(content["data"] if content["success"] else content["error"])

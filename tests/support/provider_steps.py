@@ -22,16 +22,16 @@ def accepted_answer(held: LeasedSubmission) -> Accepted:
     return Accepted({"id": f"batch_{uuid.uuid4().hex}", "name": held.request["name"], "payments": payments})
 
 
-def submitted(world: World) -> tuple[uuid.UUID, str]:
+def submitted_payout(world: World) -> tuple[uuid.UUID, str]:
     """A payout that the provider has, and the provider's id for it."""
-    [payout_id], held = world.held()
+    [payout_id], held = world.leased_submission()
     answer = accepted_answer(held)
     with world.engine.begin() as connection:
         record_outcome(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
     return payout_id, answer.data["id"]
 
 
-def webhook(payment_id: str, state: str, amount_cents: int = 44_750, event_id: str | None = None) -> bytes:
+def webhook_body(payment_id: str, state: str, amount_cents: int = 44_750, event_id: str | None = None) -> bytes:
     """A webhook in Paystream's shape."""
     return json.dumps(
         {
@@ -42,27 +42,27 @@ def webhook(payment_id: str, state: str, amount_cents: int = 44_750, event_id: s
     ).encode()
 
 
-def receive(world: World, *bodies: bytes) -> list[uuid.UUID]:
+def store_webhooks(world: World, *bodies: bytes) -> list[uuid.UUID]:
     """Stores webhooks, committed."""
     with world.engine.begin() as connection:
         notices = [inbox.parse_notification(body) for body in bodies]
         return inbox.store_notifications(connection, notices, world.clock.now(), grace=GRACE).waiting
 
 
-def apply(world: World, event_ids: list[uuid.UUID]) -> list[AppliedEvent]:
+def apply_events(world: World, event_ids: list[uuid.UUID]) -> list[AppliedEvent]:
     """Applies webhooks, committed."""
     with world.engine.begin() as connection:
         return inbox.apply_events(connection, event_ids, world.clock.now())
 
 
-MONEY = {
+TRANSFERS_BY_STATUS = {
     "completed": [("reserve", 45_000), ("settle", 44_750), ("fee", 250)],
     "failed": [("reserve", 45_000), ("release", 45_000)],
     "returned": [("reserve", 45_000), ("settle", 44_750), ("fee", 250), ("return", 44_750)],
 }
 
 
-class Working(Context):
+class WorkerContext(Context):
     """A worker's context that nothing but the database is needed of."""
 
     def __init__(self, world: World) -> None:

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable
 
-TOLD: list[str] = []
+LINES: list[str] = []
 """Of this process."""
 
 
-def tell(*lines: str) -> None:
+def report(*lines: str) -> None:
     """Has lines printed at the end, an empty one before them."""
-    TOLD.extend(["", *lines])
+    LINES.extend(["", *lines])
 
 
-def everything(of_others: Iterable[list[str]]) -> list[str]:
+def all_lines(of_others: Iterable[list[str]]) -> list[str]:
     """The lines of all processes."""
-    return [*TOLD, *(line for lines in of_others for line in lines)]
+    return [*LINES, *(line for lines in of_others for line in lines)]

@@ -11,7 +11,7 @@ from tests.support.http_client import Answer, call
 RAILS = {"standard": "standard", "same_day": "same_day_ach", "instant": "rtp"}
 
 
-class Provider:
+class Simulator:
     """The simulator's control endpoints."""
 
     def __init__(self, url: str) -> None:
@@ -50,7 +50,7 @@ class Provider:
             self._call("DELETE", f"/control/faults/{made['id']}")
 
     @contextmanager
-    def webhooks_held_back(self) -> Iterator[None]:
+    def webhooks_paused(self) -> Iterator[None]:
         self._call("POST", "/control/webhooks/pause", {})
         try:
             yield

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, NamedTuple
 
 
-class Heard(NamedTuple):
+class ReceivedRequest(NamedTuple):
     """A request that came."""
 
     path: str
@@ -30,7 +30,7 @@ class Receiver(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.heard: list[Heard] = []
+        self.heard: list[ReceivedRequest] = []
         self.cut: list[str] = []
         """Paths whose client did not read all of the answer."""
         self.stopping = threading.Event()
@@ -39,7 +39,7 @@ class Receiver(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that leaves is no error."""
 
-    def at(self, path: str) -> list[Heard]:
+    def at(self, path: str) -> list[ReceivedRequest]:
         """What came to a path."""
         return [one for one in self.heard if one.path == path]
 
@@ -51,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.heard.append(Heard(self.path, dict(self.headers.items()), body, time.monotonic()))
+        self.server.heard.append(ReceivedRequest(self.path, dict(self.headers.items()), body, time.monotonic()))
         kind, _, argument = self.path[1:].partition("/")
         match kind:
             case "hang":
@@ -104,7 +104,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
+def running_receiver() -> Iterator[Receiver]:
     """A receiver, while it is needed."""
     server = Receiver()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

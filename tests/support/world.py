@@ -33,7 +33,7 @@ GRACE = timedelta(seconds=2)
 _numbers = itertools.count(1)
 
 
-class HandClock:
+class ManualClock:
     """A clock that is set by hand."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class World:
     """One organization with a funded sandbox wallet, and what a story needs to do with it."""
 
     engine: sa.Engine
-    clock: HandClock = field(default_factory=HandClock)
+    clock: ManualClock = field(default_factory=ManualClock)
     organization_id: uuid.UUID = field(init=False)
     wallet_id: uuid.UUID = field(init=False)
     sandbox_key: str = field(init=False)
@@ -125,7 +125,9 @@ class World:
             queue_validated_payouts(connection, payout_ids, self.clock.now(), grace=GRACE)
         return payout_ids
 
-    def held(self, count: int = 1, rail: Rail = Rail.STANDARD) -> tuple[list[uuid.UUID], submissions.LeasedSubmission]:
+    def leased_submission(
+        self, count: int = 1, rail: Rail = Rail.STANDARD
+    ) -> tuple[list[uuid.UUID], submissions.LeasedSubmission]:
         """That many payouts in one submission, held by us and about to be sent."""
         payout_ids = self.queued(count, rail)
         with self.engine.begin() as connection:
@@ -213,7 +215,7 @@ class World:
             moves = [Move(payout_id, "test", failure_code="X", failure_message="x") for payout_id in payout_ids]
             transition_payouts(connection, moves, PayoutStatus.PROCESSING, target, now)
 
-    def assert_figures_right(self) -> None:
+    def assert_counters_match(self) -> None:
         """Counts everything that is kept counted: this wallet's and every other test's."""
         assert (
             self.rows("""
@@ -249,14 +251,14 @@ class World:
             == []
         )
 
-    def assert_ledger_right(self) -> None:
+    def assert_ledger_consistent(self) -> None:
         """Proves the whole ledger, this wallet's and every other test's."""
         assert [
             proof.breaks
             for proof in check_invariants(self.engine, [INVARIANTS_BY_NAME["accounts"], INVARIANTS_BY_NAME["balances"]])
         ] == [[], []]
 
-    def breaks(self, *names: str) -> list[Violation]:
+    def violations(self, *names: str) -> list[Violation]:
         """What is broken in this wallet, by all invariants or by some."""
         laws = [INVARIANTS_BY_NAME[name] for name in names or INVARIANTS_BY_NAME]
         return [one for proof in check_invariants(self.engine, laws, [self.wallet_id]) for one in proof.breaks]

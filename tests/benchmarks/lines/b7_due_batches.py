@@ -12,7 +12,7 @@ from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.report import at_least, at_most
 from tests.benchmarks.storm import Load, curve_of
 from tests.benchmarks.system import System
-from tests.support.batches import PATH, order
+from tests.support.batches import PATH, batch_body
 from tests.support.polling import until
 
 BATCHES, IN_SMALL = 1_000, 50
@@ -27,7 +27,7 @@ def measure(bench: Bench) -> None:
     due_at = (datetime.now(UTC) + timedelta(seconds=5 + count // 30)).replace(microsecond=0)
 
     def create(_: int) -> None:
-        customer.post(PATH, order(drivers, scheduledFor=due_at.isoformat())).data  # noqa: B018
+        customer.post(PATH, batch_body(drivers, scheduledFor=due_at.isoformat())).data  # noqa: B018
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(create, range(count)))

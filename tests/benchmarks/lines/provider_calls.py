@@ -13,7 +13,7 @@ from tests.benchmarks.report import at_most
 from tests.support import ledger
 from tests.support.customer import Customer
 from tests.support.polling import until
-from tests.support.simulator import Provider
+from tests.support.simulator import Simulator
 
 PAYOUTS, IN_SMALL = 100_000, 4_000
 BULK = 100
@@ -49,7 +49,7 @@ def measure(bench: Bench) -> None:
     after = _calls(paystream)
     made = {name: count - before.get(name, 0) for name, count in after.items() if count > before.get(name, 0)}
     assert paystream.stats()["payments"]["test"] == {"completed": payouts}
-    ledger.prove(system.stack["database_url"])
+    ledger.assert_ledger_consistent(system.stack["database_url"])
     bench.tell(
         f"{len(batches)} batches of {size:,}, {requests} bulk requests of {BULK} over {stream_seconds:.0f} s: {made}"
     )
@@ -62,7 +62,7 @@ def _hand_in(customer: Customer, drivers: list[str], number: int, size: int) -> 
     return str(customer.post("/api/v1/batches", {"name": f"Payday {number}", "payouts": payouts}).data["id"])
 
 
-def _calls(paystream: Provider) -> dict[str, int]:
+def _calls(paystream: Simulator) -> dict[str, int]:
     """How often each endpoint was called, whatever it answered."""
     return {endpoint: sum(by.values()) for endpoint, by in paystream.stats()["calls"].items()}
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 
-class Wire:
+class LossyProxy:
     """Forwards everything to `url`; when `loses` says so of a request, its answer is taken and not passed on."""
 
     def __init__(self, url: str) -> None:
@@ -45,9 +45,9 @@ class Wire:
 
 
 @contextmanager
-def wire_to(url: str) -> Iterator[tuple[Wire, str]]:
+def running_proxy(url: str) -> Iterator[tuple[LossyProxy, str]]:
     """A wire, and the URL at which it is."""
-    wire = Wire(url)
+    wire = LossyProxy(url)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -19,14 +19,14 @@ from urllib.parse import urlsplit
 from tests.support import ledger
 from tests.support.customer import Customer
 from tests.support.polling import until
-from tests.support.simulator import Provider
+from tests.support.simulator import Simulator
 
 AMOUNT_CENTS = 1_000
 CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
 
 @dataclass
-class Load:
+class ClientLoad:
     """What clients have seen so far."""
 
     story: str
@@ -55,7 +55,9 @@ class Load:
         took = sorted(seconds for _, seconds in self.seconds)
         return took[min(int(len(took) * share), len(took) - 1)]
 
-    def completed_once(self, customer: Customer, provider: Provider, database_url: str, seconds: float = 60) -> None:
+    def assert_all_completed_once(
+        self, customer: Customer, provider: Simulator, database_url: str, seconds: float = 60
+    ) -> None:
         """Every payout that a client was told of is completed, once by Paystream's own record, and nothing else."""
         wanted = set(self.payout_ids.values())
         assert len(wanted) == len(self.payout_ids)
@@ -74,13 +76,13 @@ class Load:
             for payment in provider.payments_described(f"<{self.story} ")
         )
         assert paid == Counter(wanted)
-        ledger.prove(database_url)
+        ledger.assert_ledger_consistent(database_url)
 
 
 class Client:
     """One connection, kept alive."""
 
-    def __init__(self, url: str, headers: dict[str, str], load: Load) -> None:
+    def __init__(self, url: str, headers: dict[str, str], load: ClientLoad) -> None:
         address = urlsplit(url)
         assert address.hostname
         self._connection = http.client.HTTPConnection(address.hostname, address.port, timeout=40)
@@ -115,7 +117,7 @@ class Client:
         self._connection.close()
 
 
-def _pay(client: Client, load: Load, number: int, stop: threading.Event) -> None:
+def _pay(client: Client, load: ClientLoad, number: int, stop: threading.Event) -> None:
     """One payout, and two reads. A 503 is repeated, as it asks for, under the same key."""
     body = {
         "driverId": load.driver_id,
@@ -145,7 +147,7 @@ def _pay(client: Client, load: Load, number: int, stop: threading.Event) -> None
 
 
 @contextmanager
-def load_on(
+def running_load(
     urls: Sequence[str],
     customer: Customer,
     driver_id: str,
@@ -153,11 +155,11 @@ def load_on(
     *,
     clients: int = 4,
     pause_seconds: float = 0.05,
-) -> Iterator[Load]:
+) -> Iterator[ClientLoad]:
     """Clients that pay the driver at these gateways, in turn, while the block lasts; and one that asks seldom, whose
     connection is idle for longer than a draining gateway waits.
     """
-    load, numbers, stop = Load(story, driver_id), itertools.count(), threading.Event()
+    load, numbers, stop = ClientLoad(story, driver_id), itertools.count(), threading.Event()
 
     def busy(url: str) -> None:
         client = Client(url, customer.headers, load)

@@ -22,7 +22,7 @@ from shared.provider.outcomes import Accepted, CallOutcome, Rejected, Unknown
 from shared.schema.audit import Action
 from shared.schema.payouts import Rail
 from tests.integration.webhooks import endpoint
-from tests.support.provider_steps import accepted_answer, apply, receive, webhook
+from tests.support.provider_steps import accepted_answer, apply_events, store_webhooks, webhook_body
 from tests.support.world import GRACE, World
 
 NET_CENTS = 44_500
@@ -41,7 +41,7 @@ class Busy:
         self, name: str, outcome: CallOutcome | None = None, rail: Rail = Rail.SAME_DAY
     ) -> submissions.LeasedSubmission:
         """A payout that was sent, and what came back; by default the provider takes it."""
-        [self.payouts[name]], held = self.world.held(rail=rail)
+        [self.payouts[name]], held = self.world.leased_submission(rail=rail)
         self.answer(name, held, outcome)
         return held
 
@@ -56,8 +56,8 @@ class Busy:
     def told(self, name: str, *states: str, **data: Any) -> None:
         """Webhooks come, one after the other."""
         for state in states:
-            body = webhook(self.payments[name], state, **{"amount_cents": NET_CENTS, **data})
-            apply(self.world, receive(self.world, body))
+            body = webhook_body(self.payments[name], state, **{"amount_cents": NET_CENTS, **data})
+            apply_events(self.world, store_webhooks(self.world, body))
 
     def live(self) -> None:
         """Everything happens."""

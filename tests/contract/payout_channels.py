@@ -7,7 +7,7 @@ from tests.support.batches import PATH as BATCHES
 from tests.support.customer import Customer
 from tests.support.http_client import Answer
 
-WAYS = ("single", "instant", "bulk", "batch")
+CHANNELS = ("single", "instant", "bulk", "batch")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Outcome:
     batch_id: str | None = None
 
 
-def ask(way: str, customer: Customer, payout: dict[str, Any]) -> Outcome:
+def post_payout(way: str, customer: Customer, payout: dict[str, Any]) -> Outcome:
     """Ask for `payout`, a body of POST /api/v1/payouts without urgency. A batch is created, not released."""
     if way in ("single", "instant"):
         answer = customer.post("/api/v1/payouts" + ("/instant" if way == "instant" else ""), payout)
