@@ -115,8 +115,8 @@ class Jobs:
             proved = sweep.check_next_slice(self.engine, law, turn)
             with self.engine.begin() as connection:
                 sweep.record_sweep_step(connection, turn, proved, every_seconds=every_seconds)
-                outgoing_holds.freeze_outgoing(connection, proved.breaks, self.clock.now())
-            for broken in proved.breaks[: self.breaks_told]:
+                outgoing_holds.freeze_outgoing(connection, proved.violations, self.clock.now())
+            for broken in proved.violations[: self.breaks_told]:
                 wallet = broken.wallet_id and public_id(WALLET, broken.wallet_id)
                 logger.error("invariant.broken", invariant=law.name, wallet=wallet, what=broken.explanation)
             process_memory.release_free_memory()

@@ -22,8 +22,8 @@ from tests.support.stack import Stack, descendants_of
 AN_ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}|_[0-9a-hjkmnp-tv-z]{26}|@|\d{6,}")
 UNITS = ("seconds", "bytes", "cents")
 LATER = {
-    "ovnpay_invariant_breaks",
-    "ovnpay_invariant_proved_timestamp_seconds",
+    "ovnpay_invariant_violations",
+    "ovnpay_invariant_checked_timestamp_seconds",
     "ovnpay_reconciliation_last_run_timestamp_seconds",
 }
 """Served from the start on; with figures from the first proof on, a minute later, and the first daily comparison."""

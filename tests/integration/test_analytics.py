@@ -91,11 +91,11 @@ def proved(world: World) -> None:
     wallet, portion = {"id": world.wallet_id}, KeySlice([world.wallet_id], world.clock.now())
     for table, column in (("totals", "fee_cents"), ("drivers", "net_cents"), ("failures", "cents")):
         with world.engine.connect() as connection:
-            assert analytics_agree.INVARIANT.breaks(connection, portion) == []
+            assert analytics_agree.INVARIANT.violations(connection, portion) == []
             connection.execute(
                 sa.text(f"UPDATE analytics_{table} SET {column} = {column} + 1 WHERE wallet_id = :id"), wallet
             )
-            assert {broken.wallet_id for broken in analytics_agree.INVARIANT.breaks(connection, portion)} == {
+            assert {broken.wallet_id for broken in analytics_agree.INVARIANT.violations(connection, portion)} == {
                 world.wallet_id
             }
             connection.rollback()

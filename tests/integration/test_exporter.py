@@ -73,7 +73,7 @@ def test_what_waits_is_counted_and_how_long(world: World, engine: sa.Engine, cli
         **values,
     )
     paused = figures(engine, client)
-    assert paused["ovnpay_outgoing_held", "paused", "wallet"] == after["ovnpay_outgoing_held", "paused", "wallet"] + 1
+    assert paused["ovnpay_outgoing_holds", "paused", "wallet"] == after["ovnpay_outgoing_holds", "paused", "wallet"] + 1
     assert paused["ovnpay_payouts_oldest_age_seconds", "queued", "standard"] < TEN_YEARS_SECONDS
     world.execute("UPDATE outgoing_holds SET lifted_at = now() WHERE id = :id", id=values["id"])
     world.execute("UPDATE batches SET status = 'canceled', next_action_at = NULL WHERE id = :id", id=batch.id)

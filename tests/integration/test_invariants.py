@@ -1,6 +1,6 @@
-"""Invariants: a busy wallet breaks none, and each names exactly what breaks it.
+"""A busy wallet violates no invariant, and each invariant reports exactly its own violation.
 
-Breaks are planted by SQL as the tables' owner, for the services can't; each in a transaction that is rolled back.
+Violations are planted by SQL as the tables' owner, because the services can't, in a transaction that is rolled back.
 """
 
 import uuid
@@ -21,42 +21,42 @@ from tests.support.world import World
 
 @pytest.fixture(scope="module")
 def busy(engine: sa.Engine) -> Busy:
-    """A wallet in which everything happens."""
+    """A wallet with payouts in every state."""
     made = Busy(World(engine))
     made.live()
     return made
 
 
-def looked_at(
+def check(
     connection: sa.Connection,
     world: World,
     names: Sequence[str] = tuple(INVARIANTS_BY_NAME),
     now: datetime | None = None,
 ) -> list[Violation]:
-    """What is broken in the wallet, as this transaction sees it."""
+    """Return the wallet's violations as this transaction sees them."""
     found = []
-    for law in (INVARIANTS_BY_NAME[name] for name in names):
-        keys = law.subject.stretch(connection, None, law.subject.at_once, [world.wallet_id]).keys
-        found += law.breaks(connection, KeySlice(keys, now or world.clock.now()))
+    for invariant in (INVARIANTS_BY_NAME[name] for name in names):
+        subject = invariant.subject
+        keys = subject.page(connection, None, subject.slice_size, [world.wallet_id]).keys
+        found += invariant.violations(connection, KeySlice(keys, now or world.clock.now()))
     return found
 
 
-def test_a_busy_wallet_breaks_none(busy: Busy) -> None:
-    """Payouts in every state, refused, retried, held, returned; batches, webhooks, keys."""
+def test_busy_wallet_has_no_violations(busy: Busy) -> None:
     assert busy.world.violations() == []
 
 
 class Plant(NamedTuple):
-    """A break."""
+    """A violation to plant."""
 
     invariant: str
     about: str
-    """The payout, or the batch, that the sentence names; empty: none."""
+    """The payout or batch that the explanation names; empty: none."""
     says: str
-    """A part of the sentence."""
+    """A part of the explanation."""
     statement: str
     others: tuple[str, ...] = ()
-    """Other invariants that the same break breaks: where money is missing, several notice."""
+    """Other invariants that the same statement violates."""
 
 
 ITEM = "(SELECT submission_id FROM submission_items WHERE payout_id = :{} AND NOT dissolved)"
@@ -72,20 +72,20 @@ PLANTS = (
     Plant(
         "paid_once",
         "",
-        "has not refused",
+        "has not rejected",
         """UPDATE submissions SET status = 'unknown', answered_at = NULL WHERE id = (
            SELECT submission_id FROM submission_items WHERE payout_id = :released_payout AND dissolved)""",
     ),
     Plant(
         "paid_once",
         "processing",
-        "no submission of its own",
+        "its submission does not request that",
         "UPDATE payouts SET submission_id = gen_random_uuid() WHERE id = :processing",
     ),
     Plant(
         "paid_as_ordered",
         "unknown",
-        "44501 cents are asked for",
+        "44501 cents are requested",
         "UPDATE submission_items SET net_cents = net_cents + 1 WHERE payout_id = :unknown",
     ),
     Plant(
@@ -105,24 +105,24 @@ PLANTS = (
     Plant(
         "paid_as_ordered",
         "completed",
-        "was applied, ours is 44500",
+        "was applied, our record says 44500",
         "UPDATE provider_events SET amount_cents = 45000 WHERE payout_id = :completed AND status = 'applied'",
     ),
     Plant(
-        "ended_as_told",
+        "ends_match_provider",
         "completed",
-        "counts as paid by a webhook",
+        "recorded as paid by a webhook",
         "UPDATE provider_events SET status = 'ignored' WHERE payout_id = :completed",
     ),
     Plant(
-        "ended_as_told",
+        "ends_match_provider",
         "failed",
-        "it is failed, and Paystream says",
+        "it is failed, but Paystream says",
         """UPDATE provider_events SET type = 'payment.completed', status = 'ignored'
            WHERE payout_id = :failed AND type = 'payment.created'""",
     ),
     Plant(
-        "ended_as_told",
+        "ends_match_provider",
         "refused",
         "Paystream's answer was accepted",
         "UPDATE submissions SET status = 'accepted' WHERE id = " + ITEM.format("refused"),
@@ -146,7 +146,7 @@ PLANTS = (
     Plant(
         "accounts",
         "",
-        "external holds",
+        "external has",
         """UPDATE accounts SET balance_cents = balance_cents + CASE kind WHEN 'fees' THEN 1 ELSE -1 END
            WHERE wallet_id = :wallet AND kind IN ('fees', 'external')""",
     ),
@@ -182,12 +182,12 @@ PLANTS = (
         "validated",
         "nothing to processing, is not allowed",
         "UPDATE payout_transitions SET to_status = 'processing' WHERE payout_id = :validated",
-        ("events_told",),
+        ("customer_events_written",),
     ),
     Plant(
         "keys_pay_once",
         "",
-        "under an idempotency key that had been used",
+        "under an idempotency key that was used before",
         """INSERT INTO audit_entries SELECT organization_id, gen_random_uuid(), wallet_id, at + interval '1 s',
            actor_kind, user_id, key_id, address, request_id, action, object_kind, 'pay_another', before, after
            FROM audit_entries WHERE object_id = :asked_shown""",
@@ -195,7 +195,7 @@ PLANTS = (
     Plant(
         "answers_have_rows",
         "",
-        "says that it was made, and it is not there",
+        "says it was created, but it does not exist",
         """UPDATE idempotency_keys SET answer = convert_to(replace(convert_from(answer, 'UTF8'), :asked_shown,
            'pay_01jb0000000000000000000000'), 'UTF8') WHERE wallet_id = :wallet""",
     ),
@@ -217,20 +217,20 @@ PLANTS = (
     Plant(
         "batches_released",
         "released_batch",
-        "1 of its payouts set out at another time",
+        "1 of its payouts were queued at another time",
         """UPDATE payout_transitions SET created_at = created_at + interval '1 s'
            WHERE payout_id = :released_payout AND sequence = 2""",
     ),
     Plant(
         "deadlines",
         "queued",
-        "nobody will look at it",
+        "it is in progress, but has no next action",
         "UPDATE payouts SET next_action_at = NULL WHERE id = :queued",
     ),
     Plant(
-        "events_told",
+        "customer_events_written",
         "returned",
-        "nobody was told payout.returned",
+        "has no event payout.returned",
         "DELETE FROM customer_events WHERE payout_id = :returned AND type = 'payout.returned'",
     ),
     Plant(
@@ -249,19 +249,18 @@ PLANTS = (
 )
 
 
-def test_each_invariant_has_a_plant() -> None:
-    """None is believed that was never seen to find anything."""
-    assert {plant.invariant for plant in PLANTS} == {law.name for law in INVARIANTS}
+def test_each_invariant_has_a_planted_violation() -> None:
+    assert {plant.invariant for plant in PLANTS} == {invariant.name for invariant in INVARIANTS}
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: f"{plant.invariant}: {plant.says}")
-def test_one_break_is_named_by_its_invariant(busy: Busy, plant: Plant) -> None:
-    """By that one and no other, with the payout or batch concerned, in this wallet."""
+def test_violation_is_reported_by_its_invariant_alone(busy: Busy, plant: Plant) -> None:
+    """With the payout or batch concerned, in this wallet."""
     world = busy.world
     values: dict[str, object] = {"wallet": world.wallet_id, **busy.payouts}
     values["asked_shown"] = public_id(PAYOUT, busy.payouts["asked"])
     values["released_batch_shown"] = public_id(BATCH, busy.payouts["released_batch"])
-    # Nobody is due an hour from now: forgotten rows show.
+    # Two hours later, rows without a next action are past their deadline.
     now = world.clock.now() + (timedelta(hours=2) if plant.invariant == "deadlines" else timedelta(0))
     with world.engine.connect() as connection:
         if plant.invariant == "analytics_agree":
@@ -275,7 +274,7 @@ def test_one_break_is_named_by_its_invariant(busy: Busy, plant: Plant) -> None:
             text = sa.text(statement)
             done = connection.execute(text, {name: values[name] for name in text.compile().params})
             assert done.rowcount != 0, statement
-        found = looked_at(connection, world, now=now)
+        found = check(connection, world, now=now)
         connection.rollback()
     assert {one.invariant for one in found} == {plant.invariant, *plant.others}, found
     named = [one for one in found if one.invariant == plant.invariant]
@@ -287,15 +286,15 @@ def test_one_break_is_named_by_its_invariant(busy: Busy, plant: Plant) -> None:
 
 
 def overdue(world: World, payout_ids: dict[str, uuid.UUID], days: float) -> set[str]:
-    """Whose deadline has passed by then, if nothing more happens."""
+    """Return what is past its deadline by then, if nothing more happens."""
     with world.engine.connect() as connection:
-        found = looked_at(connection, world, ["deadlines"], world.clock.now() + timedelta(days=days))
+        found = check(connection, world, ["deadlines"], world.clock.now() + timedelta(days=days))
     shown = {public_id(PAYOUT, payout_id): name for name, payout_id in payout_ids.items()}
     return {shown.get(name, name.partition("_")[0]) for name in (one.explanation.partition(":")[0] for one in found)}
 
 
-def test_what_stays_on_its_way_is_overdue_by_its_own_deadline(busy: Busy) -> None:
-    """First what waits for us, then what waits for Paystream, by rail; a batch by its time."""
+def test_row_in_progress_violates_its_own_deadline(busy: Busy) -> None:
+    """First rows that wait for us, then those that wait for Paystream, by rail; a batch by its scheduled time."""
     world, payouts = busy.world, busy.payouts
     waiting = {"validated", "queued", "asked"}
     assert overdue(world, payouts, 0.9) == set()
@@ -305,8 +304,7 @@ def test_what_stays_on_its_way_is_overdue_by_its_own_deadline(busy: Busy) -> Non
     assert {"processing", "unknown", "held"} <= overdue(world, payouts, 6)
 
 
-def test_the_time_of_a_hold_does_not_count(engine: sa.Engine) -> None:
-    """While it lasts nothing is overdue, and when it ends the time begins anew."""
+def test_deadline_counts_from_the_end_of_an_outgoing_hold(engine: sa.Engine) -> None:
     world = World(engine)
     world.queued()
     hold = "INSERT INTO outgoing_holds (id, kind, wallet_id, reason, placed_by, since, lifted_at) "

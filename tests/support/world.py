@@ -254,11 +254,11 @@ class World:
     def assert_ledger_consistent(self) -> None:
         """Proves the whole ledger, this wallet's and every other test's."""
         assert [
-            proof.breaks
+            proof.violations
             for proof in check_invariants(self.engine, [INVARIANTS_BY_NAME["accounts"], INVARIANTS_BY_NAME["balances"]])
         ] == [[], []]
 
     def violations(self, *names: str) -> list[Violation]:
         """What is broken in this wallet, by all invariants or by some."""
         laws = [INVARIANTS_BY_NAME[name] for name in names or INVARIANTS_BY_NAME]
-        return [one for proof in check_invariants(self.engine, laws, [self.wallet_id]) for one in proof.breaks]
+        return [one for proof in check_invariants(self.engine, laws, [self.wallet_id]) for one in proof.violations]

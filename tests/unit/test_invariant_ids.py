@@ -1,4 +1,4 @@
-"""Laws are looked at for each id once, however many are named in a question and however they are kept."""
+"""Invariants check each id exactly once, however ids are packed and split into queries."""
 
 import uuid
 from collections.abc import Iterable
@@ -14,26 +14,26 @@ IDS = [uuid.UUID(int=number) for number in range(1, 251)]
 NO_CONNECTION = cast(sa.Connection, None)
 
 
-def kept(ids: Iterable[uuid.UUID]) -> PackedIds:
+def packed(ids: Iterable[uuid.UUID]) -> PackedIds:
     return PackedIds(b"".join(one.bytes for one in ids))
 
 
-def test_ids_come_out_as_they_went_in() -> None:
-    assert list(kept(IDS)) == IDS
-    assert kept(IDS)[-1] == IDS[-1]
-    assert [list(portion) for portion in kept(IDS).portions(100)] == [IDS[:100], IDS[100:200], IDS[200:]]
-    assert not list(PackedIds().portions(100))
+def test_packed_ids_keep_ids_and_order() -> None:
+    assert list(packed(IDS)) == IDS
+    assert packed(IDS)[-1] == IDS[-1]
+    assert [list(ids) for ids in packed(IDS).slices(100)] == [IDS[:100], IDS[100:200], IDS[200:]]
+    assert not list(PackedIds().slices(100))
 
 
-def test_each_is_asked_about_once_and_the_first_breaks_are_told() -> None:
-    asked: list[Any] = []
+def test_each_id_is_queried_once_and_the_first_violations_are_returned() -> None:
+    queried: list[Any] = []
 
-    def find(_: sa.Connection, portion: KeySlice) -> list[tuple[uuid.UUID | None, str]]:
-        asked.extend(portion.keys)
-        assert len(portion.keys) <= 40
-        return [(None, str(one)) for one in portion.keys]
+    def find(_: sa.Connection, key_slice: KeySlice) -> list[tuple[uuid.UUID | None, str]]:
+        queried.extend(key_slice.keys)
+        assert len(key_slice.keys) <= 40
+        return [(None, str(key)) for key in key_slice.keys]
 
-    law = Invariant("law", "A law", PAYOUTS._replace(a_question=40), find)
-    breaks = law.breaks(NO_CONNECTION, KeySlice(kept(IDS), datetime.now(UTC)))
-    assert asked == IDS
-    assert [one.explanation for one in breaks] == [str(one) for one in IDS[:SLICE_VIOLATIONS_MAX]]
+    invariant = Invariant("name", "A description", PAYOUTS._replace(query_size=40), find)
+    violations = invariant.violations(NO_CONNECTION, KeySlice(packed(IDS), datetime.now(UTC)))
+    assert queried == IDS
+    assert [one.explanation for one in violations] == [str(one) for one in IDS[:SLICE_VIOLATIONS_MAX]]

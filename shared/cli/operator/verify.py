@@ -46,7 +46,7 @@ def run_verification(names: Sequence[str], organization: str | None, *, as_json:
         with engine.connect() as connection:
             began_at = snapshot_time(connection)
         results = invariants.check_invariants(engine, selected, wallet_ids, _progress())
-        violations = [violation for result in results for violation in result.breaks]
+        violations = [violation for result in results for violation in result.violations]
         frozen: list[outgoing_holds.HoldScope] = []
         if freeze:
             with engine.begin() as connection:
@@ -92,14 +92,14 @@ def _document(
         return {"wallet": wallet, "owner": owners.get(violation.wallet_id), "explanation": violation.explanation}
 
     return {
-        "holds": not any(result.breaks for result in results),
+        "holds": not any(result.violations for result in results),
         "invariants": [
             {
                 "name": result.name,
-                "law": result.law,
+                "law": result.description,
                 "checked": result.checked,
                 "seconds": round(result.seconds, 3),
-                "breaks": [violation_json(violation) for violation in result.breaks],
+                "breaks": [violation_json(violation) for violation in result.violations],
             }
             for result in results
         ],
@@ -112,16 +112,16 @@ def _print_results(results: Sequence[CheckResult], owners: Owners) -> None:
         print("\r\x1b[K", end="", file=sys.stderr)
     width = max(len(result.name) for result in results)
     for result in results:
-        outcome = f"VIOLATED, {len(result.breaks)} times" if result.breaks else "ok"
+        outcome = f"VIOLATED, {len(result.violations)} times" if result.violations else "ok"
         print(f"{result.name:{width}}  {outcome} ({result.checked:,} rows, {result.seconds:.1f} s)")
     for result in results:
-        if not result.breaks:
+        if not result.violations:
             continue
-        print(f"\n{result.name} is violated. It requires: {result.law}. Violations:", file=sys.stderr)
-        for violation in result.breaks[:VIOLATIONS_SHOWN_MAX]:
+        print(f"\n{result.name} is violated. It requires: {result.description}. Violations:", file=sys.stderr)
+        for violation in result.violations[:VIOLATIONS_SHOWN_MAX]:
             print(f"  {owners.get(violation.wallet_id, 'no wallet')}: {violation.explanation}", file=sys.stderr)
-        if len(result.breaks) > VIOLATIONS_SHOWN_MAX:
-            print(f"  and {len(result.breaks) - VIOLATIONS_SHOWN_MAX} more: use --json", file=sys.stderr)
+        if len(result.violations) > VIOLATIONS_SHOWN_MAX:
+            print(f"  and {len(result.violations) - VIOLATIONS_SHOWN_MAX} more: use --json", file=sys.stderr)
 
 
 def _print_frozen(frozen: Sequence[outgoing_holds.HoldScope], owners: Owners) -> None:

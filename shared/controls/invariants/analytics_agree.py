@@ -1,8 +1,8 @@
-"""Are the sums of the analytics those of the ledger, each grain and each table, up to where it is folded?"""
+"""The sums of analytics agree with the ledger: each grain of each table, up to the position folded last."""
 
 from typing import Final
 
-from shared.controls.invariants.invariant import Invariant, find_violations_query
+from shared.controls.invariants.invariant import Invariant, make_query_check
 from shared.controls.invariants.subjects import WALLETS
 from shared.platform.ids import WALLET
 
@@ -19,7 +19,7 @@ _LEDGER: Final = """
     GROUP BY transfers.wallet_id
 """
 
-_DIFFERING: Final = f"""
+_VIOLATIONS: Final = f"""
     WITH ledger AS ({_LEDGER}), totals AS (
         SELECT wallet_id, grain, sum(accepted_cents + retried_cents) AS reserved, sum(net_cents) AS net,
                sum(fee_cents) AS fee, sum(failed_cents + canceled_cents) AS released, sum(returned_cents) AS returned,
@@ -33,7 +33,7 @@ _DIFFERING: Final = f"""
         SELECT wallet_id, grain, sum(cents) FILTER (WHERE outcome = 'failed') AS failed,
                sum(cents) FILTER (WHERE outcome = 'returned') AS returned FROM analytics_failures
         WHERE wallet_id = ANY(:ids) GROUP BY wallet_id, grain
-    ), told (wallet_id, grain, source, cents) AS (
+    ), stored (wallet_id, grain, source, cents) AS (
         {" UNION ALL ".join(f"SELECT wallet_id, grain, 'totals: {name}', {name} FROM totals" for name in _NAMES)}
         UNION ALL SELECT wallet_id, grain, 'drivers: net', net FROM drivers
         UNION ALL SELECT wallet_id, grain, 'drivers: fee', fee FROM drivers
@@ -41,7 +41,7 @@ _DIFFERING: Final = f"""
         UNION ALL SELECT wallet_id, grain, 'drivers: failed', failed FROM drivers
         UNION ALL SELECT wallet_id, grain, 'failures: failed', failed FROM failures
         UNION ALL SELECT wallet_id, grain, 'failures: returned', returned FROM failures
-    ), due (wallet_id, grain, source, cents) AS (
+    ), expected (wallet_id, grain, source, cents) AS (
         SELECT ledger.wallet_id, grain, source, cents FROM ledger
         CROSS JOIN unnest(ARRAY['quarter', 'day', 'week', 'month', 'year']) AS grain
         LEFT JOIN totals USING (wallet_id, grain)
@@ -51,16 +51,16 @@ _DIFFERING: Final = f"""
             ('drivers: failed', totals.failed), ('failures: failed', totals.failed),
             ('failures: returned', ledger.returned)) AS kinds (source, cents)
     )
-    SELECT wallet_id, wallet_id AS id, source || ' by ' || grain || ' is ' || coalesce(told.cents, 0)
-           || ' cents, the ledger says ' || coalesce(due.cents, 0) AS why
-    FROM told FULL JOIN due USING (wallet_id, grain, source)
-    WHERE coalesce(told.cents, 0) <> coalesce(due.cents, 0)
+    SELECT wallet_id, wallet_id AS id, source || ' by ' || grain || ' is ' || coalesce(stored.cents, 0)
+           || ' cents, the ledger says ' || coalesce(expected.cents, 0) AS why
+    FROM stored FULL JOIN expected USING (wallet_id, grain, source)
+    WHERE coalesce(stored.cents, 0) <> coalesce(expected.cents, 0)
 """
 
 INVARIANT: Final = Invariant(
     "analytics_agree",
-    "The sums of the analytics are those of the ledger",
+    "The sums of analytics agree with the ledger",
     WALLETS,
-    find_violations_query(_DIFFERING, WALLET),
-    when_changed=False,
+    make_query_check(_VIOLATIONS, WALLET),
+    check_changes=False,
 )

@@ -1,23 +1,23 @@
-"""Was each batch released once, as a whole, and not before its time?"""
+"""Each batch was released at most once, as a whole, and not before its scheduled time."""
 
 from datetime import timedelta
 from typing import Final
 
-from shared.controls.invariants.invariant import Invariant, find_violations_query
+from shared.controls.invariants.invariant import Invariant, make_query_check
 from shared.controls.invariants.subjects import BATCHES
 from shared.platform.ids import BATCH
 
 RELEASE_CLOCK_SKEW: Final = timedelta(seconds=5)
-"""A release waits for its time by the database's clock, and is written by the worker's."""
+"""A release waits by the database's clock and is recorded by the worker's."""
 
-_BREAKS: Final = """
+_VIOLATIONS: Final = """
     WITH batch AS (
         SELECT id, wallet_id, status, scheduled_for, released_at, payout_count, named.name FROM batches
         JOIN json_to_recordset(CAST(:names AS json)) AS named (id uuid, name text) USING (id)
     ), payout AS (
         SELECT payouts.batch_id AS id, count(*) AS payouts,
                count(*) FILTER (WHERE payouts.status = 'validated') AS waiting,
-               count(*) FILTER (WHERE step.to_status = 'queued') AS set_out,
+               count(*) FILTER (WHERE step.to_status = 'queued') AS started,
                count(*) FILTER (WHERE step.to_status = 'queued' AND step.created_at IS DISTINCT FROM released_at)
                    AS at_another_time
         FROM batch JOIN payouts ON payouts.batch_id = batch.id
@@ -34,25 +34,25 @@ _BREAKS: Final = """
     SELECT wallet_id, id, why FROM batch LEFT JOIN payout USING (id) LEFT JOIN released USING (id)
     CROSS JOIN LATERAL (SELECT CASE
         WHEN coalesce(payouts, 0) <> payout_count
-            THEN 'it has ' || coalesce(payouts, 0) || ' payouts, ' || payout_count || ' were handed in'
+            THEN 'it has ' || coalesce(payouts, 0) || ' payouts, ' || payout_count || ' were created with it'
         WHEN times > 1 THEN 'it was released ' || times || ' times'
-        WHEN released_at IS NULL AND (status IN ('processing', 'completed') OR set_out > 0)
-            THEN 'it was not released, and ' || set_out || ' of its payouts have set out'
+        WHEN released_at IS NULL AND (status IN ('processing', 'completed') OR started > 0)
+            THEN 'it was not released, but ' || started || ' of its payouts were queued'
         WHEN released_at IS NOT NULL AND status IN ('queued', 'canceled')
-            THEN 'it was released, and is ' || status
+            THEN 'it was released, but is ' || status
         WHEN released_at IS NOT NULL AND waiting > 0
-            THEN 'it was released, and ' || waiting || ' of its payouts still wait for that'
+            THEN 'it was released, but ' || waiting || ' of its payouts are still validated'
         WHEN released_at IS NOT NULL AND at_another_time > 0
-            THEN at_another_time || ' of its payouts set out at another time than it was released'
+            THEN at_another_time || ' of its payouts were queued at another time than it was released'
         WHEN released_at < scheduled_for - CAST(:apart AS interval) AND coalesce(by_us, true)
             THEN 'it was released ' || extract(epoch FROM scheduled_for - released_at) || ' s before its time'
-        END AS why) AS judged
+        END AS why) AS checked
     WHERE why IS NOT NULL
 """
 
 INVARIANT: Final = Invariant(
     "batches_released",
-    "Each batch is released once, with all of its payouts, and not before its time unless somebody asked for it",
+    "Each batch is released at most once, with all its payouts, and not before its time unless a user releases it",
     BATCHES,
-    find_violations_query(_BREAKS, BATCH, apart=RELEASE_CLOCK_SKEW),
+    make_query_check(_VIOLATIONS, BATCH, apart=RELEASE_CLOCK_SKEW),
 )

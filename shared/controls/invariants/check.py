@@ -1,7 +1,7 @@
-"""Proving: laws are looked at portion by portion, each in a transaction that sees one moment.
+"""Check invariants slice by slice, each slice in a transaction with one snapshot.
 
-So it is right while the system works: every row that a law compares is read as it was at the same instant. And no
-portion holds the database's past for longer than it takes.
+A snapshot makes a check correct while money moves: all compared rows are of the same instant. Short transactions keep
+vacuum from waiting for the check.
 """
 
 import time
@@ -18,71 +18,74 @@ from shared.controls.invariants.subjects import Subject
 from shared.schema.controls import Violation
 
 VIOLATIONS_MAX: Final = 1_000
-"""How many breaks of a law are kept; that there are more changes nothing in what is to be done."""
+"""Violations of an invariant that are kept; more would not change what has to be done."""
 
 
 class CheckResult(NamedTuple):
-    """What came of proving a law."""
+    """The result of checking one invariant."""
 
     name: str
-    law: str
+    description: str
     checked: int
-    """How many rows it was looked at for."""
+    """Number of rows checked."""
     seconds: float
-    breaks: list[Violation]
+    violations: list[Violation]
     """At most `VIOLATIONS_MAX`."""
 
 
 @contextmanager
 def snapshot_transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A transaction that sees one moment, reads and may take its time."""
+    """Open a read-only REPEATABLE READ transaction whose statements may take 30 minutes."""
     with engine.execution_options(isolation_level="REPEATABLE READ").connect() as connection, connection.begin():
         connection.execute(sa.text("SET TRANSACTION READ ONLY; SET LOCAL statement_timeout = '30min'"))
         yield connection
 
 
 def snapshot_time(connection: sa.Connection) -> datetime:
-    """When that is, by the database's clock."""
+    """Return the time by the database's clock."""
     now: datetime = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
     return now
 
 
 def check_invariants(
     engine: sa.Engine,
-    laws: Sequence[Invariant],
+    invariants: Sequence[Invariant],
     wallets: Sequence[uuid.UUID] | None = None,
     progress: Callable[[str, int], None] = lambda subject, checked: None,
 ) -> list[CheckResult]:
-    """Proves laws about everything, or about everything of some wallets. `progress` is told how many rows of a kind
-    have been looked at so far.
+    """Check invariants for all rows, or for all rows of some wallets.
+
+    `progress` is called after each slice with the subject and the number of its rows checked.
     """
-    checked = {one.name: 0 for one in laws}
-    seconds = {one.name: 0.0 for one in laws}
-    found: dict[str, list[Violation]] = {one.name: [] for one in laws}
-    for subject in dict.fromkeys(one.subject for one in laws):
-        about = [one for one in laws if one.subject is subject]
+    checked = {invariant.name: 0 for invariant in invariants}
+    seconds = {invariant.name: 0.0 for invariant in invariants}
+    found: dict[str, list[Violation]] = {invariant.name: [] for invariant in invariants}
+    for subject in dict.fromkeys(invariant.subject for invariant in invariants):
         done = 0
-        for keys, connection in _stretches(engine, subject, wallets):
-            portion = KeySlice(keys, snapshot_time(connection))
-            for one in about:
-                began = time.monotonic()
-                breaks = one.breaks(connection, portion)
-                seconds[one.name] += time.monotonic() - began
-                checked[one.name] += len(keys)
-                found[one.name] += breaks[: VIOLATIONS_MAX - len(found[one.name])]
+        for keys, connection in _slices(engine, subject, wallets):
+            key_slice = KeySlice(keys, snapshot_time(connection))
+            for invariant in (one for one in invariants if one.subject is subject):
+                started, name = time.monotonic(), invariant.name
+                violations = invariant.violations(connection, key_slice)
+                seconds[name] += time.monotonic() - started
+                checked[name] += len(keys)
+                found[name] += violations[: VIOLATIONS_MAX - len(found[name])]
             done += len(keys)
             progress(subject.name, done)
-    return [CheckResult(one.name, one.law, checked[one.name], seconds[one.name], found[one.name]) for one in laws]
+    return [
+        CheckResult(one.name, one.description, checked[one.name], seconds[one.name], found[one.name])
+        for one in invariants
+    ]
 
 
-def _stretches(
+def _slices(
     engine: sa.Engine, subject: Subject, wallets: Sequence[uuid.UUID] | None
 ) -> Iterator[tuple[Sequence[Any], sa.Connection]]:
-    """All there is of a subject, each portion with the transaction that sees it."""
+    """Yield all keys of a subject in slices, each with the transaction that has its snapshot."""
     after: str | None = None
     while True:
         with snapshot_transaction(engine) as connection:
-            keys, after = subject.stretch(connection, after, subject.at_once, wallets)
+            keys, after = subject.page(connection, after, subject.slice_size, wallets)
             if keys:
                 yield keys, connection
         if after is None:

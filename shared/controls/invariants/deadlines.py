@@ -1,7 +1,7 @@
-"""Is nothing on its way for longer than it can be? A table of deadlines, each with its reason.
+"""Nothing is in progress for longer than possible: a table of deadlines, each with its reason.
 
-They are for what is lost, not for what is late: a provider that is away for hours, a weekend, a wallet that was held
-break none. What waits because somebody wants it so (a batch without a time, an outgoing hold) has no deadline.
+They find what is lost, not what is late: a provider outage of hours, a weekend or an outgoing hold violates none. Rows
+that wait because a person decided so (a batch without a scheduled time, an outgoing hold) have no deadline.
 """
 
 import uuid
@@ -21,37 +21,37 @@ DAY: Final = timedelta(days=1)
 
 
 class Deadline(NamedTuple):
-    """How long rows of a kind may be what they are."""
+    """How long rows may stay in a state."""
 
-    what: str
+    state: str
     """As in "it is queued"."""
-    lasts: timedelta
-    why: str
-    """Why no longer."""
+    limit: timedelta
+    reason: str
     prefix: str
+    """Of the ids that a violation shows."""
     table: str
     condition: str
     since: str
-    """The column since when."""
+    """The column with the start of the state."""
 
 
-_FORGOTTEN: Final = """
+_NO_NEXT_ACTION: Final = """
     reserved AND next_action_at IS NULL AND held_reason IS NULL AND NOT EXISTS (
         SELECT FROM submissions WHERE submissions.id = submission_id
                AND (submissions.next_action_at IS NOT NULL OR submissions.status = 'unresolved'))
 """
 
 
-def _processing(rail: str, lasts: timedelta, why: str) -> Deadline:
+def _processing(rail: str, limit: timedelta, reason: str) -> Deadline:
     condition = f"status = 'processing' AND rail = '{rail}' AND held_reason IS NULL"
-    return Deadline(f"it is processing by {rail}", lasts, why, PAYOUT, "payouts", condition, "updated_at")
+    return Deadline(f"it is processing by {rail}", limit, reason, PAYOUT, "payouts", condition, "updated_at")
 
 
 DEADLINES: Final = (
     Deadline(
         "it is validated, with its money reserved",
         DAY,
-        "a worker queues it within a second, the tick rings every few seconds",
+        "a worker queues it within a second, the scheduler's tick retries every few seconds",
         PAYOUT,
         "payouts",
         "status = 'validated' AND reserved AND held_reason IS NULL",
@@ -60,17 +60,17 @@ DEADLINES: Final = (
     Deadline(
         "it is queued",
         DAY,
-        "departures wait for Paystream's hourly limit, and not longer",
+        "dispatch waits for Paystream's hourly limit, and not longer",
         PAYOUT,
         "payouts",
         "status = 'queued' AND held_reason IS NULL",
         "updated_at",
     ),
-    _processing("instant", 2 * DAY, "seconds; a lost answer is looked up a day later, when its key is forgotten"),
+    _processing("instant", 2 * DAY, "it takes seconds; a lost response is looked up a day later, when its key expires"),
     _processing("same_day", 5 * DAY, "a business day, a long weekend, and an hour for a lost webhook"),
-    _processing("standard", 12 * DAY, "four business days, holidays, and the questions from the fourth day on"),
+    _processing("standard", 12 * DAY, "four business days, holidays, and polling from the fourth day on"),
     Deadline(
-        "it is held",
+        "it is on hold",
         5 * DAY,
         "a person looks at it within a business day",
         PAYOUT,
@@ -79,21 +79,21 @@ DEADLINES: Final = (
         "held_at",
     ),
     Deadline(
-        "its outcome is not known",
+        "its outcome is unknown",
         2 * DAY,
-        "asked again for the day that its key lives, then looked up",
+        "it is sent again until its key expires after a day, then looked up",
         SUBMISSION,
         "submissions",
         "status IN ('prepared', 'unknown') AND next_action_at IS NOT NULL",
         "created_at",
     ),
     Deadline(
-        "it is on its way, and nobody will look at it",
+        "it is in progress, but has no next action",
         HOUR,
-        "whatever can act by itself is due at a time",
+        "everything that proceeds without a person has a next action",
         PAYOUT,
         "payouts",
-        f"status IN ('validated', 'queued', 'processing') AND {_FORGOTTEN}",
+        f"status IN ('validated', 'queued', 'processing') AND {_NO_NEXT_ACTION}",
         "updated_at",
     ),
     Deadline(
@@ -106,18 +106,18 @@ DEADLINES: Final = (
         "created_at",
     ),
     Deadline(
-        "it waits for its release past its time",
+        "it is not released and past its scheduled time",
         6 * HOUR,
-        "released within a second of it",
+        "a batch is released within a second of its time",
         BATCH,
         "batches",
         "status = 'queued' AND scheduled_for IS NOT NULL AND next_action_at IS NOT NULL",
         "scheduled_for",
     ),
     Deadline(
-        "it has a time, and nobody looks at it",
+        "it has a scheduled time, but no next action",
         timedelta(0),
-        "a batch that waits for its time is due then",
+        "a scheduled batch is due at its time",
         BATCH,
         "batches",
         "status = 'queued' AND scheduled_for IS NOT NULL AND next_action_at IS NULL",
@@ -126,7 +126,7 @@ DEADLINES: Final = (
     Deadline(
         "the webhook is not applied",
         2 * DAY,
-        "applied within a second; one about nobody's payment is given up after a day",
+        "it is applied within a second; one for an unknown payment is given up after a day",
         LOG,
         "provider_events",
         "next_action_at IS NOT NULL",
@@ -144,39 +144,40 @@ DEADLINES: Final = (
 )
 
 
-def _statement(deadline: Deadline) -> sa.TextClause:
-    """Finds what is past a deadline. What was held in between has had that time: it counts from the end of the hold."""
+def _past_deadline_query(deadline: Deadline) -> sa.TextClause:
+    """Select rows past a deadline. It counts from the end of the last outgoing hold that covered the row."""
     since = deadline.since
     if deadline.table in ("payouts", "submissions", "batches"):
         since = f"greatest({since}, {unheld_since_expression(f'{deadline.table}.wallet_id', f'{deadline.table}.rail')})"
-    # Ids are in the order of time, so that of many that are on their way only the old ones are looked at.
+    # Ids are ordered by time: of many payouts in progress only the old ones are read.
     old = "id < :made_before AND " if deadline.table == "payouts" else ""
     of_wallets = "(wallet_id IS NULL OR wallet_id = ANY(:ids))" if deadline.prefix is LOG else "wallet_id = ANY(:ids)"
     return sa.text(f"""
         SELECT wallet_id, id, since FROM {deadline.table} CROSS JOIN LATERAL (SELECT {since} AS since) AS counted
-        WHERE {old}{of_wallets} AND {deadline.condition} AND since < :before ORDER BY since LIMIT {SLICE_VIOLATIONS_MAX}
+        WHERE {old}{of_wallets} AND {deadline.condition} AND since < :before
+        ORDER BY since LIMIT {SLICE_VIOLATIONS_MAX}
     """)
 
 
-_STATEMENTS: Final = tuple((deadline, _statement(deadline)) for deadline in DEADLINES)
+_QUERIES: Final = tuple((deadline, _past_deadline_query(deadline)) for deadline in DEADLINES)
 
 
-def _breaks(connection: sa.Connection, portion: KeySlice) -> Iterator[tuple[uuid.UUID | None, str]]:
-    for deadline, statement in _STATEMENTS:
-        before = portion.now - deadline.lasts
-        values = {"ids": list(portion.keys), "before": before}
+def _find(connection: sa.Connection, key_slice: KeySlice) -> Iterator[tuple[uuid.UUID | None, str]]:
+    for deadline, query in _QUERIES:
+        before = key_slice.now - deadline.limit
+        values = {"ids": list(key_slice.keys), "before": before}
         if deadline.table == "payouts":
             values["made_before"] = first_id_at(before)
-        for row in connection.execute(statement, values):
+        for row in connection.execute(query, values):
             yield (
                 row.wallet_id,
-                f"{public_id(deadline.prefix, row.id)}: {deadline.what} since {row.since:%Y-%m-%d %H:%M} UTC, at most "
-                f"{_duration(deadline.lasts)} ({deadline.why})",
+                f"{public_id(deadline.prefix, row.id)}: {deadline.state} since {row.since:%Y-%m-%d %H:%M} UTC, at most "
+                f"{_duration(deadline.limit)} ({deadline.reason})",
             )
 
 
-def _duration(lasts: timedelta) -> str:
-    return f"{lasts.days} days" if lasts >= 2 * DAY else f"{lasts // HOUR} hours"
+def _duration(limit: timedelta) -> str:
+    return f"{limit.days} days" if limit >= 2 * DAY else f"{limit // HOUR} hours"
 
 
-INVARIANT: Final = Invariant("deadlines", "Nothing is on its way for longer than it can be", WHOLE_DATABASE, _breaks)
+INVARIANT: Final = Invariant("deadlines", "Nothing is in progress for longer than possible", WHOLE_DATABASE, _find)

@@ -1,16 +1,16 @@
-"""Is a payout completed exactly if Paystream paid it, and failed or canceled exactly if it did not?
+"""A payout is completed exactly if Paystream paid it, and failed or canceled exactly if it did not.
 
-By what we know of its word: webhooks that were applied, answers to our questions, refusals. Payouts that are held are
-left out: there Paystream contradicts itself or us, and a person looks already.
+Compared with what Paystream said: applied webhooks, polled statuses, rejections. Payouts on hold are not checked:
+there Paystream contradicts itself or us, and a person is already looking.
 """
 
 from typing import Final
 
-from shared.controls.invariants.invariant import Invariant, find_violations_query
+from shared.controls.invariants.invariant import Invariant, make_query_check
 from shared.controls.invariants.subjects import PAYOUTS
 from shared.platform.ids import PAYOUT
 
-_BREAKS: Final = """
+_VIOLATIONS: Final = """
     WITH ended AS (
         SELECT payouts.wallet_id, payouts.id, payouts.status, step.reason, items.submission_id,
                items.provider_payment_id, submissions.status AS answer, submissions.first_sent_at
@@ -26,39 +26,41 @@ _BREAKS: Final = """
         LEFT JOIN submissions ON submissions.id = items.submission_id
         WHERE payouts.id = ANY(:ids) AND payouts.held_reason IS NULL
               AND payouts.status IN ('completed', 'returned', 'failed')
-    ), said AS (
+    ), reported AS (
         SELECT payout_id, payment_id, split_part(type, '.', 2) AS state, status FROM provider_events
         WHERE payout_id = ANY(:ids)
     )
     SELECT wallet_id, id, CASE
         WHEN status <> 'failed' AND (first_sent_at IS NULL OR answer = 'rejected')
-            THEN 'it counts as paid, and Paystream '
-                 || CASE WHEN first_sent_at IS NULL THEN 'was never asked for it' ELSE 'has refused it' END
-        WHEN status <> 'failed' THEN 'it counts as paid by a webhook, and none that was applied says so'
-        WHEN reason = 'refused' THEN 'it counts as refused, and Paystream''s answer was ' || coalesce(answer, 'none')
-        ELSE 'it counts as failed by a webhook, and none that was applied says so' END AS why, submission_id
+            THEN 'it is recorded as paid, but Paystream '
+                 || CASE WHEN first_sent_at IS NULL THEN 'was never sent a request for it' ELSE 'rejected it' END
+        WHEN status <> 'failed' THEN 'it is recorded as paid by a webhook, but no applied webhook says so'
+        WHEN reason = 'refused'
+            THEN 'it is recorded as rejected, but Paystream''s answer was ' || coalesce(answer, 'none')
+        ELSE 'it is recorded as failed by a webhook, but no applied webhook says so' END AS why, submission_id
     FROM ended
     WHERE status <> 'failed' AND (first_sent_at IS NULL OR answer = 'rejected')
        OR status <> 'failed' AND reason = 'webhook' AND NOT EXISTS (
-            SELECT FROM said WHERE payout_id = ended.id AND said.status = 'applied'
+            SELECT FROM reported WHERE payout_id = ended.id AND reported.status = 'applied'
                    AND state IN ('completed', 'returned'))
        OR status = 'failed' AND reason = 'refused' AND answer IS DISTINCT FROM 'rejected'
        OR status = 'failed' AND reason = 'webhook' AND NOT EXISTS (
-            SELECT FROM said WHERE payout_id = ended.id AND said.status = 'applied' AND state IN ('failed', 'canceled'))
+            SELECT FROM reported WHERE payout_id = ended.id AND reported.status = 'applied'
+                   AND state IN ('failed', 'canceled'))
     UNION ALL
-    SELECT payouts.wallet_id, payouts.id, 'it is ' || payouts.status || ', and Paystream says that '
-           || said.payment_id || ' was ' || said.state, NULL
-    FROM said JOIN payouts ON payouts.id = said.payout_id
+    SELECT payouts.wallet_id, payouts.id, 'it is ' || payouts.status || ', but Paystream says '
+           || reported.payment_id || ' was ' || reported.state, NULL
+    FROM reported JOIN payouts ON payouts.id = reported.payout_id
     JOIN submission_items AS items ON items.payout_id = payouts.id AND items.attempt = payouts.attempt
-         AND NOT items.dissolved AND items.provider_payment_id = said.payment_id
-    WHERE said.status IN ('applied', 'ignored') AND payouts.held_reason IS NULL
-          AND (said.state IN ('completed', 'returned') AND payouts.status NOT IN ('completed', 'returned')
-               OR said.state IN ('failed', 'canceled') AND payouts.status NOT IN ('failed', 'queued'))
+         AND NOT items.dissolved AND items.provider_payment_id = reported.payment_id
+    WHERE reported.status IN ('applied', 'ignored') AND payouts.held_reason IS NULL
+          AND (reported.state IN ('completed', 'returned') AND payouts.status NOT IN ('completed', 'returned')
+               OR reported.state IN ('failed', 'canceled') AND payouts.status NOT IN ('failed', 'queued'))
 """
 
 INVARIANT: Final = Invariant(
-    "ended_as_told",
-    "A payout is completed exactly if Paystream paid it, failed or canceled exactly if it did not",
+    "ends_match_provider",
+    "A payout is completed exactly if Paystream paid it, and failed or canceled exactly if it did not",
     PAYOUTS,
-    find_violations_query(_BREAKS, PAYOUT),
+    make_query_check(_VIOLATIONS, PAYOUT),
 )

@@ -1,15 +1,15 @@
-"""Is each payout's history a path of allowed steps that ends where the payout is?"""
+"""Each payout's history is a path of allowed steps that ends at its current status."""
 
 from typing import Final
 
-from shared.controls.invariants.invariant import Invariant, find_violations_query
+from shared.controls.invariants.invariant import Invariant, make_query_check
 from shared.controls.invariants.subjects import PAYOUTS
 from shared.payouts.allowed_edges import EDGES
 from shared.platform.database import encode_rows
 from shared.platform.ids import PAYOUT
 from shared.schema.payouts import PayoutStatus
 
-_BREAKS: Final = """
+_VIOLATIONS: Final = """
     WITH edges AS (
         SELECT * FROM json_to_recordset(CAST(:edges AS json)) AS edge (source text, target text, step int)
     ), steps AS (
@@ -21,7 +21,7 @@ _BREAKS: Final = """
         SELECT payout_id, min(CASE
             WHEN sequence <> sequence_before + 1 THEN 'step ' || sequence || ' follows step ' || sequence_before
             WHEN from_status IS DISTINCT FROM status_before
-                THEN 'step ' || sequence || ' begins at ' || coalesce(from_status, 'nothing')
+                THEN 'step ' || sequence || ' starts from ' || coalesce(from_status, 'nothing')
                      || ', the one before ended at ' || coalesce(status_before, 'nothing')
             WHEN edges.step IS NULL
                 THEN 'step ' || sequence || ', ' || coalesce(from_status, 'nothing') || ' to ' || to_status
@@ -56,5 +56,5 @@ INVARIANT: Final = Invariant(
     "histories",
     "Each payout's history is a path of allowed steps, without a gap, and ends at its status",
     PAYOUTS,
-    find_violations_query(_BREAKS, PAYOUT, edges=_EDGES),
+    make_query_check(_VIOLATIONS, PAYOUT, edges=_EDGES),
 )

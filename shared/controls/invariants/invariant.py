@@ -1,4 +1,4 @@
-"""What an invariant is: a law, what it is about, and the question that finds who breaks it."""
+"""What an invariant is: a statement, the rows it is about, and the check that finds its violations."""
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -13,61 +13,63 @@ from shared.platform.ids import SUBMISSION, first_id_at, public_id
 from shared.schema.controls import Violation
 
 SLICE_VIOLATIONS_MAX: Final = 100
-"""How many breaks of one law are told of a portion: the first hundred say what is wrong."""
+"""Violations of one invariant reported for a slice: the first hundred show what is wrong."""
 
 
 class KeySlice(NamedTuple):
-    """What is looked at in one transaction."""
+    """The rows that one transaction checks."""
 
     keys: Sequence[Any]
-    """Ids of the law's subject, or what else names them."""
+    """Ids of the invariant's subject, or other keys that identify its rows."""
     now: datetime
     since: datetime | None = None
-    """Only what has changed since then, where the law can tell; None: all that there is of them."""
+    """Check only what changed since then, where the invariant supports it; None: check all."""
 
 
 FindViolations = Callable[[sa.Connection, KeySlice], Iterable[tuple[uuid.UUID | None, str]]]
-"""Returns for each break whose it is and the sentence."""
+"""Returns the wallet and an explanation for each violation."""
 
 
 class Invariant(NamedTuple):
-    """A law."""
+    """A statement that must be true at any moment."""
 
     name: str
-    law: str
-    """What always holds, as one sentence."""
+    description: str
+    """The statement, as one sentence."""
     subject: Subject
     find: FindViolations
-    when_changed: bool = True
-    """Whether it is proved of what has just changed too; False: in its turn alone, for it takes long."""
+    check_changes: bool = True
+    """Whether recent changes are checked at each step of a sweep; False: only its next slice, because it is slow."""
 
-    def breaks(self, connection: sa.Connection, portion: KeySlice) -> list[Violation]:
-        """The breaks in a portion, at most `SLICE_VIOLATIONS_MAX`."""
+    def violations(self, connection: sa.Connection, key_slice: KeySlice) -> list[Violation]:
+        """Return the violations in a slice, at most `SLICE_VIOLATIONS_MAX`."""
         found: list[tuple[uuid.UUID | None, str]] = []
-        for begin in range(0, len(portion.keys), self.subject.a_question):
-            keys = portion.keys[begin : begin + self.subject.a_question]
-            found += self.find(connection, portion._replace(keys=keys))
+        for begin in range(0, len(key_slice.keys), self.subject.query_size):
+            keys = key_slice.keys[begin : begin + self.subject.query_size]
+            found += self.find(connection, key_slice._replace(keys=keys))
             del found[SLICE_VIOLATIONS_MAX:]
-        return [Violation(self.name, wallet_id, sentence) for wallet_id, sentence in found]
+        return [Violation(self.name, wallet_id, explanation) for wallet_id, explanation in found]
 
 
-def find_violations_query(statement: str, prefix: str, **values: Any) -> FindViolations:
-    """The question as one statement with `:ids`, whose rows are `wallet_id`, `id` (shown with the prefix), `why` and,
-    where the sentence has `{submission}` in it, `submission_id`. It may use `:now`, `:since_id` (all zeros for all
-    that there is), `:names` (the ids as the API shows them, as JSON) and the values.
+def make_query_check(statement: str, prefix: str, **values: Any) -> FindViolations:
+    """Make a check of one statement that returns a row for each violation.
+
+    Its columns are `wallet_id`, `id` (shown with the prefix), `why` and, if `why` contains `{submission}`,
+    `submission_id`. Its parameters are `:ids`, `:now`, `:since_id` (the nil id to check all), `:names` (the ids as the
+    API shows them, as JSON rows) and the given values.
     """
     text = sa.text(f"SELECT * FROM ({statement}) AS found ORDER BY id LIMIT {SLICE_VIOLATIONS_MAX}")
-    uses = set(text.compile().params)
+    parameters = set(text.compile().params)
 
-    def find(connection: sa.Connection, portion: KeySlice) -> Iterable[tuple[uuid.UUID | None, str]]:
+    def find(connection: sa.Connection, key_slice: KeySlice) -> Iterable[tuple[uuid.UUID | None, str]]:
         known = values | {
-            "ids": list(portion.keys),
-            "now": portion.now,
-            "since_id": first_id_at(portion.since) if portion.since else uuid.UUID(int=0),
+            "ids": list(key_slice.keys),
+            "now": key_slice.now,
+            "since_id": first_id_at(key_slice.since) if key_slice.since else uuid.UUID(int=0),
         }
-        if "names" in uses:
-            known["names"] = encode_rows({"id": one, "name": public_id(prefix, one)} for one in portion.keys)
-        for row in connection.execute(text, {name: known[name] for name in uses}):
+        if "names" in parameters:
+            known["names"] = encode_rows({"id": key, "name": public_id(prefix, key)} for key in key_slice.keys)
+        for row in connection.execute(text, {name: known[name] for name in parameters}):
             why: str = row.why
             if "{submission}" in why:
                 why = why.replace("{submission}", public_id(SUBMISSION, row.submission_id))

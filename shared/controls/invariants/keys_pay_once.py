@@ -1,23 +1,23 @@
-"""Has each idempotency key made its payouts, or its batch, at most once?
+"""Each idempotency key created its payouts, or its batch, at most once.
 
-What a request makes is in the audit log, with a hash of its key, in the transaction that also remembers its answer
-under that key, at the same instant. A second making under the key would be an entry beside which no answer was
-remembered. Entries about keys that may have been forgotten are not looked at.
+The transaction that creates them writes an audit entry with a hash of the key, and stores its response under the key at
+the same instant. A second creation under the key would be an entry without a stored response of that instant. Entries
+whose key may have expired are not checked.
 """
 
 from datetime import timedelta
 from typing import Final
 
-from shared.controls.invariants.invariant import Invariant, find_violations_query
+from shared.controls.invariants.invariant import Invariant, make_query_check
 from shared.controls.invariants.subjects import WHOLE_DATABASE
 from shared.platform.idempotency import KEY_LIFETIME
 from shared.platform.ids import AUDIT
 
-_FORGETTING: Final = timedelta(hours=1)
+_EXPIRY_MARGIN: Final = timedelta(hours=1)
 
-_BREAKS: Final = """
+_VIOLATIONS: Final = """
     SELECT entry.wallet_id, entry.id, entry.action || ' of ' || coalesce(entry.object_id, after ->> 'ids')
-           || ' under an idempotency key that had been used, or whose answer was not remembered' AS why
+           || ' under an idempotency key that was used before, or whose response was not stored' AS why
     FROM organizations CROSS JOIN LATERAL (
         SELECT * FROM audit_entries
         WHERE organization_id = organizations.id AND id >= :since_id AND at > :now - CAST(:lifetime AS interval)
@@ -32,7 +32,7 @@ _BREAKS: Final = """
 
 INVARIANT: Final = Invariant(
     "keys_pay_once",
-    "Each idempotency key has made its payouts, or its batch, at most once",
+    "Each idempotency key created its payouts, or its batch, at most once",
     WHOLE_DATABASE,
-    find_violations_query(_BREAKS, AUDIT, lifetime=KEY_LIFETIME - _FORGETTING, kept=KEY_LIFETIME),
+    make_query_check(_VIOLATIONS, AUDIT, lifetime=KEY_LIFETIME - _EXPIRY_MARGIN, kept=KEY_LIFETIME),
 )

@@ -1,21 +1,21 @@
-"""Has each payout moved exactly the money that its status says, each attempt once? So no reservation is released
-twice, or not at all.
+"""Each attempt of a payout has moved exactly the money that its status implies; no reservation is released twice, or
+never.
 """
 
 from typing import Final
 
-from shared.controls.invariants.invariant import Invariant, find_violations_query
+from shared.controls.invariants.invariant import Invariant, make_query_check
 from shared.controls.invariants.subjects import PAYOUTS
 from shared.platform.ids import PAYOUT
 
 _KINDS: Final = ("reserve", "settle", "fee", "release", "return")
 
-_BREAKS: Final = f"""
+_VIOLATIONS: Final = f"""
     WITH moved AS (
         SELECT payout_id AS id, attempt, count(DISTINCT wallet_id) AS wallets, (array_agg(wallet_id))[1] AS wallet_id,
                {", ".join(f"coalesce(sum(amount_cents) FILTER (WHERE kind = '{kind}'), 0) AS {kind}" for kind in _KINDS)}
         FROM transfers WHERE payout_id = ANY(:ids) GROUP BY payout_id, attempt
-    ), due AS (
+    ), attempts AS (
         SELECT id, wallet_id, status, number AS attempt, number < attempt AS earlier, reserved, batch_id, amount_cents,
                amount_cents - fee_cents AS net_cents, fee_cents,
                status IN ('validated', 'queued', 'processing') AS open, status IN ('completed', 'returned') AS paid
@@ -28,14 +28,14 @@ _BREAKS: Final = f"""
                CASE WHEN paid AND NOT earlier THEN fee_cents ELSE 0 END AS fee,
                CASE WHEN earlier OR status = 'failed' THEN amount_cents WHEN status <> 'canceled' THEN 0 END AS release,
                CASE WHEN status = 'returned' AND NOT earlier THEN net_cents ELSE 0 END AS return, amount_cents
-        FROM due
+        FROM attempts
     ), compared AS (
         SELECT coalesce(owed.wallet_id, moved.wallet_id) AS wallet_id, coalesce(owed.id, moved.id) AS id,
                coalesce(owed.attempt, moved.attempt) AS attempt, owed.status, owed.earlier, owed.open, owed.reserved,
                owed.batch_id, owed.id IS NULL AS unknown,
                coalesce(moved.wallets > 1 OR moved.wallet_id <> owed.wallet_id, false) AS elsewhere,
                {", ".join(f"coalesce(moved.{kind}, 0) AS {kind}" for kind in _KINDS)},
-               -- A canceled one had reserved its amount or, in a batch that was not released, nothing.
+               -- A canceled payout reserved its amount or, in a batch that was not released, nothing.
                coalesce(owed.reserve, CASE WHEN coalesce(moved.reserve, 0) = 0 THEN 0 ELSE owed.amount_cents END)
                    AS reserve_owed,
                owed.settle AS settle_owed, owed.fee AS fee_owed,
@@ -45,12 +45,12 @@ _BREAKS: Final = f"""
         FROM owed FULL JOIN moved ON moved.id = owed.id AND moved.attempt = owed.attempt
     )
     SELECT wallet_id, id, CASE
-        WHEN unknown THEN 'attempt ' || attempt || ' has moved money, and there was no such attempt'
-        WHEN elsewhere THEN 'its money moved in another wallet'
-        WHEN NOT earlier AND reserved AND NOT open THEN 'it is ' || status || ', and counts as reserved'
+        WHEN unknown THEN 'attempt ' || attempt || ' has moved money, but there was no such attempt'
+        WHEN elsewhere THEN 'its money was moved in another wallet'
+        WHEN NOT earlier AND reserved AND NOT open THEN 'it is ' || status || ', but is marked as reserved'
         WHEN NOT earlier AND NOT reserved AND open AND (status <> 'validated' OR batch_id IS NULL)
-            THEN 'it is ' || status || ', and counts as not reserved'
-        ELSE 'attempt ' || attempt || CASE WHEN earlier THEN ' of before' ELSE ', ' || status END
+            THEN 'it is ' || status || ', but is not marked as reserved'
+        ELSE 'attempt ' || attempt || CASE WHEN earlier THEN ' (an earlier one)' ELSE ', ' || status END
              || {" || ".join(f"CASE WHEN {kind} <> {kind}_owed THEN ', {kind} ' || {kind} || ' cents instead of ' || {kind}_owed ELSE '' END" for kind in _KINDS)}
         END AS why
     FROM compared
@@ -61,7 +61,7 @@ _BREAKS: Final = f"""
 
 INVARIANT: Final = Invariant(
     "money_follows_status",
-    "Each attempt of a payout has moved what its status says: reserved once, then paid or released once",
+    "Each attempt of a payout has moved what its status implies: reserved once, then paid or released once",
     PAYOUTS,
-    find_violations_query(_BREAKS, PAYOUT),
+    make_query_check(_VIOLATIONS, PAYOUT),
 )

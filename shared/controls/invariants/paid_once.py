@@ -1,10 +1,10 @@
-"""Is each payout paid at most once? One live request for each attempt, another only after a definite no, and of all
-payments made for it at most one that Paystream says was completed.
+"""Each payout is paid at most once: one live request for each attempt, another only after a definite rejection, and at
+most one payment that Paystream reports as completed.
 """
 
 from typing import Final
 
-from shared.controls.invariants.invariant import Invariant, find_violations_query
+from shared.controls.invariants.invariant import Invariant, make_query_check
 from shared.controls.invariants.subjects import PAYOUTS
 from shared.platform.ids import PAYOUT
 
@@ -16,30 +16,30 @@ _ITEMS: Final = """
     WHERE payout_id = ANY(:ids) AND dissolved
 """
 
-_BREAKS: Final = f"""
+_VIOLATIONS: Final = f"""
     WITH items AS MATERIALIZED ({_ITEMS}), completed AS (
         SELECT items.payout_id, string_agg(DISTINCT payment_id, ' and ') AS payments
         FROM items JOIN provider_events ON payment_id = items.provider_payment_id
         WHERE split_part(type, '.', 2) = 'completed'
         GROUP BY items.payout_id HAVING count(DISTINCT payment_id) > 1
     )
-    SELECT wallet_id, id, 'Paystream says that several payments for it were completed: ' || payments AS why,
+    SELECT wallet_id, id, 'Paystream completed several payments for it: ' || payments AS why,
            NULL::uuid AS submission_id
     FROM completed JOIN payouts ON payouts.id = completed.payout_id
     UNION ALL
-    SELECT payouts.wallet_id, payouts.id, 'it left {{submission}}, which Paystream has not refused but '
+    SELECT payouts.wallet_id, payouts.id, 'it was taken out of {{submission}}, which Paystream has not rejected: it is '
            || submissions.status, items.submission_id
     FROM items JOIN submissions ON submissions.id = items.submission_id JOIN payouts ON payouts.id = items.payout_id
     WHERE items.dissolved AND submissions.status <> 'rejected'
     UNION ALL
     SELECT payouts.wallet_id, payouts.id, 'it is ' || payouts.status || ' in attempt ' || payouts.attempt
-           || ', and {{submission}} asks Paystream for attempt ' || items.attempt, items.submission_id
+           || ', but {{submission}} requests attempt ' || items.attempt, items.submission_id
     FROM items JOIN payouts ON payouts.id = items.payout_id
     WHERE NOT items.dissolved AND (items.attempt > payouts.attempt OR items.attempt = payouts.attempt
           AND payouts.status IN ('validated', 'queued', 'canceled'))
     UNION ALL
     SELECT payouts.wallet_id, payouts.id, 'it is ' || payouts.status || ' in attempt ' || payouts.attempt
-           || ', and no submission of its own asks Paystream for that', NULL
+           || ', but its submission does not request that', NULL
     FROM payouts LEFT JOIN items
          ON items.payout_id = payouts.id AND items.attempt = payouts.attempt AND NOT items.dissolved
     WHERE payouts.id = ANY(:ids) AND payouts.status IN ('processing', 'completed', 'failed', 'returned')
@@ -47,5 +47,5 @@ _BREAKS: Final = f"""
 """
 
 INVARIANT: Final = Invariant(
-    "paid_once", "Paystream pays each payout at most once", PAYOUTS, find_violations_query(_BREAKS, PAYOUT)
+    "paid_once", "Paystream pays each payout at most once", PAYOUTS, make_query_check(_VIOLATIONS, PAYOUT)
 )

@@ -1,7 +1,7 @@
-"""What laws are about, and how to come by it: all of it in portions, or what has changed since a time.
+"""The rows that invariants are about, in pages of all of them or those that changed since a time.
 
-No column is kept for this: what has changed has a row whose id was made then (a payout, a transfer, a submission, a
-webhook), and ids are in the order of time.
+No column records a change: every change writes a row whose id was made at that time (a payout, a transfer, a
+submission, a webhook), and ids are ordered by time.
 """
 
 import sys
@@ -18,97 +18,96 @@ from shared.platform.ids import first_id_at
 
 NIL_ID: Final = uuid.UUID(int=0)
 ID_BYTES: Final = 16
-"""Of an id."""
 FETCH_SIZE: Final = 5_000
 
 
 class PackedIds(Sequence[uuid.UUID]):
-    """Ids, as few bytes as they have, for there may be millions: all that has changed while no scheduler ran."""
+    """Ids in 16 bytes each: after an outage of all schedulers there may be millions."""
 
-    def __init__(self, in_bytes: bytes | bytearray = b"") -> None:
-        self._bytes = bytearray(in_bytes)
+    def __init__(self, packed: bytes | bytearray = b"") -> None:
+        self._bytes = bytearray(packed)
 
-    def add(self, in_bytes: bytes) -> None:
-        """Some more."""
-        self._bytes += in_bytes
+    def extend(self, packed: bytes) -> None:
+        """Append packed ids."""
+        self._bytes += packed
 
-    def portions(self, at_once: int) -> "Iterator[PackedIds]":
-        """In portions of so many."""
-        for begin in range(0, len(self._bytes), at_once * ID_BYTES):
-            yield PackedIds(self._bytes[begin : begin + at_once * ID_BYTES])
+    def slices(self, size: int) -> "Iterator[PackedIds]":
+        """Yield slices of `size` ids."""
+        for begin in range(0, len(self._bytes), size * ID_BYTES):
+            yield PackedIds(self._bytes[begin : begin + size * ID_BYTES])
 
     def __len__(self) -> int:
         return len(self._bytes) // ID_BYTES
 
     @overload
-    def __getitem__(self, place: int) -> uuid.UUID: ...
+    def __getitem__(self, index: int) -> uuid.UUID: ...
 
     @overload
-    def __getitem__(self, place: slice) -> list[uuid.UUID]: ...
+    def __getitem__(self, index: slice) -> list[uuid.UUID]: ...
 
-    def __getitem__(self, place: int | slice) -> uuid.UUID | list[uuid.UUID]:
-        if isinstance(place, slice):
-            return [self[one] for one in range(*place.indices(len(self)))]
-        begin = range(len(self))[place] * ID_BYTES
+    def __getitem__(self, index: int | slice) -> uuid.UUID | list[uuid.UUID]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        begin = range(len(self))[index] * ID_BYTES
         return uuid.UUID(bytes=bytes(self._bytes[begin : begin + ID_BYTES]))
 
 
 class SubjectPage(NamedTuple):
-    """A portion of all there is."""
+    """One page of all keys of a subject."""
 
     keys: Sequence[Any]
     after: str | None
-    """Where the next one begins; None: this was the last."""
+    """Cursor of the next page; None after the last one."""
 
 
 class Subject(NamedTuple):
-    """Rows of one kind, named by their ids."""
+    """Rows of one kind, identified by their ids."""
 
     name: str
-    at_once: int
-    """How many are looked at in one transaction: it should take a second."""
-    a_question: int
-    """How many of them a question names: what is asked, and answered, is in memory."""
+    slice_size: int
+    """Rows checked in one transaction, sized to take about a second."""
+    query_size: int
+    """Rows that one query names: its parameters and result are held in memory."""
     table: str
-    wallet: str
+    wallet_column: str
     """The column with the wallet's id."""
-    changed: str
-    """Selects the ids of those that have changed since `:since_id`."""
+    changed_query: str
+    """Selects the ids of rows that changed since `:since_id`."""
 
-    def stretch(
-        self, connection: sa.Connection, after: str | None, most: int, wallets: Sequence[uuid.UUID] | None
+    def page(
+        self, connection: sa.Connection, after: str | None, limit: int, wallets: Sequence[uuid.UUID] | None
     ) -> SubjectPage:
-        """The next ones, in the order of their ids; of some wallets, or of all."""
-        where = "id > :after" if wallets is None else f"id > :after AND {self.wallet} = ANY(:wallets)"
-        ids = _fetched(
+        """Load the next keys in the order of their ids; of some wallets, or of all."""
+        where = "id > :after" if wallets is None else f"id > :after AND {self.wallet_column} = ANY(:wallets)"
+        ids = _fetch_ids(
             connection,
-            f"SELECT id FROM {self.table} WHERE {where} ORDER BY id LIMIT :most",
-            {"after": uuid.UUID(after) if after else NIL_ID, "most": most}
+            f"SELECT id FROM {self.table} WHERE {where} ORDER BY id LIMIT :limit",
+            {"after": uuid.UUID(after) if after else NIL_ID, "limit": limit}
             | ({} if wallets is None else {"wallets": list(wallets)}),
         )
-        return SubjectPage(ids, str(ids[-1]) if len(ids) == most else None)
+        return SubjectPage(ids, str(ids[-1]) if len(ids) == limit else None)
 
-    def since(self, connection: sa.Connection, since: datetime) -> Iterable[Sequence[Any]]:
-        """Those that have changed since then, in portions."""
-        return _fetched(connection, self.changed, {"since_id": first_id_at(since)}).portions(self.at_once)
+    def changed_since(self, connection: sa.Connection, since: datetime) -> Iterable[Sequence[Any]]:
+        """Return the keys of rows that changed since then, in slices."""
+        return _fetch_ids(connection, self.changed_query, {"since_id": first_id_at(since)}).slices(self.slice_size)
 
 
-def _fetched(connection: sa.Connection, statement: str, values: dict[str, Any]) -> PackedIds:
-    """The ids that a statement selects, in their order. They come as bytes: an object for each, though it lived for a
-    moment, left the scheduler a fifth larger for good.
+def _fetch_ids(connection: sa.Connection, statement: str, values: dict[str, Any]) -> PackedIds:
+    """Fetch the ids that a statement selects, in order, packed by the database: an object for each id, however
+    short-lived, made the scheduler's memory a fifth larger.
     """
-    asked = f"""
-        SELECT string_agg(uuid_send(id), NULL ORDER BY place)
-        FROM (SELECT id, row_number() OVER (ORDER BY id) AS place FROM ({statement}) AS wanted (id)) AS placed
-        GROUP BY place / {FETCH_SIZE} ORDER BY place / {FETCH_SIZE}
+    packed_query = f"""
+        SELECT string_agg(uuid_send(id), NULL ORDER BY row_number)
+        FROM (SELECT id, row_number() OVER (ORDER BY id) FROM ({statement}) AS wanted (id)) AS numbered
+        GROUP BY row_number / {FETCH_SIZE} ORDER BY row_number / {FETCH_SIZE}
     """
     ids = PackedIds()
-    for portion in connection.scalars(sa.text(asked), values, execution_options={"yield_per": 1}):
-        ids.add(portion)
+    for packed in connection.scalars(sa.text(packed_query), values, execution_options={"yield_per": 1}):
+        ids.extend(packed)
     return ids
 
 
-_TOUCHED: Final = """
+_CHANGED_PAYOUTS: Final = """
     SELECT id FROM payouts WHERE id >= :since_id
     UNION SELECT payout_id FROM transfers WHERE id >= :since_id AND payout_id IS NOT NULL
     UNION SELECT payout_id FROM submission_items WHERE submission_id >= :since_id
@@ -116,9 +115,9 @@ _TOUCHED: Final = """
     UNION SELECT payout_id FROM provider_events WHERE id >= :since_id AND payout_id IS NOT NULL
 """
 
-PAYOUTS: Final = Subject("payouts", 20_000, 2_000, "payouts", "wallet_id", _TOUCHED)
+PAYOUTS: Final = Subject("payouts", 20_000, 2_000, "payouts", "wallet_id", _CHANGED_PAYOUTS)
 WALLETS: Final = Subject("wallets", 200, 200, "wallets", "id", "SELECT id FROM wallets")
-"""All of them have changed: what is looked at of each then is little."""
+"""All wallets count as changed: checking the recent changes of each is cheap."""
 
 BATCHES: Final = Subject(
     "batches",
@@ -128,7 +127,7 @@ BATCHES: Final = Subject(
     "wallet_id",
     f"""
     SELECT id FROM batches WHERE id >= :since_id
-    UNION SELECT batch_id FROM payouts WHERE id IN ({_TOUCHED}) AND batch_id IS NOT NULL
+    UNION SELECT batch_id FROM payouts WHERE id IN ({_CHANGED_PAYOUTS}) AND batch_id IS NOT NULL
     """,
 )
 CUSTOMER_EVENTS: Final = Subject(
@@ -136,14 +135,14 @@ CUSTOMER_EVENTS: Final = Subject(
 )
 
 
-_KEYS: Final = msgspec.msgpack.Decoder(list[tuple[uuid.UUID, str]])
+_KEYS_DECODER: Final = msgspec.msgpack.Decoder(list[tuple[uuid.UUID, str]])
 
 
-class _Keys(Subject):
-    """Remembered answers, named by wallet and key; in the order in which they expire, which has an index."""
+class _IdempotencyKeys(Subject):
+    """Idempotency keys, identified by wallet and key, in the order of their expiry, for which there is an index."""
 
-    def stretch(
-        self, connection: sa.Connection, after: str | None, most: int, wallets: Sequence[uuid.UUID] | None
+    def page(
+        self, connection: sa.Connection, after: str | None, limit: int, wallets: Sequence[uuid.UUID] | None
     ) -> SubjectPage:
         expires_at, wallet_id, key = (after or f"0001-01-01T00:00:00+00:00 {NIL_ID} ").split(" ", 2)
         rows = connection.execute(
@@ -151,45 +150,45 @@ class _Keys(Subject):
                 SELECT wallet_id, key, expires_at FROM idempotency_keys
                 WHERE expires_at >= :expires_at AND (expires_at, wallet_id, key) > (:expires_at, :wallet_id, :key)
                       {"" if wallets is None else "AND wallet_id = ANY(:wallets)"}
-                ORDER BY expires_at, wallet_id, key LIMIT :most
+                ORDER BY expires_at, wallet_id, key LIMIT :limit
             """),
             {
                 "expires_at": datetime.fromisoformat(expires_at),
                 "wallet_id": uuid.UUID(wallet_id),
                 "key": key,
-                "most": most,
+                "limit": limit,
             }
             | ({} if wallets is None else {"wallets": list(wallets)}),
         ).all()
-        last = rows[-1] if len(rows) == most else None
+        last = rows[-1] if len(rows) == limit else None
         keys = [(row.wallet_id, row.key) for row in rows]
         return SubjectPage(keys, f"{last.expires_at.isoformat()} {last.wallet_id} {last.key}" if last else None)
 
-    def since(self, connection: sa.Connection, since: datetime) -> Iterable[Sequence[Any]]:
+    def changed_since(self, connection: sa.Connection, since: datetime) -> Iterable[Sequence[Any]]:
         before = since + idempotency.KEY_LIFETIME - timedelta(microseconds=1)
         after: str | None = f"{before.isoformat()} {NIL_ID} "
-        portions = []
+        slices = []
         while after is not None:
-            keys, after = self.stretch(connection, after, self.at_once, None)
-            portions.append(msgspec.msgpack.encode(keys))  # there may be as many of them as of `_Ids`
-        return (_KEYS.decode(portion) for portion in portions)
+            keys, after = self.page(connection, after, self.slice_size, None)
+            slices.append(msgspec.msgpack.encode(keys))  # packed, like `PackedIds`
+        return (_KEYS_DECODER.decode(packed) for packed in slices)
 
 
-IDEMPOTENCY_KEYS: Final = _Keys("keys", 5_000, 20, "idempotency_keys", "wallet_id", "")
+IDEMPOTENCY_KEYS: Final = _IdempotencyKeys("keys", 5_000, 20, "idempotency_keys", "wallet_id", "")
 
 
-class _Everything(Subject):
-    """For laws whose question finds by itself, and quickly, what it is about."""
+class _WholeDatabase(Subject):
+    """For checks whose query finds the rows concerned by itself, quickly. The keys are wallets."""
 
-    def stretch(
-        self, connection: sa.Connection, after: str | None, most: int, wallets: Sequence[uuid.UUID] | None
+    def page(
+        self, connection: sa.Connection, after: str | None, limit: int, wallets: Sequence[uuid.UUID] | None
     ) -> SubjectPage:
         if wallets is not None:
             return SubjectPage(list(wallets), None)
         return SubjectPage(list(connection.scalars(sa.text("SELECT id FROM wallets ORDER BY id"))), None)
 
-    def since(self, connection: sa.Connection, since: datetime) -> Iterable[Sequence[Any]]:
-        return [self.stretch(connection, None, 0, None).keys]
+    def changed_since(self, connection: sa.Connection, since: datetime) -> Iterable[Sequence[Any]]:
+        return [self.page(connection, None, 0, None).keys]
 
 
-WHOLE_DATABASE: Final = _Everything("everything", 1, sys.maxsize, "wallets", "id", "")
+WHOLE_DATABASE: Final = _WholeDatabase("everything", 1, sys.maxsize, "wallets", "id", "")

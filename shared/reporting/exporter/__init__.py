@@ -1,7 +1,7 @@
-"""The exporter: what is in the database and in Redis, as gauges; one process for the whole installation.
+"""The exporter: the state of the database and of Redis as Prometheus gauges, from one process per installation.
 
-Every other process counts what it does itself. What is there belongs to none of them: two gateways would both say how
-many payouts wait, and none would, once they are all dead.
+Other processes count what they do themselves; state belongs to none of them: two gateways would each report the same
+waiting payouts, and none would report them while all are down. Reads only; owns no table and takes no lock.
 """
 
 from shared.platform import unused_imports as unused_imports

@@ -1,4 +1,4 @@
-"""`python -m shared.reporting.exporter`: serves the exporter's metrics until it is stopped."""
+"""Serve the exporter's metrics until stopped: `python -m shared.reporting.exporter`."""
 
 import argparse
 import signal
@@ -17,20 +17,20 @@ from shared.reporting.exporter.snapshot import CACHE_SECONDS, Exporter
 logger = structlog.get_logger(__name__)
 
 _DESCRIPTION = f"""\
-Say what is in the database and in Redis, as metrics: payouts and their age by status, queues, due rows, the ledger,
-what the provider was asked. One for the installation; a second does no harm. It reads at most every
-{CACHE_SECONDS:.0f} s, over one connection, changes nothing, and needs neither server in order to start: what it can't
-read is missing from its metrics, and ovnpay_exporter_collector_up says so.
+Serve the state of the database and of Redis as Prometheus metrics: payouts and their ages, queues, due rows, balances,
+provider limits. Run one per installation; a second does no harm. It reads at most every {CACHE_SECONDS:.0f} s over one
+connection and changes nothing. It starts without the servers; while it can't read something, those metrics are missing
+and ovnpay_exporter_collector_up is 0.
 """
 _EPILOG = """\
 environment:
-  OVNPAY_EXPORTER_METRICS_PORT   where it serves /metrics and /health (default: 9104)
+  OVNPAY_EXPORTER_METRICS_PORT   port of /metrics and /health (default: 9104)
   OVNPAY_DATABASE_URL, OVNPAY_REDIS_URL
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs until SIGTERM or SIGINT."""
+    """Run until SIGTERM or SIGINT; return the exit code."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("ovnpay exporter", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
     parser.parse_args(arguments)
@@ -48,17 +48,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_exporter(settings: Settings, stopping: threading.Event) -> None:
-    """Serves until `stopping` is set."""
+    """Serve until `stopping` is set."""
     engine = make_engine(settings, "exporter", pool_size=1)
     redis = redis_client(settings, timeout_seconds=1.0)
     registry = registry_of(Exporter(engine, redis))
-    exposition = MetricsServer(
-        settings.exporter_metrics_port, lambda: registry, lambda: None, host=settings.metrics_host
-    )
-    exposition.start()
-    logger.info("exporter.started", port=exposition.port)
+    server = MetricsServer(settings.exporter_metrics_port, lambda: registry, lambda: None, host=settings.metrics_host)
+    server.start()
+    logger.info("exporter.started", port=server.port)
     stopping.wait()
-    exposition.stop()
+    server.stop()
     redis.close()
     engine.dispose()
 

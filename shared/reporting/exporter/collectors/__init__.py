@@ -1,42 +1,20 @@
-"""Every collector, by the name under which `ovnpay_exporter_collector_up` speaks of it.
+"""Collectors: functions that read state from the database or Redis and yield gauges.
 
-A collector is a function in a file of its own that reads a few figures and returns them. Its statements go by an index,
-or read small tables: there may be two million payouts. To add one: write its file, and name it here.
+Their queries use an index or read a small table, because there may be millions of payouts. To add one, write the
+function and list it in `shared.reporting.exporter.snapshot`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-import redis
-import sqlalchemy as sa
-from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
 
-from shared.reporting.exporter.collectors import (
-    batches,
-    database,
-    due_rows,
-    invariants,
-    money,
-    payouts,
-    provider,
-    provider_events,
-    queues,
-    reconciliation,
-    submissions,
-    webhooks,
-)
 
-DATABASE_COLLECTORS: Final[Mapping[str, Callable[[sa.Connection], Iterable[Metric]]]] = {
-    "payouts": payouts.collect_payouts,
-    "submissions": submissions.collect_submissions,
-    "batches": batches.collect_batches,
-    "money": money.collect_balances,
-    "due_rows": due_rows.collect_due_rows,
-    "invariants": invariants.collect_invariants,
-    "reconciliation": reconciliation.collect_reconciliation,
-    "provider": provider.collect_provider_limits,
-    "provider_events": provider_events.collect_provider_events,
-    "webhooks": webhooks.collect_webhook_endpoints,
-    "database": database.collect_database,
-}
-REDIS_COLLECTORS: Final[Mapping[str, Callable[["redis.Redis"], Iterable[Metric]]]] = {"queues": queues.collect_queues}
+def labeled_gauge(
+    name: str, text: str, labels: Sequence[str], values: Mapping[Any, float] | Iterable[tuple[Any, float]]
+) -> GaugeMetricFamily:
+    """Make a gauge with labels. The key of a value is its label values, or the one label value."""
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for key, value in values.items() if isinstance(values, Mapping) else values:
+        family.add_metric([key] if isinstance(key, str) else list(key), value)
+    return family

@@ -1,14 +1,14 @@
-"""The database server: its connections, its longest transaction, what it has done, and how large it is."""
+"""The database server: its sessions, longest transaction, activity and size."""
 
 from collections.abc import Iterator
 
 import sqlalchemy as sa
 from prometheus_client import Metric
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from shared.reporting.exporter.gauges import gauge, labeled_gauge
+from shared.reporting.exporter.collectors import labeled_gauge
 
-# A login sees the names of all sessions, and the state of its own alone: those of the services have the same one.
+# A login sees the names of all sessions, but only the states of its own role's. The services share a role.
 _SESSIONS = sa.text("""
     SELECT CASE WHEN application_name LIKE 'ovnpay-%' THEN substr(application_name, 8) ELSE 'other' END,
            coalesce(replace(split_part(state, ' (', 1), ' ', '_'), 'unknown'), count(*)
@@ -21,36 +21,38 @@ _TRANSACTIONS = sa.text("""
     FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
 """)
 
-_DONE = sa.text("""
+_ACTIVITY = sa.text("""
     SELECT xact_commit, xact_rollback, deadlocks, blks_hit, blks_read, temp_bytes,
-           current_setting('max_connections')::int AS most, pg_database_size(current_database()) AS size
+           current_setting('max_connections')::int AS sessions_max, pg_database_size(current_database()) AS size
     FROM pg_stat_database WHERE datname = current_database()
 """)
 
 
 def collect_database(connection: sa.Connection) -> Iterator[Metric]:
-    """This reading's own session is left out."""
+    """Yield the server's statistics, without the exporter's own session."""
     sessions = {(row[0], row[1]): float(row[2]) for row in connection.execute(_SESSIONS)}
-    text = "Sessions of the database, by service and by what they do (unknown: what we may not see)."
+    text = "Sessions of the database, by service and state (unknown: not visible to the exporter's role)."
     yield labeled_gauge("ovnpay_database_sessions", text, ["service", "state"], sessions)
     age_seconds, waiting = connection.execute(_TRANSACTIONS).one()
     text = "How long the oldest transaction has been open."
-    yield gauge("ovnpay_database_oldest_transaction_age_seconds", text, float(age_seconds))
-    yield gauge("ovnpay_database_lock_waits", "Sessions that wait for a lock.", waiting)
-    done = connection.execute(_DONE).one()
-    yield gauge("ovnpay_database_sessions_max", "Sessions that the server takes at the most.", done.most)
-    yield gauge("ovnpay_database_size_bytes", "How large the database is.", done.size)
+    yield GaugeMetricFamily("ovnpay_database_oldest_transaction_age_seconds", text, value=float(age_seconds))
+    yield GaugeMetricFamily("ovnpay_database_lock_waits", "Sessions that wait for a lock.", value=waiting)
+    activity = connection.execute(_ACTIVITY).one()
+    text = "The server's max_connections."
+    yield GaugeMetricFamily("ovnpay_database_sessions_max", text, value=activity.sessions_max)
+    yield GaugeMetricFamily("ovnpay_database_size_bytes", "Size of the database.", value=activity.size)
     transactions = CounterMetricFamily(
-        "ovnpay_database_transactions", "Transactions of the database, by how they ended.", labels=["outcome"]
+        "ovnpay_database_transactions", "Transactions of the database, by outcome.", labels=["outcome"]
     )
-    transactions.add_metric(["committed"], done.xact_commit)
-    transactions.add_metric(["rolled_back"], done.xact_rollback)
+    transactions.add_metric(["committed"], activity.xact_commit)
+    transactions.add_metric(["rolled_back"], activity.xact_rollback)
     yield transactions
-    yield CounterMetricFamily("ovnpay_database_deadlocks", "Deadlocks that the server has broken.", done.deadlocks)
+    yield CounterMetricFamily("ovnpay_database_deadlocks", "Deadlocks that the server resolved.", activity.deadlocks)
     blocks = CounterMetricFamily(
-        "ovnpay_database_blocks", "Blocks that were asked for: hit in memory, or read.", labels=["source"]
+        "ovnpay_database_blocks", "Blocks read, by source: hit (in memory) or read (from disk).", labels=["source"]
     )
-    blocks.add_metric(["hit"], done.blks_hit)
-    blocks.add_metric(["read"], done.blks_read)
+    blocks.add_metric(["hit"], activity.blks_hit)
+    blocks.add_metric(["read"], activity.blks_read)
     yield blocks
-    yield CounterMetricFamily("ovnpay_database_temporary_bytes", "Written to temporary files.", done.temp_bytes)
+    text = "Bytes written to temporary files."
+    yield CounterMetricFamily("ovnpay_database_temporary_bytes", text, activity.temp_bytes)

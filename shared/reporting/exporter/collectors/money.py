@@ -1,11 +1,12 @@
-"""Where the money is, and whether each wallet's accounts still sum to zero."""
+"""Where the money is, and whether each wallet's accounts sum to zero."""
 
 from collections.abc import Iterator
 
 import sqlalchemy as sa
 from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
 
-from shared.reporting.exporter.gauges import gauge, labeled_gauge
+from shared.reporting.exporter.collectors import labeled_gauge
 
 _ACCOUNTS = sa.text("""
     SELECT wallets.mode, accounts.kind, sum(balance_cents) FROM accounts JOIN wallets ON wallets.id = wallet_id
@@ -19,13 +20,13 @@ _IMBALANCE = sa.text("""
 
 
 def collect_balances(connection: sa.Connection) -> Iterator[Metric]:
-    """All wallets of a mode together: what each has is its owner's business."""
+    """Yield the sums over all wallets of a mode: a single wallet's balance is its owner's business."""
     balances = {(row[0], row[1]): float(row[2]) for row in connection.execute(_ACCOUNTS)}
     yield labeled_gauge(
-        "ovnpay_ledger_balance_cents", "What the wallets hold together, by account.", ["mode", "account"], balances
+        "ovnpay_ledger_balance_cents", "Balance of all wallets by account.", ["mode", "account"], balances
     )
-    yield gauge(
+    yield GaugeMetricFamily(
         "ovnpay_ledger_imbalance_cents",
-        "By how much wallets' accounts do not sum to zero; anything but 0 is a page.",
-        float(connection.scalar(_IMBALANCE) or 0),
+        "Cents by which wallets' accounts do not sum to zero; any but 0 pages.",
+        value=float(connection.scalar(_IMBALANCE) or 0),
     )
