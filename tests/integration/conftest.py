@@ -11,10 +11,12 @@ import sqlalchemy as sa
 from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.valkey import EmbeddedValkey
 from gateway.intake.payouts import PayoutIntake
+from shared.identity import users
 from shared.platform.database import make_engine
 from shared.platform.settings import Settings
 from shared.platform.task_queue import TaskSender
 from shared.schema import migrations
+from tests.support.organization import CHEAP_HASHER
 from tests.support.ports import free_port
 from tests.support.world import World
 
@@ -51,10 +53,12 @@ def settings(postgres: EmbeddedPostgres, valkey: EmbeddedValkey) -> Settings:
 
 @pytest.fixture(scope="session")
 def engine(settings: Settings) -> Iterator[sa.Engine]:
-    """An engine on the migrated database."""
+    """An engine on the migrated database. Passwords are hashed cheaply: the real cost is a quarter second for each."""
     engine = make_engine(settings, "tests", pool_size=20)
     migrations.upgrade_database(engine)
-    yield engine
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(users, "_HASHER", CHEAP_HASHER)
+        yield engine
     engine.dispose()
 
 
