@@ -9,6 +9,7 @@ import structlog
 from shared.payouts import dispatch, poll, submissions
 from shared.payouts.queue import queue_validated_payouts
 from shared.payouts.rows import PayoutRow
+from shared.payouts.submission_leases import claim_submissions
 from shared.platform import logs, safeguards, task_queue
 from shared.platform.failpoints import failpoint
 from shared.platform.ids import PAYOUT, SUBMISSION, public_id
@@ -55,7 +56,7 @@ def _submit(context: Context, payout_ids: Collection[uuid.UUID]) -> None:
         )
         instant = {row.submission_id for row in prepared.rows if row.rail == Rail.INSTANT}
         mine, others = context.split_by_lease([one for one in prepared.submission_ids if one not in instant])
-        held = submissions.claim_submissions(connection, mine, lease_seconds=context.settings.lease_seconds)
+        held = claim_submissions(connection, mine, lease_seconds=context.settings.lease_seconds)
         if not safeguards.is_on(safeguards.WRITE_AHEAD):
             context.paystream.call_all([one.call() for one in held])  # the same again below, as a repeat
         failpoint("submit.before_commit")

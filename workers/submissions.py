@@ -7,8 +7,8 @@ from functools import partial
 import structlog
 
 from shared.holds.conditions import is_on_hold
-from shared.payouts import lookup, metrics, provider_results, submissions
-from shared.payouts.submissions import LeasedSubmission
+from shared.payouts import lookup, metrics, provider_results
+from shared.payouts.submission_leases import LeasedSubmission, claim_submissions
 from shared.platform import logs, task_queue
 from shared.platform.failpoints import failpoint
 from shared.platform.ids import PAYOUT, SUBMISSION, public_id
@@ -38,7 +38,7 @@ def _send(context: Context, submission_ids: Sequence[uuid.UUID], task: task_queu
     context.task_sender.enqueue(task, others)
     failpoint("send.after_passing_on")
     with context.engine.begin() as connection:
-        held = submissions.claim_submissions(connection, mine, lease_seconds=context.settings.lease_seconds)
+        held = claim_submissions(connection, mine, lease_seconds=context.settings.lease_seconds)
     send_leased(context, held or claim_after_identity_check(context, mine))
 
 
@@ -49,7 +49,7 @@ def claim_after_identity_check(context: Context, submission_ids: Sequence[uuid.U
     if not submission_ids or not context.can_send_money():
         return []
     with context.engine.begin() as connection:
-        return submissions.claim_submissions(connection, submission_ids, lease_seconds=context.settings.lease_seconds)
+        return claim_submissions(connection, submission_ids, lease_seconds=context.settings.lease_seconds)
 
 
 def send_leased(context: Context, held: Sequence[LeasedSubmission]) -> None:
@@ -59,7 +59,7 @@ def send_leased(context: Context, held: Sequence[LeasedSubmission]) -> None:
     """
     settings = context.settings
     fresh_seconds = settings.paystream_key_lifetime_seconds - settings.lease_seconds - MARGIN_SECONDS
-    fresh = [one for one in held if one.sent_for_seconds < fresh_seconds and not one.look_up]
+    fresh = [one for one in held if one.sent_for_seconds < fresh_seconds and not one.lookup_only]
     failpoint("send.before_call")
     for place, outcome in context.paystream.call_each([one.call(partial(_clear, context, one)) for one in fresh]):
         failpoint("send.after_call")

@@ -35,8 +35,8 @@ from shared.ledger import prices
 from shared.payouts import cancel as canceling
 from shared.payouts import queries
 from shared.payouts import retry as retrying
-from shared.payouts.allowed_edges import RAIL_LIMIT_CENTS
 from shared.payouts.orders import PayoutOrder
+from shared.payouts.rails import RAIL_LIMIT_CENTS
 from shared.payouts.rows import PayoutRow, duplicate_warning, payout_payload
 from shared.platform import idempotency, task_queue
 from shared.platform.clock import format_rfc3339

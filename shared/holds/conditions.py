@@ -1,8 +1,7 @@
 """Is this held? The condition that every statement asks which sends money, or rings for what would.
 
-The deciding one is `shared.payouts.submissions.claim_submissions`: only a leased submission may be sent. Where its
-turn comes more
-than a second later, the client looks again. So a hold takes effect within a second of its commit.
+The deciding one is `shared.payouts.submission_leases.claim_submissions`: only a leased submission may be sent. Where
+its turn comes more than a second later, the client looks again. So a hold takes effect within a second of its commit.
 """
 
 import uuid

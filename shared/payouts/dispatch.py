@@ -13,7 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from shared.holds.conditions import on_hold_condition
-from shared.payouts.allowed_edges import status_condition
+from shared.payouts.lifecycle import status_condition
 
 DISPATCHED_PAYOUTS_MAX: Final = 2_000
 """How many leave in one transaction."""

@@ -1,24 +1,22 @@
-"""The one transition function: a conditional update by a table of allowed edges.
+"""The payout lifecycle: allowed edges, what each does to the money, and the only function that assigns a status.
 
-Each step writes its history row, its ledger transfers and its customer event in the same transaction, and is added
-up in the figures of its driver, its batch and its lists.
-Nothing else assigns a status.
+A transition writes its history row, ledger transfers and customer event, and updates the counters of its driver, batch
+and lists, in one transaction.
 """
 
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
 from shared import ledger
 from shared.events import customer_events
-from shared.payouts.allowed_edges import EDGES, EdgeEffect, status_condition
 from shared.payouts.counters import update_counters_queries, write_batch_events
-from shared.payouts.metrics import observe_transitions
+from shared.payouts.metrics import initialize_edge, observe_transitions
 from shared.payouts.rows import PAYOUT_COLUMNS, PayoutRow, payout_payload
 from shared.platform import safeguards
 from shared.platform.database import encode_rows
@@ -27,61 +25,128 @@ from shared.schema.batch_rows import BatchRow
 from shared.schema.ledger import TransferKind
 from shared.schema.payouts import PayoutStatus
 
+S = PayoutStatus
+K = TransferKind
+
+
+class EdgeEffect(NamedTuple):
+    """What a transition does besides changing the status."""
+
+    transfers: tuple[TransferKind, ...] = ()
+    """In order. RESERVE applies only if nothing is reserved yet, RELEASE only if something is."""
+
+    event: str | None = None
+    """The type of the customer event."""
+
+    reserved: bool | None = None
+    """Whether the amount is in transit afterwards; None: unchanged."""
+
+    new_attempt: bool = False
+
+
+EDGES: Final[dict[tuple[PayoutStatus, PayoutStatus], EdgeEffect]] = {
+    # Queued by a worker, or released with its batch: the release reserves a batch payout's amount.
+    (S.VALIDATED, S.QUEUED): EdgeEffect((K.RESERVE,), reserved=True),
+    # A submission is written; from here on only the provider's response or event ends the payout.
+    (S.QUEUED, S.PROCESSING): EdgeEffect(),
+    # The provider reports it paid.
+    (S.PROCESSING, S.COMPLETED): EdgeEffect((K.SETTLE, K.FEE), "payout.succeeded", reserved=False),
+    # The provider definitely rejected it, or its payment failed.
+    (S.PROCESSING, S.FAILED): EdgeEffect((K.RELEASE,), "payout.failed", reserved=False),
+    # Canceled before submission: by the customer, or because the driver can't be paid any more.
+    (S.VALIDATED, S.CANCELED): EdgeEffect((K.RELEASE,), "payout.cancelled", reserved=False),
+    (S.QUEUED, S.CANCELED): EdgeEffect((K.RELEASE,), "payout.cancelled", reserved=False),
+    # Retried by the customer: a new attempt, with a new submission and key.
+    (S.FAILED, S.QUEUED): EdgeEffect((K.RESERVE,), reserved=True, new_attempt=True),
+    # Returned by the driver's bank, days later.
+    (S.COMPLETED, S.RETURNED): EdgeEffect((K.RETURN,), "payout.returned", reserved=False),
+}
+
+for _source, _target in EDGES:
+    initialize_edge(_source, _target)
+
+
+def status_condition(status: str) -> str:
+    """SQL condition that a payout found by its id has a status: a `PayoutStatus` value, or a `:parameter`.
+
+    It is opaque to the planner on purpose. With `=`, the planner expects few payouts in the status and looks them up by
+    it instead of by id; while thousands are queued, each statement on a few of them would then read them all.
+    """
+    value = status if status.startswith(":") else f"'{status}'"
+    return f"CASE payouts.status WHEN {value} THEN true END"
+
 
 class ForbiddenEdge(Exception):
-    """The code asked for a step that no payout may take."""
+    """A bug: the requested transition is not in `EDGES`."""
 
 
 class Move(msgspec.Struct, frozen=True):
-    """One payout's step, as it is sent to the database."""
+    """One payout's transition; its fields are the columns of `_TRANSITION`'s input."""
 
     payout_id: uuid.UUID
     reason: str
     next_action_at: datetime | None = None
     submission_id: uuid.UUID | None = None
-    """The submission that takes it from here; None leaves the one it has."""
+    """The payout's new submission; None keeps the current one."""
     failure_code: str | None = None
     failure_message: str | None = None
 
 
 class TransitionResult(NamedTuple):
-    """What a transition did."""
+    """The outcome of a transition."""
 
     rows: list[PayoutRow]
-    """The payouts that took the step, as they are now."""
-    lost: list[uuid.UUID]
-    """Those that were not in the source status any more: somebody else was first, nothing was overwritten."""
+    """The moved payouts, as they are now."""
+    skipped: list[uuid.UUID]
+    """Payouts that had left the source status: another transaction was first, nothing is overwritten."""
 
 
-_FROM_SOURCE = status_condition(":source") if safeguards.is_on(safeguards.TRANSITION_GUARD) else "true"
-"""The guard: whoever comes second finds nothing to change."""
+class StartedTransition(NamedTuple):
+    """Moved payouts, and the queries that finish their transition."""
 
-# Every id is between those two; the planner takes what is for one row, and so finds payouts by their ids. Any list it
-# takes for a hundred: then it reads all of a table that was small when the statement was prepared.
+    source: PayoutStatus
+    target: PayoutStatus
+    rows: list[PayoutRow]
+    """The moved payouts, as they are now."""
+    events: Query[None] | None
+    transfers: Query[Sequence[Any]] | None
+    counters: tuple[Query[None] | None, Query[list[BatchRow]] | None]
+    """Of drivers and lists, and of batches."""
+    stage_seconds: list[tuple[str, float]]
+    """For each payout, its rail and its time in `source`."""
+
+
+# The race guard: a payout that another transaction moved first no longer matches.
+_IN_SOURCE = status_condition(":source") if safeguards.is_on(safeguards.TRANSITION_GUARD) else "true"
+
+# Moves payouts from :source to :target and writes their history. Locks them in id order.
+# The BETWEEN matches every id and makes the planner expect one row, so it finds payouts by id. Without it, it expects a
+# hundred rows, and scans the whole table if that was small when the statement was prepared.
 _TRANSITION = sa.text(f"""
     WITH move AS (
         SELECT * FROM json_to_recordset(CAST(:moves AS json))
                AS move (payout_id uuid, reason text, next_action_at timestamptz, submission_id uuid,
                         failure_code text, failure_message text)
         WHERE payout_id BETWEEN '00000000-0000-0000-0000-000000000000' AND 'ffffffff-ffff-ffff-ffff-ffffffffffff'
-    ), held AS (
+    ), locked AS (
         SELECT move.*, payouts.reserved AS was_reserved, payouts.updated_at AS since
         FROM move JOIN payouts ON payouts.id = move.payout_id
-        WHERE {_FROM_SOURCE} ORDER BY payouts.id FOR UPDATE OF payouts
+        WHERE {_IN_SOURCE} ORDER BY payouts.id FOR UPDATE OF payouts
     ), changed AS (
         UPDATE payouts SET
-            status = :target, sequence = payouts.sequence + 1, updated_at = :now, next_action_at = held.next_action_at,
-            submission_id = coalesce(held.submission_id, payouts.submission_id),
+            status = :target, sequence = payouts.sequence + 1, updated_at = :now,
+            next_action_at = locked.next_action_at,
+            submission_id = coalesce(locked.submission_id, payouts.submission_id),
             reserved = coalesce(CAST(:reserved AS boolean), payouts.reserved),
             attempt = payouts.attempt + :attempt_step, polls = 0,
-            failure_code = held.failure_code, failure_message = held.failure_message,
+            failure_code = locked.failure_code, failure_message = locked.failure_message,
             completed_at = CASE WHEN :target = 'completed' THEN :now ELSE payouts.completed_at END,
             canceled_at = CASE WHEN :target = 'canceled' THEN :now ELSE payouts.canceled_at END
-        FROM held, drivers
-        WHERE payouts.id = held.payout_id AND {_FROM_SOURCE}
+        FROM locked, drivers
+        WHERE payouts.id = locked.payout_id AND {_IN_SOURCE}
               AND drivers.id = payouts.driver_id AND drivers.wallet_id = payouts.wallet_id
-        RETURNING payouts.*, drivers.name AS driver_name, held.reason, held.was_reserved,
-                  CAST(extract(epoch FROM :now - held.since) AS float8) AS stage_seconds
+        RETURNING payouts.*, drivers.name AS driver_name, locked.reason, locked.was_reserved,
+                  CAST(extract(epoch FROM :now - locked.since) AS float8) AS stage_seconds
     ), written AS (
         INSERT INTO payout_transitions (payout_id, sequence, from_status, to_status, attempt, reason, failure_code,
                                         created_at)
@@ -91,57 +156,40 @@ _TRANSITION = sa.text(f"""
 """)
 
 
-class StartedTransition(NamedTuple):
-    """A step that payouts have taken, with what is still to be written of it."""
-
-    source: PayoutStatus
-    target: PayoutStatus
-    rows: list[PayoutRow]
-    """The payouts that took it, as they are now."""
-    events: Query[None] | None
-    """What the customer is told."""
-    transfers: Query[Sequence[Any]] | None
-    figures: tuple[Query[None] | None, Query[list[BatchRow]] | None]
-    """Of drivers, lists and batches."""
-    stages: list[tuple[str, float]]
-    """Each payout's rail, and how many seconds it was in `source`."""
-
-
 def transition_payouts(
     connection: sa.Connection, moves: Sequence[Move], source: PayoutStatus, target: PayoutStatus, now: datetime
 ) -> TransitionResult:
-    """Takes payouts from `source` to `target`, those of them that still are in `source`.
+    """Move the payouts that are still in `source` to `target`.
 
     Raises:
-        ForbiddenEdge: no payout may take that step.
-        sqlalchemy.exc.IntegrityError: a reservation is not covered. Callers that reserve check under the
-            wallet's lock first, so this is the database's last word, not an answer to a customer.
+        ForbiddenEdge: the edge is not allowed.
+        sqlalchemy.exc.IntegrityError: the balance does not cover a reservation. Callers that reserve check the balance
+            under the wallet lock first; this is the database's last safeguard.
 
     """
-    taken = start_transition(connection, moves, source, target, now)
-    finish_transitions(connection, [taken], now)
-    there = {row.id for row in taken.rows}
-    return TransitionResult(taken.rows, [move.payout_id for move in moves if move.payout_id not in there])
+    started = start_transition(connection, moves, source, target, now)
+    finish_transitions(connection, [started], now)
+    moved = {row.id for row in started.rows}
+    return TransitionResult(started.rows, [move.payout_id for move in moves if move.payout_id not in moved])
 
 
 def start_transition(
     connection: sa.Connection, moves: Sequence[Move], source: PayoutStatus, target: PayoutStatus, now: datetime
 ) -> StartedTransition:
-    """The first half of a transition: the payouts and their history, for which no wallet is locked. Whoever takes a
-    step books it before he commits.
+    """Move payouts and write their history; no wallet is locked. `finish_transitions` must follow before the commit.
 
     Raises:
-        ForbiddenEdge: no payout may take that step.
+        ForbiddenEdge: the edge is not allowed.
 
     """
-    [taken] = run_queries(connection, start_transition_query(moves, source, target, now))
-    return taken or StartedTransition(source, target, [], None, None, (None, None), [])
+    [started] = run_queries(connection, start_transition_query(moves, source, target, now))
+    return started or StartedTransition(source, target, [], None, None, (None, None), [])
 
 
 def start_transition_query(
     moves: Sequence[Move], source: PayoutStatus, target: PayoutStatus, now: datetime
 ) -> Query[StartedTransition] | None:
-    """Takes the step once it is asked; see `start_transition`. None where nobody is to take it."""
+    """Query that performs `start_transition`, or None if `moves` is empty."""
     if (source, target) not in EDGES:
         raise ForbiddenEdge(f"A payout can't go from {source} to {target}")
     if not moves:
@@ -159,46 +207,51 @@ def start_transition_query(
     def read(found: Sequence[Any]) -> StartedTransition:
         pairs = [(PayoutRow._make(row[:-2]), bool(row[-2])) for row in found]
         rows = [row for row, _ in pairs]
-        events, made = None, transfers_of_transition(pairs, effect)
+        events, transfers = None, transfers_of_transition(pairs, effect)
         if effect.event is not None and rows:
-            told = (
+            to_write = (
                 customer_events.Event(row.wallet_id, effect.event, row.id, row.sequence, payout_payload(row))
                 for row in rows
             )
-            events = customer_events.write_events_query(told, now)
-        transfers = ledger.post_transfers_query(made, now) if made else None
-        stages = [(row.rail, stage[-1]) for row, stage in zip(rows, found, strict=True)]
+            events = customer_events.write_events_query(to_write, now)
         return StartedTransition(
-            source, target, rows, events, transfers, update_counters_queries(rows, source, target, now), stages
+            source,
+            target,
+            rows,
+            events,
+            ledger.post_transfers_query(transfers, now) if transfers else None,
+            update_counters_queries(rows, source, target, now),
+            [(row.rail, columns[-1]) for row, columns in zip(rows, found, strict=True)],
         )
 
     return Query(_TRANSITION, values, read)
 
 
 def finish_transitions(
-    connection: sa.Connection, steps: Sequence[StartedTransition], now: datetime, *beside: Query[Any] | None
+    connection: sa.Connection, started: Sequence[StartedTransition], now: datetime, *queries: Query[Any] | None
 ) -> None:
-    """The other half, of all steps in one round trip: the customer's events and then, under the wallets' lock, the
-    ledger and the figures. `beside` is what the caller has to write too, and needs no lock for.
+    """Finish transitions in one round trip: customer events first, then ledger and counters under the wallets' lock.
+
+    The caller's own `queries` run before the lock is taken.
 
     Raises:
-        sqlalchemy.exc.IntegrityError: as `transition_payouts` does.
+        sqlalchemy.exc.IntegrityError: see `transition_payouts`.
 
     """
-    booked = [(step.transfers, *step.figures) for step in steps]
+    under_lock = [(one.transfers, *one.counters) for one in started]
     lock = None
-    if any(query is not None for queries in booked for query in queries):
-        lock = ledger.lock_wallets_query({row.wallet_id for step in steps for row in step.rows})
-    first = [*(step.events for step in steps), *beside, lock]  # the lock last, for it is held until the commit
-    done = run_queries(connection, *first, *chain.from_iterable(booked))[len(first) :]
-    for step, fallen, ended in zip(steps, done[0::3], done[2::3], strict=True):
-        ledger.write_low_balance_events(connection, fallen or (), now)
-        write_batch_events(connection, ended or (), now)
-        observe_transitions(connection, step.source, step.target, step.stages)
+    if any(query is not None for group in under_lock for query in group):
+        lock = ledger.lock_wallets_query({row.wallet_id for one in started for row in one.rows})
+    first = [*(one.events for one in started), *queries, lock]  # the lock last: it is held until the commit
+    done = run_queries(connection, *first, *chain.from_iterable(under_lock))[len(first) :]
+    for one, low_balances, ended_batches in zip(started, done[0::3], done[2::3], strict=True):
+        ledger.write_low_balance_events(connection, low_balances or (), now)
+        write_batch_events(connection, ended_batches or (), now)
+        observe_transitions(connection, one.source, one.target, one.stage_seconds)
 
 
 def transfers_of_transition(pairs: Sequence[tuple[PayoutRow, bool]], effect: EdgeEffect) -> list[ledger.NewTransfer]:
-    """The ledger transfers of a step, for payouts each with whether its amount was reserved before."""
+    """The ledger transfers of a transition; each payout comes with whether its amount was reserved before."""
     made = []
     for row, was_reserved in pairs:
         amounts = {

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from shared.payouts.submissions import LeasedSubmission
+from shared.payouts.submission_leases import LeasedSubmission
 from shared.platform.clock import format_rfc3339
 from shared.platform.ids import SUBMISSION, public_id
 from shared.provider.client import PaystreamClient

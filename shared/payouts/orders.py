@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from shared.ledger import prices
-from shared.payouts.allowed_edges import RAIL_LIMIT_CENTS
 from shared.payouts.duplicate_loads import DriverLoad, duplicate_payout_error, live_payouts_query
+from shared.payouts.rails import RAIL_LIMIT_CENTS
 from shared.payouts.rows import PayoutRow
 from shared.platform.database import encode_rows
 from shared.platform.errors import InvalidRequest, NotFound, NotPayable

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 import structlog
 
-from shared.payouts.allowed_edges import status_condition
+from shared.payouts.lifecycle import status_condition
 from shared.payouts.payment_updates import PaymentUpdate, UpdateResult
 from shared.payouts.settle import settle_payouts
 from shared.platform.database import encode_rows

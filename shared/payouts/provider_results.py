@@ -1,6 +1,6 @@
-"""Answers: what the provider said to a submission, recorded in a transaction of its own after the call.
+"""Provider results: records what came of a sent submission, in a transaction of its own after the call.
 
-Only the holder of the lease may record; whoever woke up late changes nothing.
+Only the worker that holds the lease records; a late one changes nothing.
 """
 
 import uuid
@@ -12,12 +12,10 @@ import sqlalchemy as sa
 import structlog
 
 from shared.holds.conditions import HOLD_RECHECK_SECONDS
-from shared.payouts.allowed_edges import status_condition
-from shared.payouts.contradictions import put_payouts_on_hold
-from shared.payouts.lifecycle import Move, transition_payouts
-from shared.payouts.submissions import LeasedSubmission, OutgoingPayout, write_submissions
-from shared.platform import safeguards
-from shared.platform.clock import format_rfc3339
+from shared.payouts.lifecycle import Move, status_condition, transition_payouts
+from shared.payouts.on_hold import put_payouts_on_hold
+from shared.payouts.submission_leases import LeasedSubmission, LeaseEnd, close_submission, reset_first_sending
+from shared.payouts.submissions import OutgoingPayout, write_submissions
 from shared.platform.database import encode_rows
 from shared.platform.ids import PAYOUT, SUBMISSION, new_id, public_id
 from shared.provider.outcomes import Accepted, CallOutcome, Rejected, Throttled, Unknown, Withheld, backoff_seconds
@@ -27,145 +25,83 @@ from shared.schema.payouts import PayoutStatus, Rail, SubmissionKind
 logger = structlog.get_logger(__name__)
 
 EARLY_EVENT_GRACE: Final = timedelta(seconds=2)
-"""How long a doorbell has to be heard for webhooks that came before the answer; then the tick rings for them."""
-
-UNCLEAR_ANSWERS_MAX: Final = 50
-"""How many answers that decided nothing a submission remembers."""
+"""Wake-up grace of the provider events that came before the response: the scheduler enqueues them after it."""
 
 
 class RecordedOutcome(NamedTuple):
-    """What recording set in motion: bells to ring after the commit."""
+    """What to enqueue after the commit, and the accepted payments."""
 
     submissions: list[uuid.UUID]
-    """New submissions, made where the provider refused a whole batch."""
+    """New submissions, after the provider rejected a batch."""
     events: list[uuid.UUID]
-    """Webhooks that had come before the answer and can be applied now."""
+    """Provider events that came before the response and can be applied now."""
     payments: Sequence[tuple[uuid.UUID, str]] = ()
-    """The payouts that the provider took on, each with the id that it gave to the payment."""
+    """Each accepted payout with the provider's payment id."""
 
 
 def record_outcome(
-    connection: sa.Connection, held: LeasedSubmission, outcome: CallOutcome, now: datetime, *, poll_after: timedelta
+    connection: sa.Connection, leased: LeasedSubmission, outcome: CallOutcome, now: datetime, *, poll_after: timedelta
 ) -> RecordedOutcome:
-    """Records what came of sending a submission. Changes nothing if the lease is no longer ours."""
+    """Record the outcome of a call. Changes nothing if the lease is no longer this worker's."""
     if isinstance(outcome, Accepted):
         try:
-            payments = payments_in_response(held.kind, outcome.data)
+            payments = payments_in_response(leased.kind, outcome.data)
         except UnexpectedResponse as error:
             outcome = Unknown(str(error))
         else:
-            return _accepted(connection, held, outcome.data["id"], payments, now, poll_after)
+            return _record_accepted(connection, leased, outcome.data["id"], payments, now, poll_after)
     if isinstance(outcome, Rejected):
-        return _rejected(connection, held, outcome, now)
+        return _record_rejected(connection, leased, outcome, now)
     if isinstance(outcome, Throttled):
-        # What was not even tried before counts as never sent: its key's lifetime has not begun.
         status, message, wait_seconds = None, "rate limited", outcome.retry_after_seconds
-        _forget_sending(connection, held)
+        reset_first_sending(connection, leased)
     elif isinstance(outcome, Withheld):
         status, message, wait_seconds = None, outcome.explanation, HOLD_RECHECK_SECONDS
-        _forget_sending(connection, held)
+        reset_first_sending(connection, leased)
     else:
         assert isinstance(outcome, Unknown)
-        status, message, wait_seconds = "unknown", outcome.explanation, backoff_seconds(held.attempts)
+        status, message, wait_seconds = "unknown", outcome.explanation, backoff_seconds(leased.attempts)
     due = now + timedelta(seconds=wait_seconds)
-    taken = _close(connection, held, status, next_action_at=due, error=("", message), unclear_at=now)
-    if taken:
+    if close_submission(connection, leased, LeaseEnd(status, due, error_message=message, unclear_at=now)):
         why = outcome.reason if isinstance(outcome, Unknown) else message
-        logger.warning("submission.again", submission=_name(held), status=status, why=why, in_seconds=wait_seconds)
+        name = public_id(SUBMISSION, leased.id)
+        logger.warning("submission.again", submission=name, status=status, why=why, in_seconds=wait_seconds)
     return RecordedOutcome([], [])
 
 
 def payments_in_response(kind: SubmissionKind, data: object) -> list[PaymentResource]:
-    """The payments of a submission's answer."""
-    return (
-        [decode_resource(data, PaymentResource)]
-        if kind is SubmissionKind.PAYMENT
-        else decode_resource(data, BatchResource).payments
-    )
+    """Decode the payments of a response.
 
+    Raises:
+        UnexpectedResponse: the response has another shape.
 
-def mark_unresolved(connection: sa.Connection, held: LeasedSubmission, now: datetime) -> None:
-    """The key's lifetime is over and the provider does not find the payments: from here a person decides."""
-    error = ("", "not found after the key's lifetime")
-    if _close(connection, held, "unresolved", next_action_at=None, error=error, unclear_at=now):
-        logger.error("submission.unresolved", submission=_name(held), hint="ask Paystream whether it was paid")
-
-
-def _name(held: LeasedSubmission) -> str:
-    return public_id(SUBMISSION, held.id)
-
-
-_OURS = "lease_token = :token" if safeguards.is_on(safeguards.FENCING) else "true"
-
-_CLOSE = sa.text(f"""
-    UPDATE submissions SET status = coalesce(:status, status), next_action_at = :next_action_at,
-        provider_id = :provider_id, answered_at = :answered_at,
-        error_code = nullif(:code, ''), error_message = nullif(:message, ''),
-        unclear_answers = CASE
-            WHEN CAST(:unclear AS jsonb) IS NULL THEN unclear_answers
-            WHEN jsonb_array_length(unclear_answers) >= :kept THEN (unclear_answers - 0) || CAST(:unclear AS jsonb)
-            ELSE coalesce(unclear_answers, '[]') || CAST(:unclear AS jsonb) END,
-        lease_token = NULL, lease_expires_at = NULL
-    WHERE id = :id AND {_OURS} AND status IN ('prepared', 'unknown')
-""")
-
-
-def _close(
-    connection: sa.Connection,
-    held: LeasedSubmission,
-    status: str | None,
-    *,
-    next_action_at: datetime | None,
-    error: tuple[str, str] = ("", ""),
-    provider_id: str | None = None,
-    answered_at: datetime | None = None,
-    unclear_at: datetime | None = None,
-) -> bool:
-    """Ends the lease with a status, or as it was; False if it was not ours any more. An answer that decides nothing has
-    `unclear_at` instead of `answered_at`, and is kept beside the others of its kind.
     """
-    unclear = (
-        {"at": format_rfc3339(unclear_at), "status": status or "throttled", "message": error[1]} if unclear_at else None
-    )
-    done = connection.execute(
-        _CLOSE,
-        {
-            "id": held.id,
-            "token": held.token,
-            "status": status,
-            "next_action_at": next_action_at,
-            "provider_id": provider_id,
-            "answered_at": answered_at,
-            "code": error[0],
-            "message": error[1],
-            "unclear": encode_rows([unclear]) if unclear else None,
-            "kept": UNCLEAR_ANSWERS_MAX,
-        },
-    )
-    if done.rowcount == 0:
-        logger.warning("submission.fenced", submission=_name(held), status=status)
-    return done.rowcount == 1
+    if kind is SubmissionKind.PAYMENT:
+        return [decode_resource(data, PaymentResource)]
+    return decode_resource(data, BatchResource).payments
 
 
-_FORGET_SENDING = sa.text("""
-    UPDATE submissions SET first_sent_at = NULL, attempts = 0
-    WHERE id = :id AND lease_token = :token AND attempts = 1
-""")
+def mark_unresolved(connection: sa.Connection, leased: LeasedSubmission, now: datetime) -> None:
+    """Leave a submission to an operator: its key has expired, and the provider does not find its payments."""
+    end = LeaseEnd("unresolved", error_message="not found after the key's lifetime", unclear_at=now)
+    if close_submission(connection, leased, end):
+        name = public_id(SUBMISSION, leased.id)
+        logger.error("submission.unresolved", submission=name, hint="ask Paystream whether it was paid")
 
 
-def _forget_sending(connection: sa.Connection, held: LeasedSubmission) -> None:
-    connection.execute(_FORGET_SENDING, {"id": held.id, "token": held.token})
-
-
-_ASK_LATER = sa.text(f"""
+# Postpones the first poll, unless the one that was set with the submission is about as late. Locks the payouts; they
+# are locked already.
+_POSTPONE_POLL: Final = sa.text(f"""
     UPDATE payouts SET next_action_at = :due
     WHERE id = ANY(:ids) AND submission_id = :id AND {status_condition("processing")} AND held_reason IS NULL
           AND (next_action_at IS NULL OR next_action_at NOT BETWEEN :earliest AND :due)
 """)
 
-# With the webhooks that may have been faster than the answer. They are looked up one by one, by their keys: Postgres
-# believes that the function gives a hundred rows, and would read all notices there are for the sake of one payment.
-_PLACE = sa.text("""
+# Records the provider's payment ids, and returns the events that came before the response: orphans, made due again, and
+# progress events, for which no worker was woken. Locks the orphans and skips locked ones.
+# The lateral subqueries look events up by payment id; with a plain join the planner expects a hundred matches from the
+# function, and reads every waiting event for one payment.
+_RECORD_PAYMENTS: Final = sa.text("""
     WITH matched AS (
         SELECT * FROM json_to_recordset(CAST(:matched AS json)) AS matched (payout_id uuid, payment_id text)
     ), placed AS (
@@ -188,34 +124,31 @@ _PLACE = sa.text("""
         WHERE payment_id = matched.payment_id AND status = 'received' AND wallet_id IS NULL OFFSET 0
     ) AS event
 """)
-"""Returns the notices that were faster than this answer: those that a worker has put off, and those that nobody was
-woken for, since they decide nothing."""
 
 
-def _accepted(
+def _record_accepted(
     connection: sa.Connection,
-    held: LeasedSubmission,
+    leased: LeasedSubmission,
     provider_id: str,
     payments: Sequence[PaymentResource],
     now: datetime,
     poll_after: timedelta,
 ) -> RecordedOutcome:
-    if not _close(connection, held, "accepted", next_action_at=None, provider_id=provider_id, answered_at=now):
+    if not close_submission(connection, leased, LeaseEnd("accepted", provider_id=provider_id, answered_at=now)):
         return RecordedOutcome([], [])
-    items = _items(connection, held.id)
-    matched, strays = _match(held.kind, items, payments)
-    if strays:
-        put_payouts_on_hold(connection, strays, "Paystream's answer does not match what we asked for", now)
-    # Noted when the request was written, as a rule: then it is as good as what would be written now.
+    payouts = _lock_payouts(connection, leased.id)
+    matched, unmatched = _match(leased.kind, payouts, payments)
+    if unmatched:
+        put_payouts_on_hold(connection, unmatched, "Paystream's response does not match the request", now)
     due = now + poll_after
     connection.execute(
-        _ASK_LATER, {"id": held.id, "ids": sorted(matched), "earliest": now + poll_after / 2, "due": due}
+        _POSTPONE_POLL, {"id": leased.id, "ids": sorted(matched), "earliest": now + poll_after / 2, "due": due}
     )
     early = connection.execute(
-        _PLACE,
+        _RECORD_PAYMENTS,
         {
-            "id": held.id,
-            "wallet_id": held.wallet_id,
+            "id": leased.id,
+            "wallet_id": leased.wallet_id,
             "due": now + EARLY_EVENT_GRACE,
             "matched": encode_rows({"payout_id": one, "payment_id": payment.id} for one, payment in matched.items()),
         },
@@ -224,13 +157,13 @@ def _accepted(
 
 
 def _match(
-    kind: SubmissionKind, items: dict[uuid.UUID, OutgoingPayout], payments: Sequence[PaymentResource]
+    kind: SubmissionKind, payouts: dict[uuid.UUID, OutgoingPayout], payments: Sequence[PaymentResource]
 ) -> tuple[dict[uuid.UUID, PaymentResource], list[uuid.UUID]]:
-    """Which payment is whose, and the payouts for which none, or one with another amount or recipient, came."""
+    """The payment of each payout, and the payouts without one of the same amount and recipient."""
     if kind is SubmissionKind.PAYMENT:
-        named = {next(iter(items)): payments[0]}
+        named = {next(iter(payouts)): payments[0]}
     else:
-        by_name = {public_id(PAYOUT, payout_id): payout_id for payout_id in items}
+        by_name = {public_id(PAYOUT, payout_id): payout_id for payout_id in payouts}
         named = {
             by_name[name]: payment
             for payment in payments
@@ -239,70 +172,76 @@ def _match(
     matched = {
         payout_id: payment
         for payout_id, payment in named.items()
-        if (payment.amount, payment.recipient_id) == (items[payout_id].net_cents, items[payout_id].recipient_id)
+        if (payment.amount, payment.recipient_id) == (payouts[payout_id].net_cents, payouts[payout_id].recipient_id)
     }
-    return matched, [payout_id for payout_id in items if payout_id not in matched]
+    return matched, [payout_id for payout_id in payouts if payout_id not in matched]
 
 
-_DISSOLVE = sa.text("""
+# Marks items of a rejected batch as moved to another submission. Locks them.
+_DISSOLVE: Final = sa.text("""
     UPDATE submission_items SET dissolved = true WHERE submission_id = :id AND payout_id = ANY(:payouts)
 """)
 
-_MOVE = sa.text(f"""
+# Moves processing payouts to their new submissions. Locks them; they are locked already.
+_MOVE_PAYOUTS: Final = sa.text(f"""
     UPDATE payouts SET submission_id = moved.submission_id
     FROM json_to_recordset(CAST(:moved AS json)) AS moved (payout_id uuid, submission_id uuid)
     WHERE payouts.id = moved.payout_id AND payouts.submission_id = :id AND {status_condition("processing")}
 """)
 
 
-def _rejected(connection: sa.Connection, held: LeasedSubmission, outcome: Rejected, now: datetime) -> RecordedOutcome:
-    """A definite no. One payout fails by it; a batch is split in halves, each a new submission with a key of its
-    own, until the payout at fault is alone: its neighbours get paid.
-    """
-    error = (outcome.code, outcome.message)
-    if not _close(connection, held, "rejected", next_action_at=None, error=error, answered_at=now):
+def _record_rejected(
+    connection: sa.Connection, leased: LeasedSubmission, outcome: Rejected, now: datetime
+) -> RecordedOutcome:
+    """Fail a single payout; split a batch into two new submissions, until the payout at fault is alone."""
+    end = LeaseEnd("rejected", error_code=outcome.code, error_message=outcome.message, answered_at=now)
+    if not close_submission(connection, leased, end):
         return RecordedOutcome([], [])
-    items = list(_items(connection, held.id, ours_alone=True).values())
-    if not items:
+    payouts = list(_lock_payouts(connection, leased.id, waiting_only=True).values())
+    if not payouts:
         return RecordedOutcome([], [])
-    if len(items) == 1:
-        move = Move(items[0].payout_id, "refused", failure_code=outcome.code, failure_message=outcome.message)
+    if len(payouts) == 1:
+        move = Move(payouts[0].payout_id, "refused", failure_code=outcome.code, failure_message=outcome.message)
         transition_payouts(connection, [move], PayoutStatus.PROCESSING, PayoutStatus.FAILED, now)
         return RecordedOutcome([], [])
-    logger.warning("submission.split", submission=_name(held), payouts=len(items), code=outcome.code)
-    connection.execute(_DISSOLVE, {"id": held.id, "payouts": [item.payout_id for item in items]})
-    middle = len(items) // 2
-    halves = [(new_id(), items[:middle]), (new_id(), items[middle:])]
+    name = public_id(SUBMISSION, leased.id)
+    logger.warning("submission.split", submission=name, payouts=len(payouts), code=outcome.code)
+    connection.execute(_DISSOLVE, {"id": leased.id, "payouts": [payout.payout_id for payout in payouts]})
+    middle = len(payouts) // 2
+    halves = [(new_id(), payouts[:middle]), (new_id(), payouts[middle:])]
     write_submissions(connection, halves, now)
     moved = [
-        {"payout_id": item.payout_id, "submission_id": submission_id} for submission_id, half in halves for item in half
+        {"payout_id": payout.payout_id, "submission_id": submission_id}
+        for submission_id, half in halves
+        for payout in half
     ]
-    connection.execute(_MOVE, {"id": held.id, "moved": encode_rows(moved)})
+    connection.execute(_MOVE_PAYOUTS, {"id": leased.id, "moved": encode_rows(moved)})
     return RecordedOutcome([submission_id for submission_id, _ in halves], [])
 
 
-_SENT = """
+_SUBMITTED = """
     SELECT payouts.id, payouts.wallet_id, payouts.rail, submission_items.attempt, net_cents, recipient_id,
            payouts.description
     FROM submission_items JOIN payouts ON payouts.id = submission_items.payout_id
     WHERE submission_items.submission_id = :id AND NOT dissolved {}
     ORDER BY payouts.id FOR UPDATE OF payouts
 """
-_ALL_SENT = sa.text(_SENT.format(""))
-_OURS_ALONE = sa.text(
-    _SENT.format(
+# Return the payouts of a submission: all, or those that still wait for it. Lock them in id order.
+_ALL_SUBMITTED: Final = sa.text(_SUBMITTED.format(""))
+_WAITING_SUBMITTED: Final = sa.text(
+    _SUBMITTED.format(
         f"AND payouts.submission_id = :id AND {status_condition('processing')} AND payouts.held_reason IS NULL"
     )
 )
 
 
-def _items(
-    connection: sa.Connection, submission_id: uuid.UUID, *, ours_alone: bool = False
+def _lock_payouts(
+    connection: sa.Connection, submission_id: uuid.UUID, *, waiting_only: bool = False
 ) -> dict[uuid.UUID, OutgoingPayout]:
-    """The submission's payouts, locked in the order in which everybody locks payouts.
+    """The locked payouts of a submission.
 
-    With `ours_alone` only those that still wait for this submission: one that failed meanwhile and is on its way in
-    another attempt, or that is held, is not ours to decide on.
+    `waiting_only` leaves out those that the submission must not decide any more: on hold, or failed meanwhile and
+    in another attempt.
     """
-    rows = connection.execute(_OURS_ALONE if ours_alone else _ALL_SENT, {"id": submission_id})
+    rows = connection.execute(_WAITING_SUBMITTED if waiting_only else _ALL_SUBMITTED, {"id": submission_id})
     return {row[0]: OutgoingPayout(row[0], row[1], Rail(row[2]), *row[3:]) for row in rows}

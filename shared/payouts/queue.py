@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from shared.payouts.allowed_edges import status_condition
-from shared.payouts.lifecycle import Move, TransitionResult, transition_payouts
+from shared.payouts.lifecycle import Move, TransitionResult, status_condition, transition_payouts
 from shared.payouts.orders import payability_error
 from shared.schema.payouts import PayoutStatus
 

@@ -19,7 +19,7 @@ from shared.holds import cases
 from shared.identity import audit
 from shared.identity.audit import Actor, Entry
 from shared.payouts.lifecycle import Move, transition_payouts
-from shared.payouts.submissions import PROVIDER_RAILS
+from shared.payouts.rails import PROVIDER_RAILS
 from shared.platform.errors import Conflict, InsufficientFunds, NotFound
 from shared.platform.ids import PAYOUT, new_id, public_id
 from shared.schema.audit import Action, ActorKind

@@ -12,9 +12,8 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.payouts.allowed_edges import status_condition
-from shared.payouts.contradictions import put_payouts_on_hold
-from shared.payouts.lifecycle import Move, StartedTransition, finish_transitions, start_transition
+from shared.payouts.lifecycle import Move, StartedTransition, finish_transitions, start_transition, status_condition
+from shared.payouts.on_hold import put_payouts_on_hold
 from shared.payouts.payment_updates import (
     PROGRESS_PAYMENT_STATES,
     KnownPayment,

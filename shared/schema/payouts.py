@@ -4,7 +4,7 @@ import enum
 
 
 class PayoutStatus(enum.StrEnum):
-    """validated → queued → processing → completed | failed; `shared.payouts.allowed_edges` lists every allowed step."""
+    """validated → queued → processing → completed | failed; `shared.payouts.lifecycle` lists every allowed step."""
 
     VALIDATED = "validated"
     """Accepted; its money is reserved unless it waits for its batch's release."""

@@ -14,6 +14,7 @@ from shared.payouts.cancel import cancel_wallet_payouts
 from shared.payouts.orders import load_order_context
 from shared.payouts.provider_results import record_outcome
 from shared.payouts.retry import retry_wallet_payouts
+from shared.payouts.submission_leases import LeasedSubmission, claim_submissions
 from shared.platform import idempotency
 from shared.platform.clock import format_rfc3339
 from shared.platform.idempotency import StoredAnswer
@@ -37,15 +38,13 @@ class Busy:
     payments: dict[str, str] = field(default_factory=dict)
     """The provider's ids of their payments."""
 
-    def submitted(
-        self, name: str, outcome: CallOutcome | None = None, rail: Rail = Rail.SAME_DAY
-    ) -> submissions.LeasedSubmission:
+    def submitted(self, name: str, outcome: CallOutcome | None = None, rail: Rail = Rail.SAME_DAY) -> LeasedSubmission:
         """A payout that was sent, and what came back; by default the provider takes it."""
         [self.payouts[name]], held = self.world.leased_submission(rail=rail)
         self.answer(name, held, outcome)
         return held
 
-    def answer(self, name: str, held: submissions.LeasedSubmission, outcome: CallOutcome | None = None) -> None:
+    def answer(self, name: str, held: LeasedSubmission, outcome: CallOutcome | None = None) -> None:
         """Records what came back."""
         outcome = outcome or accepted_answer(held)
         with self.world.engine.begin() as connection:
@@ -87,7 +86,7 @@ class Busy:
             cancel_wallet_payouts(connection, world.wallet_id, [self.payouts["canceled"]], now)
             retry_wallet_payouts(connection, world.wallet_id, [self.payouts["retried"]], now, grace=GRACE)
             prepared = submissions.prepare_submissions(connection, [self.payouts["retried"]], now, reason="test")
-            [held] = submissions.claim_submissions(connection, prepared.submission_ids, lease_seconds=60)
+            [held] = claim_submissions(connection, prepared.submission_ids, lease_seconds=60)
         self.answer("retried", held)
         self.told("retried", "completed")
         self.together()
@@ -108,13 +107,13 @@ class Busy:
         ]
         with world.engine.begin() as connection:
             prepared = submissions.prepare_submissions(connection, ids, world.clock.now(), reason="test")  # type: ignore[arg-type]
-            [held] = submissions.claim_submissions(connection, prepared.submission_ids, lease_seconds=60)
+            [held] = claim_submissions(connection, prepared.submission_ids, lease_seconds=60)
         with world.engine.begin() as connection:
             refused = Rejected("INVALID_RECIPIENT", "one of them")
             halves = record_outcome(
                 connection, held, refused, world.clock.now(), poll_after=timedelta(minutes=1)
             ).submissions
-            for half in submissions.claim_submissions(connection, halves, lease_seconds=60):
+            for half in claim_submissions(connection, halves, lease_seconds=60):
                 record_outcome(
                     connection, half, accepted_answer(half), world.clock.now(), poll_after=timedelta(minutes=1)
                 )

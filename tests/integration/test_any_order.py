@@ -23,6 +23,7 @@ from shared import inbox
 from shared.payouts import poll, submissions
 from shared.payouts.provider_results import payments_in_response, record_outcome
 from shared.payouts.queue import queue_validated_payouts
+from shared.payouts.submission_leases import claim_submissions
 from shared.provider.outcomes import Accepted
 from tests.support import report_lines as telling
 from tests.support.provider_steps import accepted_answer
@@ -123,7 +124,7 @@ def submitted(world: World, told: Sequence[Story]) -> dict[uuid.UUID, str]:
     with world.engine.begin() as connection:
         queue_validated_payouts(connection, payout_ids, world.clock.now(), grace=GRACE)
         prepared = submissions.prepare_submissions(connection, payout_ids, world.clock.now(), reason="test")
-        for held in submissions.claim_submissions(connection, prepared.submission_ids, lease_seconds=60):
+        for held in claim_submissions(connection, prepared.submission_ids, lease_seconds=60):
             answer = accepted_answer(held)
             record_outcome(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
             assert all(payment.amount == NET_CENTS for payment in payments_in_response(held.kind, answer.data))

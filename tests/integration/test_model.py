@@ -37,9 +37,9 @@ from shared.batches import change
 from shared.batches.create import NewBatch, insert_batch
 from shared.batches.release import BatchRef, release_queued_batches
 from shared.funding import topups as funding
-from shared.payouts import allowed_edges, cancel, retry
-from shared.payouts import submissions as submit
+from shared.payouts import cancel, lifecycle, retry
 from shared.payouts.orders import load_order_context
+from shared.payouts.submission_leases import LeasedSubmission, claim_submissions
 from shared.platform.clock import SystemClock
 from shared.platform.database import make_engine
 from shared.platform.errors import DomainError
@@ -144,7 +144,7 @@ class Payouts(RuleBasedStateMachine):
         self.outbox: list[Told] = []
         self.inbox: dict[uuid.UUID, tuple[Told, str]] = {}
         """Stored webhooks that were not applied: `received`, or `orphan`."""
-        self.sleepers: list[tuple[submit.LeasedSubmission, CallOutcome]] = []
+        self.sleepers: list[tuple[LeasedSubmission, CallOutcome]] = []
         self.holders: dict[str, object] = {}
         """Of each of the provider's keys who holds it by the latest lease, and is not answered."""
         self.decided: dict[str, str] = {}
@@ -364,7 +364,7 @@ class Payouts(RuleBasedStateMachine):
         waiting = "SELECT id FROM submissions WHERE wallet_id = :id AND status IN ('prepared', 'unknown') ORDER BY id"
         ids = [uuid.UUID(str(row[0])) for row in self.world.rows(waiting, id=self.wallet_id)]
         for _ in range(1 + overtaken):
-            for held in self._change(lambda connection: submit.claim_submissions(connection, ids, lease_seconds=60)):
+            for held in self._change(lambda connection: claim_submissions(connection, ids, lease_seconds=60)):
                 self.stranger.moods = [mood]
                 self.sleepers.append((held, self.stranger.call(held.call())))
                 self._note_call(*self.stranger.called.pop(), held.token)
@@ -562,7 +562,7 @@ def test_the_model_notices_a_reservation_that_is_not_released(
 ) -> None:
     """Given that canceling forgets the money, one canceled payout is enough."""
     edge = (PayoutStatus.VALIDATED, PayoutStatus.CANCELED)
-    monkeypatch.setitem(allowed_edges.EDGES, edge, allowed_edges.EDGES[edge]._replace(transfers=()))
+    monkeypatch.setitem(lifecycle.EDGES, edge, lifecycle.EDGES[edge]._replace(transfers=()))
     story = machine()
     story.asks(amounts=[40_000, 1_000], rail="standard")
     story.balances_and_statuses_are_the_models()

@@ -17,8 +17,8 @@ from shared.cli.operator.verify import run_verification
 from shared.holds import outgoing_holds
 from shared.holds.outgoing_holds import HoldScope
 from shared.operations import due_rows
-from shared.payouts import submissions as submit
 from shared.payouts.dispatch import select_for_dispatch
+from shared.payouts.submission_leases import LeasedSubmission, claim_submissions
 from shared.payouts.timeline import load_timeline
 from shared.platform.clock import SystemClock
 from shared.platform.ids import WALLET, public_id
@@ -58,10 +58,10 @@ def instant(world: World, count: int = 1) -> list[uuid.UUID]:
     return [uuid.UUID(str(row[0])) for row in rows]
 
 
-def claimed(world: World, submission_ids: list[uuid.UUID]) -> list[submit.LeasedSubmission]:
+def claimed(world: World, submission_ids: list[uuid.UUID]) -> list[LeasedSubmission]:
     """What a worker would send now."""
     with world.engine.begin() as connection:
-        return submit.claim_submissions(connection, submission_ids, lease_seconds=60)
+        return claim_submissions(connection, submission_ids, lease_seconds=60)
 
 
 def leaving(world: World, payout_ids: list[uuid.UUID]) -> list[uuid.UUID]:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from shared.payouts import dispatch, provider_results, submissions
 from shared.payouts.dispatch import select_for_dispatch
+from shared.payouts.submission_leases import claim_submissions
 from shared.platform.settings import Settings
 from shared.provider.call_budget import CallBudget, CallGrant
 from shared.provider.client import PaystreamClient
@@ -144,8 +145,8 @@ def test_a_throttled_first_attempt_does_not_count_as_sent(world: World) -> None:
     assert row == [("prepared", None, 0)]
     # A throttled later attempt keeps the time of the first: that one may have arrived
     with world.engine.begin() as connection:
-        submissions.claim_submissions(connection, [held.id], lease_seconds=0)
-        [again] = submissions.claim_submissions(connection, [held.id], lease_seconds=60)
+        claim_submissions(connection, [held.id], lease_seconds=0)
+        [again] = claim_submissions(connection, [held.id], lease_seconds=60)
         provider_results.record_outcome(
             connection, again, Throttled(60.0), world.clock.now(), poll_after=timedelta(days=1)
         )

@@ -8,8 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from shared.payouts import lookup
-from shared.payouts import submissions as submit
-from shared.payouts.submissions import LeasedSubmission
+from shared.payouts.submission_leases import LeasedSubmission, claim_submissions
 from shared.platform.clock import SystemClock
 from shared.platform.ids import SUBMISSION, public_id
 from shared.platform.settings import Settings
@@ -84,7 +83,7 @@ def test_an_outcome_that_cannot_be_recorded_affects_no_other(world: World, setti
         row[0] for row in world.rows("SELECT submission_id FROM payouts WHERE id = ANY(:ids)", ids=payout_ids)
     ]
     with world.engine.begin() as connection:
-        leased = submit.claim_submissions(connection, submissions, lease_seconds=60)  # type: ignore[arg-type]
+        leased = claim_submissions(connection, submissions, lease_seconds=60)  # type: ignore[arg-type]
     with client_of_stub(settings, respond) as (client, _):
         task_sender = TaskSender(settings)
         send_leased(Context(settings, world.engine, task_sender, client, SystemClock()), leased)

@@ -29,6 +29,7 @@ from shared.controls.reconciliation.runs import Reconciler
 from shared.holds import cases
 from shared.holds.reconcile_only import OutboundGuard, load_outbound_guard
 from shared.payouts import poll, submissions
+from shared.payouts.submission_leases import claim_submissions
 from shared.platform.database import make_engine
 from shared.platform.errors import Conflict
 from shared.platform.ids import PAYOUT, public_id
@@ -83,7 +84,7 @@ class Ground:
         """Hands payouts to the provider; their statuses."""
         with self.engine.begin() as connection:
             prepared = submissions.prepare_submissions(connection, payout_ids, self.world.clock.now(), reason="test")
-            held = submissions.claim_submissions(connection, prepared.submission_ids, lease_seconds=60)
+            held = claim_submissions(connection, prepared.submission_ids, lease_seconds=60)
         task_sender = TaskSender(self.settings)
         send_leased(Context(self.settings, self.engine, task_sender, self.client, self.world.clock), held)
         task_sender.close()
@@ -341,7 +342,7 @@ def test_a_database_that_may_be_older_sends_nothing_until_it_was_compared(ground
     [again, other] = [*ground.order(driver_id, 1, "lost"), *ground.order(driver_id, 1, "other")]
     assert ground.send([again, other]) == ["queued", "processing"]
     [(reason,)] = ground.world.rows("SELECT held_reason FROM payouts WHERE id = :id", id=again)
-    assert "of which we have no record" in str(reason)
+    assert "missing in our records" in str(reason)
 
 
 def test_a_person_who_stops_payments_lets_them_go_again(ground: Ground) -> None:

@@ -11,7 +11,7 @@ from shared.controls.reconciliation import compare
 from shared.holds import cases
 from shared.identity import users
 from shared.payouts import provider_results
-from shared.payouts.contradictions import put_payouts_on_hold
+from shared.payouts.on_hold import put_payouts_on_hold
 from shared.payouts.payment_updates import PaymentUpdate, UpdateStatus
 from shared.payouts.resolve import Resolution, ResolutionResult, Reviewer, resolve_payout
 from shared.payouts.settle import settle_payouts

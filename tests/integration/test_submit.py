@@ -10,7 +10,7 @@ from shared.payouts import poll, submissions
 from shared.payouts.lifecycle import Move, transition_payouts
 from shared.payouts.provider_results import RecordedOutcome, mark_unresolved, record_outcome
 from shared.payouts.retry import retry_wallet_payouts
-from shared.payouts.submissions import LeasedSubmission
+from shared.payouts.submission_leases import LeasedSubmission, claim_submissions
 from shared.platform.ids import PAYOUT, public_id
 from shared.platform.settings import Settings
 from shared.platform.task_queue import SEND_INSTANT_SUBMISSIONS, Task, TaskSender
@@ -36,7 +36,7 @@ def answered(world: World, held: LeasedSubmission, outcome: CallOutcome) -> Reco
 def claimed(world: World, submission_ids: list[uuid.UUID], lease_seconds: float = 60) -> list[LeasedSubmission]:
     """Claims submissions, committed."""
     with world.engine.begin() as connection:
-        return submissions.claim_submissions(connection, submission_ids, lease_seconds=lease_seconds)
+        return claim_submissions(connection, submission_ids, lease_seconds=lease_seconds)
 
 
 def expire_lease(world: World, submission_id: uuid.UUID) -> None:
@@ -82,7 +82,7 @@ def sent(world: World) -> tuple[uuid.UUID, LeasedSubmission]:
         prepared = submissions.prepare_submissions(
             connection, [payout_id], now, reason="test", poll_after=lambda _: POLL_AFTER
         )
-        [held] = submissions.claim_submissions(connection, prepared.submission_ids, lease_seconds=60)
+        [held] = claim_submissions(connection, prepared.submission_ids, lease_seconds=60)
     return payout_id, held
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from shared.payouts import poll, provider_results
+from shared.payouts import poll, provider_results, submission_leases
 from shared.payouts.payment_updates import PaymentUpdate
 from shared.payouts.rails import add_business_days, estimate_arrival
 from shared.payouts.retry import retry_wallet_payouts
@@ -104,12 +104,12 @@ def test_unclear_answers_are_all_told_and_no_host_is_named(world: World) -> None
 def test_only_so_many_unclear_answers_are_kept(world: World) -> None:
     """The newest; however long an outage lasts, the row does not grow."""
     _, held = world.leased_submission(1)
-    for number in range(provider_results.UNCLEAR_ANSWERS_MAX + 2):
+    for number in range(submission_leases.UNCLEAR_ANSWERS_MAX + 2):
         world.execute("UPDATE submissions SET lease_token = :t WHERE id = :id", id=held.id, t=held.token)
         record(world, held, Unknown(f"no answer within {number} s"))
     [(kept,)] = world.rows("SELECT unclear_answers FROM submissions WHERE id = :id", id=held.id)
     assert isinstance(kept, list)
-    assert len(kept) == provider_results.UNCLEAR_ANSWERS_MAX
+    assert len(kept) == submission_leases.UNCLEAR_ANSWERS_MAX
     assert (kept[0]["message"], kept[-1]["message"]) == ("no answer within 2 s", "no answer within 51 s")
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from shared.payouts.allowed_edges import EDGES
-from shared.payouts.lifecycle import ForbiddenEdge, Move, TransitionResult, transition_payouts
+from shared.payouts.lifecycle import EDGES, ForbiddenEdge, Move, TransitionResult, transition_payouts
 from shared.schema.payouts import PayoutStatus as S
 from tests.support.world import World
 
@@ -75,7 +74,7 @@ def test_of_many_who_move_a_payout_at_once_one_wins(world: World) -> None:
     for thread in threads:
         thread.join()
     assert sorted(len(result.rows) for result in results) == [0] * 9 + [1]
-    assert sum(result.lost == [payout_id] for result in results) == 9
+    assert sum(result.skipped == [payout_id] for result in results) == 9
     assert world.transfers(payout_id) == [("reserve", 45_000), ("settle", 44_750), ("fee", 250)]
     world.assert_ledger_consistent()
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from shared import inbox
 from shared.inbox import AppliedEvent
 from shared.payouts.provider_results import record_outcome
-from shared.payouts.submissions import LeasedSubmission
+from shared.payouts.submission_leases import LeasedSubmission
 from shared.provider.outcomes import Accepted
 from tests.support.world import GRACE, World
 from workers.coalescing_queue import CoalescingQueue

@@ -21,6 +21,7 @@ from shared.payouts.lifecycle import Move, transition_payouts
 from shared.payouts.orders import PayoutOrder, load_order_context
 from shared.payouts.queue import queue_validated_payouts
 from shared.payouts.rows import PayoutRow
+from shared.payouts.submission_leases import LeasedSubmission, claim_submissions
 from shared.platform.errors import DomainError
 from shared.platform.ids import new_id
 from shared.schema.audit import ActorKind
@@ -125,14 +126,12 @@ class World:
             queue_validated_payouts(connection, payout_ids, self.clock.now(), grace=GRACE)
         return payout_ids
 
-    def leased_submission(
-        self, count: int = 1, rail: Rail = Rail.STANDARD
-    ) -> tuple[list[uuid.UUID], submissions.LeasedSubmission]:
+    def leased_submission(self, count: int = 1, rail: Rail = Rail.STANDARD) -> tuple[list[uuid.UUID], LeasedSubmission]:
         """That many payouts in one submission, held by us and about to be sent."""
         payout_ids = self.queued(count, rail)
         with self.engine.begin() as connection:
             prepared = submissions.prepare_submissions(connection, payout_ids, self.clock.now(), reason="test")
-            [held] = submissions.claim_submissions(connection, prepared.submission_ids, lease_seconds=60)
+            [held] = claim_submissions(connection, prepared.submission_ids, lease_seconds=60)
         return payout_ids, held
 
     def execute(self, statement: str, **values: object) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 from shared.controls.invariants.invariant import Invariant, make_query_check
 from shared.controls.invariants.subjects import CUSTOMER_EVENTS, PAYOUTS
 from shared.events.deliveries import DELIVERY_RETENTION
-from shared.payouts.allowed_edges import EDGES
+from shared.payouts.lifecycle import EDGES
 from shared.platform.database import encode_rows
 from shared.platform.ids import EVENT, PAYOUT
 from shared.schema.payouts import PayoutStatus

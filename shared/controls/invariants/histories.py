@@ -4,7 +4,7 @@ from typing import Final
 
 from shared.controls.invariants.invariant import Invariant, make_query_check
 from shared.controls.invariants.subjects import PAYOUTS
-from shared.payouts.allowed_edges import EDGES
+from shared.payouts.lifecycle import EDGES
 from shared.platform.database import encode_rows
 from shared.platform.ids import PAYOUT
 from shared.schema.payouts import PayoutStatus

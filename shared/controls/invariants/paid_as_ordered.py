@@ -6,7 +6,7 @@ from typing import Final
 
 from shared.controls.invariants.invariant import Invariant, make_query_check
 from shared.controls.invariants.subjects import PAYOUTS
-from shared.payouts.submissions import PROVIDER_RAILS
+from shared.payouts.rails import PROVIDER_RAILS
 from shared.platform.ids import PAYOUT
 
 _RAILS: Final = " ".join(f"WHEN '{ours}' THEN '{theirs}'" for ours, theirs in PROVIDER_RAILS.items())

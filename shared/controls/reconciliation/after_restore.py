@@ -24,9 +24,8 @@ from shared.controls.reconciliation.runs import Reconciler
 from shared.holds import cases
 from shared.holds.cases import Difference
 from shared.payouts import lookup, provider_results
-from shared.payouts.contradictions import put_payouts_on_hold
-from shared.payouts.on_hold import hold_double_payments
-from shared.payouts.submissions import LeasedSubmission, claim_submissions
+from shared.payouts.on_hold import hold_double_payments, put_payouts_on_hold
+from shared.payouts.submission_leases import LeasedSubmission, claim_submissions
 from shared.platform.ids import PAYOUT, SUBMISSION, public_id
 from shared.provider.outcomes import Accepted
 from shared.schema.controls import CaseKind, RunCause

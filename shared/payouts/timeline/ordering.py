@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from shared.payouts.allowed_edges import EDGES
+from shared.payouts.lifecycle import EDGES
 from shared.payouts.timeline.records import PayoutRecord, RecordRow
 from shared.schema.ledger import TransferKind
 from shared.schema.payouts import PayoutStatus

@@ -21,6 +21,7 @@ from shared.payouts.orders import PayoutOrder, load_order_context
 from shared.payouts.provider_results import record_outcome
 from shared.payouts.queue import queue_validated_payouts
 from shared.payouts.rows import PayoutRow
+from shared.payouts.submission_leases import claim_submissions
 from shared.platform.clock import SystemClock
 from shared.platform.ids import DRIVER, new_id, parse_id
 from shared.schema.payouts import Rail
@@ -97,7 +98,7 @@ def processing(engine: sa.Engine, wallet_id: uuid.UUID, driver_id: uuid.UUID, co
             assert len(ids) == len(orders), rows
             queue_validated_payouts(connection, ids, now, grace=HOUR)
             prepared = submissions.prepare_submissions(connection, ids, now, reason="benchmark")
-            for held in submissions.claim_submissions(connection, prepared.submission_ids, lease_seconds=60):
+            for held in claim_submissions(connection, prepared.submission_ids, lease_seconds=60):
                 answer = accepted_answer(held)
                 record_outcome(connection, held, answer, now, poll_after=HOUR)
                 payment_ids += [payment["id"] for payment in answer.data["payments"]]
