@@ -88,7 +88,6 @@ ACTORS = batches.ACTORS | payouts.ACTORS | submissions.ACTORS | events.ACTORS | 
 ROUNDS_TO_THE_END = 12
 LONG = os.environ.get("OVNPAY_TEST_MODEL_EXAMPLES")
 CI = settings(
-    max_examples=int(LONG or 20),
     stateful_step_count=50,
     derandomize=not LONG,
     database=None,
@@ -552,9 +551,10 @@ def machine(settings: Settings) -> Iterator[type[Payouts]]:
     engine.dispose()
 
 
-@pytest.mark.timeout(24 * 3600 if LONG else 120)
-def test_the_domain_is_what_the_model_says(machine: type[Payouts]) -> None:
-    run_state_machine_as_test(machine, settings=CI)  # type: ignore[no-untyped-call]
+@pytest.mark.timeout(24 * 3600 if LONG else 300)
+@pytest.mark.parametrize("examples", [int(LONG)] if LONG else [8, pytest.param(40, marks=pytest.mark.long)])
+def test_the_domain_is_what_the_model_says(machine: type[Payouts], examples: int) -> None:
+    run_state_machine_as_test(machine, settings=settings(CI, max_examples=examples))  # type: ignore[no-untyped-call]
 
 
 def test_the_model_notices_a_reservation_that_is_not_released(
