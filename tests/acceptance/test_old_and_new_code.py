@@ -1,9 +1,10 @@
-"""A deploy over a migration: the code of before it and the code of after it work on the migrated tables side by side.
+"""A rolling deploy with a migration: the previous code and the current code work side by side on the migrated tables.
 
-The old code is the real one: the last commit at which the newest revision was another, in a tree of its own. Both use
-the packages that are installed; where a release changes those too, they have to suit both.
+The previous code is the last commit with another newest migration, in a source tree of its own. Both use the installed
+packages: where a release changes these, they have to suit both.
 """
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -26,7 +27,7 @@ SETTINGS = {"PAYSTREAM_SIM_STANDARD_SECONDS": "0.1"}
 @pytest.mark.timeout(240)
 def test_old_and_new_code_run_together_over_a_migration(tmp_path: Path) -> None:
     if not _has_history():
-        report("NOT TESTED: old code beside new code, for this tree has no history (git fetch --unshallow)")
+        report("NOT TESTED: old code beside new code, because this clone has no history (git fetch --unshallow)")
         return
     commit, revision = _last_of_the_previous_revision()
     old = tmp_path / "old"
@@ -34,46 +35,46 @@ def test_old_and_new_code_run_together_over_a_migration(tmp_path: Path) -> None:
     archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout
     subprocess.run(["tar", "-x", "-C", str(old)], input=archive, check=True)
     (home := tmp_path / "home").mkdir()
-    # Given the old code at work on the tables that it has made
+    # Given the old code on the tables of its own revision
     with running_fleet(home, code=old, **SETTINGS) as ours:
-        database_url, provider, customer = ours.said["database_url"], ours.provider(), ours.customer()
+        database_url, provider, customer = ours.description["database_url"], ours.simulator(), ours.customer()
         assert _revision(database_url) == revision
-        before = [ours.begin(name, old) for name in ("workers", "scheduler", "gateway")]
+        before = [ours.start_without_waiting(name, old) for name in ("workers", "scheduler", "gateway")]
         for process in before:
             process.wait_ready()
         driver_id = str(customer.verified_driver("Olaf Old")["id"])
         new_port = str(free_port())
         with running_load([customer.url], customer, driver_id, "old", clients=2) as at_old:
             until(lambda: len(at_old.payout_ids) > 5, "the old code accepts payouts")
-            # When the new code migrates under it, and works beside it
+            # When the new code migrates the tables and runs beside it
             ours.bootstrap()
             assert _revision(database_url) == migrations.HEAD_REVISION
-            after = [ours.begin(name) for name in ("workers", "scheduler")]
-            after.append(ours.begin("gateway", OVNPAY_GATEWAY_PORT=new_port))
+            after = [ours.start_without_waiting(name) for name in ("workers", "scheduler")]
+            after.append(ours.start_without_waiting("gateway", OVNPAY_GATEWAY_PORT=new_port))
             for process in after:
                 process.wait_ready()
             paid = len(at_old.payout_ids)
             with running_load([f"http://127.0.0.1:{new_port}"], customer, driver_id, "new", clients=2) as at_new:
                 until(lambda: len(at_old.payout_ids) > paid + 10, "the old code still accepts payouts")
-                until(lambda: len(at_new.payout_ids) > 10, "and so does the new code")
-        # and the old processes end
+                until(lambda: len(at_new.payout_ids) > 10, "the new code accepts payouts")
+        # and the old processes stop
         for process in before:
             process.stop()
         customer.url = f"http://127.0.0.1:{new_port}"
-        # Then no client has noticed, and each payout was paid once, whoever accepted it
+        # Then no request failed, and each payout was paid once, whether the old or the new code accepted it
         for load in (at_old, at_new):
-            assert load.noticed == []
+            assert load.errors == []
             assert not load.refused
             load.assert_all_completed_once(customer, provider, database_url)
     report(
         f"old code ({commit[:10]}, revision {revision}) beside new code (revision {migrations.HEAD_REVISION}): "
         f"{len(at_old.payout_ids)} payouts accepted by the old, {len(at_new.payout_ids)} by the new; "
-        f"{at_old.requests + at_new.requests} requests, 0 failures noticed",
+        f"{at_old.requests + at_new.requests} requests, 0 failures",
     )
 
 
 def _last_of_the_previous_revision() -> tuple[str, str]:
-    """The newest commit on our line whose code wants another revision, one that ours comes from, and that revision."""
+    """Find the newest commit on the main line with another newest migration, and that migration's revision."""
     ours = {path.name[:4] for path in (migrations.HERE / "versions").glob("[0-9]*.py")}
     commits = _git("log", "--first-parent", "--format=%H", "HEAD", "--", *_MIGRATIONS).split()
     for commit in commits:
@@ -82,20 +83,21 @@ def _last_of_the_previous_revision() -> tuple[str, str]:
                 text = _git("show", f"{candidate}:{path}")
             except subprocess.CalledProcessError:
                 continue
-            revision = text.partition('\nHEAD = "')[2][:4]
+            found = re.search(r'^HEAD(?:_REVISION)?(?:: Final)? = "(\w{4})"', text, re.MULTILINE)
+            revision = found[1] if found else ""
             if revision != migrations.HEAD_REVISION and revision in ours:
                 return _git("rev-parse", candidate).strip(), revision
-    raise AssertionError("The history has no commit whose newest migration is another")
+    raise AssertionError("no commit of the history has another newest migration")
 
 
 _MIGRATIONS = ("shared/schema/migrations/__init__.py", "shared/migrations/__init__.py")
-"""Where the newest revision is named: today, and in commits before the package was moved."""
+"""The file that names the newest revision, now and before the package was moved."""
 
 
 def _has_history() -> bool:
-    """Whether this is a whole clone, and not an export or a shallow one."""
-    asked = ("git", "rev-parse", "--is-shallow-repository")
-    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    """Whether this is a full clone, neither an export nor a shallow clone."""
+    command = ("git", "rev-parse", "--is-shallow-repository")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip() == "false"
 
 

@@ -41,7 +41,7 @@ class Case:
     seconds: float = 2.0
     pause_seconds: float = 0.0
     drip: bool = False  # the last piece goes byte by byte
-    deaf: bool = False  # reads only after it has sent everything
+    send_all: bool = False  # reads only after it has sent everything
     hang_up: bool = False  # closes its half after sending
     ends_connection: bool = False  # nothing behind it may be taken for another request
     headers: tuple[str, ...] = ()  # that the answer has to have
@@ -355,13 +355,13 @@ def _bodies() -> Iterator[Case]:
     for path in (*_WITHOUT_SESSION, BULK_RETRY, PAYSTREAM):
         yield _post("5 MB", path, large, "PAYLOAD_TOO_LARGE", status=413)
     yield replace(
-        _post("5 MB from a client that doesn't listen", PAYOUTS, large, "PAYLOAD_TOO_LARGE", status=413), deaf=True
+        _post("5 MB from a client that doesn't listen", PAYOUTS, large, "PAYLOAD_TOO_LARGE", status=413), send_all=True
     )
     yield _post("5 MB in chunks", PAYOUTS, chunked(large), "PAYLOAD_TOO_LARGE", status=413, headers=_IN_CHUNKS)
     yield _post("5 MB in chunks", BATCHES, chunked(large), "PAYLOAD_TOO_LARGE", status=413, headers=_IN_CHUNKS)
     yield replace(
-        _post("5 MB in chunks, deaf", PAYOUTS, chunked(large), "PAYLOAD_TOO_LARGE", status=413, headers=_IN_CHUNKS),
-        deaf=True,
+        _post("5 MB in chunks, send_all", PAYOUTS, chunked(large), "PAYLOAD_TOO_LARGE", status=413, headers=_IN_CHUNKS),
+        send_all=True,
     )
     for path in (f"{PAYOUTS}/$payout/cancel", f"{PAYOUTS}/$payout/retry"):
         yield _post("5 MB where no body belongs", path, large, "PAYLOAD_TOO_LARGE", status=413)

@@ -103,7 +103,7 @@ class Attack:
             case.seconds,
             method=case.method,
             pause_seconds=case.pause_seconds,
-            deaf=case.deaf,
+            send_all=case.send_all,
             hang_up=case.hang_up,
             aftermath=case.ends_connection,
         )

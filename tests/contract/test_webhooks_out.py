@@ -82,7 +82,7 @@ def test_a_payout_is_told_signed_twice_and_verified_by_a_library(
     until(lambda: len(list(program.items(path, status="delivered"))) == 2, "both are recorded")
     answer = program.get(path)
     assert {one["id"] for one in answer.data["items"]} == {body["id"] for body in bodies}
-    assert "nobody should be shown" not in json.dumps(answer.data)
+    assert "a reply that is never shown" not in json.dumps(answer.data)
     # and listed for whoever would rather ask
 
     def listed() -> Any:

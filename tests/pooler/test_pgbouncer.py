@@ -1,4 +1,4 @@
-"""The system behind PgBouncer in transaction mode: fewer connections to PostgreSQL, and nothing else is different."""
+"""The system behind PgBouncer in transaction mode: fewer connections to PostgreSQL, same behavior."""
 
 import os
 import shutil
@@ -25,38 +25,40 @@ SERVER_CONNECTIONS = 6
 
 @pytest.mark.timeout(240)
 def test_payouts_behind_pgbouncer(tmp_path: Path) -> None:
-    with running_fleet(tmp_path, PAYSTREAM_SIM_STANDARD_SECONDS="0.1") as ours, _pgbouncer(ours.said) as url:
-        # Given services that reach PostgreSQL by a pooler alone, which has a few connections for all of them
+    with running_fleet(tmp_path, PAYSTREAM_SIM_STANDARD_SECONDS="0.1") as ours, _pgbouncer(ours.description) as url:
+        # Given services that reach PostgreSQL only through a pooler with few connections
         behind = {"OVNPAY_DATABASE_URL": url, "OVNPAY_DATABASE_POOLER": "transaction"}
-        refused = ours.begin("scheduler", **behind)
-        assert refused.process.wait(30) != 0, "its sessions would wait for a lock for ever, and it starts"
+        refused = ours.start_without_waiting("scheduler", **behind)
+        assert refused.process.wait(30) != 0, "it starts although its sessions would wait for locks without a limit"
         assert "ALTER ROLE ovnpay_app SET lock_timeout = '5s';" in ours.logs()
-        _tell_role(EmbeddedPostgres(tmp_path / "postgres", urlsplit(ours.said["database_url"]).port).admin_url)
-        for process in [ours.begin(name, **behind) for name in ("workers", "scheduler", "gateway")]:
+        _configure_role(
+            EmbeddedPostgres(tmp_path / "postgres", urlsplit(ours.description["database_url"]).port).admin_url
+        )
+        for process in [ours.start_without_waiting(name, **behind) for name in ("workers", "scheduler", "gateway")]:
             process.wait_ready()
         customer = ours.customer()
         driver_id = str(customer.verified_driver("Paula Pooled")["id"])
-        # When clients pay, many at once
+        # When many clients pay concurrently
         with running_load([customer.url], customer, driver_id, "pooled", clients=8) as load:
             until(lambda: len(load.payout_ids) > 100, "payouts are accepted", 60)
-            seen = _connections(ours.said["database_url"])
-        # Then all is as ever
-        assert load.noticed == []
+            seen = _connections(ours.description["database_url"])
+        # Then nothing fails
+        assert load.errors == []
         assert not load.refused
-        load.assert_all_completed_once(customer, ours.provider(), ours.said["database_url"])
+        load.assert_all_completed_once(customer, ours.simulator(), ours.description["database_url"])
         assert 0 < seen <= SERVER_CONNECTIONS
-        report(f"behind PgBouncer in transaction mode: {load.told()}; {seen} connections to PostgreSQL")
+        report(f"behind PgBouncer in transaction mode: {load.summary()}; {seen} connections to PostgreSQL")
 
 
 @contextmanager
-def _pgbouncer(said: Mapping[str, str]) -> Iterator[str]:
-    """PgBouncer before the services' database; its URL."""
+def _pgbouncer(description: Mapping[str, str]) -> Iterator[str]:
+    """Run PgBouncer in front of the services' database; yield its URL."""
     program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     assert program, "this test needs PgBouncer: apt install pgbouncer"
-    server = urlsplit(said["service_database_url"])
+    server = urlsplit(description["service_database_url"])
     port = free_port()
     folder = Path(tempfile.mkdtemp(prefix="ovnpay-pgbouncer-"))
-    folder.chmod(0o755)  # as root it runs as nobody
+    folder.chmod(0o755)  # started by root, it runs as `nobody`
     (folder / "users.txt").write_text(f'"{server.username}" "{server.password}"\n')
     (folder / "pgbouncer.ini").write_text(
         f"""[databases]
@@ -78,7 +80,7 @@ max_client_conn = 200
         process = subprocess.Popen(command, stdout=log, stderr=log)
     url = server._replace(netloc=f"{server.username}:{server.password}@127.0.0.1:{port}").geturl()
     try:
-        until(lambda: _answers(url), f"PgBouncer answers: {(folder / 'log').read_text()}")
+        until(lambda: _is_up(url), f"PgBouncer answers: {(folder / 'log').read_text()}")
         yield url
     finally:
         process.terminate()
@@ -86,7 +88,7 @@ max_client_conn = 200
         shutil.rmtree(folder)
 
 
-def _answers(url: str) -> bool:
+def _is_up(url: str) -> bool:
     try:
         psycopg.connect(url).close()
     except psycopg.OperationalError:
@@ -94,8 +96,8 @@ def _answers(url: str) -> bool:
     return True
 
 
-def _tell_role(admin_url: str) -> None:
-    """As the operator does, once; sessions that are there already keep what they had."""
+def _configure_role(admin_url: str) -> None:
+    """Set the session settings of the role, as an operator does once, and end the sessions that began before."""
     with psycopg.connect(admin_url, autocommit=True) as connection:
         for name, value in SESSION_SETTINGS.items():
             connection.execute(f"ALTER ROLE ovnpay_app SET {name} = '{value}'")

@@ -1,4 +1,4 @@
-"""The reference's batch, asked for by whoever needs one, and watched to its end."""
+"""The batch of the API reference."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ FEES_CENTS = (225, 250, 200)
 
 
 def batch_body(driver_ids: list[str], **more: object) -> dict[str, Any]:
-    """The reference's batch for these drivers. Each has a load and a description that no other payout has."""
+    """Return the request body of a batch; each payout has a unique load and description."""
     mark = uuid.uuid4().hex[:12]
     payouts = [
         {"amount": cents, "driverId": driver_id, "loadId": f"L-{mark}-{number}", "description": f"Load #{mark}"}
@@ -25,12 +25,12 @@ def batch_body(driver_ids: list[str], **more: object) -> dict[str, Any]:
 
 
 def create_batch(customer: Customer, driver_ids: list[str], **more: object) -> Any:
-    """Such a batch, queued."""
+    """Create such a batch, and return it."""
     return customer.post(PATH, batch_body(driver_ids, **more)).data
 
 
 def until_batch(customer: Customer, batch_id: str, status: str, seconds: float = 30) -> Any:
-    """The batch once it has `status`; fails at once if it ends in another way."""
+    """Wait for a status of a batch, and return the batch. Fails at once if it ends with another status."""
 
     def probe() -> Any:
         batch = customer.get(f"{PATH}/{batch_id}").data
@@ -41,7 +41,7 @@ def until_batch(customer: Customer, batch_id: str, status: str, seconds: float =
 
 
 def time_from_now(days: float = 0, minutes: float = 0) -> str:
-    """So much later than now, to the second, as the reference writes times."""
+    """Return a time that much later than now, in the format of the API reference."""
     return (datetime.now(UTC) + timedelta(days=days, minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

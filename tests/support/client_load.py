@@ -1,7 +1,7 @@
-"""Load as correct clients make it: connections kept alive, one repeat where a connection was closed before any answer.
+"""Load of correct clients with keep-alive connections.
 
-RFC 9112 lets a server close an idle connection at any time, so a client may meet one that is closed as it sends. It
-then repeats, once, what is safe to repeat: reads, and POSTs with an Idempotency-Key. Everything else is noticed.
+RFC 9112 lets a server close an idle connection at any time. A client whose connection was closed before any response
+repeats once what is safe to repeat: reads, and POSTs with an Idempotency-Key. Any other failure is a client error.
 """
 
 import http.client
@@ -27,38 +27,38 @@ CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
 @dataclass
 class ClientLoad:
-    """What clients have seen so far."""
+    """What the clients have seen so far."""
 
-    story: str
+    scenario: str
     driver_id: str
     requests: int = 0
     retried: int = 0
     """Requests repeated on a new connection."""
-    noticed: list[str] = field(default_factory=list)
-    """What a correct client would have to tell somebody."""
+    errors: list[str] = field(default_factory=list)
+    """Failures that a correct client can't handle."""
     refused: Counter[int] = field(default_factory=Counter)
-    """Answers 503 with a `Retry-After`, which were repeated under the same key until they succeeded; by status."""
+    """Responses 503 with a `Retry-After`, which are repeated with the same key until they succeed; by status."""
     payout_ids: dict[int, str] = field(default_factory=dict)
     seconds: list[tuple[float, float]] = field(default_factory=list)
-    """When each request ended, and how long it took."""
+    """When each request ended, and its duration."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def told(self) -> str:
-        """In a line."""
+    def summary(self) -> str:
+        """Return one line."""
         return (
-            f"{self.requests} requests, {len(self.noticed)} failures noticed, {self.retried} repeated on a new "
+            f"{self.requests} requests, {len(self.errors)} failures, {self.retried} repeated on a new "
             f"connection, {sum(self.refused.values())} answered 503, {len(self.payout_ids)} payouts"
         )
 
     def slowest(self, share: float = 0.99) -> float:
-        """The time that this share of the requests took at most."""
+        """Return the duration that this share of the requests did not exceed."""
         took = sorted(seconds for _, seconds in self.seconds)
         return took[min(int(len(took) * share), len(took) - 1)]
 
     def assert_all_completed_once(
         self, customer: Customer, provider: Simulator, database_url: str, seconds: float = 60
     ) -> None:
-        """Every payout that a client was told of is completed, once by Paystream's own record, and nothing else."""
+        """Assert that the simulator completed every payout of a response exactly once, and no other payment."""
         wanted = set(self.payout_ids.values())
         assert len(wanted) == len(self.payout_ids)
 
@@ -70,17 +70,17 @@ class ClientLoad:
             ]
             return not wanted.intersection(open_ones)
 
-        until(completed, f"all payouts of {self.story} have ended", seconds, pause_seconds=0.5)
+        until(completed, f"all payouts of {self.scenario} end", seconds, pause_seconds=0.5)
         paid = Counter(
             str((payment["metadata"] or {}).get("payoutId") or payment["description"].partition(" ")[0])
-            for payment in provider.payments_described(f"<{self.story} ")
+            for payment in provider.payments_described(f"<{self.scenario} ")
         )
         assert paid == Counter(wanted)
         ledger.assert_ledger_consistent(database_url)
 
 
 class Client:
-    """One connection, kept alive."""
+    """A keep-alive connection."""
 
     def __init__(self, url: str, headers: dict[str, str], load: ClientLoad) -> None:
         address = urlsplit(url)
@@ -89,7 +89,7 @@ class Client:
         self._headers, self._load = headers, load
 
     def ask(self, method: str, path: str, body: Any = None, key: str | None = None) -> tuple[int, Any, Any]:
-        """The answer's status, headers and body; status 0 where there was none, which is noticed."""
+        """Send a request; return status, headers and body. Status 0 is a failure, and recorded."""
         started = time.monotonic()
         with_key = {"Idempotency-Key": key} if key else {}
         text = None if body is None else json.dumps(body).encode()
@@ -105,7 +105,7 @@ class Client:
                     self._load.retried += 1
                     continue
                 with self._load.lock:
-                    self._load.noticed.append(f"{method} {path}: {error!r}")
+                    self._load.errors.append(f"{method} {path}: {error!r}")
                 return 0, {}, None
             with self._load.lock:
                 self._load.requests += 1
@@ -118,15 +118,15 @@ class Client:
 
 
 def _pay(client: Client, load: ClientLoad, number: int, stop: threading.Event) -> None:
-    """One payout, and two reads. A 503 is repeated, as it asks for, under the same key."""
+    """Make one payout and two reads. A 503 is repeated after its Retry-After with the same key."""
     body = {
         "driverId": load.driver_id,
         "amount": AMOUNT_CENTS,
         "urgency": "standard" if number % 4 else "instant",
-        "description": f"<{load.story} {number}>",
+        "description": f"<{load.scenario} {number}>",
     }
     while True:
-        status, headers, answer = client.ask("POST", "/api/v1/payouts", body, f"{load.story}/{number}")
+        status, headers, answer = client.ask("POST", "/api/v1/payouts", body, f"{load.scenario}/{number}")
         if status == 503 and "Retry-After" in headers:
             with load.lock:
                 load.refused[status] += 1
@@ -136,14 +136,14 @@ def _pay(client: Client, load: ClientLoad, number: int, stop: threading.Event) -
     if status == 200:
         load.payout_ids[number] = answer["data"]["id"]
     elif status:
-        load.noticed.append(f"POST: {status} {answer}")
+        load.errors.append(f"POST: {status} {answer}")
     for path in ("/api/v1/balance", "/api/v1/payouts?pageSize=1"):
         status, headers, answer = client.ask("GET", path)
         if status == 503 and "Retry-After" in headers:
             with load.lock:
                 load.refused[status] += 1
         elif status not in (0, 200):
-            load.noticed.append(f"GET: {status} {answer}")
+            load.errors.append(f"GET: {status} {answer}")
 
 
 @contextmanager
@@ -151,15 +151,16 @@ def running_load(
     urls: Sequence[str],
     customer: Customer,
     driver_id: str,
-    story: str,
+    scenario: str,
     *,
     clients: int = 4,
     pause_seconds: float = 0.05,
 ) -> Iterator[ClientLoad]:
-    """Clients that pay the driver at these gateways, in turn, while the block lasts; and one that asks seldom, whose
-    connection is idle for longer than a draining gateway waits.
+    """Run clients that pay the driver through these gateways while the block runs.
+
+    One more client for each gateway is idle for longer than a draining gateway waits.
     """
-    load, numbers, stop = ClientLoad(story, driver_id), itertools.count(), threading.Event()
+    load, numbers, stop = ClientLoad(scenario, driver_id), itertools.count(), threading.Event()
 
     def busy(url: str) -> None:
         client = Client(url, customer.headers, load)

@@ -1,4 +1,4 @@
-"""Many clients posting at once, each waiting for its answer before its next request, with the time each answer took."""
+"""Concurrent clients; each waits for its response before its next request."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ from tests.support.customer import Customer
 
 @dataclass(frozen=True)
 class Posted:
-    """One POST and its final answer. A 409 (the same key still running) was asked again, as its Retry-After says."""
+    """One POST and its final response: a 409 (the same key is still running) was repeated after its Retry-After."""
 
     body: Any
     idempotency_key: str
@@ -26,7 +26,7 @@ class Posted:
 def post_all(
     customer: Customer, path: str, requests: Iterable[tuple[Any, str]], clients: int
 ) -> tuple[float, Sequence[Posted]]:
-    """Post each (body, idempotency key), in order, from `clients` at once. Gives the Unix time of the start, too."""
+    """Post each (body, idempotency key) in order, from `clients` at once. Returns the Unix time of the start too."""
     return asyncio.run(_post_all(customer, path, requests, clients))
 
 

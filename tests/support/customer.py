@@ -1,4 +1,4 @@
-"""A customer of OVN Pay: the API over plain HTTP with one key, and the few words our stories are told in."""
+"""A customer of OVN Pay: the API over plain HTTP with one API key or session."""
 
 import json
 import uuid
@@ -13,7 +13,7 @@ PAYOUT_ENDS = frozenset({"completed", "failed", "canceled", "returned"})
 
 
 class Customer:
-    """Someone with an API key."""
+    """A client with an API key. `payout`, `pay` and the like assert success and return the `data` of the response."""
 
     def __init__(self, url: str, key: str) -> None:
         self.url = url
@@ -27,7 +27,7 @@ class Customer:
         return call(self.url, "POST", path, json.dumps(body).encode(), self.headers | with_key)
 
     def items(self, path: str, **query: object) -> Iterator[Any]:
-        """Everything in a list, page after page."""
+        """Yield every item of a list, page by page."""
         page = 1
         while True:
             data = self.get(path, page=page, pageSize=100, **query).data
@@ -43,21 +43,21 @@ class Customer:
         return int(self.balance()["available"])
 
     def fund(self, amount_cents: int) -> None:
-        """Top up, and wait until the money is there."""
+        """Top up, and wait until the money has settled."""
         before = self.balance()
         self.post("/api/v1/funding/topup", {"amount": amount_cents, "method": "bank_transfer"}).data  # noqa: B018
         wanted_cents = before["available"] + before["pending"] + amount_cents
         until(lambda: self.available_cents() >= wanted_cents, f"{amount_cents} cents have settled")
 
     def register(self, name: str = "John Smith", email: str | None = None) -> Any:
-        """A new driver, invited only: Paystream hasn't been asked yet."""
+        """Create a driver, who is not verified yet."""
         mark = uuid.uuid4().hex[:12]
         email = email or f"{mark}@drivers.example"
         body = {"ovnDriverId": f"OVN-{mark}", "name": name, "email": email, "phone": "+15551234567"}
         return self.post("/api/v1/drivers", body).data
 
     def verified_driver(self, name: str = "John Smith") -> Any:
-        """A new driver that can be paid."""
+        """Create a driver, and wait until payouts to the driver are allowed."""
         return self.until_verified(self.register(name)["id"])
 
     def until_verified(self, driver_id: str) -> Any:
@@ -74,7 +74,7 @@ class Customer:
         return self.get(f"/api/v1/payouts/{payout_id}").data
 
     def until_payout(self, payout_id: str, status: str, seconds: float = 20) -> Any:
-        """The payout once it has `status`; fails at once if it ends in another way."""
+        """Wait for a status of a payout, and return the payout. Fails at once if it ends with another status."""
 
         def probe() -> Any:
             payout = self.payout(payout_id)

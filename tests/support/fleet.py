@@ -1,6 +1,6 @@
-"""The system without its supervisor: processes that a test starts beside each other, stops, and starts from other code.
+"""The system without a supervisor: a test starts and stops each process, also from another source tree.
 
-The same commands and environments as `ovnpay up` has; who keeps them running in production does what a test does here.
+Commands and environments are those of `ovnpay up`.
 """
 
 import os
@@ -25,7 +25,7 @@ METRICS = {"workers": "OVNPAY_WORKERS_METRICS_PORT", "scheduler": "OVNPAY_SCHEDU
 
 
 class RunningProcess:
-    """A process."""
+    """A process of the system."""
 
     def __init__(self, service: Service, log_path: Path) -> None:
         if service.prepare:
@@ -44,7 +44,7 @@ class RunningProcess:
             )
 
     def wait_ready(self) -> None:
-        """Until it says that it is ready."""
+        """Wait until its probe reports that it is ready."""
 
         def ready() -> bool:
             assert self.process.poll() is None, f"{self.name} ended with {self.process.returncode}"
@@ -53,28 +53,28 @@ class RunningProcess:
         until(ready, f"{self.name} is ready", 60, pause_seconds=0.05)
 
     def stop(self, within_seconds: float = 20) -> float:
-        """Asks it to end, and waits until it has, well; how many seconds that took."""
+        """Send the stop signal, and assert that the process ends with status 0; return the seconds."""
         started = time.monotonic()
         self.process.send_signal(self._stop_signal)
         assert self.process.wait(within_seconds) == 0, f"{self.name} ended with {self.process.returncode}"
         return time.monotonic() - started
 
     def suspend(self) -> None:
-        """Has it hang: it keeps its connections and says nothing."""
+        """Stop the process; its connections stay open."""
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """Ends it and what it has started, whatever they do."""
+        """Kill the process and its descendants."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
 class Fleet:
-    """Servers, the simulated Paystream, and as many of our processes as a test has started."""
+    """The servers, the simulator, and the processes that a test has started."""
 
     def __init__(self, home: Path, settings: Mapping[str, str]) -> None:
         self.home = home
@@ -83,17 +83,17 @@ class Fleet:
         environment = clean | free_port_settings() | NO_RATE_LIMITS | settings | {"OVNPAY_HOME": str(home)}
         self._plan = make_plan(Home(home), environment)
         self._services = {service.name: service for service in self._plan.services}
-        self.said = self._plan.description
+        self.description = self._plan.description
         self.running: list[RunningProcess] = []
 
     def start(self, name: str, code: Path | None = None, **settings: str) -> RunningProcess:
-        """Starts a process of this name, and returns once it is ready; `code` is another tree to run it from."""
-        made = self.begin(name, code, **settings)
+        """Start a process and wait until it is ready; `code` is another source tree to run."""
+        made = self.start_without_waiting(name, code, **settings)
         made.wait_ready()
         return made
 
-    def begin(self, name: str, code: Path | None = None, **settings: str) -> RunningProcess:
-        """The same, and returns at once."""
+    def start_without_waiting(self, name: str, code: Path | None = None, **settings: str) -> RunningProcess:
+        """Start a process without waiting."""
         service = self._services[name]
         probe = service.probe
         if name in METRICS:
@@ -110,7 +110,7 @@ class Fleet:
         return made
 
     def bootstrap(self, code: Path | None = None) -> None:
-        """Migrates, and makes sure of the first organization."""
+        """Migrate the database, and create the first organization."""
         job = self._services["bootstrap"]
         done = subprocess.run(
             job.command,
@@ -125,15 +125,15 @@ class Fleet:
         job.on_output(done.stdout)
 
     def customer(self) -> Customer:
-        """The sandbox key, at the gateway of the plan."""
-        return Customer(self.said["gateway"], self.said["sandbox_key"])
+        """The customer of the sandbox key."""
+        return Customer(self.description["gateway"], self.description["sandbox_key"])
 
-    def provider(self) -> Simulator:
-        """Paystream's own record."""
-        return Simulator(self.said["paystream"])
+    def simulator(self) -> Simulator:
+        """The control endpoints of the simulator."""
+        return Simulator(self.description["paystream"])
 
     def logs(self, lines: int = 40) -> str:
-        """The end of each log, for the report of a test that failed."""
+        """Return the end of each log."""
         tails = []
         for path in sorted((self.home / "logs").glob("*.log")):
             tails += [f"--- {path.name}", *path.read_text(errors="replace").splitlines()[-lines:]]
@@ -142,12 +142,17 @@ class Fleet:
 
 @contextmanager
 def running_fleet(home: Path, *, code: Path | None = None, **settings: str) -> Iterator[Fleet]:
-    """A fleet with its servers and Paystream running and its database migrated, by the code of another tree if one is
-    given; nothing of it is left at the end.
+    """Run the servers and the simulator on a migrated database; `code` is another source tree for the migration.
+
+    Every process is killed at the end.
     """
     made = Fleet(home, settings)
     try:
-        for server in [made.begin("postgres"), made.begin("valkey"), made.begin("paystream")]:
+        for server in [
+            made.start_without_waiting("postgres"),
+            made.start_without_waiting("valkey"),
+            made.start_without_waiting("paystream"),
+        ]:
             server.wait_ready()
         made.bootstrap(code)
         yield made

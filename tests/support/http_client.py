@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. `data` insists on success, `error` on its opposite."""
+    """A response. `data` asserts success, `error` asserts failure."""
 
     status: int
     headers: http.client.HTTPMessage
     body: Any
-    """Read, where it is JSON; as it came, where it is a file."""
+    """Decoded JSON, or the text of a CSV file."""
 
     @property
     def data(self) -> Any:
@@ -34,12 +34,12 @@ class Answer:
 def call(
     url: str, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """One request on a connection of its own, so that threads need not share one."""
+    """Send one request on a connection of its own: threads share nothing."""
     address = urlsplit(url)
     assert address.hostname
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
     try:
-        # A server that refuses a body half-way closes its ear, but may have answered.
+        # A server that refuses a body halfway stops reading, but may have responded.
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.request(method, path, body, dict(headers or {}))
         response = connection.getresponse()

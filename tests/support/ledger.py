@@ -1,4 +1,4 @@
-"""The auditor: reads the ledger's two tables, may change nothing, and believes no sum that it didn't make itself."""
+"""Checks of the ledger that read its two tables and recompute every sum, over a read-only connection."""
 
 import uuid
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _BASE32 = "0123456789abcdefghjkmnpqrstvwxyz"  # TypeID's, after Crockford
 
 
 def uuid_of(public_id: str) -> uuid.UUID:
-    """The UUID inside `pay_01h…` (the TypeID convention)."""
+    """Return the UUID in an id like `pay_01h…` (the TypeID convention)."""
     number = 0
     for letter in public_id.rpartition("_")[2]:
         number = number * 32 + _BASE32.index(letter)
@@ -25,9 +25,9 @@ def _reader(database_url: str) -> Iterator["psycopg.Connection[Any]"]:
 
 
 def assert_ledger_consistent(database_url: str) -> None:
-    """Accounts of each wallet sum to zero, every balance equals its transfers, only `external` is negative.
+    """Assert that accounts of a wallet sum to zero, balances equal transfers, and only `external` is negative.
 
-    One statement, so one snapshot: the system may go on working meanwhile.
+    One statement is one snapshot: the system may keep working meanwhile.
     """
     with _reader(database_url) as connection:
         rows = connection.execute(
@@ -52,7 +52,7 @@ def assert_ledger_consistent(database_url: str) -> None:
 
 
 def transfers_of(database_url: str, payout_id: str) -> list[tuple[str, str, int]]:
-    """(from, to, cents) of a payout's transfers, in the order they were made."""
+    """Return (from, to, cents) of a payout's transfers in order."""
     with _reader(database_url) as connection:
         return connection.execute(
             "select from_account, to_account, amount_cents from transfers where payout_id = %s order by position",
@@ -61,7 +61,7 @@ def transfers_of(database_url: str, payout_id: str) -> list[tuple[str, str, int]
 
 
 def balances_of(database_url: str, mode: str) -> dict[str, int]:
-    """The account balances in cents of the first organization's wallet of `mode`."""
+    """Return the account balances in cents of the first organization's wallet of a mode."""
     with _reader(database_url) as connection:
         return dict(
             connection.execute(
@@ -73,7 +73,7 @@ def balances_of(database_url: str, mode: str) -> dict[str, int]:
 
 
 def transfers_of_completed(amount_cents: int, fee_cents: int) -> list[tuple[str, str, int]]:
-    """What a completed payout must have moved, in any order of its last two."""
+    """The transfers of a completed payout; the last two may be in either order."""
     return [
         ("available", "in_transit", amount_cents),
         ("in_transit", "external", amount_cents - fee_cents),

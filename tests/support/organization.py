@@ -1,7 +1,6 @@
-"""A carrier of the tests' own beside the stack's first one: its wallets may be cleared, its policy and people changed.
+"""Organizations of single tests, beside the first one of a running system.
 
-Its rows are made by SQL, as `ovnpay bootstrap` makes the first organization's, but without money and keys: there is no
-sign-up. Everything else it does over the API.
+There is no sign-up, so SQL creates them, with empty wallets and no keys. Everything else goes through the API.
 """
 
 import uuid
@@ -13,14 +12,14 @@ from argon2 import PasswordHasher
 from tests.support.customer import Customer
 from tests.support.stack import Stack
 
-# The conventions' scopes, and those that topping up and analytics need.
+# The scopes of the API reference, and those of top-ups and analytics.
 ALL_SCOPES = (
     "drivers:read", "drivers:write", "payouts:read", "payouts:write", "batches:read", "batches:write", "balance:read",
     "webhooks:manage", "funding:write", "analytics:read",
 )  # fmt: skip
-# A developer can't let a key debit the company's bank.
+# A developer can't create a key that debits the company's bank account.
 DEVELOPERS_SCOPES = tuple(scope for scope in ALL_SCOPES if scope != "funding:write")
-# A wallet has the accounts and counters that the first organization's have, each at nothing.
+# A wallet has the accounts and counters of the first organization's, each at zero.
 _OPEN = """
     with organization as (
         insert into organizations (id, name, created_at) values (%(id)s, %(name)s, now()) returning id
@@ -45,7 +44,7 @@ CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 class Person(Customer):
-    """A user of an organization, signed in: for the developer and admin endpoints."""
+    """A signed-in user, for the developer and admin endpoints."""
 
     def __init__(self, url: str, email: str, password: str) -> None:
         signed_in = Customer(url, key="").post("/api/v1/auth/login", {"email": email, "password": password})
@@ -55,7 +54,7 @@ class Person(Customer):
 
 
 class Organization:
-    """One carrier: two wallets, and an owner who is signed in."""
+    """An organization with two wallets and a signed-in owner."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
@@ -65,7 +64,7 @@ class Organization:
         self.owner = self.add("owner")
 
     def add(self, role: str) -> Person:
-        """One person more, signed in."""
+        """Add a user and sign in."""
         email = f"{role}-{uuid.uuid4().hex[:12]}@carrier.example"
         password = self._stack["owner"]["password"]
         password_hash = CHEAP_HASHER.hash(password)
@@ -73,23 +72,23 @@ class Organization:
         return Person(self._stack["gateway"], email, password)
 
     def sandbox(self, scopes: tuple[str, ...] = ALL_SCOPES) -> Customer:
-        """Somebody with a new sandbox key."""
+        """Create a sandbox key, and return its customer."""
         return self._with_key(create_key(self.owner, "sandbox", scopes)["key"])
 
     def production(self, scopes: tuple[str, ...] = ALL_SCOPES) -> Customer:
-        """Somebody with a new production key, which the owner has approved."""
+        """Create and approve a production key, and return its customer."""
         key_id = create_key(self.owner, "production", scopes)["id"]
         approved = self.owner.post(f"/api/v1/admin/api-keys/{key_id}/approve", {})
         assert approved.status == 200, approved
         return self._with_key(approved.body["key"])
 
     def execute(self, statement: str, **parameters: Any) -> None:
-        """What only we can do, with our hands in the database."""
+        """Run SQL for what the API doesn't offer."""
         with psycopg.connect(self._stack["database_url"]) as connection:
             connection.execute(statement, parameters)
 
     def refuse_duplicate_loads(self) -> None:
-        """From now on, a second payout for a driver's load in the sandbox is refused."""
+        """Reject a second payout for a driver's load in the sandbox."""
         self.execute(
             "update wallets set duplicate_loads = 'refuse' where organization_id = %(id)s and mode = 'sandbox'",
             id=self.id,
@@ -100,7 +99,7 @@ class Organization:
 
 
 def create_key(person: Customer, mode: str, scopes: tuple[str, ...] = DEVELOPERS_SCOPES) -> Any:
-    """What the developer is told of the new key; a production key has to be approved yet."""
+    """Create a key, and return the response; a production key still needs an approval."""
     body: dict[str, object] = {"name": f"A {mode} key", "mode": mode, "scopes": scopes}
     if mode == "production":
         body["approval_reason"] = "Payouts from the tests' ERP"

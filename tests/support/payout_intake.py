@@ -11,11 +11,11 @@ from shared.payouts.rows import payout_payload
 from shared.schema.audit import ActorKind
 
 ORGANIZATION_ID = uuid.uuid4()
-"""Whose audit log it is in does not matter here."""
+"""The organization whose audit log is written; no test reads it."""
 
 
 def payout_request(order: PayoutOrder, key: str | None = None, body: bytes = b"{}") -> PayoutRequest:
-    """A request as the handler makes it."""
+    """Return a request as the handler makes it."""
     actor = Actor(ActorKind.KEY, ORGANIZATION_ID, order.wallet_id)
     return PayoutRequest(
         order.wallet_id, [order], key, body, str(uuid.uuid4()), single_payout_payload(payout_payload), actor
@@ -23,6 +23,6 @@ def payout_request(order: PayoutOrder, key: str | None = None, body: bytes = b"{
 
 
 def content_of(answer: IntakeResponse) -> dict[str, Any]:
-    """What an answer says."""
+    """Return the `data` or the `error` of a response."""
     content = json.loads(answer.body)
     return dict(content["data"] if content["success"] else content["error"])

@@ -1,4 +1,4 @@
-"""A payout's way through the provider, a step at a time: submitted, its webhooks stored and applied."""
+"""Steps of a payout at the provider: submit it, store its webhooks, apply them."""
 
 import json
 import uuid
@@ -15,7 +15,7 @@ from workers.context import Context
 
 
 def accepted_answer(held: LeasedSubmission) -> Accepted:
-    """What Paystream says when it takes a submission."""
+    """Return the outcome of an accepted submission."""
     if held.kind == "payment":
         return Accepted({**held.request, "id": f"pay_{uuid.uuid4().hex}", "status": "created"})
     payments = [{**one, "id": f"pay_{uuid.uuid4().hex}", "status": "created"} for one in held.request["payments"]]
@@ -23,7 +23,7 @@ def accepted_answer(held: LeasedSubmission) -> Accepted:
 
 
 def submitted_payout(world: World) -> tuple[uuid.UUID, str]:
-    """A payout that the provider has, and the provider's id for it."""
+    """Submit a payout; return its id and the provider's id."""
     [payout_id], held = world.leased_submission()
     answer = accepted_answer(held)
     with world.engine.begin() as connection:
@@ -32,7 +32,7 @@ def submitted_payout(world: World) -> tuple[uuid.UUID, str]:
 
 
 def webhook_body(payment_id: str, state: str, amount_cents: int = 44_750, event_id: str | None = None) -> bytes:
-    """A webhook in Paystream's shape."""
+    """Return the body of a Paystream webhook."""
     return json.dumps(
         {
             "id": event_id or f"evt_{uuid.uuid4().hex}",
@@ -43,14 +43,14 @@ def webhook_body(payment_id: str, state: str, amount_cents: int = 44_750, event_
 
 
 def store_webhooks(world: World, *bodies: bytes) -> list[uuid.UUID]:
-    """Stores webhooks, committed."""
+    """Store webhooks in one transaction."""
     with world.engine.begin() as connection:
         notices = [inbox.parse_notification(body) for body in bodies]
         return inbox.store_notifications(connection, notices, world.clock.now(), grace=GRACE).waiting
 
 
 def apply_events(world: World, event_ids: list[uuid.UUID]) -> list[AppliedEvent]:
-    """Applies webhooks, committed."""
+    """Apply stored webhooks in one transaction."""
     with world.engine.begin() as connection:
         return inbox.apply_events(connection, event_ids, world.clock.now())
 
@@ -63,7 +63,7 @@ TRANSFERS_BY_STATUS = {
 
 
 class WorkerContext(Context):
-    """A worker's context that nothing but the database is needed of."""
+    """A worker context of which only the database is used."""
 
     def __init__(self, world: World) -> None:
         self.engine, self.clock, self.notices = world.engine, world.clock, CoalescingQueue("provider_events")

@@ -1,4 +1,4 @@
-"""A webhook to OVN Pay's inbound endpoint, signed as Paystream signs.
+"""Webhooks to the inbound endpoint of OVN Pay, signed as Paystream signs them.
 
 `X-Signature: t={unix seconds},v1={hex HMAC-SHA256(secret, "{t}.{raw body}")}`
 """
@@ -25,6 +25,6 @@ def send(url: str, body: bytes, x_signature: str | None) -> Answer:
     return call(url, "POST", PATH, body, headers)
 
 
-def send_signed(url: str, notice: Any, secret: str) -> Answer:
-    body = json.dumps(notice).encode()
+def send_signed(url: str, event: Any, secret: str) -> Answer:
+    body = json.dumps(event).encode()
     return send(url, body, signature(body, secret))

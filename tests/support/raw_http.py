@@ -1,4 +1,4 @@
-"""Requests as bytes on a socket of their own, for what no client library would send, and what came back."""
+"""HTTP requests as raw bytes, for what no client library sends."""
 
 import re
 import select
@@ -10,24 +10,24 @@ from urllib.parse import urlsplit
 
 Headers = Iterable[tuple[str, bytes]]
 
-_GRACE_SECONDS = 10  # an answer this much too late is still reported with its time, later ones as none
+_GRACE_SECONDS = 10  # a response that is this late is still reported with its time
 _AFTERMATH_SECONDS = 1
 
 
 @dataclass(frozen=True)
 class RawAnswer:
-    """Status 0 is no answer: the connection was closed, or nothing came in time."""
+    """A response. Status 0 means none: the connection was closed, or the time was up."""
 
     milliseconds: float
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)  # names in lower case
     body: bytes = b""
-    behind: bytes = b""  # what came after the answer
+    behind: bytes = b""  # bytes after the response
     closed: bool = False  # did the server close the connection?
 
 
 def request(method: str, target: bytes, headers: Headers = (), body: bytes | None = None) -> bytes:
-    """A request as it is written on the wire. Host and Content-Length are added unless `headers` has its own."""
+    """Return the bytes of a request. Host and Content-Length are added unless `headers` has them."""
     lines = list(headers)
     names = {name.lower() for name, _ in lines}
     if "host" not in names:
@@ -39,7 +39,7 @@ def request(method: str, target: bytes, headers: Headers = (), body: bytes | Non
 
 
 def chunked(body: bytes, size: int = 65_536) -> bytes:
-    """`body` in chunks."""
+    """Return a body in chunked transfer encoding."""
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
     return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
@@ -51,14 +51,14 @@ def exchange(
     *,
     method: str = "GET",
     pause_seconds: float = 0,
-    deaf: bool = False,
+    send_all: bool = False,
     hang_up: bool = False,
     aftermath: bool = False,
 ) -> RawAnswer:
-    """Send `pieces`, with a pause after each, and read one answer.
+    """Send `pieces` with a pause after each, and read one response.
 
-    It stops sending when the answer begins, except when `deaf`: then it reads only after it has sent everything, as
-    simple clients do. `hang_up` closes its own half after sending. `aftermath` listens on after the answer.
+    Sending stops when the response begins, unless `send_all`: then everything is sent before anything is read, as
+    simple clients do. `hang_up` closes the sending half. `aftermath` keeps reading after the response.
     """
     address = urlsplit(url)
     started = time.monotonic()
@@ -66,39 +66,39 @@ def exchange(
     with socket.create_connection((address.hostname or "", address.port or 80), timeout=seconds) as connection:
         wire = _Wire(connection, deadline)
         for piece in pieces:
-            if not wire.send(piece, deaf) or (pause_seconds and wire.hear(pause_seconds)):
+            if not wire.send(piece, send_all) or (pause_seconds and wire.receive(pause_seconds)):
                 break
         if hang_up and not wire.closed:
             connection.shutdown(socket.SHUT_WR)
-        while (parsed := _parse(bytes(wire.heard), method, wire.closed)) is None and not wire.closed:
-            if not wire.hear(max(0, deadline - time.monotonic())):
+        while (parsed := _parse(bytes(wire.received), method, wire.closed)) is None and not wire.closed:
+            if not wire.receive(max(0, deadline - time.monotonic())):
                 break
         milliseconds = (time.monotonic() - started) * 1000
         wire.deadline = time.monotonic() + _AFTERMATH_SECONDS
-        while aftermath and not wire.closed and wire.hear(max(0, wire.deadline - time.monotonic())):
+        while aftermath and not wire.closed and wire.receive(max(0, wire.deadline - time.monotonic())):
             pass
         if parsed is None:
-            return RawAnswer(milliseconds, behind=bytes(wire.heard), closed=wire.closed)
+            return RawAnswer(milliseconds, behind=bytes(wire.received), closed=wire.closed)
         status, headers, body, end = parsed
-        return RawAnswer(milliseconds, status, headers, body, bytes(wire.heard[end:]), wire.closed)
+        return RawAnswer(milliseconds, status, headers, body, bytes(wire.received[end:]), wire.closed)
 
 
 class _Wire:
-    """One connection: what was heard on it so far, and whether the other side has closed it."""
+    """A connection with the bytes received so far."""
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
-        self.heard = bytearray()
+        self.received = bytearray()
         self.closed = False
         self.deadline = deadline
         self._connection = connection
         connection.setblocking(False)
 
-    def send(self, piece: bytes, deaf: bool) -> bool:
-        """False when there is no use in sending more."""
+    def send(self, piece: bytes, send_all: bool) -> bool:
+        """Return False if the rest need not be sent."""
         rest = memoryview(piece)
         while rest:
-            ears = [] if deaf else [self._connection]
-            readable, writable, _ = select.select(ears, [self._connection], [], self._left())
+            readers = [] if send_all else [self._connection]
+            readable, writable, _ = select.select(readers, [self._connection], [], self._left())
             if readable:
                 self._receive()
                 return False
@@ -110,7 +110,7 @@ class _Wire:
                 return False
         return True
 
-    def hear(self, seconds: float) -> bool:
+    def receive(self, seconds: float) -> bool:
         """Wait for at most `seconds`; True when something was heard or the connection ended."""
         readable, _, _ = select.select([self._connection], [], [], min(seconds, self._left()))
         if readable:
@@ -122,7 +122,7 @@ class _Wire:
             chunk = self._connection.recv(1 << 20)
         except ConnectionError:
             chunk = b""
-        self.heard += chunk
+        self.received += chunk
         self.closed = not chunk
 
     def _left(self) -> float:

@@ -1,16 +1,16 @@
-"""What tests have to tell besides passing: tables and figures, printed at the end of a run, by all its processes."""
+"""Tables and figures that tests print at the end of a run."""
 
 from collections.abc import Iterable
 
 LINES: list[str] = []
-"""Of this process."""
+"""The lines of this process."""
 
 
 def report(*lines: str) -> None:
-    """Has lines printed at the end, an empty one before them."""
+    """Print lines at the end of the run, after an empty one."""
     LINES.extend(["", *lines])
 
 
-def all_lines(of_others: Iterable[list[str]]) -> list[str]:
+def all_lines(others: Iterable[list[str]]) -> list[str]:
     """The lines of all processes."""
-    return [*LINES, *(line for lines in of_others for line in lines)]
+    return [*LINES, *(line for lines in others for line in lines)]

@@ -1,4 +1,4 @@
-"""Paystream in the tests: the simulator's own record of what was really paid, and how to make it misbehave."""
+"""Control of the Paystream simulator: its record of payments, and its faults."""
 
 import json
 from collections.abc import Iterator
@@ -7,18 +7,18 @@ from typing import Any
 
 from tests.support.http_client import Answer, call
 
-# What Paystream calls the rails that our customers see.
+# Rails of our API → rails of Paystream.
 RAILS = {"standard": "standard", "same_day": "same_day_ach", "instant": "rtp"}
 
 
 class Simulator:
-    """The simulator's control endpoints."""
+    """Client of the control endpoints."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def payments(self, mode: str = "test") -> list[Any]:
-        """Every payment ever accepted, oldest first, each with its recipient's `email` beside it."""
+        """Return every accepted payment, oldest first, with the `email` of its recipient."""
         payments: list[Any] = []
         emails: dict[str, str] = {}
         cursor = ""
@@ -36,12 +36,12 @@ class Simulator:
         return self._call("GET", "/control/stats").body
 
     def webhooks_settled(self) -> bool:
-        """True when every event was delivered, or given up."""
+        """Whether every webhook was delivered or given up."""
         return bool(self.stats()["webhooks"]["pending"] == 0)
 
     @contextmanager
     def misbehaving(self, fault: str, description: str | None = None, **rule: object) -> Iterator[None]:
-        """While this lasts, `fault` befalls the payments whose description contains `description`, or all."""
+        """Inject a fault into all payments, or those whose description contains `description`, while the block runs."""
         match = {"match": {"descriptionContains": description}} if description else {}
         made = self._call("POST", "/control/faults", {"fault": fault, **match, **rule}).body
         try:

@@ -1,4 +1,4 @@
-"""A whole OVN Pay for the tests: started as a developer starts it, always stopped, no process left behind."""
+"""A running system, started by `ovnpay up`, always stopped, with no process left behind."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def free_port_settings() -> dict[str, str]:
 
 
 class Stack:
-    """What the running system says of itself in stack.json, read anew each time: a restarted process has a new pid."""
+    """The contents of stack.json, read anew each time: a restarted process has a new pid."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -65,7 +65,7 @@ class Stack:
         return json.loads((self.home / "stack.json").read_text())[name]
 
     def pid(self, process: str) -> int | None:
-        """None while it is being restarted."""
+        """Return the pid of a process; None while it is being restarted."""
         pid = self["processes"].get(process)
         return None if pid is None else int(pid)
 
@@ -82,11 +82,11 @@ class Stack:
         }
 
     def output(self) -> str:
-        """What `up` has printed."""
+        """Return what `up` has printed."""
         return (self.home / "up.out").read_text(errors="replace")
 
     def logs(self, lines: int = 40) -> str:
-        """The end of each log, for the report of a test that failed."""
+        """Return the end of each log."""
         tails = []
         for path in sorted((self.home / "logs").glob("*.log")):
             tails += [f"--- {path.name}", *path.read_text(errors="replace").splitlines()[-lines:]]
@@ -161,7 +161,7 @@ def _stop(process: subprocess.Popen[bytes], home: Path, *, keep: bool) -> None:
 
 
 def processes_of(home: Path) -> dict[int, str]:
-    """The live processes that name `home` in their environment or command line (Linux; elsewhere none are seen)."""
+    """Find the processes that have `home` in their environment or command line (on Linux only)."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -174,7 +174,7 @@ def processes_of(home: Path) -> dict[int, str]:
 
 
 def descendants_of(pid: int) -> list[int]:
-    """The pids below `pid`, nearest first."""
+    """Return the pids of all descendants, the children first."""
     try:
         children = [
             int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()

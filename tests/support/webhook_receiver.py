@@ -1,4 +1,4 @@
-"""A customer's receiver: a real HTTP server on this machine whose paths behave, each in a way of its own."""
+"""A customer's webhook receiver: an HTTP server on loopback whose paths each behave in one way."""
 
 import gzip
 import threading
@@ -10,38 +10,38 @@ from typing import Any, Final, NamedTuple
 
 
 class ReceivedRequest(NamedTuple):
-    """A request that came."""
+    """A received request."""
 
     path: str
     headers: dict[str, str]
     body: bytes
     at_seconds: float
-    """By the monotonic clock."""
+    """Of the monotonic clock."""
 
 
 BOMB: Final = gzip.compress(b"\0" * 50_000_000)
 
 
 class Receiver(ThreadingHTTPServer):
-    """Remembers what it heard. `/fail/N` fails N times and then succeeds; see `Handler` for the others."""
+    """Records requests. `/fail/N` fails N times and then succeeds; see `Handler` for the other paths."""
 
     daemon_threads = True
     request_queue_size = 256
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.heard: list[ReceivedRequest] = []
+        self.received: list[ReceivedRequest] = []
         self.cut: list[str] = []
-        """Paths whose client did not read all of the answer."""
+        """Paths whose client did not read the whole response."""
         self.stopping = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that leaves is no error."""
+        """Ignore clients that disconnect."""
 
     def at(self, path: str) -> list[ReceivedRequest]:
-        """What came to a path."""
-        return [one for one in self.heard if one.path == path]
+        """Return the requests to a path."""
+        return [one for one in self.received if one.path == path]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -51,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.heard.append(ReceivedRequest(self.path, dict(self.headers.items()), body, time.monotonic()))
+        self.server.received.append(ReceivedRequest(self.path, dict(self.headers.items()), body, time.monotonic()))
         kind, _, argument = self.path[1:].partition("/")
         match kind:
             case "hang":
@@ -78,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12")
                 self.server.stopping.wait(30)
             case _:
-                self._answer(200, b"a reply that nobody should be shown")
+                self._answer(200, b"a reply that is never shown")
 
     def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         try:
@@ -100,12 +100,12 @@ class Handler(BaseHTTPRequestHandler):
             self.server.cut.append(self.path)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Says nothing."""
+        """Silent."""
 
 
 @contextmanager
 def running_receiver() -> Iterator[Receiver]:
-    """A receiver, while it is needed."""
+    """Run a receiver while the block runs."""
     server = Receiver()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

@@ -35,23 +35,23 @@ _numbers = itertools.count(1)
 
 
 class ManualClock:
-    """A clock that is set by hand."""
+    """A clock that only tests move."""
 
     def __init__(self) -> None:
         self.moment = datetime.now(UTC)
 
     def now(self) -> datetime:
-        """The moment it was set to."""
+        """Return the current time."""
         return self.moment
 
     def advance(self, **duration: float) -> None:
-        """Moves it on."""
+        """Move the clock forward."""
         self.moment += timedelta(**duration)
 
 
 @dataclass
 class World:
-    """One organization with a funded sandbox wallet, and what a story needs to do with it."""
+    """An organization with a funded sandbox wallet, and the steps that tests take with it; each commits."""
 
     engine: sa.Engine
     clock: ManualClock = field(default_factory=ManualClock)
@@ -79,11 +79,11 @@ class World:
 
     @property
     def actor(self) -> Actor:
-        """A program with a key to the wallet, in a request of its own."""
+        """An API key of the wallet, in a request of its own."""
         return Actor(ActorKind.KEY, self.organization_id, self.wallet_id, None, new_id(), "192.0.2.7", uuid.uuid4())
 
     def driver(self, status: str = "active", kyc_status: str = "verified") -> uuid.UUID:
-        """A driver, known to the provider."""
+        """Add a driver that the provider knows."""
         driver_id = new_id()
         self.execute(
             """
@@ -102,32 +102,32 @@ class World:
         return driver_id
 
     def order(self, driver_id: uuid.UUID, amount_cents: int = 45_000, rail: Rail = Rail.STANDARD) -> PayoutOrder:
-        """An order for a payout."""
+        """Return an order for a payout."""
         return PayoutOrder(new_id(), self.wallet_id, driver_id, str(driver_id), amount_cents, rail)
 
     def accept(self, *orders: PayoutOrder) -> list[PayoutRow | DomainError]:
-        """Accepts orders in one transaction."""
+        """Accept orders in one transaction."""
         with self.engine.begin() as connection:
             known = load_order_context(connection, orders)
             available = ledger.lock_wallets(connection, {order.wallet_id for order in orders})
             return accept_payouts(connection, orders, known, available, self.clock.now(), grace=GRACE)
 
     def accepted(self, count: int = 1, rail: Rail = Rail.STANDARD, amount_cents: int = 45_000) -> list[uuid.UUID]:
-        """That many accepted payouts to one driver."""
+        """Accept that many payouts to one driver."""
         driver_id = self.driver()
         rows = self.accept(*(self.order(driver_id, amount_cents, rail) for _ in range(count)))
         assert all(isinstance(row, PayoutRow) for row in rows), rows
         return [row.id for row in rows if isinstance(row, PayoutRow)]
 
     def queued(self, count: int = 1, rail: Rail = Rail.STANDARD) -> list[uuid.UUID]:
-        """That many queued payouts."""
+        """Queue that many payouts."""
         payout_ids = self.accepted(count, rail)
         with self.engine.begin() as connection:
             queue_validated_payouts(connection, payout_ids, self.clock.now(), grace=GRACE)
         return payout_ids
 
     def leased_submission(self, count: int = 1, rail: Rail = Rail.STANDARD) -> tuple[list[uuid.UUID], LeasedSubmission]:
-        """That many payouts in one submission, held by us and about to be sent."""
+        """Prepare and lease one submission of that many payouts."""
         payout_ids = self.queued(count, rail)
         with self.engine.begin() as connection:
             prepared = submissions.prepare_submissions(connection, payout_ids, self.clock.now(), reason="test")
@@ -135,46 +135,46 @@ class World:
         return payout_ids, held
 
     def execute(self, statement: str, **values: object) -> None:
-        """Runs a statement in a transaction of its own."""
+        """Run a statement in a transaction of its own."""
         with self.engine.begin() as connection:
             connection.execute(sa.text(statement), values)
 
     def rows(self, statement: str, **values: object) -> list[tuple[object, ...]]:
-        """Reads."""
+        """Return the rows of a query."""
         with self.engine.connect() as connection:
             return [tuple(row) for row in connection.execute(sa.text(statement), values)]
 
     def statuses(self, payout_ids: list[uuid.UUID]) -> list[str]:
-        """The payouts' statuses, in order."""
+        """Return the statuses of payouts, in order."""
         found = dict(self.rows("SELECT id, status FROM payouts WHERE id = ANY(:ids)", ids=payout_ids))
         return [str(found[payout_id]) for payout_id in payout_ids]
 
     def history(self, payout_id: uuid.UUID) -> list[str]:
-        """The statuses that a payout went through."""
+        """Return the statuses that a payout has had."""
         rows = self.rows(
             "SELECT to_status FROM payout_transitions WHERE payout_id = :id ORDER BY sequence", id=payout_id
         )
         return [str(row[0]) for row in rows]
 
     def transfers(self, payout_id: uuid.UUID) -> list[tuple[str, int]]:
-        """The kinds and amounts of a payout's transfers, in order."""
+        """Return the kinds and amounts of a payout's transfers, in order."""
         rows = self.rows(
             "SELECT kind, amount_cents FROM transfers WHERE payout_id = :id ORDER BY position", id=payout_id
         )
         return [(str(kind), int(str(cents))) for kind, cents in rows]
 
     def events(self, payout_id: uuid.UUID) -> list[str]:
-        """The customer events of a payout, in order."""
+        """Return the types of a payout's customer events, in order."""
         rows = self.rows("SELECT type FROM customer_events WHERE payout_id = :id ORDER BY sequence", id=payout_id)
         return [str(row[0]) for row in rows]
 
     def balances(self) -> ledger.Balances:
-        """The wallet's balances."""
+        """Return the balances of the wallet."""
         with self.engine.connect() as connection:
             return ledger.load_balances(connection, self.wallet_id)
 
     def leave_available(self, cents: int) -> None:
-        """Reserves all but that much, for another payout."""
+        """Reserve the rest of the balance for another payout."""
         surplus = self.balances().available_cents - cents
         [row] = self.accept(self.order(self.driver(), surplus))
         assert isinstance(row, PayoutRow)
@@ -182,7 +182,7 @@ class World:
     def batch(
         self, *amounts_cents: int, scheduled_for: datetime | None = None, driver_ids: Sequence[uuid.UUID] = ()
     ) -> tuple[BatchRow, list[uuid.UUID]]:
-        """A batch of payouts of these amounts, each to a driver of its own unless some are given."""
+        """Create a batch of payouts of these amounts, each to a driver of its own unless some are given."""
         batch_id = new_id()
         drivers = list(driver_ids) or [self.driver() for _ in amounts_cents]
         orders = [
@@ -195,19 +195,19 @@ class World:
         return row, [payout.id for payout in payouts]
 
     def release(self, batch_id: uuid.UUID) -> ReleasedBatch | DomainError:
-        """Releases a batch."""
+        """Release a batch."""
         with self.engine.begin() as connection:
             asked = [BatchRef(batch_id, self.wallet_id)]
             by = {self.wallet_id: self.actor}
             return release_queued_batches(connection, asked, self.clock.now(), by=by, grace=GRACE)[batch_id]
 
     def batch_status(self, batch_id: uuid.UUID) -> str:
-        """A batch's status."""
+        """Return the status of a batch."""
         [(status,)] = self.rows("SELECT status FROM batches WHERE id = :id", id=batch_id)
         return str(status)
 
     def end(self, payout_ids: Sequence[uuid.UUID], target: PayoutStatus) -> None:
-        """Takes payouts that are queued to an end, as the provider's word does."""
+        """Move queued payouts to a final status, as a provider event does."""
         with self.engine.begin() as connection:
             now = self.clock.now()
             submissions.prepare_submissions(connection, payout_ids, now, reason="test")
@@ -215,7 +215,7 @@ class World:
             transition_payouts(connection, moves, PayoutStatus.PROCESSING, target, now)
 
     def assert_counters_match(self) -> None:
-        """Counts everything that is kept counted: this wallet's and every other test's."""
+        """Assert that every stored counter equals a count, for this wallet and those of all other tests."""
         assert (
             self.rows("""
             SELECT wallet_id, name, count, actual FROM list_counts LEFT JOIN LATERAL (
@@ -251,13 +251,13 @@ class World:
         )
 
     def assert_ledger_consistent(self) -> None:
-        """Proves the whole ledger, this wallet's and every other test's."""
+        """Assert the ledger invariants, for this wallet and those of all other tests."""
         assert [
             proof.violations
             for proof in check_invariants(self.engine, [INVARIANTS_BY_NAME["accounts"], INVARIANTS_BY_NAME["balances"]])
         ] == [[], []]
 
     def violations(self, *names: str) -> list[Violation]:
-        """What is broken in this wallet, by all invariants or by some."""
+        """Return the violations in this wallet of all invariants or of some."""
         laws = [INVARIANTS_BY_NAME[name] for name in names or INVARIANTS_BY_NAME]
         return [one for proof in check_invariants(self.engine, laws, [self.wallet_id]) for one in proof.violations]
