@@ -1,4 +1,4 @@
-"""Cases: differences are written down for a person to look at, once each, and closed when they are gone."""
+"""Reconciliation cases: each difference is recorded once for review, and closed when it is gone or reviewed."""
 
 import uuid
 from collections.abc import Sequence
@@ -19,15 +19,16 @@ from shared.schema.controls import CaseKind
 K = CaseKind
 
 WINDOW_KINDS: Final = (K.MISSING_HERE, K.MISSING_THERE, K.AMOUNT, K.CURRENCY, K.RECIPIENT, K.STATUS, K.PAID_TWICE)
-"""Kinds that a comparison finds again, if they are still there, whenever its window has the payment."""
+"""Kinds that a comparison finds again only if its window contains the payment."""
 WINDOWLESS_KINDS: Final = (K.UNRESOLVED, K.CONTRADICTION, K.BALANCE)
-"""Kinds that every comparison finds, whatever its window."""
+"""Kinds that every comparison finds again, regardless of its window."""
 CLOSED_BY_SYSTEM: Final = "system"
+"""Value of `closed_by` for cases that no person closed."""
 CASES_LISTED_MAX: Final = 1_000
 
 
 class Difference(NamedTuple):
-    """One difference between the two records; see `shared.schema.tables.reconciliation.ReconciliationCase`."""
+    """A difference between the two records; see `shared.schema.tables.reconciliation.ReconciliationCase`."""
 
     kind: CaseKind
     subject: str
@@ -41,7 +42,7 @@ class Difference(NamedTuple):
 
 
 class CaseRow(NamedTuple):
-    """A case as it is listed."""
+    """A case."""
 
     id: uuid.UUID
     kind: str
@@ -59,18 +60,19 @@ class CaseRow(NamedTuple):
     closed_reason: str | None
 
 
-_SEE = sa.text("""
+# Updates open cases, skips those that a reviewer closed with the same facts, and inserts the others. Locks the updated
+# cases' rows. For a reviewed case a later payment status counts as a change only if the status is the difference.
+_RECORD_DIFFERENCES: Final = sa.text("""
     WITH seen AS (
         SELECT * FROM json_to_recordset(CAST(:seen AS json)) AS seen (
             id uuid, kind text, subject text, about_at timestamptz, ours jsonb, theirs jsonb, wallet_id uuid,
             payout_id uuid, submission_id uuid, payment_id text)
-    ), again AS (
+    ), still_open AS (
         UPDATE reconciliation_cases AS known SET last_seen_at = :now, ours = seen.ours, theirs = seen.theirs
         FROM seen WHERE known.closed_at IS NULL AND known.mode = :mode
              AND known.kind = seen.kind AND known.subject = seen.subject
         RETURNING known.kind, known.subject
-    ), looked_at AS (
-        -- A person has seen exactly this; that a payment moves on is news only where the status is what differs.
+    ), reviewed AS (
         UPDATE reconciliation_cases AS known SET last_seen_at = :now
         FROM seen WHERE known.closed_by <> :system AND known.mode = :mode
              AND known.kind = seen.kind AND known.subject = seen.subject
@@ -83,42 +85,47 @@ _SEE = sa.text("""
                                       submission_id, payment_id, first_seen_at, last_seen_at)
     SELECT id, kind, :mode, subject, about_at, ours, theirs, wallet_id, payout_id, submission_id, payment_id, :now, :now
     FROM seen
-    WHERE NOT EXISTS (SELECT FROM again WHERE (again.kind, again.subject) = (seen.kind, seen.subject))
-      AND NOT EXISTS (SELECT FROM looked_at WHERE (looked_at.kind, looked_at.subject) = (seen.kind, seen.subject))
+    WHERE NOT EXISTS (
+              SELECT FROM still_open WHERE (still_open.kind, still_open.subject) = (seen.kind, seen.subject))
+      AND NOT EXISTS (SELECT FROM reviewed WHERE (reviewed.kind, reviewed.subject) = (seen.kind, seen.subject))
     ON CONFLICT DO NOTHING
 """)
 
 
 def record_differences(connection: sa.Connection, mode: str, differences: Sequence[Difference], now: datetime) -> int:
-    """Writes differences down. The same one is the same case: open, or looked at and closed by a person. Returns how
-    many cases are new.
+    """Record the differences; return how many cases are new. A difference with an open case, or with a case that a
+    reviewer closed with the same facts, opens no new one.
     """
     if not differences:
         return 0
-    unlike = {(one.kind, one.subject): one for one in differences}
+    distinct = {(one.kind, one.subject): one for one in differences}
     done = connection.execute(
-        _SEE,
+        _RECORD_DIFFERENCES,
         {
             "mode": mode,
             "now": now,
             "system": CLOSED_BY_SYSTEM,
-            "seen": encode_rows({"id": new_id(), **one._asdict()} for one in unlike.values()),
+            "seen": encode_rows({"id": new_id(), **one._asdict()} for one in distinct.values()),
         },
     )
     return done.rowcount
 
 
+# Closes open cases that a run should have seen again and has not; locks their rows.
+_CLOSE_RESOLVED: Final = sa.text("""
+    UPDATE reconciliation_cases
+    SET closed_at = :now, closed_by = :system, closed_reason = 'the difference was gone'
+    WHERE closed_at IS NULL AND mode = :mode AND last_seen_at < :started_at
+          AND (kind = ANY(:windowless) OR kind = ANY(:of_window) AND about_at BETWEEN :since AND :until)
+""")
+
+
 def close_resolved_cases(
     connection: sa.Connection, mode: str, since: datetime, until: datetime, started_at: datetime, now: datetime
 ) -> int:
-    """Closes the cases that a comparison of the window, begun at `started_at`, should have seen again and has not."""
+    """Close the cases that a comparison of the window, started at `started_at`, should have seen again and has not."""
     done = connection.execute(
-        sa.text("""
-            UPDATE reconciliation_cases
-            SET closed_at = :now, closed_by = :system, closed_reason = 'the difference was gone'
-            WHERE closed_at IS NULL AND mode = :mode AND last_seen_at < :started_at
-                  AND (kind = ANY(:of_now) OR kind = ANY(:of_window) AND about_at BETWEEN :since AND :until)
-        """),
+        _CLOSE_RESOLVED,
         {
             "now": now,
             "system": CLOSED_BY_SYSTEM,
@@ -126,7 +133,7 @@ def close_resolved_cases(
             "started_at": started_at,
             "since": since,
             "until": until,
-            "of_now": list(WINDOWLESS_KINDS),
+            "windowless": list(WINDOWLESS_KINDS),
             "of_window": list(WINDOW_KINDS),
         },
     )
@@ -134,7 +141,7 @@ def close_resolved_cases(
 
 
 def load_cases(connection: sa.Connection, *, only_open: bool) -> list[CaseRow]:
-    """The cases of the installation, newest first, at most `CASES_LISTED_MAX`."""
+    """Return the cases of the installation, newest first, at most `CASES_LISTED_MAX`."""
     rows = connection.execute(
         sa.text(f"""
             SELECT {", ".join(CaseRow._fields)} FROM reconciliation_cases
@@ -146,59 +153,60 @@ def load_cases(connection: sa.Connection, *, only_open: bool) -> list[CaseRow]:
 
 
 def open_case_counts(connection: sa.Connection) -> dict[str, int]:
-    """How many cases of each kind are open."""
+    """Return the number of open cases of each kind."""
     rows = connection.execute(
         sa.text("SELECT kind, count(*) FROM reconciliation_cases WHERE closed_at IS NULL GROUP BY kind")
     )
     return {kind.value: 0 for kind in CaseKind} | {row[0]: row[1] for row in rows}
 
 
-def close_case(connection: sa.Connection, case_id: uuid.UUID, person: str, reason: str, now: datetime) -> None:
-    """Closes a case: a person has looked. The audit log of the wallet's organization says who.
+# Locks the case.
+_LOCK_CASE: Final = sa.text("""
+    SELECT reconciliation_cases.wallet_id, organization_id, closed_at, kind
+    FROM reconciliation_cases LEFT JOIN wallets ON wallets.id = reconciliation_cases.wallet_id
+    WHERE reconciliation_cases.id = :id FOR UPDATE OF reconciliation_cases
+""")
+
+# Closes one case, locked before.
+_CLOSE_CASE: Final = sa.text(
+    "UPDATE reconciliation_cases SET closed_at = :now, closed_by = :by, closed_reason = :why WHERE id = :id"
+)
+
+# Closes a payout's open cases; locks their rows.
+_CLOSE_PAYOUT_CASES: Final = sa.text("""
+    UPDATE reconciliation_cases SET closed_at = :now, closed_by = :by, closed_reason = :why
+    WHERE payout_id = :id AND closed_at IS NULL
+""")
+
+
+def close_case(connection: sa.Connection, case_id: uuid.UUID, reviewer: str, reason: str, now: datetime) -> None:
+    """Close a case that was reviewed, and record it in the audit log of the wallet's organization.
 
     Raises:
         NotFound: there is no such case.
         Conflict: it is closed already.
 
     """
-    row = connection.execute(
-        sa.text("""
-            SELECT reconciliation_cases.wallet_id, organization_id, closed_at, kind
-            FROM reconciliation_cases LEFT JOIN wallets ON wallets.id = reconciliation_cases.wallet_id
-            WHERE reconciliation_cases.id = :id FOR UPDATE OF reconciliation_cases
-        """),
-        {"id": case_id},
-    ).one_or_none()
+    row = connection.execute(_LOCK_CASE, {"id": case_id}).one_or_none()
     if row is None:
         raise NotFound("There is no such case")
     if row.closed_at is not None:
         raise Conflict("That case is closed already")
-    connection.execute(
-        sa.text(
-            "UPDATE reconciliation_cases SET closed_at = :now, closed_by = :by, closed_reason = :why WHERE id = :id"
-        ),
-        {"id": case_id, "now": now, "by": person, "why": reason},
-    )
+    connection.execute(_CLOSE_CASE, {"id": case_id, "now": now, "by": reviewer, "why": reason})
     if row.organization_id is not None:
         actor: Actor = audit.operator_actor(row.organization_id, row.wallet_id)
-        after = {"by": person, "reason": reason, "kind": row.kind}
+        after = {"by": reviewer, "reason": reason, "kind": row.kind}
         audit.record_entries(connection, [Entry(actor, Action.CASE_CLOSE, public_id(CASE, case_id), after=after)], now)
 
 
 def close_payout_cases(
-    connection: sa.Connection, payout_id: uuid.UUID, person: str, reason: str, now: datetime
+    connection: sa.Connection, payout_id: uuid.UUID, reviewers: str, reason: str, now: datetime
 ) -> None:
-    """Closes what is open about a payout that people have decided on."""
-    connection.execute(
-        sa.text("""
-            UPDATE reconciliation_cases SET closed_at = :now, closed_by = :by, closed_reason = :why
-            WHERE payout_id = :id AND closed_at IS NULL
-        """),
-        {"id": payout_id, "now": now, "by": person, "why": reason},
-    )
+    """Close the open cases of a payout that reviewers have resolved."""
+    connection.execute(_CLOSE_PAYOUT_CASES, {"id": payout_id, "now": now, "by": reviewers, "why": reason})
 
 
 def case_json(case: CaseRow) -> str:
-    """A case as one line for programs."""
+    """Return a case as one line of JSON."""
     fields = {**case._asdict(), "id": public_id(CASE, case.id)}
     return msgspec.json.encode(fields).decode()

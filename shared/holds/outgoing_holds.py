@@ -1,9 +1,9 @@
-"""Placing and lifting holds, and which there are. No function here commits."""
+"""Place, lift and list outgoing holds. No function here commits."""
 
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 import structlog
@@ -20,7 +20,7 @@ HOLD_REASON_LENGTH_MAX = 500
 
 
 class HoldScope(NamedTuple):
-    """What waits: a wallet's money, a rail's, or, with neither, all."""
+    """What a hold covers: a wallet, a rail, or with neither all outgoing money."""
 
     wallet_id: uuid.UUID | None = None
     rail: Rail | None = None
@@ -32,7 +32,7 @@ class HoldScope(NamedTuple):
 
 
 class HoldRow(NamedTuple):
-    """A hold; see `shared.schema.tables.holds.OutgoingHold`."""
+    """An active hold; see `shared.schema.tables.holds.OutgoingHold`."""
 
     id: uuid.UUID
     kind: HoldKind
@@ -45,16 +45,22 @@ class HoldRow(NamedTuple):
     since: datetime
 
 
+# Inserts the hold unless that kind covers the scope already; locks nothing else.
+_PLACE_HOLD: Final = sa.text("""
+    INSERT INTO outgoing_holds (id, kind, wallet_id, rail, reason, placed_by, since)
+    VALUES (:id, :kind, :wallet_id, :rail, :reason, :placed_by, clock_timestamp())
+    ON CONFLICT (kind, wallet_id, rail) WHERE lifted_at IS NULL DO NOTHING RETURNING id
+""")
+
+
 def place_hold(
     connection: sa.Connection, kind: HoldKind, scope: HoldScope, reason: str, placed_by: str, now: datetime
 ) -> uuid.UUID | None:
-    """Holds outgoing money, from the commit on. Returns the hold's id; None if that kind holds the scope already."""
+    """Put outgoing money on hold from the commit on. Return the hold's id; None if that kind of hold covers the scope
+    already.
+    """
     hold_id: uuid.UUID | None = connection.scalar(
-        sa.text("""
-            INSERT INTO outgoing_holds (id, kind, wallet_id, rail, reason, placed_by, since)
-            VALUES (:id, :kind, :wallet_id, :rail, :reason, :placed_by, clock_timestamp())
-            ON CONFLICT (kind, wallet_id, rail) WHERE lifted_at IS NULL DO NOTHING RETURNING id
-        """),
+        _PLACE_HOLD,
         {
             "id": new_id(),
             "kind": kind.value,
@@ -65,19 +71,18 @@ def place_hold(
         },
     )
     if hold_id is not None:
-        action = Action.OUTGOING_FREEZE if kind is HoldKind.FROZEN else Action.OUTGOING_PAUSE
-        _audit(
-            connection, action, scope, {"reason": reason[:HOLD_REASON_LENGTH_MAX]}, now, by_us=kind is HoldKind.FROZEN
-        )
+        automatic = kind is HoldKind.FROZEN
+        action = Action.OUTGOING_FREEZE if automatic else Action.OUTGOING_PAUSE
+        _audit(connection, action, scope, {"reason": reason[:HOLD_REASON_LENGTH_MAX]}, now, automatic=automatic)
     return hold_id
 
 
-def freeze_outgoing(connection: sa.Connection, breaks: Iterable[Violation], now: datetime) -> list[HoldScope]:
-    """Freezes the outgoing money of each wallet that a break is about, and all of it for one that nobody can place.
-    Returns what was not frozen before.
+def freeze_outgoing(connection: sa.Connection, violations: Iterable[Violation], now: datetime) -> list[HoldScope]:
+    """Freeze the outgoing money of each wallet with a violation, or all of it if a violation has no wallet. Return the
+    scopes that were not frozen before.
     """
     first: dict[HoldScope, Violation] = {}
-    for one in breaks:
+    for one in violations:
         first.setdefault(HoldScope(one.wallet_id), one)
     frozen = []
     for scope, one in first.items():
@@ -91,69 +96,74 @@ def freeze_outgoing(connection: sa.Connection, breaks: Iterable[Violation], now:
             wallet=scope.wallet_id and public_id(WALLET, scope.wallet_id),
             invariant=one.invariant,
             why=one.explanation,
-            hint="nothing leaves for Paystream; look at `ovnpay pause --list`, mend it, prove it with `ovnpay verify`, "
-            "then `ovnpay wallet unfreeze --reason ...`",
+            hint="no money is sent to Paystream; see `ovnpay pause --list`, repair the cause, check it with "
+            "`ovnpay verify`, then run `ovnpay wallet unfreeze --reason ...`",
         )
     return frozen
+
+
+# Lifts a hold; locks its row.
+_LIFT_HOLD: Final = sa.text("""
+    UPDATE outgoing_holds
+    SET lifted_at = clock_timestamp(), lifted_by = :lifted_by, lifted_reason = :reason
+    WHERE id = :id AND lifted_at IS NULL
+""")
 
 
 def lift_hold(
     connection: sa.Connection, kind: HoldKind, scope: HoldScope, reason: str, lifted_by: str, now: datetime
 ) -> HoldRow | None:
-    """Lifts a hold: what waited is due at once. Returns it as it was; None if there is none."""
+    """Lift a hold and make what waited for it due at once. Return the hold as it was; None if there is none."""
     found = next((row for row in load_active_holds(connection) if (row.kind, row.scope) == (kind, scope)), None)
     if found is None:
         return None
     lifted = connection.execute(
-        sa.text("""
-            UPDATE outgoing_holds
-            SET lifted_at = clock_timestamp(), lifted_by = :lifted_by, lifted_reason = :reason
-            WHERE id = :id AND lifted_at IS NULL
-        """),
-        {"id": found.id, "lifted_by": lifted_by, "reason": reason[:HOLD_REASON_LENGTH_MAX]},
+        _LIFT_HOLD, {"id": found.id, "lifted_by": lifted_by, "reason": reason[:HOLD_REASON_LENGTH_MAX]}
     )
     if lifted.rowcount == 0:
         return None
-    _due_again(connection, scope)
+    _make_due(connection, scope)
     action = Action.OUTGOING_UNFREEZE if kind is HoldKind.FROZEN else Action.OUTGOING_RESUME
-    _audit(connection, action, scope, {"reason": reason[:HOLD_REASON_LENGTH_MAX]}, now, before={"reason": found.reason})
+    after = {"reason": reason[:HOLD_REASON_LENGTH_MAX]}
+    _audit(connection, action, scope, after, now, before={"reason": found.reason})
     return found
 
 
-def _due_again(connection: sa.Connection, scope: HoldScope) -> None:
-    """Makes due what the tick has put off. What another hold still covers is put off again."""
+def _make_due(connection: sa.Connection, scope: HoldScope) -> None:
+    """Make due what the tick has postponed. Rows that another hold covers are postponed again. Skips locked rows."""
     conditions = ["true"]
     if scope.wallet_id:
         conditions.append("wallet_id = :wallet_id")
     if scope.rail:
         conditions.append("rail = :rail")
-    for table, waits in (
+    for table, waiting in (
         ("payouts", "status = 'queued'"),
         ("submissions", "status IN ('prepared', 'unknown') AND lease_token IS NULL"),
     ):
         connection.execute(
             sa.text(f"""
                 UPDATE {table} SET next_action_at = clock_timestamp() WHERE id IN (
-                    SELECT id FROM {table} WHERE next_action_at > clock_timestamp() AND {waits}
+                    SELECT id FROM {table} WHERE next_action_at > clock_timestamp() AND {waiting}
                            AND {" AND ".join(conditions)} FOR UPDATE SKIP LOCKED)
             """),
             {"wallet_id": scope.wallet_id, "rail": scope.rail and scope.rail.value},
         )
 
 
+# Active holds with the names to show; locks nothing.
+_ACTIVE_HOLDS: Final = sa.text("""
+    SELECT hold.id, kind, wallet_id, rail, organizations.name, mode, reason, placed_by, since
+    FROM outgoing_holds AS hold LEFT JOIN wallets ON wallets.id = wallet_id
+    LEFT JOIN organizations ON organizations.id = organization_id
+    WHERE lifted_at IS NULL ORDER BY since, hold.id
+""")
+
+
 def load_active_holds(connection: sa.Connection) -> Sequence[HoldRow]:
-    """The holds that hold, the oldest first."""
-    rows = connection.execute(
-        sa.text("""
-            SELECT hold.id, kind, wallet_id, rail, organizations.name, mode, reason, placed_by, since
-            FROM outgoing_holds AS hold LEFT JOIN wallets ON wallets.id = wallet_id
-            LEFT JOIN organizations ON organizations.id = organization_id
-            WHERE lifted_at IS NULL ORDER BY since, hold.id
-        """)
-    )
+    """Return the active holds, oldest first."""
     return [
         HoldRow(row.id, HoldKind(row.kind), HoldScope(row.wallet_id, row.rail and Rail(row.rail)), *row[4:])
-        for row in rows
+        for row in connection.execute(_ACTIVE_HOLDS)
     ]
 
 
@@ -165,9 +175,9 @@ def _audit(
     now: datetime,
     *,
     before: dict[str, str] | None = None,
-    by_us: bool = False,
+    automatic: bool = False,
 ) -> None:
-    """Writes it in the wallet's log; what is about everybody's money, in everybody's."""
+    """Record it in the audit log of the wallet's organization; of every organization if the scope has no wallet."""
     owners = connection.execute(
         sa.text(
             "SELECT organization_id, id FROM wallets WHERE id = :id"
@@ -176,11 +186,9 @@ def _audit(
         ),
         {"id": scope.wallet_id},
     ).all()
-    shown = public_id(WALLET, scope.wallet_id) if scope.wallet_id else (scope.rail.value if scope.rail else "all")
+    target = public_id(WALLET, scope.wallet_id) if scope.wallet_id else (scope.rail.value if scope.rail else "all")
     entries = []
     for row in owners:
-        by = audit.operator_actor(row.organization_id, row.id)
-        if by_us:
-            by = audit.system_actor(row.organization_id, row.id)
-        entries.append(audit.Entry(by, action, shown, before, after))
+        actor = (audit.system_actor if automatic else audit.operator_actor)(row.organization_id, row.id)
+        entries.append(audit.Entry(actor, action, target, before, after))
     audit.record_entries(connection, entries, now)

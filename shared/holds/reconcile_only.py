@@ -1,8 +1,8 @@
-"""May money leave? Asked in each transaction that is about to let a request to the provider go.
+"""Outbound guard: may money leave? Checked in every transaction that prepares or claims a request to the provider.
 
-It may not in reconcile-only, which lasts until the provider's record was compared; nor while nobody has looked whether
-this is the database that it was: its server has started again, or the row was copied in from a dump. The first is
-written down; the second is seen by whoever asks, at once, whatever was restored under running processes.
+No money leaves in two cases. In reconcile-only mode, until the provider's record was compared; the mode is stored in
+`installation`. And while the database identity is unverified: the server restarted, or the row came from a dump. The
+second is visible to every reader at once, even if a backup is restored under running processes.
 """
 
 import enum
@@ -13,17 +13,18 @@ import sqlalchemy as sa
 SAME_DATABASE_IDENTITY: Final = (
     "server_started_at = pg_postmaster_start_time() AND CAST(CAST(xmin AS text) AS bigint) = written_by % 4294967296"
 )
-"""Whether the row was written in this life of the server, and by the transaction that it says: a logical restore
-writes it by another."""
+"""SQL condition: the row was written since the server started, by the transaction that it names. A logical restore
+writes it in another transaction.
+"""
 
 OUTBOUND_ALLOWED: Final = (
     "NOT EXISTS (SELECT FROM installation "
     f"WHERE reconcile_only_since IS NOT NULL OR ({SAME_DATABASE_IDENTITY}) IS NOT TRUE)"
 )
-"""May money leave? The condition of every statement that takes something to send to the provider."""
+"""SQL condition of every statement that claims something to send to the provider."""
 
 NOT_RECONCILE_ONLY: Final = "NOT EXISTS (SELECT FROM installation WHERE reconcile_only_since IS NOT NULL)"
-"""May a request be written down? It may while nobody has looked yet, for then it waits for that."""
+"""SQL condition of statements that write a request down: allowed with an unverified identity, since sending waits."""
 
 
 class OutboundGuard(enum.StrEnum):
@@ -31,15 +32,15 @@ class OutboundGuard(enum.StrEnum):
 
     OPEN = "open"
 
-    UNVERIFIED = "unseen"
-    """Nobody has looked yet whether this database is an older copy of itself; whoever asks does."""
+    UNVERIFIED = "unverified"
+    """The database identity was not checked since the server started or the database was restored."""
 
     RECONCILE_ONLY = "reconcile_only"
-    """Not before the provider's record was compared."""
+    """Not until the provider's record was compared."""
 
 
 def load_outbound_guard(connection: sa.Connection) -> OutboundGuard:
-    """Whether money may leave by this database. One in which no service has ever started has nothing to guard."""
+    """Return whether money may leave. A database that no service has used yet has nothing to guard: it is open."""
     row = connection.execute(
         sa.text(f"SELECT reconcile_only_since IS NOT NULL, coalesce({SAME_DATABASE_IDENTITY}, false) FROM installation")
     ).one_or_none()
@@ -51,5 +52,5 @@ def load_outbound_guard(connection: sa.Connection) -> OutboundGuard:
 
 
 def is_reconcile_only(connection: sa.Connection) -> bool:
-    """Whether nothing new may be promised either: the balances are known to be old."""
+    """Return whether new payouts are rejected too, because the balances are known to be out of date."""
     return load_outbound_guard(connection) is OutboundGuard.RECONCILE_ONLY
