@@ -21,10 +21,13 @@ from gateway.handlers.requests import (
 from gateway.http.envelope import list_page_payload as shaped_page
 from gateway.http.query_parameters import PageQuery, requested_page
 from gateway.openapi.operation import operation
-from shared.drivers import edit, rows
 from shared.drivers import register as registering
+from shared.drivers import rows
 from shared.drivers.bank_details import BankAccount, DriverDetails, DriverIdentity, encrypt_details
-from shared.drivers.edit import driver_not_found
+from shared.drivers.delete import soft_delete_driver
+from shared.drivers.queries import load_driver, load_driver_page
+from shared.drivers.rows import driver_not_found
+from shared.drivers.update import DriverChanges, apply_driver_changes
 from shared.identity import audit
 from shared.payouts import queries
 from shared.payouts.rows import PayoutRow, payout_payload
@@ -102,7 +105,7 @@ def driver_id_from_path(request: web.Request) -> uuid.UUID:
 async def get_driver(request: web.Request) -> web.Response:
     """Shows a driver."""
     wallet, driver_id = wallet_id(request), driver_id_from_path(request)
-    row = await request.app[SERVICES].read(lambda connection: rows.load_driver(connection, wallet, driver_id))
+    row = await request.app[SERVICES].read(lambda connection: load_driver(connection, wallet, driver_id))
     if row is None:
         raise driver_not_found(request.match_info["id"])
     return success_response(request, driver_response_payload(request, row))
@@ -134,7 +137,7 @@ async def update_driver(request: web.Request, body: UpdateDriver) -> web.Respons
     `bankAccount` and `identity` are passed on to Paystream and not kept: he is `pending` until it has verified them.
     """
     wallet, driver_id = wallet_id(request), driver_id_from_path(request)
-    changes = edit.DriverChanges(
+    changes = DriverChanges(
         name=None if body.name is UNSET else body.name,
         email=None if body.email is UNSET else body.email,
         phone=None if body.phone is UNSET else body.phone,
@@ -150,8 +153,8 @@ async def update_driver(request: web.Request, body: UpdateDriver) -> web.Respons
     now, actor = services.clock.now(), request_actor(request)
 
     def work(connection: sa.Connection) -> rows.DriverRow:
-        before = rows.load_driver(connection, wallet, driver_id, lock=True)
-        row = edit.apply_driver_changes(connection, wallet, driver_id, changes, now, grace=services.grace)
+        before = load_driver(connection, wallet, driver_id, lock=True)
+        row = apply_driver_changes(connection, wallet, driver_id, changes, now, grace=services.grace)
         if before is not None:
             was, is_ = audited_driver_changes(before, row, changes)
             audit.record_entries(
@@ -170,7 +173,7 @@ PERSONAL_FIELDS: Final = frozenset({"name", "email", "phone"})
 
 
 def audited_driver_changes(
-    before: rows.DriverRow, after: rows.DriverRow, changes: edit.DriverChanges
+    before: rows.DriverRow, after: rows.DriverRow, changes: DriverChanges
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the audit log says of a driver's change: which of his personal data it is, and not what that was or is."""
     names = PERSONAL_FIELDS | {"status", "kycStatus"}
@@ -191,7 +194,7 @@ async def delete_driver(request: web.Request) -> web.Response:
     now = services.clock.now()
 
     def work(connection: sa.Connection) -> None:
-        was = {"status": edit.soft_delete_driver(connection, wallet, driver_id, now)}
+        was = {"status": soft_delete_driver(connection, wallet, driver_id, now)}
         entry = audit.Entry(actor, Action.DRIVER_DELETE, public_id(DRIVER, driver_id), was, {"status": "inactive"})
         audit.record_entries(connection, [entry], now)
 
@@ -207,7 +210,7 @@ async def list_driver_payouts(request: web.Request, listing: PageQuery) -> web.R
     wallet, driver_id, part = wallet_id(request), driver_id_from_path(request), requested_page(listing, PAYOUT)
 
     def read(connection: sa.Connection) -> Page[PayoutRow] | None:
-        if rows.load_driver(connection, wallet, driver_id) is None:
+        if load_driver(connection, wallet, driver_id) is None:
             return None
         return queries.load_payout_page(connection, wallet, part, driver_id=driver_id)
 
@@ -229,7 +232,7 @@ async def list_drivers(request: web.Request, listing: ListDrivers) -> web.Respon
     wallet, part = wallet_id(request), requested_page(listing, DRIVER)
     status = None if listing.status is UNSET else listing.status
     found = await request.app[SERVICES].read(
-        lambda connection: rows.load_driver_page(connection, wallet, part, status=status)
+        lambda connection: load_driver_page(connection, wallet, part, status=status)
     )
     return success_response(
         request, shaped_page([driver_response_payload(request, row) for row in found.rows], found, part)

@@ -17,7 +17,8 @@ from gateway.http.envelope import ApiError
 from gateway.openapi.operation import operation
 from shared import ledger
 from shared.batches import change
-from shared.drivers import rows as drivers
+from shared.drivers.queries import load_driver_page
+from shared.drivers.rows import driver_payload
 from shared.identity import audit
 from shared.payouts import queries
 from shared.payouts.rows import PayoutRow, payout_payload
@@ -73,10 +74,10 @@ async def get_sandbox_state(request: web.Request) -> web.Response:
     wallet, part = wallet_id(request), PageRequest(STATE_ITEMS_MAX)
 
     def read(connection: sa.Connection) -> dict[str, Any]:
-        known = drivers.load_driver_page(connection, wallet, part)
+        known = load_driver_page(connection, wallet, part)
         payouts = queries.load_payout_page(connection, wallet, part)
         return {
-            "drivers": [drivers.driver_payload(row) for row in known.rows],
+            "drivers": [driver_payload(row) for row in known.rows],
             "payouts": [payout_payload(row) for row in payouts.rows],
             "balance": ledger.load_balances(connection, wallet).available_cents,
             "driverCount": known.total,

@@ -1,6 +1,6 @@
-"""Bank details and identity: passed on to the provider and not kept.
+"""Bank details and identity: sent to the provider and then discarded.
 
-Until a worker has passed them on they are sealed: encrypted under a key that is derived from the installation's pepper.
+Until a worker has sent them they are encrypted, with a key derived from the installation's pepper.
 """
 
 import hashlib
@@ -21,18 +21,18 @@ class BankAccount(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     account_number: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4,17}\Z", examples=["000123456789"])]
     routing_number: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{9}\Z", examples=["021000021"])]
     account_holder_name: DetailText | None = None
-    """The driver's name where it is left out."""
+    """Defaults to the driver's name."""
     account_holder_type: Annotated[str, msgspec.Meta(pattern=r"^(individual|business|company)\Z")] = "individual"
     account_type: Annotated[str, msgspec.Meta(pattern=r"^(checking|savings)\Z")] = "checking"
 
     @property
     def last4(self) -> str:
-        """The end of the account number: all that is kept."""
+        """Last four digits of the account number: all that is kept."""
         return self.account_number[-4:]
 
 
 class DriverIdentity(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    """Who the driver is, as the provider has to know."""
+    """The driver's identity, as the provider requires it."""
 
     first_name: DetailText
     last_name: DetailText
@@ -43,13 +43,13 @@ class DriverIdentity(msgspec.Struct, forbid_unknown_fields=True, rename="camel")
 
 
 class DriverDetails(msgspec.Struct, omit_defaults=True, rename="camel"):
-    """What is to be passed on; the provider takes an identity together with an account."""
+    """Details for the provider; it accepts an identity only together with an account."""
 
     bank_account: BankAccount
     identity: DriverIdentity | None = None
 
     def redact(self, text: str) -> str:
-        """A text without any of the details: the provider's refusal may repeat them, and is kept and shown."""
+        """Mask the details in a text: a rejection by the provider may repeat them, and is stored and shown."""
         account, identity = self.bank_account, self.identity
         values = [account.account_number, account.routing_number, account.account_holder_name or ""]
         if identity is not None:
@@ -62,27 +62,25 @@ class DriverDetails(msgspec.Struct, omit_defaults=True, rename="camel"):
 
 
 DETAIL_LENGTH_MIN: Final = 4
-"""Shorter ones, as the name of a state, are parts of common words."""
+"""Shorter details are not masked: a state's code is part of common words."""
 DETAILS_KEY_PURPOSE: Final = b"ovnpay driver details"
 
 
 def encrypt_details(details: DriverDetails, pepper: str) -> bytes:
-    """The details as they may be stored for a while."""
+    """Encrypt the details for storage until they are sent."""
     return cipher(pepper, DETAILS_KEY_PURPOSE).encrypt(msgspec.json.encode(details))
 
 
 def decrypt_details(sealed: bytes, pepper: Pepper) -> DriverDetails:
-    """The details again.
+    """Decrypt the details.
 
     Raises:
-        cryptography.fernet.InvalidToken: they were sealed under another pepper.
+        cryptography.fernet.InvalidToken: they were encrypted with another pepper.
 
     """
     return msgspec.json.decode(cipher(pepper, DETAILS_KEY_PURPOSE).decrypt(sealed), type=DriverDetails)
 
 
 def details_idempotency_key(driver_id: uuid.UUID, sealed: bytes, name: str) -> str:
-    """The idempotency key under which sealed details are passed on: the same as long as they, and the name that may
-    go with them, are.
-    """
+    """Return the idempotency key for sending details; it changes if the details or the name sent with them change."""
     return f"details-{driver_id.hex}-{hashlib.sha256(sealed + name.encode()).hexdigest()[:32]}"
