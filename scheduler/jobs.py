@@ -13,6 +13,8 @@ from prometheus_client import Counter, Gauge
 from shared.controls.invariants import INVARIANTS, sweep
 from shared.controls.reconciliation import after_restore, database_identity, runs
 from shared.controls.reconciliation.provider_pages import ProviderRecordUnavailable, fail_instead_of_waiting
+from shared.controls.reconciliation.reconcile import execute_run
+from shared.controls.reconciliation.reconciler import configured_modes, make_reconciler
 from shared.holds import outgoing_holds
 from shared.holds.reconcile_only import OutboundGuard, load_outbound_guard
 from shared.operations import due_rows, retention
@@ -127,15 +129,15 @@ class Jobs:
         """
         with self.engine.connect() as connection:
             state = load_outbound_guard(connection)
-        by = runs.make_reconciler(self.settings, self.engine, self.paystream, self.clock, fail_instead_of_waiting)
-        modes = runs.configured_modes(self.settings)
+        by = make_reconciler(self.settings, self.engine, self.paystream, self.clock, fail_instead_of_waiting)
+        modes = configured_modes(self.settings)
         if state is OutboundGuard.UNVERIFIED:
             state = database_identity.verify_identity(by, modes)
         if state is OutboundGuard.RECONCILE_ONLY:
             wait = timedelta(seconds=self.settings.paystream_timeout_seconds)
             try:
                 after_restore.compare_restored_database(
-                    by._replace(pause=self._pause), modes, wait=wait, lease_seconds=self.settings.lease_seconds
+                    by._replace(wait=self._pause), modes, wait=wait, lease_seconds=self.settings.lease_seconds
                 )
             except ProviderRecordUnavailable as why:
                 logger.warning("installation.not_compared", why=str(why))
@@ -147,13 +149,13 @@ class Jobs:
 
     def reconcile(self) -> None:
         """Makes yesterday's comparison with the provider's record, once, whoever does; missed days are made up for."""
-        by = runs.make_reconciler(self.settings, self.engine, self.paystream, self.clock, self._pause)
-        for mode in runs.configured_modes(self.settings):
+        by = make_reconciler(self.settings, self.engine, self.paystream, self.clock, self._pause)
+        for mode in configured_modes(self.settings):
             with self.engine.begin() as connection:
                 run = runs.claim_daily_run(connection, mode, self.clock.now())
             if run is not None:
                 try:
-                    runs.execute_run(by, run)
+                    execute_run(by, run)
                 except ProviderRecordUnavailable as why:
                     logger.warning("reconciliation.failed", mode=mode, why=str(why))
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from shared.controls.reconciliation import database_identity
 from shared.controls.reconciliation.provider_pages import fail_instead_of_waiting
-from shared.controls.reconciliation.runs import configured_modes, make_reconciler
+from shared.controls.reconciliation.reconciler import configured_modes, make_reconciler
 from shared.holds.reconcile_only import OutboundGuard, load_outbound_guard
 from shared.platform.clock import Clock, SystemClock
 from shared.platform.database import make_engine

@@ -1,6 +1,6 @@
-"""Reconciliation against a real simulator: what its record is made to say differently becomes a case, and nothing else.
+"""Reconciliation with the simulator: each difference planted in its record becomes a case, and nothing else does.
 
-A database of its own, for a comparison is of everything in a mode.
+Uses its own database, because a run compares everything of a mode.
 """
 
 import json
@@ -25,7 +25,8 @@ from deploy.local.postgres import EmbeddedPostgres
 from shared.controls.reconciliation import after_restore, database_identity, runs
 from shared.controls.reconciliation.compare import GracePeriods
 from shared.controls.reconciliation.provider_pages import fail_instead_of_waiting
-from shared.controls.reconciliation.runs import Reconciler
+from shared.controls.reconciliation.reconcile import RunReport, execute_run
+from shared.controls.reconciliation.reconciler import Reconciler
 from shared.holds import cases
 from shared.holds.reconcile_only import OutboundGuard, load_outbound_guard
 from shared.payouts import poll, submissions
@@ -47,19 +48,19 @@ from workers.context import Context
 from workers.submissions import send_leased
 
 NO_LIMITS = ("--requests-per-hour", "0", "--funding-per-minute", "0", "--same-day-seconds", "0")
-AT_ONCE = GracePeriods(timedelta(0), dict.fromkeys(("standard", "same_day", "instant"), timedelta(0)))
+NO_GRACE = GracePeriods(timedelta(0), dict.fromkeys(("standard", "same_day", "instant"), timedelta(0)))
 
 
-class Ground:
-    """One carrier, a database of its own, and the provider whose record can be written in."""
+class Installation:
+    """A carrier with its own database, and a simulator whose record can be changed."""
 
     def __init__(self, engine: sa.Engine, settings: Settings, client: PaystreamClient, record: Path, url: str) -> None:
         self.world = World(engine)
         self.engine, self.settings, self.client, self.record, self.url = engine, settings, client, record, url
-        self.by = Reconciler(engine, client, self.world.clock, AT_ONCE, fail_instead_of_waiting)
+        self.reconciler = Reconciler(engine, client, self.world.clock, NO_GRACE, fail_instead_of_waiting)
 
     def driver(self) -> Any:
-        """A driver whom the provider knows and has verified."""
+        """Register a driver that the provider has verified."""
         driver_id = self.world.driver()
         made: Any = self.client.call(
             ProviderCall("sandbox", "POST", "/recipients", {"name": "Dora", "email": "dora@drivers.example"})
@@ -70,10 +71,10 @@ class Ground:
         return driver_id
 
     def order(self, driver_id: Any, count: int, words: str = "load") -> list[Any]:
-        """That many payouts, queued."""
+        """Create queued payouts."""
         orders = [
-            self.world.order(driver_id, 10_000 + place, Rail.SAME_DAY)._replace(description=f"{words} {place}")
-            for place in range(count)
+            self.world.order(driver_id, 10_000 + number, Rail.SAME_DAY)._replace(description=f"{words} {number}")
+            for number in range(count)
         ]
         rows: Any = self.world.accept(*orders)
         ids = [row.id for row in rows]
@@ -81,63 +82,63 @@ class Ground:
         return ids
 
     def send(self, payout_ids: list[Any]) -> list[str]:
-        """Hands payouts to the provider; their statuses."""
+        """Send payouts to the provider; return their statuses."""
         with self.engine.begin() as connection:
             prepared = submissions.prepare_submissions(connection, payout_ids, self.world.clock.now(), reason="test")
-            held = claim_submissions(connection, prepared.submission_ids, lease_seconds=60)
+            leased = claim_submissions(connection, prepared.submission_ids, lease_seconds=60)
         task_sender = TaskSender(self.settings)
-        send_leased(Context(self.settings, self.engine, task_sender, self.client, self.world.clock), held)
+        send_leased(Context(self.settings, self.engine, task_sender, self.client, self.world.clock), leased)
         task_sender.close()
         return self.world.statuses(payout_ids)
 
     def pay(self, payout_ids: list[Any]) -> None:
-        """The same, and follows them to their end."""
+        """Send payouts and poll them until they end."""
         self.send(payout_ids)
 
         def ended() -> bool:
             with self.engine.begin() as connection:
-                asked = poll.start_polls(connection, payout_ids, self.world.clock.now(), first_seconds=1)
-            outcomes = self.client.call_all([one.call() for one in asked])
+                polled = poll.start_polls(connection, payout_ids, self.world.clock.now(), first_seconds=1)
+            outcomes = self.client.call_all([one.call() for one in polled])
             with self.engine.begin() as connection:
-                poll.apply_poll_outcomes(connection, asked, outcomes, self.world.clock.now())
+                poll.apply_poll_outcomes(connection, polled, outcomes, self.world.clock.now())
             return "processing" not in self.world.statuses(payout_ids)
 
         until(ended, "the payouts end", pause_seconds=0.05)
 
-    def compare(self) -> runs.RunReport:
-        """A comparison of the last two hours."""
+    def compare(self) -> RunReport:
+        """Compare the last two hours."""
         self.world.clock.advance(minutes=10)
         now = self.world.clock.now()
         with self.engine.begin() as connection:
             run = runs.begin_run(
                 connection, "sandbox", now - timedelta(hours=2), now + timedelta(hours=1), RunCause.COMMAND, now
             )
-        return runs.execute_run(self.by, run)
+        return execute_run(self.reconciler, run)
 
     def open_cases(self) -> dict[str, cases.CaseRow]:
-        """The open cases, by kind."""
+        """Return the open cases by kind."""
         with self.engine.connect() as connection:
             return {one.kind: one for one in cases.load_cases(connection, only_open=True)}
 
     def payment_of(self, payout_id: Any) -> str:
-        """The provider's payment of a payout."""
+        """Return the id of a payout's payment."""
         [(payment,)] = self.world.rows(
             "SELECT provider_payment_id FROM submission_items WHERE payout_id = :id", id=payout_id
         )
         return str(payment)
 
     def tamper(self, statement: str, *values: object) -> None:
-        """Writes into the provider's record."""
+        """Run a statement on the simulator's record."""
         with closing(sqlite3.connect(self.record, timeout=5)) as record, record:
             record.execute(statement, values)
 
     def set(self, payout_id: Any, field: str, value: object) -> None:
-        """Makes the provider's record say something else of a payment."""
+        """Change a field of a payment in the simulator's record."""
         payment = self.payment_of(payout_id)
         self.tamper("UPDATE payments SET doc = json_set(doc, '$.' || ?, ?) WHERE id = ?", field, value, payment)
 
     def copy(self, payout_id: Any, new: str, metadata: str | None) -> None:
-        """Makes it have the payment once more."""
+        """Duplicate a payment in the simulator's record."""
         self.tamper(
             "INSERT INTO payments SELECT ?, mode, due, status, recipient_id, batch_id, "
             "json_set(doc, '$.id', ?, '$.metadata', json(?)) FROM payments WHERE id = ?",
@@ -145,15 +146,16 @@ class Ground:
         )
 
     def control(self, path: str, body: object) -> None:
-        """A call to the simulator's control."""
-        asked = urllib.request.Request(self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(asked):
+        """Call the simulator's control API."""
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request):
             pass
 
 
 @pytest.fixture(scope="module")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A Paystream of the module's own: its URL, and the file with its record."""
+    """Start a simulator for this module; yield its URL and the file of its record."""
     folder = tmp_path_factory.mktemp("paystream")
     record = folder / "record.sqlite"
     process = subprocess.Popen(
@@ -174,8 +176,8 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, P
 
 
 @pytest.fixture
-def ground(settings: Settings, postgres: EmbeddedPostgres, simulator: tuple[str, Path]) -> Iterator[Ground]:
-    """A new database, and the module's provider, whose record is emptied."""
+def installation(settings: Settings, postgres: EmbeddedPostgres, simulator: tuple[str, Path]) -> Iterator[Installation]:
+    """Create a new database, and empty the simulator's record."""
     url, record = simulator
     server = make_engine(settings, "tests", isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
@@ -189,92 +191,90 @@ def ground(settings: Settings, postgres: EmbeddedPostgres, simulator: tuple[str,
         kept.execute("DELETE FROM payments")
     settings = msgspec.structs.replace(settings, database_url=own, paystream_url=url)
     client = PaystreamClient(settings, CallBudget(settings, engine))
-    yield Ground(engine, settings, client, record, url)
+    yield Installation(engine, settings, client, record, url)
     client.close()
     engine.dispose()
 
 
-def test_a_busy_day_has_no_case(ground: Ground) -> None:
-    """Paid, failed, and one that Paystream is still at; compared again and again."""
-    paid = ground.order(ground.driver(), 30)
-    failing = ground.order(ground.driver(), 2, "[simulate:fail:BANK_REJECTED]")
-    under_way = ground.order(ground.driver(), 1, "[simulate:stuck]")
-    ground.pay(paid + failing)
-    ground.send(under_way)
-    assert ground.world.statuses(paid + failing) == ["completed"] * 30 + ["failed"] * 2
+def test_payouts_that_agree_open_no_case(installation: Installation) -> None:
+    """Paid, failed and processing ones, compared twice."""
+    paid = installation.order(installation.driver(), 30)
+    failing = installation.order(installation.driver(), 2, "[simulate:fail:BANK_REJECTED]")
+    processing = installation.order(installation.driver(), 1, "[simulate:stuck]")
+    installation.pay(paid + failing)
+    installation.send(processing)
+    assert installation.world.statuses(paid + failing) == ["completed"] * 30 + ["failed"] * 2
     for _ in range(2):
-        report = ground.compare()
+        report = installation.compare()
         assert (report.payments, report.differences, report.opened) == (33, [], 0)
-    assert ground.open_cases() == {}
+    assert installation.open_cases() == {}
 
 
-def test_each_difference_is_one_case_for_as_long_as_it_lasts(ground: Ground) -> None:
-    """Of every kind; seen again it is the same; what is gone is closed by itself, and what a person closed stays so."""
+def test_difference_is_one_case_until_it_is_gone_or_closed(installation: Installation) -> None:
     names = ("amount", "recipient", "currency", "status", "missing_there", "paid_twice", "missing_here")
-    payouts = dict(zip(names, ground.order(ground.driver(), len(names)), strict=True))
-    ground.pay(list(payouts.values()))
-    before = ground.world.balances()
+    payouts = dict(zip(names, installation.order(installation.driver(), len(names)), strict=True))
+    installation.pay(list(payouts.values()))
+    before = installation.world.balances()
     # When Paystream's record is changed
-    ground.set(payouts["amount"], "amount", 1)
-    ground.set(payouts["recipient"], "recipientId", "rec_other")
-    ground.set(payouts["currency"], "currency", "eur")
-    ground.set(payouts["status"], "status", "failed")
+    installation.set(payouts["amount"], "amount", 1)
+    installation.set(payouts["recipient"], "recipientId", "rec_other")
+    installation.set(payouts["currency"], "currency", "eur")
+    installation.set(payouts["status"], "status", "failed")
     named = json.dumps({"payoutId": public_id(PAYOUT, payouts["paid_twice"])})
-    ground.copy(payouts["paid_twice"], "pay_9999999999999999991", named)
-    ground.copy(payouts["missing_here"], "pay_9999999999999999992", None)
-    ground.tamper("DELETE FROM payments WHERE id = ?", ground.payment_of(payouts["missing_there"]))
-    # Then each is a case that names its payout, once
-    first = ground.compare()
-    found = ground.open_cases()
+    installation.copy(payouts["paid_twice"], "pay_9999999999999999991", named)
+    installation.copy(payouts["missing_here"], "pay_9999999999999999992", None)
+    installation.tamper("DELETE FROM payments WHERE id = ?", installation.payment_of(payouts["missing_there"]))
+    # Then each becomes one case with its payout
+    first = installation.compare()
+    found = installation.open_cases()
     assert set(found) == set(names)
     assert first.opened == len(names)
     for kind in set(names) - {"missing_here"}:
         assert found[kind].payout_id == payouts[kind], kind
     assert found["missing_here"].payment_id == "pay_9999999999999999992"
-    assert found["missing_here"].wallet_id == ground.world.wallet_id
-    assert ground.compare().opened == 0
-    # and no money has moved, no status changed
-    assert ground.world.balances() == before
-    assert set(ground.world.statuses(list(payouts.values()))) == {"completed"}
-    # When one is mended, and a person closes another
-    [(net_cents,)] = ground.world.rows(
+    assert found["missing_here"].wallet_id == installation.world.wallet_id
+    assert installation.compare().opened == 0
+    # and no money moves, no status changes
+    assert installation.world.balances() == before
+    assert set(installation.world.statuses(list(payouts.values()))) == {"completed"}
+    # When one difference is gone, and a person closes another, then both cases stay closed
+    [(net_cents,)] = installation.world.rows(
         "SELECT amount_cents - fee_cents FROM payouts WHERE id = :id", id=payouts["amount"]
     )
-    ground.set(payouts["amount"], "amount", net_cents)
-    with ground.engine.begin() as connection:
+    installation.set(payouts["amount"], "amount", net_cents)
+    with installation.engine.begin() as connection:
         cases.close_case(
-            connection, found["missing_here"].id, "ann@x.example", "paid by hand", ground.world.clock.now()
+            connection, found["missing_here"].id, "ann@x.example", "paid by hand", installation.world.clock.now()
         )
-    again = ground.compare()
+    again = installation.compare()
     assert (again.opened, again.closed) == (0, 1)
-    assert set(ground.open_cases()) == set(names) - {"amount", "missing_here"}
-    with ground.engine.connect() as connection:
+    assert set(installation.open_cases()) == set(names) - {"amount", "missing_here"}
+    with installation.engine.connect() as connection:
         closed = {one.kind: one.closed_by for one in cases.load_cases(connection, only_open=False) if one.closed_at}
     assert closed == {"amount": "system", "missing_here": "ann@x.example"}
 
 
-def test_a_balance_that_goes_another_way_is_a_case(ground: Ground) -> None:
-    """Payouts and their fees explain themselves; a debit of which we know nothing does not."""
-    ground.compare()
-    ground.pay(ground.order(ground.driver(), 2))
-    assert ground.compare().differences == []
-    ground.control("/control/balance", {"mode": "test", "amount": -777})
-    ground.compare()
-    case = ground.open_cases()["balance"]
+def test_unexplained_change_of_the_balance_opens_a_case(installation: Installation) -> None:
+    """Payouts and their fees explain themselves; an unknown debit does not."""
+    installation.compare()
+    installation.pay(installation.order(installation.driver(), 2))
+    assert installation.compare().differences == []
+    installation.control("/control/balance", {"mode": "test", "amount": -777})
+    installation.compare()
+    case = installation.open_cases()["balance"]
     assert case.ours is not None
     assert case.theirs is not None
     assert case.ours["balance"] - case.theirs["balance"] == 777
-    ground.control("/control/balance", {"mode": "test", "amount": 777})
-    ground.compare()
-    assert ground.open_cases() == {}
+    installation.control("/control/balance", {"mode": "test", "amount": 777})
+    installation.compare()
+    assert installation.open_cases() == {}
 
 
-def test_the_daily_comparison_is_made_once_and_catches_up(ground: Ground) -> None:
-    """Of several schedulers one makes it; the next one after missed days begins where the last ended."""
-    clock, engine = ground.world.clock, ground.engine
+def test_daily_run_is_claimed_once_and_catches_up_missed_days(installation: Installation) -> None:
+    clock, engine = installation.world.clock, installation.engine
     tomorrow = clock.now().date() + timedelta(days=1)
     clock.advance(seconds=(datetime.combine(tomorrow, time_of_day(12), UTC) - clock.now()).total_seconds())
-    claimed: list[runs.ReconciliationRun | None] = []
+    claimed: list[runs.StartedRun | None] = []
 
     def claim() -> None:
         with engine.begin() as connection:
@@ -286,7 +286,7 @@ def test_the_daily_comparison_is_made_once_and_catches_up(ground: Ground) -> Non
     for thread in threads:
         thread.join()
     [run] = [one for one in claimed if one is not None]
-    runs.execute_run(ground.by, run)
+    execute_run(installation.reconciler, run)
     claim()
     assert claimed[-1] is None
     clock.advance(days=4)
@@ -294,7 +294,7 @@ def test_the_daily_comparison_is_made_once_and_catches_up(ground: Ground) -> Non
     later = claimed[-1]
     assert later is not None
     assert later.since == run.until - timedelta(days=runs.SETTLING_DAYS)
-    # One whose process died is given up, and made by somebody else.
+    # A run whose process died is failed, and claimed again.
     clock.advance(hours=2)
     claim()
     assert claimed[-1] is None
@@ -304,62 +304,68 @@ def test_the_daily_comparison_is_made_once_and_catches_up(ground: Ground) -> Non
 
 
 @pytest.mark.parametrize("restored", ["dump", "timeline"])
-def test_a_database_that_may_be_older_sends_nothing_until_it_was_compared(ground: Ground, restored: str) -> None:
-    """Out of a dump, or recovered to an earlier point: seen by itself; what was lost is held when it comes again."""
-    clock, engine = ground.world.clock, ground.engine
+def test_restored_database_sends_nothing_until_it_is_compared(installation: Installation, restored: str) -> None:
+    """After a dump or a point-in-time recovery; a lost payout that is requested again is put on hold."""
+    clock, engine = installation.world.clock, installation.engine
     database_identity.create_installation_row(engine)
-    assert _gate(engine) is OutboundGuard.UNVERIFIED
-    assert database_identity.verify_identity(ground.by, ["sandbox"]) is OutboundGuard.OPEN
-    driver_id = ground.driver()
-    lost = ground.order(driver_id, 1, "lost")
-    ground.pay(lost)
-    # When the payout is gone, as after a restore, and the row is not as it was written
+    assert _load_guard(engine) is OutboundGuard.UNVERIFIED
+    assert database_identity.verify_identity(installation.reconciler, ["sandbox"]) is OutboundGuard.OPEN
+    driver_id = installation.driver()
+    lost = installation.order(driver_id, 1, "lost")
+    installation.pay(lost)
+    # When the payout is lost, as after a restore, and the row is not as its transaction wrote it
     for table in ("submission_items", "payout_transitions", "customer_events", "transfers"):
-        ground.world.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
-    ground.world.execute("DELETE FROM submission_items WHERE payout_id = :id", id=lost[0])
-    ground.world.execute("DELETE FROM payouts WHERE id = :id", id=lost[0])
+        installation.world.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
+    installation.world.execute("DELETE FROM submission_items WHERE payout_id = :id", id=lost[0])
+    installation.world.execute("DELETE FROM payouts WHERE id = :id", id=lost[0])
     if restored == "dump":
-        ground.world.execute("CREATE TABLE copied AS SELECT * FROM installation")
-        ground.world.execute("DELETE FROM installation; INSERT INTO installation SELECT * FROM copied")
+        installation.world.execute("CREATE TABLE copied AS SELECT * FROM installation")
+        installation.world.execute("DELETE FROM installation; INSERT INTO installation SELECT * FROM copied")
     else:
-        ground.world.execute(
+        installation.world.execute(
             "UPDATE installation SET timeline = timeline + 1, server_started_at = '2026-01-01Z', "
             "written_by = CAST(CAST(pg_current_xact_id() AS text) AS bigint)"
         )
-    # Then nothing leaves before somebody has looked, nor until Paystream's record was compared
-    [waiting] = ground.order(driver_id, 1, "new")
-    assert ground.send([waiting]) == ["processing"]
-    assert database_identity.verify_identity(ground.by, ["sandbox"]) is OutboundGuard.RECONCILE_ONLY
-    assert ground.send(ground.order(driver_id, 1, "later")) == ["queued"]
-    with engine.begin() as connection, pytest.raises(Conflict, match="was not compared"):
+    # Then nothing is sent before the identity is verified and Paystream's record compared
+    [waiting] = installation.order(driver_id, 1, "new")
+    assert installation.send([waiting]) == ["processing"]
+    assert database_identity.verify_identity(installation.reconciler, ["sandbox"]) is OutboundGuard.RECONCILE_ONLY
+    assert installation.send(installation.order(driver_id, 1, "later")) == ["queued"]
+    with engine.begin() as connection, pytest.raises(Conflict, match="has not been compared"):
         database_identity.turn_off_reconcile_only(connection, "ann", "in a hurry", clock.now())
     wait = timedelta(seconds=10)
-    assert not after_restore.compare_restored_database(ground.by, ["sandbox"], wait=wait, lease_seconds=30)
+    assert not _compare_restored(installation, wait)
     clock.advance(seconds=11)
-    assert after_restore.compare_restored_database(ground.by, ["sandbox"], wait=wait, lease_seconds=30)
-    assert _gate(engine) is OutboundGuard.OPEN
-    # and the payout that is asked for again is held, and another one paid
-    [again, other] = [*ground.order(driver_id, 1, "lost"), *ground.order(driver_id, 1, "other")]
-    assert ground.send([again, other]) == ["queued", "processing"]
-    [(reason,)] = ground.world.rows("SELECT held_reason FROM payouts WHERE id = :id", id=again)
+    assert _compare_restored(installation, wait)
+    assert _load_guard(engine) is OutboundGuard.OPEN
+    # and the payout requested again is put on hold, and another one is paid
+    [again, other] = [*installation.order(driver_id, 1, "lost"), *installation.order(driver_id, 1, "other")]
+    assert installation.send([again, other]) == ["queued", "processing"]
+    [(reason,)] = installation.world.rows("SELECT held_reason FROM payouts WHERE id = :id", id=again)
     assert "missing in our records" in str(reason)
 
 
-def test_a_person_who_stops_payments_lets_them_go_again(ground: Ground) -> None:
-    """Not before Paystream's record was compared; every organization's log has it."""
-    clock, engine = ground.world.clock, ground.engine
+def test_reconcile_only_turned_on_by_an_operator_is_turned_off_by_one(installation: Installation) -> None:
+    """Only after Paystream's record was compared; every organization's audit log has both entries."""
+    clock, engine = installation.world.clock, installation.engine
     with engine.begin() as connection:
         database_identity.turn_on_reconcile_only(connection, "ann", "the backup was put back", clock.now())
     clock.advance(seconds=1)
-    assert not after_restore.compare_restored_database(ground.by, ["sandbox"], wait=timedelta(0), lease_seconds=30)
-    assert _gate(engine) is OutboundGuard.RECONCILE_ONLY
+    assert not _compare_restored(installation, timedelta(0))
+    assert _load_guard(engine) is OutboundGuard.RECONCILE_ONLY
     with engine.begin() as connection:
         database_identity.turn_off_reconcile_only(connection, "bob", "compared, no case", clock.now())
-    assert _gate(engine) is OutboundGuard.OPEN
-    told = ground.world.rows("SELECT after ->> 'by' FROM audit_entries WHERE action = 'installation.reconcile_only'")
-    assert sorted(told) == [("ann",), ("bob",)]
+    assert _load_guard(engine) is OutboundGuard.OPEN
+    recorded = installation.world.rows(
+        "SELECT after ->> 'by' FROM audit_entries WHERE action = 'installation.reconcile_only'"
+    )
+    assert sorted(recorded) == [("ann",), ("bob",)]
 
 
-def _gate(engine: sa.Engine) -> OutboundGuard:
+def _compare_restored(installation: Installation, wait: timedelta) -> bool:
+    return after_restore.compare_restored_database(installation.reconciler, ["sandbox"], wait=wait, lease_seconds=30)
+
+
+def _load_guard(engine: sa.Engine) -> OutboundGuard:
     with engine.connect() as connection:
         return load_outbound_guard(connection)

@@ -16,6 +16,8 @@ from shared.cli.operator.actors import AuthenticationFailed, identify_actor
 from shared.cli.operator.database import open_database
 from shared.controls.reconciliation import after_restore, database_identity, runs
 from shared.controls.reconciliation.provider_pages import ProviderRecordUnavailable
+from shared.controls.reconciliation.reconcile import RunReport, execute_run
+from shared.controls.reconciliation.reconciler import configured_modes, make_reconciler
 from shared.holds import cases
 from shared.holds.cases import CaseRow
 from shared.holds.reconcile_only import is_reconcile_only
@@ -33,7 +35,7 @@ def run_reconciliation(since: str | None, until: str | None, mode: str | None, *
     clock = SystemClock()
     window = _parse_window(since, until, clock.now())
     with open_database() as (settings, engine):
-        modes = runs.configured_modes(settings)
+        modes = configured_modes(settings)
         if mode is not None and mode not in modes:
             fail_command("reconcile", f"no Paystream key is set for the mode {mode!r}", 2)
         paystream = PaystreamClient(settings, CallBudget(settings, engine))
@@ -66,20 +68,20 @@ def _compare(
     clock: Clock,
     modes: list[str],
     window: tuple[datetime, datetime],
-) -> list[runs.RunReport]:
-    reconciler = runs.make_reconciler(settings, engine, paystream, clock, time.sleep)
+) -> list[RunReport]:
+    reconciler = make_reconciler(settings, engine, paystream, clock, time.sleep)
     with engine.connect() as connection:
         is_stopped = is_reconcile_only(connection)
     if is_stopped:  # a restored database must be compared as a whole before payments are allowed again
         wait = timedelta(seconds=settings.paystream_timeout_seconds)
         after_restore.compare_restored_database(
-            reconciler, runs.configured_modes(settings), wait=wait, lease_seconds=settings.lease_seconds
+            reconciler, configured_modes(settings), wait=wait, lease_seconds=settings.lease_seconds
         )
     reports = []
     for mode in modes:
         with engine.begin() as connection:
             run = runs.begin_run(connection, mode, *window, RunCause.COMMAND, clock.now())
-        reports.append(runs.execute_run(reconciler, run))
+        reports.append(execute_run(reconciler, run))
     return reports
 
 
@@ -163,7 +165,7 @@ def _format_record(record: dict[str, Any] | None) -> str:
     return ", ".join(f"{name} {value}" for name, value in record.items() if value is not None)
 
 
-def _document(reports: list[runs.RunReport], open_cases: list[CaseRow]) -> str:
+def _document(reports: list[RunReport], open_cases: list[CaseRow]) -> str:
     report_items = [
         {
             "mode": report.run.mode,

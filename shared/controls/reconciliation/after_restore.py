@@ -1,12 +1,13 @@
-"""After a restore: everything that the provider may have and this database may not is looked up, before money leaves.
+"""After a restore: look up everything that the provider may have and this database may not, before money leaves.
 
-1. The provider's record since the copy was made is compared; what it has and we have not becomes a case.
-2. A payout of ours that it was asked for by a request we have forgotten is held: a batch, or a retry, after the copy.
-3. Each request that was under way in the copy is looked up by its key. What the provider has is recorded; what it does
-   not have may be sent, as the copy says; one whose payouts went another way is never sent.
-4. Payouts that were asked for since, and look like a payment of 1, are held.
+1. Compare the provider's record since the backup was made. A payment that our record does not have becomes a case.
+2. Put a payout on hold if the provider was asked for it by a request that the backup does not have: a batch, or a
+   retry, after the backup.
+3. Look up each open request by its key. What the provider has is recorded; what it does not have may be sent, as in the
+   backup; a request whose payouts were paid by another one is never sent.
+4. Put payouts on hold that were requested after the backup and look like a payment found in step 1.
 
-Nothing here moves money. A person decides about what is held: `ovnpay payouts resolve`.
+Moves no money. A person decides about payouts on hold: `ovnpay payouts resolve`.
 """
 
 import uuid
@@ -20,7 +21,8 @@ import structlog
 from shared.controls.reconciliation import database_identity, runs
 from shared.controls.reconciliation.provider_pages import ProviderRecordUnavailable
 from shared.controls.reconciliation.provider_payments import ProviderPayment
-from shared.controls.reconciliation.runs import Reconciler
+from shared.controls.reconciliation.reconcile import execute_run
+from shared.controls.reconciliation.reconciler import Reconciler
 from shared.holds import cases
 from shared.holds.cases import Difference
 from shared.payouts import lookup, provider_results
@@ -35,171 +37,181 @@ logger = structlog.get_logger(__name__)
 ADVISORY_LOCK: Final = 0x0F_4E_5243
 LOOKUP_PAGE_SIZE: Final = 100
 
+_PaymentsByPayout = dict[uuid.UUID, list[ProviderPayment]]
 
-def compare_restored_database(by: Reconciler, modes: Collection[str], *, wait: timedelta, lease_seconds: float) -> bool:
-    """Does all of it, unless somebody else is at it; True once it is done. It waits until calls that were under way
-    when the database was replaced have ended: after `wait`.
+
+def compare_restored_database(
+    reconciler: Reconciler, modes: Collection[str], *, wait: timedelta, lease_seconds: float
+) -> bool:
+    """Do all steps, unless another process does. Return whether they are done.
+
+    Nothing is compared until `wait` has passed since reconcile-only began: calls may still have been in progress when
+    the database was replaced. An advisory lock makes this process the only one.
 
     Raises:
-        NotTold: the provider did not tell everything; what was found is kept, and it is done anew.
+        ProviderRecordUnavailable: the provider's record can't be read; findings are kept, and the steps start again.
 
     """
-    with by.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lock:
+    with reconciler.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lock:
         if not lock.scalar(sa.text("SELECT pg_try_advisory_lock(:lock)"), {"lock": ADVISORY_LOCK}):
             return False
         try:
-            return _compare_all(by, modes, wait, lease_seconds)
+            return _compare(reconciler, modes, wait, lease_seconds)
         finally:
             lock.execute(sa.text("SELECT pg_advisory_unlock(:lock)"), {"lock": ADVISORY_LOCK})
 
 
-def _compare_all(by: Reconciler, modes: Collection[str], wait: timedelta, lease_seconds: float) -> bool:
-    now = by.clock.now()
-    with by.engine.begin() as connection:
-        row = connection.execute(
-            sa.text("SELECT reconcile_only_since, compare_since, compared_at FROM installation FOR UPDATE")
-        ).one_or_none()
+# Whether the database is in reconcile-only, and since when to compare. Locks the row.
+_LOCK_INSTALLATION: Final = sa.text(
+    "SELECT reconcile_only_since, compare_since, compared_at FROM installation FOR UPDATE"
+)
+
+
+def _compare(reconciler: Reconciler, modes: Collection[str], wait: timedelta, lease_seconds: float) -> bool:
+    now = reconciler.clock.now()
+    with reconciler.engine.begin() as connection:
+        row = connection.execute(_LOCK_INSTALLATION).one_or_none()
         if row is None or row.reconcile_only_since is None or row.compared_at is not None:
             return True
         if now < row.reconcile_only_since + wait:
             return False
-        began = [
+        started = [
             runs.begin_run(connection, mode, row.compare_since, now, RunCause.RESTORE, now) for mode in sorted(modes)
         ]
-    theirs: dict[uuid.UUID, list[ProviderPayment]] = {}
+    payments: _PaymentsByPayout = {}
 
-    def note(page: Sequence[ProviderPayment]) -> None:
+    def collect(page: Sequence[ProviderPayment]) -> None:
         for payment in page:
             if payment.payout_id is not None and payment.moves_money:
-                theirs.setdefault(payment.payout_id, []).append(payment)
+                payments.setdefault(payment.payout_id, []).append(payment)
 
-    for run in began:
-        report = runs.execute_run(by, run, note)
-        _hold_known(by, report.differences)
-    _look_up(by, modes, theirs, lease_seconds)
-    _hold_alike(by)
-    with by.engine.begin() as connection:
-        return database_identity.mark_compared(connection, by.clock.now())
-
-
-def _hold_known(by: Reconciler, differences: Sequence[Difference]) -> None:
-    """Holds payouts of ours that the provider was asked for by a request that we have forgotten."""
-    for one in differences:
-        if one.kind is CaseKind.MISSING_HERE and one.payout_id is not None:
-            with by.engine.begin() as connection:
-                _stop(connection, [one.payout_id], f"Paystream's {one.payment_id} pays it already", by)
+    for run in started:
+        report = execute_run(reconciler, run, collect)
+        _hold_payouts_paid_by_lost_requests(reconciler, report.differences)
+    _look_up_open_submissions(reconciler, modes, payments, lease_seconds)
+    _hold_possible_doubles(reconciler)
+    with reconciler.engine.begin() as connection:
+        return database_identity.mark_compared(connection, reconciler.clock.now())
 
 
-def _stop(connection: sa.Connection, payout_ids: Sequence[uuid.UUID], reason: str, by: Reconciler) -> None:
-    """Holds payouts that have not ended well, and gives up the requests that carry them: their keys are not those under
-    which the provider has them.
-    """
-    now = by.clock.now()
-    found = connection.scalars(
-        sa.text("""
-            SELECT id FROM payouts WHERE id = ANY(:ids) AND status IN ('validated', 'queued', 'processing', 'failed')
-            ORDER BY id FOR UPDATE
-        """),
-        {"ids": list(payout_ids)},
-    ).all()
-    put_payouts_on_hold(connection, list(found), reason, now)
-    connection.execute(
-        sa.text("""
-            UPDATE submissions SET status = 'unresolved', next_action_at = NULL, error_message = :reason,
-                lease_token = NULL, lease_expires_at = NULL
-            WHERE status IN ('prepared', 'unknown') AND id IN (
-                SELECT submission_id FROM submission_items WHERE payout_id = ANY(:ids) AND NOT dissolved)
-        """),
-        {"ids": list(found), "reason": reason},
-    )
+def _hold_payouts_paid_by_lost_requests(reconciler: Reconciler, differences: Sequence[Difference]) -> None:
+    for difference in differences:
+        if difference.kind is CaseKind.MISSING_HERE and difference.payout_id is not None:
+            reason = f"Paystream's {difference.payment_id} already pays it"
+            with reconciler.engine.begin() as connection:
+                _stop_payouts(connection, [difference.payout_id], reason, reconciler)
 
 
-def _look_up(
-    by: Reconciler, modes: Collection[str], theirs: dict[uuid.UUID, list[ProviderPayment]], lease_seconds: float
+# Payouts that may still be paid. Locks them in the order of their ids.
+_LOCK_PAYABLE: Final = sa.text("""
+    SELECT id FROM payouts WHERE id = ANY(:ids) AND status IN ('validated', 'queued', 'processing', 'failed')
+    ORDER BY id FOR UPDATE
+""")
+
+# Gives up the open submissions of payouts, so none is sent again. Locks them.
+_GIVE_UP_SUBMISSIONS: Final = sa.text("""
+    UPDATE submissions SET status = 'unresolved', next_action_at = NULL, error_message = :reason,
+        lease_token = NULL, lease_expires_at = NULL
+    WHERE status IN ('prepared', 'unknown') AND id IN (
+        SELECT submission_id FROM submission_items WHERE payout_id = ANY(:ids) AND NOT dissolved)
+""")
+
+
+def _stop_payouts(
+    connection: sa.Connection, payout_ids: Sequence[uuid.UUID], reason: str, reconciler: Reconciler
 ) -> None:
-    """Looks each request that is under way up, some at a time."""
+    """Put payouts that were not paid on hold, and give up their submissions: the provider has them under other keys."""
+    found = connection.scalars(_LOCK_PAYABLE, {"ids": list(payout_ids)}).all()
+    put_payouts_on_hold(connection, list(found), reason, reconciler.clock.now())
+    connection.execute(_GIVE_UP_SUBMISSIONS, {"ids": list(found), "reason": reason})
+
+
+# A page of open submissions in the order of their ids. No locks.
+_OPEN_SUBMISSIONS: Final = sa.text("""
+    SELECT submissions.id FROM submissions JOIN wallets ON wallets.id = wallet_id
+    WHERE submissions.status IN ('prepared', 'unknown') AND submissions.id > :last
+          AND mode = ANY(:modes)
+    ORDER BY submissions.id LIMIT :limit
+""")
+
+
+def _look_up_open_submissions(
+    reconciler: Reconciler, modes: Collection[str], payments: _PaymentsByPayout, lease_seconds: float
+) -> None:
     last = uuid.UUID(int=0)
     while True:
-        with by.engine.begin() as connection:
-            ids = connection.scalars(
-                sa.text("""
-                    SELECT submissions.id FROM submissions JOIN wallets ON wallets.id = wallet_id
-                    WHERE submissions.status IN ('prepared', 'unknown') AND submissions.id > :last
-                          AND mode = ANY(:modes)
-                    ORDER BY submissions.id LIMIT :most
-                """),
-                {"last": last, "most": LOOKUP_PAGE_SIZE, "modes": sorted(modes)},
-            ).all()
+        with reconciler.engine.begin() as connection:
+            values = {"last": last, "limit": LOOKUP_PAGE_SIZE, "modes": sorted(modes)}
+            ids = connection.scalars(_OPEN_SUBMISSIONS, values).all()
         if not ids:
             return
         for submission_id in ids:
-            with by.engine.begin() as connection:
-                taken = claim_submissions(connection, [submission_id], lease_seconds=lease_seconds, lookup_only=True)
-            if not taken:  # its lease, of before the copy, is not over
-                raise ProviderRecordUnavailable(f"{public_id(SUBMISSION, submission_id)} is held by somebody still")
-            _settle(by, taken[0], theirs)
+            with reconciler.engine.begin() as connection:
+                leased = claim_submissions(connection, [submission_id], lease_seconds=lease_seconds, lookup_only=True)
+            if not leased:  # a lease from before the backup has not expired
+                raise ProviderRecordUnavailable(f"{public_id(SUBMISSION, submission_id)} is still leased")
+            _look_up(reconciler, leased[0], payments)
         last = ids[-1]
 
 
-def _settle(by: Reconciler, held: LeasedSubmission, theirs: dict[uuid.UUID, list[ProviderPayment]]) -> None:
-    outcome = lookup.find_payment(by.paystream, held)
-    now = by.clock.now()
+# The provider does not have the request: it may be sent under its key. If it never was, its key has not begun to age.
+_ALLOW_SENDING: Final = sa.text("""
+    UPDATE submissions SET lease_token = NULL, lease_expires_at = NULL, next_action_at = :now,
+        attempts = attempts - 1, first_sent_at = CASE WHEN attempts > 1 THEN first_sent_at END
+    WHERE id = :id AND lease_token = :token
+""")
+
+
+def _look_up(reconciler: Reconciler, submission: LeasedSubmission, payments: _PaymentsByPayout) -> None:
+    outcome = lookup.find_payment(reconciler.paystream, submission)
+    now = reconciler.clock.now()
     if isinstance(outcome, Accepted):
-        with by.engine.begin() as connection:
-            provider_results.record_outcome(connection, held, outcome, now, poll_after=timedelta(seconds=1))
-        logger.warning("submission.found", submission=public_id(SUBMISSION, held.id))
+        with reconciler.engine.begin() as connection:
+            provider_results.record_outcome(connection, submission, outcome, now, poll_after=timedelta(seconds=1))
+        logger.warning("submission.found", submission=public_id(SUBMISSION, submission.id))
         return
     if outcome is not None:
-        raise ProviderRecordUnavailable(f"what became of {public_id(SUBMISSION, held.id)} is not known: {outcome}")
-    with by.engine.begin() as connection:
-        payouts = connection.scalars(
+        raise ProviderRecordUnavailable(f"the outcome of {public_id(SUBMISSION, submission.id)} is unknown: {outcome}")
+    with reconciler.engine.begin() as connection:
+        payout_ids = connection.scalars(
             sa.text("SELECT payout_id FROM submission_items WHERE submission_id = :id AND NOT dissolved"),
-            {"id": held.id},
+            {"id": submission.id},
         ).all()
-        elsewhere = [payout_id for payout_id in payouts if payout_id in theirs]
-        if elsewhere:
-            for payout_id in elsewhere:
-                payment = theirs[payout_id][0]
-                _stop(connection, [payout_id], f"Paystream's {payment.id} pays it already", by)
-                said = {"payout": public_id(PAYOUT, payout_id), "submission": public_id(SUBMISSION, held.id)}
-                found = Difference(
-                    CaseKind.MISSING_HERE,
-                    payment.id,
-                    payment.created_at,
-                    said,
-                    payment.shown(),
-                    held.wallet_id,
-                    payout_id,
-                    held.id,
-                    payment.id,
-                )
-                cases.record_differences(connection, held.mode, [found], now)
-            return
-        # The provider does not have it: it may go, under its key. What was never sent has not begun to age.
-        connection.execute(
-            sa.text("""
-                UPDATE submissions SET lease_token = NULL, lease_expires_at = NULL, next_action_at = :now,
-                    attempts = attempts - 1, first_sent_at = CASE WHEN attempts > 1 THEN first_sent_at END
-                WHERE id = :id AND lease_token = :token
-            """),
-            {"id": held.id, "token": held.token, "now": now},
-        )
+        paid_otherwise = [payout_id for payout_id in payout_ids if payout_id in payments]
+        for payout_id in paid_otherwise:
+            payment = payments[payout_id][0]
+            _stop_payouts(connection, [payout_id], f"Paystream's {payment.id} already pays it", reconciler)
+            difference = Difference(
+                CaseKind.MISSING_HERE,
+                payment.id,
+                payment.created_at,
+                {"payout": public_id(PAYOUT, payout_id), "submission": public_id(SUBMISSION, submission.id)},
+                payment.case_values(),
+                submission.wallet_id,
+                payout_id,
+                submission.id,
+                payment.id,
+            )
+            cases.record_differences(connection, submission.mode, [difference], now)
+        if not paid_otherwise:
+            connection.execute(_ALLOW_SENDING, {"id": submission.id, "token": submission.token, "now": now})
 
 
-def _hold_alike(by: Reconciler) -> None:
-    """Holds payouts that have come since the copy was made, have not left, and may be paid already."""
-    now = by.clock.now()
-    with by.engine.begin() as connection:
-        waiting = connection.scalars(
-            sa.text("""
-                SELECT payouts.id FROM payouts LEFT JOIN submissions ON submissions.id = submission_id
-                WHERE payouts.status IN ('validated', 'queued', 'processing') AND held_reason IS NULL
-                      AND (payouts.status <> 'processing' OR submissions.status IN ('prepared', 'unknown'))
-                      AND requested_at >= coalesce((SELECT alive_at FROM installation), '-infinity')
-                ORDER BY payouts.id FOR UPDATE OF payouts
-            """)
-        ).all()
-        held = hold_double_payments(connection, waiting, now)
+# Payouts requested after the backup that are not sent. Locks them in the order of their ids.
+_LOCK_UNSENT: Final = sa.text("""
+    SELECT payouts.id FROM payouts LEFT JOIN submissions ON submissions.id = submission_id
+    WHERE payouts.status IN ('validated', 'queued', 'processing') AND held_reason IS NULL
+          AND (payouts.status <> 'processing' OR submissions.status IN ('prepared', 'unknown'))
+          AND requested_at >= coalesce((SELECT alive_at FROM installation), '-infinity')
+    ORDER BY payouts.id FOR UPDATE OF payouts
+""")
+
+
+def _hold_possible_doubles(reconciler: Reconciler) -> None:
+    """Put unsent payouts on hold that clients requested again after the restore, and that may be paid already."""
+    with reconciler.engine.begin() as connection:
+        unsent = connection.scalars(_LOCK_UNSENT).all()
+        held = hold_double_payments(connection, unsent, reconciler.clock.now())
         if held:
-            _stop(connection, sorted(held), "it may be paid already", by)
+            _stop_payouts(connection, sorted(held), "it may already be paid", reconciler)
             logger.warning("payouts.may_be_paid", count=len(held))

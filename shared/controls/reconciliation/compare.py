@@ -1,7 +1,7 @@
-"""Comparing: a page of the provider's payments with our rows, and our rows with what the provider has shown.
+"""Compare a page of the provider's payments with our rows, and our rows with the pages.
 
-What is under way is no difference: a request that is still being asked, a webhook on its way, a payment that has
-changed a moment ago. `GracePeriods` says for how long.
+Work in progress is no difference: a request without an outcome, a webhook in flight, a payment that changed a moment
+ago. `GracePeriods` says for how long.
 """
 
 import uuid
@@ -19,7 +19,7 @@ from shared.platform.settings import Settings
 from shared.schema.controls import CaseKind
 
 UNDECIDED_STATUSES: Final = ("prepared", "unknown")
-"""Submissions that go out again under their key, or are looked up: what came of them is still being found out."""
+"""Submissions that are sent again under their key, or looked up, until their outcome is known."""
 
 EXPECTED_STATUS: Final = {
     "completed": "completed",
@@ -28,20 +28,20 @@ EXPECTED_STATUS: Final = {
     "returned": "returned",
     **dict.fromkeys(PENDING_STATUSES, "processing"),
 }
-"""What we say where the provider says that."""
+"""Our status for each status of the provider."""
 
 
 class GracePeriods(NamedTuple):
-    """How long the two records may differ before it counts."""
+    """How long the two records may differ without being a difference."""
 
     settling: timedelta
     """After either side's last change."""
     late: Mapping[str, timedelta]
-    """By rail: until a payment whose webhook was lost is asked about, and a day more."""
+    """By rail: until a payment whose webhook was lost is polled, and a day more."""
 
 
 def grace_periods(settings: Settings) -> GracePeriods:
-    """The graces of an installation."""
+    """Return the grace periods for the settings."""
     waits = {rail: getattr(settings, f"poll_after_{rail}_seconds") for rail in ("standard", "same_day", "instant")}
     return GracePeriods(
         settling=timedelta(minutes=15),
@@ -50,7 +50,7 @@ def grace_periods(settings: Settings) -> GracePeriods:
 
 
 class OurRecord(NamedTuple):
-    """One payout's place in a submission, and the payout as it is now; without the first where it was never sent."""
+    """A payout as it is now, with one of its items in a submission; the item's fields are None if it was never sent."""
 
     payout_id: uuid.UUID
     wallet_id: uuid.UUID
@@ -66,13 +66,17 @@ class OurRecord(NamedTuple):
     submission_id: uuid.UUID | None
     submission_status: str | None
 
-    def shown(self) -> dict[str, Any]:
-        """As a case keeps it."""
-        said = self.status if self.attempt in (None, self.current_attempt) else "failed"
-        kept: dict[str, Any] = {"payout": public_id(PAYOUT, self.payout_id), "status": said, "attempt": self.attempt}
+    def case_values(self) -> dict[str, Any]:
+        """Return the values that a case stores."""
+        status = self.status if self.attempt in (None, self.current_attempt) else "failed"
+        values: dict[str, Any] = {
+            "payout": public_id(PAYOUT, self.payout_id),
+            "status": status,
+            "attempt": self.attempt,
+        }
         if self.submission_status is not None and self.payment_id is None:
-            kept["submission"] = self.submission_status
-        return kept | {"amount": self.net_cents, "recipient": self.recipient_id}
+            values["submission"] = self.submission_status
+        return values | {"amount": self.net_cents, "recipient": self.recipient_id}
 
 
 _OURS = """
@@ -86,17 +90,17 @@ _OURS = """
 
 
 class PageComparison(NamedTuple):
-    """What came of a page."""
+    """The result of comparing a page."""
 
     differences: list[Difference]
     seen: set[uuid.UUID]
-    """Payouts whose current attempt the provider has."""
+    """Payouts whose current attempt is in the provider's record."""
 
 
 def compare_payments(
-    connection: sa.Connection, mode: str, payments: Sequence[ProviderPayment], read_at: datetime, allowed: GracePeriods
+    connection: sa.Connection, mode: str, payments: Sequence[ProviderPayment], read_at: datetime, grace: GracePeriods
 ) -> PageComparison:
-    """Compares the provider's payments with what we know of them."""
+    """Compare the provider's payments with our record of them."""
     rows = connection.execute(
         sa.text(f"""
             {_OURS}
@@ -117,23 +121,24 @@ def compare_payments(
         by_payout[ours.payout_id].append(ours)
         if ours.payment_id is not None:
             by_payment[ours.payment_id] = ours
-    wallets = _wallets_of(connection, mode, {one.recipient_id for one in payments if one.id not in by_payment})
+    recipient_ids = {payment.recipient_id for payment in payments if payment.id not in by_payment}
+    wallets = _wallets_by_recipient(connection, mode, recipient_ids)
     differences: list[Difference] = []
     seen = set()
     for payment in payments:
-        known = by_payment.get(payment.id) or _asked_for(payment, by_payout)
+        known = by_payment.get(payment.id) or _find_request(payment, by_payout)
         if known is None:
-            differences += _unknown(payment, by_payout, wallets)
+            differences += _compare_unknown(payment, by_payout, wallets)
             continue
         if known.attempt == known.current_attempt:
             seen.add(known.payout_id)
         if known.submission_status not in UNDECIDED_STATUSES:
-            differences += _known(payment, known, read_at, allowed)
+            differences += _compare_known(payment, known, read_at, grace)
     return PageComparison(differences, seen)
 
 
-def _asked_for(payment: ProviderPayment, by_payout: Mapping[uuid.UUID, list[OurRecord]]) -> OurRecord | None:
-    """Our request that the payment names, where we have not heard of the payment itself."""
+def _find_request(payment: ProviderPayment, by_payout: Mapping[uuid.UUID, list[OurRecord]]) -> OurRecord | None:
+    """Return our request that the payment names, if we have not recorded the payment itself."""
     if payment.payout_id is None:
         return None
     waiting = [one for one in by_payout.get(payment.payout_id, ()) if one.submission_id and one.payment_id is None]
@@ -142,10 +147,10 @@ def _asked_for(payment: ProviderPayment, by_payout: Mapping[uuid.UUID, list[OurR
     return max(waiting, key=lambda one: one.attempt or 0, default=None)
 
 
-def _unknown(
+def _compare_unknown(
     payment: ProviderPayment, by_payout: Mapping[uuid.UUID, list[OurRecord]], wallets: Mapping[str, uuid.UUID]
 ) -> Iterator[Difference]:
-    """A payment that we have not asked for, by our record. One that moves no money hurts nobody."""
+    """Yield a difference for a payment that we did not request, unless it moves no money."""
     if not payment.moves_money:
         return
     found = Difference(
@@ -153,29 +158,31 @@ def _unknown(
         payment.id,
         payment.created_at,
         None,
-        payment.shown(),
+        payment.case_values(),
         wallet_id=wallets.get(payment.recipient_id),
         payment_id=payment.id,
     )
     rows = by_payout.get(payment.payout_id, []) if payment.payout_id else []
     if rows:
-        now_live = (one for one in rows if one.payment_id and one.attempt == one.current_attempt)
-        twin = next((one for one in now_live if one.status in ("processing", "completed")), None)
+        current = (one for one in rows if one.payment_id and one.attempt == one.current_attempt)
+        twin = next((one for one in current if one.status in ("processing", "completed")), None)
         ours = twin or rows[-1]
         kind = CaseKind.PAID_TWICE if twin else CaseKind.MISSING_HERE
-        said = ours.shown() | ({"payment": ours.payment_id} if twin else {})
-        found = found._replace(kind=kind, ours=said, wallet_id=ours.wallet_id, payout_id=ours.payout_id)
+        values = ours.case_values() | ({"payment": ours.payment_id} if twin else {})
+        found = found._replace(kind=kind, ours=values, wallet_id=ours.wallet_id, payout_id=ours.payout_id)
     yield found
 
 
-def _known(payment: ProviderPayment, ours: OurRecord, read_at: datetime, allowed: GracePeriods) -> Iterator[Difference]:
-    """What differs about a payment that both have."""
+def _compare_known(
+    payment: ProviderPayment, ours: OurRecord, read_at: datetime, grace: GracePeriods
+) -> Iterator[Difference]:
+    """Yield the differences of a payment that both records have."""
     base = Difference(
         CaseKind.STATUS,
         payment.id,
         payment.created_at,
-        ours.shown(),
-        payment.shown(),
+        ours.case_values(),
+        payment.case_values(),
         ours.wallet_id,
         ours.payout_id,
         ours.submission_id,
@@ -184,28 +191,28 @@ def _known(payment: ProviderPayment, ours: OurRecord, read_at: datetime, allowed
     if payment.amount_cents != ours.net_cents:
         yield base._replace(kind=CaseKind.AMOUNT)
     if payment.currency is not None and payment.currency.lower() != ours.currency.lower():
-        yield base._replace(kind=CaseKind.CURRENCY, ours=ours.shown() | {"currency": ours.currency.lower()})
+        yield base._replace(kind=CaseKind.CURRENCY, ours=ours.case_values() | {"currency": ours.currency.lower()})
     if payment.recipient_id != ours.recipient_id:
         yield base._replace(kind=CaseKind.RECIPIENT)
-    if not _agree(payment, ours, read_at, allowed):
+    if not _statuses_agree(payment, ours, read_at, grace):
         yield base
 
 
-def _agree(payment: ProviderPayment, ours: OurRecord, read_at: datetime, allowed: GracePeriods) -> bool:
-    """Whether both tell the same end, or one of them may not have heard yet."""
-    said = ours.status if ours.attempt == ours.current_attempt else "failed"
-    if EXPECTED_STATUS.get(payment.status) == said:
+def _statuses_agree(payment: ProviderPayment, ours: OurRecord, read_at: datetime, grace: GracePeriods) -> bool:
+    """Return whether both have the same status, or one of them may not have received the other's yet."""
+    status = ours.status if ours.attempt == ours.current_attempt else "failed"
+    if EXPECTED_STATUS.get(payment.status) == status:
         return True
-    if max(payment.changed_at, ours.changed_at) > read_at - allowed.settling:
+    if max(payment.changed_at, ours.changed_at) > read_at - grace.settling:
         return True
-    waiting = said == "processing"  # and they have ended it: asked about when its webhook stays away
-    return waiting and payment.changed_at > read_at - allowed.late[ours.rail]
+    # It ended at the provider only: a lost webhook is made up for by polling.
+    return status == "processing" and payment.changed_at > read_at - grace.late[ours.rail]
 
 
 def find_unseen_payouts(
     connection: sa.Connection, mode: str, since: datetime, until: datetime, seen: Collection[uuid.UUID]
 ) -> list[tuple[OurRecord, datetime]]:
-    """What we say that the provider took on within the window, and it has not shown; with when that was."""
+    """Return payouts recorded as accepted in the window whose payment was not seen, with the time of acceptance."""
     rows = connection.execute(
         sa.text(f"""
             SELECT ours.*, submissions.answered_at
@@ -222,12 +229,12 @@ def find_unseen_payouts(
 
 
 def missing_at_provider(ours: OurRecord, about_at: datetime) -> Difference:
-    """The difference that one of them is, once the provider has said that it has no such payment."""
+    """Return the difference for a payout whose payment the provider does not have."""
     return Difference(
         CaseKind.MISSING_THERE,
         f"{public_id(PAYOUT, ours.payout_id)} {ours.attempt}",
         about_at,
-        ours.shown() | {"payment": ours.payment_id},
+        ours.case_values() | {"payment": ours.payment_id},
         None,
         ours.wallet_id,
         ours.payout_id,
@@ -237,7 +244,7 @@ def missing_at_provider(ours: OurRecord, about_at: datetime) -> Difference:
 
 
 def find_unresolved_payouts(connection: sa.Connection, mode: str) -> list[Difference]:
-    """What waits for a person by our own record: payouts that are held, and those of which nobody knows the end."""
+    """Return a difference for each payout that waits for a person: on hold, or with an unresolved submission."""
     rows = connection.execute(
         sa.text("""
             SELECT payouts.id, payouts.wallet_id, payouts.attempt, payouts.status, payouts.submission_id,
@@ -260,7 +267,11 @@ def find_unresolved_payouts(connection: sa.Connection, mode: str) -> list[Differ
             CaseKind.CONTRADICTION if row.held_reason else CaseKind.UNRESOLVED,
             f"{public_id(PAYOUT, row.id)} {row.attempt}",
             row.at,
-            {"payout": public_id(PAYOUT, row.id), "status": row.status, "why": row.held_reason or "its key is too old"},
+            {
+                "payout": public_id(PAYOUT, row.id),
+                "status": row.status,
+                "why": row.held_reason or "its idempotency key has expired",
+            },
             None,
             row.wallet_id,
             row.id,
@@ -270,8 +281,8 @@ def find_unresolved_payouts(connection: sa.Connection, mode: str) -> list[Differ
     ]
 
 
-def _wallets_of(connection: sa.Connection, mode: str, recipient_ids: Collection[str]) -> dict[str, uuid.UUID]:
-    """The wallets whose drivers these recipients are."""
+def _wallets_by_recipient(connection: sa.Connection, mode: str, recipient_ids: Collection[str]) -> dict[str, uuid.UUID]:
+    """Return the wallet of each recipient's driver."""
     if not recipient_ids:
         return {}
     rows = connection.execute(

@@ -1,13 +1,13 @@
-"""The database's life: is this the database that it was, or an older copy of itself?
+"""Database identity: detect that the database is a restored backup.
 
-An older copy has forgotten payouts that were paid and keys that were handed out: what it would send next may be sent
-already. Three witnesses, asked whenever the server has started anew or the row was copied in, before anything leaves:
+A backup lacks payouts that were paid and keys that were used since: what it would send next may already be sent. The
+identity is verified before anything is sent, whenever the server restarted or the row of `installation` was copied:
 
-- the row remembers cluster, timeline and database: a restore to an earlier point, another cluster and a standby that
-  took over differ;
-- the row remembers the transaction that wrote it: one that came out of a dump was written by another;
-- the provider's record: if its newest payments carry ids of ours that we do not have, we have forgotten them. That is
-  the only witness of a copy of the files put back in place.
+- the row stores cluster, timeline and database: they differ after a point-in-time recovery, in another cluster, and
+  after a failover to a standby;
+- the row stores the transaction that wrote it: a restored dump writes it in another one;
+- the provider's record: if its newest payments carry ids of ours that are not in the database, the database has lost
+  them. Only this detects database files that were copied back in place.
 """
 
 import uuid
@@ -21,7 +21,7 @@ import structlog
 from shared.controls.reconciliation import provider_pages
 from shared.controls.reconciliation.provider_pages import ProviderRecordUnavailable
 from shared.controls.reconciliation.provider_payments import ProviderPayment
-from shared.controls.reconciliation.runs import Reconciler
+from shared.controls.reconciliation.reconciler import Reconciler
 from shared.holds.reconcile_only import SAME_DATABASE_IDENTITY, OutboundGuard, load_outbound_guard
 from shared.identity import audit
 from shared.identity.audit import Entry
@@ -31,10 +31,10 @@ from shared.schema.audit import Action
 logger = structlog.get_logger(__name__)
 
 DEFAULT_LOOKBACK: Final = timedelta(days=90)
-"""How far the provider's record is compared where nothing says how old the copy is."""
+"""How far back the provider's record is compared if the age of the backup is unknown."""
 
 RESEND_SAFE_FOR: Final = timedelta(hours=20)
-"""A request of ours that is younger goes out again under its key without harm."""
+"""A younger request can be sent again under its key without paying twice."""
 
 _WRITTEN: Final = "CAST(CAST(pg_current_xact_id() AS text) AS numeric) % 4294967296"
 _IDENTITY: Final = """
@@ -43,17 +43,20 @@ _IDENTITY: Final = """
            (SELECT CAST(oid AS bigint) FROM pg_database WHERE datname = current_database())
 """
 
+# The one row of the installation, without a confirmed identity.
+_INSERT_INSTALLATION: Final = sa.text(
+    f"INSERT INTO installation (id, written_by) VALUES (1, {_WRITTEN}) ON CONFLICT DO NOTHING"
+)
+
 
 def create_installation_row(engine: sa.Engine) -> None:
-    """Makes the row of a database that has none yet; from then on nothing leaves before somebody has looked."""
+    """Create the row if there is none; from then on nothing is sent before the identity is verified."""
     with engine.begin() as connection:
-        connection.execute(
-            sa.text(f"INSERT INTO installation (id, written_by) VALUES (1, {_WRITTEN}) ON CONFLICT DO NOTHING")
-        )
+        connection.execute(_INSERT_INSTALLATION)
 
 
 def refresh_identity(connection: sa.Connection, now: datetime) -> None:
-    """Notes that this is the right database still."""
+    """Record that this is still the right database, so a later backup knows its age."""
     connection.execute(
         sa.text(f"""
             UPDATE installation SET alive_at = :now, written_by = {_WRITTEN}
@@ -63,30 +66,31 @@ def refresh_identity(connection: sa.Connection, now: datetime) -> None:
     )
 
 
-def verify_identity(by: Reconciler, modes: Collection[str]) -> OutboundGuard:
-    """Finds out whether this is the database that it was, where nobody has yet: then money may leave again, or it is
-    reconcile-only. While the provider tells nothing it stays as it is. `modes` are those that we have a key for.
+def verify_identity(reconciler: Reconciler, modes: Collection[str]) -> OutboundGuard:
+    """Verify the identity if no process has since the server started; enter reconcile-only if it is a backup.
+
+    Returns the guard's state: UNVERIFIED while the provider's record can't be read. `modes` are those with a key.
     """
-    with by.engine.connect() as connection:
+    with reconciler.engine.connect() as connection:
         state = load_outbound_guard(connection)
         if state is not OutboundGuard.UNVERIFIED:
             return state
-        reason = _another(connection)
+        reason = _identity_mismatch(connection)
     oldest = None
     if reason is None:
         try:
-            forgotten = [payment for mode in modes for payment in _forgotten(by, mode)]
+            lost = [payment for mode in modes for payment in _find_lost_payments(reconciler, mode)]
         except ProviderRecordUnavailable as why:
             logger.warning("installation.not_seen", why=str(why), hint="nothing is sent until Paystream answers")
             return OutboundGuard.UNVERIFIED
-        if forgotten:
-            oldest = min(payment.created_at for payment in forgotten)
-            ids = ", ".join(payment.id for payment in forgotten[:3])
-            reason = f"Paystream has payments that we asked for and have no record of: {ids}"
-    now = by.clock.now()
-    with by.engine.begin() as connection:
+        if lost:
+            oldest = min(payment.created_at for payment in lost)
+            ids = ", ".join(payment.id for payment in lost[:3])
+            reason = f"Paystream has payments that carry our ids but are not in our record: {ids}"
+    now = reconciler.clock.now()
+    with reconciler.engine.begin() as connection:
         connection.execute(sa.text("SELECT FROM installation FOR UPDATE"))
-        if load_outbound_guard(connection) is not OutboundGuard.UNVERIFIED:  # somebody else has looked
+        if load_outbound_guard(connection) is not OutboundGuard.UNVERIFIED:  # another process verified it meanwhile
             return load_outbound_guard(connection)
         if reason is None:
             confirm_identity(connection, now)
@@ -95,62 +99,60 @@ def verify_identity(by: Reconciler, modes: Collection[str]) -> OutboundGuard:
         return OutboundGuard.RECONCILE_ONLY
 
 
-def _another(connection: sa.Connection) -> str | None:
-    """Why the server's word says that this is another database than the row was written in."""
-    row = connection.execute(
-        sa.text("""
-            SELECT server_started_at IS NOT NULL AS was_seen, system_identifier, timeline, database_oid,
-                   CAST(CAST(xmin AS text) AS bigint) = written_by % 4294967296 AS own
-            FROM installation
-        """)
-    ).one()
-    if not row.was_seen:
+# The identity in the row, and whether the row is as its transaction wrote it. No locks.
+_STORED_IDENTITY: Final = sa.text("""
+    SELECT server_started_at IS NOT NULL AS was_verified, system_identifier, timeline, database_oid,
+           CAST(CAST(xmin AS text) AS bigint) = written_by % 4294967296 AS is_original
+    FROM installation
+""")
+
+
+def _identity_mismatch(connection: sa.Connection) -> str | None:
+    """Return why this is another database than the one that wrote the row, by what the server reports; None if not."""
+    row = connection.execute(_STORED_IDENTITY).one()
+    if not row.was_verified:
         return None
     found = connection.execute(sa.text(_IDENTITY)).one()
-    if not row.own:
+    if not row.is_original:
         return "the database was restored from a dump"
     if row.system_identifier != found[0]:
-        return "the database is in another cluster than it was"
+        return "the database is in another cluster than before"
     if row.timeline != found[1]:
-        return f"the database was recovered, or a standby took over: its timeline is {found[1]}, it was {row.timeline}"
+        return f"the database was recovered or failed over: its timeline is {found[1]}, it was {row.timeline}"
     if row.database_oid != found[2]:
-        return "the database was made anew"
+        return "the database was created again"
     return None
 
 
-def _forgotten(by: Reconciler, mode: str) -> Iterable[ProviderPayment]:
-    """Those of the provider's newest payments that carry our ids, and that we have no record of."""
-    payments = [
-        one
-        for one in provider_pages.load_newest_payments(by.paystream, mode, by.pause)
-        if one.payout_id and one.moves_money
-    ]
-    with by.engine.connect() as connection:
-        known = set(
-            connection.scalars(
-                sa.text("""
-                    SELECT provider_payment_id FROM submission_items WHERE provider_payment_id = ANY(:payments)
-                    UNION SELECT payment_id FROM reconciliation_cases WHERE payment_id = ANY(:payments)
-                """),
-                {"payments": [payment.id for payment in payments]},
-            )
-        )
-        asked: set[uuid.UUID] = set(
-            connection.scalars(
-                sa.text("""
-                    SELECT items.payout_id FROM submission_items AS items
-                    JOIN submissions ON submissions.id = items.submission_id
-                    WHERE items.payout_id = ANY(:payouts) AND NOT dissolved AND provider_payment_id IS NULL
-                          AND (submissions.status NOT IN ('prepared', 'unknown') OR submissions.created_at > :fresh)
-                """),
-                {"payouts": [payment.payout_id for payment in payments], "fresh": by.clock.now() - RESEND_SAFE_FOR},
-            )
-        )
-    return [one for one in payments if one.id not in known and one.payout_id not in asked]
+# Payments in our record, or in a case. No locks.
+_KNOWN_PAYMENTS: Final = sa.text("""
+    SELECT provider_payment_id FROM submission_items WHERE provider_payment_id = ANY(:payments)
+    UNION SELECT payment_id FROM reconciliation_cases WHERE payment_id = ANY(:payments)
+""")
+
+# Payouts with a request whose payment is not recorded yet, and that can't be paid twice by sending it again. No locks.
+_REQUESTED_PAYOUTS: Final = sa.text("""
+    SELECT items.payout_id FROM submission_items AS items
+    JOIN submissions ON submissions.id = items.submission_id
+    WHERE items.payout_id = ANY(:payouts) AND NOT dissolved AND provider_payment_id IS NULL
+          AND (submissions.status NOT IN ('prepared', 'unknown') OR submissions.created_at > :resend_safe_since)
+""")
+
+
+def _find_lost_payments(reconciler: Reconciler, mode: str) -> Iterable[ProviderPayment]:
+    """Return those of the provider's newest payments that carry our ids and are not in our record."""
+    newest = provider_pages.load_newest_payments(reconciler.paystream, mode, reconciler.wait)
+    payments = [payment for payment in newest if payment.payout_id and payment.moves_money]
+    payout_ids = [payment.payout_id for payment in payments]
+    with reconciler.engine.connect() as connection:
+        known = set(connection.scalars(_KNOWN_PAYMENTS, {"payments": [payment.id for payment in payments]}))
+        values = {"payouts": payout_ids, "resend_safe_since": reconciler.clock.now() - RESEND_SAFE_FOR}
+        requested: set[uuid.UUID] = set(connection.scalars(_REQUESTED_PAYOUTS, values))
+    return [payment for payment in payments if payment.id not in known and payment.payout_id not in requested]
 
 
 def confirm_identity(connection: sa.Connection, now: datetime) -> None:
-    """Writes that this is the right database, in this life of its server: money may leave."""
+    """Record the identity of this database and server start: money may leave."""
     connection.execute(
         sa.text(f"""
             UPDATE installation SET server_started_at = pg_postmaster_start_time(), alive_at = :now,
@@ -165,8 +167,8 @@ def confirm_identity(connection: sa.Connection, now: datetime) -> None:
 def enter_reconcile_only(
     connection: sa.Connection, reason: str, now: datetime, *, oldest: datetime | None = None, by_hand: bool = False
 ) -> None:
-    """Begins reconcile-only. What has to be compared begins an hour before this database was last known to be right,
-    or before the `oldest` payment that it is known not to have.
+    """Enter reconcile-only. The comparison begins an hour before the identity was last confirmed, or before the
+    `oldest` payment known to be lost.
     """
     since = connection.scalar(sa.text("SELECT alive_at FROM installation")) or now - DEFAULT_LOOKBACK
     since = min(since, oldest or since) - provider_pages.CLOCK_MARGIN
@@ -182,8 +184,8 @@ def enter_reconcile_only(
 
 
 def mark_compared(connection: sa.Connection, now: datetime) -> bool:
-    """Notes that the provider's record was compared, and every key of ours looked up; what began by itself ends by
-    itself. Returns whether it is over.
+    """Record that the provider's record was compared. Ends reconcile-only unless an operator turned it on; returns
+    whether it ended.
     """
     by_hand = connection.scalar(sa.text("SELECT by_hand FROM installation FOR UPDATE"))
     if not by_hand:
@@ -194,28 +196,26 @@ def mark_compared(connection: sa.Connection, now: datetime) -> bool:
     return False
 
 
-def turn_on_reconcile_only(connection: sa.Connection, person: str, reason: str, now: datetime) -> None:
-    """Begins reconcile-only because a person says so; it ends by a person too.
+def turn_on_reconcile_only(connection: sa.Connection, operator: str, reason: str, now: datetime) -> None:
+    """Enter reconcile-only for an operator, until an operator turns it off.
 
     Raises:
-        Conflict: it is on already.
+        Conflict: it is already on.
 
     """
-    connection.execute(
-        sa.text(f"INSERT INTO installation (id, written_by) VALUES (1, {_WRITTEN}) ON CONFLICT DO NOTHING")
-    )
+    connection.execute(_INSERT_INSTALLATION)
     connection.execute(sa.text("SELECT FROM installation FOR UPDATE"))
     if load_outbound_guard(connection) is OutboundGuard.RECONCILE_ONLY:
-        raise Conflict("reconcile-only is on already")
-    enter_reconcile_only(connection, f"{person}: {reason}", now, by_hand=True)
-    _told(connection, person, reason, "on", now)
+        raise Conflict("reconcile-only is already on")
+    enter_reconcile_only(connection, f"{operator}: {reason}", now, by_hand=True)
+    _record_audit(connection, operator, reason, "on", now)
 
 
-def turn_off_reconcile_only(connection: sa.Connection, person: str, reason: str, now: datetime) -> None:
-    """Ends it because a person says so.
+def turn_off_reconcile_only(connection: sa.Connection, operator: str, reason: str, now: datetime) -> None:
+    """End reconcile-only for an operator.
 
     Raises:
-        Conflict: it is off, or the provider's record was not compared yet.
+        Conflict: it is off, or the provider's record has not been compared yet.
 
     """
     row = connection.execute(
@@ -225,17 +225,17 @@ def turn_off_reconcile_only(connection: sa.Connection, person: str, reason: str,
         raise Conflict("reconcile-only is off")
     if row.compared_at is None:
         raise Conflict(
-            f"Paystream's record since {row.compare_since:%Y-%m-%d %H:%M} UTC was not compared yet; the scheduler is "
-            "at it, or `ovnpay reconcile` does it now"
+            f"Paystream's record since {row.compare_since:%Y-%m-%d %H:%M} UTC has not been compared yet: wait for the "
+            "scheduler, or run `ovnpay reconcile`"
         )
     confirm_identity(connection, now)
-    _told(connection, person, reason, "off", now)
+    _record_audit(connection, operator, reason, "off", now)
 
 
-def _told(connection: sa.Connection, person: str, reason: str, to: str, now: datetime) -> None:
-    """Into everybody's audit log: it concerns all of their money."""
+def _record_audit(connection: sa.Connection, operator: str, reason: str, to: str, now: datetime) -> None:
+    """Write it to the audit log of every organization, because it concerns all money."""
     organizations = connection.scalars(sa.text("SELECT id FROM organizations ORDER BY id")).all()
-    after = {"reconcile_only": to, "by": person, "reason": reason}
+    after = {"reconcile_only": to, "by": operator, "reason": reason}
     entries = [
         Entry(audit.operator_actor(one), Action.INSTALLATION_RECONCILE_ONLY, None, after=after) for one in organizations
     ]

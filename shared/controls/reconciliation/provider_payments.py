@@ -1,4 +1,4 @@
-"""Marks: by what a payment of the provider's says whose it is. Every payment that we ask for carries our ids."""
+"""A payment in the provider's record, and our ids that it carries: every payment that we request carries them."""
 
 import uuid
 from datetime import UTC, datetime
@@ -9,11 +9,11 @@ import msgspec
 from shared.platform.ids import PAYOUT, SUBMISSION, parse_id
 
 UNPAID_STATUSES: Final = frozenset({"failed", "canceled"})
-"""States of a payment in which nobody has got anything, nor will."""
+"""Final statuses of payments that moved no money."""
 PENDING_STATUSES: Final = frozenset({"created", "validated", "queued", "processing", "sent"})
 
 
-class _Shown(msgspec.Struct, rename="camel"):
+class _PaymentDocument(msgspec.Struct, rename="camel"):
     id: str
     recipient_id: str
     amount: int
@@ -26,7 +26,7 @@ class _Shown(msgspec.Struct, rename="camel"):
 
 
 class ProviderPayment(NamedTuple):
-    """A payment by the provider's record, and our ids that it carries."""
+    """A payment in the provider's record."""
 
     id: str
     recipient_id: str
@@ -34,48 +34,53 @@ class ProviderPayment(NamedTuple):
     currency: str | None
     status: str
     description: str
-    """The customer's words."""
+    """The customer's text."""
     created_at: datetime
     changed_at: datetime
-    """When it last changed, where the provider says so."""
+    """When it last changed, if the provider says so."""
     payout_id: uuid.UUID | None
     submission_id: uuid.UUID | None
 
     @property
     def moves_money(self) -> bool:
-        """Whether somebody has got the money, or may get it."""
+        """Whether it was paid or may still be paid."""
         return self.status not in UNPAID_STATUSES
 
-    def shown(self) -> dict[str, Any]:
-        """As a case keeps it."""
-        kept = {"payment": self.id, "recipient": self.recipient_id, "amount": self.amount_cents, "status": self.status}
-        return kept | {"description": self.description[:200], "currency": self.currency or "usd"}
+    def case_values(self) -> dict[str, Any]:
+        """Return the values that a case stores."""
+        values = {
+            "payment": self.id,
+            "recipient": self.recipient_id,
+            "amount": self.amount_cents,
+            "status": self.status,
+        }
+        return values | {"description": self.description[:200], "currency": self.currency or "usd"}
 
 
 def parse_provider_payment(data: Any) -> ProviderPayment:
-    """A payment as a list of the provider's shows it.
+    """Parse a payment of the provider's list of payments.
 
     Raises:
-        msgspec.ValidationError: it has not the shape that the provider documents.
+        msgspec.ValidationError: it does not have the documented shape.
 
     """
-    shown = msgspec.convert(data, _Shown)
-    metadata, description = shown.metadata or {}, shown.description or ""
+    document = msgspec.convert(data, _PaymentDocument)
+    metadata, description = document.metadata or {}, document.description or ""
     payout_id = _id(PAYOUT, metadata.get("payoutId"))
     if payout_id is None:  # a batch's payments have no metadata
         first, _, rest = description.partition(" ")
         payout_id = _id(PAYOUT, first)
         description = rest if payout_id is not None else description
-    created_at = shown.created_at.astimezone(UTC)
+    created_at = document.created_at.astimezone(UTC)
     return ProviderPayment(
-        id=shown.id,
-        recipient_id=shown.recipient_id,
-        amount_cents=shown.amount,
-        currency=shown.currency,
-        status=shown.status,
+        id=document.id,
+        recipient_id=document.recipient_id,
+        amount_cents=document.amount,
+        currency=document.currency,
+        status=document.status,
         description=description,
         created_at=created_at,
-        changed_at=shown.updated_at.astimezone(UTC) if shown.updated_at else created_at,
+        changed_at=document.updated_at.astimezone(UTC) if document.updated_at else created_at,
         payout_id=payout_id,
         submission_id=_id(SUBMISSION, metadata.get("submissionId")),
     )
