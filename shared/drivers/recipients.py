@@ -184,7 +184,7 @@ def _changes(
 
 
 def _progress(leased: LeasedDriver, data: object, now: datetime, first_seconds: float) -> dict[str, Any]:
-    """Return the changes of an accepted call: invited → pending with the recipient's id, pending → active if verified."""
+    """Return the changes of an accepted call: invited → pending with recipient id, pending → active if verified."""
     soon = now + timedelta(seconds=first_seconds)
     if leased.recipient_id is None:
         return {
