@@ -1,4 +1,4 @@
-"""Looking up: whether the provider has a submission whose key it may have forgotten. Such a key is never re-sent."""
+"""Lookup: whether the provider has a submission whose key may have expired; such a key is never sent again."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,60 +13,54 @@ from shared.provider.wire import ProviderCall
 from shared.schema.payouts import SubmissionKind
 
 LOOKUP_MARGIN: Final = timedelta(hours=1)
-"""How much before our first sending we begin to look: the provider's clock is not ours."""
+"""How long before the first sending the lookup starts, since the provider's clock differs from ours."""
 
 LOOKUP_PAGES_MAX: Final = 200
 
 
-def find_payment(paystream: PaystreamClient, held: LeasedSubmission) -> CallOutcome | None:
-    """The provider's record of the submission, as if it had just been answered; None: it has none.
+def find_payment(paystream: PaystreamClient, leased: LeasedSubmission) -> CallOutcome | None:
+    """Return the provider's record of the submission as the outcome of a call; None if it has none.
 
-    Anything but a clear yes or no is unknown, and asked again: that a question was refused says nothing about the
-    payment.
+    Any unclear response is `Unknown`, and looked up again: a rejected lookup says nothing about the payment.
     """
-    name, since = public_id(SUBMISSION, held.id), held.first_sent_at - LOOKUP_MARGIN
-    if held.kind is SubmissionKind.PAYMENT:
-        params = {"recipientId": str(held.request["recipientId"]), "startDate": format_rfc3339(since)}
-        return _paged(
-            paystream, ProviderCall(held.mode, "GET", "/payments", params=params), since, _of_submission(name)
-        )
-    found = _paged(
-        paystream, ProviderCall(held.mode, "GET", "/batches", params={}), since, lambda batch: batch.get("name") == name
-    )
+    name, since = public_id(SUBMISSION, leased.id), leased.first_sent_at - LOOKUP_MARGIN
+    if leased.kind is SubmissionKind.PAYMENT:
+        params = {"recipientId": str(leased.request["recipientId"]), "startDate": format_rfc3339(since)}
+        call = ProviderCall(leased.mode, "GET", "/payments", params=params)
+        return _search_pages(paystream, call, since, lambda payment: _has_submission_id(payment, name))
+    call = ProviderCall(leased.mode, "GET", "/batches", params={})
+    found = _search_pages(paystream, call, since, lambda batch: batch.get("name") == name)
     if isinstance(found, Accepted):
-        found = _answered(paystream.call(ProviderCall(held.mode, "GET", f"/batches/{found.data['id']}")))
+        batch = paystream.call(ProviderCall(leased.mode, "GET", f"/batches/{found.data['id']}"))
+        found = _unknown_if_rejected(batch)
     return found
 
 
-def _of_submission(name: str) -> Callable[[dict[str, Any]], bool]:
-    def wanted(payment: dict[str, Any]) -> bool:
-        metadata = payment.get("metadata")
-        return isinstance(metadata, dict) and metadata.get("submissionId") == name
-
-    return wanted
+def _has_submission_id(payment: dict[str, Any], submission_id: str) -> bool:
+    metadata = payment.get("metadata")
+    return isinstance(metadata, dict) and metadata.get("submissionId") == submission_id
 
 
-def _paged(
-    paystream: PaystreamClient, call: ProviderCall, since: datetime, wanted: Callable[[dict[str, Any]], bool]
+def _search_pages(
+    paystream: PaystreamClient, call: ProviderCall, since: datetime, is_wanted: Callable[[dict[str, Any]], bool]
 ) -> CallOutcome | None:
-    """Reads a list, newest first, until what is wanted is found or everything since then was seen."""
+    """Read a list, newest first, down to the wanted entry or the first one before `since`."""
     for _ in range(LOOKUP_PAGES_MAX):
-        outcome = _answered(paystream.call(call))
+        outcome = _unknown_if_rejected(paystream.call(call))
         if not isinstance(outcome, Accepted):
             return outcome
         if not isinstance(outcome.data, list):
             return Unknown("Paystream answered a list with something else")
         for found in outcome.data:
-            if isinstance(found, dict) and wanted(found):
+            if isinstance(found, dict) and is_wanted(found):
                 return Accepted(found)
-        if outcome.next_cursor is None or _older(outcome.data, since):
+        if outcome.next_cursor is None or _ends_before(outcome.data, since):
             return None
         call = call._replace(params={**(call.params or {}), "cursor": outcome.next_cursor})
     return Unknown(f"not among the newest {LOOKUP_PAGES_MAX} pages")
 
 
-def _older(page: list[Any], since: datetime) -> bool:
-    """Whether the page's last entry was made before then."""
+def _ends_before(page: list[Any], since: datetime) -> bool:
     last = page[-1] if page else None
     try:
         return isinstance(last, dict) and datetime.fromisoformat(str(last["createdAt"])).astimezone(UTC) < since
@@ -74,7 +68,7 @@ def _older(page: list[Any], since: datetime) -> bool:
         return False
 
 
-def _answered(outcome: CallOutcome) -> CallOutcome:
+def _unknown_if_rejected(outcome: CallOutcome) -> CallOutcome:
     if isinstance(outcome, Rejected):
-        return Unknown(f"the question was refused: {outcome.code}", outcome.message)
+        return Unknown(f"the lookup was rejected: {outcome.code}", outcome.message)
     return outcome

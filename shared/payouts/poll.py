@@ -1,9 +1,9 @@
-"""Asking: the provider's word on payouts whose webhook never came."""
+"""Polling: asks the provider about processing payouts whose event did not arrive."""
 
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 import structlog
@@ -18,7 +18,7 @@ from shared.provider.wire import PaymentResource, ProviderCall, UnexpectedRespon
 
 logger = structlog.get_logger(__name__)
 
-POLL_INTERVAL_MAX_SECONDS = 3600.0
+POLL_INTERVAL_MAX_SECONDS: Final = 3600.0
 
 
 class PaymentPoll(NamedTuple):
@@ -29,11 +29,12 @@ class PaymentPoll(NamedTuple):
     payment_id: str
 
     def call(self) -> ProviderCall:
-        """The question to the provider."""
+        """The request to the provider."""
         return get_payment_call(self.mode, self.payment_id)
 
 
-_ASKED = sa.text(f"""
+# Returns processing payouts with their provider payment ids. Locks them in id order and skips locked ones.
+_POLLABLE: Final = sa.text(f"""
     SELECT payouts.id, wallets.mode, submission_items.provider_payment_id, payouts.polls
     FROM payouts
     JOIN submission_items ON submission_items.submission_id = payouts.submission_id
@@ -43,8 +44,9 @@ _ASKED = sa.text(f"""
     ORDER BY payouts.id FOR UPDATE OF payouts SKIP LOCKED
 """)
 
-# Under the payouts' locks, and so by what is written now: the answer itself may have come as they were read.
-_WAITING_FOR_THEIR_ANSWER = sa.text("""
+# Stops polling payouts whose submission has no response yet; recording the response makes them due again. Locks them;
+# they are locked already. Checks the payment id again: the response may have been recorded after they were read.
+_STOP_UNANSWERED: Final = sa.text("""
     UPDATE payouts SET next_action_at = NULL
     WHERE id = ANY(:ids) AND EXISTS (
         SELECT FROM submission_items AS items
@@ -52,58 +54,61 @@ _WAITING_FOR_THEIR_ANSWER = sa.text("""
               AND provider_payment_id IS NULL)
 """)
 
-_AGAIN = sa.text("""
-    UPDATE payouts SET polls = polls + 1, polled_at = :now, next_action_at = asked.due
-    FROM json_to_recordset(CAST(:asked AS json)) AS asked (id uuid, due timestamptz)
-    WHERE payouts.id = asked.id
+# Counts a poll and sets the time of the next. Locks the payouts; they are locked already.
+_COUNT_POLLS: Final = sa.text("""
+    UPDATE payouts SET polls = polls + 1, polled_at = :now, next_action_at = polled.due
+    FROM json_to_recordset(CAST(:polled AS json)) AS polled (id uuid, due timestamptz)
+    WHERE payouts.id = polled.id
 """)
 
-_NOT_ASKED = sa.text("""
-    UPDATE payouts SET polls = greatest(polls - 1, 0), next_action_at = asked.due,
+# Takes back polls that were not sent. Locks the payouts.
+_UNCOUNT_POLLS: Final = sa.text("""
+    UPDATE payouts SET polls = greatest(polls - 1, 0), next_action_at = unsent.due,
                        polled_at = CASE WHEN polls > 1 THEN polled_at END
-    FROM json_to_recordset(CAST(:unasked AS json)) AS asked (id uuid, due timestamptz)
-    WHERE payouts.id = asked.id AND status = 'processing'
+    FROM json_to_recordset(CAST(:unsent AS json)) AS unsent (id uuid, due timestamptz)
+    WHERE payouts.id = unsent.id AND status = 'processing'
 """)
 
 
 def start_polls(
     connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime, *, first_seconds: float
 ) -> list[PaymentPoll]:
-    """Those of the payouts that are still `processing` at the provider; each will be asked again, later each time. One
-    whose submission has no answer yet waits for that, by the submission's own times: the answer makes it due again.
+    """Return the polls of the payouts that are still `processing`, and set the next ones, with backoff.
+
+    `first_seconds` is the wait after the first poll.
     """
-    found = connection.execute(_ASKED, {"ids": list(payout_ids)}).all()
+    found = connection.execute(_POLLABLE, {"ids": list(payout_ids)}).all()
     rows = [row for row in found if row.provider_payment_id is not None]
     if len(rows) < len(found):
         unanswered = [row.id for row in found if row.provider_payment_id is None]
-        connection.execute(_WAITING_FOR_THEIR_ANSWER, {"ids": unanswered})
+        connection.execute(_STOP_UNANSWERED, {"ids": unanswered})
     waits = [
         backoff_seconds(row.polls + 1, first_seconds=first_seconds, max_seconds=POLL_INTERVAL_MAX_SECONDS)
         for row in rows
     ]
-    asked = [{"id": row.id, "due": now + timedelta(seconds=wait)} for row, wait in zip(rows, waits, strict=True)]
-    if asked:
-        connection.execute(_AGAIN, {"now": now, "asked": encode_rows(asked)})
+    polled = [{"id": row.id, "due": now + timedelta(seconds=wait)} for row, wait in zip(rows, waits, strict=True)]
+    if polled:
+        connection.execute(_COUNT_POLLS, {"now": now, "polled": encode_rows(polled)})
     return [PaymentPoll(row.id, row.mode, row.provider_payment_id) for row in rows]
 
 
 def apply_poll_outcomes(
-    connection: sa.Connection, questions: Sequence[PaymentPoll], outcomes: Sequence[CallOutcome], now: datetime
+    connection: sa.Connection, polls: Sequence[PaymentPoll], outcomes: Sequence[CallOutcome], now: datetime
 ) -> list[UpdateResult]:
-    """Applies what the provider's record says. A question for which there was no room counts as not asked."""
-    reports, unasked = [], dict[uuid.UUID, float]()
-    for question, outcome in zip(questions, outcomes, strict=True):
+    """Settle by the provider's records. A throttled poll counts as not sent."""
+    updates, unsent = [], list[dict[str, object]]()
+    for poll, outcome in zip(polls, outcomes, strict=True):
         if isinstance(outcome, Accepted):
             try:
                 payment = decode_resource(outcome.data, PaymentResource)
             except UnexpectedResponse as error:
-                logger.warning("payout.poll_unreadable", payout=public_id(PAYOUT, question.payout_id), why=str(error))
+                logger.warning("payout.poll_unreadable", payout=public_id(PAYOUT, poll.payout_id), why=str(error))
                 continue
-            reports.append(
+            updates.append(
                 PaymentUpdate(
                     state=payment.status,
-                    payment_id=question.payment_id,
-                    payout_id=question.payout_id,
+                    payment_id=poll.payment_id,
+                    payout_id=poll.payout_id,
                     amount_cents=payment.amount,
                     failure_code=payment.failure_code,
                     failure_reason=payment.failure_reason,
@@ -113,11 +118,10 @@ def apply_poll_outcomes(
                 )
             )
         elif isinstance(outcome, Rejected):
-            logger.error("payout.poll_refused", payout=public_id(PAYOUT, question.payout_id), code=outcome.code)
+            logger.error("payout.poll_refused", payout=public_id(PAYOUT, poll.payout_id), code=outcome.code)
         elif isinstance(outcome, Throttled):
-            unasked[question.payout_id] = outcome.retry_after_seconds
-    settled = settle_payouts(connection, reports, now)
-    if unasked:
-        later = [{"id": payout_id, "due": now + timedelta(seconds=wait)} for payout_id, wait in unasked.items()]
-        connection.execute(_NOT_ASKED, {"unasked": encode_rows(later)})
-    return settled
+            unsent.append({"id": poll.payout_id, "due": now + timedelta(seconds=outcome.retry_after_seconds)})
+    results = settle_payouts(connection, updates, now)
+    if unsent:
+        connection.execute(_UNCOUNT_POLLS, {"unsent": encode_rows(unsent)})
+    return results

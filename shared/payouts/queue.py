@@ -1,9 +1,9 @@
-"""Queueing: validated → queued, after checking again that the driver can be paid."""
+"""Queueing: moves validated payouts to queued, after checking the driver again."""
 
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -13,14 +13,16 @@ from shared.schema.payouts import PayoutStatus
 
 
 class QueueResult(NamedTuple):
-    """What queueing did."""
+    """The outcome of queueing."""
 
     queued: TransitionResult
     canceled: TransitionResult
-    """Payouts whose driver can't be paid any more: the money is available again, the failure says why."""
+    """Payouts whose driver can't be paid any more, with that as their failure."""
 
 
-_VALIDATED = sa.text(f"""
+# Returns validated payouts with a reservation, and their drivers' states. Locks the payouts in id order and skips
+# locked ones.
+_VALIDATED_PAYOUTS: Final = sa.text(f"""
     SELECT payouts.id, drivers.status, drivers.kyc_status
     FROM payouts JOIN drivers ON drivers.id = payouts.driver_id
     WHERE payouts.id = ANY(:ids) AND {status_condition("validated")} AND payouts.reserved
@@ -31,22 +33,18 @@ _VALIDATED = sa.text(f"""
 def queue_validated_payouts(
     connection: sa.Connection, payout_ids: Sequence[uuid.UUID], now: datetime, *, grace: timedelta
 ) -> QueueResult:
-    """Queues those of the payouts that are `validated` with their money reserved; others are left alone.
+    """Queue the payouts that are `validated` with their amount reserved.
 
-    `grace` is how long the doorbell has before the tick rings for their submission.
+    `grace` delays the scheduler's own wake-up for their submission.
     """
-    found = connection.execute(
-        _VALIDATED,
-        {"ids": list(payout_ids)},
-    ).all()
     moves, cancels = [], []
-    for row in found:
-        refusal = payability_error(row.status, row.kyc_status)
-        if refusal is None:
+    for row in connection.execute(_VALIDATED_PAYOUTS, {"ids": list(payout_ids)}).all():
+        error = payability_error(row.status, row.kyc_status)
+        if error is None:
             moves.append(Move(row.id, "checked", next_action_at=now + grace))
         else:
             cancels.append(
-                Move(row.id, "the driver can't be paid", failure_code=refusal.code, failure_message=refusal.message)
+                Move(row.id, "the driver can't be paid", failure_code=error.code, failure_message=error.message)
             )
     return QueueResult(
         transition_payouts(connection, moves, PayoutStatus.VALIDATED, PayoutStatus.QUEUED, now),

@@ -11,9 +11,10 @@ from shared.controls.reconciliation import compare
 from shared.holds import cases
 from shared.identity import users
 from shared.payouts import provider_results
+from shared.payouts.apply_resolution import Resolution
 from shared.payouts.on_hold import put_payouts_on_hold
 from shared.payouts.payment_updates import PaymentUpdate, UpdateStatus
-from shared.payouts.resolve import Resolution, ResolutionResult, Reviewer, resolve_payout
+from shared.payouts.resolve import ResolutionResult, Reviewer, resolve_payout
 from shared.payouts.settle import settle_payouts
 from shared.platform.errors import Conflict, DomainError
 from shared.schema.organizations import Role
@@ -69,7 +70,7 @@ def test_in_the_sandbox_one_person_decides(world: World, outcome: Resolution, st
         id=world.organization_id,
     )
     assert after == {**dict(after), "by": ["root@host"], "outcome": outcome.value, "reason": "asked Paystream"}  # type: ignore[call-overload]
-    with pytest.raises(Conflict, match="waits for nobody"):
+    with pytest.raises(Conflict, match="needs no resolution"):
         say(world, payout_id, outcome, OPERATOR)
     world.assert_ledger_consistent()
 
@@ -84,7 +85,7 @@ def test_in_production_two_different_people_say_the_same(world: World) -> None:
     assert world.statuses([payout_id]) == ["processing"]
     with pytest.raises(Conflict, match="second person"):
         say(world, payout_id, Resolution.PAID, ann)
-    with pytest.raises(Conflict, match=f"{ann.name} says paid"):
+    with pytest.raises(Conflict, match=f"{ann.name} recorded paid"):
         say(world, payout_id, Resolution.NOT_PAID, bob)
     assert say(world, payout_id, Resolution.PAID, bob) == ResolutionResult(True, "completed", [ann.name, bob.name])
     logged = world.rows(
@@ -134,7 +135,7 @@ def test_what_answers_itself_is_not_for_people(world: World) -> None:
     [sent], _ = world.leased_submission()
     [failed] = world.queued()
     world.execute("UPDATE payouts SET held_reason = NULL WHERE id = :id", id=failed)
-    for payout_id, why in ((waiting, "waits for nobody"), (sent, "still being asked")):
+    for payout_id, why in ((waiting, "needs no resolution"), (sent, "still being retried")):
         with pytest.raises(Conflict, match=why):
             say(world, payout_id, Resolution.NOT_PAID, OPERATOR)
     with pytest.raises(DomainError, match="There is no payout"):

@@ -3,7 +3,8 @@
 from shared.cli.operator import fail_command
 from shared.cli.operator.actors import AuthenticationFailed, identify_actor
 from shared.cli.operator.database import open_database
-from shared.payouts.resolve import Resolution, resolve_payout
+from shared.payouts.apply_resolution import Resolution
+from shared.payouts.resolve import resolve_payout
 from shared.platform.clock import SystemClock
 from shared.platform.errors import DomainError
 from shared.platform.ids import PAYOUT, parse_id
