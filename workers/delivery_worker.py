@@ -60,7 +60,7 @@ class DeliveryWorker:
         self._inbox: queue.SimpleQueue[
             Sequence[uuid.UUID] | tuple[DeliveryAttempt, DeliveryResult] | DeliveryAttempt | None
         ] = queue.SimpleQueue()
-        self._free = {pace: lane.slots for pace, lane in PACE_LIMITS.items()}
+        self._free = {pace: lane.calls_per_process for pace, lane in PACE_LIMITS.items()}
         self._in_lane: set[tuple[uuid.UUID, uuid.UUID, uuid.UUID]] = set()
         self._under_way: dict[tuple[uuid.UUID, uuid.UUID, uuid.UUID], DeliveryAttempt] = {}
         self._closing = False
@@ -118,7 +118,7 @@ class DeliveryWorker:
                 {
                     "event": public_id(EVENT, attempt.event_id),
                     "webhook": public_id(WEBHOOK, attempt.endpoint_id),
-                    "result": reply.result,
+                    "result": reply.outcome,
                 }
                 for attempt, reply in done[: logs.LOGGED_IDS_MAX]
             ]
@@ -150,7 +150,7 @@ class DeliveryWorker:
             self._in_lane.add(attempt.lease_key)
             self._sender.send(attempt, lambda attempt, reply: self._inbox.put((attempt, reply)))
             if attempt.pace is Pace.QUICK:
-                self._sender.after(QUICK_CALL_SECONDS, lambda attempt=attempt: self._inbox.put(attempt))  # type: ignore[misc]
+                self._sender.call_later(QUICK_CALL_SECONDS, lambda attempt=attempt: self._inbox.put(attempt))  # type: ignore[misc]
 
     def _leave_lane(self, attempt: DeliveryAttempt) -> None:
         """Gives its place in the lane away, once."""
@@ -161,7 +161,7 @@ class DeliveryWorker:
 
 def count_delivery(attempt: DeliveryAttempt, reply: DeliveryResult, now: datetime) -> None:
     """Counts how a call ended."""
-    DELIVERIES.labels(reply.result).inc()
+    DELIVERIES.labels(reply.outcome).inc()
     CALL_SECONDS.observe(reply.seconds)
-    if reply.delivered and attempt.attempts == 1:
+    if reply.is_delivered and attempt.attempts == 1:
         LATENCY_SECONDS.observe(max((now - attempt.event_at).total_seconds(), 0.0))

@@ -15,8 +15,9 @@ from gateway.handlers.requests import success_response, wallet_id
 from gateway.http.envelope import ApiError
 from gateway.http.query_parameters import PAGE_SIZE_MAX
 from gateway.openapi.operation import operation
-from shared.events import claim, queries
 from shared.events.customer_events import TEST_EVENT_TYPE, EventType
+from shared.events.queries import load_events
+from shared.events.rows import event_payload
 from shared.platform.ids import EVENT, parse_id, public_id
 
 EVENT_POLL_SECONDS: Final = 0.5
@@ -71,11 +72,9 @@ async def list_events(request: web.Request, asked: ListEvents) -> web.Response:
         raise ApiError(400, "VALIDATION_ERROR", f"types may be {', '.join(sorted(EVENT_TYPES))}", field="types")
     deadline = time.monotonic() + asked.wait
     while True:
-        found = await services.read(
-            partial(queries.load_events, wallet_id=wallet, after=after, types=types, limit=asked.limit)
-        )
+        found = await services.read(partial(load_events, wallet_id=wallet, after=after, types=types, limit=asked.limit))
         if found.events or time.monotonic() >= deadline or request.app[STOPPING].is_set():
-            items = [claim.event_payload(row) for row in found.events]
+            items = [event_payload(row) for row in found.events]
             return success_response(request, {"items": items, "after": public_id(EVENT, found.after)})
         after = found.after
         await asyncio.sleep(min(EVENT_POLL_SECONDS, max(deadline - time.monotonic(), 0)))

@@ -21,7 +21,9 @@ from gateway.handlers.webhook_endpoints import WEBHOOK_ERROR_CODES, webhook_id_f
 from gateway.http.envelope import list_page_payload as shaped_page
 from gateway.http.query_parameters import PageQuery, requested_page
 from gateway.openapi.operation import operation
-from shared.events import deliveries, endpoints
+from shared.events import deliveries
+from shared.events.queries import DELIVERIES_COUNTED_MAX, load_deliveries, load_endpoint
+from shared.events.rows import DeliveryRow, delivery_payload
 from shared.identity import audit
 from shared.platform import task_queue
 from shared.platform.clock import format_rfc3339
@@ -61,14 +63,12 @@ async def list_deliveries(request: web.Request, listing: ListDeliveries) -> web.
     wallet, endpoint, part = wallet_id(request), webhook_id_from_path(request), requested_page(listing, EVENT)
     status = None if listing.status is UNSET else listing.status
 
-    def read(connection: sa.Connection) -> Page[deliveries.DeliveryRow]:
-        return deliveries.load_deliveries(
-            connection, endpoints.load_endpoint(connection, wallet, endpoint), part, status
-        )
+    def read(connection: sa.Connection) -> Page[DeliveryRow]:
+        return load_deliveries(connection, load_endpoint(connection, wallet, endpoint), part, status)
 
     found = await request.app[SERVICES].read(read)
-    items = [deliveries.delivery_payload(row) for row in found.rows]
-    counted_out = {"totalIsMinimum": found.total >= deliveries.DELIVERIES_COUNTED_MAX}
+    items = [delivery_payload(row) for row in found.rows]
+    counted_out = {"totalIsMinimum": found.total >= DELIVERIES_COUNTED_MAX}
     return success_response(request, shaped_page(items, found, part) | counted_out)
 
 
@@ -78,7 +78,7 @@ async def send_webhook_test(request: web.Request) -> web.Response:
     wallet, wanted_id, actor = wallet_id(request), webhook_id_from_path(request), request_actor(request)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        endpoint = endpoints.load_endpoint(connection, wallet, wanted_id)
+        endpoint = load_endpoint(connection, wallet, wanted_id)
         event_id = public_id(EVENT, deliveries.send_test_event(connection, wallet, endpoint, now))
         shown = public_id(WEBHOOK, endpoint.id)
         audit.record_entries(
@@ -98,7 +98,7 @@ async def redeliver_delivery(request: web.Request) -> web.Response:
     event_id = parse_id(EVENT, request.match_info["delivery"])
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        endpoint = endpoints.load_endpoint(connection, wallet, wanted_id)
+        endpoint = load_endpoint(connection, wallet, wanted_id)
         deliveries.redeliver_event(connection, wallet, endpoint, event_id, now)
         assert event_id is not None, "an unknown delivery is refused"
         shown = {"id": public_id(EVENT, event_id), "webhookId": public_id(WEBHOOK, endpoint.id)}
@@ -120,13 +120,13 @@ async def redeliver_deliveries_since(request: web.Request, body: Redeliver) -> w
     wallet, wanted_id, actor = wallet_id(request), webhook_id_from_path(request), request_actor(request)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        endpoint = endpoints.load_endpoint(connection, wallet, wanted_id)
+        endpoint = load_endpoint(connection, wallet, wanted_id)
         since = parse_time(body.since, "since")
         done = deliveries.redeliver_events_since(connection, wallet, endpoint, since, now, failed_only=body.failedOnly)
-        after = {"since": format_rfc3339(since), "failedOnly": body.failedOnly, "count": done.number}
+        after = {"since": format_rfc3339(since), "failedOnly": body.failedOnly, "count": done.count}
         entry = audit.Entry(actor, Action.WEBHOOK_REDELIVER, public_id(WEBHOOK, endpoint.id), after=after)
         audit.record_entries(connection, [entry], now)
-        return {"count": done.number, "until": done.until and format_rfc3339(done.until)}
+        return {"count": done.count, "until": done.until and format_rfc3339(done.until)}
 
     return await run_idempotently_and_enqueue(
         request, work, task_queue.DELIVER_CUSTOMER_EVENTS, [wanted_id] if wanted_id else []

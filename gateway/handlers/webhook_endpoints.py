@@ -15,7 +15,9 @@ from gateway.openapi.operation import operation
 from shared.events import endpoints
 from shared.events.addresses import URL_LENGTH_MAX, check_url
 from shared.events.customer_events import EventType
-from shared.events.endpoints import EndpointRow, mask_url_query
+from shared.events.endpoints import mask_url_query
+from shared.events.queries import load_endpoint, load_endpoints
+from shared.events.rows import EndpointRow, endpoint_payload
 from shared.identity import audit
 from shared.platform.clock import format_rfc3339
 from shared.platform.ids import WEBHOOK, parse_id, public_id
@@ -98,7 +100,7 @@ async def create_webhook(request: web.Request, body: CreateWebhook) -> web.Respo
             actor, Action.WEBHOOK_CREATE, public_id(WEBHOOK, made.row.id), after=audited_endpoint_fields(made.row)
         )
         audit.record_entries(connection, [entry], now)
-        return {**endpoints.endpoint_payload(made.row, now), "secret": made.secret}
+        return {**endpoint_payload(made.row, now), "secret": made.secret}
 
     return await run_idempotently(request, work, _secretless)
 
@@ -107,19 +109,17 @@ async def create_webhook(request: web.Request, body: CreateWebhook) -> web.Respo
 async def list_webhooks(request: web.Request) -> web.Response:
     """Lists the wallet's webhooks, newest first."""
     services, wallet = request.app[SERVICES], wallet_id(request)
-    rows = await services.read(lambda connection: endpoints.load_endpoints(connection, wallet))
+    rows = await services.read(lambda connection: load_endpoints(connection, wallet))
     now = services.clock.now()
-    return success_response(
-        request, {"items": [endpoints.endpoint_payload(row, now) for row in rows], "total": len(rows)}
-    )
+    return success_response(request, {"items": [endpoint_payload(row, now) for row in rows], "total": len(rows)})
 
 
 @operation(answer=shapes.Webhook, refuses=WEBHOOK_ERROR_CODES)
 async def get_webhook(request: web.Request) -> web.Response:
     """Shows a webhook."""
     services, wallet, wanted = request.app[SERVICES], wallet_id(request), webhook_id_from_path(request)
-    row = await services.read(lambda connection: endpoints.load_endpoint(connection, wallet, wanted))
-    return success_response(request, endpoints.endpoint_payload(row, services.clock.now()))
+    row = await services.read(lambda connection: load_endpoint(connection, wallet, wanted))
+    return success_response(request, endpoint_payload(row, services.clock.now()))
 
 
 @operation(body=UpdateWebhook, answer=shapes.Webhook, refuses=WEBHOOK_ERROR_CODES)
@@ -139,7 +139,7 @@ async def update_webhook(request: web.Request, body: UpdateWebhook) -> web.Respo
 
     def work(connection: sa.Connection) -> EndpointRow:
         if body.url is not None:
-            endpoints.load_endpoint(connection, wallet, wanted)  # whether there is one comes first
+            load_endpoint(connection, wallet, wanted)  # whether there is one comes first
             check_url(body.url, allow_loopback=services.settings.is_loopback_allowed)
         before, after = endpoints.update_endpoint(
             connection, wallet, wanted, now, url=body.url, events=body.events, status=body.status
@@ -150,7 +150,7 @@ async def update_webhook(request: web.Request, body: UpdateWebhook) -> web.Respo
         )
         return after
 
-    return success_response(request, endpoints.endpoint_payload(await services.write(work), now))
+    return success_response(request, endpoint_payload(await services.write(work), now))
 
 
 @operation(answer=shapes.DeletedWebhook, refuses=WEBHOOK_ERROR_CODES)
@@ -198,6 +198,6 @@ async def rotate_webhook_secret(request: web.Request, body: RotateSecret) -> web
         after = {"gracePeriodHours": body.gracePeriodHours}
         entry = audit.Entry(actor, Action.WEBHOOK_ROTATE, public_id(WEBHOOK, made.row.id), after=after)
         audit.record_entries(connection, [entry], now)
-        return {**endpoints.endpoint_payload(made.row, now), "secret": made.secret}
+        return {**endpoint_payload(made.row, now), "secret": made.secret}
 
     return await run_idempotently(request, work, _secretless)

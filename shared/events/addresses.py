@@ -1,7 +1,7 @@
-"""No way inside: which URLs a customer may name, and which addresses we connect to on his behalf.
+"""Protection against server-side request forgery: the URLs that customers may register, the addresses that are called.
 
-A URL is checked when it is given, so that its owner learns at once. What counts is the second check, of each address
-at the moment it is connected to: whatever a name resolves to by then, and however an address is written.
+A URL is checked when it is registered, to report mistakes at once. The protection is the second check, of each address
+when it is connected to: it covers what a name resolves to at that time and every notation of an address.
 """
 
 import ipaddress
@@ -37,7 +37,7 @@ _PRIVATE_V4: Final = [
     )
 ]
 _PUBLIC_V6: Final = ipaddress.ip_network("2000::/3")
-"""All that is routed at all. Outside of it: loopback, link-local, private, multicast, IPv4 in IPv6, NAT64."""
+"""All globally routed addresses. Not in it: loopback, link-local, private, multicast, IPv4 in IPv6, NAT64."""
 _PRIVATE_V6: Final = [
     ipaddress.ip_network(text)
     for text in (
@@ -50,28 +50,28 @@ _PRIVATE_V6: Final = [
 
 
 class AddressNotAllowed(OSError):
-    """We do not connect to this address for a customer. The sentence does not say which address it is."""
+    """The address is not public. The message does not contain it: customers see it and must not probe our network."""
 
     def __init__(self) -> None:
-        super().__init__("the host's address is not a public one")
+        super().__init__("the host's address is not public")
 
 
 def is_public_address(address: IpAddress) -> bool:
-    """Whether an address is somebody's on the internet: no part of our own network, nor a way to it."""
+    """Whether the address is on the public internet: neither reserved for internal networks nor a tunnel into one."""
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in network for network in _PRIVATE_V4)
     if address.scope_id is not None or address not in _PUBLIC_V6:
         return False
-    # A host part of 0:5efe:a.b.c.d is ISATAP, which wraps IPv4.
+    # An interface id of 0:5efe:a.b.c.d is ISATAP, a tunnel for IPv4.
     isatap = (int(address) >> 32) & 0xFDFFFFFF == 0x5EFE
     return not isatap and not any(address in network for network in _PRIVATE_V6)
 
 
 def check_address(text: str, *, encrypted: bool, allow_loopback: bool) -> None:
-    """Checks an address that is about to be connected to; without encryption only the machine itself will do.
+    """Check an address before connecting to it. Without encryption only loopback is allowed, and only if enabled.
 
     Raises:
-        NotAllowed: it is not one that a customer may name.
+        AddressNotAllowed: it is neither public nor an allowed loopback address.
 
     """
     address = ipaddress.ip_address(text)
@@ -82,7 +82,7 @@ def check_address(text: str, *, encrypted: bool, allow_loopback: bool) -> None:
 
 
 def parse_ip_address(host: str) -> IpAddress | None:
-    """The address that a host is, in whichever form: decimal, hexadecimal and octal ones too; None for a name."""
+    """The address in any notation, including decimal, hexadecimal and octal; None for a host name."""
     try:
         return ipaddress.ip_address(host)
     except ValueError:
@@ -94,49 +94,49 @@ def parse_ip_address(host: str) -> IpAddress | None:
 
 
 def check_url(url: str, *, allow_loopback: bool) -> None:
-    """Checks a URL that a customer gives.
+    """Check a URL that a customer registers.
 
     Raises:
-        Invalid: it can't be called, or may not be; the sentence says why.
+        InvalidRequest: it is malformed or not allowed; the message says why.
 
     """
     if len(url) > URL_LENGTH_MAX:
-        raise _wrong(f"url may have at most {URL_LENGTH_MAX:,} characters")
+        raise _invalid_url(f"`url` can have at most {URL_LENGTH_MAX:,} characters")
     if not url.isascii() or not url.isprintable() or any(character in url for character in ' "<>\\^`{|}'):
-        raise _wrong(
-            "url must be written in ASCII, without spaces; others are percent-encoded, or punycode in the host"
+        raise _invalid_url(
+            "`url` must be ASCII without spaces. Use punycode for the host, and percent-encode other characters."
         )
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise _wrong("url is not a URL") from None
+        raise _invalid_url("`url` is not a valid URL") from None
     if parts.username is not None or parts.password is not None:
-        raise _wrong("url must not contain credentials: our signature says who calls")
+        raise _invalid_url("`url` must not contain credentials. Verify the signature of the calls instead.")
     if parts.scheme not in ("https", "http") or not host or port == 0:
-        raise _wrong("url must look like https://example.com/webhooks")
+        raise _invalid_url("`url` must be an absolute URL such as https://example.com/webhooks")
     if parts.fragment:
-        raise _wrong("url must not have a fragment: it would not be sent")
+        raise _invalid_url("`url` must not have a fragment, as it would not be sent")
     address = parse_ip_address(host)
-    here = host == "localhost" or (address is not None and address.is_loopback and address.compressed == host)
-    if allow_loopback and here:
+    is_loopback = host == "localhost" or (address is not None and address.is_loopback and address.compressed == host)
+    if allow_loopback and is_loopback:
         return
     if parts.scheme != "https":
-        raise _wrong("url must be https: an event must not cross the network unencrypted")
+        raise _invalid_url("`url` must use https")
     if address is not None and (not is_public_address(address) or address.compressed != host):
-        raise _wrong("url must name a host on the internet, by a public address or better by its name")
-    if address is None and not _is_name(host):
-        raise _wrong("url must name a host on the internet, as in https://example.com/webhooks")
+        raise _invalid_url("`url` must have a public host: a host name, or a public IP address in standard notation")
+    if address is None and not _is_public_name(host):
+        raise _invalid_url("`url` must have a public host name, as in https://example.com/webhooks")
 
 
-def _is_name(host: str) -> bool:
-    """Whether a host's name can be one on the internet; a last label of digits belongs to an address."""
+def _is_public_name(host: str) -> bool:
+    """Whether the host name can exist on the public internet; a name ending in a number would be an address."""
     labels = host.removesuffix(".").split(".")
-    local = labels[-1] in ("localhost", "local", "internal", "localdomain", "lan", "home", "onion", "arpa")
-    fine = all(0 < len(label) <= 63 and label.strip("-") == label for label in labels)
-    letters = all(character.isalnum() or character in "-_." for character in host)
-    return len(labels) > 1 and fine and letters and not local and not labels[-1].isdigit()
+    is_local = labels[-1] in ("localhost", "local", "internal", "localdomain", "lan", "home", "onion", "arpa")
+    has_valid_labels = all(0 < len(label) <= 63 and label.strip("-") == label for label in labels)
+    has_valid_characters = all(character.isalnum() or character in "-_." for character in host)
+    return len(labels) > 1 and has_valid_labels and has_valid_characters and not is_local and not labels[-1].isdigit()
 
 
-def _wrong(sentence: str) -> InvalidRequest:
-    return InvalidRequest(sentence, field="url")
+def _invalid_url(message: str) -> InvalidRequest:
+    return InvalidRequest(message, field="url")

@@ -1,7 +1,7 @@
-"""Customer events: what happened, as the customer is told; written in the transaction that made it true.
+"""Writes customer events and their deliveries, in the transaction of the change that they report.
 
-In the same statement each event gets a delivery to every endpoint of its wallet that wants it: what has happened and
-what has to be told of it can't come apart.
+One statement writes an event and a delivery for every endpoint of the wallet that subscribes to its type: neither
+exists without the other, nor without the change.
 """
 
 import enum
@@ -18,14 +18,14 @@ from shared.platform.ids import new_id
 from shared.platform.pipelined_queries import Query, no_result, run_queries
 
 EVENT_API_VERSION: Final = "2026-02-01"
-"""The version of the API in whose shape events are written."""
+"""The API version that defines the shape of events' data."""
 
 TEST_EVENT_TYPE: Final = "webhook.test"
-"""The type of the event that goes to one endpoint, because its owner asked for it."""
+"""Type of the event that `deliveries.send_test_event` sends to one endpoint; endpoints can't subscribe to it."""
 
 
 class EventType(enum.StrEnum):
-    """What an endpoint can ask for."""
+    """Event types that an endpoint can subscribe to."""
 
     PAYOUT_CREATED = "payout.created"
     PAYOUT_SUCCEEDED = "payout.succeeded"
@@ -39,11 +39,11 @@ class EventType(enum.StrEnum):
     FUNDING_SETTLED = "funding.settled"
     BALANCE_LOW = "balance.low"
     WEBHOOK_PAUSED = "webhook.paused"
-    """One of the wallet's endpoints is no longer called."""
+    """The system paused another of the wallet's endpoints."""
 
 
 class Event(NamedTuple):
-    """An event to tell; see `shared.schema.tables.events.CustomerEvent`."""
+    """An event to write; see `shared.schema.tables.events.CustomerEvent`."""
 
     wallet_id: uuid.UUID
     type: str
@@ -52,7 +52,8 @@ class Event(NamedTuple):
     data: dict[str, Any]
 
 
-_WRITE = sa.text("""
+# Inserts events and their deliveries; locks nothing.
+_WRITE: Final = sa.text("""
     WITH event AS (
         SELECT * FROM json_to_recordset(CAST(:events AS json))
             AS event (id uuid, wallet_id uuid, type text, payout_id uuid, sequence int, data jsonb)
@@ -68,7 +69,7 @@ _WRITE = sa.text("""
 
 
 class _Row(msgspec.Struct):
-    """An event as it is sent to the database."""
+    """An event as a statement parameter."""
 
     id: uuid.UUID
     wallet_id: uuid.UUID
@@ -79,12 +80,12 @@ class _Row(msgspec.Struct):
 
 
 def write_events_query(events: Iterable[Event], now: datetime) -> Query[None]:
-    """Writes the events down, with their deliveries, once it is asked."""
+    """Query that writes the events and their deliveries."""
     rows = encode_rows(_Row(new_id(), *event) for event in events)
     return Query(_WRITE, {"now": now, "api_version": EVENT_API_VERSION, "events": rows}, no_result)
 
 
 def write_events(connection: sa.Connection, events: Sequence[Event], now: datetime) -> None:
-    """Writes the events down, with their deliveries."""
+    """Write the events and their deliveries."""
     if events:
         run_queries(connection, write_events_query(events, now))

@@ -1,75 +1,52 @@
-"""Endpoints: where a customer wants to hear of his events. Made, read, changed, deleted; their secrets rotated.
+"""Creates, changes and deletes customers' webhook endpoints, and rotates their signing secrets.
 
-A secret leaves here twice: when it is made, and, sealed, to whoever signs with it.
+A secret is returned once, when it is generated, and stored encrypted.
 """
 
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import sqlalchemy as sa
 
 from shared.events import signing
-from shared.platform.clock import format_rfc3339
-from shared.platform.errors import Conflict, NotFound
-from shared.platform.ids import WEBHOOK, new_id, public_id
+from shared.events.queries import ENDPOINT_COLUMNS, load_endpoint, load_endpoints
+from shared.events.rows import EndpointRow, IssuedEndpoint
+from shared.platform.errors import Conflict
+from shared.platform.ids import new_id
 from shared.schema.events import EndpointStatus, Pace, PausedReason
 
 WALLET_ENDPOINTS_MAX: Final = 20
-"""Endpoints that a wallet can have."""
 
-
-class EndpointRow(NamedTuple):
-    """An endpoint as it is read; see `shared.schema.tables.webhooks.WebhookEndpoint`."""
-
-    id: uuid.UUID
-    url: str
-    events: list[str]
-    status: str
-    paused_reason: str | None
-    failing_since: datetime | None
-    previous_secret_valid_until: datetime | None
-    created_at: datetime
-    updated_at: datetime
-
-
-class IssuedEndpoint(NamedTuple):
-    """An endpoint with its new secret."""
-
-    row: EndpointRow
-    secret: str
-
-
-_COLUMNS: Final = ", ".join(EndpointRow._fields)
+# Serializes the creation of a wallet's endpoints: two requests must not both create the last one allowed.
+_LOCK_WALLET_ENDPOINTS: Final = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+_INSERT: Final = sa.text(f"""
+    INSERT INTO webhook_endpoints (id, wallet_id, url, events, sealed_secret, status, pace, next_action_at,
+                                   created_at, updated_at)
+    VALUES (:id, :wallet_id, :url, :events, :sealed, 'active', :pace, :now, :now, :now) RETURNING {ENDPOINT_COLUMNS}
+""")
 
 
 def create_endpoint(
     connection: sa.Connection, wallet_id: uuid.UUID, url: str, events: Sequence[str], pepper: str, now: datetime
 ) -> IssuedEndpoint:
-    """Makes an endpoint. Its URL was checked before.
+    """Create an active endpoint. The caller has checked the URL with `check_url`.
 
     Raises:
-        Conflict: the wallet has as many as it can have.
+        Conflict: the wallet has `WALLET_ENDPOINTS_MAX` endpoints.
 
     """
-    # Two requests at once must not both find room for the last one.
-    connection.execute(
-        sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"webhooks {wallet_id}"}
-    )
+    connection.execute(_LOCK_WALLET_ENDPOINTS, {"name": f"webhooks {wallet_id}"})
     if len(load_endpoints(connection, wallet_id)) >= WALLET_ENDPOINTS_MAX:
         raise Conflict(
-            f"There can be {WALLET_ENDPOINTS_MAX} webhooks; delete one first",
+            f"A wallet can have at most {WALLET_ENDPOINTS_MAX} webhooks. Delete one first.",
             code="TOO_MANY_WEBHOOKS",
             most=WALLET_ENDPOINTS_MAX,
         )
     secret = signing.generate_secret()
     row = connection.execute(
-        sa.text(f"""
-            INSERT INTO webhook_endpoints (id, wallet_id, url, events, sealed_secret, status, pace, next_action_at,
-                                           created_at, updated_at)
-            VALUES (:id, :wallet_id, :url, :events, :sealed, 'active', :pace, :now, :now, :now) RETURNING {_COLUMNS}
-        """),
+        _INSERT,
         {
             "id": new_id(),
             "wallet_id": wallet_id,
@@ -83,37 +60,23 @@ def create_endpoint(
     return IssuedEndpoint(EndpointRow._make(row), secret)
 
 
-def load_endpoints(connection: sa.Connection, wallet_id: uuid.UUID) -> list[EndpointRow]:
-    """The wallet's endpoints, newest first."""
-    rows = connection.execute(
-        sa.text(f"""
-            SELECT {_COLUMNS} FROM webhook_endpoints
-            WHERE wallet_id = :wallet_id AND deleted_at IS NULL ORDER BY id DESC
-        """),
-        {"wallet_id": wallet_id},
-    )
-    return [EndpointRow._make(row) for row in rows]
-
-
-def load_endpoint(
-    connection: sa.Connection, wallet_id: uuid.UUID, endpoint_id: uuid.UUID | None, *, lock: bool = False
-) -> EndpointRow:
-    """One of the wallet's endpoints, locked for a change if asked for.
-
-    Raises:
-        NotFound: it has none by that id.
-
-    """
-    row = connection.execute(
-        sa.text(
-            f"SELECT {_COLUMNS} FROM webhook_endpoints"
-            " WHERE id = :id AND wallet_id = :wallet_id AND deleted_at IS NULL" + (" FOR NO KEY UPDATE" if lock else "")
-        ),
-        {"id": endpoint_id, "wallet_id": wallet_id},
-    ).one_or_none()
-    if row is None:
-        raise NotFound("Webhook not found", code="WEBHOOK_NOT_FOUND")
-    return EndpointRow._make(row)
+# Updates the given fields of an endpoint whose row is locked; `:reset` clears its failures.
+_UPDATE: Final = sa.text(f"""
+    UPDATE webhook_endpoints SET url = coalesce(:url, url), events = coalesce(CAST(:events AS text[]), events),
+        status = coalesce(:status, status), updated_at = :now,
+        paused_reason = CASE WHEN CAST(:status AS text) IS NULL THEN paused_reason
+            WHEN :status <> 'paused' THEN NULL ELSE coalesce(paused_reason, :customer) END,
+        failing_since = CASE WHEN :reset THEN NULL ELSE failing_since END,
+        failures_in_a_row = CASE WHEN :reset THEN 0 ELSE failures_in_a_row END,
+        not_before = CASE WHEN :reset THEN NULL ELSE not_before END,
+        pace = CASE WHEN :reset THEN :slow ELSE pace END
+    WHERE id = :id RETURNING {ENDPOINT_COLUMNS}
+""")
+# Makes an endpoint's waiting deliveries due.
+_MAKE_DUE: Final = sa.text("""
+    UPDATE webhook_deliveries SET next_action_at = :now
+    WHERE endpoint_id = :id AND next_action_at > :now AND lease_token IS NULL
+""")
 
 
 def update_endpoint(
@@ -126,43 +89,42 @@ def update_endpoint(
     events: Sequence[str] | None,
     status: EndpointStatus | None,
 ) -> tuple[EndpointRow, EndpointRow]:
-    """Changes what is given; returns the endpoint as it was and as it is. One that becomes active is called at once
-    for all that waits for it, as if it had never failed.
+    """Change the given fields; return the endpoint before and after.
+
+    An endpoint that becomes active, or gets another URL, starts without failures; for one that becomes active all
+    waiting deliveries are due now.
+
+    Raises:
+        NotFound: the wallet has no such endpoint.
+
     """
     before = load_endpoint(connection, wallet_id, endpoint_id, lock=True)
     resumes = status is EndpointStatus.ACTIVE and before.status != status
     row = connection.execute(
-        sa.text(f"""
-            UPDATE webhook_endpoints SET url = coalesce(:url, url), events = coalesce(CAST(:events AS text[]), events),
-                status = coalesce(:status, status), updated_at = :now,
-                paused_reason = CASE WHEN CAST(:status AS text) IS NULL THEN paused_reason
-                    WHEN :status <> 'paused' THEN NULL ELSE coalesce(paused_reason, :customer) END,
-                failing_since = CASE WHEN :afresh THEN NULL ELSE failing_since END,
-                failures_in_a_row = CASE WHEN :afresh THEN 0 ELSE failures_in_a_row END,
-                not_before = CASE WHEN :afresh THEN NULL ELSE not_before END,
-                pace = CASE WHEN :afresh THEN :slow ELSE pace END
-            WHERE id = :id RETURNING {_COLUMNS}
-        """),
+        _UPDATE,
         {
             "id": before.id,
             "url": url,
             "events": None if events is None else sorted(set(events)),
             "status": None if status is None else status.value,
             "customer": PausedReason.CUSTOMER.value,
-            "afresh": resumes or (url is not None and url != before.url),
+            "reset": resumes or (url is not None and url != before.url),
             "slow": Pace.SLOW.value,
             "now": now,
         },
     ).one()
     if resumes:
-        connection.execute(
-            sa.text("""
-                UPDATE webhook_deliveries SET next_action_at = :now
-                WHERE endpoint_id = :id AND next_action_at > :now AND lease_token IS NULL
-            """),
-            {"id": before.id, "now": now},
-        )
+        connection.execute(_MAKE_DUE, {"id": before.id, "now": now})
     return before, EndpointRow._make(row)
+
+
+# Replaces the secret of an endpoint whose row is locked; keeps the old one until a time in the future, if one is given.
+_ROTATE: Final = sa.text(f"""
+    UPDATE webhook_endpoints SET sealed_secret = :sealed, updated_at = :now,
+        sealed_previous_secret = CASE WHEN :until > :now THEN sealed_secret END,
+        previous_secret_valid_until = CASE WHEN :until > :now THEN CAST(:until AS timestamptz) END
+    WHERE id = :id RETURNING {ENDPOINT_COLUMNS}
+""")
 
 
 def rotate_endpoint_secret(
@@ -174,53 +136,41 @@ def rotate_endpoint_secret(
     *,
     grace: timedelta,
 ) -> IssuedEndpoint:
-    """Gives an endpoint another secret; the one it had signs as well for as long as `grace`."""
+    """Generate a new signing secret; for `grace`, calls are signed with the old one as well.
+
+    Raises:
+        NotFound: the wallet has no such endpoint.
+
+    """
     before = load_endpoint(connection, wallet_id, endpoint_id, lock=True)
     secret = signing.generate_secret()
-    row = connection.execute(
-        sa.text(f"""
-            UPDATE webhook_endpoints SET sealed_secret = :sealed, updated_at = :now,
-                sealed_previous_secret = CASE WHEN :until > :now THEN sealed_secret END,
-                previous_secret_valid_until = CASE WHEN :until > :now THEN CAST(:until AS timestamptz) END
-            WHERE id = :id RETURNING {_COLUMNS}
-        """),
-        {"id": before.id, "sealed": signing.seal_secret(secret, pepper), "now": now, "until": now + grace},
-    ).one()
+    sealed = signing.seal_secret(secret, pepper)
+    row = connection.execute(_ROTATE, {"id": before.id, "sealed": sealed, "now": now, "until": now + grace}).one()
     return IssuedEndpoint(EndpointRow._make(row), secret)
+
+
+# Marks an endpoint as deleted and removes its previous secret.
+_DELETE: Final = sa.text("""
+    UPDATE webhook_endpoints SET status = 'disabled', deleted_at = :now, next_action_at = NULL,
+        sealed_previous_secret = NULL, previous_secret_valid_until = NULL WHERE id = :id
+""")
 
 
 def delete_endpoint(
     connection: sa.Connection, wallet_id: uuid.UUID, endpoint_id: uuid.UUID | None, now: datetime
 ) -> EndpointRow:
-    """Deletes an endpoint: from now on nobody calls it, or sees it."""
+    """Delete an endpoint: it is neither called nor listed from now on.
+
+    Raises:
+        NotFound: the wallet has no such endpoint.
+
+    """
     before = load_endpoint(connection, wallet_id, endpoint_id, lock=True)
-    connection.execute(
-        sa.text("""
-            UPDATE webhook_endpoints SET status = 'disabled', deleted_at = :now, next_action_at = NULL,
-                sealed_previous_secret = NULL, previous_secret_valid_until = NULL WHERE id = :id
-        """),
-        {"id": before.id, "now": now},
-    )
+    connection.execute(_DELETE, {"id": before.id, "now": now})
     return before
 
 
 def mask_url_query(url: str) -> str:
-    """A URL as logs may have it: there may be a token in its query."""
+    """The URL for logs: its query, where customers put tokens, is masked."""
     head, mark, _ = url.partition("?")
     return f"{head}?***" if mark else head
-
-
-def endpoint_payload(row: EndpointRow, now: datetime) -> dict[str, Any]:
-    """The endpoint in the API's shape, without its secret."""
-    until = row.previous_secret_valid_until
-    return {
-        "id": public_id(WEBHOOK, row.id),
-        "url": row.url,
-        "events": row.events,
-        "status": row.status,
-        "pausedReason": row.paused_reason,
-        "failingSince": row.failing_since and format_rfc3339(row.failing_since),
-        "previousSecretValidUntil": format_rfc3339(until) if until is not None and until > now else None,
-        "createdAt": format_rfc3339(row.created_at),
-        "updatedAt": format_rfc3339(row.updated_at),
-    }

@@ -1,7 +1,8 @@
-"""Lanes: endpoints are called beside those that answer as they do, so that a slow or dead one delays nobody else.
+"""Concurrency limits of webhook calls. Endpoints share slots with those of the same pace only: slow or dead endpoints
+delay no others.
 
-An endpoint gets into the quick lane by its first quick success, so whoever is dead from the start never comes into
-it; whoever dies on the way leaves it by the first call that takes longer than a second.
+An endpoint becomes quick with its first quick success: one that never answers stays out of the quick slots, and one
+that stops answering leaves them with its first call of more than a second.
 """
 
 from typing import Final, NamedTuple
@@ -9,26 +10,30 @@ from typing import Final, NamedTuple
 from shared.schema.events import Pace
 
 QUICK_CALL_SECONDS: Final = 1.0
-"""What counts as quick. A call in the quick lane gives its place away after that, though it goes on."""
+"""The maximum for a quick call. A longer call of a quick endpoint frees its slot at that time and continues."""
 
 QUICK_FAILURES_TOLERATED: Final = 2
-"""Quick failures in a row, as a restart brings them, that leave an endpoint in its lane."""
+"""Quick failures in a row, as during a restart, that leave an endpoint's pace unchanged."""
 
 
 class PaceLimits(NamedTuple):
-    """How much is under way at once."""
+    """Calls that may be under way at once."""
 
-    slots: int
-    """Calls in each worker process."""
-    an_endpoint: int
-    """Calls to one endpoint, by all processes together."""
+    calls_per_process: int
+    """To all endpoints of this pace, in each worker process: its slots."""
+    calls_per_endpoint: int
+    """To one endpoint, from all processes together."""
 
 
-PACE_LIMITS: Final = {Pace.QUICK: PaceLimits(64, 8), Pace.SLOW: PaceLimits(128, 2), Pace.FAILING: PaceLimits(128, 1)}
+PACE_LIMITS: Final = {
+    Pace.QUICK: PaceLimits(64, 8),
+    Pace.SLOW: PaceLimits(128, 2),
+    Pace.FAILING: PaceLimits(128, 1),
+}
 
 
 def next_pace(pace: Pace, *, delivered: bool, seconds: float, failures_in_a_row: int) -> Pace:
-    """The lane of an endpoint that has been called so."""
+    """The endpoint's pace after a call with this result."""
     if delivered:
         return Pace.QUICK if seconds <= QUICK_CALL_SECONDS else Pace.SLOW
     if seconds <= QUICK_CALL_SECONDS and failures_in_a_row <= QUICK_FAILURES_TOLERATED:

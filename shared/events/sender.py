@@ -1,8 +1,8 @@
-"""The sender: calls customers' endpoints, in one asyncio section with a thread of its own.
+"""Calls customers' endpoints from an asyncio loop in its own thread.
 
-Each lane has sessions and threads for names of its own, so that names which don't resolve hold up nobody else's. The
-addresses of a name are checked as they are resolved, and each once more as its socket is made, before a byte is sent.
-Each attempt has a connection of its own: what was checked is what is used.
+Each pace has its own sessions and resolver threads: host names that don't resolve delay no other pace. A host's
+addresses are checked when they are resolved, and each again when its socket is created, before a byte is sent. Every
+attempt opens a new connection, to an address checked for it.
 """
 
 import asyncio
@@ -33,37 +33,37 @@ logger = structlog.get_logger(__name__)
 
 RESPONSE_BYTES_MAX: Final = 16 * 1024
 RESPONSE_BODY_SECONDS_MAX: Final = 1.0
-"""How much of a reply's body is read, and for how long, once its status is known: nobody looks at it."""
+"""Limits for reading a response's body after its status; the body is discarded."""
 
 RESOLVER_THREADS: Final = 32
-"""Threads that look names up, for each lane."""
+"""Threads for DNS lookups, for each pace."""
 
 OnResult = Callable[[DeliveryAttempt, DeliveryResult], None]
 AddressCheck = Callable[[str], None]
 
 
 class CheckedResolver(AbstractResolver):
-    """Resolves names, and lets none through that has an address that is not allowed."""
+    """Resolves host names and checks every address."""
 
-    def __init__(self, permit: AddressCheck, threads: ThreadPoolExecutor) -> None:
-        self._permit = permit
+    def __init__(self, check: AddressCheck, threads: ThreadPoolExecutor) -> None:
+        self._check = check
         self._threads = threads
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The name's addresses.
+        """The host's addresses.
 
         Raises:
-            NotAllowed: one of them is not one that a customer may name.
-            OSError: there is no such name, or nobody answers for it.
+            AddressNotAllowed: one of them is not public.
+            OSError: the name does not exist, or no name server answered.
 
         """
         found = await asyncio.get_running_loop().run_in_executor(
             self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
         )
         for *_, address in found:
-            self._permit(str(address[0]))
+            self._check(str(address[0]))
         return [
             ResolveResult(
                 hostname=host, host=str(address[0]), port=port, family=kind, proto=proto, flags=socket.AI_NUMERICHOST
@@ -72,11 +72,11 @@ class CheckedResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing to close: the threads are the lane's."""
+        """Do nothing: the threads belong to the sender."""
 
 
 class WebhookSender:
-    """Calls endpoints. One for a process; close it at the end."""
+    """Calls endpoints. One per process; close it on shutdown."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._peppers = settings.peppers
@@ -92,16 +92,16 @@ class WebhookSender:
         self._thread.start()
         self._started.wait()
 
-    def send(self, attempt: DeliveryAttempt, done: OnResult) -> None:
-        """Makes a call; `done` is called with its end, on the section's thread. Never blocks, never raises."""
-        asyncio.run_coroutine_threadsafe(self._deliver(attempt, done), self._loop)
+    def send(self, attempt: DeliveryAttempt, on_result: OnResult) -> None:
+        """Start a call; `on_result` is called on the sender's thread when it ends. Neither blocks nor raises."""
+        asyncio.run_coroutine_threadsafe(self._deliver(attempt, on_result), self._loop)
 
-    def after(self, seconds: float, work: Callable[[], None]) -> None:
-        """Calls `work` on the section's thread, so much later."""
+    def call_later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Call `work` on the sender's thread after a delay."""
         self._loop.call_soon_threadsafe(self._loop.call_later, seconds, work)
 
     def close(self) -> None:
-        """Gives up the calls under way, and closes the connections."""
+        """Cancel the calls under way and close the connections."""
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(5)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
@@ -121,17 +121,17 @@ class WebhookSender:
                 self._sessions[pace, encrypted] = self._session(threads, encrypted=encrypted)
 
     def _session(self, threads: ThreadPoolExecutor, *, encrypted: bool) -> aiohttp.ClientSession:
-        def permit(address: str) -> None:
+        def check(address: str) -> None:
             check_address(address, encrypted=encrypted, allow_loopback=self._allow_loopback)
 
         def make_socket(info: Any) -> socket.socket:
-            permit(str(info[4][0]))
+            check(str(info[4][0]))
             return socket.socket(family=info[0], type=info[1], proto=info[2])
 
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,
-                resolver=CheckedResolver(permit, threads),
+                resolver=CheckedResolver(check, threads),
                 use_dns_cache=False,
                 force_close=True,
                 socket_factory=make_socket,
@@ -151,18 +151,18 @@ class WebhookSender:
         for session in self._sessions.values():
             await session.close()
 
-    async def _deliver(self, attempt: DeliveryAttempt, done: OnResult) -> None:
+    async def _deliver(self, attempt: DeliveryAttempt, on_result: OnResult) -> None:
         started = time.monotonic()
         try:
-            reply = await self._call(attempt, started)
-        except Exception:  # whatever it is, the attempt has an end
+            result = await self._call(attempt, started)
+        except Exception:  # every attempt must end with a result
             logger.exception("webhook.call_failed")
-            reply = DeliveryResult("unreachable", None, "the call could not be made", time.monotonic() - started)
-        done(attempt, reply)
+            result = DeliveryResult("unreachable", None, "the request could not be sent", time.monotonic() - started)
+        on_result(attempt, result)
 
     async def _call(self, attempt: DeliveryAttempt, started: float) -> DeliveryResult:
-        def ended(result: str, error: str) -> DeliveryResult:
-            return DeliveryResult(result, None, error, time.monotonic() - started)
+        def failed(outcome: str, error: str) -> DeliveryResult:
+            return DeliveryResult(outcome, None, error, time.monotonic() - started)
 
         encrypted = not attempt.url.startswith("http://")
         try:
@@ -175,43 +175,42 @@ class WebhookSender:
                 headers=self._headers(attempt),
                 allow_redirects=False,
             ) as response:
-                reply = self._judged(response, time.monotonic() - started)
-                with contextlib.suppress(aiohttp.ClientError, OSError, EOFError):  # its status is its answer
+                result = self._classify(response, time.monotonic() - started)
+                with contextlib.suppress(aiohttp.ClientError, OSError, EOFError):  # the status alone counts
                     async with asyncio.timeout(RESPONSE_BODY_SECONDS_MAX):
                         await response.content.readexactly(RESPONSE_BYTES_MAX)
                 response.close()
-                return reply
+                return result
         except aiohttp.ConnectionTimeoutError:
-            return ended("timeout", f"no connection within {self._connect_seconds:g} s")
+            return failed("timeout", f"no connection within {self._connect_seconds:g} s")
         except TimeoutError:
-            return ended("timeout", f"no answer within {self._timeout_seconds:g} s")
+            return failed("timeout", f"no response within {self._timeout_seconds:g} s")
         except AddressNotAllowed as error:
-            return ended("blocked", str(error))
-        except aiohttp.ClientConnectorDNSError as error:
-            blocked = isinstance(error.os_error, AddressNotAllowed)
-            return ended(*(("blocked", str(error.os_error)) if blocked else ("unreachable", "the name was not found")))
+            return failed("blocked", str(error))
         except aiohttp.ClientSSLError:
-            return ended("unreachable", "the TLS handshake failed, or the certificate is not valid for this host")
+            return failed("unreachable", "the TLS handshake failed, or the certificate is not valid for this host")
         except aiohttp.ClientConnectorError as error:
-            blocked = isinstance(error.os_error, AddressNotAllowed)
-            return ended(*(("blocked", str(error.os_error)) if blocked else ("unreachable", "could not connect")))
+            if isinstance(error.os_error, AddressNotAllowed):
+                return failed("blocked", str(error.os_error))
+            is_dns_error = isinstance(error, aiohttp.ClientConnectorDNSError)
+            return failed("unreachable", "the host name was not found" if is_dns_error else "could not connect")
         except (aiohttp.ClientError, OSError, ValueError):
-            return ended("unreachable", "the connection broke, or the answer was not HTTP")
+            return failed("unreachable", "the connection was lost, or the response was not HTTP")
 
     def _headers(self, attempt: DeliveryAttempt) -> dict[str, str]:
         return {
             "Content-Type": "application/json",
             "User-Agent": "OVNPay-Webhooks/1.0",
             "Accept-Encoding": "identity",
-            **attempt.signed(self._peppers, int(self._clock.now().timestamp())),
+            **attempt.signed_headers(self._peppers, int(self._clock.now().timestamp())),
         }
 
-    def _judged(self, response: aiohttp.ClientResponse, seconds: float) -> DeliveryResult:
+    def _classify(self, response: aiohttp.ClientResponse, seconds: float) -> DeliveryResult:
         status = response.status
         if 200 <= status < 300:
             return DeliveryResult("delivered", status, None, seconds)
         wait_seconds = parse_retry_after(response.headers.get("Retry-After"), self._clock.now())
         if status == 410:
-            return DeliveryResult("gone", status, "answered 410: it is gone", seconds)
-        sentence = f"answered {status}" + ("; redirects are not followed" if 300 <= status < 400 else "")
-        return DeliveryResult("refused", status, sentence, seconds, wait_seconds)
+            return DeliveryResult("gone", status, "answered 410 Gone", seconds)
+        error = f"answered {status}" + ("; redirects are not followed" if 300 <= status < 400 else "")
+        return DeliveryResult("refused", status, error, seconds, wait_seconds)

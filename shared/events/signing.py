@@ -1,7 +1,7 @@
-"""Signatures of customer webhooks, two ways: `X-Signature` as the API reference says, and Standard Webhooks.
+"""Signs customer webhooks twice: with `X-Signature`, defined by the API reference, and according to Standard Webhooks.
 
-A secret is `whsec_` and 24 to 64 bytes in base64. `X-Signature` takes the whole text as its key, Standard Webhooks the
-bytes in it. While two secrets are valid each signs, the newer first.
+A secret is `whsec_` and 32 random bytes in base64. The key of `X-Signature` is the whole text, that of Standard
+Webhooks the decoded bytes. While two secrets are valid both sign, the newer first.
 """
 
 import base64
@@ -19,22 +19,27 @@ SECRET_PURPOSE: Final = b"ovnpay webhook secret"
 
 
 def generate_secret() -> str:
-    """A new secret."""
+    """Generate a signing secret."""
     return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
 def seal_secret(secret: str, pepper: str) -> bytes:
-    """The secret as it may be stored."""
+    """Encrypt a secret for storage."""
     return cipher(pepper, SECRET_PURPOSE).encrypt(secret.encode())
 
 
 def unseal_secret(sealed: bytes, pepper: Pepper) -> str:
-    """The secret again; raises `cryptography.fernet.InvalidToken` if it was sealed under another pepper."""
+    """Decrypt a stored secret.
+
+    Raises:
+        cryptography.fernet.InvalidToken: it was encrypted under another pepper.
+
+    """
     return cipher(pepper, SECRET_PURPOSE).decrypt(sealed).decode()
 
 
 def signature_headers(keys: Sequence[str], event_id: str, body: bytes, at_seconds: int) -> dict[str, str]:
-    """The headers that sign a body at a time, by each of the secrets."""
+    """The headers that sign a body with each of the secrets at a Unix time."""
     plain = f"{at_seconds}.".encode() + body
     standard = f"{event_id}.{at_seconds}.".encode() + body
     hexadecimal = [hmac.digest(key.encode(), plain, hashlib.sha256).hex() for key in keys]

@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from shared.events.claim import HAS_DUE_DELIVERY, delivery_backlog
+from shared.events.claim import HAS_DUE_DELIVERY
+from shared.events.queries import delivery_backlog
 from shared.holds.conditions import HOLD_RECHECK_SECONDS, on_hold_condition
 from shared.platform import task_queue
 from shared.platform.task_queue import Task

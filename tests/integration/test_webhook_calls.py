@@ -67,10 +67,10 @@ def reply_to(sender: WebhookSender, url: str) -> DeliveryResult:
         ("/status/500", "refused", 500, "answered 500"),
         ("/status/304", "refused", 304, "answered 304; redirects are not followed"),
         ("/redirect", "refused", 302, "answered 302; redirects are not followed"),
-        ("/status/410", "gone", 410, "answered 410: it is gone"),
+        ("/status/410", "gone", 410, "answered 410 Gone"),
         ("/later/120", "refused", 503, "answered 503"),
-        ("/hang", "timeout", None, "no answer within 1 s"),
-        ("/nonsense", "unreachable", None, "the connection broke, or the answer was not HTTP"),
+        ("/hang", "timeout", None, "no response within 1 s"),
+        ("/nonsense", "unreachable", None, "the connection was lost, or the response was not HTTP"),
         ("/hangs-after-headers", "delivered", 200, None),
     ],
 )
@@ -78,7 +78,7 @@ def test_only_2xx_in_time_is_success(
     sender: WebhookSender, receiver: Receiver, path: str, result: str, status: int | None, error: str | None
 ) -> None:
     reply = reply_to(sender, receiver.url + path)
-    assert (reply.result, reply.http_status, reply.error) == (result, status, error)
+    assert (reply.outcome, reply.http_status, reply.error) == (result, status, error)
     assert reply.retry_after_seconds == (120.0 if path.startswith("/later") else None)
     assert reply.seconds < 1.5
     assert len(receiver.at(path)) == 1
@@ -90,7 +90,7 @@ def test_a_huge_reply_is_not_read_and_a_compressed_one_not_inflated(
     sender: WebhookSender, receiver: Receiver, path: str
 ) -> None:
     assert RESPONSE_BYTES_MAX == 16_384
-    assert reply_to(sender, receiver.url + path).delivered
+    assert reply_to(sender, receiver.url + path).is_delivered
     if path == "/endless":
         until(lambda: path in receiver.cut, "the connection was cut")
 
@@ -119,9 +119,9 @@ def test_who_is_not_there_or_never_answers_costs_its_time_and_no_more(sender: We
     listening, url = nowhere()
     with listening:
         reply = reply_to(sender, url)
-        assert (reply.result, reply.error) == ("timeout", "no answer within 1 s")
+        assert (reply.outcome, reply.error) == ("timeout", "no response within 1 s")
     reply = reply_to(sender, url)
-    assert (reply.result, reply.error) == ("unreachable", "could not connect")
+    assert (reply.outcome, reply.error) == ("unreachable", "could not connect")
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_no_call_gets_to_this_machine_however_it_is_named(
     with socket.create_server(("127.0.0.1", 0)) as inside:
         inside.setblocking(False)
         reply = reply_to(strict, f"{scheme}://{host}:{inside.getsockname()[1]}/")
-        assert (reply.result, reply.error) == ("blocked", "the host's address is not a public one")
+        assert (reply.outcome, reply.error) == ("blocked", "the host's address is not public")
         with pytest.raises(BlockingIOError):  # nobody has even connected
             inside.accept()
 
@@ -178,10 +178,10 @@ def test_a_name_that_points_inside_is_blocked_whatever_it_pointed_to_before(
     # Given a name that points to where we may go, at first
     names["rebinding.example.com"] = ["127.0.0.1", address]
     url = receiver.url.replace("127.0.0.1", "rebinding.example.com")
-    assert reply_to(sender, url).delivered
+    assert reply_to(sender, url).is_delivered
     # When it then points inside, the next attempt is blocked, and does not say to where
     reply = reply_to(sender, url)
-    assert reply.result == "blocked"
+    assert reply.outcome == "blocked"
     assert address not in str(reply.error)
 
 
@@ -194,7 +194,7 @@ def test_what_is_checked_is_the_address_that_is_connected_to(
     started = time.monotonic()
     reply = reply_to(sender, "https://unguarded.example.com/")
     assert time.monotonic() - started < 0.4, "a connection to nowhere would take half a second"
-    assert reply.result == "blocked"
+    assert reply.outcome == "blocked"
 
 
 async def _unguarded(self: Any, host: str, port: int = 0, family: int = 0) -> Any:
@@ -209,7 +209,7 @@ def test_a_name_that_is_not_there(sender: WebhookSender, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     reply = reply_to(sender, "https://nowhere.example.com/")
-    assert (reply.result, reply.error) == ("unreachable", "the name was not found")
+    assert (reply.outcome, reply.error) == ("unreachable", "the host name was not found")
 
 
 def test_dead_endpoints_delay_nobody_else(

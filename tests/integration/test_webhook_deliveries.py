@@ -9,11 +9,13 @@ import pytest
 import sqlalchemy as sa
 
 from shared import ledger
-from shared.events import deliveries, endpoints, queries
-from shared.events.claim import delivery_backlog, release_leases
+from shared.events import deliveries, endpoints
+from shared.events.claim import release_leases
 from shared.events.customer_events import Event, EventType, write_events
 from shared.events.delivery_results import DeliveryResult
+from shared.events.queries import EventSlice, delivery_backlog, load_deliveries, load_endpoint, load_events
 from shared.events.retry_schedule import RETRY_DELAYS_SECONDS
+from shared.events.rows import delivery_payload
 from shared.ledger import NewTransfer
 from shared.onboarding.organizations import set_wallet_policy
 from shared.operations import due_rows
@@ -59,7 +61,7 @@ def test_an_event_rolled_back_has_no_delivery(world: World) -> None:
     hook = endpoint(world)
     with pytest.raises(RuntimeError), world.engine.begin() as connection:  # noqa: PT012
         deliveries.send_test_event(
-            connection, world.wallet_id, endpoints.load_endpoint(connection, world.wallet_id, hook), world.clock.now()
+            connection, world.wallet_id, load_endpoint(connection, world.wallet_id, hook), world.clock.now()
         )
         raise RuntimeError
     assert not take(world, hook)
@@ -201,7 +203,7 @@ def test_an_endpoint_that_is_gone_or_fails_for_days_is_paused_and_says_so(world:
     [attempt] = take(world, hook)
     # When it says that it is gone, or fails for five days
     if reason == "gone":
-        [paused] = end(world, (attempt, DeliveryResult("gone", 410, "answered 410: it is gone", 0.01)))
+        [paused] = end(world, (attempt, DeliveryResult("gone", 410, "answered 410 Gone", 0.01)))
     else:
         assert end(world, (attempt, FAILED)) == []
         world.clock.advance(days=5)
@@ -260,28 +262,28 @@ def test_events_are_redelivered_one_or_all_since_a_time_also_those_never_sent(wo
 
     def again(endpoint_id: uuid.UUID, *, failed_only: bool = False) -> int:
         with world.engine.begin() as connection:
-            found = endpoints.load_endpoint(connection, world.wallet_id, endpoint_id)
+            found = load_endpoint(connection, world.wallet_id, endpoint_id)
             now = world.clock.now()
             done = deliveries.redeliver_events_since(
                 connection, world.wallet_id, found, since, now, failed_only=failed_only
             )
         assert done.until is None
-        return done.number
+        return done.count
 
     # Then the failed one alone, all three, and for the new one all three, can be delivered again
     assert (again(hook, failed_only=True), again(hook), again(new)) == (1, 3, 3)
     assert {attempt.attempts for attempt in take(world, hook, new)} == {1}
     # and one by its id, whatever became of it
     with world.engine.begin() as connection:
-        found = endpoints.load_endpoint(connection, world.wallet_id, new)
+        found = load_endpoint(connection, world.wallet_id, new)
         [first, *_] = world.rows(
             "SELECT min(id::text)::uuid FROM customer_events WHERE wallet_id = :id", id=world.wallet_id
         )
         event_id = first[0]
         assert isinstance(event_id, uuid.UUID)
         deliveries.redeliver_event(connection, world.wallet_id, found, event_id, world.clock.now())
-        page = deliveries.load_deliveries(connection, found, PageRequest(10), None)
-    assert [public_id(EVENT, event_id) in str(deliveries.delivery_payload(one)) for one in page.rows] == [
+        page = load_deliveries(connection, found, PageRequest(10), None)
+    assert [public_id(EVENT, event_id) in str(delivery_payload(one)) for one in page.rows] == [
         False,
         False,
         False,
@@ -376,9 +378,9 @@ def test_the_feed_ends_before_what_is_still_on_its_way(world: World) -> None:
         write_events(slow, [Event(world.wallet_id, EventType.PAYOUT_FAILED.value, None, 0, {})], world.clock.now())
         happen(world, kind="payout.created")
 
-        def read(after: uuid.UUID | None = None) -> queries.EventSlice:
+        def read(after: uuid.UUID | None = None) -> EventSlice:
             with world.engine.connect() as connection:
-                return queries.load_events(connection, world.wallet_id, after, None, limit=10)
+                return load_events(connection, world.wallet_id, after, None, limit=10)
 
         # Then neither is in the feed yet: the later one would make the reader miss the earlier
         place = read()

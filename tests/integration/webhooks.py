@@ -15,7 +15,7 @@ from shared.schema.events import Pace
 from tests.support.world import World
 
 PEPPER = "a pepper for tests"
-FREE = {pace: lane.slots for pace, lane in PACE_LIMITS.items()}
+FREE = {pace: limits.calls_per_process for pace, limits in PACE_LIMITS.items()}
 OK = DeliveryResult("delivered", 200, None, 0.01)
 FAILED = DeliveryResult("refused", 500, "answered 500", 0.01)
 
