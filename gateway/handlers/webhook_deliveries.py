@@ -123,10 +123,10 @@ async def redeliver_deliveries_since(request: web.Request, body: Redeliver) -> w
         endpoint = load_endpoint(connection, wallet, wanted_id)
         since = parse_time(body.since, "since")
         done = deliveries.redeliver_events_since(connection, wallet, endpoint, since, now, failed_only=body.failedOnly)
-        after = {"since": format_rfc3339(since), "failedOnly": body.failedOnly, "count": done.count}
+        after = {"since": format_rfc3339(since), "failedOnly": body.failedOnly, "count": done.event_count}
         entry = audit.Entry(actor, Action.WEBHOOK_REDELIVER, public_id(WEBHOOK, endpoint.id), after=after)
         audit.record_entries(connection, [entry], now)
-        return {"count": done.count, "until": done.until and format_rfc3339(done.until)}
+        return {"count": done.event_count, "until": done.until and format_rfc3339(done.until)}
 
     return await run_idempotently_and_enqueue(
         request, work, task_queue.DELIVER_CUSTOMER_EVENTS, [wanted_id] if wanted_id else []

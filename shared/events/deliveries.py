@@ -61,7 +61,7 @@ def redeliver_event(
 class Redelivery(NamedTuple):
     """Events that were made due again."""
 
-    count: int
+    event_count: int
     until: datetime | None
     """Time of the last of them if there are more events: where to continue."""
 

@@ -268,7 +268,7 @@ def test_events_are_redelivered_one_or_all_since_a_time_also_those_never_sent(wo
                 connection, world.wallet_id, found, since, now, failed_only=failed_only
             )
         assert done.until is None
-        return done.count
+        return done.event_count
 
     # Then the failed one alone, all three, and for the new one all three, can be delivered again
     assert (again(hook, failed_only=True), again(hook), again(new)) == (1, 3, 3)
