@@ -1,4 +1,4 @@
-"""`python -m gateway`: serves the API until it is told to stop, in this process or in several that share one socket."""
+"""`python -m gateway`: serve the API until stopped, in this process or in several that share a socket."""
 
 import argparse
 import os
@@ -12,16 +12,16 @@ from shared.platform.settings import Settings, SettingsError, load_settings
 
 _EPILOG = """\
 signals:
-  TERM, INT  accept nothing more, answer what is under way, then end: within ten seconds
-  HUP        with several processes: replace each by a new one, which loads the code and settings' files anew, one
-             after the other; the socket stays open. With one process the same as TERM
+  TERM, INT  accept no more connections, complete the requests in progress, and exit within ten seconds
+  HUP        with several processes: replace them one by one with new ones that load the current code and setting
+             files; the socket stays open. With one process: same as TERM
 
-Each process takes OVNPAY_DATABASE_POOL_SIZE connections to the database (10).
+Each process opens up to OVNPAY_DATABASE_POOL_SIZE database connections (10).
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs until SIGTERM or SIGINT; returns the exit code."""
+    """Run until SIGTERM or SIGINT; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="ovnpay gateway",
         description="Serve the HTTP API.",
@@ -52,13 +52,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _with(options: argparse.Namespace, settings: Settings) -> Settings:
-    """The settings, where the command line says nothing else."""
-    said = {"gateway_processes": options.processes, "gateway_host": options.host, "gateway_port": options.port}
-    return msgspec.structs.replace(settings, **{name: value for name, value in said.items() if value is not None})
+    """Override settings by command line options."""
+    given = {"gateway_processes": options.processes, "gateway_host": options.host, "gateway_port": options.port}
+    return msgspec.structs.replace(settings, **{name: value for name, value in given.items() if value is not None})
 
 
 if __name__ == "__main__":
     exit_code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(exit_code)  # all is closed: on a busy machine, taking the interpreter apart takes longer than draining
+    os._exit(exit_code)  # everything is closed, and finalizing the interpreter takes longer than draining

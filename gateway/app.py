@@ -1,21 +1,24 @@
-"""The application: its connections, opened at start and closed in order at the end."""
+"""The application, and the services that it opens at startup and closes in order at shutdown."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
+import msgspec
 from aiohttp import web
 
-from gateway import routes
 from gateway.app_state import SERVICES, STOPPING, Services
 from gateway.concurrency_limit import ConcurrencyLimit
-from gateway.http import security_headers
 from gateway.http.credential_cache import CredentialCache
 from gateway.http.decoding import BATCH_BYTES_MAX
+from gateway.http.envelope import security_headers
 from gateway.http.middleware import MIDDLEWARES
 from gateway.http.rate_limits import RateLimits
 from gateway.intake.payouts import LOCKED_WALLET_THREADS, PayoutIntake
 from gateway.intake.provider_webhooks import WebhookIntake
+from gateway.openapi.document import build_document
+from gateway.routes import ROUTES, add_routes
 from shared.operations import startup
 from shared.platform.clock import Clock, SystemClock
 from shared.platform.database import make_engine
@@ -24,18 +27,23 @@ from shared.platform.settings import Settings
 from shared.platform.task_queue import TaskSender
 
 INTAKE_CONNECTIONS = 2 + LOCKED_WALLET_THREADS
-"""Connections that the intakes' threads need: for payouts, those of wallets that are held, and webhooks. One more looks
-keys up, the rest serve reads and other changes."""
+"""Database connections for group commits: payouts, payouts of locked wallets, and webhooks. One more connection reads
+credentials; the rest of the pool serves all other requests."""
 LARGE_BODIES_MAX, LARGE_BODIES_PER_WALLET_MAX = 5, 2
-"""Requests of thousands of items at once, in all and of each wallet: one that is worked on, the rest wait."""
+"""Requests with large bodies at once, in all and per wallet: one is processed, the others wait."""
 SIGN_INS_MAX, SIGN_INS_PER_ACCOUNT_MAX = 17, 2
-"""Sign-ins at once, in all and to each account: one whose password is checked, the rest wait."""
+"""Sign-ins at once, in all and per account: one password is checked, the others wait."""
+
+
+@cache
+def _encode_document() -> bytes:
+    return msgspec.json.encode(build_document(ROUTES))
 
 
 def create_app(settings: Settings, clock: Clock | None = None) -> web.Application:
-    """The gateway as an application. It serves once the database is there and migrated."""
+    """Create the application. At startup it waits for the database and checks its migrations."""
     application = web.Application(middlewares=MIDDLEWARES, client_max_size=BATCH_BYTES_MAX)
-    routes.add_routes(application)
+    add_routes(application)
     application[STOPPING] = asyncio.Event()
 
     async def services(application: web.Application) -> AsyncIterator[None]:
@@ -49,7 +57,8 @@ def create_app(settings: Settings, clock: Clock | None = None) -> web.Applicatio
         task_sender = TaskSender(settings)
         application[SERVICES] = made = Services(
             settings=settings,
-            headers=security_headers.response_headers(settings.environment),
+            headers=security_headers(settings.environment),
+            openapi_document=_encode_document,
             engine=engine,
             task_sender=task_sender,
             clock=used,
@@ -57,9 +66,9 @@ def create_app(settings: Settings, clock: Clock | None = None) -> web.Applicatio
             reading_engine=reading_engine,
             key_engine=key_engine,
             key_thread=ThreadPoolExecutor(1, "keys"),
-            large=asyncio.Semaphore(1),
+            large_change=asyncio.Semaphore(1),
             large_bodies=ConcurrencyLimit("large requests", LARGE_BODIES_MAX, LARGE_BODIES_PER_WALLET_MAX),
-            exports=asyncio.Semaphore(1),
+            export=asyncio.Semaphore(1),
             password_thread=ThreadPoolExecutor(1, "passwords"),
             sign_ins=ConcurrencyLimit("sign-ins", SIGN_INS_MAX, SIGN_INS_PER_ACCOUNT_MAX),
             credential_cache=CredentialCache(settings.peppers, used),
@@ -73,7 +82,7 @@ def create_app(settings: Settings, clock: Clock | None = None) -> web.Applicatio
         await made.payout_intake.close()
         await made.webhook_intake.close()
         await made.rate_limits.close()
-        await asyncio.gather(*made.beside)
+        await asyncio.gather(*made.background_tasks)
         made.threads.shutdown()
         made.key_thread.shutdown()
         made.password_thread.shutdown(cancel_futures=True)

@@ -1,7 +1,8 @@
-"""What handlers find in the application and the request: every key, with its type, in this file."""
+"""State of the application and of a request: each key, with its type."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,9 +17,8 @@ from gateway.http.credential_cache import CredentialCache
 from gateway.http.rate_limits import RateLimits, RateLimitState
 from gateway.intake.group_commit import Overloaded
 from gateway.intake.payouts import PayoutIntake
-from gateway.intake.provider_webhooks import WebhookIntake
-from gateway.intake.rejected_webhooks import RejectedWebhooks
-from gateway.outgoing_money import ReconcileOnlyStatus
+from gateway.intake.provider_webhooks import RejectedWebhooks, WebhookIntake
+from shared.holds.reconcile_only import is_reconcile_only
 from shared.identity.api_keys import Credential
 from shared.identity.sessions import SessionUser
 from shared.identity.users import check_password
@@ -32,10 +32,32 @@ logger = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
 
+RECONCILE_ONLY_CACHE_SECONDS: Final = 1.0
+
+
+class ReconcileOnlyStatus:
+    """Whether the system is reconcile-only, cached for a second.
+
+    A payout accepted in the meantime is written and not sent: workers check the database.
+    """
+
+    def __init__(self, read: Callable[[Callable[[sa.Connection], bool]], Awaitable[bool]]) -> None:
+        self._read = read
+        self._is_on = False
+        self._expires_at = 0.0
+
+    async def is_on(self) -> bool:
+        """Whether nothing may be sent until our record is compared with the provider's."""
+        if time.monotonic() >= self._expires_at:
+            # Before the read: one request reads, and the others use the previous value meanwhile.
+            self._expires_at = time.monotonic() + RECONCILE_ONLY_CACHE_SECONDS
+            self._is_on = await self._read(is_reconcile_only)
+        return self._is_on
+
 
 @dataclass
 class Services:
-    """A gateway process's connections to the world."""
+    """What the handlers of a gateway process share: connections, threads and caches."""
 
     settings: Settings
     engine: sa.Engine
@@ -43,7 +65,7 @@ class Services:
     clock: Clock
     threads: ThreadPoolExecutor
     reading_engine: sa.Engine
-    """The same pool, without transactions around single reads."""
+    """The same connection pool in autocommit mode, for single reads."""
     key_engine: sa.Engine
     key_thread: ThreadPoolExecutor
     credential_cache: CredentialCache
@@ -51,43 +73,40 @@ class Services:
     payout_intake: PayoutIntake
     webhook_intake: WebhookIntake
     password_thread: ThreadPoolExecutor
-    """Checks passwords, one at a time: each takes a core for tens of milliseconds."""
+    """Checks one password at a time: a check takes tens of milliseconds of CPU."""
     sign_ins: ConcurrencyLimit
-    """Sign-ins whose passwords are checked or wait for it, by account."""
-    large: asyncio.Semaphore
-    """Held by changes of thousands of rows, which hold a wallet's lock for long: one at a time, so that others get
-    their turn between them, and threads stay free."""
+    """Sign-ins that check a password or wait to, by account."""
+    large_change: asyncio.Semaphore
+    """Admits one change of thousands of rows at a time: each locks its wallet for long, and occupies a thread."""
     large_bodies: ConcurrencyLimit
-    """Requests of thousands of items, by wallet, from before they are read until they are answered: each takes about
-    15 MB of memory while it waits for `large`."""
-    exports: asyncio.Semaphore
-    """Held while a file of many rows is made: one at a time, so that no more of them is in memory."""
+    """Requests with large bodies, by wallet, from before they are read until the response: each occupies about 15 MB of
+    memory while it waits for `large_change`."""
+    export: asyncio.Semaphore
+    """Admits one CSV file of many rows at a time, to bound memory."""
     headers: Mapping[str, str]
-    """What every answer carries."""
-    departures: ReconcileOnlyStatus = field(init=False)
+    """Sent with every response."""
+    openapi_document: Callable[[], bytes]
+    """Encodes the OpenAPI document, once."""
+    reconcile_only: ReconcileOnlyStatus = field(init=False)
     rejected_webhooks: RejectedWebhooks = field(default_factory=RejectedWebhooks)
-    under_way: int = 0
+    pending_calls: int = 0
     """Reads and changes that run or wait for a thread."""
-    beside: set[asyncio.Task[None]] = field(default_factory=set)
-    """Changes that no request waits for; they are finished before the process ends."""
+    background_tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    """Changes that no request waits for; shutdown completes them."""
 
     def __post_init__(self) -> None:
-        self.departures = ReconcileOnlyStatus(self.read_key)
-
-    async def stopped(self) -> bool:
-        """Whether payments are stopped, and nothing may be promised."""
-        return await self.departures.stopped()
+        self.reconcile_only = ReconcileOnlyStatus(self.read_key)
 
     @property
-    def grace(self) -> timedelta:
+    def wake_up_grace(self) -> timedelta:
         """How long a doorbell has to be heard before the tick rings again."""
         return timedelta(seconds=self.settings.wake_up_grace_seconds)
 
     async def read(self, work: Callable[[sa.Connection], Result]) -> Result:
-        """Runs a read off the event loop, on a connection of its own.
+        """Run a read on a database thread, with a connection of its own.
 
         Raises:
-            Overloaded: too many wait already.
+            Overloaded: too many calls wait for a thread.
 
         """
 
@@ -98,7 +117,7 @@ class Services:
         return await self._threaded(run)
 
     async def read_snapshot(self, work: Callable[[sa.Connection], Result]) -> Result:
-        """Runs several reads that see the same moment; raises as `read` does."""
+        """Run several reads on one snapshot; raise as `read` does."""
 
         def run() -> Result:
             engine = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -108,7 +127,7 @@ class Services:
         return await self._threaded(run)
 
     async def write(self, work: Callable[[sa.Connection], Result]) -> Result:
-        """Runs a change off the event loop, in one transaction; raises as `read` does."""
+        """Run a change on a database thread, in one transaction; raise as `read` does."""
 
         def run() -> Result:
             with self.engine.begin() as connection:
@@ -120,20 +139,20 @@ class Services:
         return await self._threaded(run)
 
     def write_in_background(self, work: Callable[[sa.Connection], None]) -> None:
-        """Runs a change that no request waits for; should it fail, the log says so."""
+        """Start a change without waiting for it; a failure is logged."""
 
         async def run() -> None:
             try:
                 await self.write(work)
             except Exception:
-                logger.exception("write_beside.failed")
+                logger.exception("background_write.failed")
 
         task = asyncio.get_running_loop().create_task(run())
-        self.beside.add(task)
-        task.add_done_callback(self.beside.discard)
+        self.background_tasks.add(task)
+        task.add_done_callback(self.background_tasks.discard)
 
     async def read_key(self, work: Callable[[sa.Connection], Result]) -> Result:
-        """Looks a key up, or asks for a sign of life, on a thread and a connection that other reads can't occupy."""
+        """Run a read for authentication or a health check on a thread and connection reserved for these."""
 
         def run() -> Result:
             with self.key_engine.connect() as connection:
@@ -142,24 +161,24 @@ class Services:
         return await asyncio.get_running_loop().run_in_executor(self.key_thread, run)
 
     async def check_password(self, password_hash: str | None, password: str) -> bool:
-        """Whether the password is the right one, found out off the event loop."""
+        """Check a password on the thread reserved for it; a missing hash takes as long and fails."""
         return await asyncio.get_running_loop().run_in_executor(
             self.password_thread, check_password, password_hash, password
         )
 
     async def _threaded(self, run: Callable[[], Result]) -> Result:
-        if self.under_way >= self.settings.intake_queue_size:
+        if self.pending_calls >= self.settings.intake_queue_size:
             raise Overloaded
-        self.under_way += 1
+        self.pending_calls += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self.threads, run)
         finally:
-            self.under_way -= 1
+            self.pending_calls -= 1
 
 
 SERVICES: Final = web.AppKey("services", Services)
 STOPPING: Final = web.AppKey("stopping", asyncio.Event)
-"""Set when the process begins to drain: who waits for something to happen answers now."""
+"""Set when the process begins to drain: long polls respond at once."""
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 CREDENTIAL: Final = web.RequestKey("credential", Credential)

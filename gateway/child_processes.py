@@ -1,8 +1,8 @@
-"""What a gateway's parent and its children have to tell each other: the sockets they share, who serves, who is gone.
+"""What a gateway's parent and child processes share: listening sockets, and a channel between them.
 
-A child is a program of its own, so that it is always made of the code that lies on the disk now. It inherits the
-listening sockets and one end of a line: on it the child says that it serves, and the line's end says that the parent is
-no more, whatever it died of.
+A child is a new program: it always runs the code that is on disk. It inherits the sockets and one end of the channel.
+Through it the child reports that it serves, and its end of file tells the child that the parent has ended, for whatever
+reason.
 """
 
 import argparse
@@ -14,39 +14,39 @@ BACKLOG: Final = 1024
 
 
 class InheritedSockets(NamedTuple):
-    """What a child inherits, as file descriptors."""
+    """The file descriptors that a child inherits."""
 
-    line: int
+    channel: int
     listeners: tuple[int, ...]
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads what `str` wrote."""
+        """Parse the result of `str`."""
         try:
-            line, *listeners = (int(number) for number in text.split(","))
+            channel, *listeners = (int(number) for number in text.split(","))
         except ValueError:
             raise argparse.ArgumentTypeError("is for the gateway's own use") from None
-        return cls(line, tuple(listeners))
+        return cls(channel, tuple(listeners))
 
     def __str__(self) -> str:
-        return ",".join(map(str, (self.line, *self.listeners)))
+        return ",".join(map(str, (self.channel, *self.listeners)))
 
 
 def open_listeners(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen on an address, one for each of its families.
+    """Listen on an address, with a socket for each address family.
 
     Raises:
-        OSError: it is taken, or not ours.
+        OSError: the address is in use, or not local.
 
     """
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    made: list[socket.socket] = []
+    opened: list[socket.socket] = []
     try:
         for family, address in dict.fromkeys((family, address) for family, *_, address in found):
-            made.append(socket.create_server(address[:2], family=family, backlog=BACKLOG))
-            made[-1].setblocking(False)
+            opened.append(socket.create_server(address[:2], family=family, backlog=BACKLOG))
+            opened[-1].setblocking(False)
     except OSError:
-        for one in made:
+        for one in opened:
             one.close()
         raise
-    return made
+    return opened

@@ -1,6 +1,6 @@
-"""Places: how many may be at something scarce at once, in all and for each who asks; whoever finds none comes back.
+"""Limit how many requests use a scarce resource at once, in all and per caller.
 
-Counted by each gateway for itself, for what is scarce is its own: its memory, its thread for passwords.
+Each gateway process counts for itself: its memory and its password thread are its own.
 """
 
 from collections import Counter
@@ -11,29 +11,29 @@ from gateway.http.envelope import ApiError
 
 
 class ConcurrencyLimit:
-    """So many places, of which nobody gets more than his share."""
+    """A number of slots, of which each caller gets a smaller number at most."""
 
-    def __init__(self, what: str, most: int, most_each: int) -> None:
-        """`what` there are too many of, as the answer says it."""
-        self._what = what
-        self._most, self._most_each = most, most_each
-        self._taken: Counter[Hashable] = Counter()
+    def __init__(self, resource: str, slots: int, slots_per_caller: int) -> None:
+        """`resource` is a plural for the error message."""
+        self._resource = resource
+        self._slots, self._slots_per_caller = slots, slots_per_caller
+        self._used: Counter[Hashable] = Counter()
 
     @contextmanager
-    def take(self, who: Hashable) -> Iterator[None]:
-        """Holds a place.
+    def slot(self, caller: Hashable) -> Iterator[None]:
+        """Occupy a slot.
 
         Raises:
-            ApiError: none is free.
+            ApiError: 503; none is free.
 
         """
-        if self._taken.total() >= self._most or self._taken[who] >= self._most_each:
-            message = f"Too many {self._what} at once; try again"
+        if self._used.total() >= self._slots or self._used[caller] >= self._slots_per_caller:
+            message = f"Too many {self._resource} at once; try again"
             raise ApiError(503, "SERVICE_UNAVAILABLE", message, headers={"Retry-After": "1"})
-        self._taken[who] += 1
+        self._used[caller] += 1
         try:
             yield
         finally:
-            self._taken[who] -= 1
-            if not self._taken[who]:
-                del self._taken[who]
+            self._used[caller] -= 1
+            if not self._used[caller]:
+                del self._used[caller]

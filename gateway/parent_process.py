@@ -1,7 +1,7 @@
 """The parent of several gateway processes: binds the socket, keeps its children serving, replaces them one by one.
 
-It serves nothing itself. The socket is bound once and inherited, not bound by each child: with listeners of their own
-(SO_REUSEPORT), the connections that wait for a child that ends would be reset.
+It serves no requests. The socket is bound once and inherited. With a listener for each child (SO_REUSEPORT),
+connections in the backlog of a child that ends would be reset.
 """
 
 import contextlib
@@ -24,36 +24,36 @@ from shared.platform.settings import Settings
 logger = structlog.get_logger(__name__)
 
 READY_SECONDS_MAX: Final = 90.0
-"""How long a new child may take until it serves; it waits a minute for its database."""
+"""How long a new child can take to serve; it waits a minute for its database."""
 STOP_SECONDS_MAX: Final = 12.0
-"""How long a child may take to drain; then it is killed."""
+"""How long a child can take to drain before it is killed."""
 RESTART_DELAY_SECONDS, RESTART_DELAY_SECONDS_MAX = 0.2, 5.0
 
 
 class ChildProcess:
-    """One child."""
+    """A child process."""
 
     def __init__(self, sockets: list[socket.socket], environment: dict[str, str]) -> None:
-        self.line, theirs = socket.socketpair()
-        with theirs:
-            inherited = InheritedSockets(theirs.fileno(), tuple(one.fileno() for one in sockets))
+        self.channel, childs_end = socket.socketpair()
+        with childs_end:
+            inherited = InheritedSockets(childs_end.fileno(), tuple(one.fileno() for one in sockets))
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gateway", "--child", str(inherited)],
                 env=environment,
-                pass_fds=(inherited.line, *inherited.listeners),
+                pass_fds=(inherited.channel, *inherited.listeners),
             )
-        self.line.setblocking(False)
+        self.channel.setblocking(False)
         self.is_ready = False
         self.started_at = time.monotonic()
         self.stop_requested_at: float | None = None
 
-    def look(self) -> None:
-        """Hears whether it serves by now."""
+    def check_ready(self) -> None:
+        """Update `is_ready` from the channel."""
         with contextlib.suppress(OSError):
-            self.is_ready = self.is_ready or self.line.recv(1) == READY_MESSAGE
+            self.is_ready = self.is_ready or self.channel.recv(1) == READY_MESSAGE
 
     def stop(self) -> None:
-        """Tells it to drain; kills it if it was told long ago."""
+        """Make it drain; kill it if it does not end in time."""
         now = time.monotonic()
         if self.stop_requested_at is None:
             self.stop_requested_at = now
@@ -63,13 +63,13 @@ class ChildProcess:
 
 
 class ParentProcess:
-    """Runs `gateway_processes` children until it is told to stop."""
+    """Runs `gateway_processes` children until it is stopped."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._children: list[ChildProcess] = []
         self._replaced: list[ChildProcess] = []
-        """Those that SIGHUP asked to replace and are not yet; the first has its successor, if there is one."""
+        """The children still to be replaced after SIGHUP; `_successor` replaces the first."""
         self._successor: ChildProcess | None = None
         self._pause_seconds = RESTART_DELAY_SECONDS
         self._next_start_at = 0.0
@@ -79,19 +79,19 @@ class ParentProcess:
         self._wake_reader, self._wake_writer = os.pipe()
 
     def run(self) -> int:
-        """Serves until SIGTERM or SIGINT; returns the exit code."""
+        """Run until SIGTERM or SIGINT; return the exit code."""
         for end in (self._wake_reader, self._wake_writer):
             os.set_blocking(end, False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, _: self._signals.append(number))
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # its arrival is enough: it wakes the loop
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # has only to interrupt the wait
         signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
         try:
             sockets = open_listeners(self._settings.gateway_host, self._settings.gateway_port)
         except OSError as error:
             print(f"ovnpay gateway: can't listen: {error}", file=sys.stderr)
             return 1
-        # Kept by the port: it tells gateways of one machine apart.
+        # Named for the port: several gateways can run on one machine.
         with open_metrics_folder(
             self._settings.metrics_folder, f"gateway-{self._settings.gateway_metrics_port}"
         ) as folder:
@@ -106,12 +106,12 @@ class ParentProcess:
 
     def _watch(self, sockets: list[socket.socket], environment: dict[str, str]) -> int:
         while self._exit_code is None:
-            self._bury()
+            self._remove_ended()
             self._replace(sockets, environment)
-            self._refill(sockets, environment)
-            self._sleep([child.line for child in self._children if not child.is_ready])
+            self._start_missing(sockets, environment)
+            self._wait([child.channel for child in self._children if not child.is_ready])
             for child in self._children:
-                child.look()
+                child.check_ready()
                 if child.is_ready and not self._has_served:
                     logger.info("gateway.serve", processes=self._settings.gateway_processes)
                     self._has_served, self._pause_seconds = True, RESTART_DELAY_SECONDS
@@ -121,41 +121,40 @@ class ParentProcess:
                     self._replaced += [one for one in self._children if one not in self._replaced]
                 else:
                     self._exit_code = 0
-        # Ours first: the last child to close its own has let in whoever has come.
+        # Before the children close theirs: the last of them accepts what is in the backlog.
         for one in sockets:
             one.close()
         while self._children:
             for child in self._children:
                 child.stop()
-            self._sleep([])
-            self._bury()
+            self._wait([])
+            self._remove_ended()
         return self._exit_code
 
-    def _bury(self) -> None:
-        """Forgets the children that have ended; one that nobody told to is missed."""
+    def _remove_ended(self) -> None:
+        """Remove the children that have ended; report those that were not stopped."""
         for child in [one for one in self._children if one.process.poll() is not None]:
             self._children.remove(child)
-            child.line.close()
+            child.channel.close()
             if child in self._replaced and child is not (self._replaced[0] if self._successor else None):
                 self._replaced.remove(child)
             if child.stop_requested_at is not None:
                 continue
             logger.error("gateway.process_died", pid=child.process.pid, exit_code=child.process.returncode)
             if not self._has_served:
-                self._exit_code = child.process.returncode or 1  # it can't serve at all: whoever runs us should know
+                self._exit_code = child.process.returncode or 1  # it can't serve at all: end with its exit code
             self._next_start_at = time.monotonic() + self._pause_seconds
             self._pause_seconds = min(2 * self._pause_seconds, RESTART_DELAY_SECONDS_MAX)
 
-    def _refill(self, sockets: list[socket.socket], environment: dict[str, str]) -> None:
-        """Starts what is missing."""
+    def _start_missing(self, sockets: list[socket.socket], environment: dict[str, str]) -> None:
         staying = [one for one in self._children if one.stop_requested_at is None]
-        in_twos = self._successor is not None and self._replaced[0] in staying  # the old one and its successor
-        missing = self._settings.gateway_processes + in_twos - len(staying)
+        has_extra = self._successor is not None and self._replaced[0] in staying  # a successor beside its predecessor
+        missing = self._settings.gateway_processes + has_extra - len(staying)
         if missing > 0 and time.monotonic() >= self._next_start_at and self._exit_code is None:
             self._children += [ChildProcess(sockets, environment) for _ in range(missing)]
 
     def _replace(self, sockets: list[socket.socket], environment: dict[str, str]) -> None:
-        """A step of the replacement: a successor is started, serves, and then the old one drains."""
+        """Advance the replacement: start a successor, wait until it serves, then drain the old child."""
         if not self._replaced:
             return
         old = self._replaced[0]
@@ -163,7 +162,7 @@ class ParentProcess:
             self._successor = ChildProcess(sockets, environment)
             self._children.append(self._successor)
         elif self._successor not in self._children or time.monotonic() > self._successor.started_at + READY_SECONDS_MAX:
-            # New code that does not serve: the old one goes on.
+            # The new code does not serve: keep the old child.
             logger.error("gateway.not_replaced", pid=self._successor.process.pid, kept=len(self._replaced))
             self._successor.process.kill()
             self._successor.stop_requested_at = time.monotonic()
@@ -175,9 +174,10 @@ class ParentProcess:
             self._successor = None
             self._replaced.remove(old)
 
-    def _sleep(self, lines: list[socket.socket]) -> None:
-        """Until a signal comes, a child says something, or a moment has passed."""
-        waiting = bool(lines or self._replaced or self._next_start_at > time.monotonic()) or self._exit_code is not None
-        select.select([self._wake_reader, *(one.fileno() for one in lines)], [], [], 0.1 if waiting else 5.0)
+    def _wait(self, channels: list[socket.socket]) -> None:
+        """Wait for a signal, a message from a child, or a moment."""
+        is_starting = bool(channels or self._replaced or self._next_start_at > time.monotonic())
+        seconds = 0.1 if is_starting or self._exit_code is not None else 5.0
+        select.select([self._wake_reader, *(one.fileno() for one in channels)], [], [], seconds)
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_reader, 512)

@@ -1,4 +1,4 @@
-"""The URL table: every endpoint, its handler, and who may call it."""
+"""The URL table: each endpoint, its handler, who may call it, and whether it moves money."""
 
 from typing import Final, NamedTuple, NoReturn
 
@@ -34,16 +34,19 @@ ADMIN_ROLES: Final = frozenset({Role.OWNER, Role.ADMIN})
 
 
 class Route(NamedTuple):
-    """One endpoint."""
+    """An endpoint."""
 
     method: str
     path: str
     handler: Handler
     access: str | frozenset[Role] | None
-    """The scope that the API key needs; or the roles one of which the signed-in user needs; None: no key at all."""
+    """The scope required of an API key, or the roles permitted to a signed-in user; None: no credential."""
+    moves_money: bool = False
+    """Whether a request commits the wallet to moving money; it is rejected while the system is reconcile-only."""
 
 
 ROUTES: Final = (
+    Route("GET", "/", documentation.get_root, None),
     Route("GET", "/health", health.get_health, None),
     Route("GET", "/health/live", health.get_liveness, None),
     Route("GET", "/health/ready", health.get_readiness, None),
@@ -58,30 +61,36 @@ ROUTES: Final = (
     Route("DELETE", "/api/v1/drivers/{id}", drivers.delete_driver, "drivers:write"),
     Route("GET", "/api/v1/drivers/{id}/payouts", drivers.list_driver_payouts, "drivers:read"),
     Route("GET", "/api/v1/payouts", payouts.list_payouts, "payouts:read"),
-    Route("POST", "/api/v1/payouts", payouts.create_payout, "payouts:write"),
-    Route("POST", "/api/v1/payouts/instant", payouts.create_instant_payout, "payouts:write"),
+    Route("POST", "/api/v1/payouts", payouts.create_payout, "payouts:write", moves_money=True),
+    Route("POST", "/api/v1/payouts/instant", payouts.create_instant_payout, "payouts:write", moves_money=True),
     Route("GET", "/api/v1/payouts/instant/fee", payouts.quote_instant_fee, "payouts:read"),
-    Route("POST", "/api/v1/payouts/bulk", bulk.bulk_create_payouts, "payouts:write"),
+    Route("POST", "/api/v1/payouts/bulk", bulk.bulk_create_payouts, "payouts:write", moves_money=True),
     Route("POST", "/api/v1/payouts/bulk/cancel", bulk.bulk_cancel_payouts, "payouts:write"),
-    Route("POST", "/api/v1/payouts/bulk/retry", bulk.bulk_retry_payouts, "payouts:write"),
+    Route("POST", "/api/v1/payouts/bulk/retry", bulk.bulk_retry_payouts, "payouts:write", moves_money=True),
     Route("GET", "/api/v1/payouts/{id}", payouts.get_payout, "payouts:read"),
     Route("GET", "/api/v1/payouts/{id}/timeline", payout_timeline.get_payout_timeline, "payouts:read"),
     Route("POST", "/api/v1/payouts/{id}/cancel", payouts.cancel_payout, "payouts:write"),
-    Route("POST", "/api/v1/payouts/{id}/retry", payouts.retry_payout, "payouts:write"),
+    Route("POST", "/api/v1/payouts/{id}/retry", payouts.retry_payout, "payouts:write", moves_money=True),
     Route("GET", "/api/v1/batches", batches.list_batches, "batches:read"),
-    Route("POST", "/api/v1/batches", batches.create_batch, "batches:write"),
+    Route("POST", "/api/v1/batches", batches.create_batch, "batches:write", moves_money=True),
     Route("POST", "/api/v1/batches/quote", batches.quote_batch, "batches:write"),
     Route("GET", "/api/v1/batches/{id}", batches.get_batch, "batches:read"),
     Route("GET", "/api/v1/batches/{id}/payouts", batches.list_batch_payouts, "batches:read"),
-    Route("POST", "/api/v1/batches/{id}/release", batch_changes.release_batch, "batches:write"),
-    Route("POST", "/api/v1/batches/{id}/run", batch_changes.run_batch, "batches:write"),
+    Route("POST", "/api/v1/batches/{id}/release", batch_changes.release_batch, "batches:write", moves_money=True),
+    Route("POST", "/api/v1/batches/{id}/run", batch_changes.run_batch, "batches:write", moves_money=True),
     Route("POST", "/api/v1/batches/{id}/cancel", batch_changes.cancel_batch, "batches:write"),
     Route("POST", "/api/v1/batches/{id}/reschedule", batch_changes.reschedule_batch, "batches:write"),
-    Route("POST", "/api/v1/batches/{id}/retry-failed", batch_changes.retry_failed_batch_payouts, "batches:write"),
+    Route(
+        "POST",
+        "/api/v1/batches/{id}/retry-failed",
+        batch_changes.retry_failed_batch_payouts,
+        "batches:write",
+        moves_money=True,
+    ),
     Route("GET", "/api/v1/scheduled-payouts", batches.list_scheduled_batches, "batches:read"),
     Route("GET", "/api/v1/scheduled-payouts/stats", batches.get_scheduled_stats, "batches:read"),
     Route("GET", "/api/v1/balance", funding.get_balance, "balance:read"),
-    Route("POST", "/api/v1/funding/topup", funding.create_topup, "funding:write"),
+    Route("POST", "/api/v1/funding/topup", funding.create_topup, "funding:write", moves_money=True),
     Route("GET", "/api/v1/funding/transactions", funding.list_transactions, "balance:read"),
     Route("GET", "/api/v1/funding/projection", funding.get_projection, "balance:read"),
     Route("GET", "/api/v1/analytics/summary", analytics.get_analytics_summary, "analytics:read"),
@@ -125,41 +134,32 @@ ROUTES: Final = (
     Route("GET", "/api/v1/admin/audit", audit.list_audit_entries, ADMIN_ROLES),
     Route("POST", "/api/v1/sandbox/reset", sandbox.reset_sandbox_state, "payouts:write"),
     Route("GET", "/api/v1/sandbox/state", sandbox.get_sandbox_state, "payouts:read"),
-    Route("POST", "/api/v1/sandbox/seed", sandbox.seed_sandbox_data, "payouts:write"),
+    Route("POST", "/api/v1/sandbox/seed", sandbox.seed_sandbox_data, "payouts:write", moves_money=True),
 )
+
+ROUTES_BY_ENDPOINT: Final = {(route.method, route.path): route for route in ROUTES}
 
 UNKNOWN_PATH: Final = "/{elsewhere}"
 
-PROMISES: Final = frozenset(
-    (route.method, route.path)
-    for route in ROUTES
-    if route.method == "POST"
-    and route.access in ("payouts:write", "batches:write", "funding:write")
-    and not route.path.endswith(("/cancel", "/quote", "/reset", "/reschedule"))
-)
-"""What promises that money will move; it is refused while payments are stopped."""
-
-ACCESS: Final = {(route.method, route.path): route.access for route in ROUTES}
-
 
 def add_routes(application: web.Application) -> None:
-    """Adds every route to the application, and one for all other paths: every answer passes the middlewares."""
+    """Add each route, and a route for all other paths, to run the middlewares for unknown paths too."""
     for route in ROUTES:
         application.router.add_route(route.method, route.path, route.handler, expect_handler=_continue)
-    application.router.add_route("*", "/{elsewhere:.*}", _elsewhere, expect_handler=_continue)
+    application.router.add_route("*", "/{elsewhere:.*}", _reject_unknown_path, expect_handler=_continue)
 
 
 async def _continue(request: web.Request) -> None:
-    """`Expect: 100-continue` is met; any other expectation is ignored, as RFC 9110 allows."""
+    """Answer `Expect: 100-continue`, and ignore any other expectation, as RFC 9110 permits."""
     if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-async def _elsewhere(request: web.Request) -> NoReturn:
-    """No endpoint has this path with this method: 405 where another method has, else 404."""
+async def _reject_unknown_path(request: web.Request) -> NoReturn:
+    """Raise 405 if the path supports another method, else 404."""
     allowed: set[str] = set()
     for resource in request.app.router.resources():
-        if resource.canonical == request.path:  # a path of its own, which an id can't be
+        if resource.canonical == request.path:  # a literal path wins over a path with an id
             allowed = (await resource.resolve(request))[1]
             break
         if resource.canonical != UNKNOWN_PATH:

@@ -1,4 +1,4 @@
-"""One process that serves: from its sockets' first connection to the last answer."""
+"""A serving process, from its first connection to its last response."""
 
 import asyncio
 import signal
@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY
 from gateway.app import create_app
 from gateway.app_state import STOPPING
 from gateway.child_processes import READY_MESSAGE, InheritedSockets, open_listeners
-from gateway.http.security_headers import response_headers
+from gateway.http.envelope import security_headers
 from gateway.http.server import ApiRunner
 from shared.platform import process_memory
 from shared.platform.database import DatabaseNotReady
@@ -27,15 +27,15 @@ logger = structlog.get_logger(__name__)
 
 KEEPALIVE_SECONDS: Final = 30.0
 IDLE_DRAIN_SECONDS: Final = 2.0
-"""How long a draining process keeps connections that nothing comes on. Who uses his within this time is told by his
-answer's `Connection: close`; only who sends after just this long a silence meets a closed connection."""
+"""How long a draining process keeps idle connections open. A client that sends within this time gets a response with
+`Connection: close`; only a client that sends just after it finds the connection closed."""
 DRAIN_SECONDS_MAX: Final = 8.0
-"""How long it waits for its answers in all; less than the ten seconds after which those who stop processes kill."""
+"""How long a draining process waits for its responses; process managers kill after ten seconds."""
 SHUTDOWN_SECONDS_MAX: Final = 1.0
 
 
 def serve_until_stopped(settings: Settings, child: InheritedSockets | None) -> int:
-    """Serves until told to stop, and drains; returns the exit code. A `child` serves on what it inherited."""
+    """Serve until SIGTERM or SIGINT, drain, and return the exit code. A `child` serves on inherited sockets."""
     try:
         uvloop.run(_serve(settings, child))
     except DatabaseNotReady as error:
@@ -48,14 +48,14 @@ async def _serve(settings: Settings, child: InheritedSockets | None) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP: keep that
             loop.add_signal_handler(number, stopping.set)
     application = create_app(settings)
     runner = ApiRunner(
         application,
-        headers=response_headers(settings.environment),
+        headers=security_headers(settings.environment),
         access_log=None,
-        auto_decompress=False,  # a compressed body is refused, not opened
+        auto_decompress=False,  # compressed bodies are rejected, not decompressed
         keepalive_timeout=KEEPALIVE_SECONDS,
         shutdown_timeout=SHUTDOWN_SECONDS_MAX,
     )
@@ -75,10 +75,10 @@ async def _serve(settings: Settings, child: InheritedSockets | None) -> None:
         for site in sites:
             await site.start()
         if child is not None:
-            line = stack.enter_context(socket.socket(fileno=child.line))
-            line.setblocking(False)
-            loop.add_reader(line.fileno(), _until_parent_is_gone, line, stopping)
-            line.send(READY_MESSAGE)
+            channel = stack.enter_context(socket.socket(fileno=child.channel))
+            channel.setblocking(False)
+            loop.add_reader(channel.fileno(), _stop_without_parent, channel, stopping)
+            channel.send(READY_MESSAGE)
         logger.info("gateway.started", host=settings.gateway_host, port=settings.gateway_port)
         await stopping.wait()
         logger.info("gateway.stopping")
@@ -87,20 +87,20 @@ async def _serve(settings: Settings, child: InheritedSockets | None) -> None:
         await runner.cleanup()
 
 
-def _until_parent_is_gone(line: socket.socket, stopping: asyncio.Event) -> None:
-    if not line.recv(1):
-        asyncio.get_running_loop().remove_reader(line.fileno())
+def _stop_without_parent(channel: socket.socket, stopping: asyncio.Event) -> None:
+    if not channel.recv(1):  # closed: the parent has ended
+        asyncio.get_running_loop().remove_reader(channel.fileno())
         stopping.set()
 
 
 async def _drain(runner: ApiRunner, sites: list[web.SockSite]) -> None:
-    """Takes no more connections, ends each with its next answer, and those that are idle after a while."""
+    """Accept no more connections, close each with its next response, and close idle ones after a while."""
     for _ in range(2):
-        await asyncio.sleep(0)  # who has come already is let in: another round of the loop accepts them all
+        await asyncio.sleep(0)  # a round of the loop accepts the connections that are already in the backlog
     for site in sites:
         await site.stop()
-    server = runner.own_server
-    server.is_draining = True
+    server = runner.api_server
+    server.closes_connections = True
     started = time.monotonic()
     while server.connections and time.monotonic() < started + DRAIN_SECONDS_MAX:
         if time.monotonic() > started + IDLE_DRAIN_SECONDS:

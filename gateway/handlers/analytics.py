@@ -129,7 +129,7 @@ def analytics_list_response(
     return success_response(request, {**said, "items": items})
 
 
-@operation(query=RailRangeQuery, answer=shapes.AnalyticsSummary, csv=True)
+@operation(query=RailRangeQuery, response=shapes.AnalyticsSummary, csv=True)
 async def get_analytics_summary(request: web.Request, asked: RailRangeQuery) -> web.Response:
     """Adds up a range: volume, fees, counts, success rate, time to paid.
 
@@ -149,7 +149,7 @@ async def get_analytics_summary(request: web.Request, asked: RailRangeQuery) -> 
     return success_response(request, figures)
 
 
-@operation(query=TimeseriesQuery, answer=shapes.AnalyticsSeries, csv=True)
+@operation(query=TimeseriesQuery, response=shapes.AnalyticsSeries, csv=True)
 async def get_analytics_timeseries(request: web.Request, asked: TimeseriesQuery) -> web.Response:
     """Adds up each day, week or month of a range, in the organization's time zone; at most 1,000 of them.
 
@@ -164,7 +164,7 @@ async def get_analytics_timeseries(request: web.Request, asked: TimeseriesQuery)
     return analytics_list_response(request, asked, "timeseries", {**said, "interval": asked.interval}, items)
 
 
-@operation(query=RangeQuery, answer=shapes.AnalyticsRails, csv=True)
+@operation(query=RangeQuery, response=shapes.AnalyticsRails, csv=True)
 async def get_analytics_by_rail(request: web.Request, asked: RangeQuery) -> web.Response:
     """Adds up a range by rail."""
 
@@ -176,7 +176,7 @@ async def get_analytics_by_rail(request: web.Request, asked: RangeQuery) -> web.
     return analytics_list_response(request, asked, "rails", said, items)
 
 
-@operation(query=DriverRankingQuery, answer=shapes.AnalyticsDrivers, csv=True)
+@operation(query=DriverRankingQuery, response=shapes.AnalyticsDrivers, csv=True)
 async def get_analytics_by_driver(request: web.Request, asked: DriverRankingQuery) -> web.Response:
     """Ranks the drivers by what ended for them in a range, by volume unless `sort` says otherwise.
 
@@ -196,7 +196,7 @@ async def get_analytics_by_driver(request: web.Request, asked: DriverRankingQuer
     return analytics_list_response(request, asked, "drivers", {**said, **paged}, items)
 
 
-@operation(query=RailRangeQuery, answer=shapes.AnalyticsFailures, csv=True)
+@operation(query=RailRangeQuery, response=shapes.AnalyticsFailures, csv=True)
 async def get_analytics_failures(request: web.Request, asked: RailRangeQuery) -> web.Response:
     """Counts the reasons for which payouts ended badly in a range."""
 

@@ -101,7 +101,7 @@ def _note(
 PENDING: Final = {"approval_status": ApprovalStatus.PENDING}
 
 
-@operation(answer=shapes.ApiKeys, flat=True)
+@operation(response=shapes.ApiKeys, flat=True)
 async def list_own_keys(request: web.Request) -> web.Response:
     """Lists the API keys that you asked for, newest first."""
     services, account = request.app[SERVICES], request[SIGNED_IN_USER]
@@ -115,7 +115,13 @@ def _all(request: web.Request, services: Services, rows: list[KeyRow]) -> web.Re
     return flat_response(request, keys=shown, total=len(shown), has_next_page=False)
 
 
-@operation(body=CreateKey, answer=shapes.NewApiKey, flat=True, refuses=("SCOPE_NOT_YOURS", "TOO_MANY_KEYS"), once=True)
+@operation(
+    body=CreateKey,
+    response=shapes.NewApiKey,
+    flat=True,
+    error_codes=("SCOPE_NOT_YOURS", "TOO_MANY_KEYS"),
+    idempotent=True,
+)
 async def create_own_key(request: web.Request, body: CreateKey) -> web.Response:
     """Creates an API key.
 
@@ -139,7 +145,7 @@ async def create_own_key(request: web.Request, body: CreateKey) -> web.Response:
     return await run_idempotently_for_user(request, work)
 
 
-@operation(answer=shapes.ApiKey, flat=True, refuses=("KEY_NOT_FOUND",))
+@operation(response=shapes.ApiKey, flat=True, error_codes=("KEY_NOT_FOUND",))
 async def get_own_key(request: web.Request) -> web.Response:
     """Shows one of your API keys."""
     services, account, key_id = request.app[SERVICES], request[SIGNED_IN_USER], _key_id(request)
@@ -149,7 +155,7 @@ async def get_own_key(request: web.Request) -> web.Response:
     return flat_response(request, **key_payload(row, services.clock.now()))
 
 
-@operation(answer=shapes.Message, flat=True, refuses=("KEY_NOT_FOUND", "KEY_REVOKED"))
+@operation(response=shapes.Message, flat=True, error_codes=("KEY_NOT_FOUND", "KEY_REVOKED"))
 async def revoke_own_key(request: web.Request) -> web.Response:
     """Revokes one of your API keys, for good."""
     account = request[SIGNED_IN_USER]
@@ -174,10 +180,10 @@ async def _revoke(request: web.Request, user_id: uuid.UUID | None) -> web.Respon
 @operation(
     body=RegenerateKey,
     body_optional=True,
-    answer=shapes.NewApiKey,
+    response=shapes.NewApiKey,
     flat=True,
-    refuses=("KEY_NOT_FOUND", "KEY_NOT_APPROVED", "KEY_REVOKED", "SCOPE_NOT_YOURS"),
-    once=True,
+    error_codes=("KEY_NOT_FOUND", "KEY_NOT_APPROVED", "KEY_REVOKED", "SCOPE_NOT_YOURS"),
+    idempotent=True,
 )
 async def regenerate_own_key(request: web.Request, body: RegenerateKey) -> web.Response:
     """Makes one of your API keys anew: the same id and scopes, another key.
@@ -198,7 +204,7 @@ async def regenerate_own_key(request: web.Request, body: RegenerateKey) -> web.R
     return answer
 
 
-@operation(answer=shapes.Scopes, flat=True)
+@operation(response=shapes.Scopes, flat=True)
 async def list_scopes(request: web.Request) -> web.Response:
     """Lists what you can let an API key do: nobody grants what he lacks."""
     yours = SCOPES_BY_ROLE[Role(request[SIGNED_IN_USER].role)]
@@ -206,7 +212,7 @@ async def list_scopes(request: web.Request) -> web.Response:
     return flat_response(request, scopes=list(descriptions), descriptions=descriptions)
 
 
-@operation(query=ListKeys, answer=shapes.ListPage[shapes.ApiKey])
+@operation(query=ListKeys, response=shapes.ListPage[shapes.ApiKey])
 async def list_organization_keys(request: web.Request, listing: ListKeys) -> web.Response:
     """Lists the organization's API keys, newest first."""
     services, account, part = request.app[SERVICES], request[SIGNED_IN_USER], requested_page(listing, KEY)
@@ -219,7 +225,7 @@ async def list_organization_keys(request: web.Request, listing: ListKeys) -> web
     return success_response(request, shaped_page([key_payload(row, now) for row in found.rows], found, part))
 
 
-@operation(answer=shapes.ApiKeys, flat=True)
+@operation(response=shapes.ApiKeys, flat=True)
 async def list_pending_keys(request: web.Request) -> web.Response:
     """Lists production keys that wait for approval, oldest first."""
     services, account = request.app[SERVICES], request[SIGNED_IN_USER]
@@ -227,7 +233,7 @@ async def list_pending_keys(request: web.Request) -> web.Response:
     return _all(request, services, rows)
 
 
-@operation(answer=shapes.ApiKey, refuses=("KEY_NOT_FOUND",))
+@operation(response=shapes.ApiKey, error_codes=("KEY_NOT_FOUND",))
 async def get_organization_key(request: web.Request) -> web.Response:
     """Shows an API key of the organization."""
     services, account, key_id = request.app[SERVICES], request[SIGNED_IN_USER], _key_id(request)
@@ -235,7 +241,12 @@ async def get_organization_key(request: web.Request) -> web.Response:
     return success_response(request, key_payload(row, services.clock.now()))
 
 
-@operation(answer=shapes.NewApiKey, flat=True, refuses=("KEY_NOT_FOUND", "KEY_NOT_PENDING", "OWN_REQUEST"), once=True)
+@operation(
+    response=shapes.NewApiKey,
+    flat=True,
+    error_codes=("KEY_NOT_FOUND", "KEY_NOT_PENDING", "OWN_REQUEST"),
+    idempotent=True,
+)
 async def approve_organization_key(request: web.Request) -> web.Response:
     """Approves a production key; it is shown this once."""
     account, key_id, pepper = request[SIGNED_IN_USER], _key_id(request), request.app[SERVICES].settings.key_pepper
@@ -250,7 +261,11 @@ async def approve_organization_key(request: web.Request) -> web.Response:
 
 
 @operation(
-    body=RejectKey, answer=shapes.RejectedKey, flat=True, refuses=("KEY_NOT_FOUND", "KEY_NOT_PENDING"), once=True
+    body=RejectKey,
+    response=shapes.RejectedKey,
+    flat=True,
+    error_codes=("KEY_NOT_FOUND", "KEY_NOT_PENDING"),
+    idempotent=True,
 )
 async def reject_organization_key(request: web.Request, body: RejectKey) -> web.Response:
     """Rejects a production key."""
@@ -271,7 +286,7 @@ async def reject_organization_key(request: web.Request, body: RejectKey) -> web.
     return await run_idempotently_for_user(request, work)
 
 
-@operation(answer=shapes.Message, flat=True, refuses=("KEY_NOT_FOUND", "KEY_REVOKED"))
+@operation(response=shapes.Message, flat=True, error_codes=("KEY_NOT_FOUND", "KEY_REVOKED"))
 async def revoke_organization_key(request: web.Request) -> web.Response:
     """Revokes any API key of the organization, for good."""
     return await _revoke(request, None)

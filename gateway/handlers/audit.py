@@ -68,7 +68,7 @@ def _uuid(text: str) -> uuid.UUID:
         return UNKNOWN_REQUEST_ID
 
 
-@operation(query=ListAuditEntries, answer=shapes.CappedListPage[shapes.AuditEntry])
+@operation(query=ListAuditEntries, response=shapes.CappedListPage[shapes.AuditEntry])
 async def list_audit_entries(request: web.Request, listing: ListAuditEntries) -> web.Response:
     """Lists the organization's audit log, newest first: who did what to which object.
 

@@ -37,7 +37,7 @@ REJECTED_SHOWN_MAX: Final = 100
 RELEASE_ERROR_CODES: Final = ("BATCH_NOT_FOUND", "BATCH_NOT_RELEASABLE", "INSUFFICIENT_FUNDS")
 
 
-@operation(answer=shapes.ReleasedBatch, refuses=RELEASE_ERROR_CODES, once=True)
+@operation(response=shapes.ReleasedBatch, error_codes=RELEASE_ERROR_CODES, idempotent=True)
 async def release_batch(request: web.Request) -> web.Response:
     """Releases a batch: its money is reserved, all or nothing, and its payouts set out.
 
@@ -47,7 +47,7 @@ async def release_batch(request: web.Request) -> web.Response:
     return await _release(request)
 
 
-@operation(answer=shapes.ReleasedBatch, refuses=RELEASE_ERROR_CODES, once=True)
+@operation(response=shapes.ReleasedBatch, error_codes=RELEASE_ERROR_CODES, idempotent=True)
 async def run_batch(request: web.Request) -> web.Response:
     """Processes a scheduled batch now, whatever its time; otherwise as release."""
     return await _release(request)
@@ -64,7 +64,7 @@ async def _release(request: web.Request) -> web.Response:
             asked,
             now,
             by={wallet: request_actor(request)},
-            grace=services.grace,
+            grace=services.wake_up_grace,
             scenario=request[SCENARIO],
         )[batch_id]
         if isinstance(done, DomainError):
@@ -78,11 +78,11 @@ async def _release(request: web.Request) -> web.Response:
             "processedAt": released_at,
         }
 
-    async with services.large:
+    async with services.large_change:
         return await run_idempotently_and_enqueue(request, work, task_queue.SUBMIT_PAYOUTS, set_out)
 
 
-@operation(answer=shapes.CanceledBatch, refuses=("BATCH_NOT_FOUND", "BATCH_NOT_CANCELABLE"), once=True)
+@operation(response=shapes.CanceledBatch, error_codes=("BATCH_NOT_FOUND", "BATCH_NOT_CANCELABLE"), idempotent=True)
 async def cancel_batch(request: web.Request) -> web.Response:
     """Calls a batch off that is not released, and all of its payouts with it."""
     wallet, batch_id = wallet_id(request), batch_id_from_path(request)
@@ -95,7 +95,7 @@ async def cancel_batch(request: web.Request) -> web.Response:
         canceled_at = done.canceled_at and format_rfc3339(done.canceled_at)
         return {"id": public_id(BATCH, batch_id), "status": done.status, "canceledAt": canceled_at}
 
-    async with request.app[SERVICES].large:
+    async with request.app[SERVICES].large_change:
         return await run_idempotently(request, work)
 
 
@@ -120,9 +120,9 @@ class RescheduleBatch(msgspec.Struct, forbid_unknown_fields=True):
 
 @operation(
     body=RescheduleBatch,
-    answer=shapes.Batch,
-    refuses=("BATCH_NOT_FOUND", "BATCH_NOT_RESCHEDULABLE"),
-    once=True,
+    response=shapes.Batch,
+    error_codes=("BATCH_NOT_FOUND", "BATCH_NOT_RESCHEDULABLE"),
+    idempotent=True,
 )
 async def reschedule_batch(request: web.Request, body: RescheduleBatch) -> web.Response:
     """Gives a batch that is not released another time, or none.
@@ -146,7 +146,7 @@ async def reschedule_batch(request: web.Request, body: RescheduleBatch) -> web.R
     return await run_idempotently(request, work)
 
 
-@operation(answer=shapes.RetriedBatch, refuses=("BATCH_NOT_FOUND",), once=True)
+@operation(response=shapes.RetriedBatch, error_codes=("BATCH_NOT_FOUND",), idempotent=True)
 async def retry_failed_batch_payouts(request: web.Request) -> web.Response:
     """Queues a batch's failed payouts again, those that can be paid and are covered.
 
@@ -157,7 +157,7 @@ async def retry_failed_batch_payouts(request: web.Request) -> web.Response:
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | DomainError:
         done = change.retry_failed_payouts(
-            connection, wallet, batch_id, now, grace=services.grace, scenario=request[SCENARIO]
+            connection, wallet, batch_id, now, grace=services.wake_up_grace, scenario=request[SCENARIO]
         )
         if isinstance(done, DomainError):
             return done
@@ -177,5 +177,5 @@ async def retry_failed_batch_payouts(request: web.Request) -> web.Response:
             "results": bulk_results_payload(refused[:REJECTED_SHOWN_MAX])["results"],
         }
 
-    async with services.large:
+    async with services.large_change:
         return await run_idempotently_and_enqueue(request, work, task_queue.SUBMIT_PAYOUTS, queued)

@@ -78,7 +78,7 @@ BATCH_ERROR_CODES: Final = PAYOUT_ERROR_CODES[:1] + PAYOUT_ERROR_CODES[2:]
 """Why an item is not accepted: money is not asked about before the release."""
 
 
-@operation(body=CreateBatch, answer=shapes.BatchQuote, refuses=BATCH_ERROR_CODES, body_bytes_max=BATCH_BYTES_MAX)
+@operation(body=CreateBatch, response=shapes.BatchQuote, error_codes=BATCH_ERROR_CODES, body_bytes_max=BATCH_BYTES_MAX)
 async def quote_batch(request: web.Request, body: CreateBatch) -> web.Response:
     """Says what a batch would come to, and writes nothing.
 
@@ -90,7 +90,7 @@ async def quote_batch(request: web.Request, body: CreateBatch) -> web.Response:
     def work(connection: sa.Connection) -> BatchQuote:
         return quoting(connection, new, load_order_context(connection, _orders(new)), services.clock.now())
 
-    async with services.large:
+    async with services.large_change:
         found = await services.read(work)
     total, fees = sum(row.amount_cents for row in found.rows), sum(row.fee_cents for row in found.rows)
     return success_response(
@@ -107,7 +107,13 @@ async def quote_batch(request: web.Request, body: CreateBatch) -> web.Response:
     )
 
 
-@operation(body=CreateBatch, answer=shapes.Batch, refuses=BATCH_ERROR_CODES, once=True, body_bytes_max=BATCH_BYTES_MAX)
+@operation(
+    body=CreateBatch,
+    response=shapes.Batch,
+    error_codes=BATCH_ERROR_CODES,
+    idempotent=True,
+    body_bytes_max=BATCH_BYTES_MAX,
+)
 async def create_batch(request: web.Request, body: CreateBatch) -> web.Response:
     """Creates a batch of up to 10,000 payouts.
 
@@ -124,7 +130,7 @@ async def create_batch(request: web.Request, body: CreateBatch) -> web.Response:
         audit.record_entries(connection, [audit.Entry(actor, Action.BATCH_CREATE, shown["id"], after=facts)], now)
         return shown | _warnings(rows)
 
-    async with request.app[SERVICES].large:
+    async with request.app[SERVICES].large_change:
         return await run_idempotently(request, work)
 
 
@@ -177,7 +183,7 @@ class ListBatches(ShortPageQuery, kw_only=True):
     status: BatchStatus | UnsetType = UNSET
 
 
-@operation(query=ListBatches, answer=shapes.ListPage[shapes.Batch])
+@operation(query=ListBatches, response=shapes.ListPage[shapes.Batch])
 async def list_batches(request: web.Request, listing: ListBatches) -> web.Response:
     """Lists batches, newest first."""
     wallet, part = wallet_id(request), requested_page(listing, BATCH)
@@ -188,7 +194,7 @@ async def list_batches(request: web.Request, listing: ListBatches) -> web.Respon
     return success_response(request, shaped_page([batch_payload(row) for row in found.rows], found, part))
 
 
-@operation(answer=shapes.BatchDetails, refuses=("BATCH_NOT_FOUND",))
+@operation(response=shapes.BatchDetails, error_codes=("BATCH_NOT_FOUND",))
 async def get_batch(request: web.Request) -> web.Response:
     """Shows a batch with its payouts, at most 1,000 of them; `/batches/{id}/payouts` has them all."""
     wallet, batch_id = wallet_id(request), batch_id_from_path(request)
@@ -215,7 +221,7 @@ class ListBatchPayouts(PageQuery, kw_only=True):
     format: Format = Format.JSON
 
 
-@operation(query=ListBatchPayouts, answer=shapes.ListPage[shapes.Payout], refuses=("BATCH_NOT_FOUND",), csv=True)
+@operation(query=ListBatchPayouts, response=shapes.ListPage[shapes.Payout], error_codes=("BATCH_NOT_FOUND",), csv=True)
 async def list_batch_payouts(request: web.Request, listing: ListBatchPayouts) -> web.Response:
     """Lists a batch's payouts in the order in which they were handed in.
 
@@ -243,7 +249,7 @@ async def _exported(
         found = queries.load_batch_payouts(connection, wallet, batch_id, PageRequest(BATCH_PAYOUTS_MAX), status=status)
         return None if found is None else csv_body(RESULT_COLUMNS, map(_result, found.rows))
 
-    async with services.exports:
+    async with services.export:
         body = await services.read(read)
     if body is None:
         raise batch_not_found(batch_id)
@@ -310,7 +316,7 @@ class ListScheduled(ShortPageQuery, kw_only=True):
     status: ScheduledStatus | UnsetType = UNSET
 
 
-@operation(query=ListScheduled, answer=shapes.ListPage[shapes.Batch])
+@operation(query=ListScheduled, response=shapes.ListPage[shapes.Batch])
 async def list_scheduled_batches(request: web.Request, listing: ListScheduled) -> web.Response:
     """Lists batches that have a time, newest first."""
     wallet, part = wallet_id(request), requested_page(listing, BATCH)
@@ -321,7 +327,7 @@ async def list_scheduled_batches(request: web.Request, listing: ListScheduled) -
     return success_response(request, shaped_page([batch_payload(row) for row in found.rows], found, part))
 
 
-@operation(answer=shapes.ScheduledStats)
+@operation(response=shapes.ScheduledStats)
 async def get_scheduled_stats(request: web.Request) -> web.Response:
     """Counts the batches that have a time."""
     wallet = wallet_id(request)

@@ -121,7 +121,7 @@ def identifying_fields(content: Any, *names: str) -> dict[str, Any]:
     return {name: known[name] for name in names if isinstance(known.get(name), str | int)}
 
 
-@operation(body=BulkDrivers, answer=shapes.BulkResults, once=True)
+@operation(body=BulkDrivers, response=shapes.BulkResults, idempotent=True)
 async def bulk_register_drivers(request: web.Request, body: BulkDrivers) -> web.Response:
     """Registers up to 100 drivers, each with a result of its own."""
     services, wallet = request.app[SERVICES], wallet_id(request)
@@ -134,7 +134,7 @@ async def bulk_register_drivers(request: web.Request, body: BulkDrivers) -> web.
     actor, added = request_actor(request), list[uuid.UUID]()
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
-        answers = register_drivers(connection, wallet, news, now, grace=services.grace)
+        answers = register_drivers(connection, wallet, news, now, grace=services.wake_up_grace)
         audit.record_entries(connection, registration_entries(actor, answers), now)
         registered = iter(answers)
         shown: list[tuple[dict[str, Any], DomainError | None]] = []
@@ -151,7 +151,7 @@ async def bulk_register_drivers(request: web.Request, body: BulkDrivers) -> web.
     return await run_idempotently_and_enqueue(request, work, task_queue.REGISTER_DRIVERS, added)
 
 
-@operation(body=BulkPayouts, answer=shapes.BulkResults, once=True)
+@operation(body=BulkPayouts, response=shapes.BulkResults, idempotent=True)
 async def bulk_create_payouts(request: web.Request, body: BulkPayouts) -> web.Response:
     """Creates up to 100 payouts, each with a result of its own.
 
@@ -208,7 +208,7 @@ def payout_summary_payload(row: PayoutRow) -> dict[str, Any]:
     }
 
 
-@operation(body=BulkIds, answer=shapes.BulkResults, once=True)
+@operation(body=BulkIds, response=shapes.BulkResults, idempotent=True)
 async def bulk_cancel_payouts(request: web.Request, body: BulkIds) -> web.Response:
     """Cancels up to 100 payouts that are not submitted yet, each with a result of its own."""
     wallet, actor = wallet_id(request), request_actor(request)
@@ -224,7 +224,7 @@ async def bulk_cancel_payouts(request: web.Request, body: BulkIds) -> web.Respon
     return await run_idempotently(request, work)
 
 
-@operation(body=BulkIds, answer=shapes.BulkResults, once=True)
+@operation(body=BulkIds, response=shapes.BulkResults, idempotent=True)
 async def bulk_retry_payouts(request: web.Request, body: BulkIds) -> web.Response:
     """Queues up to 100 failed payouts again, each with a result of its own."""
     services, wallet, actor = request.app[SERVICES], wallet_id(request), request_actor(request)
@@ -233,7 +233,7 @@ async def bulk_retry_payouts(request: web.Request, body: BulkIds) -> web.Respons
     def work(connection: Any, now: Any) -> dict[str, Any]:
         def act(ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, PayoutOutcome]:
             answers = retry_wallet_payouts(
-                connection, wallet, ids, now, grace=services.grace, scenario=request[SCENARIO]
+                connection, wallet, ids, now, grace=services.wake_up_grace, scenario=request[SCENARIO]
             )
             record_status_changes(connection, actor, Action.PAYOUT_RETRY, answers.values(), now)
             queued.extend(payout_id for payout_id, outcome in answers.items() if isinstance(outcome, PayoutRow))

@@ -1,11 +1,13 @@
-"""The documentation: the OpenAPI document, and a page to read it that works without internet."""
+"""The documentation: the OpenAPI document, and a page that displays it without internet access."""
 
 from functools import cache
 from importlib.resources import files
 from typing import Final
 
-import msgspec
 from aiohttp import web
+
+from gateway.app_state import REQUEST_ID, SERVICES
+from gateway.http.envelope import json_response, success_body
 
 DOCS_ASSETS: Final = {
     "swagger-ui.css": "text/css",
@@ -38,31 +40,31 @@ DOCS_SECURITY_POLICY: Final = (
 
 
 @cache
-def _document() -> bytes:
-    from gateway.openapi.document import build_document
-
-    return msgspec.json.encode(build_document())
-
-
-@cache
 def _asset(name: str) -> bytes:
     return files("swagger_ui").joinpath("static", name).read_bytes()
 
 
+async def get_root(request: web.Request) -> web.Response:
+    """Redirect browsers to the documentation; the body tells the same to programs."""
+    links = {"documentation": "/docs", "openapi": "/openapi.json"}
+    body = success_body(links, request[REQUEST_ID], request.app[SERVICES].clock.now())
+    return json_response(body, 302, {"Location": "docs"})  # relative, like the page's links: the API may have a prefix
+
+
 async def get_openapi_document(request: web.Request) -> web.Response:
-    """The OpenAPI document."""
-    return web.Response(body=_document(), content_type="application/json")
+    """Return the OpenAPI document."""
+    return web.Response(body=request.app[SERVICES].openapi_document(), content_type="application/json")
 
 
 async def get_docs_page(request: web.Request) -> web.Response:
-    """The page to read it."""
+    """Return the page that displays the document."""
     return web.Response(
         text=DOCS_PAGE, content_type="text/html", headers={"Content-Security-Policy": DOCS_SECURITY_POLICY}
     )
 
 
 async def get_docs_asset(request: web.Request) -> web.Response:
-    """A file of the page."""
+    """Return a file of the page."""
     name = request.match_info["file"]
     if name == "start.js":
         return web.Response(text=DOCS_SCRIPT, content_type="text/javascript")

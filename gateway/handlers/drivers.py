@@ -57,7 +57,7 @@ class RegisterDriver(msgspec.Struct, forbid_unknown_fields=True):
     phone: Phone | None = None
 
 
-@operation(body=RegisterDriver, answer=shapes.Driver, refuses=("DRIVER_EXISTS",), once=True)
+@operation(body=RegisterDriver, response=shapes.Driver, error_codes=("DRIVER_EXISTS",), idempotent=True)
 async def register_driver(request: web.Request, body: RegisterDriver) -> web.Response:
     """Registers a driver.
 
@@ -68,7 +68,7 @@ async def register_driver(request: web.Request, body: RegisterDriver) -> web.Res
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
         new = registering.NewDriver(body.ovnDriverId, body.name, body.email, body.phone)
-        [row] = registering.register_drivers(connection, wallet, [new], now, grace=services.grace)
+        [row] = registering.register_drivers(connection, wallet, [new], now, grace=services.wake_up_grace)
         if isinstance(row, DomainError):
             raise row
         audit.record_entries(connection, registration_entries(actor, [row]), now)
@@ -101,7 +101,7 @@ def driver_id_from_path(request: web.Request) -> uuid.UUID:
     return driver_id
 
 
-@operation(answer=shapes.Driver, refuses=("DRIVER_NOT_FOUND",))
+@operation(response=shapes.Driver, error_codes=("DRIVER_NOT_FOUND",))
 async def get_driver(request: web.Request) -> web.Response:
     """Shows a driver."""
     wallet, driver_id = wallet_id(request), driver_id_from_path(request)
@@ -129,7 +129,7 @@ class UpdateDriver(msgspec.Struct, forbid_unknown_fields=True):
     identity: DriverIdentity | UnsetType = UNSET
 
 
-@operation(body=UpdateDriver, answer=shapes.Driver, refuses=("DRIVER_NOT_FOUND",))
+@operation(body=UpdateDriver, response=shapes.Driver, error_codes=("DRIVER_NOT_FOUND",))
 async def update_driver(request: web.Request, body: UpdateDriver) -> web.Response:
     """Changes a driver.
 
@@ -154,7 +154,7 @@ async def update_driver(request: web.Request, body: UpdateDriver) -> web.Respons
 
     def work(connection: sa.Connection) -> rows.DriverRow:
         before = load_driver(connection, wallet, driver_id, lock=True)
-        row = apply_driver_changes(connection, wallet, driver_id, changes, now, grace=services.grace)
+        row = apply_driver_changes(connection, wallet, driver_id, changes, now, grace=services.wake_up_grace)
         if before is not None:
             was, is_ = audited_driver_changes(before, row, changes)
             audit.record_entries(
@@ -183,7 +183,7 @@ def audited_driver_changes(
     return was, is_ if changes.sealed_details is None else {**is_, "bankAccount": audit.MASKED}
 
 
-@operation(answer=shapes.DeletedDriver, refuses=("DRIVER_NOT_FOUND", "DRIVER_HAS_OPEN_PAYOUTS"))
+@operation(response=shapes.DeletedDriver, error_codes=("DRIVER_NOT_FOUND", "DRIVER_HAS_OPEN_PAYOUTS"))
 async def delete_driver(request: web.Request) -> web.Response:
     """Deletes a driver who has no open payout.
 
@@ -204,7 +204,7 @@ async def delete_driver(request: web.Request) -> web.Response:
     )
 
 
-@operation(query=PageQuery, answer=shapes.ListPage[shapes.Payout], refuses=("DRIVER_NOT_FOUND",))
+@operation(query=PageQuery, response=shapes.ListPage[shapes.Payout], error_codes=("DRIVER_NOT_FOUND",))
 async def list_driver_payouts(request: web.Request, listing: PageQuery) -> web.Response:
     """Lists a driver's payouts, newest first."""
     wallet, driver_id, part = wallet_id(request), driver_id_from_path(request), requested_page(listing, PAYOUT)
@@ -226,7 +226,7 @@ class ListDrivers(PageQuery, kw_only=True):
     status: DriverStatus | UnsetType = UNSET
 
 
-@operation(query=ListDrivers, answer=shapes.ListPage[shapes.Driver])
+@operation(query=ListDrivers, response=shapes.ListPage[shapes.Driver])
 async def list_drivers(request: web.Request, listing: ListDrivers) -> web.Response:
     """Lists drivers, newest first."""
     wallet, part = wallet_id(request), requested_page(listing, DRIVER)

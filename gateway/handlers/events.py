@@ -57,7 +57,7 @@ class ListEvents(msgspec.Struct, forbid_unknown_fields=True):
     ] = 0
 
 
-@operation(query=ListEvents, answer=shapes.EventPage)
+@operation(query=ListEvents, response=shapes.EventPage)
 async def list_events(request: web.Request, asked: ListEvents) -> web.Response:
     """Lists the events after a place, the oldest first; without `after` the newest ones.
 

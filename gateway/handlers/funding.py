@@ -51,7 +51,7 @@ class CreateTopup(msgspec.Struct, forbid_unknown_fields=True):
     method: TopupMethod = TopupMethod.BANK_TRANSFER
 
 
-@operation(answer=shapes.Balance)
+@operation(response=shapes.Balance)
 async def get_balance(request: web.Request) -> web.Response:
     """Shows the wallet's balance."""
     wallet = wallet_id(request)
@@ -67,7 +67,7 @@ async def get_balance(request: web.Request) -> web.Response:
     )
 
 
-@operation(body=CreateTopup, answer=shapes.Topup, once=True)
+@operation(body=CreateTopup, response=shapes.Topup, idempotent=True)
 async def create_topup(request: web.Request, body: CreateTopup) -> web.Response:
     """Tops the wallet up.
 
@@ -78,7 +78,7 @@ async def create_topup(request: web.Request, body: CreateTopup) -> web.Response:
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
         row = topups.request_topup(
-            connection, wallet, body.amount, body.method.value, body.description, now, grace=services.grace
+            connection, wallet, body.amount, body.method.value, body.description, now, grace=services.wake_up_grace
         )
         facts = {"amount": row.amount_cents, "method": body.method.value}
         entry = audit.Entry(actor, Action.TOPUP_CREATE, public_id(TRANSACTION, row.id), after=facts)
@@ -106,7 +106,7 @@ class ListTransactions(PageQuery, kw_only=True):
     format: Format = Format.JSON
 
 
-@operation(query=ListTransactions, answer=shapes.DatedListPage[shapes.Transaction], csv=True)
+@operation(query=ListTransactions, response=shapes.DatedListPage[shapes.Transaction], csv=True)
 async def list_transactions(request: web.Request, listing: ListTransactions) -> web.Response:
     """Lists the wallet's statement, newest first.
 
@@ -157,7 +157,7 @@ async def _exported(request: web.Request, listing: ListTransactions, asked: stat
     def read(connection: sa.Connection) -> bytes:
         return csv_body(STATEMENT_COLUMNS, map(_cells, statement.load_all_statement_lines(connection, wallet, asked)))
 
-    async with services.exports:
+    async with services.export:
         body = await services.read_snapshot(read)
     return csv_file_response("statement.csv", body)
 
@@ -183,7 +183,7 @@ class ProjectionQuery(msgspec.Struct, forbid_unknown_fields=True):
     days: Annotated[int, msgspec.Meta(ge=1, le=366, description="Days to look ahead, today included.")] = 30
 
 
-@operation(query=ProjectionQuery, answer=shapes.Projection)
+@operation(query=ProjectionQuery, response=shapes.Projection)
 async def get_projection(request: web.Request, asked: ProjectionQuery) -> web.Response:
     """Projects the balance: what scheduled batches will take out of it, day by day (UTC).
 

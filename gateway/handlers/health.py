@@ -24,7 +24,7 @@ VERSION = "1.0.0"
 DATABASE_SECONDS_MAX = 3.0
 
 
-@operation(answer=shapes.HealthStatus, query=None)
+@operation(response=shapes.HealthStatus, query=None)
 async def get_health(request: web.Request) -> web.Response:
     """Says whether the gateway can serve: 200 while the database answers, 503 otherwise.
 
@@ -35,13 +35,13 @@ async def get_health(request: web.Request) -> web.Response:
     return _healthy(request, **({"outgoing": "reconcile-only"} if stopped else {}))
 
 
-@operation(answer=shapes.HealthStatus, query=None)
+@operation(response=shapes.HealthStatus, query=None)
 async def get_liveness(request: web.Request) -> web.Response:
     """Says that the gateway lives: 200 as long as it answers at all, whatever it needs may be away."""
     return _healthy(request)
 
 
-@operation(answer=shapes.HealthStatus, query=None)
+@operation(response=shapes.HealthStatus, query=None)
 async def get_readiness(request: web.Request) -> web.Response:
     """Says whether requests should come here: 200 while the database answers and is migrated, 503 otherwise.
 

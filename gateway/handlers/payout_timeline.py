@@ -14,7 +14,7 @@ from shared.platform.errors import NotFound
 from shared.platform.ids import PAYOUT, echo_id, parse_id
 
 
-@operation(answer=shapes.Timeline, refuses=("PAYOUT_NOT_FOUND",))
+@operation(response=shapes.Timeline, error_codes=("PAYOUT_NOT_FOUND",))
 async def get_payout_timeline(request: web.Request) -> web.Response:
     """Tells what happened to a payout, in order, and what is expected next.
 

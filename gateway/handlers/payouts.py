@@ -116,7 +116,7 @@ PAYOUT_ERROR_CODES = (
 """Why a payout is not accepted."""
 
 
-@operation(body=CreatePayout, answer=shapes.Payout, refuses=PAYOUT_ERROR_CODES, once=True)
+@operation(body=CreatePayout, response=shapes.Payout, error_codes=PAYOUT_ERROR_CODES, idempotent=True)
 async def create_payout(request: web.Request, body: CreatePayout) -> web.Response:
     """Creates a payout.
 
@@ -127,7 +127,7 @@ async def create_payout(request: web.Request, body: CreatePayout) -> web.Respons
     return await _accept(request, build_payout_order(request, body, body.urgency), shape)
 
 
-@operation(body=CreateInstantPayout, answer=shapes.InstantPayout, refuses=PAYOUT_ERROR_CODES, once=True)
+@operation(body=CreateInstantPayout, response=shapes.InstantPayout, error_codes=PAYOUT_ERROR_CODES, idempotent=True)
 async def create_instant_payout(request: web.Request, body: CreateInstantPayout) -> web.Response:
     """Pays a driver within seconds."""
     order = build_payout_order(request, body, Urgency.INSTANT)._replace(requested_by=body.requestedBy)
@@ -190,7 +190,7 @@ class InstantFeeQuery(msgspec.Struct, forbid_unknown_fields=True):
     ]
 
 
-@operation(query=InstantFeeQuery, answer=shapes.InstantFee)
+@operation(query=InstantFeeQuery, response=shapes.InstantFee)
 async def quote_instant_fee(request: web.Request, asked: InstantFeeQuery) -> web.Response:
     """Quotes the fee of an instant payout: what a payout of that amount would be charged."""
     amount_cents = asked.amount
@@ -208,7 +208,7 @@ async def quote_instant_fee(request: web.Request, asked: InstantFeeQuery) -> web
     )
 
 
-@operation(answer=shapes.Payout, refuses=("PAYOUT_NOT_FOUND",))
+@operation(response=shapes.Payout, error_codes=("PAYOUT_NOT_FOUND",))
 async def get_payout(request: web.Request) -> web.Response:
     """Shows a payout."""
     wallet, text = wallet_id(request), request.match_info["id"]
@@ -221,7 +221,7 @@ async def get_payout(request: web.Request) -> web.Response:
     return success_response(request, payout_payload(row))
 
 
-@operation(answer=shapes.CanceledPayout, refuses=("PAYOUT_NOT_FOUND", "PAYOUT_NOT_CANCELABLE"), once=True)
+@operation(response=shapes.CanceledPayout, error_codes=("PAYOUT_NOT_FOUND", "PAYOUT_NOT_CANCELABLE"), idempotent=True)
 async def cancel_payout(request: web.Request) -> web.Response:
     """Cancels a payout that is not submitted yet."""
     wallet, actor, text = wallet_id(request), request_actor(request), request.match_info["id"]
@@ -238,9 +238,9 @@ async def cancel_payout(request: web.Request) -> web.Response:
 
 
 @operation(
-    answer=shapes.RetriedPayout,
-    refuses=("PAYOUT_NOT_FOUND", "PAYOUT_NOT_RETRYABLE", "PAYOUT_HELD", *PAYOUT_ERROR_CODES[1:]),
-    once=True,
+    response=shapes.RetriedPayout,
+    error_codes=("PAYOUT_NOT_FOUND", "PAYOUT_NOT_RETRYABLE", "PAYOUT_HELD", *PAYOUT_ERROR_CODES[1:]),
+    idempotent=True,
 )
 async def retry_payout(request: web.Request) -> web.Response:
     """Queues a failed payout again: another attempt, whose money is reserved anew."""
@@ -251,7 +251,7 @@ async def retry_payout(request: web.Request) -> web.Response:
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
         answers = (
             retrying.retry_wallet_payouts(
-                connection, wallet, [payout_id], now, grace=services.grace, scenario=request[SCENARIO]
+                connection, wallet, [payout_id], now, grace=services.wake_up_grace, scenario=request[SCENARIO]
             )
             if payout_id
             else {}
@@ -319,7 +319,7 @@ class ListPayouts(PageQuery, kw_only=True):
     ) = UNSET
 
 
-@operation(query=ListPayouts, answer=shapes.ListPage[shapes.Payout])
+@operation(query=ListPayouts, response=shapes.ListPage[shapes.Payout])
 async def list_payouts(request: web.Request, listing: ListPayouts) -> web.Response:
     """Lists payouts, newest first.
 

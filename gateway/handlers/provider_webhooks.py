@@ -25,7 +25,7 @@ WEBHOOKS = Counter(
 WEBHOOKS_BY_RESULT = {result: WEBHOOKS.labels(result) for result in (*inbox.StoreResult, "malformed", "refused")}
 
 
-@operation(answer=shapes.Message, query=None, raw_body=True, refuses=("INVALID_SIGNATURE",))
+@operation(response=shapes.Message, query=None, raw_body=True, error_codes=("INVALID_SIGNATURE",))
 async def receive_provider_webhook(request: web.Request) -> web.Response:
     """Hears Paystream.
 
@@ -41,7 +41,7 @@ async def receive_provider_webhook(request: web.Request) -> web.Response:
         verify_signature(request.headers.getall("X-Signature", []), secrets, body, services.clock.now().timestamp())
     except InvalidSignature as error:
         WEBHOOKS_BY_RESULT["refused"].inc()
-        services.rejected_webhooks.note(error, request.remote)
+        services.rejected_webhooks.record(error, request.remote)
         raise ApiError(401, "INVALID_SIGNATURE", str(error)) from None
     try:
         parse_json(body)
@@ -66,7 +66,7 @@ class ListLogs(PageQuery, kw_only=True):
     until: DayOrTime | UnsetType = msgspec.field(name="to", default=UNSET)
 
 
-@operation(query=ListLogs, answer=shapes.CappedListPage[shapes.WebhookLog])
+@operation(query=ListLogs, response=shapes.CappedListPage[shapes.WebhookLog])
 async def list_provider_webhooks(request: web.Request, listing: ListLogs) -> web.Response:
     """Lists Paystream's webhooks about the wallet's payouts, newest first.
 

@@ -43,7 +43,7 @@ def _sandbox_only(request: web.Request) -> None:
         raise Forbidden("This endpoint takes sandbox keys only", code="SANDBOX_ONLY")
 
 
-@operation(answer=shapes.Message, flat=True, refuses=SANDBOX_ERROR_CODES)
+@operation(response=shapes.Message, flat=True, error_codes=SANDBOX_ERROR_CODES)
 async def reset_sandbox_state(request: web.Request) -> web.Response:
     """Clears the sandbox: no drivers, no payouts, the opening balance.
 
@@ -67,7 +67,7 @@ async def reset_sandbox_state(request: web.Request) -> web.Response:
     return flat_response(request, message="Sandbox state reset successfully")
 
 
-@operation(answer=shapes.SandboxState, refuses=SANDBOX_ERROR_CODES)
+@operation(response=shapes.SandboxState, error_codes=SANDBOX_ERROR_CODES)
 async def get_sandbox_state(request: web.Request) -> web.Response:
     """Shows what is in the sandbox: the newest 100 drivers and payouts, and the balance."""
     _sandbox_only(request)
@@ -88,9 +88,9 @@ async def get_sandbox_state(request: web.Request) -> web.Response:
 
 
 @operation(
-    answer=shapes.SandboxSeeded,
+    response=shapes.SandboxSeeded,
     flat=True,
-    refuses=(*SANDBOX_ERROR_CODES, "INSUFFICIENT_FUNDS", "KYC_PENDING", "KYC_REJECTED", "DRIVER_INACTIVE"),
+    error_codes=(*SANDBOX_ERROR_CODES, "INSUFFICIENT_FUNDS", "KYC_PENDING", "KYC_REJECTED", "DRIVER_INACTIVE"),
 )
 async def seed_sandbox_data(request: web.Request) -> web.Response:
     """Fills the sandbox with five drivers and ten payouts; what is there already is left alone.
@@ -107,7 +107,7 @@ async def seed_sandbox_data(request: web.Request) -> web.Response:
         audit.record_entries(connection, [entry] if ids else [], now)
 
     def register(connection: sa.Connection) -> list[uuid.UUID]:
-        ids = seeding.register_seed_drivers(connection, wallet, now, grace=services.grace)
+        ids = seeding.register_seed_drivers(connection, wallet, now, grace=services.wake_up_grace)
         note(connection, [public_id(DRIVER, driver_id) for driver_id in ids])
         return ids
 
@@ -129,7 +129,7 @@ async def seed_sandbox_data(request: web.Request) -> web.Response:
         ) from None
 
     def create(connection: sa.Connection) -> list[PayoutRow]:
-        rows = seeding.accept_seed_payouts(connection, wallet, known.ids, now, grace=services.grace)
+        rows = seeding.accept_seed_payouts(connection, wallet, known.ids, now, grace=services.wake_up_grace)
         note(connection, [public_id(PAYOUT, row.id) for row in rows])
         return rows
 

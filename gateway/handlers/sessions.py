@@ -36,14 +36,14 @@ def user_payload(account: SessionUser) -> dict[str, Any]:
     return {"email": account.email, "role": account.role, "organization": account.organization}
 
 
-@operation(body=Login, answer=shapes.SessionStarted, refuses=("INVALID_CREDENTIALS", "TOO_MANY_ATTEMPTS"))
+@operation(body=Login, response=shapes.SessionStarted, error_codes=("INVALID_CREDENTIALS", "TOO_MANY_ATTEMPTS"))
 async def login(request: web.Request, body: Login) -> web.Response:
     """Signs a user in.
 
     The token opens the developer and admin endpoints; it ends after two idle hours, or a day.
     """
     services = request.app[SERVICES]
-    with services.sign_ins.take(body.email.lower()):
+    with services.sign_ins.slot(body.email.lower()):
         account = await _checked(request, body)
     now, actor = services.clock.now(), request_actor(request, account)
 
@@ -68,7 +68,7 @@ async def _checked(request: web.Request, body: Login) -> SessionUser:
     """
     services, limits = request.app[SERVICES], request.app[SERVICES].rate_limits
     account_name, address = body.email.lower(), str(request.remote)
-    wait = await limits.try_sign_in(account_name, address)
+    wait = await limits.count_sign_in(account_name, address)
     if wait is not None:
         raise ApiError(
             429,
@@ -79,14 +79,14 @@ async def _checked(request: web.Request, body: Login) -> SessionUser:
     try:
         account, right = await _right(services, body)
     except Exception:
-        await limits.not_failed(account_name, address)
+        await limits.undo_sign_in(account_name, address)
         raise
     if account is None or not right:
         logger.warning("sign_in.refused", request_id=request[REQUEST_ID], address=address)
         if account is not None:
             _note_refused(request, account)
         raise ApiError(401, "INVALID_CREDENTIALS", "The email or the password is wrong")
-    await limits.not_failed(account_name, address)
+    await limits.undo_sign_in(account_name, address)
     return account
 
 
@@ -111,7 +111,7 @@ def _note_refused(request: web.Request, account: SessionUser) -> None:
     services.write_in_background(lambda connection: audit.record_entries(connection, [entry], now))
 
 
-@operation(answer=shapes.Message)
+@operation(response=shapes.Message)
 async def logout(request: web.Request) -> web.Response:
     """Signs the user out: the token is refused from now on."""
     services = request.app[SERVICES]
@@ -128,7 +128,7 @@ async def logout(request: web.Request) -> web.Response:
     return success_response(request, {"message": "Signed out"})
 
 
-@operation(answer=shapes.User)
+@operation(response=shapes.User)
 async def get_current_user(request: web.Request) -> web.Response:
     """Shows who is signed in."""
     return success_response(request, user_payload(request[SIGNED_IN_USER]))

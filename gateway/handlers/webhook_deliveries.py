@@ -54,7 +54,7 @@ class Redeliver(msgspec.Struct, forbid_unknown_fields=True):
     failedOnly: Annotated[bool, msgspec.Meta(description="Leave out what was delivered, or never sent.")] = False
 
 
-@operation(query=ListDeliveries, answer=shapes.DeliveryPage, refuses=WEBHOOK_ERROR_CODES)
+@operation(query=ListDeliveries, response=shapes.DeliveryPage, error_codes=WEBHOOK_ERROR_CODES)
 async def list_deliveries(request: web.Request, listing: ListDeliveries) -> web.Response:
     """Lists a webhook's deliveries, those of the newest events first; they are kept for 30 days.
 
@@ -72,7 +72,7 @@ async def list_deliveries(request: web.Request, listing: ListDeliveries) -> web.
     return success_response(request, shaped_page(items, found, part) | counted_out)
 
 
-@operation(answer=shapes.WebhookTest, refuses=(*WEBHOOK_ERROR_CODES, "WEBHOOK_NOT_ACTIVE"), once=True)
+@operation(response=shapes.WebhookTest, error_codes=(*WEBHOOK_ERROR_CODES, "WEBHOOK_NOT_ACTIVE"), idempotent=True)
 async def send_webhook_test(request: web.Request) -> web.Response:
     """Sends an event of type `webhook.test` to a webhook; its deliveries say what came of it."""
     wallet, wanted_id, actor = wallet_id(request), webhook_id_from_path(request), request_actor(request)
@@ -91,7 +91,7 @@ async def send_webhook_test(request: web.Request) -> web.Response:
     )
 
 
-@operation(answer=shapes.WebhookTest, refuses=(*WEBHOOK_ERROR_CODES, "DELIVERY_NOT_FOUND"), once=True)
+@operation(response=shapes.WebhookTest, error_codes=(*WEBHOOK_ERROR_CODES, "DELIVERY_NOT_FOUND"), idempotent=True)
 async def redeliver_delivery(request: web.Request) -> web.Response:
     """Delivers an event again, whatever became of it before: with all of its attempts, and the same `id`."""
     wallet, wanted_id, actor = wallet_id(request), webhook_id_from_path(request), request_actor(request)
@@ -111,7 +111,7 @@ async def redeliver_delivery(request: web.Request) -> web.Response:
     )
 
 
-@operation(body=Redeliver, answer=shapes.RedeliveryCount, refuses=WEBHOOK_ERROR_CODES, once=True)
+@operation(body=Redeliver, response=shapes.RedeliveryCount, error_codes=WEBHOOK_ERROR_CODES, idempotent=True)
 async def redeliver_deliveries_since(request: web.Request, body: Redeliver) -> web.Response:
     """Delivers everything since a time again: every event that the webhook asks for, the oldest first.
 

@@ -82,7 +82,7 @@ def _secretless(data: Any) -> Any:
     return {**data, "secret": None}
 
 
-@operation(body=CreateWebhook, answer=shapes.WebhookWithSecret, refuses=("TOO_MANY_WEBHOOKS",), once=True)
+@operation(body=CreateWebhook, response=shapes.WebhookWithSecret, error_codes=("TOO_MANY_WEBHOOKS",), idempotent=True)
 async def create_webhook(request: web.Request, body: CreateWebhook) -> web.Response:
     """Subscribes a URL to events.
 
@@ -105,7 +105,7 @@ async def create_webhook(request: web.Request, body: CreateWebhook) -> web.Respo
     return await run_idempotently(request, work, _secretless)
 
 
-@operation(answer=shapes.Webhooks)
+@operation(response=shapes.Webhooks)
 async def list_webhooks(request: web.Request) -> web.Response:
     """Lists the wallet's webhooks, newest first."""
     services, wallet = request.app[SERVICES], wallet_id(request)
@@ -114,7 +114,7 @@ async def list_webhooks(request: web.Request) -> web.Response:
     return success_response(request, {"items": [endpoint_payload(row, now) for row in rows], "total": len(rows)})
 
 
-@operation(answer=shapes.Webhook, refuses=WEBHOOK_ERROR_CODES)
+@operation(response=shapes.Webhook, error_codes=WEBHOOK_ERROR_CODES)
 async def get_webhook(request: web.Request) -> web.Response:
     """Shows a webhook."""
     services, wallet, wanted = request.app[SERVICES], wallet_id(request), webhook_id_from_path(request)
@@ -122,7 +122,7 @@ async def get_webhook(request: web.Request) -> web.Response:
     return success_response(request, endpoint_payload(row, services.clock.now()))
 
 
-@operation(body=UpdateWebhook, answer=shapes.Webhook, refuses=WEBHOOK_ERROR_CODES)
+@operation(body=UpdateWebhook, response=shapes.Webhook, error_codes=WEBHOOK_ERROR_CODES)
 async def update_webhook(request: web.Request, body: UpdateWebhook) -> web.Response:
     """Changes a webhook.
 
@@ -153,7 +153,7 @@ async def update_webhook(request: web.Request, body: UpdateWebhook) -> web.Respo
     return success_response(request, endpoint_payload(await services.write(work), now))
 
 
-@operation(answer=shapes.DeletedWebhook, refuses=WEBHOOK_ERROR_CODES)
+@operation(response=shapes.DeletedWebhook, error_codes=WEBHOOK_ERROR_CODES)
 async def delete_webhook(request: web.Request) -> web.Response:
     """Deletes a webhook: it is called no more, and what waited for it is dropped."""
     services, wallet, wanted, actor = (
@@ -177,7 +177,11 @@ async def delete_webhook(request: web.Request) -> web.Response:
 
 
 @operation(
-    body=RotateSecret, body_optional=True, answer=shapes.WebhookWithSecret, refuses=WEBHOOK_ERROR_CODES, once=True
+    body=RotateSecret,
+    body_optional=True,
+    response=shapes.WebhookWithSecret,
+    error_codes=WEBHOOK_ERROR_CODES,
+    idempotent=True,
 )
 async def rotate_webhook_secret(request: web.Request, body: RotateSecret) -> web.Response:
     """Gives a webhook another secret, which is shown once.

@@ -1,7 +1,12 @@
-"""The envelope of every answer: `success`, then `data` or `error`, then `meta`."""
+"""The envelope of each response (`success`, then `data` or `error`, then `meta`), and the headers of each response.
 
+The security headers are for an API: a browser must not run, frame, sniff or cache a response, nor show it to another
+site. The documentation page has a policy of its own.
+"""
+
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
@@ -10,11 +15,25 @@ from shared.platform.clock import format_rfc3339
 from shared.platform.errors import DomainError
 from shared.platform.pagination import Page, PageRequest
 
-JSON_CONTENT_TYPE = "application/json"
+JSON_CONTENT_TYPE: Final = "application/json"
+INTERNAL_ERROR_MESSAGE: Final = "An internal error; our logs contain its cause under the request id"
+
+SECURITY_HEADERS: Final[Mapping[str, str]] = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Server": "OVN Pay",  # hides aiohttp's default, with the versions of aiohttp and Python
+}
+
+PRODUCTION_HEADERS: Final[Mapping[str, str]] = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
+"""Only in production: a developer's browser would refuse http://localhost for a year."""
 
 
 class ApiError(Exception):
-    """An answer other than success that the gateway itself decides on."""
+    """An error response of the gateway's own, unlike a `DomainError` of the domain."""
 
     def __init__(
         self, status: int, code: str, message: str, headers: dict[str, str] | None = None, **details: Any
@@ -27,18 +46,23 @@ class ApiError(Exception):
         self.headers = headers or {}
 
 
+def security_headers(environment: str) -> Mapping[str, str]:
+    """The headers of each response in an environment; a handler's own value wins."""
+    return {**SECURITY_HEADERS, **PRODUCTION_HEADERS} if environment == "production" else SECURITY_HEADERS
+
+
 def success_body(data: Any, request_id: str, now: datetime) -> bytes:
-    """The body of a success."""
+    """Encode a success."""
     return flat_body({"data": data}, request_id, now)
 
 
 def flat_body(fields: dict[str, Any], request_id: str, now: datetime) -> bytes:
-    """The body of a success whose fields stand beside `success`."""
+    """Encode a success with its fields beside `success`."""
     return msgspec.json.encode({"success": True, **fields, "meta": _meta(request_id, now)})
 
 
 def error_body(code: str, message: str, details: dict[str, Any], request_id: str, now: datetime) -> bytes:
-    """The body of an error."""
+    """Encode an error."""
     error: dict[str, Any] = {"code": code, "message": message}
     if details:
         error["details"] = details
@@ -46,17 +70,17 @@ def error_body(code: str, message: str, details: dict[str, Any], request_id: str
 
 
 def refusal_body(refusal: DomainError, request_id: str, now: datetime) -> bytes:
-    """The body of a refusal by the domain."""
+    """Encode an error of the domain."""
     return error_body(refusal.code, refusal.message, refusal.details, request_id, now)
 
 
 def json_response(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """An HTTP answer."""
+    """A response with an encoded body."""
     return web.Response(body=body, status=status, content_type=JSON_CONTENT_TYPE, headers=headers)
 
 
 def list_page_payload(items: list[Any], found: Page[Any], wanted: PageRequest) -> dict[str, Any]:
-    """A part of a list, with the cursor to go on from its last item."""
+    """A page of a list; its cursor is the id of its last item."""
     return {
         "items": items,
         "total": found.total,

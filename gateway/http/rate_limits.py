@@ -1,9 +1,9 @@
-"""Rate limits: so many requests a minute for each caller, twice as many at once, counted in Redis for all gateways.
+"""Rate limits: a number of requests per minute for each caller, in bursts of twice as many, counted in Redis.
 
-Requests of one caller that come while Redis is being asked for him are counted together by the next question: one busy
-key costs a round trip for dozens of requests, and a lone one waits for nobody.
+Requests of a caller that arrive while one of its requests is being counted are counted together by the next call: a
+busy key costs one round trip for dozens of requests, and a single request waits for no other.
 
-When Redis is away each gateway counts for itself: a payout is never refused because Redis is down.
+While Redis is unavailable, each gateway counts in its own memory: no payout is rejected because Redis is down.
 """
 
 import asyncio
@@ -27,43 +27,42 @@ logger = structlog.get_logger(__name__)
 
 REDIS_SECONDS_MAX: Final = 0.5
 REDIS_CONNECTIONS_MAX: Final = 16
-"""Connections of each gateway; who finds none free waits for one."""
+"""Connections of each gateway process; further calls wait for a free one."""
 REDIS_RETRY_SECONDS: Final = 1.0
-"""How long Redis is left alone after it did not answer."""
+"""How long Redis is not called after a failure."""
 ROUND_PAUSE_SECONDS: Final = 0.002
-"""Between two questions about a caller who keeps on asking: his requests are counted together, whose counting would
-else take an eighth of the gateway's time. A lone request is counted at once."""
+"""Pause between two counts of a busy caller, to collect requests: counting each would take an eighth of the process's
+time. A single request is counted at once."""
 LOCAL_CALLERS_MAX: Final = 10_000
 BURST_MINUTES: Final = 2
-"""How many minutes' requests may come at once."""
+"""The burst, in minutes' worth of requests."""
 
 ACCOUNT_SIGN_IN_FAILURES_PER_MINUTE: Final = 5
-"""Failed sign-ins a minute for each account; twice as many at once."""
 
-LIMITED = Counter("ovnpay_rate_limited_total", "Requests refused because their caller sent too many.")
-LOCAL = Counter("ovnpay_rate_limit_local_total", "Requests counted by this gateway alone, for Redis was away.")
+LIMITED = Counter("ovnpay_rate_limited_total", "Requests rejected because their caller exceeded its rate limit.")
+LOCAL = Counter("ovnpay_rate_limit_local_total", "Requests counted in process memory because Redis was unavailable.")
 
 
 class RateLimitState(NamedTuple):
-    """What is left after a request."""
+    """A caller's limit after a request."""
 
     limit: int
-    """Requests a minute."""
+    """Requests per minute."""
     remaining: int
-    """Requests that may come at once now."""
+    """Requests accepted at once now."""
     reset_at: int
-    """When all of the burst is there again, in Unix seconds."""
+    """When the whole burst is available again, in Unix seconds."""
     retry_after_seconds: int | None
-    """How long to wait; None: the request may pass."""
+    """How long to wait; None: the request is accepted."""
 
     def headers(self) -> dict[str, str]:
-        """As every answer carries them."""
-        shown = {
+        """The headers that each response has."""
+        limits = {
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(self.remaining),
             "X-RateLimit-Reset": str(self.reset_at),
         }
-        return shown if self.retry_after_seconds is None else {**shown, "Retry-After": str(self.retry_after_seconds)}
+        return limits if self.retry_after_seconds is None else {**limits, "Retry-After": str(self.retry_after_seconds)}
 
 
 class _Caller(NamedTuple):
@@ -72,7 +71,7 @@ class _Caller(NamedTuple):
 
 
 class RateLimits:
-    """Counts requests (the generic cell rate algorithm, one round trip to Redis)."""
+    """Counts requests by the generic cell rate algorithm, with one round trip to Redis."""
 
     def __init__(self, settings: Settings) -> None:
         self.per_minute = settings.rate_limit_per_minute
@@ -83,65 +82,65 @@ class RateLimits:
         self._shared: dict[int, Throttled] = {}
         self._local: dict[int, Throttled] = {}
         self._pepper = settings.key_pepper
-        self._rest_until = 0.0
-        self._is_away = False
-        self._free = asyncio.Semaphore(REDIS_CONNECTIONS_MAX)
+        self._next_redis_call_at = 0.0
+        self._is_redis_down = False
+        self._connections = asyncio.Semaphore(REDIS_CONNECTIONS_MAX)
         self._waiting: defaultdict[_Caller, list[asyncio.Future[RateLimitState]]] = defaultdict(list)
-        """Whose requests wait for the next question about him."""
-        self._asked: set[_Caller] = set()
-        """About whom Redis is being asked."""
+        """The requests to be counted in a caller's next round."""
+        self._counting: set[_Caller] = set()
+        """The callers whose requests are being counted."""
         self._rounds: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         client: Any = self._redis._backend.get_client()
         await client.connection_pool.disconnect()
 
-    def untouched(self) -> RateLimitState:
-        """What a caller has who has not asked anything yet."""
+    def full_state(self) -> RateLimitState:
+        """The state of a caller without requests."""
         return RateLimitState(self.per_minute, self.per_minute * BURST_MINUTES, math.ceil(time.time()), None)
 
-    async def take(self, caller: str, per_minute: int | None = None) -> RateLimitState:
-        """Counts one request of the caller: at once, or with the others who wait while he is being asked about."""
-        named = _Caller(caller, per_minute or self.per_minute)
-        if named not in self._asked:
-            self._asked.add(named)
+    async def count_request(self, caller: str, per_minute: int | None = None) -> RateLimitState:
+        """Count a request: at once, or with the caller's others that wait for a count in progress."""
+        counted = _Caller(caller, per_minute or self.per_minute)
+        if counted not in self._counting:
+            self._counting.add(counted)
             try:
-                [alone] = await self._count(named, 1)
+                [state] = await self._count(counted, 1)
             finally:
-                if named in self._waiting:
-                    rounds = asyncio.create_task(self._ask_in_rounds(named))
+                if counted in self._waiting:
+                    rounds = asyncio.create_task(self._count_in_rounds(counted))
                     self._rounds.add(rounds)
                     rounds.add_done_callback(self._rounds.discard)
                 else:
-                    self._asked.discard(named)
-            return alone
-        taken: asyncio.Future[RateLimitState] = asyncio.get_running_loop().create_future()
-        self._waiting[named].append(taken)
-        return await taken
+                    self._counting.discard(counted)
+            return state
+        future: asyncio.Future[RateLimitState] = asyncio.get_running_loop().create_future()
+        self._waiting[counted].append(future)
+        return await future
 
-    async def _ask_in_rounds(self, caller: "_Caller") -> None:
-        """Counts those who wait, all at once, until nobody does."""
+    async def _count_in_rounds(self, caller: "_Caller") -> None:
+        """Count a caller's waiting requests together, until none waits."""
         try:
             while waiting := self._waiting.pop(caller, None):
                 try:
-                    answers = await self._count(caller, len(waiting))
+                    states = await self._count(caller, len(waiting))
                 except Exception as error:
-                    for one in waiting:
-                        if not one.done():
-                            one.set_exception(error)
+                    for future in waiting:
+                        if not future.done():
+                            future.set_exception(error)
                     continue
-                for one, taken in zip(waiting, answers, strict=True):
-                    if not one.done():  # its client has hung up
-                        one.set_result(taken)
+                for future, state in zip(waiting, states, strict=True):
+                    if not future.done():  # done: its client has disconnected
+                        future.set_result(state)
                 if caller in self._waiting:
                     await asyncio.sleep(ROUND_PAUSE_SECONDS)
         finally:
-            self._asked.discard(caller)
+            self._counting.discard(caller)
 
     async def _count(self, caller: "_Caller", requests: int) -> list[RateLimitState]:
-        """Counts so many requests: those that fit pass, in order of arrival, the others are refused."""
-        result: rate_limiter.RateLimitResult = await self._ask(
+        """Count several requests: the first ones are accepted as far as the limit goes, the rest are rejected."""
+        result: rate_limiter.RateLimitResult = await self._call(
             caller.per_minute, methodcaller("limit", caller.name, requests)
         )
         state, reset_at = result.state, math.ceil(time.time() + result.state.reset_after)
@@ -152,74 +151,71 @@ class RateLimits:
             LIMITED.inc()
             wait = max(math.ceil(state.retry_after), 1)
             return [RateLimitState(caller.per_minute, state.remaining, reset_at, wait)]
-        if fit := min(state.remaining, requests - 1):
-            return [*await self._count(caller, fit), *await self._count(caller, requests - fit)]
+        if accepted := min(state.remaining, requests - 1):
+            return [*await self._count(caller, accepted), *await self._count(caller, requests - accepted)]
         [one] = await self._count(caller, 1)
         if one.retry_after_seconds is None:
             return [one, *await self._count(caller, requests - 1)]
         LIMITED.inc(requests - 1)
         return [one] * requests
 
-    async def try_sign_in(self, account: str, address: str) -> int | None:
-        """Counts a sign-in as failed before its password is looked at, so that guesses made in parallel are no more
-        than those made in turn; `not_failed` takes it back.
+    async def count_sign_in(self, account: str, address: str) -> int | None:
+        """Count a sign-in as failed before its password is checked; `undo_sign_in` takes a successful one back.
+
+        Counting first means that parallel guesses get no more attempts than sequential ones.
 
         Returns:
-            How many seconds to wait, where sign-ins to the account or from the address have failed too often, at any
-            gateway: nothing is counted then. None: go on.
+            None to proceed. The seconds to wait if sign-ins to the account or from the address have failed too often,
+            on any gateway; the attempt is not counted then.
 
         """
-        (account_limit, account_name), (address_limit, address_name) = self._sign_ins(account, address)
+        (account_limit, account_name), (address_limit, address_name) = self._sign_in_limits(account, address)
         wait = await self._count_failure(address_limit, address_name)
         if wait is not None:
             return wait
         wait = await self._count_failure(account_limit, account_name)
         if wait is not None:
-            await self._ask(address_limit, _give_back(address_name))
+            await self._call(address_limit, _uncount(address_name))
         return wait
 
-    async def not_failed(self, account: str, address: str) -> None:
-        """Takes back what `try_sign_in` has counted: only failures count, so a right password locks nobody out, as
-        often as it comes. What has failed before stays counted.
-        """
-        for limit, name in self._sign_ins(account, address):
-            await self._ask(limit, _give_back(name))
+    async def undo_sign_in(self, account: str, address: str) -> None:
+        """Take back what `count_sign_in` counted: only failures count, and earlier failures stay counted."""
+        for limit, name in self._sign_in_limits(account, address):
+            await self._call(limit, _uncount(name))
 
     async def _count_failure(self, limit: int, name: str) -> int | None:
-        result: rate_limiter.RateLimitResult = await self._ask(limit, methodcaller("limit", name))
+        result: rate_limiter.RateLimitResult = await self._call(limit, methodcaller("limit", name))
         return max(math.ceil(result.state.retry_after), 1) if result.limited else None
 
-    def _sign_ins(self, account: str, address: str) -> list[tuple[int, str]]:
-        """The limits of a sign-in; Redis learns neither who it is nor where from."""
-        named = (
+    def _sign_in_limits(self, account: str, address: str) -> list[tuple[int, str]]:
+        """The limits of a sign-in, by account and address. Names are hashed: Redis gets no personal data."""
+        names = (
             (ACCOUNT_SIGN_IN_FAILURES_PER_MINUTE, f"account:{account}"),
             (self._address_failures, f"address:{address}"),
         )
-        return [(limit, f"sign-in:{hash_token(name, self._pepper).hex()}") for limit, name in named]
+        return [(limit, f"sign-in:{hash_token(name, self._pepper).hex()}") for limit, name in names]
 
-    async def _ask(self, limit: int, question: Callable[[Throttled], Awaitable[Any]]) -> Any:
-        """Asks Redis, for all gateways; or this gateway's own memory, while Redis is away."""
-        async with self._free:
-            if time.monotonic() >= self._rest_until:
-                if self._is_away:  # one asks whether it is back; the others don't wait with him
-                    self._rest_until = time.monotonic() + REDIS_SECONDS_MAX + REDIS_RETRY_SECONDS
+    async def _call(self, limit: int, operation: Callable[[Throttled], Awaitable[Any]]) -> Any:
+        """Run an operation in Redis, or in process memory while Redis is unavailable."""
+        async with self._connections:
+            if time.monotonic() >= self._next_redis_call_at:
+                if self._is_redis_down:  # one call tries again; the others don't wait for it
+                    self._next_redis_call_at = time.monotonic() + REDIS_SECONDS_MAX + REDIS_RETRY_SECONDS
                 try:
-                    answer = await question(_throttled(self._shared, limit, self._redis))
-                    self._is_away, self._rest_until = False, 0.0
-                    return answer
+                    result = await operation(_throttled(self._shared, limit, self._redis))
+                    self._is_redis_down, self._next_redis_call_at = False, 0.0
+                    return result
                 except (RedisError, BaseThrottledError, OSError) as error:
-                    if not self._is_away:
+                    if not self._is_redis_down:
                         logger.warning("rate_limits.local", why=repr(error), cause=repr(error.__cause__))
-                    self._is_away = True
-                    self._rest_until = time.monotonic() + REDIS_RETRY_SECONDS
+                    self._is_redis_down = True
+                    self._next_redis_call_at = time.monotonic() + REDIS_RETRY_SECONDS
         LOCAL.inc()
-        return await question(_throttled(self._local, limit, self._memory))
+        return await operation(_throttled(self._local, limit, self._memory))
 
 
-def _give_back(name: str) -> Callable[[Throttled], Awaitable[Any]]:
-    """One less. Where it is the last that is counted, it stays until it would have gone by itself: the algorithm
-    writes no time that is past.
-    """
+def _uncount(name: str) -> Callable[[Throttled], Awaitable[Any]]:
+    """Subtract one. The last one counted stays until it expires: the algorithm writes no time in the past."""
     return lambda throttled: throttled.limiter.limit(name, -1)
 
 

@@ -1,10 +1,16 @@
-"""The intake of the provider's webhooks: verified and read by the handler, stored here by group commit."""
+"""Intake of the provider's webhooks: verified and decoded by the handler, stored here by group commit.
 
+Webhooks with an invalid signature belong to no wallet: they are counted, and a few are logged.
+"""
+
+import time
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Final
 
 import sqlalchemy as sa
 import structlog
+from prometheus_client import Counter
 from sqlalchemy.exc import OperationalError
 
 from gateway.intake.group_commit import GroupCommit
@@ -15,12 +21,21 @@ from shared.platform.clock import Clock
 from shared.platform.failpoints import failpoint
 from shared.platform.settings import Settings
 from shared.platform.task_queue import TaskSender
+from shared.provider.signature import InvalidSignature, SignatureFlaw
 
 logger = structlog.get_logger(__name__)
 
+REJECTED_WEBHOOKS = Counter(
+    "ovnpay_provider_webhooks_refused_total", "Provider webhooks with an invalid signature.", ["flaw"]
+)
+for flaw in SignatureFlaw:
+    REJECTED_WEBHOOKS.labels(flaw)
+
+LOG_INTERVAL_SECONDS: Final = 1.0
+
 
 class WebhookIntake:
-    """Stores notices in groups and rings for those that a worker has to look at."""
+    """Stores notifications in groups and enqueues those that a worker must apply."""
 
     def __init__(self, settings: Settings, engine: sa.Engine, task_sender: TaskSender, clock: Clock) -> None:
         self._engine = engine
@@ -35,19 +50,18 @@ class WebhookIntake:
         )
 
     async def submit(self, notice: ProviderNotification) -> StoreResult:
-        """Returns once the notice is committed; raises as `GroupCommit.submit` does."""
+        """Return once the notification is committed; raise as `GroupCommit.submit` does."""
         return await self._group_commit.submit(notice)
 
     async def close(self) -> None:
-        """Stores what waits, then stops."""
+        """Store what waits, then stop."""
         await self._group_commit.close()
 
     def flush(self, notices: Sequence[ProviderNotification]) -> list[StoreResult]:
-        """Stores a group in one transaction; a lost connection is tried once more, which is safe: the same event is
-        stored once. When it fails the provider delivers again.
+        """Store a group in one transaction, and repeat it once after a lost connection: an event is stored only once.
 
         Raises:
-            sqlalchemy.exc.DBAPIError: the database is away, or refuses a single notice.
+            sqlalchemy.exc.DBAPIError: the database is unavailable or rejects a notification; the provider repeats it.
 
         """
         try:
@@ -57,8 +71,8 @@ class WebhookIntake:
         failpoint("webhook.after_commit")
         self._task_sender.enqueue(task_queue.APPLY_PROVIDER_EVENTS, stored.waiting)
         failpoint("webhook.after_ring")
-        told = [{"event_id": one.event_key[:64], "payment": one.payment_id} for one in notices[: logs.LOGGED_IDS_MAX]]
-        logger.info("provider_webhooks.stored", events=told, count=len(notices), waiting=len(stored.waiting))
+        events = [{"event_id": one.event_key[:64], "payment": one.payment_id} for one in notices[: logs.LOGGED_IDS_MAX]]
+        logger.info("provider_webhooks.stored", events=events, count=len(notices), waiting=len(stored.waiting))
         return stored.receipts
 
     def _transaction(self, notices: Sequence[ProviderNotification]) -> StoredNotifications:
@@ -66,3 +80,21 @@ class WebhookIntake:
             stored = inbox.store_notifications(connection, notices, self._clock.now(), grace=self._grace)
             failpoint("webhook.before_commit")
         return stored
+
+
+class RejectedWebhooks:
+    """Counts webhooks with an invalid signature, and logs at most one per second: a flood can't fill a disk."""
+
+    def __init__(self) -> None:
+        self._unlogged = 0
+        self._next_log_at = 0.0
+
+    def record(self, error: InvalidSignature, address: str | None) -> None:
+        """Count a webhook, and log it with the number of those not logged since the last one."""
+        REJECTED_WEBHOOKS.labels(error.flaw).inc()
+        now = time.monotonic()
+        if now < self._next_log_at:
+            self._unlogged += 1
+            return
+        logger.warning("provider_webhook.refused", why=str(error), address=address, others=self._unlogged)
+        self._unlogged, self._next_log_at = 0, now + LOG_INTERVAL_SECONDS

@@ -1,4 +1,4 @@
-"""Operations: what an endpoint takes and gives, declared once: by it requests are read, and documented."""
+"""The declaration of an endpoint: what it accepts and returns. Requests are decoded and documented from it."""
 
 import inspect
 from collections.abc import Awaitable, Callable
@@ -17,27 +17,27 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True)
 class Operation:
-    """One endpoint's declaration."""
+    """An endpoint's declaration."""
 
     summary: str
     description: str
     query: type | None
-    """The shape of its query parameters; None: they are not looked at."""
+    """The shape of the query parameters; None: they are ignored."""
     body: type | None
-    """The shape of its body."""
-    body_optional: bool
-    """Whether the body may be left out: its defaults hold then."""
-    takes_body: bool
-    """Whether it takes a body at all; a raw one is not described further."""
-    answer: Any
-    """The shape of `data`, or with `flat` of what stands beside `success` and `meta`."""
-    flat: bool
-    refuses: tuple[str, ...]
-    """The codes that it refuses with, beyond those that all endpoints share."""
-    once: bool
-    """Whether it takes an Idempotency-Key."""
-    csv: bool
-    """Whether it also answers as CSV, where its query says so."""
+    """The shape of the body."""
+    is_body_optional: bool
+    """Whether the body can be left out; its defaults apply."""
+    has_body: bool
+    """Whether the endpoint accepts a body; a raw one has no shape."""
+    response: Any
+    """The shape of `data`, or with `is_flat` of the fields beside `success` and `meta`."""
+    is_flat: bool
+    error_codes: tuple[str, ...]
+    """The endpoint's own error codes, in addition to those of all endpoints."""
+    is_idempotent: bool
+    """Whether it supports an Idempotency-Key."""
+    has_csv: bool
+    """Whether it can respond with CSV."""
 
 
 _ATTRIBUTE: Final = "__operation__"
@@ -45,67 +45,66 @@ _ATTRIBUTE: Final = "__operation__"
 
 def operation(
     *,
-    answer: Any,
+    response: Any,
     query: type[msgspec.Struct] | None = NoQuery,
     body: type[msgspec.Struct] | None = None,
     body_optional: bool = False,
     raw_body: bool = False,
     flat: bool = False,
-    refuses: tuple[str, ...] = (),
-    once: bool = False,
+    error_codes: tuple[str, ...] = (),
+    idempotent: bool = False,
     csv: bool = False,
     body_bytes_max: int = BODY_BYTES_MAX,
 ) -> Callable[[Callable[..., Awaitable[web.StreamResponse]]], Handler]:
-    """Makes a handler of a function that is given the request and, where declared, its query or its body, read.
+    """Make a handler of a function; the decoded query and body, if declared, are passed to it.
 
-    A large body takes a place before it is read, and keeps it until it is answered: what waits is bounded memory.
+    A large body occupies a slot from before it is read until the response is sent, to bound memory.
     """
 
     def declare(function: Callable[..., Awaitable[web.StreamResponse]]) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            if not may_have_large_body(request, body_bytes_max):
-                return await answered(request)
-            with request.app[SERVICES].large_bodies.take(request[CREDENTIAL].wallet_id):
-                return await answered(request)
-
-        async def answered(request: web.Request) -> web.StreamResponse:
-            given: list[Any] = []
+            arguments: list[Any] = []
             if query is not None:
-                asked = parse_query(request, query)
+                parameters = parse_query(request, query)
                 if query is not NoQuery:
-                    given.append(asked)
+                    arguments.append(parameters)
             if body is not None and body_optional and not await read_body(request, body_bytes_max):
-                given.append(body())
+                arguments.append(body())
             elif body is not None:
-                given.append(await decode_body(request, body, bytes_max=body_bytes_max))
+                arguments.append(await decode_body(request, body, bytes_max=body_bytes_max))
             elif not raw_body and request.method in ("POST", "PUT", "DELETE"):
                 await reject_body(request)
-            return await function(request, *given)
+            return await function(request, *arguments)
 
-        text = inspect.getdoc(function) or ""
-        summary, _, rest = text.partition("\n")
-        made = Operation(
+        async def handle_with_limit(request: web.Request) -> web.StreamResponse:
+            if not may_have_large_body(request, body_bytes_max):
+                return await handle(request)
+            with request.app[SERVICES].large_bodies.slot(request[CREDENTIAL].wallet_id):
+                return await handle(request)
+
+        summary, _, rest = (inspect.getdoc(function) or "").partition("\n")
+        handler = handle_with_limit if body_bytes_max > BODY_BYTES_MAX else handle
+        declared = Operation(
             summary=summary.strip().removesuffix("."),
             description=" ".join(rest.split()),
             query=query,
             body=body,
-            body_optional=body_optional,
-            takes_body=body is not None or raw_body,
-            answer=answer,
-            flat=flat,
-            refuses=refuses,
-            once=once,
-            csv=csv,
+            is_body_optional=body_optional,
+            has_body=body is not None or raw_body,
+            response=response,
+            is_flat=flat,
+            error_codes=error_codes,
+            is_idempotent=idempotent,
+            has_csv=csv,
         )
-        made_of = handle if body_bytes_max > BODY_BYTES_MAX else answered
-        setattr(made_of, _ATTRIBUTE, made)
-        made_of.__doc__, made_of.__name__, made_of.__module__ = function.__doc__, function.__name__, function.__module__
-        return made_of
+        setattr(handler, _ATTRIBUTE, declared)
+        handler.__doc__, handler.__name__, handler.__module__ = function.__doc__, function.__name__, function.__module__
+        return handler
 
     return declare
 
 
 def operation_of(handler: Handler) -> Operation:
     """A handler's declaration."""
-    made: Operation = getattr(handler, _ATTRIBUTE)
-    return made
+    declared: Operation = getattr(handler, _ATTRIBUTE)
+    return declared

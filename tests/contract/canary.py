@@ -149,7 +149,7 @@ def _wrong(route: Route, bundle: str, tokens: Mapping[str, str]) -> Iterator[tup
     for body in _bodies(route, bundle):
         yield made(path, body=body), False
     yield made(path, body=text, kind=b"text/plain"), False
-    if _declared(route) and operation_of(route.handler).takes_body:  # the others would do what they are for
+    if _declared(route) and operation_of(route.handler).has_body:  # the others would do what they are for
         yield made(path, body=b"{}", kind=text), False
     yield made(path, [*known, ("Content-Encoding", text)], b"{}"), False
     yield made(path, [*known, ("Content-Length", b"99999999")], text), False

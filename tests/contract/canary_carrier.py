@@ -87,7 +87,7 @@ class Canary:
     def everything_done_once(self) -> None:
         """Every route with all of it, as it should be."""
         ask, key, words = self.pushing.ask, self.key, {"description": self.words}
-        for path in ("/health", "/openapi.json", "/docs"):
+        for path in ("/", "/health", "/openapi.json", "/docs"):
             ask(f"GET {path}")
         ask("GET /docs/{file}", file="start.js")
         self._keys()

@@ -106,7 +106,7 @@ def test_every_secret_went_everywhere(canary: Canary) -> None:
     successes = {heard.route for heard in canary.pushing.heard if 0 < heard.status < 400}
     errors = {heard.route for heard in canary.pushing.heard if heard.status >= 400}
     assert named - successes == set()
-    assert named - errors - {"GET /health", "GET /openapi.json", "GET /docs", "GET /docs/{file}"} == set()
+    assert named - errors - {"GET /", "GET /health", "GET /openapi.json", "GET /docs", "GET /docs/{file}"} == set()
     assert [one.name for one in canary.pushing.secrets if one.pushed and canary.pushing.times[one.name] < 1000] == []
     failed = {heard.route for heard in canary.refused_by_the_database if heard.status >= 500}
     assert failed >= {route for route, _ in canary.pushing.sent if re.fullmatch(WRITES, route)}, failed

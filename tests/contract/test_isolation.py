@@ -73,6 +73,7 @@ HUNDRED = {"pageSize": "100"}
 PAYOUT = {"driverId": "{driver}", "amount": 45_000, "loadId": "L-12345"}
 DRIVER = {"ovnDriverId": "OVN-{new}", "name": "John Smith", "email": "{new}@drivers.example", "phone": "+15551234567"}
 ROWS: dict[tuple[str, str], Row] = {
+    ("GET", "/"): Row(None, open="documentation"),
     ("GET", "/health"): Row(None, open="load balancers"),
     ("GET", "/health/live"): Row(None, open="whoever restarts it"),
     ("GET", "/health/ready"): Row(None, open="load balancers"),

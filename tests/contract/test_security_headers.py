@@ -4,7 +4,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from gateway.http.security_headers import PRODUCTION_HEADERS, SECURITY_HEADERS, response_headers
+from gateway.http.envelope import PRODUCTION_HEADERS, SECURITY_HEADERS, security_headers
 from tests.contract.callers import ask
 from tests.support.customer import Customer
 from tests.support.raw_http import exchange, request
@@ -12,6 +12,7 @@ from tests.support.stack import Stack
 
 JSON = ("Content-Type", b"application/json")
 KINDS = {
+    "root": (302, request("GET", b"/")),
     "health": (200, request("GET", b"/health")),
     "OpenAPI document": (200, request("GET", b"/openapi.json")),
     "an answer": (200, request("GET", b"/api/v1/balance", [("Authorization", b"{key}")])),
@@ -65,5 +66,5 @@ def test_the_operators_ports_name_no_version(stack: Stack) -> None:
 
 
 def test_https_is_demanded_in_production_alone() -> None:
-    assert response_headers("development") == SECURITY_HEADERS
-    assert response_headers("production") == {**SECURITY_HEADERS, **PRODUCTION_HEADERS}
+    assert security_headers("development") == SECURITY_HEADERS
+    assert security_headers("production") == {**SECURITY_HEADERS, **PRODUCTION_HEADERS}
