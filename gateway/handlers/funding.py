@@ -137,7 +137,7 @@ async def list_transactions(request: web.Request, listing: ListTransactions) -> 
         for line in found.rows
     ]
     shown = shaped_page(items, found, part)
-    if asked.dated:
+    if asked.is_dated:
         shown["totalIsMinimum"] = found.total >= statement.LINES_COUNTED_MAX
     return success_response(request, shown)
 

@@ -201,7 +201,7 @@ async def quote_instant_fee(request: web.Request, asked: InstantFeeQuery) -> web
         {
             "amount": amount_cents,
             "fee": fee_cents,
-            "feePercent": price_list.line(Rail.INSTANT, amount_cents).basis_points / 100,
+            "feePercent": price_list.price_for(Rail.INSTANT, amount_cents).basis_points / 100,
             "total": amount_cents + fee_cents,
             "estimatedDeposit": amount_cents - fee_cents,
         },

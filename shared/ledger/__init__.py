@@ -1,4 +1,9 @@
-"""The ledger: double entry over a wallet's five accounts. Nothing else writes a balance or a transfer."""
+"""Double-entry ledger of wallets: transfers, balances, the statement, prices.
+
+Promises: no balance turns negative, an attempt is posted once for each kind of transfer, and transfers never change.
+Owns `accounts`, `transfers`, `prices` and `list_counts`. Locks the `available` accounts, by wallet id, after the rows
+of other packages.
+"""
 
 from shared.ledger.balances import Balances, load_balances
 from shared.ledger.posting import (

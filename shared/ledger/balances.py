@@ -1,13 +1,13 @@
-"""Reading the ledger: a wallet's balances."""
+"""Balances of a wallet."""
 
 import uuid
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
 
 class Balances(NamedTuple):
-    """A wallet's accounts, in cents."""
+    """The balances of a wallet's five accounts, in cents."""
 
     available_cents: int
     in_transit_cents: int
@@ -16,11 +16,12 @@ class Balances(NamedTuple):
     external_cents: int
 
 
+# Returns the balances of one wallet. Locks nothing.
+_BALANCES: Final = sa.text("SELECT kind, balance_cents FROM accounts WHERE wallet_id = :wallet_id")
+
+
 def load_balances(connection: sa.Connection, wallet_id: uuid.UUID) -> Balances:
-    """The wallet's five balances, at one moment."""
-    rows = connection.execute(
-        sa.text("SELECT kind, balance_cents FROM accounts WHERE wallet_id = :wallet_id"),
-        {"wallet_id": wallet_id},
-    )
+    """The wallet's balances in one snapshot."""
+    rows = connection.execute(_BALANCES, {"wallet_id": wallet_id})
     found: dict[str, int] = {row.kind: row.balance_cents for row in rows}
     return Balances(**{f"{kind}_cents": cents for kind, cents in found.items()})

@@ -1,13 +1,13 @@
-"""Posting: set-based transfers between the accounts of wallets, with the balances they leave.
+"""Posting of transfers between the accounts of wallets.
 
-Lock order, for everybody: rows of the domain first, accounts last and by wallet id. So two postings can't deadlock.
+Lock order: rows of other packages first, then accounts by wallet id. So two postings can't deadlock.
 """
 
 import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -22,7 +22,7 @@ from shared.schema.ledger import AccountKind, TransferKind
 A = AccountKind
 K = TransferKind
 
-TRANSFER_ACCOUNTS: dict[TransferKind, tuple[AccountKind, AccountKind]] = {
+TRANSFER_ACCOUNTS: Final[dict[TransferKind, tuple[AccountKind, AccountKind]]] = {
     K.RESERVE: (A.AVAILABLE, A.IN_TRANSIT),
     K.SETTLE: (A.IN_TRANSIT, A.EXTERNAL),
     K.FEE: (A.IN_TRANSIT, A.FEES),
@@ -32,11 +32,11 @@ TRANSFER_ACCOUNTS: dict[TransferKind, tuple[AccountKind, AccountKind]] = {
     K.TOPUP_SETTLE: (A.PENDING_FUNDING, A.AVAILABLE),
     K.TOPUP_FAIL: (A.PENDING_FUNDING, A.EXTERNAL),
 }
-"""From which account to which a transfer of each kind goes: the only ways that money moves."""
+"""The debited and the credited account of each kind of transfer."""
 
 
 class NewTransfer(NamedTuple):
-    """A transfer to make."""
+    """A transfer to post."""
 
     wallet_id: uuid.UUID
     kind: TransferKind
@@ -45,57 +45,65 @@ class NewTransfer(NamedTuple):
     attempt: int | None = None
     topup_id: uuid.UUID | None = None
     id: uuid.UUID | None = None
-    """Made up where it is not given."""
+    """Generated if None."""
 
 
-def open_accounts(connection: sa.Connection, wallet_id: uuid.UUID) -> None:
-    """Opens the five accounts of a new wallet, empty."""
-    connection.execute(
-        sa.text("INSERT INTO accounts (wallet_id, kind) SELECT :wallet_id, unnest(CAST(:kinds AS text[]))"),
-        {"wallet_id": wallet_id, "kinds": [kind.value for kind in AccountKind]},
-    )
+# Inserts accounts with a balance of zero. Locks nothing else.
+_INSERT_ACCOUNTS: Final = sa.text(
+    "INSERT INTO accounts (wallet_id, kind) SELECT :wallet_id, unnest(CAST(:kinds AS text[]))"
+)
 
-
+# Return available balances. The first locks nothing; the others lock the accounts in wallet id order.
 _AVAILABLE = """
     SELECT wallet_id, balance_cents FROM accounts
     WHERE wallet_id = ANY(:wallet_ids) AND kind = 'available' ORDER BY wallet_id
 """
-_READ = sa.text(_AVAILABLE)
-_LOCK = sa.text(f"{_AVAILABLE} FOR UPDATE")
-_LOCK_FREE = sa.text(f"{_AVAILABLE} FOR UPDATE SKIP LOCKED")
+_READ_AVAILABLE: Final = sa.text(_AVAILABLE)
+_LOCK_AVAILABLE: Final = sa.text(f"{_AVAILABLE} FOR UPDATE")
+_LOCK_AVAILABLE_SKIP: Final = sa.text(f"{_AVAILABLE} FOR UPDATE SKIP LOCKED")
+
+
+def open_accounts(connection: sa.Connection, wallet_id: uuid.UUID) -> None:
+    """Open the five accounts of a new wallet."""
+    kinds = [kind.value for kind in AccountKind]
+    connection.execute(_INSERT_ACCOUNTS, {"wallet_id": wallet_id, "kinds": kinds})
 
 
 def lock_wallets(
     connection: sa.Connection, wallet_ids: Collection[uuid.UUID], *, skip_locked: bool = False
 ) -> dict[uuid.UUID, int]:
-    """Locks the wallets' `available` accounts until the end of the transaction.
+    """Lock the wallets' `available` accounts, and return their balances in cents.
 
-    Returns the available balance of each, in cents. Whoever spends or serializes on a wallet takes this lock. With
-    `skip_locked`, those that somebody else holds are left out instead of waited for.
+    Every transaction that spends from a wallet, or must be serialized with one that does, takes this lock. With
+    `skip_locked`, wallets that another transaction has locked are left out.
     """
     [available] = run_queries(connection, lock_wallets_query(wallet_ids, skip_locked=skip_locked))
     return available  # type: ignore[no-any-return]
 
 
 def lock_wallets_query(wallet_ids: Collection[uuid.UUID], *, skip_locked: bool = False) -> Query[dict[uuid.UUID, int]]:
-    """Locks the wallets' `available` accounts once it is asked; see `lock_wallets`."""
-    return available_balances_query(wallet_ids)._replace(statement=_LOCK_FREE if skip_locked else _LOCK)
+    """Query that performs `lock_wallets`."""
+    statement = _LOCK_AVAILABLE_SKIP if skip_locked else _LOCK_AVAILABLE
+    return available_balances_query(wallet_ids)._replace(statement=statement)
 
 
 def available_balances_query(wallet_ids: Collection[uuid.UUID]) -> Query[dict[uuid.UUID, int]]:
-    """Reads the available balances once it is asked, in cents, and locks nothing: they may change at once."""
-    return Query(_READ, {"wallet_ids": sorted(set(wallet_ids))}, dict)
+    """Query for available balances in cents, without a lock."""
+    return Query(_READ_AVAILABLE, {"wallet_ids": sorted(set(wallet_ids))}, dict)
 
 
-_POST = sa.text("""
+# Inserts transfers in order, each with the available balance after it, and updates balances and statement counts.
+# Returns the wallets whose available balance fell below their threshold. Updates, and so locks, accounts and
+# list_counts; the caller has the wallets locked.
+_POST_TRANSFERS: Final = sa.text("""
     WITH posted AS (
         INSERT INTO transfers (id, wallet_id, from_account, to_account, amount_cents, kind,
                                payout_id, attempt, topup_id, available_after_cents, created_at)
-        SELECT entry.id, wallet_id, from_account, to_account, amount_cents, entry.kind, payout_id, attempt, topup_id,
-               balance_cents + available_moved_cents, :now
-        FROM ROWS FROM (json_to_recordset(CAST(:entries AS json)) AS (
+        SELECT transfer.id, wallet_id, from_account, to_account, amount_cents, transfer.kind, payout_id, attempt,
+               topup_id, balance_cents + available_moved_cents, :now
+        FROM ROWS FROM (json_to_recordset(CAST(:transfers AS json)) AS (
             id uuid, wallet_id uuid, from_account text, to_account text, amount_cents bigint, kind text,
-            payout_id uuid, attempt int, topup_id uuid, available_moved_cents bigint)) WITH ORDINALITY AS entry (
+            payout_id uuid, attempt int, topup_id uuid, available_moved_cents bigint)) WITH ORDINALITY AS transfer (
             id, wallet_id, from_account, to_account, amount_cents, kind, payout_id, attempt, topup_id,
             available_moved_cents, place)
         JOIN accounts USING (wallet_id) WHERE accounts.kind = 'available' ORDER BY place
@@ -113,29 +121,26 @@ _POST = sa.text("""
     SELECT wallet_id, balance_cents, low_balance_cents, currency FROM moved JOIN wallets ON wallets.id = wallet_id
     WHERE kind = 'available' AND balance_cents < low_balance_cents AND balance_cents - cents >= low_balance_cents
 """)
-"""Returns the wallets whose available balance has just fallen below what they call low."""
 
 
-def post_transfers(connection: sa.Connection, entries: Iterable[NewTransfer], now: datetime) -> None:
-    """Makes the transfers, in order, and moves the balances: all of them or, on an error, none. Where the available
-    balance falls below the wallet's threshold by it the customer is told; not again before it was above.
+def post_transfers(connection: sa.Connection, transfers: Iterable[NewTransfer], now: datetime) -> None:
+    """Post transfers in order, update the balances, and write an event for each balance that falls below its threshold.
 
     Raises:
-        sqlalchemy.exc.IntegrityError: a balance would turn negative, or a payout's attempt would be moved
-            a second time in the same way. The transaction can't be continued.
+        sqlalchemy.exc.IntegrityError: a balance would turn negative, or the attempt already has a transfer of this
+            kind. The transaction must be rolled back.
 
     """
-    listed: Sequence[NewTransfer] = list(entries)
-    if not listed:
+    to_post: Sequence[NewTransfer] = list(transfers)
+    if not to_post:
         return
-    _, fallen = run_queries(
-        connection, lock_wallets_query({entry.wallet_id for entry in listed}), post_transfers_query(listed, now)
-    )
-    write_low_balance_events(connection, fallen, now)
+    lock = lock_wallets_query({transfer.wallet_id for transfer in to_post})
+    _, low_balances = run_queries(connection, lock, post_transfers_query(to_post, now))
+    write_low_balance_events(connection, low_balances, now)
 
 
-class _Row(msgspec.Struct):
-    """A transfer as it is sent to the database."""
+class _InsertedTransfer(msgspec.Struct):
+    """A row for `_POST_TRANSFERS`."""
 
     id: uuid.UUID
     wallet_id: uuid.UUID
@@ -147,49 +152,49 @@ class _Row(msgspec.Struct):
     attempt: int | None
     topup_id: uuid.UUID | None
     available_moved_cents: int
-    """What this transfer and those before it do to the available balance."""
+    """The change of the available balance by this transfer and those before it."""
 
 
-def post_transfers_query(entries: Sequence[NewTransfer], now: datetime) -> Query[Sequence[Any]]:
-    """Makes the transfers once it is asked, under the wallets' lock; see `post_transfers`. What it returns is for
-    `write_low_balance_events`.
+def post_transfers_query(transfers: Sequence[NewTransfer], now: datetime) -> Query[Sequence[Any]]:
+    """Query that performs `post_transfers` under the wallets' lock; its result is for `write_low_balance_events`.
 
-    It can be made before the lock is taken: the balances that the transfers leave are reckoned where they are written.
+    It may be built before the lock is taken: the database computes the balances.
     """
     moved: defaultdict[uuid.UUID, int] = defaultdict(int)
     changes: defaultdict[tuple[uuid.UUID, AccountKind], int] = defaultdict(int)
     rows = []
-    for entry in entries:
-        source, target = TRANSFER_ACCOUNTS[entry.kind]
-        changes[entry.wallet_id, source] -= entry.amount_cents
-        changes[entry.wallet_id, target] += entry.amount_cents
+    for transfer in transfers:
+        source, target = TRANSFER_ACCOUNTS[transfer.kind]
+        changes[transfer.wallet_id, source] -= transfer.amount_cents
+        changes[transfer.wallet_id, target] += transfer.amount_cents
         if source is A.AVAILABLE:
-            moved[entry.wallet_id] -= entry.amount_cents
+            moved[transfer.wallet_id] -= transfer.amount_cents
         elif target is A.AVAILABLE:
-            moved[entry.wallet_id] += entry.amount_cents
+            moved[transfer.wallet_id] += transfer.amount_cents
         rows.append(
-            _Row(
-                id=entry.id or new_id(),
-                wallet_id=entry.wallet_id,
+            _InsertedTransfer(
+                id=transfer.id or new_id(),
+                wallet_id=transfer.wallet_id,
                 from_account=source,
                 to_account=target,
-                amount_cents=entry.amount_cents,
-                kind=entry.kind,
-                payout_id=entry.payout_id,
-                attempt=entry.attempt,
-                topup_id=entry.topup_id,
-                available_moved_cents=moved[entry.wallet_id],
+                amount_cents=transfer.amount_cents,
+                kind=transfer.kind,
+                payout_id=transfer.payout_id,
+                attempt=transfer.attempt,
+                topup_id=transfer.topup_id,
+                available_moved_cents=moved[transfer.wallet_id],
             )
         )
-    made = [
+    changed = [
         {"wallet_id": wallet_id, "kind": kind, "cents": cents} for (wallet_id, kind), cents in changes.items() if cents
     ]
-    return Query(_POST, {"now": now, "entries": encode_rows(rows), "changes": encode_rows(made)}, list)
+    values = {"now": now, "transfers": encode_rows(rows), "changes": encode_rows(changed)}
+    return Query(_POST_TRANSFERS, values, list)
 
 
-def write_low_balance_events(connection: sa.Connection, fallen: Sequence[Any], now: datetime) -> None:
-    """Tells the customers whose balance has fallen below what they call low by what was posted."""
-    lows = [
+def write_low_balance_events(connection: sa.Connection, low_balances: Sequence[Any], now: datetime) -> None:
+    """Write `balance.low` for the wallets that a posting returned."""
+    events = [
         Event(
             wallet_id,
             EventType.BALANCE_LOW.value,
@@ -197,6 +202,6 @@ def write_low_balance_events(connection: sa.Connection, fallen: Sequence[Any], n
             0,
             {"available": balance_cents, "threshold": low_balance_cents, "currency": currency},
         )
-        for wallet_id, balance_cents, low_balance_cents, currency in fallen
+        for wallet_id, balance_cents, low_balance_cents, currency in low_balances
     ]
-    customer_events.write_events(connection, lows, now)
+    customer_events.write_events(connection, events, now)

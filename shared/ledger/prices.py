@@ -1,4 +1,4 @@
-"""Prices: what a payout costs, from the price list in the database."""
+"""Prices of payouts, from the price list in the database."""
 
 from collections.abc import Iterable
 from typing import Final, NamedTuple
@@ -10,7 +10,7 @@ from shared.schema.payouts import Rail
 
 
 class PriceRow(NamedTuple):
-    """One line of the price list; see `shared.schema.tables.ledger.Price`."""
+    """A row of the price list; see `shared.schema.tables.ledger.Price`."""
 
     rail: str
     in_batch: bool
@@ -21,41 +21,42 @@ class PriceRow(NamedTuple):
 
 
 class PriceList:
-    """The prices at one moment."""
+    """The price list in one snapshot."""
 
-    def __init__(self, lines: Iterable[PriceRow]) -> None:
-        self._lines: dict[tuple[str, bool], list[PriceRow]] = {}
-        for line in sorted(lines, key=lambda line: -line.from_amount_cents):
-            self._lines.setdefault((line.rail, line.in_batch), []).append(line)
+    def __init__(self, rows: Iterable[PriceRow]) -> None:
+        self._rows: dict[tuple[str, bool], list[PriceRow]] = {}
+        for row in sorted(rows, key=lambda row: -row.from_amount_cents):
+            self._rows.setdefault((row.rail, row.in_batch), []).append(row)
 
-    def line(self, rail: Rail, amount_cents: int, *, in_batch: bool = False) -> PriceRow:
-        """The line that holds for this amount. A rail without a batch price costs its single price.
+    def price_for(self, rail: Rail, amount_cents: int, *, in_batch: bool = False) -> PriceRow:
+        """The row that applies to this amount. A rail without a batch price has its single price in batches.
 
         Raises:
-            LookupError: the list has no line for the rail; migrations put one there for each.
+            LookupError: the list has no row for the rail; migrations insert one for each.
 
         """
-        for line in self._lines.get((rail, in_batch)) or self._lines.get((rail, False), []):
-            if amount_cents >= line.from_amount_cents:
-                return line
-        raise LookupError(f"The price list has no line for {rail} payouts of {amount_cents} cents")
+        for row in self._rows.get((rail, in_batch)) or self._rows.get((rail, False), []):
+            if amount_cents >= row.from_amount_cents:
+                return row
+        raise LookupError(f"The price list has no price for {rail} payouts of {amount_cents} cents")
 
     def fee_cents(self, rail: Rail, amount_cents: int, *, in_batch: bool = False) -> int:
-        """The fee for a payout, in cents: taken out of the amount."""
-        line = self.line(rail, amount_cents, in_batch=in_batch)
-        fee_cents = line.flat_cents + (amount_cents * line.basis_points + 5_000) // 10_000
-        return fee_cents if line.cap_cents is None else min(fee_cents, line.cap_cents)
+        """The fee, deducted from the amount; basis points are rounded half up."""
+        price = self.price_for(rail, amount_cents, in_batch=in_batch)
+        fee_cents = price.flat_cents + (amount_cents * price.basis_points + 5_000) // 10_000
+        return fee_cents if price.cap_cents is None else min(fee_cents, price.cap_cents)
 
 
-_LOAD: Final = sa.text("SELECT rail, in_batch, from_amount_cents, flat_cents, basis_points, cap_cents FROM prices")
+# Returns the price list. Locks nothing.
+_PRICES: Final = sa.text("SELECT rail, in_batch, from_amount_cents, flat_cents, basis_points, cap_cents FROM prices")
 
 
 def load_price_list_query() -> Query[PriceList]:
-    """Asks for the price list as it is now. Quotes and charges both read it, so they are equal."""
-    return Query(_LOAD, {}, lambda rows: PriceList(map(PriceRow._make, rows)))
+    """Query for the current price list, for quotes and charges alike."""
+    return Query(_PRICES, {}, lambda rows: PriceList(map(PriceRow._make, rows)))
 
 
 def load_price_list(connection: sa.Connection) -> PriceList:
-    """The price list as it is now."""
-    [found] = run_queries(connection, load_price_list_query())
-    return found  # type: ignore[no-any-return]
+    """The current price list."""
+    [price_list] = run_queries(connection, load_price_list_query())
+    return price_list  # type: ignore[no-any-return]

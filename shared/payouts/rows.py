@@ -1,4 +1,4 @@
-"""A payout as it is read, and as the API and the customer's events show it."""
+"""The payout row that every query returns, and its payload in the API and in customer events."""
 
 import uuid
 from datetime import datetime
@@ -15,7 +15,7 @@ PAYOUT_COLUMNS: Final = (
 """The columns of a `PayoutRow`, in its order."""
 
 NON_RETRYABLE_FAILURE_CODES: Final = frozenset({"COMPLIANCE_HOLD", "INVALID_RECIPIENT"})
-"""Failure codes after which trying the same again can't help."""
+"""Failures that a retry can't fix."""
 
 
 class PayoutRow(NamedTuple):
@@ -47,13 +47,13 @@ class PayoutRow(NamedTuple):
 
     @property
     def net_cents(self) -> int:
-        """What the driver receives: the amount less the fee."""
+        """The amount minus the fee: what the driver receives."""
         return self.amount_cents - self.fee_cents
 
 
 def payout_payload(row: PayoutRow) -> dict[str, Any]:
-    """The payout in the API's shape (reference: Payouts); customer events carry the same."""
-    shown: dict[str, Any] = {
+    """The payout as the API and customer events show it."""
+    payload: dict[str, Any] = {
         "id": public_id(PAYOUT, row.id),
         "loadId": row.load_id,
         "driverId": public_id(DRIVER, row.driver_id),
@@ -70,20 +70,20 @@ def payout_payload(row: PayoutRow) -> dict[str, Any]:
         "completedAt": row.completed_at and format_rfc3339(row.completed_at),
     }
     if row.duplicate_of is not None:
-        shown["warnings"] = [duplicate_warning(row.duplicate_of)]
+        payload["warnings"] = [duplicate_warning(row.duplicate_of)]
     if row.canceled_at is not None:
-        shown["canceledAt"] = format_rfc3339(row.canceled_at)
+        payload["canceledAt"] = format_rfc3339(row.canceled_at)
     if row.failure_code is not None:
-        shown["failure"] = {
+        payload["failure"] = {
             "code": row.failure_code,
             "message": row.failure_message,
             "retryable": row.status == "failed" and row.failure_code not in NON_RETRYABLE_FAILURE_CODES,
         }
-    return shown
+    return payload
 
 
 def duplicate_warning(payout_id: uuid.UUID) -> dict[str, str]:
-    """The warning on a payout whose driver and load had a live one already."""
+    """The warning on a payout whose load has an earlier live payout."""
     first = public_id(PAYOUT, payout_id)
     return {
         "code": "DUPLICATE_LOAD",

@@ -65,7 +65,7 @@ def test_lines_of_a_time_begin_with_it_and_end_before_its_end(world: World) -> N
 def test_a_file_is_read_in_parts_and_has_each_line_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the size of the parts; its order is that of the list, turned round."""
     world.accepted(7)
-    monkeypatch.setattr(statement, "_READ_AT_ONCE", 3)
+    monkeypatch.setattr(statement, "_LINES_READ_AT_ONCE", 3)
     lines = export(world)
     assert lines[::-1] == list(page(world, statement.ALL_LINES).rows)
     assert len(lines) == 8
@@ -75,7 +75,7 @@ def test_too_many_lines_for_one_file_are_refused(world: World, monkeypatch: pyte
     """With the way out in the sentence."""
     world.accepted(3)
     monkeypatch.setattr(statement, "EXPORTED_LINES_MAX", 3)
-    with pytest.raises(InvalidRequest, match="from and to"):
+    with pytest.raises(InvalidRequest, match="`from` and `to`"):
         export(world)
     assert len(export(world, StatementFilter(StatementLineType.DEBIT))) == 3
 
@@ -87,4 +87,4 @@ def test_a_statement_whose_balances_do_not_follow_is_not_given_out(world: World)
         lines = list(statement.load_all_statement_lines(connection, world.wallet_id, statement.ALL_LINES))
         wrong = lines[1]._replace(available_after_cents=lines[1].available_after_cents + 1)
         with pytest.raises(InconsistentStatement):
-            list(statement._following([lines[0], wrong, lines[2]]))
+            list(statement._check_balances([lines[0], wrong, lines[2]]))
