@@ -77,8 +77,8 @@ def _apply(context: Context, event_ids: list[uuid.UUID]) -> None:
         handled = inbox.apply_events(connection, event_ids, context.clock.now(), lock_timeout=LOCK_TIMEOUT)
         failpoint("apply.before_commit")
     now = context.clock.now()
-    given_up = [one for one in handled if one.verdict is UpdateStatus.ORPHAN and one.due is None]
-    counts = Counts(one.verdict.value for one in handled)
+    given_up = [one for one in handled if one.status is UpdateStatus.ORPHAN and one.due is None]
+    counts = Counts(one.status.value for one in handled)
     counts.update({UpdateStatus.ORPHAN.value: -len(given_up), UNPLACED: len(given_up)})
     for result, count in counts.items():
         EVENTS.labels(result).inc(count)
@@ -87,7 +87,7 @@ def _apply(context: Context, event_ids: list[uuid.UUID]) -> None:
             {
                 "event": one.event_id.hex,
                 "payout": one.payout_id and public_id(PAYOUT, one.payout_id),
-                "result": one.verdict,
+                "result": one.status,
             }
             for one in handled[: logs.LOGGED_IDS_MAX]
         ]

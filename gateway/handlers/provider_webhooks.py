@@ -44,16 +44,15 @@ async def receive_provider_webhook(request: web.Request) -> web.Response:
         services.rejected_webhooks.record(error, request.remote)
         raise ApiError(401, "INVALID_SIGNATURE", str(error)) from None
     try:
-        parse_json(body)
-        notice = inbox.parse_notification(body)
+        notification = inbox.parse_notification(body, parse_json(body))
     except inbox.MalformedNotification as error:
         WEBHOOKS_BY_RESULT["malformed"].inc()
         raise ApiError(400, "VALIDATION_ERROR", str(error)) from None
     except ApiError:
         WEBHOOKS_BY_RESULT["malformed"].inc()
         raise
-    receipt = await services.webhook_intake.submit(notice)
-    WEBHOOKS_BY_RESULT[receipt].inc()
+    result = await services.webhook_intake.submit(notification)
+    WEBHOOKS_BY_RESULT[result].inc()
     return success_response(request, {"message": "Webhook processed"})
 
 

@@ -73,7 +73,7 @@ class WebhookIntake:
         failpoint("webhook.after_ring")
         events = [{"event_id": one.event_key[:64], "payment": one.payment_id} for one in notices[: logs.LOGGED_IDS_MAX]]
         logger.info("provider_webhooks.stored", events=events, count=len(notices), waiting=len(stored.waiting))
-        return stored.receipts
+        return stored.results
 
     def _transaction(self, notices: Sequence[ProviderNotification]) -> StoredNotifications:
         with self._engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""Handling stored notices: what they say is settled, and each remembers what it did."""
+"""Apply stored provider events to their payouts, and record each event's result."""
 
 import uuid
 from collections.abc import Sequence
@@ -18,31 +18,29 @@ from shared.provider.outcomes import backoff_seconds
 logger = structlog.get_logger(__name__)
 
 ORPHAN_LIFETIME: Final = timedelta(days=1)
-"""How long a notice about a payment that we do not know is tried again."""
+"""How long an event about an unknown payment is retried."""
 
 EVENTS_PER_TRANSACTION_MAX: Final = 250
-"""How many are applied in one transaction where many wait: more would hold a wallet's lock for long."""
+"""Limits how long one transaction locks a wallet."""
 
 ORPHAN_EXPIRED_OUTCOME: Final = "given up after a day: no payment of ours by that id"
 
 
 class AppliedEvent(NamedTuple):
-    """What became of one notice."""
+    """The result of applying one event."""
 
     event_id: uuid.UUID
-    verdict: UpdateStatus
+    status: UpdateStatus
     outcome: str
-    """In a few words."""
+    """A short explanation."""
     payout_id: uuid.UUID | None
     wallet_id: uuid.UUID | None
     received_at: datetime
     due: datetime | None
-    """When it is tried again; None: this was its end."""
+    """When it is retried; None if it is finished."""
 
 
-class _Waiting(NamedTuple):
-    """A notice that waits, as it is read."""
-
+class _WaitingEvent(NamedTuple):
     id: uuid.UUID
     type: str
     payment_id: str | None
@@ -58,10 +56,11 @@ class _Waiting(NamedTuple):
     contradicts: uuid.UUID | None
     first_payment_id: str | None
     first_payout_id: uuid.UUID | None
-    """What the notice named that it contradicts."""
+    """Named by the event that this one contradicts."""
 
 
-_OF_HELD_WALLETS = sa.text("""
+# Events whose wallet is locked by another transaction. Locks the other events' wallets until the transaction ends.
+_EVENTS_OF_LOCKED_WALLETS: Final = sa.text("""
     WITH named AS (
         SELECT event.id, payouts.wallet_id
         FROM provider_events AS event
@@ -77,15 +76,15 @@ _OF_HELD_WALLETS = sa.text("""
 
 
 def events_of_locked_wallets(connection: sa.Connection, event_ids: Sequence[uuid.UUID]) -> set[uuid.UUID]:
-    """Those of the events whose wallet's lock somebody else holds at this moment. Takes the others' locks itself: to be
-    asked in a transaction of its own.
-    """
-    return set(connection.scalars(_OF_HELD_WALLETS, {"ids": list(event_ids)}))
+    """Return the events whose wallet is locked by another transaction. Locks the other wallets: run it alone."""
+    return set(connection.scalars(_EVENTS_OF_LOCKED_WALLETS, {"ids": list(event_ids)}))
 
 
-_LOCK_TIMEOUT = sa.text("SELECT set_config('lock_timeout', :timeout, true)")
+# Limits the wait for each lock of the transaction.
+_LOCK_TIMEOUT: Final = sa.text("SELECT set_config('lock_timeout', :timeout, true)")
 
-_WAITING = sa.text("""
+# Locks the events that still wait, contradictions first; skips locked ones.
+_LOCK_WAITING_EVENTS: Final = sa.text("""
     SELECT event.id, event.type, event.payment_id, event.payout_id, event.amount_cents, event.currency,
            event.recipient_id, event.driver_id, event.failure_code, event.failure_reason, event.received_at,
            event.attempts, event.contradicts, first.payment_id, first.payout_id
@@ -98,39 +97,42 @@ _WAITING = sa.text("""
 def apply_events(
     connection: sa.Connection, event_ids: Sequence[uuid.UUID], now: datetime, *, lock_timeout: timedelta | None = None
 ) -> list[AppliedEvent]:
-    """Applies those of the events that still wait, in the order in which they came, contradictions first.
+    """Apply the events that still wait, in order of arrival, contradictions first.
 
-    A notice about a payment that we do not know waits as `orphan` and is tried again for a day: it may be faster
-    than the answer to our own call. `lock_timeout` is how long one lock is waited for, where not as long as ever.
+    An event about an unknown payment becomes an `orphan` and is retried for a day: it may arrive before the response to
+    our own call. `lock_timeout` limits the wait for each lock.
 
     Raises:
-        sqlalchemy.exc.OperationalError: by psycopg.errors.LockNotAvailable, where somebody held a lock for longer.
+        sqlalchemy.exc.OperationalError: caused by psycopg.errors.LockNotAvailable after `lock_timeout`.
 
     """
     timeout = None
     if lock_timeout is not None:
         milliseconds = lock_timeout // timedelta(milliseconds=1)
         timeout = Query(_LOCK_TIMEOUT, {"timeout": f"{milliseconds}ms"}, no_result)
-    waiting = Query(_WAITING, {"ids": list(event_ids)}, lambda found: [_Waiting._make(row) for row in found])
+    waiting = Query(
+        _LOCK_WAITING_EVENTS, {"ids": list(event_ids)}, lambda found: [_WaitingEvent._make(row) for row in found]
+    )
     _, rows = run_queries(connection, timeout, waiting)
-    reports = [_report(row) for row in rows]
-    # Two bodies under one id may name two payments: neither is to be trusted.
+    updates = [_payment_update(row) for row in rows]
+    # Two bodies with one event id may name two payments: neither is trusted, so both payouts are put on hold.
     contradictions = [row for row in rows if row.contradicts is not None]
-    firsts = [
-        _report(row)._replace(payment_id=row.first_payment_id, payout_id=row.first_payout_id) for row in contradictions
+    first_updates = [
+        _payment_update(row)._replace(payment_id=row.first_payment_id, payout_id=row.first_payout_id)
+        for row in contradictions
     ]
-    settlement = start_settlement(connection, [*firsts, *reports], now)
+    settlement = start_settlement(connection, [*first_updates, *updates], now)
     results = settlement.results
-    of_first = dict(zip((row.id for row in contradictions), results, strict=False))
-    handled = []
-    for row, result in zip(rows, results[len(firsts) :], strict=True):
-        placed = of_first.get(row.id) if result.status is UpdateStatus.ORPHAN else None
-        handled.append(_handled(row, placed or result, now))
-    finish_settlement(connection, settlement, now, _remembering(handled, now) if handled else None)
-    return handled
+    first_results = dict(zip((row.id for row in contradictions), results, strict=False))
+    applied = []
+    for row, result in zip(rows, results[len(first_updates) :], strict=True):
+        first_result = first_results.get(row.id) if result.status is UpdateStatus.ORPHAN else None
+        applied.append(_applied_event(row, first_result or result, now))
+    finish_settlement(connection, settlement, now, _record_results_query(applied, now) if applied else None)
+    return applied
 
 
-def _report(row: _Waiting) -> PaymentUpdate:
+def _payment_update(row: _WaitingEvent) -> PaymentUpdate:
     return PaymentUpdate(
         state=row.type.partition(".")[2],
         payment_id=row.payment_id,
@@ -146,30 +148,31 @@ def _report(row: _Waiting) -> PaymentUpdate:
     )
 
 
-def _handled(row: _Waiting, answer: UpdateResult, now: datetime) -> AppliedEvent:
-    due, outcome = None, answer.outcome
-    if answer.status is UpdateStatus.ORPHAN:
+def _applied_event(row: _WaitingEvent, result: UpdateResult, now: datetime) -> AppliedEvent:
+    due, outcome = None, result.outcome
+    if result.status is UpdateStatus.ORPHAN:
         if now - row.received_at < ORPHAN_LIFETIME:
             due = now + timedelta(seconds=backoff_seconds(row.attempts + 1))
         else:
             outcome = ORPHAN_EXPIRED_OUTCOME
             logger.error("provider_event.unplaced", event_id=row.id.hex, type=row.type, payment=row.payment_id)
-    return AppliedEvent(row.id, answer.status, outcome, answer.payout_id, answer.wallet_id, row.received_at, due)
+    return AppliedEvent(row.id, result.status, outcome, result.payout_id, result.wallet_id, row.received_at, due)
 
 
-_REMEMBER = sa.text("""
-    UPDATE provider_events SET status = handled.status, outcome = handled.outcome, attempts = attempts + 1,
-        payout_id = coalesce(handled.payout_id, provider_events.payout_id),
-        wallet_id = coalesce(provider_events.wallet_id, handled.wallet_id),
-        next_action_at = handled.due, handled_at = CASE WHEN handled.due IS NULL THEN :now END
-    FROM json_to_recordset(CAST(:handled AS json))
-         AS handled (id uuid, status text, outcome text, payout_id uuid, wallet_id uuid, due timestamptz)
-    WHERE provider_events.id = handled.id
+# Records the results of locked events.
+_RECORD_RESULTS: Final = sa.text("""
+    UPDATE provider_events SET status = applied.status, outcome = applied.outcome, attempts = attempts + 1,
+        payout_id = coalesce(applied.payout_id, provider_events.payout_id),
+        wallet_id = coalesce(provider_events.wallet_id, applied.wallet_id),
+        next_action_at = applied.due, handled_at = CASE WHEN applied.due IS NULL THEN :now END
+    FROM json_to_recordset(CAST(:applied AS json))
+         AS applied (id uuid, status text, outcome text, payout_id uuid, wallet_id uuid, due timestamptz)
+    WHERE provider_events.id = applied.id
 """)
 
 
-class _Remembered(msgspec.Struct):
-    """What became of a notice, as it is sent to the database."""
+class _ResultRow(msgspec.Struct):
+    """A row of the parameter of `_RECORD_RESULTS`."""
 
     id: uuid.UUID
     status: UpdateStatus
@@ -179,8 +182,6 @@ class _Remembered(msgspec.Struct):
     due: datetime | None
 
 
-def _remembering(handled: Sequence[AppliedEvent], now: datetime) -> Query[None]:
-    rows = (
-        _Remembered(one.event_id, one.verdict, one.outcome, one.payout_id, one.wallet_id, one.due) for one in handled
-    )
-    return Query(_REMEMBER, {"now": now, "handled": encode_rows(rows)}, no_result)
+def _record_results_query(applied: Sequence[AppliedEvent], now: datetime) -> Query[None]:
+    rows = (_ResultRow(one.event_id, one.status, one.outcome, one.payout_id, one.wallet_id, one.due) for one in applied)
+    return Query(_RECORD_RESULTS, {"now": now, "applied": encode_rows(rows)}, no_result)

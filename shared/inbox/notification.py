@@ -1,11 +1,11 @@
-"""Notices: what a verified webhook says, in either published shape.
+"""Parse verified webhooks, in both published formats.
 
-The provider's own has `type` and `data.paymentId`; the one of our reference has `event` and `data.payoutId`.
+The provider's own has `type` and `data.paymentId`; that of our API reference has `event` and `data.payoutId`.
 """
 
 import hashlib
 import uuid
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -13,13 +13,13 @@ from shared.payouts.payment_updates import PROGRESS_PAYMENT_STATES
 from shared.platform.ids import DRIVER, PAYOUT, new_id, parse_id
 
 PAYMENT_SUBJECTS: Final = frozenset({"payment", "payout"})
-"""What a notice that concerns us is about; a batch's payments each send their own."""
+"""Subjects of events that we apply; each payment of a batch sends its own."""
 
 UNMATCHED_DRIVER_ID: Final = uuid.UUID(int=0)
-"""Stands for a driver's id that can't be one of ours: no driver has it."""
+"""Stored for a driver id that is not in our format; no driver has it."""
 
 IndexedText = Annotated[str, msgspec.Meta(max_length=200)]
-"""A text that is looked up: an index takes no longer ones."""
+"""Text of an indexed column; an index entry has a maximum length."""
 
 
 class _Data(msgspec.Struct, rename="camel"):
@@ -42,11 +42,11 @@ class _Body(msgspec.Struct):
 
 
 class MalformedNotification(Exception):
-    """The body is not a notice in either published shape."""
+    """The body has neither published format."""
 
 
 class ProviderNotification(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A verified webhook, read; see `shared.schema.tables.events.ProviderEvent`. It is stored as it is encoded."""
+    """A verified webhook; see `shared.schema.tables.events.ProviderEvent`. Its fields are the columns of the insert."""
 
     id: uuid.UUID
     event_key: str
@@ -61,38 +61,40 @@ class ProviderNotification(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     failure_code: str | None
     failure_reason: str | None
     body: bytes
-    concerns_us: bool
-    """Whether it is about a payment at all; what is not is stored, and that is all."""
-    on_the_way: bool
-    """Whether its state decides nothing; what it says of the payment has to be right all the same."""
+    is_about_payment: bool
+    """Other events are stored and never applied."""
+    is_progress: bool
+    """Whether its state changes nothing, such as `processing`; its facts are still compared with our record."""
     contradicts: uuid.UUID | None = None
 
 
-def parse_notification(body: bytes) -> ProviderNotification:
-    """Reads a verified body.
+def parse_notification(body: bytes, content: Any = msgspec.UNSET) -> ProviderNotification:
+    """Parse a verified body; `content` is the decoded body, if the caller has decoded it.
 
     Raises:
-        Malformed: it is not JSON, or names no event.
+        MalformedNotification: it is not JSON, or names no event.
 
     """
     try:
-        content = msgspec.json.decode(body, type=_Body)
-        msgspec.json.decode(body)  # what is in fields that we don't know has to be JSON, too
+        if content is msgspec.UNSET:
+            content = msgspec.json.decode(body)
+        parsed = msgspec.convert(content, _Body)
     except (ValueError, RecursionError) as error:  # DecodeError, UnicodeDecodeError
         raise MalformedNotification(f"The body is not a Paystream event: {error}") from error
-    kind, data = content.type or content.event, content.data
-    if not kind or "\0" in body.decode(errors="replace") or b"\\u0000" in body:
+    event_type, data = parsed.type or parsed.event, parsed.data
+    if not event_type or b"\\u0000" in body:
         raise MalformedNotification("The body is not a Paystream event: it has neither type nor event")
-    subject, _, state = kind.partition(".")
-    names_one = bool(data.payment_id or data.payout_id)
-    if subject in PAYMENT_SUBJECTS and state not in PROGRESS_PAYMENT_STATES and not names_one:
+    subject, _, state = event_type.partition(".")
+    names_payment = bool(data.payment_id or data.payout_id)
+    is_progress = state in PROGRESS_PAYMENT_STATES
+    if subject in PAYMENT_SUBJECTS and not is_progress and not names_payment:
         raise MalformedNotification("The body is not a Paystream event: its data names neither paymentId nor payoutId")
     digest = hashlib.sha256(body).digest()
     return ProviderNotification(
         id=new_id(),
-        event_key=content.id or f"sha256:{digest.hex()}",
+        event_key=parsed.id or f"sha256:{digest.hex()}",
         body_sha256=digest,
-        type=kind,
+        type=event_type,
         payment_id=data.payment_id,
         payout_id=parse_id(PAYOUT, data.payout_id) if data.payout_id else None,
         amount_cents=data.amount,
@@ -102,6 +104,6 @@ def parse_notification(body: bytes) -> ProviderNotification:
         failure_code=data.failure_code,
         failure_reason=data.failure_reason,
         body=body,
-        concerns_us=subject in PAYMENT_SUBJECTS and names_one,
-        on_the_way=state in PROGRESS_PAYMENT_STATES,
+        is_about_payment=subject in PAYMENT_SUBJECTS and names_payment,
+        is_progress=is_progress,
     )

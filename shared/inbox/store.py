@@ -1,8 +1,7 @@
-"""Storing notices: each once, under the provider's event id, in one transaction for all that came together.
+"""Store notifications: each event id once, all that arrived together in one transaction.
 
-Most of what comes decides nothing (created, processing), and wakes no worker: where it agrees with our record that is
-seen here, and where it is faster than the answer to our own call it is taken along with the next that a worker is woken
-for, or by the tick.
+Most events are progress (created, processing) and need no worker. One that agrees with our record is finished here; one
+that arrives before the response to our own call is applied with a later event, or by the tick.
 """
 
 import enum
@@ -23,114 +22,112 @@ logger = structlog.get_logger(__name__)
 
 
 class StoreResult(enum.StrEnum):
-    """What became of a notice at the door."""
+    """What was done with a notification."""
 
     STORED = "stored"
     REPEATED = "repeated"
-    """It was in already: nothing was done."""
+    """The event is stored already."""
     CONTRADICTED = "contradicted"
-    """Its id was in already, with another body: stored beside the first, for a worker to hold the payout."""
+    """Its event id is stored with another body: stored as a contradiction, for a worker to put the payout on hold."""
 
 
 class StoredNotifications(NamedTuple):
-    """What storing did."""
+    """The results of storing notifications."""
 
-    receipts: list[StoreResult]
-    """One for each notice, in order."""
+    results: list[StoreResult]
+    """One for each notification, in order."""
     waiting: list[uuid.UUID]
-    """The new ones that a worker has to look at: ring for them."""
+    """New events that a worker must apply: enqueue them."""
 
 
-# One payment and one payout are looked up for each notice, by their keys: of joins Postgres believes that the function
-# gives a hundred rows, and reads all submission items for each group while those are some ten thousands: 2.5 ms of 2.7.
-_INSERT: Final = sa.text("""
+# Inserts the notifications whose event key is new, in order of the key; locks nothing else. LATERAL lookups by key: for
+# plain joins Postgres estimates a hundred rows and scans all submission items per group, 2.5 ms of 2.7.
+_INSERT_EVENTS: Final = sa.text("""
     INSERT INTO provider_events (id, event_key, body_sha256, type, payment_id, payout_id, amount_cents, currency,
                                  recipient_id, driver_id, failure_code, failure_reason, body, contradicts, wallet_id,
                                  status, outcome, received_at, next_action_at, handled_at)
-    SELECT made.*, CASE WHEN made.status = 'ignored' AND made.wallet_id IS NOT NULL THEN 'a notice on the way'
+    SELECT made.*, CASE WHEN made.status = 'ignored' AND made.wallet_id IS NOT NULL THEN 'payment in progress'
                         WHEN made.status = 'ignored' THEN 'not about a payment' END,
            :now, CASE made.status WHEN 'received' THEN CAST(:due AS timestamptz) END,
            CASE made.status WHEN 'ignored' THEN CAST(:now AS timestamptz) END
     FROM (
-        SELECT notice.id, event_key, decode(body_sha256, 'base64'), type, notice.payment_id,
-               coalesce(notice.payout_id, item.payout_id), notice.amount_cents, notice.currency, notice.recipient_id,
-               notice.driver_id, notice.failure_code, notice.failure_reason, decode(body, 'base64'), contradicts,
+        SELECT input.id, event_key, decode(body_sha256, 'base64'), type, input.payment_id,
+               coalesce(input.payout_id, item.payout_id), input.amount_cents, input.currency, input.recipient_id,
+               input.driver_id, input.failure_code, input.failure_reason, decode(body, 'base64'), contradicts,
                payout.wallet_id,
                CASE WHEN contradicts IS NOT NULL THEN 'received'
-                    WHEN NOT concerns_us THEN 'ignored'
-                    WHEN on_the_way AND payout.id = item.payout_id
-                         AND (notice.payout_id IS NULL OR notice.payout_id = item.payout_id)
-                         AND (notice.amount_cents IS NULL OR notice.amount_cents = item.net_cents)
-                         AND (notice.currency IS NULL OR lower(notice.currency) = lower(payout.currency))
-                         AND (notice.recipient_id IS NULL OR notice.recipient_id = item.recipient_id)
-                         AND (notice.driver_id IS NULL OR notice.driver_id = payout.driver_id) THEN 'ignored'
+                    WHEN NOT is_about_payment THEN 'ignored'
+                    WHEN is_progress AND payout.id = item.payout_id
+                         AND (input.payout_id IS NULL OR input.payout_id = item.payout_id)
+                         AND (input.amount_cents IS NULL OR input.amount_cents = item.net_cents)
+                         AND (input.currency IS NULL OR lower(input.currency) = lower(payout.currency))
+                         AND (input.recipient_id IS NULL OR input.recipient_id = item.recipient_id)
+                         AND (input.driver_id IS NULL OR input.driver_id = payout.driver_id) THEN 'ignored'
                     ELSE 'received' END AS status
-        FROM json_to_recordset(CAST(:notices AS json)) AS notice (
+        FROM json_to_recordset(CAST(:notifications AS json)) AS input (
             id uuid, event_key text, body_sha256 text, type text, payment_id text, payout_id uuid,
             amount_cents bigint, currency text, recipient_id text, driver_id uuid, failure_code text,
-            failure_reason text, body text, contradicts uuid, concerns_us bool, on_the_way bool)
+            failure_reason text, body text, contradicts uuid, is_about_payment bool, is_progress bool)
         LEFT JOIN LATERAL (
             SELECT payout_id, net_cents, recipient_id FROM submission_items
-            WHERE provider_payment_id = notice.payment_id LIMIT 1) AS item ON true
+            WHERE provider_payment_id = input.payment_id LIMIT 1) AS item ON true
         LEFT JOIN LATERAL (
             SELECT payouts.id, wallet_id, driver_id, wallets.currency
             FROM payouts JOIN wallets ON wallets.id = wallet_id
-            WHERE payouts.id = coalesce(item.payout_id, notice.payout_id) LIMIT 1) AS payout ON true
+            WHERE payouts.id = coalesce(item.payout_id, input.payout_id) LIMIT 1) AS payout ON true
     ) AS made
     ON CONFLICT (event_key) DO NOTHING RETURNING id, status = 'received', wallet_id IS NULL
 """)
 
-_FIRSTS: Final = sa.text("SELECT event_key, id, body_sha256 FROM provider_events WHERE event_key = ANY(:keys)")
+# The stored events with these event keys; locks nothing.
+_STORED_EVENTS: Final = sa.text("SELECT event_key, id, body_sha256 FROM provider_events WHERE event_key = ANY(:keys)")
 
 
 def store_notifications(
-    connection: sa.Connection, notices: Sequence[ProviderNotification], now: datetime, *, grace: timedelta
+    connection: sa.Connection, notifications: Sequence[ProviderNotification], now: datetime, *, grace: timedelta
 ) -> StoredNotifications:
-    """Stores the notices that are new; `grace` is how long the doorbell has before the tick rings for them.
-
-    The same id with another body is a contradiction: it is stored too, for a worker to hold the payout.
-    """
-    waiting = _insert(connection, notices, now, grace)
-    repeats = [notice for notice in notices if notice.id not in waiting]
+    """Store the notifications that are new; `grace` is the time for their wake-up before the tick enqueues them."""
+    inserted = _insert(connection, notifications, now, grace)
+    repeats = [one for one in notifications if one.id not in inserted]
     contradictions = _contradictions(connection, repeats) if repeats else {}
-    waiting |= _insert(connection, list(contradictions.values()), now, grace)
-    receipts = [
+    inserted |= _insert(connection, list(contradictions.values()), now, grace)
+    results = [
         StoreResult.CONTRADICTED
-        if notice.id in contradictions
+        if one.id in contradictions
         else StoreResult.STORED
-        if notice.id in waiting
+        if one.id in inserted
         else StoreResult.REPEATED
-        for notice in notices
+        for one in notifications
     ]
-    return StoredNotifications(receipts, sorted(one for one, waits in waiting.items() if waits))
+    return StoredNotifications(results, sorted(event_id for event_id, waits in inserted.items() if waits))
 
 
 def _insert(
-    connection: sa.Connection, notices: Sequence[ProviderNotification], now: datetime, grace: timedelta
+    connection: sa.Connection, notifications: Sequence[ProviderNotification], now: datetime, grace: timedelta
 ) -> dict[uuid.UUID, bool]:
-    """Inserts those whose key is new. The ids of these, each with whether a worker has to look at it."""
-    if not notices:
+    """Insert those whose event key is new; return their ids, each with whether to wake a worker for it."""
+    if not notifications:
         return {}
-    first = {notice.event_key: notice for notice in reversed(notices)}
-    made = encode_rows(first[key] for key in sorted(first))
-    early = {notice.id for notice in first.values() if notice.on_the_way and notice.contradicts is None}
-    rows = connection.execute(_INSERT, {"now": now, "due": now + grace, "notices": made}).all()
-    # What decides nothing and is about a payment that we don't know yet, as a rule for some milliseconds more, wakes
-    # nobody: a worker who looked at once would put it off for nothing.
-    return {event_id: waits and not (unknown and event_id in early) for event_id, waits, unknown in rows}
+    first = {one.event_key: one for one in reversed(notifications)}
+    rows = encode_rows(first[key] for key in sorted(first))
+    early = {one.id for one in first.values() if one.is_progress and one.contradicts is None}
+    inserted = connection.execute(_INSERT_EVENTS, {"now": now, "due": now + grace, "notifications": rows}).all()
+    # Progress of a payment that is not known yet, usually for some milliseconds more, wakes no worker: the worker could
+    # only postpone it.
+    return {event_id: waits and not (unknown and event_id in early) for event_id, waits, unknown in inserted}
 
 
 def _contradictions(
     connection: sa.Connection, repeats: Sequence[ProviderNotification]
 ) -> dict[uuid.UUID, ProviderNotification]:
-    """Those of the repeats whose body is another than the one we have, by their id, each with a key of its own."""
-    rows = connection.execute(_FIRSTS, {"keys": [notice.event_key for notice in repeats]})
-    known: dict[str, Any] = {row.event_key: row for row in rows}
+    """Return the repeats whose body differs from the stored one, by id, each with an event key of its own."""
+    rows = connection.execute(_STORED_EVENTS, {"keys": [one.event_key for one in repeats]})
+    stored: dict[str, Any] = {row.event_key: row for row in rows}
     found = {}
-    for notice in repeats:
-        first = known.get(notice.event_key)
-        if first is not None and bytes(first.body_sha256) != notice.body_sha256:
-            logger.error("provider_event.contradicted", event_key=notice.event_key, type=notice.type)
-            key = f"{notice.event_key} sha256:{notice.body_sha256.hex()}"
-            found[notice.id] = replace(notice, id=new_id(), event_key=key, contradicts=first.id)
+    for one in repeats:
+        first = stored.get(one.event_key)
+        if first is not None and bytes(first.body_sha256) != one.body_sha256:
+            logger.error("provider_event.contradicted", event_key=one.event_key, type=one.type)
+            key = f"{one.event_key} sha256:{one.body_sha256.hex()}"
+            found[one.id] = replace(one, id=new_id(), event_key=key, contradicts=first.id)
     return found

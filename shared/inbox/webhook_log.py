@@ -1,6 +1,6 @@
-"""The webhook log: what the provider told us of a wallet's payouts, when, and what it did.
+"""The webhook log: a wallet's provider events, when they arrived, and what they did.
 
-Only what was verified is stored at all. Whoever sends what is not signed names no wallet that we could believe.
+Webhooks with an invalid signature are not stored: the wallet that they name can't be trusted.
 """
 
 import enum
@@ -16,22 +16,22 @@ from shared.platform.ids import ID_CLOCK_SKEW_MAX, LOG, PAYOUT, first_id_at, pub
 from shared.platform.pagination import Page, PageRequest, select_page_ids
 
 LOG_COUNTED_MAX: Final = 10_000
-"""How far the lengths of logs are counted."""
+"""The total is counted up to this."""
 
 
 class WebhookLogStatus(enum.StrEnum):
-    """What the log says of a webhook."""
+    """The status that the log shows."""
 
     PENDING = "pending"
-    """A worker will look at it, or look at it again."""
+    """It waits for a worker, or for a retry."""
     SUCCESS = "success"
-    """It was understood; `outcome` says what it did, if anything."""
+    """It was applied or needs no action; see `outcome`."""
     ERROR = "error"
-    """It contradicts our record, or names a payment that did not become known within a day."""
+    """It contradicts our record, or its payment stayed unknown for a day."""
 
 
 _CONDITIONS: Final = {
-    # Each is what an index is made of, word by word.
+    # Each is the exact condition of a partial index.
     WebhookLogStatus.PENDING: "next_action_at IS NOT NULL",
     WebhookLogStatus.SUCCESS: "status IN ('applied', 'ignored')",
     WebhookLogStatus.ERROR: "status IN ('orphan', 'mismatch') AND next_action_at IS NULL",
@@ -39,17 +39,17 @@ _CONDITIONS: Final = {
 
 
 class WebhookLogFilter(NamedTuple):
-    """Which webhooks."""
+    """Selects webhooks of the log."""
 
     event: str | None = None
-    """As the log shows it: our payout, or Paystream's payment."""
+    """The event's name: as the log shows it (`payout.…`), or as Paystream sent it (`payment.…`)."""
     status: WebhookLogStatus | None = None
     since: datetime | None = None
     until: datetime | None = None
     """Received from `since` on, and before `until`."""
 
     def where(self, wallet_id: uuid.UUID) -> tuple[str, dict[str, Any]]:
-        """Its condition and the condition's values. Ids are in the order of time, so times need no index of theirs."""
+        """Return the SQL condition and its values. Ids are ordered by time, so times need no index."""
         parts, values = ["wallet_id = :wallet_id"], dict[str, Any](wallet_id=wallet_id)
         if self.event is not None:
             subject, _, state = self.event.partition(".")
@@ -70,7 +70,7 @@ ALL_WEBHOOKS: Final = WebhookLogFilter()
 
 
 class WebhookLogRow(NamedTuple):
-    """A webhook as its log shows it."""
+    """A webhook of the log."""
 
     id: uuid.UUID
     type: str
@@ -81,11 +81,11 @@ class WebhookLogRow(NamedTuple):
     received_at: datetime
     handled_at: datetime | None
     waits: bool
-    """Whether a worker is to look at it."""
+    """Whether it waits for a worker."""
 
     @property
     def log_status(self) -> WebhookLogStatus:
-        """What the log says."""
+        """The status to show."""
         if self.status in ("applied", "ignored"):
             return WebhookLogStatus.SUCCESS
         return WebhookLogStatus.PENDING if self.waits else WebhookLogStatus.ERROR
@@ -94,7 +94,8 @@ class WebhookLogRow(NamedTuple):
 def load_webhook_log(
     connection: sa.Connection, wallet_id: uuid.UUID, wanted: PageRequest, asked: WebhookLogFilter = ALL_WEBHOOKS
 ) -> Page[WebhookLogRow]:
-    """A part of the webhooks about the wallet's payouts, newest first. The total is counted to `LOG_COUNTED_MAX`."""
+    """Return a page of the webhooks about the wallet's payouts, newest first; the total is at most `LOG_COUNTED_MAX`.
+    """
     where, values = asked.where(wallet_id)
     ids, more = select_page_ids(connection, "provider_events", where, values, wanted)
     rows = connection.execute(
@@ -112,7 +113,7 @@ def load_webhook_log(
 
 
 def webhook_log_payload(row: WebhookLogRow) -> dict[str, Any]:
-    """The webhook in the API's shape (reference: Webhook Logs). Paystream's payment is our payout."""
+    """Return the webhook in the API's format (reference: Webhook Logs); Paystream's `payment` is our `payout`."""
     subject, dot, state = row.type.partition(".")
     try:
         payload = msgspec.json.decode(row.body)

@@ -64,7 +64,7 @@ def test_a_difference_stops_the_payout_and_touches_no_money(world: World) -> Non
         [event_id] = store_webhooks(world, body(payment_id, state, **data))
         [wrong] = apply_events(world, [event_id])
         [right] = apply_events(world, store_webhooks(world, body(payment_id, "completed")))
-        assert (wrong.verdict, right.verdict) == ("mismatch", "ignored"), (data, state)
+        assert (wrong.status, right.status) == ("mismatch", "ignored"), (data, state)
         assert words in outcome(world, event_id)
         assert is_held(world, payout_id), (data, state)
         assert world.statuses([payout_id]) == ["processing"]
@@ -86,7 +86,7 @@ def test_what_agrees_is_no_difference_and_wakes_no_worker_on_the_way(world: Worl
     }
     assert store_webhooks(world, body(payment_id, "processing", **data)) == []
     [settled] = apply_events(world, store_webhooks(world, body(payment_id, "completed", **data)))
-    assert (settled.verdict, world.statuses([payout_id])) == ("applied", ["completed"])
+    assert (settled.status, world.statuses([payout_id])) == ("applied", ["completed"])
     assert not is_held(world, payout_id)
 
 
@@ -114,7 +114,7 @@ def test_said_to_be_paid_before_we_have_asked(world: World) -> None:
         ).encode()
         for one, state in ((payout_id, "completed"), (other_id, "failed"))
     ]
-    verdicts = [settled.verdict for settled in apply_events(world, store_webhooks(world, *told))]
+    verdicts = [settled.status for settled in apply_events(world, store_webhooks(world, *told))]
     assert verdicts == ["mismatch", "ignored"]
     assert (is_held(world, payout_id), is_held(world, other_id)) == (True, False)
 
@@ -135,11 +135,11 @@ def test_the_same_id_with_another_body_stops_the_payout(world: World, together: 
     if together:
         stored = store(world, first, second, second, first)
     else:
-        assert store(world, first).receipts == [StoreResult.STORED]
+        assert store(world, first).results == [StoreResult.STORED]
         stored = store(world, second)
-    assert StoreResult.CONTRADICTED in stored.receipts
+    assert StoreResult.CONTRADICTED in stored.results
     [settled] = apply_events(world, stored.waiting)
-    assert (settled.verdict, world.statuses([payout_id])) == ("mismatch", ["processing"])
+    assert (settled.status, world.statuses([payout_id])) == ("mismatch", ["processing"])
     assert "two bodies" in settled.outcome
     assert is_held(world, payout_id)
     assert store(world, second, first).waiting == []
@@ -155,8 +155,8 @@ def test_two_bodies_under_one_id_that_come_together_both_touch_no_money(world: W
         body(payment_id, "completed", "evt_2" + payment_id),
         body(payment_id, "failed", "evt_2" + payment_id),
     )
-    assert stored.receipts == [StoreResult.STORED, StoreResult.CONTRADICTED]
-    assert sorted(settled.verdict for settled in apply_events(world, stored.waiting)) == ["ignored", "mismatch"]
+    assert stored.results == [StoreResult.STORED, StoreResult.CONTRADICTED]
+    assert sorted(settled.status for settled in apply_events(world, stored.waiting)) == ["ignored", "mismatch"]
     assert world.transfers(payout_id) == [("reserve", 45_000)]
 
 
@@ -176,7 +176,7 @@ def test_a_second_body_about_nothing_stops_the_payout_of_the_first(world: World)
     store(world, body(payment_id, "processing", "evt_4" + payment_id))
     stored = store(world, json.dumps({"id": "evt_4" + payment_id, "type": "batch.completed", "data": {}}).encode())
     [settled] = apply_events(world, stored.waiting)
-    assert (settled.verdict, settled.payout_id, is_held(world, payout_id)) == ("mismatch", payout_id, True)
+    assert (settled.status, settled.payout_id, is_held(world, payout_id)) == ("mismatch", payout_id, True)
 
 
 def test_several_workers_with_the_same_events_apply_them_once(world: World) -> None:

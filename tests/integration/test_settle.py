@@ -36,7 +36,7 @@ def test_a_webhook_faster_than_the_answer_waits_and_is_woken_by_it(world: World)
     [payout_id], held = world.leased_submission()
     answer = accepted_answer(held)
     event_ids = store_webhooks(world, webhook_body(answer.data["id"], "completed"))
-    assert [settled.verdict for settled in apply_events(world, event_ids)] == ["orphan"]
+    assert [settled.status for settled in apply_events(world, event_ids)] == ["orphan"]
     assert world.rows("SELECT next_action_at IS NOT NULL FROM provider_events WHERE id = :id", id=event_ids[0]) == [
         (True,)
     ]
@@ -61,7 +61,7 @@ def test_an_orphan_is_tried_again_later_each_time_and_given_up_after_a_day(world
     assert waits == [1, 2, 4, 8]
     world.clock.advance(hours=5)
     [orphan] = apply_events(world, event_ids)
-    assert (orphan.verdict, orphan.due, orphan.outcome) == (
+    assert (orphan.status, orphan.due, orphan.outcome) == (
         "orphan",
         None,
         "given up after a day: no payment of ours by that id",
@@ -88,7 +88,7 @@ def test_a_notice_on_the_way_that_is_faster_than_the_answer_waits_too(world: Wor
     with world.engine.begin() as connection:
         recorded = record_outcome(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
     [settled] = apply_events(world, recorded.events)
-    assert (settled.verdict, settled.payout_id) == ("mismatch", payout_id)
+    assert (settled.status, settled.payout_id) == ("mismatch", payout_id)
     assert world.statuses([payout_id]) == ["processing"]
 
 
@@ -98,10 +98,10 @@ def test_a_notice_on_the_way_that_is_looked_at_too_early_is_woken_by_the_answer(
     answer = accepted_answer(held)
     assert store_webhooks(world, webhook_body(answer.data["id"], "created")) == []
     ids = [row[0] for row in world.rows("SELECT id FROM provider_events WHERE payment_id = :id", id=answer.data["id"])]
-    assert [settled.verdict for settled in apply_events(world, ids)] == ["orphan"]
+    assert [settled.status for settled in apply_events(world, ids)] == ["orphan"]
     with world.engine.begin() as connection:
         recorded = record_outcome(connection, held, answer, world.clock.now(), poll_after=timedelta(minutes=1))
-    assert [settled.verdict for settled in apply_events(world, recorded.events)] == ["ignored"]
+    assert [settled.status for settled in apply_events(world, recorded.events)] == ["ignored"]
 
 
 @pytest.mark.parametrize(("first", "then"), [("completed", "failed"), ("failed", "completed"), ("failed", "returned")])
@@ -110,7 +110,7 @@ def test_a_contradiction_touches_no_money(world: World, first: str, then: str) -
     payout_id, payment_id = submitted_payout(world)
     apply_events(world, store_webhooks(world, webhook_body(payment_id, first)))
     [settled] = apply_events(world, store_webhooks(world, webhook_body(payment_id, then)))
-    assert settled.verdict == "mismatch"
+    assert settled.status == "mismatch"
     assert world.statuses([payout_id]) == [first]
     assert world.transfers(payout_id) == TRANSFERS_BY_STATUS[first]
     assert world.rows("SELECT held_reason IS NOT NULL FROM payouts WHERE id = :id", id=payout_id) == [(True,)]
@@ -123,9 +123,9 @@ def test_a_late_word_on_an_older_attempt_does_not_touch_the_new_one(world: World
     with world.engine.begin() as connection:
         transition_payouts(connection, [Move(payout_id, "retry")], S.FAILED, S.QUEUED, world.clock.now())
     [repeat] = apply_events(world, store_webhooks(world, webhook_body(payment_id, "failed")))
-    assert (repeat.verdict, world.statuses([payout_id])) == ("ignored", ["queued"])
+    assert (repeat.status, world.statuses([payout_id])) == ("ignored", ["queued"])
     [alarm] = apply_events(world, store_webhooks(world, webhook_body(payment_id, "completed")))
-    assert (alarm.verdict, world.statuses([payout_id])) == ("mismatch", ["queued"])
+    assert (alarm.status, world.statuses([payout_id])) == ("mismatch", ["queued"])
     world.assert_ledger_consistent()
 
 
@@ -140,7 +140,7 @@ def test_the_references_shape_names_our_payout(world: World, amount_cents: int) 
         "signature": "t=1234567890,v1 signature_here",
     }
     [settled] = apply_events(world, store_webhooks(world, json.dumps(body).encode()))
-    assert settled.verdict == "applied"
+    assert settled.status == "applied"
     assert world.statuses([payout_id]) == ["completed"]
 
 
