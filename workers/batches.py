@@ -6,7 +6,8 @@ import structlog
 from prometheus_client import Histogram
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared.batches.release import ReleasedBatch, load_release_slices, release_due_batches
+from shared.batches.release_due import load_release_slices, release_due_batches
+from shared.batches.rows import ReleasedBatch
 from shared.platform import task_queue
 from shared.platform.errors import DomainError
 from shared.platform.failpoints import failpoint
@@ -28,7 +29,7 @@ PAYOUTS_A_TRANSACTION = 10_000
 def release_batches(context: Context, batch_ids: list[uuid.UUID]) -> None:
     """Queued → processing, their payouts with them; or failed, where the money is missing."""
     with context.engine.connect() as connection:
-        groups = load_release_slices(connection, batch_ids, payouts_most=PAYOUTS_A_TRANSACTION)
+        groups = load_release_slices(connection, batch_ids, payouts_max=PAYOUTS_A_TRANSACTION)
     while groups:
         group = groups.pop(0)
         try:

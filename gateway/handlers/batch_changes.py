@@ -20,9 +20,11 @@ from gateway.handlers.requests import (
     wallet_id,
 )
 from gateway.openapi.operation import operation
-from shared.batches import change
-from shared.batches.release import BatchRef
-from shared.batches.release import release_queued_batches as releasing
+from shared.batches.cancel import cancel_queued_batches
+from shared.batches.release import release_queued_batches
+from shared.batches.reschedule import set_batch_schedule
+from shared.batches.retry import retry_failed_payouts
+from shared.batches.rows import BatchRef
 from shared.identity import audit
 from shared.platform import task_queue
 from shared.platform.clock import format_rfc3339
@@ -59,7 +61,7 @@ async def _release(request: web.Request) -> web.Response:
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | DomainError:
         asked = [BatchRef(batch_id, wallet)]
-        done = releasing(
+        done = release_queued_batches(
             connection,
             asked,
             now,
@@ -88,7 +90,7 @@ async def cancel_batch(request: web.Request) -> web.Response:
     wallet, batch_id = wallet_id(request), batch_id_from_path(request)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | DomainError:
-        done = change.cancel_queued_batches(connection, [BatchRef(batch_id, wallet)], now)[batch_id]
+        done = cancel_queued_batches(connection, [BatchRef(batch_id, wallet)], now)[batch_id]
         if isinstance(done, DomainError):
             return done
         _note(request, connection, Action.BATCH_CANCEL, batch_id, {"status": done.status}, now)
@@ -135,7 +137,7 @@ async def reschedule_batch(request: web.Request, body: RescheduleBatch) -> web.R
     )
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | DomainError:
-        done = change.set_batch_schedule(connection, wallet, batch_id, asked)
+        done = set_batch_schedule(connection, wallet, batch_id, asked)
         if isinstance(done, DomainError):
             return done
         shown = batch_payload(done)
@@ -156,7 +158,7 @@ async def retry_failed_batch_payouts(request: web.Request) -> web.Response:
     queued: list[uuid.UUID] = []
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | DomainError:
-        done = change.retry_failed_payouts(
+        done = retry_failed_payouts(
             connection, wallet, batch_id, now, grace=services.wake_up_grace, scenario=request[SCENARIO]
         )
         if isinstance(done, DomainError):

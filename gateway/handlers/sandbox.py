@@ -16,7 +16,7 @@ from gateway.http.credential_cache import CREDENTIAL_CACHE_SECONDS
 from gateway.http.envelope import ApiError
 from gateway.openapi.operation import operation
 from shared import ledger
-from shared.batches import change
+from shared.batches.cancel import cancel_queued_batches, load_unreleased_batches
 from shared.drivers.queries import load_driver_page
 from shared.drivers.rows import driver_payload
 from shared.identity import audit
@@ -61,8 +61,8 @@ async def reset_sandbox_state(request: web.Request) -> web.Response:
 
     old_wallet = await services.write(work)
     services.credential_cache.forget()
-    for waiting in await services.read(lambda connection: change.load_unreleased_batches(connection, old_wallet)):
-        await services.write(partial(change.cancel_queued_batches, asked=[waiting], now=now))
+    for waiting in await services.read(lambda connection: load_unreleased_batches(connection, old_wallet)):
+        await services.write(partial(cancel_queued_batches, refs=[waiting], now=now))
     await asyncio.sleep(CREDENTIAL_CACHE_SECONDS)  # other gateways remember the old wallet for that long
     return flat_response(request, message="Sandbox state reset successfully")
 

@@ -1,1 +1,6 @@
-"""Batches: handed in, released together, done when their last payout has ended. No function here commits."""
+"""Batches: created with all their payouts, released together, completed with their last payout.
+
+Promises: creation and release are all or nothing; a release that the balance doesn't cover is recorded as `failed` and
+can be repeated. Owns the table `batches`, except its payout counters and final status (`shared.payouts.counters`).
+Locks payouts, then wallets, then batches. No function here commits.
+"""

@@ -1,6 +1,6 @@
-"""Handing in a batch: all of its payouts are written down, or none is. No money moves before its release.
+"""Create batches: all payouts are stored, or none is. No money moves before the release.
 
-`compute_batch_quote` says beforehand what `insert_batch` would say, and writes nothing.
+`compute_batch_quote` returns what `insert_batch` would store, and writes nothing.
 """
 
 import uuid
@@ -20,11 +20,11 @@ from shared.schema.batch_rows import BatchRow
 from shared.schema.payouts import BatchStatus, Rail
 
 REJECTED_ITEMS_SHOWN_MAX: Final = 100
-"""How many of the items at fault the answer to `insert_batch` lists; a quote lists all."""
+"""Rejected items listed in the error of `insert_batch`; a quote lists all."""
 
 
 class NewBatch(NamedTuple):
-    """A batch to hand in."""
+    """A batch to create."""
 
     id: uuid.UUID
     wallet_id: uuid.UUID
@@ -32,61 +32,70 @@ class NewBatch(NamedTuple):
     rail: Rail
     scheduled_for: datetime | None
     orders: Sequence[PayoutOrder | DomainError]
-    """Its payouts, in order; a refusal where the item could not even be read."""
+    """Its payouts, in order; an error where the item was not valid."""
 
 
 class ItemsRejected(DomainError):
-    """Some of a batch's payouts can't be accepted, so none was; `details.items` says which and why."""
+    """Some payouts of a batch can't be accepted, so none was; `details.items` lists them."""
 
     def __init__(
-        self, refused: Sequence[tuple[int, DomainError]], count: int, *, shown: int = REJECTED_ITEMS_SHOWN_MAX
+        self, rejected: Sequence[tuple[int, DomainError]], count: int, *, shown: int = REJECTED_ITEMS_SHOWN_MAX
     ) -> None:
-        place, first = refused[0]
+        position, first = rejected[0]
         super().__init__(
-            f"{len(refused)} of {count} payouts can't be accepted; the first, payouts[{place}]: {first.message}",
+            f"{len(rejected)} of {count} payouts can't be accepted; the first, payouts[{position}]: {first.message}",
             code=first.code,
-            field=f"payouts[{place}]",
-            refused=len(refused),
+            field=f"payouts[{position}]",
+            refused=len(rejected),
             items=[
-                {"index": index, "error": refusal.message, "code": refusal.code, "details": refusal.details}
-                for index, refusal in refused[:shown]
+                {"index": index, "error": error.message, "code": error.code, "details": error.details}
+                for index, error in rejected[:shown]
             ],
         )
         self.status = first.status
 
 
 class BatchQuote(NamedTuple):
-    """What a batch would come to."""
+    """What creating a batch would store."""
 
     rows: list[PayoutRow]
-    """Its payouts as they would be written."""
+    """Its payouts as they would be stored."""
     available_cents: int
-    """What the wallet could pay now."""
+    """The wallet's available balance now."""
 
 
-def compute_batch_quote(connection: sa.Connection, batch: NewBatch, known: OrderContext, now: datetime) -> BatchQuote:
-    """What `insert_batch` would write, at this moment. Locks nothing, so others may be first.
+def compute_batch_quote(connection: sa.Connection, batch: NewBatch, context: OrderContext, now: datetime) -> BatchQuote:
+    """Return what `insert_batch` would store now. Locks nothing, so a concurrent transaction may change the result.
 
     Raises:
-        ItemsRefused: an item could not be accepted; every one is named.
+        ItemsRejected: an item can't be accepted; lists all of them.
 
     """
-    rows = _checked(connection, batch, known, now, refusals_shown=len(batch.orders))
+    rows = _validate_items(connection, batch, context, now, shown=len(batch.orders))
     return BatchQuote(rows, ledger.load_balances(connection, batch.wallet_id).available_cents)
 
 
+# Inserts the batch; locks nothing else.
+_INSERT_BATCH: Final = sa.text("""
+    INSERT INTO batches (id, wallet_id, name, rail, status, payout_count, amount_cents, fee_cents,
+                         open_payouts, scheduled_for, created_at, next_action_at)
+    VALUES (:id, :wallet_id, :name, :rail, :status, :payout_count, :amount_cents, :fee_cents,
+            :payout_count, :scheduled_for, :created_at, :scheduled_for)
+""")
+
+
 def insert_batch(
-    connection: sa.Connection, batch: NewBatch, known: OrderContext, now: datetime
+    connection: sa.Connection, batch: NewBatch, context: OrderContext, now: datetime
 ) -> tuple[BatchRow, list[PayoutRow]]:
-    """Writes the batch and its payouts down. `known` is what `load_order_context` read for its orders.
+    """Store the batch and its payouts. `context` comes from `load_order_context` for its orders.
 
     Raises:
-        ItemsRefused: an item can't be accepted; nothing was written.
+        ItemsRejected: an item can't be accepted; nothing was stored.
 
     """
     ledger.lock_wallets(connection, [batch.wallet_id])
-    rows = _checked(connection, batch, known, now, refusals_shown=REJECTED_ITEMS_SHOWN_MAX)
-    made = BatchRow(
+    rows = _validate_items(connection, batch, context, now, shown=REJECTED_ITEMS_SHOWN_MAX)
+    row = BatchRow(
         id=batch.id,
         wallet_id=batch.wallet_id,
         name=batch.name,
@@ -103,25 +112,16 @@ def insert_batch(
         failure_message=None,
         created_at=now,
     )
-    connection.execute(
-        sa.text("""
-            INSERT INTO batches (id, wallet_id, name, rail, status, payout_count, amount_cents, fee_cents,
-                                 open_payouts, scheduled_for, created_at, next_action_at)
-            VALUES (:id, :wallet_id, :name, :rail, :status, :payout_count, :amount_cents, :fee_cents,
-                    :payout_count, :scheduled_for, :created_at, :scheduled_for)
-        """),
-        made._asdict(),
-    )
+    connection.execute(_INSERT_BATCH, row._asdict())
     write_payouts(connection, rows, now, due=None)
-    return made, rows
+    return row, rows
 
 
-def _checked(
-    connection: sa.Connection, batch: NewBatch, known: OrderContext, now: datetime, *, refusals_shown: int
+def _validate_items(
+    connection: sa.Connection, batch: NewBatch, context: OrderContext, now: datetime, *, shown: int
 ) -> list[PayoutRow]:
-    """The payouts that the orders become, all of them or an `ItemsRejected`."""
     rows: list[PayoutRow] = []
-    refused: list[tuple[int, DomainError]] = []
+    rejected: list[tuple[int, DomainError]] = []
     live = live_payouts_by_load(
         connection, ordered_loads([order for order in batch.orders if isinstance(order, PayoutOrder)])
     )
@@ -129,12 +129,12 @@ def _checked(
         try:
             if isinstance(order, DomainError):
                 raise order
-            row = validate_order(order, known, live, now)
-        except DomainError as refusal:
-            refused.append((index, refusal))
+            row = validate_order(order, context, live, now)
+        except DomainError as error:
+            rejected.append((index, error))
         else:
             add_live_payout(live, row)
             rows.append(row)
-    if refused:
-        raise ItemsRejected(refused, len(batch.orders), shown=refusals_shown)
+    if rejected:
+        raise ItemsRejected(rejected, len(batch.orders), shown=shown)
     return rows

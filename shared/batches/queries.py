@@ -1,42 +1,23 @@
-"""Reading batches: one with its payouts, a part of a list, those with a time, and what they will cost."""
+"""Load batches: one with its payouts, pages of them, and totals of the scheduled ones."""
 
 import uuid
-from datetime import date, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from datetime import date, timedelta
+from typing import Any, Final
 
 import sqlalchemy as sa
 
+from shared.batches.rows import BatchDetails, ScheduledStats
 from shared.payouts.rows import PAYOUT_COLUMNS, PayoutRow
 from shared.platform.pagination import Page, PageRequest, select_page_ids
 from shared.schema.batch_rows import BATCH_COLUMNS, BatchRow
 from shared.schema.payouts import BatchStatus, PayoutStatus
 
 BATCH_PAYOUTS_SHOWN_MAX: Final = 1_000
-"""How many payouts come with a batch."""
-
-
-class BatchDetails(NamedTuple):
-    """A batch with its payouts, in the order in which they were handed in."""
-
-    batch: BatchRow
-    payouts: list[PayoutRow]
-    """The first of them, at most `BATCH_PAYOUTS_SHOWN_MAX`."""
-    by_status: dict[str, int]
-    cents_by_status: dict[str, int]
-    """What its payouts in each status cost the wallet."""
-
-
-class ScheduledStats(NamedTuple):
-    """The batches with a time, counted."""
-
-    by_status: dict[str, int]
-    upcoming_cents: int
-    """What those that wait will cost."""
-    next_scheduled: datetime | None
+"""Payouts returned with a batch."""
 
 
 def load_batch(connection: sa.Connection, wallet_id: uuid.UUID, batch_id: uuid.UUID) -> BatchDetails | None:
-    """One batch of the wallet; None if it has none by that id."""
+    """Return a batch of the wallet, or None."""
     row = connection.execute(
         sa.text(f"SELECT {BATCH_COLUMNS} FROM batches WHERE id = :id AND wallet_id = :wallet_id"),
         {"id": batch_id, "wallet_id": wallet_id},
@@ -64,7 +45,7 @@ def load_batch_payouts(
     *,
     status: PayoutStatus | None = None,
 ) -> Page[PayoutRow] | None:
-    """A part of a batch's payouts, in the order in which they were handed in; None if the wallet has no such batch."""
+    """Return a page of a batch's payouts in the order of the request; None if the wallet has no such batch."""
     count = connection.scalar(
         sa.text("SELECT payout_count FROM batches WHERE id = :id AND wallet_id = :wallet_id"),
         {"id": batch_id, "wallet_id": wallet_id},
@@ -98,7 +79,7 @@ def load_batch_page(
     status: BatchStatus | None = None,
     scheduled: bool = False,
 ) -> Page[BatchRow]:
-    """A part of the wallet's batches, newest first; with `scheduled`, of those that have a time."""
+    """Return a page of the wallet's batches, newest first; with `scheduled`, of those that have a time."""
     where, values = "wallet_id = :wallet_id", dict[str, Any](wallet_id=wallet_id)
     if status is not None:
         where, values["status"] = f"{where} AND status = :status", status.value
@@ -113,7 +94,7 @@ def load_batch_page(
 
 
 def load_scheduled_stats(connection: sa.Connection, wallet_id: uuid.UUID) -> ScheduledStats:
-    """The wallet's batches with a time: how many in each status, what is to come, and when."""
+    """Return counts of the wallet's scheduled batches, what the queued ones cost, and the next time."""
     rows = connection.execute(
         sa.text("""
             SELECT status, count(*), sum(upcoming.cents), min(scheduled_for) FROM batches
@@ -138,8 +119,8 @@ def load_scheduled_stats(connection: sa.Connection, wallet_id: uuid.UUID) -> Sch
 def load_scheduled_outflow(
     connection: sa.Connection, wallet_id: uuid.UUID, first: date, days: int
 ) -> list[tuple[date, int]]:
-    """What batches that wait for their time will take out of `available`, in cents, for each day (UTC) from `first`
-    on. What is overdue counts for the first day; payouts canceled meanwhile don't count.
+    """Return the cents that queued scheduled batches will reserve on each day (UTC), starting with `first`. Overdue
+    batches count for the first day; canceled payouts don't count.
     """
     rows = connection.execute(
         sa.text("""

@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from shared.batches.change import cancel_queued_batches as cancel_batch
-from shared.batches.release import BatchRef
+from shared.batches.cancel import cancel_queued_batches as cancel_batch
+from shared.batches.rows import BatchRef
 from shared.payouts import submissions
 from shared.payouts.cancel import cancel_wallet_payouts
 from shared.payouts.lifecycle import Move, transition_payouts

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.intake.payouts import PayoutIntake, PayoutRequest
-from shared.batches.release import release_due_batches
+from shared.batches.release_due import release_due_batches
 from shared.identity import audit
 from shared.identity.audit import Actor, Entry, EntryFilters, EntryRow
 from shared.identity.users import add_user, reset_user_password

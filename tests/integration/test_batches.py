@@ -9,15 +9,13 @@ import pytest
 import sqlalchemy as sa
 
 from shared import ledger
-from shared.batches import change
+from shared.batches.cancel import cancel_queued_batches, load_unreleased_batches
 from shared.batches.create import ItemsRejected
-from shared.batches.release import (
-    BatchRef,
-    ReleasedBatch,
-    load_release_slices,
-    release_due_batches,
-    release_queued_batches,
-)
+from shared.batches.release import release_queued_batches
+from shared.batches.release_due import load_release_slices, release_due_batches
+from shared.batches.reschedule import set_batch_schedule
+from shared.batches.retry import retry_failed_payouts
+from shared.batches.rows import BatchRef, ReleasedBatch, RetriedBatch
 from shared.operations import due_rows
 from shared.payouts.accept import accept_payouts
 from shared.payouts.cancel import cancel_wallet_payouts
@@ -225,7 +223,7 @@ def test_a_batch_moved_while_its_release_waits_is_not_released(world: World) -> 
             releasing = pool.submit(released_when_due, world, batch.id)
             until(lambda: somebody_waits(world), "the release waits for the wallet")
             with world.engine.begin() as connection:
-                moved = change.set_batch_schedule(connection, world.wallet_id, batch.id, next_week)
+                moved = set_batch_schedule(connection, world.wallet_id, batch.id, next_week)
             assert not isinstance(moved, Exception)
         assert releasing.result() == {}
     assert world.batch_status(batch.id) == "queued"
@@ -370,7 +368,7 @@ def test_a_transaction_releases_at_most_so_many_payouts(world: World) -> None:
     small = [world.batch(1_000, 1_000, scheduled_for=hour + timedelta(seconds=n))[0].id for n in range(3)]
     large = world.batch(*[1_000] * 6, scheduled_for=hour + timedelta(minutes=1))[0].id
     with world.engine.connect() as connection:
-        groups = load_release_slices(connection, [large, *reversed(small)], payouts_most=4)
+        groups = load_release_slices(connection, [large, *reversed(small)], payouts_max=4)
     assert groups == [small[:2], small[2:], [large]]
 
 
@@ -379,13 +377,13 @@ def test_a_canceled_batch_takes_its_payouts_with_it(world: World) -> None:
     batch, payout_ids = world.batch(45_000, 50_000)
     asked = [BatchRef(batch.id, world.wallet_id)]
     with world.engine.begin() as connection:
-        done = change.cancel_queued_batches(connection, asked, world.clock.now())[batch.id]
+        done = cancel_queued_batches(connection, asked, world.clock.now())[batch.id]
     assert not isinstance(done, Exception)
     assert (done.status, done.canceled_at) == ("canceled", world.clock.now())
     assert world.statuses(payout_ids) == ["canceled"] * 2
     with world.engine.begin() as connection:
-        again = change.cancel_queued_batches(connection, asked, world.clock.now())[batch.id]
-        moved = change.set_batch_schedule(connection, world.wallet_id, batch.id, None)
+        again = cancel_queued_batches(connection, asked, world.clock.now())[batch.id]
+        moved = set_batch_schedule(connection, world.wallet_id, batch.id, None)
     assert isinstance(again, Conflict)
     assert again.code == "BATCH_NOT_CANCELABLE"
     assert isinstance(moved, Conflict)
@@ -401,7 +399,7 @@ def test_release_and_cancel_at_once_do_one_of_the_two(world: World) -> None:
 
         def call_off(batch_id: uuid.UUID = batch.id) -> None:
             with world.engine.begin() as connection:
-                change.cancel_queued_batches(connection, [BatchRef(batch_id, world.wallet_id)], world.clock.now())
+                cancel_queued_batches(connection, [BatchRef(batch_id, world.wallet_id)], world.clock.now())
 
         with ThreadPoolExecutor(2) as pool:
             tasks = [pool.submit(world.release, batch.id), pool.submit(call_off)]
@@ -418,19 +416,19 @@ def test_a_batch_gets_another_time_or_none(world: World) -> None:
     batch, _ = world.batch(45_000, scheduled_for=world.clock.now() + timedelta(hours=1))
     later = world.clock.now() + timedelta(hours=2)
     with world.engine.begin() as connection:
-        moved = change.set_batch_schedule(connection, world.wallet_id, batch.id, later)
+        moved = set_batch_schedule(connection, world.wallet_id, batch.id, later)
     assert not isinstance(moved, Exception)
     assert moved.scheduled_for == later
     due_query = "SELECT next_action_at FROM batches WHERE id = :id"
     assert world.rows(due_query, id=batch.id) == [(later,)]
     with world.engine.begin() as connection:
-        change.set_batch_schedule(connection, world.wallet_id, batch.id, None)
+        set_batch_schedule(connection, world.wallet_id, batch.id, None)
     assert world.rows(due_query, id=batch.id) == [(None,)]
     world.leave_available(100)
     assert isinstance(world.release(batch.id), InsufficientFunds)
     assert world.batch_status(batch.id) == "failed"
     with world.engine.begin() as connection:
-        moved = change.set_batch_schedule(connection, world.wallet_id, batch.id, later)
+        moved = set_batch_schedule(connection, world.wallet_id, batch.id, later)
     assert not isinstance(moved, Exception)
     assert (moved.status, moved.failure_code) == ("queued", None)
 
@@ -443,8 +441,8 @@ def test_what_failed_in_a_batch_is_tried_again_as_far_as_money_goes(world: World
     world.end([second, third], PayoutStatus.FAILED)
     world.leave_available(40_000)
     with world.engine.begin() as connection:
-        done = change.retry_failed_payouts(connection, world.wallet_id, batch.id, world.clock.now(), grace=GRACE)
-    assert isinstance(done, change.RetriedBatch)
+        done = retry_failed_payouts(connection, world.wallet_id, batch.id, world.clock.now(), grace=GRACE)
+    assert isinstance(done, RetriedBatch)
     assert list(done.answers) == [second, third]
     assert isinstance(done.answers[third], InsufficientFunds)
     assert done.batch.status == "processing"
@@ -475,10 +473,8 @@ def test_a_sandbox_reset_calls_off_what_waits(world: World) -> None:
     released, _ = world.batch(45_000)
     world.release(released.id)
     with world.engine.begin() as connection:
-        assert change.load_unreleased_batches(connection, world.wallet_id) == [BatchRef(waiting.id, world.wallet_id)]
-        change.cancel_queued_batches(
-            connection, change.load_unreleased_batches(connection, world.wallet_id), world.clock.now()
-        )
+        assert load_unreleased_batches(connection, world.wallet_id) == [BatchRef(waiting.id, world.wallet_id)]
+        cancel_queued_batches(connection, load_unreleased_batches(connection, world.wallet_id), world.clock.now())
     assert world.batch_status(waiting.id) == "canceled"
     assert world.batch_status(released.id) == "processing"
     world.assert_counters_match()

@@ -33,9 +33,10 @@ from gateway.intake.payouts import IntakeResponse, PayoutIntake, PayoutRequest
 from gateway.intake.provider_webhooks import WebhookIntake
 from scheduler.jobs import Jobs
 from shared import inbox
-from shared.batches import change
+from shared.batches.cancel import cancel_queued_batches
 from shared.batches.create import NewBatch, insert_batch
-from shared.batches.release import BatchRef, release_queued_batches
+from shared.batches.release import release_queued_batches
+from shared.batches.rows import BatchRef
 from shared.funding import topups as funding
 from shared.payouts import cancel, lifecycle, retry
 from shared.payouts.orders import load_order_context
@@ -221,9 +222,7 @@ class Payouts(RuleBasedStateMachine):
         status = self.model.batch_status(batch_id)
         batch = self.model.batches[batch_id]
         done = self._change(
-            lambda connection: change.cancel_queued_batches(
-                connection, [BatchRef(batch_id, self.wallet_id)], self.clock.now()
-            )
+            lambda connection: cancel_queued_batches(connection, [BatchRef(batch_id, self.wallet_id)], self.clock.now())
         )[batch_id]
         assert isinstance(done, DomainError) != (status == "queued" or (status == "failed" and batch.refused))
         if not isinstance(done, DomainError):

@@ -5,8 +5,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from shared.batches import change, queries
-from shared.batches.release import BatchRef, ReleasedBatch
+from shared.batches import queries
+from shared.batches.cancel import cancel_queued_batches
+from shared.batches.rows import BatchRef, ReleasedBatch
 from shared.schema.payouts import PayoutStatus
 from tests.support.world import World
 
@@ -35,7 +36,7 @@ def test_every_reading_is_right_while_batches_move(world: World) -> None:
             if number % 3 == 0:
                 note(begun, "canceled")
                 with world.engine.begin() as connection:
-                    change.cancel_queued_batches(connection, [BatchRef(batch.id, world.wallet_id)], world.clock.now())
+                    cancel_queued_batches(connection, [BatchRef(batch.id, world.wallet_id)], world.clock.now())
                 note(done, "canceled")
             elif number % 3 == 1:
                 assert isinstance(world.release(batch.id), ReleasedBatch)

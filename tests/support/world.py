@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from shared import ledger
 from shared.batches.create import NewBatch, insert_batch
-from shared.batches.release import BatchRef, ReleasedBatch, release_queued_batches
+from shared.batches.release import release_queued_batches
+from shared.batches.rows import BatchRef, ReleasedBatch
 from shared.controls.invariants import INVARIANTS_BY_NAME, check_invariants
 from shared.identity import api_keys
 from shared.identity.audit import Actor
