@@ -98,7 +98,7 @@ class Jobs:
                 self.task_sender.enqueue(kind.task, found.ids)
                 failpoint("tick.after_ring")
                 DUE_ROWS_ENQUEUED.labels(kind.name).inc(len(found.ids))
-            if found.looked_at < self.rows_a_claim:
+            if found.due_count < self.rows_a_claim:
                 break
 
     def check_invariants(self) -> None:

@@ -1,4 +1,4 @@
-"""What no longer goes on by itself: rows that wait for a person, and which dead letters still have work."""
+"""Rows that wait for a person, and dead letters whose rows are still due."""
 
 import uuid
 from collections.abc import Sequence
@@ -14,61 +14,61 @@ ROWS_COUNTED_MAX: Final = 10_000
 
 
 class AbandonedKind(NamedTuple):
-    """A kind of rows that a person has to look at."""
+    """Rows that wait for a person."""
 
     name: str
     what: str
     source: str
-    """From where, and which; by an index, or from a small table."""
+    """Table and condition; uses an index or a small table."""
     since: str
-    """The column that says since when."""
+    """The column with the start of the wait."""
     command: str
-    """How it goes on."""
+    """What the person does."""
 
 
 ABANDONED_KINDS: Final = (
     AbandonedKind(
         "unresolved",
-        "submissions past their key's lifetime that Paystream does not know: they may have been paid",
+        "submissions that Paystream does not find after their key expired: they may have been paid",
         "submissions WHERE status = 'unresolved'",
         "created_at",
         "ovnpay payouts resolve",
     ),
     AbandonedKind(
         "held",
-        "payouts that are held, for something about them contradicts",
+        "payouts on hold, because Paystream's report contradicts our record",
         "payouts WHERE held_reason IS NOT NULL",
         "updated_at",
         "ovnpay payouts resolve",
     ),
     AbandonedKind(
         "provider_events",
-        "webhooks of Paystream's that contradict our record, or name a payment that we don't know",
+        "webhooks of Paystream that contradict our record, or are for an unknown payment",
         "provider_events WHERE status IN ('orphan', 'mismatch') AND wallet_id IS NOT NULL AND next_action_at IS NULL",
         "received_at",
         "ovnpay reconcile",
     ),
     AbandonedKind(
         "webhook_endpoints",
-        "customers' webhooks that we have paused, for they failed for days or are gone: their events wait",
+        "customers' webhook endpoints paused after days of failures, or gone (410): their events wait",
         "webhook_endpoints WHERE status = 'paused' AND paused_reason IN ('failing', 'gone') AND deleted_at IS NULL",
         "updated_at",
-        "its owner activates it, and asks for POST /webhooks/.../redeliver",
+        "its owner activates it and calls POST /webhooks/.../redeliver",
     ),
 )
 
 
 class AbandonedCount(NamedTuple):
-    """How many of a kind there are."""
+    """The number of rows of a kind."""
 
     kind: AbandonedKind
     number: int
-    """Counted up to 10,000."""
+    """Counted up to `ROWS_COUNTED_MAX`."""
     oldest: datetime | None
 
 
 def count_abandoned(connection: sa.Connection) -> list[AbandonedCount]:
-    """All kinds, with those of which there are none."""
+    """Count all kinds, those without rows included."""
     found = []
     for kind in ABANDONED_KINDS:
         row = connection.execute(
@@ -82,15 +82,15 @@ def count_abandoned(connection: sa.Connection) -> list[AbandonedCount]:
 
 
 def count_pending_rows(connection: sa.Connection, letters: Sequence[DeadLetter]) -> dict[str, int]:
-    """For each letter: how many of its rows still wait for what its actor does. 0: it was done since."""
-    asked: dict[str, set[uuid.UUID]] = {}
+    """Return the number of rows of each letter that still wait for its actor; 0: all were processed since."""
+    row_ids_by_actor: dict[str, set[uuid.UUID]] = {}
     for letter in letters:
-        asked.setdefault(letter.actor, set()).update(letter.row_ids)
-    waiting = {actor: _waiting(connection, actor, row_ids) for actor, row_ids in asked.items()}
+        row_ids_by_actor.setdefault(letter.actor, set()).update(letter.row_ids)
+    waiting = {actor: _load_waiting(connection, actor, row_ids) for actor, row_ids in row_ids_by_actor.items()}
     return {letter.id: len(waiting[letter.actor].intersection(letter.row_ids)) for letter in letters}
 
 
-def _waiting(connection: sa.Connection, actor: str, row_ids: set[uuid.UUID]) -> set[uuid.UUID]:
+def _load_waiting(connection: sa.Connection, actor: str, row_ids: set[uuid.UUID]) -> set[uuid.UUID]:
     if actor == due_rows.WEBHOOK_KIND.task.actor:
         statement = """
             SELECT DISTINCT endpoint_id FROM webhook_deliveries

@@ -1,7 +1,7 @@
-"""Rotating the pepper: what still depends on the previous one, and sealing customers' webhook secrets anew.
+"""Pepper rotation: count what still depends on the previous pepper, and reseal customers' webhook secrets.
 
-API keys are hashed, so only whoever has one can have it hashed anew: that happens when it is used. Drivers' details are
-passed on under a key that depends on how they are sealed, so they stay as they are and are soon gone.
+An API key is hashed again when it is used. Bank details are not resealed, because their idempotency key at the provider
+depends on how they are sealed; they are soon passed on.
 """
 
 import uuid
@@ -19,25 +19,25 @@ RESEAL_SLICE_ROWS: Final = 500
 
 
 class PepperDependents(NamedTuple):
-    """What would stop working without the previous pepper."""
+    """What stops working without the previous pepper."""
 
     key_ids: list[uuid.UUID]
-    """API keys that were not used since, or made before it was noted which pepper is theirs."""
+    """API keys not used since, or created before their pepper was recorded."""
     replaced_keys: int
-    """Keys that were replaced and still work for a while: their hash is not made anew."""
+    """Replaced keys that still work for a while: they are not hashed again."""
     webhooks: int
-    """Customers' webhooks whose secret is sealed under it."""
+    """Customers' webhook endpoints whose secret is sealed with it."""
     drivers: int
-    """Drivers whose bank details are sealed under it and not passed on yet."""
+    """Drivers whose bank details are sealed with it and not passed on yet."""
 
     @property
-    def none(self) -> bool:
-        """Whether it can be taken away."""
+    def is_empty(self) -> bool:
+        """Whether the previous pepper can be removed."""
         return not (self.key_ids or self.replaced_keys or self.webhooks or self.drivers)
 
 
 def load_pepper_dependents(connection: sa.Connection, current: str) -> PepperDependents:
-    """What there is at this moment; sessions are not counted, for they end within a day."""
+    """Load what depends on other peppers than the current one, except sessions: they end within a day."""
     key_ids = connection.scalars(
         sa.text("""
             SELECT id FROM api_keys
@@ -55,15 +55,17 @@ def load_pepper_dependents(connection: sa.Connection, current: str) -> PepperDep
         list(key_ids),
         connection.scalar(sa.text(replaced)) or 0,
         sum(
-            any(not _opens(one, current, signing.SECRET_PURPOSE) for one in row if one is not None) for row in webhooks
+            any(not _can_open(sealed, current, signing.SECRET_PURPOSE) for sealed in row if sealed is not None)
+            for row in webhooks
         ),
-        sum(not _opens(one, current, bank_details.DETAILS_KEY_PURPOSE) for one in drivers),
+        sum(not _can_open(sealed, current, bank_details.DETAILS_KEY_PURPOSE) for sealed in drivers),
     )
 
 
 def reseal_webhook_secrets(connection: sa.Connection, peppers: tuple[str, ...], after: uuid.UUID) -> uuid.UUID | None:
-    """Seals the secrets of the next portion of webhooks under the first pepper, deleted ones too. Returns how far it
-    came; None: to the end. A secret that none of the peppers opens is left as it is.
+    """Reseal the secrets of the next slice of endpoints, deleted ones included, with the first pepper.
+
+    Locks their rows. Returns the cursor of the next slice, or None at the end. Leaves a secret that no pepper opens.
     """
     rows = connection.execute(
         sa.text("""
@@ -74,7 +76,7 @@ def reseal_webhook_secrets(connection: sa.Connection, peppers: tuple[str, ...], 
     ).all()
     for row in rows:
         before = list(row[1:])
-        sealed = [one and _sealed_again(one, peppers) for one in before]
+        sealed = [one and _reseal(one, peppers) for one in before]
         if sealed != before:
             connection.execute(
                 sa.text("""
@@ -86,9 +88,8 @@ def reseal_webhook_secrets(connection: sa.Connection, peppers: tuple[str, ...], 
     return rows[-1].id if len(rows) == RESEAL_SLICE_ROWS else None
 
 
-def _sealed_again(sealed: bytes, peppers: tuple[str, ...]) -> bytes:
-    """What the first pepper opens already stays, and what none opens."""
-    if _opens(sealed, peppers[0], signing.SECRET_PURPOSE):
+def _reseal(sealed: bytes, peppers: tuple[str, ...]) -> bytes:
+    if _can_open(sealed, peppers[0], signing.SECRET_PURPOSE):
         return sealed
     try:
         return encryption.cipher(peppers, signing.SECRET_PURPOSE).rotate(sealed)
@@ -96,7 +97,7 @@ def _sealed_again(sealed: bytes, peppers: tuple[str, ...]) -> bytes:
         return sealed
 
 
-def _opens(sealed: bytes, pepper: str, purpose: bytes) -> bool:
+def _can_open(sealed: bytes, pepper: str, purpose: bytes) -> bool:
     try:
         encryption.cipher(pepper, purpose).decrypt(sealed)
     except InvalidToken:

@@ -1,7 +1,7 @@
-"""Retention: what is kept how long, and why; and the scheduled job that forgets the rest.
+"""Retention: how long each kind of data is kept, why, and how the scheduler deletes the rest.
 
-A rule is carried out in portions, each a transaction of its own, by one scheduler at a time: it holds the rule's lock.
-What moved money is kept for good, and so is who did what.
+A rule is applied in slices, each in its own transaction, by one scheduler at a time (advisory lock). Records of money
+and the audit log are kept forever.
 """
 
 import uuid
@@ -22,17 +22,17 @@ ROWS_COUNTED_MAX: Final = 10_000
 
 
 class SliceResult(NamedTuple):
-    """What a portion came to."""
+    """The result of one slice."""
 
     forgotten: int
     past: uuid.UUID | None
-    """How far it has looked, for the rules that go through a table by id."""
+    """Cursor, for rules that go through a table by id."""
     more: bool
-    """Whether there may be more to forget now."""
+    """Whether more may be due now."""
 
 
 class RetentionRule(NamedTuple):
-    """Something that is not kept for ever."""
+    """Data that is deleted or masked after a time."""
 
     name: str
     what: str
@@ -40,13 +40,13 @@ class RetentionRule(NamedTuple):
     kept: Callable[[Settings], timedelta]
     table: str
     oldest: str
-    """The query for when the oldest row began that the rule has not dealt with; `:past` is how far it has come."""
-    forget: Callable[[sa.Connection, datetime, timedelta, uuid.UUID | None, int], SliceResult]
-    """With the time, how long it is kept, how far it was, and how many rows to look at."""
+    """Query for the time of the oldest row that is still kept; `:past` is the cursor."""
+    apply: Callable[[sa.Connection, datetime, timedelta, uuid.UUID | None, int], SliceResult]
+    """Takes the time, the retention, the cursor and the number of rows to read."""
 
 
 class KeptForever(NamedTuple):
-    """Something that is."""
+    """Data that is never deleted."""
 
     what: str
     why: str
@@ -56,14 +56,14 @@ def _days(name: str) -> Callable[[Settings], timedelta]:
     return lambda settings: timedelta(days=getattr(settings, name))
 
 
-def _deleted(done: int, limit: int) -> SliceResult:
+def _deletion_result(done: int, limit: int) -> SliceResult:
     return SliceResult(done, None, done >= limit)
 
 
-def _through(
+def _change_slice(
     connection: sa.Connection, table: str, change: str, past: uuid.UUID | None, before: datetime, limit: int
 ) -> SliceResult:
-    """Goes on through a table by id, which is by time, and changes some of the rows on the way."""
+    """Read the next slice of a table by id, that is by time, and change some of its rows."""
     row = connection.execute(
         sa.text(f"""
             WITH passed AS (
@@ -83,35 +83,35 @@ _EMPTY_BODIES: Final = "SET body = '' FROM passed WHERE status IN ('applied', 'i
 
 _MASKED: Final = f'{{"name": "{MASK}", "email": "{MASK}", "phone": "{MASK}", "bankAccountLast4": "{MASK}"}}'
 _MASK_DRIVERS: Final = f"SET data = data || '{_MASKED}' FROM passed WHERE type = 'driver.verified'"
-"""Exactly what the trigger lets happen to an event; see `shared/schema/migrations/versions/0011_retention.py`."""
+"""The only change that the trigger allows; see `shared/schema/migrations/versions/0011_retention.py`."""
 
 RETENTION_RULES: Final = (
     RetentionRule(
         "idempotency_keys",
-        "customers' idempotency keys, with the answers that they got",
-        "promised in the API: a key is free again after 48 hours",
+        "idempotency keys, with their stored responses",
+        "API promise: a key can be used again after 48 hours",
         lambda settings: idempotency.KEY_LIFETIME,
         "idempotency_keys",
         "SELECT expires_at - interval '48 hours' FROM idempotency_keys ORDER BY expires_at LIMIT 1",
-        lambda connection, now, kept, past, limit: _deleted(
+        lambda connection, now, kept, past, limit: _deletion_result(
             idempotency.delete_expired_keys(connection, now, limit=limit), limit
         ),
     ),
     RetentionRule(
         "sessions",
-        "sign-ins, from their end on",
-        "for whoever asks who was signed in lately (OVNPAY_KEEP_SESSIONS_DAYS)",
+        "sessions, after they ended",
+        "to answer who was signed in recently (OVNPAY_KEEP_SESSIONS_DAYS)",
         _days("keep_sessions_days"),
         "sessions",
         "SELECT min(expires_at) FROM sessions",
-        lambda connection, now, kept, past, limit: _deleted(
+        lambda connection, now, kept, past, limit: _deletion_result(
             sessions.delete_expired_sessions(connection, now - kept, limit=limit), limit
         ),
     ),
     RetentionRule(
         "webhook_deliveries",
         "attempts to deliver events to customers' webhooks",
-        "promised in the API: events can be redelivered for 30 days",
+        "API promise: events can be redelivered for 30 days",
         lambda settings: deliveries.DELIVERY_RETENTION,
         "webhook_deliveries",
         """
@@ -119,90 +119,93 @@ RETENTION_RULES: Final = (
             SELECT (SELECT event_id FROM webhook_deliveries WHERE endpoint_id = webhook_endpoints.id
                     ORDER BY event_id LIMIT 1) FROM webhook_endpoints)
         """,
-        lambda connection, now, kept, past, limit: _deleted(
+        lambda connection, now, kept, past, limit: _deletion_result(
             deliveries.delete_old_deliveries(connection, now, limit=limit), limit
         ),
     ),
     RetentionRule(
         "personal_data_in_events",
-        "names, addresses and account digits of drivers in the events that told of their verification: masked",
-        "nothing can be delivered from them any more; the driver himself has them (OVNPAY_KEEP_PERSONAL_DATA_DAYS)",
+        "drivers' names, addresses and account digits in verification events: masked",
+        "the event can no longer be redelivered; the driver record has them (OVNPAY_KEEP_PERSONAL_DATA_DAYS)",
         _days("keep_personal_data_days"),
         "customer_events",
         "SELECT created_at FROM customer_events WHERE id > :past ORDER BY id LIMIT 1",
-        lambda connection, now, kept, past, limit: _through(
+        lambda connection, now, kept, past, limit: _change_slice(
             connection, "customer_events", _MASK_DRIVERS, past, now - kept, limit
         ),
     ),
     RetentionRule(
         "provider_webhook_bodies",
-        "the raw bodies of Paystream's webhooks that were applied or told nothing new: emptied",
-        "an argument with a bank may take a year; what they said, and their hash, stay (OVNPAY_KEEP_BODIES_DAYS)",
+        "raw bodies of Paystream's webhooks that were applied or ignored: emptied",
+        "disputes with a bank may take a year; parsed fields and hash stay (OVNPAY_KEEP_BODIES_DAYS)",
         _days("keep_bodies_days"),
         "provider_events",
         "SELECT received_at FROM provider_events WHERE id > :past ORDER BY id LIMIT 1",
-        lambda connection, now, kept, past, limit: _through(
+        lambda connection, now, kept, past, limit: _change_slice(
             connection, "provider_events", _EMPTY_BODIES, past, now - kept, limit
         ),
     ),
 )
 
 KEPT_FOREVER: Final = (
-    KeptForever(
-        "payouts, batches, top-ups, and each step of theirs", "they are the truth that every proof starts from"
-    ),
+    KeptForever("payouts, batches, top-ups, and each of their steps", "the record that every check starts from"),
     KeptForever("transfers and accounts", "the ledger is never edited"),
-    KeptForever("submissions, and what Paystream said of them", "who was asked to pay what, under which key"),
-    KeptForever("webhooks of Paystream's that fitted nothing", "a person may still have to explain them"),
-    KeptForever("events told to customers", "the feed can be read from its beginning"),
-    KeptForever("the audit log", "who did what; it has no personal data in it"),
-    KeptForever("comparisons and their cases, holds, resolutions", "why money was stopped, or let go"),
+    KeptForever("submissions, and Paystream's responses", "which payment was requested under which key"),
+    KeptForever("webhooks of Paystream that matched nothing", "a person may still have to explain them"),
+    KeptForever("customer events", "the feed can be read from its beginning"),
+    KeptForever("the audit log", "who did what; it contains no personal data"),
+    KeptForever("reconciliation runs and cases, holds, resolutions", "why money was stopped or released"),
     KeptForever("drivers", "until their carrier deletes them"),
 )
+
+
+# Makes this transaction the only one that applies the rule, until it ends.
+_TRY_LOCK: Final = sa.text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
+
+# Adds to the rule's progress; locks its row.
+_RECORD_PROGRESS: Final = sa.text("""
+    INSERT INTO retention_marks AS mark (name, past, forgotten, forgotten_at)
+    VALUES (:name, :past, :forgotten, CASE WHEN :forgotten > 0 THEN CAST(:now AS timestamptz) END)
+    ON CONFLICT (name) DO UPDATE SET past = excluded.past, forgotten = mark.forgotten + excluded.forgotten,
+        forgotten_at = coalesce(excluded.forgotten_at, mark.forgotten_at)
+""")
 
 
 def apply_retention_rule(
     connection: sa.Connection, rule: RetentionRule, settings: Settings, now: datetime, *, limit: int
 ) -> SliceResult:
-    """Carries a rule out on at most `limit` rows; on none where another scheduler is at it."""
-    ours = sa.text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
-    if not connection.scalar(ours, {"name": f"retention {rule.name}"}):
+    """Apply a rule to at most `limit` rows, or to none if another scheduler has its advisory lock."""
+    if not connection.scalar(_TRY_LOCK, {"name": f"retention {rule.name}"}):
         return SliceResult(0, None, False)
     past = connection.scalar(sa.text("SELECT past FROM retention_marks WHERE name = :name"), {"name": rule.name})
-    done = rule.forget(connection, now, rule.kept(settings), past, limit)
+    done = rule.apply(connection, now, rule.kept(settings), past, limit)
     if done.forgotten or done.past != past:
         connection.execute(
-            sa.text("""
-                INSERT INTO retention_marks AS mark (name, past, forgotten, forgotten_at)
-                VALUES (:name, :past, :forgotten, CASE WHEN :forgotten > 0 THEN CAST(:now AS timestamptz) END)
-                ON CONFLICT (name) DO UPDATE SET past = excluded.past, forgotten = mark.forgotten + excluded.forgotten,
-                    forgotten_at = coalesce(excluded.forgotten_at, mark.forgotten_at)
-            """),
-            {"name": rule.name, "past": done.past, "forgotten": done.forgotten, "now": now},
+            _RECORD_PROGRESS, {"name": rule.name, "past": done.past, "forgotten": done.forgotten, "now": now}
         )
     return done
 
 
 class RuleStatus(NamedTuple):
-    """How a rule stands."""
+    """How far a rule has been applied."""
 
     rule: RetentionRule
     kept: timedelta
     rows: int
-    """Of its table; counted up to 10,000, then the planner's estimate."""
+    """In its table: counted up to `ROWS_COUNTED_MAX`, then the planner's estimate."""
     oldest: datetime | None
-    """When the oldest row began that it has not dealt with."""
+    """Time of the oldest row still kept."""
     forgotten: int
     forgotten_at: datetime | None
 
     @property
     def next_at(self) -> datetime | None:
-        """When that one's time is over."""
+        """When that row is due."""
         return None if self.oldest is None else self.oldest + self.kept
 
 
 def load_rule_statuses(connection: sa.Connection, settings: Settings) -> list[RuleStatus]:
-    """How every rule stands."""
+    """Load how far each rule has been applied."""
     marks = {row.name: row for row in connection.execute(sa.text("SELECT * FROM retention_marks"))}
     found = []
     for rule in RETENTION_RULES:

@@ -1,4 +1,4 @@
-"""What every service does before it serves: waits for its database, and says in the log what is not as it should be."""
+"""What every service does at startup: wait for its database, and log what weakens the installation."""
 
 import sqlalchemy as sa
 import structlog
@@ -14,10 +14,10 @@ logger = structlog.get_logger(__name__)
 
 
 def prepare_database(engine: sa.Engine, settings: Settings) -> None:
-    """Waits until the database answers and is migrated; in production, warns of what a person should mend.
+    """Wait until the database answers and is migrated; in production, log weak settings.
 
     Raises:
-        DatabaseNotReady: it was not in time, or its sessions behind a pooler are not as they should be.
+        DatabaseNotReady: it was not ready in time, or a pooler changes session settings.
 
     """
     for safeguard in safeguards.switched_off():
@@ -30,12 +30,12 @@ def prepare_database(engine: sa.Engine, settings: Settings) -> None:
 
 
 def log_setup_warnings(engine: sa.Engine, settings: Settings) -> None:
-    """Warns of a role that could change the ledger, and of settings in doubt.
+    """Log weak settings, and a role that can modify the ledger.
 
-    It refuses nothing: the triggers still keep the ledger, and a fleet that a grant keeps from starting pays nobody.
+    Only warns: triggers still protect the ledger, and a fleet that refuses to start pays no driver.
     """
-    for doubt in production_warnings(settings):
-        logger.warning("settings.doubtful", why=doubt)
+    for warning in production_warnings(settings):
+        logger.warning("settings.doubtful", why=warning)
     with engine.connect() as connection:
         tables = modifiable_append_only_tables(connection)
     if tables:

@@ -76,7 +76,7 @@ def print_pepper_rotation(*, seal: bool, as_json: bool) -> None:
         print(json.dumps(content | {"webhooks": dependents.webhooks, "drivers": dependents.drivers}))
     else:
         _print_dependents(dependents)
-    if not dependents.none:
+    if not dependents.is_empty:
         raise SystemExit(1)
 
 
@@ -89,5 +89,5 @@ def _print_dependents(dependents: pepper_rotation.PepperDependents) -> None:
     print(f"replaced keys that still work           {dependents.replaced_keys}")
     print(f"webhook secrets to encrypt again        {dependents.webhooks}")
     print(f"driver details not sent to Paystream    {dependents.drivers}")
-    if dependents.none:
+    if dependents.is_empty:
         print("OVNPAY_KEY_PEPPER_PREVIOUS can be unset one day after every process has the new OVNPAY_KEY_PEPPER")

@@ -23,7 +23,9 @@ def run_doctor(*, as_json: bool) -> None:
             _print_finding(console, finding)
     is_healthy = has_no_failures(findings)
     if as_json:
-        items = [{"level": item.level, "part": item.part, "says": item.says, "mend": item.mend} for item in findings]
+        items = [
+            {"level": item.level, "part": item.part, "says": item.message, "mend": item.remedy} for item in findings
+        ]
         print(json.dumps({"healthy": is_healthy, "findings": items}, indent=2))
     else:
         counts = {level: sum(item.level is level for item in findings) for level in Level}
@@ -35,7 +37,7 @@ def run_doctor(*, as_json: bool) -> None:
 
 
 def _print_finding(console: Console, finding: Finding) -> None:
-    line = Text.assemble((f"{finding.level:4}", LEVEL_COLORS[finding.level]), f"  {finding.part}: {finding.says}")
+    line = Text.assemble((f"{finding.level:4}", LEVEL_COLORS[finding.level]), f"  {finding.part}: {finding.message}")
     console.print(line)
-    if finding.mend:
-        console.print(Text(f"      → {finding.mend}", "bold"))
+    if finding.remedy:
+        console.print(Text(f"      → {finding.remedy}", "bold"))

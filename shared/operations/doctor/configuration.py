@@ -1,4 +1,4 @@
-"""Is this process configured as the services must be?"""
+"""Check the settings of this process."""
 
 import shutil
 import tempfile
@@ -12,42 +12,38 @@ from shared.platform.settings_validation import production_warnings
 
 _OTHERS: Final = "API_KEY API_URL BOOTSTRAP HOME SECRETS VERSION SUPERVISED_BY POSTGRES_PORT VALKEY_PORT PORT"
 COMMAND_VARIABLES: Final = {VARIABLE_PREFIX + name for name in _OTHERS.split()}
-"""Variables of the commands and of `ovnpay up`, which are no settings of a service."""
+"""Variables of commands and of `ovnpay up`, not settings of a service."""
 TEST_SWITCHES: Final = {"OVNPAY_FAILPOINT", "OVNPAY_WITHOUT"}
-"""What our own tests break things with."""
+"""Set by our tests to inject faults."""
 FREE_DISK_SHARE_MIN: Final = 0.05
 REQUIRED_SECRETS: Final = {
-    "key_pepper": "API keys are hashed without a secret: make one with `openssl rand -hex 32`, before the first key",
-    "paystream_webhook_secret": "every webhook of Paystream's is refused: take the secret from its dashboard",
+    "key_pepper": "make one with `openssl rand -hex 32` before the first API key is created: keys are hashed with it",
+    "paystream_webhook_secret": "take it from Paystream's dashboard; until then every webhook of Paystream is rejected",
 }
 
 
 def check_configuration(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """What the settings say, beyond that they could be read."""
+    """Check settings that load but are weak, missing or misspelled."""
     if settings.environment == "production":
-        yield ok("settings", "they can be read, and are good enough for production")
+        yield ok("settings", "valid for production")
     else:
-        yield ok("settings", "they can be read; this is a development installation, which pays no real money")
-    for doubt in production_warnings(settings) if settings.environment == "production" else ():
-        yield warn("settings", doubt, "give Redis a password, or be sure that nobody else reaches it")
-    for name, effect in REQUIRED_SECRETS.items():
+        yield ok("settings", "valid; this is a development installation, without real money")
+    for warning in production_warnings(settings) if settings.environment == "production" else ():
+        yield warn("settings", warning, "set a password for Redis, or make sure that only OVN Pay can reach it")
+    for name, remedy in REQUIRED_SECRETS.items():
         if not getattr(settings, name):
-            yield fail("settings", f"{VARIABLE_PREFIX}{name.upper()} is not set", effect)
+            yield fail("settings", f"{VARIABLE_PREFIX}{name.upper()} is not set", remedy)
     known = {VARIABLE_PREFIX + name.upper() for name in Settings.__struct_fields__} | COMMAND_VARIABLES
     for variable in sorted(environ):
         name = variable.removesuffix("_FILE")
         if variable in TEST_SWITCHES:
-            yield fail("settings", f"{variable} is set: it switches a safeguard off, or kills processes", "remove it")
+            yield fail("settings", f"{variable} is set: it injects faults for tests", f"unset {variable}")
         elif variable.startswith(VARIABLE_PREFIX) and name not in known:
             near = get_close_matches(name, known, 1)
-            mend = (
-                f"did you mean {near[0]}?"
-                if near
-                else "remove it, or see shared/platform/settings.py for what there is"
-            )
-            yield warn("settings", f"{variable} is set, and is no setting: it has no effect", mend)
-    place = tempfile.gettempdir()
-    disk = shutil.disk_usage(place)
+            remedy = f"did you mean {near[0]}?" if near else f"unset {variable}; deploy/README.md lists the settings"
+            yield warn("settings", f"{variable} is set, but there is no such setting", remedy)
+    folder = tempfile.gettempdir()
+    disk = shutil.disk_usage(folder)
     if disk.free < disk.total * FREE_DISK_SHARE_MIN:
-        says = f"{place} has {disk.free / 1e6:.0f} MB free: workers keep their counts there, and die without"
-        yield warn("disk", says, "make room, or name another folder by TMPDIR")
+        message = f"{folder} has {disk.free / 1e6:.0f} MB free; workers crash when they can't write their metrics there"
+        yield warn("disk", message, "free some space, or set TMPDIR to another folder")

@@ -1,41 +1,41 @@
-"""A finding: one thing that was looked at, how it is, and what to do about it."""
+"""Findings: the result of one check, and what to do about it."""
 
 from enum import StrEnum
 from typing import NamedTuple
 
 
 class Level(StrEnum):
-    """How a thing is."""
+    """How severe a finding is."""
 
     OK = "ok"
     WARN = "warn"
-    """It works, and may not for long, or not as well as it should."""
+    """It works, but not as well as it should, or not for long."""
     FAIL = "fail"
-    """Payouts don't move, or would soon not, or could be wrong."""
+    """Payouts don't move, will soon stop, or may be wrong."""
 
 
 class Finding(NamedTuple):
-    """One line of what the doctor says."""
+    """One line of the doctor's output."""
 
     level: Level
     part: str
-    """What was looked at, as in `database: role`."""
-    says: str
-    """How it is; never a secret, and no address with a password in it."""
-    mend: str = ""
-    """What a person does about it; empty where nothing is wrong."""
+    """What was checked, as in `database: role`."""
+    message: str
+    """Its state; without secrets or addresses that contain a password."""
+    remedy: str = ""
+    """What to do, with the command to run; empty if nothing is wrong."""
 
 
-def ok(part: str, says: str) -> Finding:
-    """All is well."""
-    return Finding(Level.OK, part, says)
+def ok(part: str, message: str) -> Finding:
+    """Make a finding that all is well."""
+    return Finding(Level.OK, part, message)
 
 
-def warn(part: str, says: str, mend: str) -> Finding:
-    """It works, but."""
-    return Finding(Level.WARN, part, says, mend)
+def warn(part: str, message: str, remedy: str) -> Finding:
+    """Make a warning."""
+    return Finding(Level.WARN, part, message, remedy)
 
 
-def fail(part: str, says: str, mend: str) -> Finding:
-    """It does not work."""
-    return Finding(Level.FAIL, part, says, mend)
+def fail(part: str, message: str, remedy: str) -> Finding:
+    """Make a failure."""
+    return Finding(Level.FAIL, part, message, remedy)

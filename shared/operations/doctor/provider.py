@@ -1,4 +1,4 @@
-"""Does Paystream answer, and does it take our key of each mode?"""
+"""Check that Paystream answers and accepts our key of each mode."""
 
 import http.client
 import ssl
@@ -14,29 +14,28 @@ KEY_SETTINGS: Final = {"sandbox": "paystream_test_key", "production": "paystream
 
 
 def check_provider(settings: Settings) -> Iterator[Finding]:
-    """Asks once with each key for the balance, which costs one of the hour's calls and moves nothing."""
+    """Read the balance once with each key; each costs one call of the hourly limit."""
     for mode, name in KEY_SETTINGS.items():
         part, variable, key = f"paystream: {mode}", f"OVNPAY_{name.upper()}", getattr(settings, name)
         if not key:
-            yield warn(
-                part, f"{variable} is not set: no {mode} wallet can pay", "take the key from Paystream's dashboard"
-            )
+            remedy = f"set {variable} to the key in Paystream's dashboard"
+            yield warn(part, f"{variable} is not set: {mode} wallets can't pay", remedy)
             continue
         try:
             status = _status(settings.paystream_url, key)
         except (OSError, http.client.HTTPException) as error:
-            says = f"it does not answer ({type(error).__name__})"
-            mend = "check OVNPAY_PAYSTREAM_URL, the way out, and Paystream's own status; payouts wait meanwhile"
-            yield fail(part, says, mend)
+            message = f"it does not answer ({type(error).__name__})"
+            remedy = "check OVNPAY_PAYSTREAM_URL, the network and Paystream's status page; payouts wait meanwhile"
+            yield fail(part, message, remedy)
             continue
         if status == 200:
-            yield ok(part, "it answers, and takes our key")
+            yield ok(part, "it answers and accepts our key")
         elif status in (401, 403):
-            yield fail(part, f"it refuses our key ({status})", f"set {variable} to the key in Paystream's dashboard")
+            yield fail(part, f"it rejects our key ({status})", f"set {variable} to the key in Paystream's dashboard")
         elif status == 429:
-            yield warn(part, "it answers, and has had too many calls", "payouts go out as room comes back")
+            yield warn(part, "our call limit is used up", "wait; payouts go out as the limit frees up")
         else:
-            yield warn(part, f"it answers with {status}", "see Paystream's own status")
+            yield warn(part, f"it answers with status {status}", "check Paystream's status page")
 
 
 def _status(url: str, key: str) -> int:

@@ -1,4 +1,4 @@
-"""Is Redis there, of the right kind, and is somebody listening: every queue, and the scheduler that rings again?"""
+"""Check Redis and its registered consumers: workers for every queue, a scheduler, a gateway."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -16,67 +16,65 @@ OWN_KEY_PREFIXES: Final = (b"ovnpay:", b"dramatiq:")
 
 
 def check_task_queue(settings: Settings) -> Iterator[Finding]:
-    """The server, then who is there."""
+    """Check the server, then the registered processes."""
     client = redis_client(settings, timeout_seconds=3.0)
     try:
         memory: Any = client.info("memory")
-        yield from _memory(memory, bounded=settings.environment == "production")
-        yield from _strangers(client)
-        yield from _presence(client)
+        yield from _check_memory(memory, bounded=settings.environment == "production")
+        yield from _check_foreign_keys(client)
+        yield from _check_consumers(client)
     except redis.AuthenticationError:
         yield fail(
-            "redis", "it refuses the password", "set OVNPAY_REDIS_URL with the right one: redis://:PASSWORD@host:6379/0"
+            "redis",
+            "it rejects the password",
+            "correct the password in OVNPAY_REDIS_URL: redis://:PASSWORD@host:6379/0",
         )
     except redis.RedisError as error:
-        mend = "start it, or set OVNPAY_REDIS_URL right; no payout is lost meanwhile, but none moves"
-        yield fail("redis", f"it does not answer ({type(error).__name__})", mend)
+        remedy = "start Redis, or correct OVNPAY_REDIS_URL; no payout is lost meanwhile, but payouts are delayed"
+        yield fail("redis", f"it does not answer ({type(error).__name__})", remedy)
     finally:
         client.close()
 
 
-def _memory(memory: dict[str, Any], *, bounded: bool) -> Iterator[Finding]:
-    policy, most, used = memory.get("maxmemory_policy"), int(memory.get("maxmemory", 0)), int(memory["used_memory"])
+def _check_memory(memory: dict[str, Any], *, bounded: bool) -> Iterator[Finding]:
+    policy, limit, used = memory.get("maxmemory_policy"), int(memory.get("maxmemory", 0)), int(memory["used_memory"])
     if policy != "noeviction":
-        says = f"its maxmemory-policy is {policy}: a full Redis would throw doorbells away, and parts of queues"
-        yield warn("redis", says, "set maxmemory-policy noeviction, in a Redis that only OVN Pay uses")
-    elif most and used > most * MEMORY_SHARE_WARN:
-        says = f"{used / most:.0%} of its memory is taken: full, it takes no doorbell and gives none"
-        yield warn("redis", says, "raise maxmemory, or find out who doesn't listen")
-    elif not most and bounded:
-        yield warn("redis", "it has no maxmemory: it would take what the machine has", "set maxmemory, 256mb is plenty")
+        message = f"its maxmemory-policy is {policy}: when it is full it evicts messages"
+        yield warn("redis", message, "set maxmemory-policy noeviction, in a Redis that only OVN Pay uses")
+    elif limit and used > limit * MEMORY_SHARE_WARN:
+        message = f"{used / limit:.0%} of its memory is used; when it is full, messages are rejected"
+        yield warn("redis", message, "raise maxmemory, or find the queue without consumers with `ovnpay queues`")
+    elif not limit and bounded:
+        yield warn("redis", "it has no maxmemory and may use all of the machine's", "set maxmemory; 256mb is enough")
     else:
-        yield ok("redis", "it answers, and forgets nothing when it is full")
+        yield ok("redis", "it answers and evicts nothing")
 
 
-def _strangers(client: "redis.Redis") -> Iterator[Finding]:
+def _check_foreign_keys(client: "redis.Redis") -> Iterator[Finding]:
     _, keys = client.scan(0, count=KEYS_SAMPLED)
     foreign = sum(not (key if isinstance(key, bytes) else key.encode()).startswith(OWN_KEY_PREFIXES) for key in keys)
     if foreign:
-        says = f"of {len(keys)} keys {foreign} are somebody else's: what fills or flushes it stops our doorbells"
-        yield warn("redis: ours alone", says, "give OVN Pay a Redis of its own")
+        message = f"{foreign} of {len(keys)} keys belong to another application, which may fill or flush it"
+        yield warn("redis: ours alone", message, "give OVN Pay its own Redis")
 
 
-def _presence(client: "redis.Redis") -> Iterator[Finding]:
-    there = count_registered(client)
-    unheard = [queue for queue in QUEUES if not there[queue_role(queue)]]
-    if len(unheard) == len(QUEUES):
-        yield fail("workers", "no worker is there: payouts are taken in, and none is paid", "start `ovnpay workers`")
-    elif unheard:
-        says = f"nobody hears {', '.join(unheard)}"
-        yield fail("workers", says, f"start `ovnpay workers --queues {','.join(unheard)}`, or add them to a pool")
+def _check_consumers(client: "redis.Redis") -> Iterator[Finding]:
+    registered = count_registered(client)
+    missing = [queue for queue in QUEUES if not registered[queue_role(queue)]]
+    if len(missing) == len(QUEUES):
+        yield fail("workers", "no worker runs: payouts are accepted but not paid", "start `ovnpay workers`")
+    elif missing:
+        remedy = f"start `ovnpay workers --queues {','.join(missing)}`, or add the queues to a pool"
+        yield fail("workers", f"no worker consumes {', '.join(missing)}", remedy)
     else:
-        yield ok(
-            "workers",
-            ", ".join(f"{queue} {there[queue_role(queue)]}" for queue in QUEUES) + " processes hear the queues",
-        )
-    if there[SCHEDULER_ROLE]:
-        yield ok("scheduler", f"{there[SCHEDULER_ROLE]} ticking")
+        counts = ", ".join(f"{queue} {registered[queue_role(queue)]}" for queue in QUEUES)
+        yield ok("workers", f"processes by queue: {counts}")
+    if registered[SCHEDULER_ROLE]:
+        yield ok("scheduler", f"{registered[SCHEDULER_ROLE]} running")
     else:
-        says = "none ticks: a doorbell that is lost is not rung again, and no batch is released at its time"
-        yield fail(
-            "scheduler", says, "start `ovnpay scheduler`; if one runs, its /health and log say why it doesn't tick"
-        )
-    if there[GATEWAY_ROLE]:
-        yield ok("gateway", f"{there[GATEWAY_ROLE]} serving")
+        message = "none runs: lost messages are not enqueued again, and batches are not released at their time"
+        yield fail("scheduler", message, "start `ovnpay scheduler`; if one runs, read its /health and log")
+    if registered[GATEWAY_ROLE]:
+        yield ok("gateway", f"{registered[GATEWAY_ROLE]} running")
     else:
-        yield fail("gateway", "none is there: nobody's request is taken", "start `ovnpay gateway`")
+        yield fail("gateway", "none runs: the API is down", "start `ovnpay gateway`")
