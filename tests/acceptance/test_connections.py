@@ -1,4 +1,4 @@
-"""How many connections to the database does each process take? What the README's table says, and no more."""
+"""The number of database connections of each process, under load."""
 
 import uuid
 from collections import Counter
@@ -11,22 +11,21 @@ from tests.support.customer import Customer
 from tests.support.stack import Stack
 
 POOLS = {"gateway": 5, "gateway-intake": 4, "gateway-keys": 1, "workers": 7, "scheduler": 7, "exporter": 1}
-"""Of one process each, with default settings: the gateway's are OVNPAY_DATABASE_POOL_SIZE in all, a worker's are its
-threads and one."""
+"""The documented maximum of a process with default settings. The gateway's pools add up to OVNPAY_DATABASE_POOL_SIZE; a
+worker process has one connection per thread and one more."""
 
 
-def test_no_process_takes_more_connections_than_the_table_says(stack: Stack, customer: Customer) -> None:
-    """Asked for while many clients pay and read, in one gateway, one worker process and one scheduler."""
+def test_no_process_opens_more_connections_than_documented(stack: Stack, customer: Customer) -> None:
     driver_id = str(customer.verified_driver("Cora Connection")["id"])
-    story = uuid.uuid4().hex
+    run = uuid.uuid4().hex
     most: Counter[str] = Counter()
-    urlopen(stack["metrics"]["exporter"], timeout=30).close()  # it connects when it is asked
+    urlopen(stack["metrics"]["exporter"], timeout=30).close()  # it connects at the first scrape
     with psycopg.connect(stack["database_url"], autocommit=True) as connection:
-        for turn in range(5):
+        for round_ in range(5):
             requests = [
                 (
                     {"driverId": driver_id, "amount": 100, "urgency": "standard" if number % 3 else "instant"},
-                    f"{story}-{turn}-{number}",
+                    f"{run}-{round_}-{number}",
                 )
                 for number in range(40)
             ]

@@ -1,6 +1,6 @@
-"""Every process of the system is killed in turn while clients post payouts and repeat what got no answer.
+"""Every process of the system is killed in turn while clients post payouts and repeat requests without a response.
 
-"Built as if your own pay ran through it": each payout is paid once, none twice, and the ledger is right to the cent.
+Each payout is paid exactly once, and the ledger is consistent.
 """
 
 import http.client
@@ -26,11 +26,11 @@ pytestmark = pytest.mark.long
 
 VICTIMS = ("workers", "gateway", "valkey", "postgres", "scheduler", "paystream", "workers", "postgres")
 CLIENTS = 4
-AMOUNT_CENTS = 1_000  # small, since a fast machine accepts thousands meanwhile
+AMOUNT_CENTS = 1_000  # small: a fast machine accepts thousands meanwhile
 ALL_COMPLETED_SECONDS = 60
 
 
-def test_each_process_killed_under_load(
+def test_payouts_are_paid_once_while_each_process_is_killed(
     fast_stack: Stack, fast_customer: Customer, fast_driver_id: str, paystream: Simulator
 ) -> None:
     fast_customer.fund(10_000_000)
@@ -40,13 +40,13 @@ def test_each_process_killed_under_load(
 
     def client() -> None:
         while not stop.is_set():
-            answers.append(_insist(fast_customer, fast_driver_id, next(numbers)))
+            answers.append(_post_until_answered(fast_customer, fast_driver_id, next(numbers)))
 
-    # Given clients that post payouts, and repeat under the same key whatever was not answered
+    # Given clients that post payouts, and repeat requests without a response under the same key
     clients = [threading.Thread(target=client) for _ in range(CLIENTS)]
     for thread in clients:
         thread.start()
-    # When each process is killed, and the next one once that is back and more payouts were accepted
+    # When each process is killed, the next one after more payouts were accepted
     try:
         for name in VICTIMS:
             _kill(fast_stack, name)
@@ -56,7 +56,7 @@ def test_each_process_killed_under_load(
         stop.set()
         for thread in clients:
             thread.join()
-    # Then every payout that a client was told of is completed
+    # Then every payout of a response is completed
     assert {answer.status for answer in answers} == {200}
     payout_ids = {answer.data["id"] for answer in answers}
     assert len(payout_ids) == len(answers)
@@ -66,15 +66,15 @@ def test_each_process_killed_under_load(
         return statuses == {"completed": len(payout_ids)}
 
     until(completed, "all are completed", ALL_COMPLETED_SECONDS, pause_seconds=0.5)
-    # and Paystream's own record holds each once, and nothing else of this story
+    # and the simulator has one payment for each, and no other
     paid = Counter(_payout_id(payment) for payment in paystream.payments_described("<reaper"))
     assert paid == Counter(payout_ids)
     assert before_cents - fast_customer.available_cents() == AMOUNT_CENTS * len(payout_ids)
     ledger.assert_ledger_consistent(fast_stack["database_url"])
 
 
-def _insist(customer: Customer, driver_id: str, number: int) -> Answer:
-    """Posts a payout until there is an answer, as a careful client does: with one key for all tries."""
+def _post_until_answered(customer: Customer, driver_id: str, number: int) -> Answer:
+    """Post a payout with one key until there is a response."""
     instant = number % 5 == 0
     body = {
         "driverId": driver_id,
@@ -90,12 +90,12 @@ def _insist(customer: Customer, driver_id: str, number: int) -> Answer:
                 return answer
         return None
 
-    return until(attempt, f"payout {number} is answered", 60)
+    return until(attempt, f"payout {number} has a response", 60)
 
 
 def _kill(stack: Stack, name: str) -> None:
-    """SIGKILL, and wait until the stack has started another."""
-    pid = until(lambda: stack["processes"].get(name), f"{name} runs")
+    """Kill a process, and wait until the supervisor has started another."""
+    pid = until(lambda: stack["processes"].get(name), f"{name} is running")
     os.kill(pid, signal.SIGKILL)
     until(lambda: stack["processes"].get(name) not in (None, pid), f"{name} was started again", 30)
 
@@ -105,5 +105,5 @@ def _mine(customer: Customer, payout_ids: set[str]) -> Iterator[Any]:
 
 
 def _payout_id(payment: Any) -> str:
-    """Which payout a payment of the provider's record is for: in its metadata, or first in its description."""
+    """Return the payout id of a payment: from its metadata, or the start of its description."""
     return str((payment["metadata"] or {}).get("payoutId") or payment["description"].partition(" ")[0])

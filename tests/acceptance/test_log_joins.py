@@ -1,4 +1,4 @@
-"""The logs join: by its ids, one payout's way can be followed through gateway, workers and Paystream's webhook."""
+"""Log lines join by ids: a payout can be followed from the request through the workers to the provider event."""
 
 import json
 import uuid
@@ -13,11 +13,11 @@ Line = dict[str, Any]
 
 
 def lines(stack: Stack, service: str) -> list[Line]:
-    """What a service has logged; every line is JSON, and has what each line must have."""
+    """Return the log lines of a service; each is JSON with the required fields."""
     found = [
         json.loads(line)
         for line in (stack.home / "logs" / f"{service}.log").read_text().splitlines(keepends=True)
-        if line.endswith("\n")  # the last may be being written
+        if line.endswith("\n")  # the last line may be incomplete
     ]
     for line in found:
         assert {"event", "level", "timestamp", "service"} <= line.keys(), line
@@ -25,39 +25,39 @@ def lines(stack: Stack, service: str) -> list[Line]:
     return found
 
 
-def test_a_payout_is_followed_from_the_request_to_the_webhook(stack: Stack, customer: Customer) -> None:
-    """Six lines of two services; each has an id of the one before."""
-    # Given a payout, asked for in a request whose id the client chose
+def test_log_lines_of_a_payout_join_from_request_to_webhook(stack: Stack, customer: Customer) -> None:
+    """Six lines of two services; each shares an id with the one before."""
+    # Given a payout whose request has an id that the client chose
     driver_id, request_id = customer.verified_driver("Jane Doe")["id"], str(uuid.uuid4())
     body = json.dumps({"driverId": driver_id, "amount": 12_300}).encode()
     headers = customer.headers | {"X-Request-Id": request_id}
     payout = call(stack["gateway"], "POST", "/api/v1/payouts", body, headers).data["id"]
     customer.until_payout(payout, "completed")
 
-    def one(service: str, event: str, fits: Callable[[Line], bool]) -> Line:
-        return next(line for line in lines(stack, service) if line["event"] == event and fits(line))
+    def find_line(service: str, event: str, matches: Callable[[Line], bool]) -> Line:
+        return next(line for line in lines(stack, service) if line["event"] == event and matches(line))
 
-    # Then the gateway's line joins the request to the payout,
-    accepted = one("gateway", "payouts.accepted", lambda line: request_id in str(line))
+    # Then a line of the gateway joins the request to the payout,
+    accepted = find_line("gateway", "payouts.accepted", lambda line: request_id in str(line))
     assert payout in str(accepted)
-    # a worker's the payout to the message that it heard, and another its submission,
-    queued = one("workers", "payouts.queued", lambda line: payout in line["payouts"])
+    # two lines of the workers join the payout to its message and its submission,
+    queued = find_line("workers", "payouts.queued", lambda line: payout in line["payouts"])
     assert queued["message_id"]
     assert queued["actor"] == "payouts.queue"
-    submitted = one("workers", "payouts.submitted", lambda line: payout in str(line["submissions"]))
+    submitted = find_line("workers", "payouts.submitted", lambda line: payout in str(line["submissions"]))
     submission = next(name for name, payouts in submitted["submissions"].items() if payout in payouts)
-    # the submission's answer Paystream's payment,
-    sent = one("workers", "submission.accepted", lambda line: line["submission"] == submission)
+    # another the submission to Paystream's payment,
+    sent = find_line("workers", "submission.accepted", lambda line: line["submission"] == submission)
     payment = sent["payments"][payout]
-    # which its webhook names at the door,
-    stored = one("gateway", "provider_webhooks.stored", lambda line: payment in str(line["events"]))
+    # the gateway's next line the payment to the event of its webhook,
+    stored = find_line("gateway", "provider_webhooks.stored", lambda line: payment in str(line["events"]))
     assert next(event["event_id"] for event in stored["events"] if event["payment"] == payment)
-    # and a worker has applied.
+    # and the last line says that the event was applied.
     wanted = {"payout": payout, "result": "applied"}
-    one(
+    find_line(
         "workers",
         "provider_events.applied",
         lambda line: any(wanted.items() <= event.items() for event in line["events"]),
     )
-    # Nothing in them says who the driver is
+    # and no line names the driver
     assert "Jane Doe" not in (stack.home / "logs" / "workers.log").read_text()

@@ -226,7 +226,7 @@ def test_lost_answers_are_asked_for_again_under_the_same_key(clerk: Clerk) -> No
     path = clerk.file((0, "1.00", "", "no load to know it by"))
     before = len(clerk.payouts())
     with running_proxy(clerk.customer.url) as (wire, url):
-        wire.loses = lambda method, path: method == "POST" and wire.asked.count((method, path)) == 1
+        wire.loses = lambda method, path: method == "POST" and wire.requests.count((method, path)) == 1
         # When the file is paid
         done = clerk.run("pay", path, "--yes", "--no-follow", url=url)
     # Then it says what it does, and pays once
