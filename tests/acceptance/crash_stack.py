@@ -1,4 +1,4 @@
-"""A system whose services are started one by one: as victims that die at a crash point, or as they really are."""
+"""A system whose services start one by one, each as its own process or forked to die at a failpoint."""
 
 import http.client
 import json
@@ -30,8 +30,7 @@ from tests.support.simulator import Simulator
 from tests.support.stack import NO_RATE_LIMITS, free_port_settings
 
 PROJECT = Path(__file__).resolve().parents[2]
-BELOW = ("postgres", "valkey", "bootstrap", "paystream")
-OURS = ("gateway", "workers", "scheduler")
+SERVERS = ("postgres", "valkey", "bootstrap", "paystream")
 DIES_SECONDS = 10.0
 SETTINGS = {
     "OVNPAY_PAYSTREAM_TIMEOUT_SECONDS": "1.0",
@@ -40,14 +39,14 @@ SETTINGS = {
     "OVNPAY_WEBHOOKS_CONNECT_TIMEOUT_SECONDS": "1.0",
     "OVNPAY_WAKE_UP_GRACE_SECONDS": "1",
     "OVNPAY_POLL_AFTER_INSTANT_SECONDS": "1",
-    "OVNPAY_POLL_AFTER_STANDARD_SECONDS": "300",  # a story that needs a poll asks for it
+    "OVNPAY_POLL_AFTER_STANDARD_SECONDS": "300",  # a scenario that needs a poll enqueues it
     "OVNPAY_WORKERS_THREADS": "2",
     "OVNPAY_LOG_FORMAT": "json",
 }
 
 
 class CrashStack:
-    """PostgreSQL, Valkey and Paystream that run throughout, and our services one by one."""
+    """Servers and simulator that always run, and services one by one."""
 
     def __init__(self, home: Path) -> None:
         self.home = Home(home)
@@ -55,10 +54,10 @@ class CrashStack:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("OVNPAY_", "PAYSTREAM_"))}
         plan = make_plan(self.home, clean | free_port_settings() | NO_RATE_LIMITS | SETTINGS)
         self.services = {service.name: service for service in plan.services}
-        self.described = plan.description
+        self.description = plan.description
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._victims = subprocess.Popen(
-            [sys.executable, "-m", "tests.acceptance.crash_victims"],
+        self._forks = subprocess.Popen(
+            [sys.executable, "-m", "tests.acceptance.forked_services"],
             cwd=PROJECT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -66,25 +65,25 @@ class CrashStack:
         )
 
     def open(self) -> None:
-        """Starts what is below our services."""
-        for name in BELOW:
+        """Start the servers and the simulator."""
+        for name in SERVERS:
             self.start(name)
         self.settings: Settings = load_settings(dict(self.services["workers"].environment))
-        self.customer = Customer(self.described["gateway"], self.described["sandbox_key"])
-        self.paystream = Simulator(self.described["paystream"])
+        self.customer = Customer(self.description["gateway"], self.description["sandbox_key"])
+        self.paystream = Simulator(self.description["paystream"])
         self.task_sender = TaskSender(self.settings)
-        self.redis = redis.Redis.from_url(self.described["redis_url"])
+        self.redis = redis.Redis.from_url(self.description["redis_url"])
 
     def start(self, *names: str) -> None:
-        """Starts services as they really are, and waits until they are ready."""
+        """Start services as `ovnpay up` does, and wait until they are ready."""
         for name in names:
             service = self.services[name]
             if service.prepare:
                 service.prepare()
             self._running[name] = self._spawn(service)
             if service.on_output:
-                said, _ = self._running.pop(name).communicate(timeout=30)
-                service.on_output(said.decode())
+                output, _ = self._running.pop(name).communicate(timeout=30)
+                service.on_output(output.decode())
         for name in names:
             if (process := self._running.get(name)) is not None:
                 self._until_ready(name, process.pid)
@@ -105,15 +104,15 @@ class CrashStack:
         until(lambda: probes.is_ready(self.services[name].probe, pid), f"{name} is ready", 30, pause_seconds=0.02)
 
     def close(self) -> None:
-        """Ends everything at once: nobody needs its data any more."""
+        """Kill everything; the data is not needed."""
         if hasattr(self, "task_sender"):
             self.task_sender.close()
             self.redis.close()
-        assert self._victims.stdin is not None
-        assert self._victims.stdout is not None
-        self._victims.stdin.close()
-        self._victims.wait(10)
-        self._victims.stdout.close()
+        assert self._forks.stdin is not None
+        assert self._forks.stdout is not None
+        self._forks.stdin.close()
+        self._forks.wait(10)
+        self._forks.stdout.close()
         for name, process in reversed(self._running.items()):
             process.send_signal(self.services[name].hurry_signal)
             with suppress(subprocess.TimeoutExpired):
@@ -125,8 +124,8 @@ class CrashStack:
                 cleanup()
 
     @contextmanager
-    def healthy(self, *names: str, threads: int = 4) -> Iterator[None]:
-        """Services that nothing befalls, while this lasts."""
+    def running(self, *names: str, threads: int = 4) -> Iterator[None]:
+        """Run forked services while the block runs."""
         pids = {name: self._fork(name, name, {"OVNPAY_WORKERS_THREADS": str(threads)}) for name in names}
         for name in names:
             if name == "gateway":
@@ -139,76 +138,76 @@ class CrashStack:
             codes = {name: self._ended(pid) for name, pid in pids.items()}
         assert set(codes.values()) == {0}, (codes, self.logs())
 
-    def dies(self, service: str, failpoint: str, act: Callable[[], object], **settings: str) -> None:
-        """Starts a service that is to die at a point, does what brings it there, and sees that it died there."""
-        self.redis.flushall()  # what others have rung for is not this one's
-        log = f"victim-{service}"
+    def kill_at(self, service: str, failpoint: str, act: Callable[[], object], **settings: str) -> None:
+        """Start a service with a failpoint, call `act`, and assert that the service was killed there."""
+        self.redis.flushall()  # drop the messages of other scenarios
+        log = f"killed-{service}"
         seen = self._lines(log)
         pid = self._fork(service, log, {FAILPOINT_VARIABLE: failpoint, "OVNPAY_WORKERS_THREADS": "1", **settings})
-        patience = threading.Timer(DIES_SECONDS, os.kill, (pid, signal.SIGTERM))
-        patience.start()
+        timeout = threading.Timer(DIES_SECONDS, os.kill, (pid, signal.SIGTERM))
+        timeout.start()
         try:
             if service == "gateway":
                 self._until_ready(service, pid)
             act()
             code = self._ended(pid)
         finally:
-            patience.cancel()
-        said = self._lines(log)[len(seen) :]
+            timeout.cancel()
+        lines = self._lines(log)[len(seen) :]
         expected = f"crash point {failpoint.partition(':')[0]}: killed"
-        assert (code, said[-1:]) == (-signal.SIGKILL, [expected]), (failpoint, code, said[-20:])
+        assert (code, lines[-1:]) == (-signal.SIGKILL, [expected]), (failpoint, code, lines[-20:])
 
     def _fork(self, service: str, log: str, settings: dict[str, str]) -> int:
         environment = dict(self.services[service].environment) | settings
-        return self._ask({"service": service, "environment": environment, "log": str(self.home.log_path(log))})
+        return self._send({"service": service, "environment": environment, "log": str(self.home.log_path(log))})
 
     def _ended(self, pid: int) -> int:
-        return self._ask({"wait": pid})
+        return self._send({"wait": pid})
 
-    def _ask(self, question: dict[str, Any]) -> int:
-        assert self._victims.stdin is not None
-        assert self._victims.stdout is not None
-        self._victims.stdin.write(json.dumps(question) + "\n")
-        self._victims.stdin.flush()
-        return int(self._victims.stdout.readline())
+    def _send(self, request: dict[str, Any]) -> int:
+        assert self._forks.stdin is not None
+        assert self._forks.stdout is not None
+        self._forks.stdin.write(json.dumps(request) + "\n")
+        self._forks.stdin.flush()
+        return int(self._forks.stdout.readline())
 
     def _lines(self, log: str) -> list[str]:
         path = self.home.log_path(log)
         return path.read_text(errors="replace").splitlines() if path.exists() else []
 
     def logs(self, lines: int = 15) -> str:
-        """The end of each log."""
+        """Return the end of each log."""
         return "\n".join(
             "\n".join([f"--- {path.name}", *self._lines(path.stem)[-lines:]])
             for path in sorted(self.home.logs.glob("*.log"))
         )
 
     def enqueue(self, task: Task, ids: Sequence[UUID]) -> None:
-        """Rings for work, as any of our services does."""
+        """Enqueue a task, as the services do."""
         assert ids
         self.task_sender.enqueue(task, ids)
 
     def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """Reads from the database, or changes it."""
-        with psycopg.connect(self.described["database_url"]) as connection:
+        """Run SQL; return its rows."""
+        with psycopg.connect(self.description["database_url"]) as connection:
             cursor = connection.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
 
-    def insist(self, ask: Callable[[], Answer]) -> Answer:
-        """Repeats a request until it is answered, as a careful client does."""
+    def repeat_until_answered(self, send: Callable[[], Answer]) -> Answer:
+        """Repeat a request until it has a response that is final."""
 
         def attempt() -> Answer | None:
             with suppress(OSError, http.client.HTTPException):
-                answer = ask()
+                answer = send()
                 return None if answer.status in (409, 503) and "Retry-After" in answer.headers else answer
             return None
 
-        return until(attempt, "it is answered", 20, pause_seconds=0.05)
+        return until(attempt, "there is a response", 20, pause_seconds=0.05)
 
 
 @contextmanager
 def crash_stack(home: Path) -> Iterator[CrashStack]:
-    """A stack, open while it is needed."""
+    """Run a stack while the block runs."""
     stack = CrashStack(home)
     try:
         stack.open()

@@ -20,7 +20,7 @@ SYSTEMS = ("fast_stack", "stack")
 LONGEST = (
     "tests/chaos/test_short_run.py",
     "tests/acceptance/test_restore.py",
-    "tests/acceptance/test_crash_points.py",
+    "tests/acceptance/test_failpoints.py",
     "tests/acceptance/test_rolling_restart.py",
     "tests/acceptance/test_outages.py",
     "tests/acceptance/test_old_and_new_code.py",
