@@ -177,7 +177,7 @@ def _prepare(stack: CrashStack, receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize(
-    "story", SCENARIOS, ids=lambda scenario: f"{scenario.name}: {scenario.failpoint}".replace(" ", "_")
+    "scenario", SCENARIOS, ids=lambda scenario: f"{scenario.name}: {scenario.failpoint}".replace(" ", "_")
 )
 def test_scenario_ends_as_without_a_crash(recovered: CrashStack, scenario: CrashScenario) -> None:
     scenario.check(recovered)

@@ -12,7 +12,9 @@ import pytest
 
 from tests.support.customer import Customer
 from tests.support.http_client import Answer
+from tests.support.organization import Organization
 from tests.support.polling import until
+from tests.support.stack import Stack
 
 FIELDS = {"items", "total", "page", "pageSize", "hasNextPage", "nextCursor"}
 
@@ -114,6 +116,24 @@ def _filled(customer: Customer, count: int) -> Reader:
     for payout_id in paid:
         customer.until_payout(payout_id, "completed")
     return reader
+
+
+@pytest.fixture(scope="module")
+def organization(fast_stack: Stack) -> Organization:
+    """An organization of this module: with every payout of the other tests, each walk would take a hundred requests."""
+    return Organization(fast_stack)
+
+
+@pytest.fixture(scope="module")
+def customer(organization: Organization) -> Customer:
+    customer = organization.sandbox()
+    customer.fund(10_000_000)
+    return customer
+
+
+@pytest.fixture(scope="module")
+def production(organization: Organization) -> Customer:
+    return organization.production()
 
 
 @pytest.fixture(scope="module")
