@@ -10,7 +10,17 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from gateway.app_state import SERVICES
-from gateway.handlers import analytics_shapes as shapes
+from gateway.handlers.analytics_shapes import (
+    ANALYTICS_COLUMNS,
+    AnalyticsDrivers,
+    AnalyticsFailures,
+    AnalyticsRails,
+    AnalyticsSeries,
+    AnalyticsSummary,
+    driver_outcomes_payload,
+    failure_payload,
+    totals_payload,
+)
 from gateway.handlers.requests import success_response, wallet_id
 from gateway.http.csv_tables import csv_table_response
 from gateway.http.envelope import ApiError
@@ -123,13 +133,11 @@ def analytics_list_response(
 ) -> web.Response:
     """A list as JSON, with what is said of it, or as a CSV file."""
     if asked.format is Format.CSV:
-        return csv_table_response(
-            f"{name}.csv", shapes.ANALYTICS_COLUMNS[name], (list(item.values()) for item in items)
-        )
+        return csv_table_response(f"{name}.csv", ANALYTICS_COLUMNS[name], (list(item.values()) for item in items))
     return success_response(request, {**said, "items": items})
 
 
-@operation(query=RailRangeQuery, response=shapes.AnalyticsSummary, csv=True)
+@operation(query=RailRangeQuery, response=AnalyticsSummary, csv=True)
 async def get_analytics_summary(request: web.Request, asked: RailRangeQuery) -> web.Response:
     """Adds up a range: volume, fees, counts, success rate, time to paid.
 
@@ -138,7 +146,7 @@ async def get_analytics_summary(request: web.Request, asked: RailRangeQuery) -> 
     """
 
     def work(connection: sa.Connection, place: AnalyticsWallet, span: TimeRange) -> dict[str, Any]:
-        return shapes.totals_payload(
+        return totals_payload(
             add_totals(queries.load_totals_by_rail(connection, place, span, requested_rail(asked)).values())
         )
 
@@ -149,7 +157,7 @@ async def get_analytics_summary(request: web.Request, asked: RailRangeQuery) -> 
     return success_response(request, figures)
 
 
-@operation(query=TimeseriesQuery, response=shapes.AnalyticsSeries, csv=True)
+@operation(query=TimeseriesQuery, response=AnalyticsSeries, csv=True)
 async def get_analytics_timeseries(request: web.Request, asked: TimeseriesQuery) -> web.Response:
     """Adds up each day, week or month of a range, in the organization's time zone; at most 1,000 of them.
 
@@ -158,25 +166,25 @@ async def get_analytics_timeseries(request: web.Request, asked: TimeseriesQuery)
 
     def work(connection: sa.Connection, place: AnalyticsWallet, span: TimeRange) -> list[dict[str, Any]]:
         series = queries.load_timeseries(connection, place, span, asked.interval, requested_rail(asked))
-        return [{"start": start.isoformat(), **shapes.totals_payload(figures)} for start, figures in series.items()]
+        return [{"start": start.isoformat(), **totals_payload(figures)} for start, figures in series.items()]
 
     said, items = await read_range(request, asked, work, queries.COARSEST_GRAIN[asked.interval])
     return analytics_list_response(request, asked, "timeseries", {**said, "interval": asked.interval}, items)
 
 
-@operation(query=RangeQuery, response=shapes.AnalyticsRails, csv=True)
+@operation(query=RangeQuery, response=AnalyticsRails, csv=True)
 async def get_analytics_by_rail(request: web.Request, asked: RangeQuery) -> web.Response:
     """Adds up a range by rail."""
 
     def work(connection: sa.Connection, place: AnalyticsWallet, span: TimeRange) -> list[dict[str, Any]]:
         found = queries.load_totals_by_rail(connection, place, span)
-        return [{"rail": rail.value, **shapes.totals_payload(figures)} for rail, figures in found.items()]
+        return [{"rail": rail.value, **totals_payload(figures)} for rail, figures in found.items()]
 
     said, items = await read_range(request, asked, work)
     return analytics_list_response(request, asked, "rails", said, items)
 
 
-@operation(query=DriverRankingQuery, response=shapes.AnalyticsDrivers, csv=True)
+@operation(query=DriverRankingQuery, response=AnalyticsDrivers, csv=True)
 async def get_analytics_by_driver(request: web.Request, asked: DriverRankingQuery) -> web.Response:
     """Ranks the drivers by what ended for them in a range, by volume unless `sort` says otherwise.
 
@@ -189,21 +197,21 @@ async def get_analytics_by_driver(request: web.Request, asked: DriverRankingQuer
         found, count = ranking.load_driver_ranking(
             connection, place, span, sort=asked.sort, limit=part.size, skipped=skipped
         )
-        return [shapes.driver_outcomes_payload(one) for one in found], count
+        return [driver_outcomes_payload(one) for one in found], count
 
     said, (items, count) = await read_range(request, asked, work)
     paged = {"total": count, "page": part.number, "pageSize": part.size, "hasNextPage": skipped + len(items) < count}
     return analytics_list_response(request, asked, "drivers", {**said, **paged}, items)
 
 
-@operation(query=RailRangeQuery, response=shapes.AnalyticsFailures, csv=True)
+@operation(query=RailRangeQuery, response=AnalyticsFailures, csv=True)
 async def get_analytics_failures(request: web.Request, asked: RailRangeQuery) -> web.Response:
     """Counts the reasons for which payouts ended badly in a range."""
 
     def work(connection: sa.Connection, place: AnalyticsWallet, span: TimeRange) -> list[dict[str, Any]]:
         found = queries.load_failure_reasons(connection, place, span, requested_rail(asked))
         count = sum(failure.ended_count for failure in found)
-        return [shapes.failure_payload(one, count) for one in found]
+        return [failure_payload(one, count) for one in found]
 
     said, items = await read_range(request, asked, work)
     return analytics_list_response(request, asked, "failures", said, items)

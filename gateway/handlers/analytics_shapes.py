@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Literal, TypedDict
 
 from msgspec import Meta
 
-from gateway.shapes import Cents, Count, DriverId, DriverName, OvnDriverId, Time
+from gateway.handlers.common_shapes import Cents, Count, DriverId, DriverName, OvnDriverId, Time
 from shared.platform.ids import DRIVER, public_id
 from shared.reporting.analytics import definitions
 from shared.reporting.analytics.queries import FailureReason

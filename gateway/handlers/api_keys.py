@@ -2,18 +2,28 @@
 
 import uuid
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
-import msgspec
 import sqlalchemy as sa
 from aiohttp import web
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
-from gateway import shapes
 from gateway.app_state import SERVICES, SIGNED_IN_USER, Services
+from gateway.handlers.api_key_shapes import (
+    ApiKey,
+    ApiKeys,
+    CreateKey,
+    ListKeys,
+    NewApiKey,
+    RegenerateKey,
+    RejectedKey,
+    RejectKey,
+    Scopes,
+)
+from gateway.handlers.common_shapes import ListPage, Message
 from gateway.handlers.requests import flat_response, request_actor, run_idempotently_for_user, success_response
 from gateway.http.envelope import list_page_payload as shaped_page
-from gateway.http.query_parameters import ShortPageQuery, requested_page
+from gateway.http.query_parameters import requested_page
 from gateway.openapi.operation import operation
 from shared.identity import audit
 from shared.identity.api_keys import SCOPES, SCOPES_BY_ROLE
@@ -27,53 +37,7 @@ from shared.platform.ids import KEY, parse_id, public_id
 from shared.schema.audit import Action
 from shared.schema.organizations import ApprovalStatus, Mode, Role
 
-Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
-Scope = Literal[
-    "drivers:read",
-    "drivers:write",
-    "payouts:read",
-    "payouts:write",
-    "batches:read",
-    "batches:write",
-    "balance:read",
-    "webhooks:manage",
-    "funding:write",
-    "analytics:read",
-]
 KEY_REVOKED_MESSAGE: Final = "API key revoked successfully"
-
-
-class CreateKey(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /developer/keys`."""
-
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100, examples=["My Integration Key"])]
-    mode: Mode
-    scopes: Annotated[
-        list[Scope], msgspec.Meta(min_length=1, max_length=len(SCOPES), extra_json_schema={"uniqueItems": True})
-    ]
-    expires_in: Annotated[int, msgspec.Meta(ge=1, le=3650, description="Days.", examples=[90])] | None = None
-    approval_reason: Annotated[Reason, msgspec.Meta(description="Required for production keys.")] | None = None
-
-
-class RejectKey(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /admin/api-keys/:id/reject`."""
-
-    reason: Annotated[Reason, msgspec.Meta(examples=["Insufficient justification for production access"])]
-
-
-class RegenerateKey(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /developer/keys/:id/regenerate`."""
-
-    grace_period_hours: Annotated[
-        int, msgspec.Meta(ge=0, le=168, description="How long the old key works beside the new one.")
-    ] = 0
-
-
-class ListKeys(ShortPageQuery, kw_only=True):
-    """Which keys."""
-
-    mode: Mode | UnsetType = UNSET
-    status: ApprovalStatus | UnsetType = UNSET
 
 
 def _key_id(request: web.Request) -> uuid.UUID | None:
@@ -101,7 +65,7 @@ def _note(
 PENDING: Final = {"approval_status": ApprovalStatus.PENDING}
 
 
-@operation(response=shapes.ApiKeys, flat=True)
+@operation(response=ApiKeys, flat=True)
 async def list_own_keys(request: web.Request) -> web.Response:
     """Lists the API keys that you asked for, newest first."""
     services, account = request.app[SERVICES], request[SIGNED_IN_USER]
@@ -117,7 +81,7 @@ def _all(request: web.Request, services: Services, rows: list[KeyRow]) -> web.Re
 
 @operation(
     body=CreateKey,
-    response=shapes.NewApiKey,
+    response=NewApiKey,
     flat=True,
     error_codes=("SCOPE_NOT_YOURS", "TOO_MANY_KEYS"),
     idempotent=True,
@@ -145,7 +109,7 @@ async def create_own_key(request: web.Request, body: CreateKey) -> web.Response:
     return await run_idempotently_for_user(request, work)
 
 
-@operation(response=shapes.ApiKey, flat=True, error_codes=("KEY_NOT_FOUND",))
+@operation(response=ApiKey, flat=True, error_codes=("KEY_NOT_FOUND",))
 async def get_own_key(request: web.Request) -> web.Response:
     """Shows one of your API keys."""
     services, account, key_id = request.app[SERVICES], request[SIGNED_IN_USER], _key_id(request)
@@ -155,7 +119,7 @@ async def get_own_key(request: web.Request) -> web.Response:
     return flat_response(request, **key_payload(row, services.clock.now()))
 
 
-@operation(response=shapes.Message, flat=True, error_codes=("KEY_NOT_FOUND", "KEY_REVOKED"))
+@operation(response=Message, flat=True, error_codes=("KEY_NOT_FOUND", "KEY_REVOKED"))
 async def revoke_own_key(request: web.Request) -> web.Response:
     """Revokes one of your API keys, for good."""
     account = request[SIGNED_IN_USER]
@@ -180,7 +144,7 @@ async def _revoke(request: web.Request, user_id: uuid.UUID | None) -> web.Respon
 @operation(
     body=RegenerateKey,
     body_optional=True,
-    response=shapes.NewApiKey,
+    response=NewApiKey,
     flat=True,
     error_codes=("KEY_NOT_FOUND", "KEY_NOT_APPROVED", "KEY_REVOKED", "SCOPE_NOT_YOURS"),
     idempotent=True,
@@ -204,7 +168,7 @@ async def regenerate_own_key(request: web.Request, body: RegenerateKey) -> web.R
     return answer
 
 
-@operation(response=shapes.Scopes, flat=True)
+@operation(response=Scopes, flat=True)
 async def list_scopes(request: web.Request) -> web.Response:
     """Lists what you can let an API key do: nobody grants what he lacks."""
     yours = SCOPES_BY_ROLE[Role(request[SIGNED_IN_USER].role)]
@@ -212,7 +176,7 @@ async def list_scopes(request: web.Request) -> web.Response:
     return flat_response(request, scopes=list(descriptions), descriptions=descriptions)
 
 
-@operation(query=ListKeys, response=shapes.ListPage[shapes.ApiKey])
+@operation(query=ListKeys, response=ListPage[ApiKey])
 async def list_organization_keys(request: web.Request, listing: ListKeys) -> web.Response:
     """Lists the organization's API keys, newest first."""
     services, account, part = request.app[SERVICES], request[SIGNED_IN_USER], requested_page(listing, KEY)
@@ -225,7 +189,7 @@ async def list_organization_keys(request: web.Request, listing: ListKeys) -> web
     return success_response(request, shaped_page([key_payload(row, now) for row in found.rows], found, part))
 
 
-@operation(response=shapes.ApiKeys, flat=True)
+@operation(response=ApiKeys, flat=True)
 async def list_pending_keys(request: web.Request) -> web.Response:
     """Lists production keys that wait for approval, oldest first."""
     services, account = request.app[SERVICES], request[SIGNED_IN_USER]
@@ -233,7 +197,7 @@ async def list_pending_keys(request: web.Request) -> web.Response:
     return _all(request, services, rows)
 
 
-@operation(response=shapes.ApiKey, error_codes=("KEY_NOT_FOUND",))
+@operation(response=ApiKey, error_codes=("KEY_NOT_FOUND",))
 async def get_organization_key(request: web.Request) -> web.Response:
     """Shows an API key of the organization."""
     services, account, key_id = request.app[SERVICES], request[SIGNED_IN_USER], _key_id(request)
@@ -242,7 +206,7 @@ async def get_organization_key(request: web.Request) -> web.Response:
 
 
 @operation(
-    response=shapes.NewApiKey,
+    response=NewApiKey,
     flat=True,
     error_codes=("KEY_NOT_FOUND", "KEY_NOT_PENDING", "OWN_REQUEST"),
     idempotent=True,
@@ -262,7 +226,7 @@ async def approve_organization_key(request: web.Request) -> web.Response:
 
 @operation(
     body=RejectKey,
-    response=shapes.RejectedKey,
+    response=RejectedKey,
     flat=True,
     error_codes=("KEY_NOT_FOUND", "KEY_NOT_PENDING"),
     idempotent=True,
@@ -286,7 +250,7 @@ async def reject_organization_key(request: web.Request, body: RejectKey) -> web.
     return await run_idempotently_for_user(request, work)
 
 
-@operation(response=shapes.Message, flat=True, error_codes=("KEY_NOT_FOUND", "KEY_REVOKED"))
+@operation(response=Message, flat=True, error_codes=("KEY_NOT_FOUND", "KEY_REVOKED"))
 async def revoke_organization_key(request: web.Request) -> web.Response:
     """Revokes any API key of the organization, for good."""
     return await _revoke(request, None)

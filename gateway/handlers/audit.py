@@ -1,21 +1,22 @@
 """The endpoint of the audit log. It speaks snake_case, as all of the admin's do."""
 
 import uuid
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, TypedDict
 
 import msgspec
 from aiohttp import web
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
-from gateway import shapes
 from gateway.app_state import SERVICES, SIGNED_IN_USER
+from gateway.handlers.common_shapes import AuditId, CappedListPage, KeyId, Time
 from gateway.handlers.requests import parse_time, success_response
 from gateway.http.envelope import list_page_payload as shaped_page
 from gateway.http.query_parameters import PageQuery, requested_page
 from gateway.openapi.operation import operation
 from shared.identity import audit
 from shared.platform.ids import AUDIT, KEY, parse_id
-from shared.schema.audit import Action
+from shared.schema.audit import Action, ActorKind
+from shared.schema.organizations import Mode
 
 FilterText = Annotated[str, msgspec.Meta(min_length=1, max_length=254)]
 FilterTime = Annotated[str, msgspec.Meta(max_length=40, extra_json_schema={"format": "date-time"})]
@@ -68,7 +69,25 @@ def _uuid(text: str) -> uuid.UUID:
         return UNKNOWN_REQUEST_ID
 
 
-@operation(query=ListAuditEntries, response=shapes.CappedListPage[shapes.AuditEntry])
+class AuditEntry(TypedDict):
+    """Something done: by whom, from where, by which request, to which object, and what changed."""
+
+    id: AuditId
+    at: Time
+    action: Action
+    actor_kind: ActorKind
+    user: Annotated[str, Meta(description="The user's email.", examples=["owner@demo-carrier.example"])] | None
+    key_id: KeyId | None
+    address: Annotated[str, Meta(examples=["203.0.113.7"])] | None
+    request_id: Annotated[str, Meta(examples=["0b9c5c6e-8d0f-4a43-9a7b-2f1f6f3a9e11"])] | None
+    mode: Mode | None
+    object_kind: Annotated[str, Meta(examples=["payout"])]
+    object_id: Annotated[str, Meta(examples=["pay_01kg9r4e81ey1t5m0q6c3w8nab"])] | None
+    before: Annotated[dict[str, Any], Meta(examples=[{"status": "queued"}])] | None
+    after: Annotated[dict[str, Any], Meta(examples=[{"status": "canceled"}])] | None
+
+
+@operation(query=ListAuditEntries, response=CappedListPage[AuditEntry])
 async def list_audit_entries(request: web.Request, listing: ListAuditEntries) -> web.Response:
     """Lists the organization's audit log, newest first: who did what to which object.
 

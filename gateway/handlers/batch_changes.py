@@ -4,16 +4,14 @@ import uuid
 from datetime import datetime
 from typing import Any, Final
 
-import msgspec
 import sqlalchemy as sa
 from aiohttp import web
 
-from gateway import shapes
 from gateway.app_state import SCENARIO, SERVICES
+from gateway.handlers.batch_shapes import Batch, CanceledBatch, ReleasedBatch, RescheduleBatch, RetriedBatch
 from gateway.handlers.batches import batch_id_from_path, parse_schedule_time
 from gateway.handlers.bulk import bulk_results_payload
 from gateway.handlers.requests import (
-    FutureTime,
     request_actor,
     run_idempotently,
     run_idempotently_and_enqueue,
@@ -39,7 +37,7 @@ REJECTED_SHOWN_MAX: Final = 100
 RELEASE_ERROR_CODES: Final = ("BATCH_NOT_FOUND", "BATCH_NOT_RELEASABLE", "INSUFFICIENT_FUNDS")
 
 
-@operation(response=shapes.ReleasedBatch, error_codes=RELEASE_ERROR_CODES, idempotent=True)
+@operation(response=ReleasedBatch, error_codes=RELEASE_ERROR_CODES, idempotent=True)
 async def release_batch(request: web.Request) -> web.Response:
     """Releases a batch: its money is reserved, all or nothing, and its payouts set out.
 
@@ -49,7 +47,7 @@ async def release_batch(request: web.Request) -> web.Response:
     return await _release(request)
 
 
-@operation(response=shapes.ReleasedBatch, error_codes=RELEASE_ERROR_CODES, idempotent=True)
+@operation(response=ReleasedBatch, error_codes=RELEASE_ERROR_CODES, idempotent=True)
 async def run_batch(request: web.Request) -> web.Response:
     """Processes a scheduled batch now, whatever its time; otherwise as release."""
     return await _release(request)
@@ -84,7 +82,7 @@ async def _release(request: web.Request) -> web.Response:
         return await run_idempotently_and_enqueue(request, work, task_queue.SUBMIT_PAYOUTS, set_out)
 
 
-@operation(response=shapes.CanceledBatch, error_codes=("BATCH_NOT_FOUND", "BATCH_NOT_CANCELABLE"), idempotent=True)
+@operation(response=CanceledBatch, error_codes=("BATCH_NOT_FOUND", "BATCH_NOT_CANCELABLE"), idempotent=True)
 async def cancel_batch(request: web.Request) -> web.Response:
     """Calls a batch off that is not released, and all of its payouts with it."""
     wallet, batch_id = wallet_id(request), batch_id_from_path(request)
@@ -114,15 +112,9 @@ def _note(
     )
 
 
-class RescheduleBatch(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /batches/:id/reschedule`; null: it waits until it is released by hand."""
-
-    scheduledFor: FutureTime | None
-
-
 @operation(
     body=RescheduleBatch,
-    response=shapes.Batch,
+    response=Batch,
     error_codes=("BATCH_NOT_FOUND", "BATCH_NOT_RESCHEDULABLE"),
     idempotent=True,
 )
@@ -148,7 +140,7 @@ async def reschedule_batch(request: web.Request, body: RescheduleBatch) -> web.R
     return await run_idempotently(request, work)
 
 
-@operation(response=shapes.RetriedBatch, error_codes=("BATCH_NOT_FOUND",), idempotent=True)
+@operation(response=RetriedBatch, error_codes=("BATCH_NOT_FOUND",), idempotent=True)
 async def retry_failed_batch_payouts(request: web.Request) -> web.Response:
     """Queues a batch's failed payouts again, those that can be paid and are covered.
 

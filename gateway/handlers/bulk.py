@@ -5,27 +5,17 @@ One bad item never spoils its neighbours; only a request that is no list of 1 to
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Final, TypeVar
+from typing import Any, TypeVar
 
-import msgspec
 from aiohttp import web
 
-from gateway import shapes
 from gateway.app_state import REQUEST_ID, SCENARIO, SERVICES
-from gateway.handlers.drivers import RegisterDriver, registration_entries
-from gateway.handlers.payouts import (
-    AllowDuplicate,
-    DriverReference,
-    DuplicateReason,
-    LoadReference,
-    PayoutFields,
-    Urgency,
-    build_payout_order,
-    record_status_changes,
-)
+from gateway.handlers.bulk_shapes import BulkDrivers, BulkIds, BulkPayout, BulkPayouts, BulkResults
+from gateway.handlers.driver_shapes import RegisterDriver
+from gateway.handlers.drivers import registration_entries
+from gateway.handlers.payout_shapes import PayoutFields, Urgency
+from gateway.handlers.payouts import build_payout_order, record_status_changes
 from gateway.handlers.requests import (
-    AmountCents,
-    Description,
     idempotency_key,
     request_actor,
     run_idempotently,
@@ -48,49 +38,7 @@ from shared.platform.errors import DomainError, InvalidRequest, NotFound
 from shared.platform.ids import DRIVER, PAYOUT, echo_id, parse_id, public_id
 from shared.schema.audit import Action
 
-BULK_ITEMS_MAX: Final = 100
-
 Shape = TypeVar("Shape")
-
-
-def list_of_items(name: str) -> msgspec.Meta:
-    """A list of items that are checked one by one: each may be wrong without spoiling the request."""
-    return msgspec.Meta(
-        min_length=1,
-        max_length=BULK_ITEMS_MAX,
-        description="A wrong item gets its own error, and does not spoil its neighbours.",
-        extra_json_schema={"items": {"anyOf": [{"$ref": f"#/components/schemas/{name}"}, {}]}},
-    )
-
-
-class BulkPayout(msgspec.Struct, forbid_unknown_fields=True):
-    """One payout of a bulk request, or of a batch."""
-
-    driverId: DriverReference
-    amount: AmountCents
-    description: Description | None = None
-    loadId: LoadReference | None = None
-    allowDuplicate: AllowDuplicate = False
-    duplicateReason: DuplicateReason | None = None
-
-
-class BulkDrivers(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /drivers/bulk`; each item is one of `POST /drivers`."""
-
-    drivers: Annotated[list[Any], list_of_items("RegisterDriver")]
-
-
-class BulkPayouts(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /payouts/bulk`; the urgency is that of all."""
-
-    payouts: Annotated[list[Any], list_of_items("BulkPayout")]
-    urgency: Urgency = Urgency.STANDARD
-
-
-class BulkIds(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /payouts/bulk/cancel` and `…/retry`."""
-
-    payoutIds: Annotated[list[str], msgspec.Meta(min_length=1, max_length=BULK_ITEMS_MAX)]
 
 
 def bulk_results_payload(items: Sequence[tuple[dict[str, Any], DomainError | None]]) -> dict[str, Any]:
@@ -121,7 +69,7 @@ def identifying_fields(content: Any, *names: str) -> dict[str, Any]:
     return {name: known[name] for name in names if isinstance(known.get(name), str | int)}
 
 
-@operation(body=BulkDrivers, response=shapes.BulkResults, idempotent=True)
+@operation(body=BulkDrivers, response=BulkResults, idempotent=True)
 async def bulk_register_drivers(request: web.Request, body: BulkDrivers) -> web.Response:
     """Registers up to 100 drivers, each with a result of its own."""
     services, wallet = request.app[SERVICES], wallet_id(request)
@@ -151,7 +99,7 @@ async def bulk_register_drivers(request: web.Request, body: BulkDrivers) -> web.
     return await run_idempotently_and_enqueue(request, work, task_queue.REGISTER_DRIVERS, added)
 
 
-@operation(body=BulkPayouts, response=shapes.BulkResults, idempotent=True)
+@operation(body=BulkPayouts, response=BulkResults, idempotent=True)
 async def bulk_create_payouts(request: web.Request, body: BulkPayouts) -> web.Response:
     """Creates up to 100 payouts, each with a result of its own.
 
@@ -208,7 +156,7 @@ def payout_summary_payload(row: PayoutRow) -> dict[str, Any]:
     }
 
 
-@operation(body=BulkIds, response=shapes.BulkResults, idempotent=True)
+@operation(body=BulkIds, response=BulkResults, idempotent=True)
 async def bulk_cancel_payouts(request: web.Request, body: BulkIds) -> web.Response:
     """Cancels up to 100 payouts that are not submitted yet, each with a result of its own."""
     wallet, actor = wallet_id(request), request_actor(request)
@@ -224,7 +172,7 @@ async def bulk_cancel_payouts(request: web.Request, body: BulkIds) -> web.Respon
     return await run_idempotently(request, work)
 
 
-@operation(body=BulkIds, response=shapes.BulkResults, idempotent=True)
+@operation(body=BulkIds, response=BulkResults, idempotent=True)
 async def bulk_retry_payouts(request: web.Request, body: BulkIds) -> web.Response:
     """Queues up to 100 failed payouts again, each with a result of its own."""
     services, wallet, actor = request.app[SERVICES], wallet_id(request), request_actor(request)

@@ -2,17 +2,17 @@
 
 import uuid
 from collections.abc import Iterable
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
-import msgspec
 import sqlalchemy as sa
 from aiohttp import web
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
-from gateway import shapes
 from gateway.app_state import SCENARIO, SERVICES
+from gateway.handlers.common_shapes import ListPage
+from gateway.handlers.driver_shapes import DeletedDriver, Driver, ListDrivers, RegisterDriver, UpdateDriver
+from gateway.handlers.payout_shapes import Payout
 from gateway.handlers.requests import (
-    Reference,
     request_actor,
     run_idempotently_and_enqueue,
     success_response,
@@ -23,7 +23,7 @@ from gateway.http.query_parameters import PageQuery, requested_page
 from gateway.openapi.operation import operation
 from shared.drivers import register as registering
 from shared.drivers import rows
-from shared.drivers.bank_details import BankAccount, DriverDetails, DriverIdentity, encrypt_details
+from shared.drivers.bank_details import DriverDetails, encrypt_details
 from shared.drivers.delete import soft_delete_driver
 from shared.drivers.queries import load_driver, load_driver_page
 from shared.drivers.rows import driver_not_found
@@ -38,26 +38,10 @@ from shared.platform.failpoints import failpoint
 from shared.platform.ids import DRIVER, PAYOUT, parse_id, public_id
 from shared.platform.pagination import Page
 from shared.schema.audit import Action
-from shared.schema.organizations import DriverStatus
 from shared.schema.scenarios import Scenario
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, examples=["John Smith"])]
-Email = Annotated[
-    str, msgspec.Meta(max_length=254, pattern=r"^[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+\Z", examples=["john@example.com"])
-]
-Phone = Annotated[str, msgspec.Meta(pattern=r"^\+[1-9][0-9]{6,14}\Z", examples=["+15551234567"])]
 
-
-class RegisterDriver(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /drivers`. `phone` is E.164, as in +15551234567."""
-
-    ovnDriverId: Annotated[Reference, msgspec.Meta(examples=["OVN-DRIVER-789"])]
-    name: Name
-    email: Email
-    phone: Phone | None = None
-
-
-@operation(body=RegisterDriver, response=shapes.Driver, error_codes=("DRIVER_EXISTS",), idempotent=True)
+@operation(body=RegisterDriver, response=Driver, error_codes=("DRIVER_EXISTS",), idempotent=True)
 async def register_driver(request: web.Request, body: RegisterDriver) -> web.Response:
     """Registers a driver.
 
@@ -101,7 +85,7 @@ def driver_id_from_path(request: web.Request) -> uuid.UUID:
     return driver_id
 
 
-@operation(response=shapes.Driver, error_codes=("DRIVER_NOT_FOUND",))
+@operation(response=Driver, error_codes=("DRIVER_NOT_FOUND",))
 async def get_driver(request: web.Request) -> web.Response:
     """Shows a driver."""
     wallet, driver_id = wallet_id(request), driver_id_from_path(request)
@@ -118,18 +102,7 @@ def driver_response_payload(request: web.Request, row: rows.DriverRow) -> dict[s
     return rows.driver_payload(row)
 
 
-class UpdateDriver(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `PUT /drivers/:id`; what is left out stays."""
-
-    name: Name | UnsetType = UNSET
-    email: Email | UnsetType = UNSET
-    phone: Phone | UnsetType | None = UNSET
-    status: Literal["active", "inactive"] | UnsetType = UNSET
-    bankAccount: BankAccount | UnsetType = UNSET
-    identity: DriverIdentity | UnsetType = UNSET
-
-
-@operation(body=UpdateDriver, response=shapes.Driver, error_codes=("DRIVER_NOT_FOUND",))
+@operation(body=UpdateDriver, response=Driver, error_codes=("DRIVER_NOT_FOUND",))
 async def update_driver(request: web.Request, body: UpdateDriver) -> web.Response:
     """Changes a driver.
 
@@ -183,7 +156,7 @@ def audited_driver_changes(
     return was, is_ if changes.sealed_details is None else {**is_, "bankAccount": audit.MASKED}
 
 
-@operation(response=shapes.DeletedDriver, error_codes=("DRIVER_NOT_FOUND", "DRIVER_HAS_OPEN_PAYOUTS"))
+@operation(response=DeletedDriver, error_codes=("DRIVER_NOT_FOUND", "DRIVER_HAS_OPEN_PAYOUTS"))
 async def delete_driver(request: web.Request) -> web.Response:
     """Deletes a driver who has no open payout.
 
@@ -204,7 +177,7 @@ async def delete_driver(request: web.Request) -> web.Response:
     )
 
 
-@operation(query=PageQuery, response=shapes.ListPage[shapes.Payout], error_codes=("DRIVER_NOT_FOUND",))
+@operation(query=PageQuery, response=ListPage[Payout], error_codes=("DRIVER_NOT_FOUND",))
 async def list_driver_payouts(request: web.Request, listing: PageQuery) -> web.Response:
     """Lists a driver's payouts, newest first."""
     wallet, driver_id, part = wallet_id(request), driver_id_from_path(request), requested_page(listing, PAYOUT)
@@ -220,13 +193,7 @@ async def list_driver_payouts(request: web.Request, listing: PageQuery) -> web.R
     return success_response(request, shaped_page([payout_payload(row) for row in found.rows], found, part))
 
 
-class ListDrivers(PageQuery, kw_only=True):
-    """Which drivers."""
-
-    status: DriverStatus | UnsetType = UNSET
-
-
-@operation(query=ListDrivers, response=shapes.ListPage[shapes.Driver])
+@operation(query=ListDrivers, response=ListPage[Driver])
 async def list_drivers(request: web.Request, listing: ListDrivers) -> web.Response:
     """Lists drivers, newest first."""
     wallet, part = wallet_id(request), requested_page(listing, DRIVER)

@@ -9,9 +9,9 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 
-from gateway import webhook_shapes as shapes
 from gateway.app_state import SERVICES, STOPPING
 from gateway.handlers.requests import success_response, wallet_id
+from gateway.handlers.webhook_shapes import EventPage
 from gateway.http.envelope import ApiError
 from gateway.http.query_parameters import PAGE_SIZE_MAX
 from gateway.openapi.operation import operation
@@ -57,7 +57,7 @@ class ListEvents(msgspec.Struct, forbid_unknown_fields=True):
     ] = 0
 
 
-@operation(query=ListEvents, response=shapes.EventPage)
+@operation(query=ListEvents, response=EventPage)
 async def list_events(request: web.Request, asked: ListEvents) -> web.Response:
     """Lists the events after a place, the oldest first; without `after` the newest ones.
 

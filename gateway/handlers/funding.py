@@ -1,20 +1,25 @@
 """Endpoints of the wallet's money: balance, top-up, statement, projection."""
 
-import enum
 import uuid
 from decimal import Decimal
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import msgspec
 import sqlalchemy as sa
 from aiohttp import web
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
-from gateway import shapes
 from gateway.app_state import CREDENTIAL, SERVICES
+from gateway.handlers.common_shapes import DatedListPage
+from gateway.handlers.funding_shapes import (
+    Balance,
+    CreateTopup,
+    ListTransactions,
+    Projection,
+    ProjectionQuery,
+    Topup,
+    Transaction,
+)
 from gateway.handlers.requests import (
-    AmountCents,
-    Description,
     request_actor,
     run_idempotently_and_enqueue,
     success_response,
@@ -23,7 +28,7 @@ from gateway.handlers.requests import (
 from gateway.http.csv_tables import csv_body, csv_file_response
 from gateway.http.envelope import ApiError
 from gateway.http.envelope import list_page_payload as shaped_page
-from gateway.http.query_parameters import DayOrTime, Format, PageQuery, parse_time_range, requested_page
+from gateway.http.query_parameters import Format, parse_time_range, requested_page
 from gateway.openapi.operation import operation
 from shared import ledger
 from shared.funding import topups
@@ -36,22 +41,7 @@ from shared.platform.ids import PAYOUT, TRANSACTION, public_id
 from shared.schema.audit import Action
 
 
-class TopupMethod(enum.StrEnum):
-    """How the money comes: `bank_transfer` takes days, `rtp` seconds."""
-
-    BANK_TRANSFER = "bank_transfer"
-    RTP = "rtp"
-
-
-class CreateTopup(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /funding/topup`."""
-
-    amount: AmountCents
-    description: Description = "Wallet funding"
-    method: TopupMethod = TopupMethod.BANK_TRANSFER
-
-
-@operation(response=shapes.Balance)
+@operation(response=Balance)
 async def get_balance(request: web.Request) -> web.Response:
     """Shows the wallet's balance."""
     wallet = wallet_id(request)
@@ -67,7 +57,7 @@ async def get_balance(request: web.Request) -> web.Response:
     )
 
 
-@operation(body=CreateTopup, response=shapes.Topup, idempotent=True)
+@operation(body=CreateTopup, response=Topup, idempotent=True)
 async def create_topup(request: web.Request, body: CreateTopup) -> web.Response:
     """Tops the wallet up.
 
@@ -97,16 +87,7 @@ async def create_topup(request: web.Request, body: CreateTopup) -> web.Response:
     return await run_idempotently_and_enqueue(request, work, task_queue.REQUEST_TOPUPS, asked)
 
 
-class ListTransactions(PageQuery, kw_only=True):
-    """Which lines of the statement."""
-
-    type: statement.StatementLineType | UnsetType = UNSET
-    since: DayOrTime | UnsetType = msgspec.field(name="from", default=UNSET)
-    until: DayOrTime | UnsetType = msgspec.field(name="to", default=UNSET)
-    format: Format = Format.JSON
-
-
-@operation(query=ListTransactions, response=shapes.DatedListPage[shapes.Transaction], csv=True)
+@operation(query=ListTransactions, response=DatedListPage[Transaction], csv=True)
 async def list_transactions(request: web.Request, listing: ListTransactions) -> web.Response:
     """Lists the wallet's statement, newest first.
 
@@ -177,13 +158,7 @@ def _cells(line: statement.StatementLine) -> tuple[Any, ...]:
     )
 
 
-class ProjectionQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """How far to look."""
-
-    days: Annotated[int, msgspec.Meta(ge=1, le=366, description="Days to look ahead, today included.")] = 30
-
-
-@operation(query=ProjectionQuery, response=shapes.Projection)
+@operation(query=ProjectionQuery, response=Projection)
 async def get_projection(request: web.Request, asked: ProjectionQuery) -> web.Response:
     """Projects the balance: what scheduled batches will take out of it, day by day (UTC).
 

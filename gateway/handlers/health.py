@@ -6,13 +6,14 @@ gateway restarted. `/health/ready` fails while this gateway should get no reques
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import sqlalchemy as sa
 from aiohttp import web
+from msgspec import Meta
 
-from gateway import shapes
 from gateway.app_state import SERVICES
+from gateway.handlers.common_shapes import Time
 from gateway.handlers.requests import success_response
 from gateway.http.envelope import ApiError
 from gateway.openapi.operation import operation
@@ -24,7 +25,16 @@ VERSION = "1.0.0"
 DATABASE_SECONDS_MAX = 3.0
 
 
-@operation(response=shapes.HealthStatus, query=None)
+class HealthStatus(TypedDict):
+    """Whether the gateway can serve."""
+
+    status: Literal["healthy"]
+    version: Annotated[str, Meta(examples=["1.0.0"])]
+    timestamp: Time
+    outgoing: NotRequired[Literal["reconcile-only"]]
+
+
+@operation(response=HealthStatus, query=None)
 async def get_health(request: web.Request) -> web.Response:
     """Says whether the gateway can serve: 200 while the database answers, 503 otherwise.
 
@@ -35,13 +45,13 @@ async def get_health(request: web.Request) -> web.Response:
     return _healthy(request, **({"outgoing": "reconcile-only"} if stopped else {}))
 
 
-@operation(response=shapes.HealthStatus, query=None)
+@operation(response=HealthStatus, query=None)
 async def get_liveness(request: web.Request) -> web.Response:
     """Says that the gateway lives: 200 as long as it answers at all, whatever it needs may be away."""
     return _healthy(request)
 
 
-@operation(response=shapes.HealthStatus, query=None)
+@operation(response=HealthStatus, query=None)
 async def get_readiness(request: web.Request) -> web.Response:
     """Says whether requests should come here: 200 while the database answers and is migrated, 503 otherwise.
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway import shapes
 from gateway.app_state import SERVICES
+from gateway.handlers.payout_shapes import Timeline
 from gateway.handlers.requests import success_response, wallet_id
 from gateway.openapi.operation import operation
 from shared.payouts.timeline import ExpectedNextStep, load_timeline
@@ -14,7 +14,7 @@ from shared.platform.errors import NotFound
 from shared.platform.ids import PAYOUT, echo_id, parse_id
 
 
-@operation(response=shapes.Timeline, error_codes=("PAYOUT_NOT_FOUND",))
+@operation(response=Timeline, error_codes=("PAYOUT_NOT_FOUND",))
 async def get_payout_timeline(request: web.Request) -> web.Response:
     """Tells what happened to a payout, in order, and what is expected next.
 

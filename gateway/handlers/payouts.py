@@ -1,22 +1,30 @@
 """Endpoints of payouts: create, instant pay and its fee, list, get, cancel, retry."""
 
-import enum
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Protocol
+from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 from aiohttp import web
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
-from gateway import shapes
 from gateway.app_state import REQUEST_ID, SCENARIO, SERVICES
+from gateway.handlers.common_shapes import ListPage
+from gateway.handlers.payout_shapes import (
+    CanceledPayout,
+    CreateInstantPayout,
+    CreatePayout,
+    InstantFee,
+    InstantFeeQuery,
+    InstantPayout,
+    ListPayouts,
+    Payout,
+    PayoutFields,
+    RetriedPayout,
+    Urgency,
+)
 from gateway.handlers.requests import (
-    AmountCents,
-    Description,
-    Reference,
     idempotency_key,
     request_actor,
     run_idempotently,
@@ -27,7 +35,7 @@ from gateway.handlers.requests import (
 )
 from gateway.http.envelope import ApiError
 from gateway.http.envelope import list_page_payload as shaped_page
-from gateway.http.query_parameters import PageQuery, requested_page
+from gateway.http.query_parameters import requested_page
 from gateway.intake.payouts import PayoutRequest, single_payout_payload
 from gateway.openapi.operation import operation
 from shared.identity import audit
@@ -36,7 +44,6 @@ from shared.payouts import cancel as canceling
 from shared.payouts import queries
 from shared.payouts import retry as retrying
 from shared.payouts.orders import PayoutOrder
-from shared.payouts.rails import RAIL_LIMIT_CENTS
 from shared.payouts.rows import PayoutRow, duplicate_warning, payout_payload
 from shared.platform import idempotency, task_queue
 from shared.platform.clock import format_rfc3339
@@ -44,54 +51,7 @@ from shared.platform.errors import DomainError, NotFound
 from shared.platform.ids import DRIVER, PAYOUT, echo_id, new_id, parse_id, public_id
 from shared.platform.pagination import Page
 from shared.schema.audit import Action
-from shared.schema.payouts import PayoutStatus, Rail
-
-DriverReference = Annotated[
-    str,
-    msgspec.Meta(
-        min_length=1, max_length=100, description="The driver's id.", examples=["drv_01kg9r4e80fcq8h8j9v4z2m7xd"]
-    ),
-]
-LoadReference = Annotated[Reference, msgspec.Meta(description="Your id of the load.", examples=["L-12345"])]
-AllowDuplicate = Annotated[
-    bool, msgspec.Meta(description="Pay the driver for this load again; needs a duplicateReason.")
-]
-
-
-DuplicateReason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
-
-
-class Urgency(enum.StrEnum):
-    """How fast; names the rail (conventions: Urgency and rail)."""
-
-    STANDARD = "standard"
-    SAME_DAY = "same_day"
-    INSTANT = "instant"
-
-
-class CreatePayout(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /payouts`."""
-
-    driverId: DriverReference
-    amount: AmountCents
-    urgency: Urgency = Urgency.STANDARD
-    description: Description | None = None
-    loadId: LoadReference | None = None
-    allowDuplicate: AllowDuplicate = False
-    duplicateReason: DuplicateReason | None = None
-
-
-class CreateInstantPayout(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /payouts/instant`."""
-
-    driverId: DriverReference
-    amount: AmountCents
-    requestedBy: Reference | None = None
-    description: Description | None = None
-    loadId: LoadReference | None = None
-    allowDuplicate: AllowDuplicate = False
-    duplicateReason: DuplicateReason | None = None
-
+from shared.schema.payouts import Rail
 
 UNKNOWN_DRIVER_ID = uuid.UUID(int=0)
 """Stands for text that can't be an id: nobody has it."""
@@ -116,7 +76,7 @@ PAYOUT_ERROR_CODES = (
 """Why a payout is not accepted."""
 
 
-@operation(body=CreatePayout, response=shapes.Payout, error_codes=PAYOUT_ERROR_CODES, idempotent=True)
+@operation(body=CreatePayout, response=Payout, error_codes=PAYOUT_ERROR_CODES, idempotent=True)
 async def create_payout(request: web.Request, body: CreatePayout) -> web.Response:
     """Creates a payout.
 
@@ -127,22 +87,11 @@ async def create_payout(request: web.Request, body: CreatePayout) -> web.Respons
     return await _accept(request, build_payout_order(request, body, body.urgency), shape)
 
 
-@operation(body=CreateInstantPayout, response=shapes.InstantPayout, error_codes=PAYOUT_ERROR_CODES, idempotent=True)
+@operation(body=CreateInstantPayout, response=InstantPayout, error_codes=PAYOUT_ERROR_CODES, idempotent=True)
 async def create_instant_payout(request: web.Request, body: CreateInstantPayout) -> web.Response:
     """Pays a driver within seconds."""
     order = build_payout_order(request, body, Urgency.INSTANT)._replace(requested_by=body.requestedBy)
     return await _accept(request, order, instant_payout_payload)
-
-
-class PayoutFields(Protocol):
-    """What every way of asking for a payout names."""
-
-    driverId: str
-    amount: int
-    description: str | None
-    loadId: str | None
-    allowDuplicate: bool
-    duplicateReason: str | None
 
 
 def build_payout_order(request: web.Request, body: PayoutFields, urgency: Urgency) -> PayoutOrder:
@@ -182,15 +131,7 @@ async def _accept(
     return stored_response(got.status, got.body, replayed=got.replayed)
 
 
-class InstantFeeQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """What to quote."""
-
-    amount: Annotated[
-        int, msgspec.Meta(ge=1, le=RAIL_LIMIT_CENTS[Rail.INSTANT], description="US cents.", examples=[50000])
-    ]
-
-
-@operation(query=InstantFeeQuery, response=shapes.InstantFee)
+@operation(query=InstantFeeQuery, response=InstantFee)
 async def quote_instant_fee(request: web.Request, asked: InstantFeeQuery) -> web.Response:
     """Quotes the fee of an instant payout: what a payout of that amount would be charged."""
     amount_cents = asked.amount
@@ -208,7 +149,7 @@ async def quote_instant_fee(request: web.Request, asked: InstantFeeQuery) -> web
     )
 
 
-@operation(response=shapes.Payout, error_codes=("PAYOUT_NOT_FOUND",))
+@operation(response=Payout, error_codes=("PAYOUT_NOT_FOUND",))
 async def get_payout(request: web.Request) -> web.Response:
     """Shows a payout."""
     wallet, text = wallet_id(request), request.match_info["id"]
@@ -221,7 +162,7 @@ async def get_payout(request: web.Request) -> web.Response:
     return success_response(request, payout_payload(row))
 
 
-@operation(response=shapes.CanceledPayout, error_codes=("PAYOUT_NOT_FOUND", "PAYOUT_NOT_CANCELABLE"), idempotent=True)
+@operation(response=CanceledPayout, error_codes=("PAYOUT_NOT_FOUND", "PAYOUT_NOT_CANCELABLE"), idempotent=True)
 async def cancel_payout(request: web.Request) -> web.Response:
     """Cancels a payout that is not submitted yet."""
     wallet, actor, text = wallet_id(request), request_actor(request), request.match_info["id"]
@@ -238,7 +179,7 @@ async def cancel_payout(request: web.Request) -> web.Response:
 
 
 @operation(
-    response=shapes.RetriedPayout,
+    response=RetriedPayout,
     error_codes=("PAYOUT_NOT_FOUND", "PAYOUT_NOT_RETRYABLE", "PAYOUT_HELD", *PAYOUT_ERROR_CODES[1:]),
     idempotent=True,
 )
@@ -301,25 +242,7 @@ def _decided(text: str, payout_id: uuid.UUID | None, answers: Mapping[uuid.UUID,
     return outcome
 
 
-class ListPayouts(PageQuery, kw_only=True):
-    """Which payouts."""
-
-    status: PayoutStatus | UnsetType = UNSET
-    driverId: Annotated[str, msgspec.Meta(max_length=100)] | UnsetType = UNSET
-    idempotencyKey: (
-        Annotated[
-            str,
-            msgspec.Meta(
-                min_length=1,
-                max_length=idempotency.KEY_LENGTH_MAX,
-                description="Only what a POST with this Idempotency-Key has made, within 48 hours: did it go through?",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-
-
-@operation(query=ListPayouts, response=shapes.ListPage[shapes.Payout])
+@operation(query=ListPayouts, response=ListPage[Payout])
 async def list_payouts(request: web.Request, listing: ListPayouts) -> web.Response:
     """Lists payouts, newest first.
 

@@ -1,14 +1,14 @@
 """Endpoints of webhooks: the one that hears Paystream (verified before it is parsed, stored, answered), and the log."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 from aiohttp import web
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 from prometheus_client import Counter
 
-from gateway import shapes
 from gateway.app_state import SERVICES
+from gateway.handlers.common_shapes import CappedListPage, LogId, Message, PayoutId, Time
 from gateway.handlers.requests import success_response, wallet_id
 from gateway.http.decoding import parse_json, read_body
 from gateway.http.envelope import ApiError
@@ -25,7 +25,21 @@ WEBHOOKS = Counter(
 WEBHOOKS_BY_RESULT = {result: WEBHOOKS.labels(result) for result in (*inbox.StoreResult, "malformed", "refused")}
 
 
-@operation(response=shapes.Message, query=None, raw_body=True, error_codes=("INVALID_SIGNATURE",))
+class WebhookLog(TypedDict):
+    """A webhook of Paystream's about one of the wallet's payouts."""
+
+    id: LogId
+    event: Annotated[str, Meta(examples=["payout.completed"])]
+    payload: dict[str, Any]
+    receivedAt: Time
+    processedAt: Time | None
+    status: Literal["pending", "success", "error"]
+    verified: Annotated[bool, Meta(description="Whether its signature was right; nothing else is taken.")]
+    outcome: Annotated[str, Meta(description="What it did, in a few words.")] | None
+    payoutId: PayoutId | None
+
+
+@operation(response=Message, query=None, raw_body=True, error_codes=("INVALID_SIGNATURE",))
 async def receive_provider_webhook(request: web.Request) -> web.Response:
     """Hears Paystream.
 
@@ -65,7 +79,7 @@ class ListLogs(PageQuery, kw_only=True):
     until: DayOrTime | UnsetType = msgspec.field(name="to", default=UNSET)
 
 
-@operation(query=ListLogs, response=shapes.CappedListPage[shapes.WebhookLog])
+@operation(query=ListLogs, response=CappedListPage[WebhookLog])
 async def list_provider_webhooks(request: web.Request, listing: ListLogs) -> web.Response:
     """Lists Paystream's webhooks about the wallet's payouts, newest first.
 

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -19,20 +19,6 @@ from shared.platform.failpoints import failpoint
 from shared.platform.idempotency import KEY_LENGTH_MAX, IdempotencyKeyReused, StoredAnswer
 from shared.platform.task_queue import Task
 from shared.schema.audit import ActorKind
-
-AMOUNT_CENTS_MAX = 1_000_000_000_000
-
-AmountCents = Annotated[int, msgspec.Meta(gt=0, le=AMOUNT_CENTS_MAX, description="US cents.", examples=[45000])]
-FutureTime = Annotated[
-    str,
-    msgspec.Meta(
-        max_length=40,
-        description="RFC 3339 with Z or an offset, in the future, at most a year ahead.",
-        extra_json_schema={"format": "date-time"},
-    ),
-]
-Reference = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-Description = Annotated[str, msgspec.Meta(max_length=500, examples=["Payment for load #L-12345"])]
 
 
 def wallet_id(request: web.Request) -> uuid.UUID:

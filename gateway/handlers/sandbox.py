@@ -4,13 +4,16 @@ import asyncio
 import uuid
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import sqlalchemy as sa
 from aiohttp import web
+from msgspec import Meta
 
-from gateway import shapes
 from gateway.app_state import CREDENTIAL, SERVICES
+from gateway.handlers.common_shapes import Count, Message
+from gateway.handlers.driver_shapes import Driver
+from gateway.handlers.payout_shapes import Payout
 from gateway.handlers.requests import flat_response, request_actor, success_response, wallet_id
 from gateway.http.credential_cache import CREDENTIAL_CACHE_SECONDS
 from gateway.http.envelope import ApiError
@@ -43,7 +46,31 @@ def _sandbox_only(request: web.Request) -> None:
         raise Forbidden("This endpoint takes sandbox keys only", code="SANDBOX_ONLY")
 
 
-@operation(response=shapes.Message, flat=True, error_codes=SANDBOX_ERROR_CODES)
+class SandboxState(TypedDict):
+    """What is in the sandbox: the newest 100 of each, and how many there are."""
+
+    drivers: list[Driver]
+    payouts: list[Payout]
+    balance: Annotated[int, Meta(description="Available, in cents.", examples=[1000000])]
+    driverCount: Count
+    payoutCount: Count
+
+
+class SeededCounts(TypedDict):
+    """How many of the seed are there now."""
+
+    drivers: Annotated[int, Meta(examples=[5])]
+    payouts: Annotated[int, Meta(examples=[10])]
+
+
+class SandboxSeeded(TypedDict):
+    """The sandbox has its test data."""
+
+    message: str
+    data: SeededCounts
+
+
+@operation(response=Message, flat=True, error_codes=SANDBOX_ERROR_CODES)
 async def reset_sandbox_state(request: web.Request) -> web.Response:
     """Clears the sandbox: no drivers, no payouts, the opening balance.
 
@@ -67,7 +94,7 @@ async def reset_sandbox_state(request: web.Request) -> web.Response:
     return flat_response(request, message="Sandbox state reset successfully")
 
 
-@operation(response=shapes.SandboxState, error_codes=SANDBOX_ERROR_CODES)
+@operation(response=SandboxState, error_codes=SANDBOX_ERROR_CODES)
 async def get_sandbox_state(request: web.Request) -> web.Response:
     """Shows what is in the sandbox: the newest 100 drivers and payouts, and the balance."""
     _sandbox_only(request)
@@ -88,7 +115,7 @@ async def get_sandbox_state(request: web.Request) -> web.Response:
 
 
 @operation(
-    response=shapes.SandboxSeeded,
+    response=SandboxSeeded,
     flat=True,
     error_codes=(*SANDBOX_ERROR_CODES, "INSUFFICIENT_FUNDS", "KYC_PENDING", "KYC_REJECTED", "DRIVER_INACTIVE"),
 )

@@ -1,15 +1,16 @@
 """Endpoints of sessions: sign in, sign out, who am I."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import msgspec
 import sqlalchemy as sa
 import structlog
 from aiohttp import web
+from msgspec import Meta
 
-from gateway import shapes
 from gateway.app_state import REQUEST_ID, SERVICES, SESSION_TOKEN, SIGNED_IN_USER, Services
+from gateway.handlers.common_shapes import Email, Message, Time
 from gateway.handlers.requests import request_actor, success_response
 from gateway.http.envelope import ApiError
 from gateway.openapi.operation import operation
@@ -18,6 +19,7 @@ from shared.identity.sessions import NewSession, SessionUser
 from shared.platform.clock import format_rfc3339
 from shared.platform.ids import USER, public_id
 from shared.schema.audit import Action
+from shared.schema.organizations import Role
 
 logger = structlog.get_logger(__name__)
 
@@ -36,7 +38,23 @@ def user_payload(account: SessionUser) -> dict[str, Any]:
     return {"email": account.email, "role": account.role, "organization": account.organization}
 
 
-@operation(body=Login, response=shapes.SessionStarted, error_codes=("INVALID_CREDENTIALS", "TOO_MANY_ATTEMPTS"))
+class User(TypedDict):
+    """Who is signed in."""
+
+    email: Email
+    role: Role
+    organization: Annotated[str, Meta(examples=["Demo Carrier"])]
+
+
+class SessionStarted(TypedDict):
+    """A session; the token is shown once."""
+
+    token: Annotated[str, Meta(examples=["ovnp_sess_…"])]
+    expiresAt: Time
+    user: User
+
+
+@operation(body=Login, response=SessionStarted, error_codes=("INVALID_CREDENTIALS", "TOO_MANY_ATTEMPTS"))
 async def login(request: web.Request, body: Login) -> web.Response:
     """Signs a user in.
 
@@ -111,7 +129,7 @@ def _note_refused(request: web.Request, account: SessionUser) -> None:
     services.write_in_background(lambda connection: audit.record_entries(connection, [entry], now))
 
 
-@operation(response=shapes.Message)
+@operation(response=Message)
 async def logout(request: web.Request) -> web.Response:
     """Signs the user out: the token is refused from now on."""
     services = request.app[SERVICES]
@@ -128,7 +146,7 @@ async def logout(request: web.Request) -> web.Response:
     return success_response(request, {"message": "Signed out"})
 
 
-@operation(response=shapes.User)
+@operation(response=User)
 async def get_current_user(request: web.Request) -> web.Response:
     """Shows who is signed in."""
     return success_response(request, user_payload(request[SIGNED_IN_USER]))

@@ -1,14 +1,12 @@
 """Endpoints of deliveries: the list, a test, and another delivery of one event or of all since a time."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 from aiohttp import web
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
-from gateway import webhook_shapes as shapes
 from gateway.app_state import SERVICES
 from gateway.handlers.requests import (
     parse_time,
@@ -18,8 +16,9 @@ from gateway.handlers.requests import (
     wallet_id,
 )
 from gateway.handlers.webhook_endpoints import WEBHOOK_ERROR_CODES, webhook_id_from_path
+from gateway.handlers.webhook_shapes import DeliveryPage, ListDeliveries, Redeliver, RedeliveryCount, WebhookTest
 from gateway.http.envelope import list_page_payload as shaped_page
-from gateway.http.query_parameters import PageQuery, requested_page
+from gateway.http.query_parameters import requested_page
 from gateway.openapi.operation import operation
 from shared.events import deliveries
 from shared.events.queries import DELIVERIES_COUNTED_MAX, load_deliveries, load_endpoint
@@ -30,31 +29,9 @@ from shared.platform.clock import format_rfc3339
 from shared.platform.ids import EVENT, WEBHOOK, parse_id, public_id
 from shared.platform.pagination import Page
 from shared.schema.audit import Action
-from shared.schema.events import DeliveryStatus
 
 
-class ListDeliveries(PageQuery, kw_only=True):
-    """Which deliveries."""
-
-    status: DeliveryStatus | UnsetType = UNSET
-
-
-class Redeliver(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /webhooks/:id/redeliver`."""
-
-    since: Annotated[
-        str,
-        msgspec.Meta(
-            max_length=40,
-            description="RFC 3339 with Z or an offset, at most 30 days ago: events from then on.",
-            extra_json_schema={"format": "date-time"},
-            examples=["2026-01-31T12:00:00Z"],
-        ),
-    ]
-    failedOnly: Annotated[bool, msgspec.Meta(description="Leave out what was delivered, or never sent.")] = False
-
-
-@operation(query=ListDeliveries, response=shapes.DeliveryPage, error_codes=WEBHOOK_ERROR_CODES)
+@operation(query=ListDeliveries, response=DeliveryPage, error_codes=WEBHOOK_ERROR_CODES)
 async def list_deliveries(request: web.Request, listing: ListDeliveries) -> web.Response:
     """Lists a webhook's deliveries, those of the newest events first; they are kept for 30 days.
 
@@ -72,7 +49,7 @@ async def list_deliveries(request: web.Request, listing: ListDeliveries) -> web.
     return success_response(request, shaped_page(items, found, part) | counted_out)
 
 
-@operation(response=shapes.WebhookTest, error_codes=(*WEBHOOK_ERROR_CODES, "WEBHOOK_NOT_ACTIVE"), idempotent=True)
+@operation(response=WebhookTest, error_codes=(*WEBHOOK_ERROR_CODES, "WEBHOOK_NOT_ACTIVE"), idempotent=True)
 async def send_webhook_test(request: web.Request) -> web.Response:
     """Sends an event of type `webhook.test` to a webhook; its deliveries say what came of it."""
     wallet, wanted_id, actor = wallet_id(request), webhook_id_from_path(request), request_actor(request)
@@ -91,7 +68,7 @@ async def send_webhook_test(request: web.Request) -> web.Response:
     )
 
 
-@operation(response=shapes.WebhookTest, error_codes=(*WEBHOOK_ERROR_CODES, "DELIVERY_NOT_FOUND"), idempotent=True)
+@operation(response=WebhookTest, error_codes=(*WEBHOOK_ERROR_CODES, "DELIVERY_NOT_FOUND"), idempotent=True)
 async def redeliver_delivery(request: web.Request) -> web.Response:
     """Delivers an event again, whatever became of it before: with all of its attempts, and the same `id`."""
     wallet, wanted_id, actor = wallet_id(request), webhook_id_from_path(request), request_actor(request)
@@ -111,7 +88,7 @@ async def redeliver_delivery(request: web.Request) -> web.Response:
     )
 
 
-@operation(body=Redeliver, response=shapes.RedeliveryCount, error_codes=WEBHOOK_ERROR_CODES, idempotent=True)
+@operation(body=Redeliver, response=RedeliveryCount, error_codes=WEBHOOK_ERROR_CODES, idempotent=True)
 async def redeliver_deliveries_since(request: web.Request, body: Redeliver) -> web.Response:
     """Delivers everything since a time again: every event that the webhook asks for, the oldest first.
 

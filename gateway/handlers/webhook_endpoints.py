@@ -2,19 +2,25 @@
 
 import uuid
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import msgspec
 import sqlalchemy as sa
 from aiohttp import web
 
-from gateway import webhook_shapes as shapes
 from gateway.app_state import SERVICES
 from gateway.handlers.requests import request_actor, run_idempotently, success_response, wallet_id
+from gateway.handlers.webhook_shapes import (
+    CreateWebhook,
+    DeletedWebhook,
+    RotateSecret,
+    UpdateWebhook,
+    Webhook,
+    Webhooks,
+    WebhookWithSecret,
+)
 from gateway.openapi.operation import operation
 from shared.events import endpoints
-from shared.events.addresses import URL_LENGTH_MAX, check_url
-from shared.events.customer_events import EventType
+from shared.events.addresses import check_url
 from shared.events.endpoints import mask_url_query
 from shared.events.queries import load_endpoint, load_endpoints
 from shared.events.rows import EndpointRow, endpoint_payload
@@ -22,49 +28,8 @@ from shared.identity import audit
 from shared.platform.clock import format_rfc3339
 from shared.platform.ids import WEBHOOK, parse_id, public_id
 from shared.schema.audit import Action
-from shared.schema.events import EndpointStatus
 
-Url = Annotated[
-    str,
-    msgspec.Meta(
-        min_length=1,
-        max_length=URL_LENGTH_MAX,
-        description="https, on a public host, without credentials.",
-        examples=["https://example.com/webhooks"],
-    ),
-]
-Events = Annotated[
-    list[EventType],
-    msgspec.Meta(
-        min_length=1,
-        max_length=len(EventType),
-        examples=[["payout.succeeded", "payout.failed"]],
-    ),
-]
 WEBHOOK_ERROR_CODES: Final = ("WEBHOOK_NOT_FOUND",)
-
-
-class CreateWebhook(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /webhooks`."""
-
-    url: Url
-    events: Events
-
-
-class UpdateWebhook(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `PUT /webhooks/:id`; what is left out stays."""
-
-    url: Url | None = None
-    events: Events | None = None
-    status: EndpointStatus | None = None
-
-
-class RotateSecret(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /webhooks/:id/rotate-secret`."""
-
-    gracePeriodHours: Annotated[
-        int, msgspec.Meta(ge=0, le=168, description="How long the old secret signs beside the new one.")
-    ] = 24
 
 
 def webhook_id_from_path(request: web.Request) -> uuid.UUID | None:
@@ -82,7 +47,7 @@ def _secretless(data: Any) -> Any:
     return {**data, "secret": None}
 
 
-@operation(body=CreateWebhook, response=shapes.WebhookWithSecret, error_codes=("TOO_MANY_WEBHOOKS",), idempotent=True)
+@operation(body=CreateWebhook, response=WebhookWithSecret, error_codes=("TOO_MANY_WEBHOOKS",), idempotent=True)
 async def create_webhook(request: web.Request, body: CreateWebhook) -> web.Response:
     """Subscribes a URL to events.
 
@@ -105,7 +70,7 @@ async def create_webhook(request: web.Request, body: CreateWebhook) -> web.Respo
     return await run_idempotently(request, work, _secretless)
 
 
-@operation(response=shapes.Webhooks)
+@operation(response=Webhooks)
 async def list_webhooks(request: web.Request) -> web.Response:
     """Lists the wallet's webhooks, newest first."""
     services, wallet = request.app[SERVICES], wallet_id(request)
@@ -114,7 +79,7 @@ async def list_webhooks(request: web.Request) -> web.Response:
     return success_response(request, {"items": [endpoint_payload(row, now) for row in rows], "total": len(rows)})
 
 
-@operation(response=shapes.Webhook, error_codes=WEBHOOK_ERROR_CODES)
+@operation(response=Webhook, error_codes=WEBHOOK_ERROR_CODES)
 async def get_webhook(request: web.Request) -> web.Response:
     """Shows a webhook."""
     services, wallet, wanted = request.app[SERVICES], wallet_id(request), webhook_id_from_path(request)
@@ -122,7 +87,7 @@ async def get_webhook(request: web.Request) -> web.Response:
     return success_response(request, endpoint_payload(row, services.clock.now()))
 
 
-@operation(body=UpdateWebhook, response=shapes.Webhook, error_codes=WEBHOOK_ERROR_CODES)
+@operation(body=UpdateWebhook, response=Webhook, error_codes=WEBHOOK_ERROR_CODES)
 async def update_webhook(request: web.Request, body: UpdateWebhook) -> web.Response:
     """Changes a webhook.
 
@@ -153,7 +118,7 @@ async def update_webhook(request: web.Request, body: UpdateWebhook) -> web.Respo
     return success_response(request, endpoint_payload(await services.write(work), now))
 
 
-@operation(response=shapes.DeletedWebhook, error_codes=WEBHOOK_ERROR_CODES)
+@operation(response=DeletedWebhook, error_codes=WEBHOOK_ERROR_CODES)
 async def delete_webhook(request: web.Request) -> web.Response:
     """Deletes a webhook: it is called no more, and what waited for it is dropped."""
     services, wallet, wanted, actor = (
@@ -179,7 +144,7 @@ async def delete_webhook(request: web.Request) -> web.Response:
 @operation(
     body=RotateSecret,
     body_optional=True,
-    response=shapes.WebhookWithSecret,
+    response=WebhookWithSecret,
     error_codes=WEBHOOK_ERROR_CODES,
     idempotent=True,
 )

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.handlers.bulk import BulkPayout
-from gateway.handlers.drivers import RegisterDriver
+from gateway.handlers.bulk_shapes import BulkPayout
+from gateway.handlers.driver_shapes import RegisterDriver
 from gateway.openapi.operation import Operation, operation_of
 from gateway.openapi.responses import describe_responses
 from gateway.openapi.schemas import SchemaComponents, inline_schema, to_portable_schema

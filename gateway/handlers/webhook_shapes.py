@@ -1,12 +1,77 @@
-"""The shapes of answers about customers' webhooks and events; see `gateway.shapes`."""
+"""Request and response shapes of webhooks, deliveries and events."""
 
 from typing import Annotated, Any, TypedDict
 
-from msgspec import Meta
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
-from gateway.shapes import CappedListPage, Count, EventId, Time, WebhookId
+from gateway.handlers.common_shapes import CappedListPage, Count, EventId, Time, WebhookId
+from gateway.http.query_parameters import PageQuery
+from shared.events.addresses import URL_LENGTH_MAX
 from shared.events.customer_events import EventType
 from shared.schema.events import DeliveryStatus, EndpointStatus, PausedReason
+
+Url = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=URL_LENGTH_MAX,
+        description="https, on a public host, without credentials.",
+        examples=["https://example.com/webhooks"],
+    ),
+]
+EventTypes = Annotated[
+    list[EventType],
+    msgspec.Meta(
+        min_length=1,
+        max_length=len(EventType),
+        examples=[["payout.succeeded", "payout.failed"]],
+    ),
+]
+
+
+class CreateWebhook(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /webhooks`."""
+
+    url: Url
+    events: EventTypes
+
+
+class UpdateWebhook(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `PUT /webhooks/:id`; what is left out stays."""
+
+    url: Url | None = None
+    events: EventTypes | None = None
+    status: EndpointStatus | None = None
+
+
+class RotateSecret(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /webhooks/:id/rotate-secret`."""
+
+    gracePeriodHours: Annotated[
+        int, msgspec.Meta(ge=0, le=168, description="How long the old secret signs beside the new one.")
+    ] = 24
+
+
+class ListDeliveries(PageQuery, kw_only=True):
+    """Which deliveries."""
+
+    status: DeliveryStatus | UnsetType = UNSET
+
+
+class Redeliver(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /webhooks/:id/redeliver`."""
+
+    since: Annotated[
+        str,
+        msgspec.Meta(
+            max_length=40,
+            description="RFC 3339 with Z or an offset, at most 30 days ago: events from then on.",
+            extra_json_schema={"format": "date-time"},
+            examples=["2026-01-31T12:00:00Z"],
+        ),
+    ]
+    failedOnly: Annotated[bool, msgspec.Meta(description="Leave out what was delivered, or never sent.")] = False
 
 
 class Webhook(TypedDict):
