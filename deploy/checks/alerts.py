@@ -16,7 +16,6 @@ _FOLDER = Path(__file__).resolve().parents[1] / "prometheus"
 
 
 def main() -> int:
-    """Run promtool on the rules and their tests."""
     parser = argparse.ArgumentParser(description="Check the Prometheus rules and run their tests.")
     parser.add_argument("--strict", action="store_true", help="fail if promtool is missing")
     options = parser.parse_args()

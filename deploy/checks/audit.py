@@ -3,10 +3,8 @@
 A finding fails. A service that can't be reached is reported as NOT COVERED; it fails only with --strict, for release
 pipelines.
 
-Without network: every pin is exact and satisfies pyproject.toml, the environment matches the locks, and `pip check`
-passes. From the package index that pip is configured with: every pin exists and none is yanked. From the vulnerability
-service of pip-audit: no pin has a known vulnerability. pip-audit exits 0 even if every lookup was skipped, so skipped
-packages are counted here. Licenses are not checked.
+Every pin is exact, satisfies pyproject.toml and matches what is installed; the package index has it and it is not yanked;
+pip-audit knows no vulnerability. pip-audit exits 0 even if every lookup was skipped, so skipped packages are counted here.
 """
 
 import argparse
@@ -33,7 +31,6 @@ _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.!+]+)")
 
 
 def main() -> int:
-    """Run every check and print a line for each."""
     parser = argparse.ArgumentParser(description="Audit the pinned dependencies.")
     parser.add_argument("--strict", action="store_true", help="fail if a service can't be reached")
     options = parser.parse_args()
@@ -111,7 +108,6 @@ def _conflicts() -> list[str]:
 
 
 def _find_yanked(pins: Mapping[NormalizedName, str]) -> tuple[int, list[str]]:
-    """Ask the index for every pin, like an installation; pip warns about yanked versions."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--dry-run", "--ignore-installed"]
     command += ["--no-deps", "--quiet", "--retries", "1", "--timeout", "10", "--report", "-"]
     done = subprocess.run(
@@ -132,7 +128,6 @@ def _find_yanked(pins: Mapping[NormalizedName, str]) -> tuple[int, list[str]]:
 
 
 def _find_vulnerable(pins: Mapping[NormalizedName, str]) -> tuple[int, list[str]]:
-    """Run pip-audit in a separate environment, kept inside the virtual environment."""
     folder = Path(sys.prefix) / ".audit"
     tool = folder / "bin" / "pip-audit"
     if not tool.exists():
@@ -163,7 +158,6 @@ def _find_vulnerable(pins: Mapping[NormalizedName, str]) -> tuple[int, list[str]
 
 
 def _last_line(error: BaseException) -> str:
-    """Return the last line of the error, without addresses."""
     text = getattr(error, "stderr", None) or str(error)
     line = ([line for line in str(text).splitlines() if line.strip()] or ["no answer"])[-1].strip()
     return re.sub(r"\w+://\S+|host='[^']*'", "…", line)[:200]

@@ -30,7 +30,6 @@ _RATE_INTERVAL = "[30s]"
 
 
 def main() -> int:
-    """Start Prometheus, put load on the stack, and query every panel."""
     parser = argparse.ArgumentParser(description="Query every dashboard panel of a running stack under load.")
     parser.add_argument("--seconds", type=float, default=25.0, help="how long the load lasts (default: %(default)g)")
     options = parser.parse_args()
@@ -54,7 +53,6 @@ def main() -> int:
 
 
 def _start_prometheus(server: Path, folder: Path, stack: dict[str, Any]) -> tuple[subprocess.Popen[bytes], str]:
-    """Start Prometheus with the project's rules at short intervals and the stack's ports as targets."""
     (folder / "rules").mkdir()
     for path in (_PROJECT / "deploy" / "prometheus" / "rules").glob("*.yml"):
         (folder / "rules" / path.name).write_text(path.read_text().replace("interval: 2m", "interval: 5s"))
@@ -87,7 +85,6 @@ def _start_prometheus(server: Path, folder: Path, stack: dict[str, Any]) -> tupl
 
 
 def _put_load(stack: dict[str, Any], seconds: float) -> None:
-    """Create payouts of every rail, scheduled batches, and webhooks in both directions for `seconds`."""
     from tests.support.customer import Customer
     from tests.support.webhook_receiver import running_receiver
 
@@ -136,7 +133,6 @@ def _is_well_formed(promtool: Path, name: str, at: str) -> bool:
 
 
 def _query_all(url: str) -> int:
-    """Print the table; return the number of queries without data."""
     rows, queries, with_data, later, panels = [], 0, 0, 0, 0
     for path in sorted((_PROJECT / "deploy" / "grafana" / "dashboards").glob("*.json")):
         dashboard = json.loads(path.read_text())

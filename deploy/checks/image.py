@@ -27,7 +27,6 @@ _IMAGE_USER = 10001
 
 
 def main() -> int:
-    """Build, check, and print the findings."""
     parser = argparse.ArgumentParser(description="Run the image's build steps without Docker.")
     parser.add_argument("--twice", action="store_true", help="build again and compare")
     options = parser.parse_args()
@@ -76,7 +75,6 @@ def _build(root: Path) -> str:
 
 
 def _build_stage() -> Iterator[tuple[str, str]]:
-    """Yield the instructions of the first stage, with continued lines joined and comments removed."""
     text = (_PROJECT / "deploy" / "Dockerfile").read_text()
     lines = "\n".join(line for line in text.splitlines() if not line.startswith("#")).replace("\\\n", " ").splitlines()
     stages = 0
@@ -90,7 +88,6 @@ def _build_stage() -> Iterator[tuple[str, str]]:
 
 
 def _copy(sources: list[str], target: Path) -> None:
-    """Copy the project's files that .dockerignore does not exclude; files ignored by git are skipped."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *sources],
         cwd=_PROJECT, capture_output=True, text=True, check=True,

@@ -31,7 +31,6 @@ DUE_KINDS: Final = {kind.name: kind.task.queue for kind in (*due_rows.DUE_KINDS,
 
 
 def findings(documents: Sequence[Document]) -> list[str]:
-    """Return the violated rules, one sentence each."""
     rules = (
         _check_pods,
         _check_probes,
@@ -47,12 +46,10 @@ def findings(documents: Sequence[Document]) -> list[str]:
 
 
 def of_kind(documents: Sequence[Document], *kinds: str) -> list[Document]:
-    """Return the documents of these kinds."""
     return [one for one in documents if one["kind"] in kinds]
 
 
 def name_of(document: Document) -> str:
-    """Return kind and name, as in `Deployment gateway`."""
     return f"{document['kind']} {document['metadata']['name']}"
 
 
@@ -125,7 +122,6 @@ def _check_probes(documents: Sequence[Document]) -> Iterator[str]:
 
 
 def _check_shutdown(documents: Sequence[Document]) -> Iterator[str]:
-    """The grace period is longer than the component needs to shut down."""
     for workload in of_kind(documents, "Deployment"):
         grace_seconds = _template(workload)["spec"]["terminationGracePeriodSeconds"]
         drain_seconds = DRAIN_SECONDS[_component(workload)]

@@ -19,7 +19,6 @@ _HEADER = """\
 
 
 def main() -> None:
-    """Write requirements.lock and the locks of the extras on top of it."""
     project = tomllib.loads((_PROJECT / "pyproject.toml").read_text())
     runtime = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
     extras = project["project"]["optional-dependencies"]

@@ -49,7 +49,6 @@ _CUSTOM_KINDS = {"ServiceMonitor", "ScaledObject"}
 
 
 def main() -> int:
-    """Run every check and print a line for each."""
     parser = argparse.ArgumentParser(description="Check Dockerfile, docker-compose.yml and the Kubernetes overlays.")
     parser.add_argument("--strict", action="store_true", help="fail if a tool is missing")
     options = parser.parse_args()

@@ -63,7 +63,6 @@ _CODE: Final = re.compile(r"(?s)```.*?```|``[^`]*``|`[^`\n]*`|<!--.*?-->")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print a line for each finding; return 1 if there is one."""
     parser = argparse.ArgumentParser(description="Check that names and prose use the field's standard terms.")
     parser.add_argument("files", nargs="*", type=Path, help="files to read (default: every file that git tracks)")
     options = parser.parse_args(arguments)
@@ -77,7 +76,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def tracked_files() -> list[Path]:
-    """List the files of the project that git tracks."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=_PROJECT, capture_output=True, text=True, check=True)
     return [path for name in listed.stdout.split("\0") if name and (path := _PROJECT / name).is_file()]
 
@@ -106,7 +104,6 @@ def _find_in_prose(lines: "Iterator[tuple[int, str]] | enumerate[str]") -> Itera
 
 
 def _python_prose(source: str) -> Iterator[tuple[int, str]]:
-    """Yield comments, docstrings and the text of string literals, line by line."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type in (tokenize.COMMENT, tokenize.STRING):
             text = re.sub(r"`[^`\n]*`", "", token.string)
