@@ -3,8 +3,8 @@
 A finding fails. A service that can't be reached is reported as NOT COVERED; it fails only with --strict, for release
 pipelines.
 
-Every pin is exact, satisfies pyproject.toml and matches what is installed; the package index has it and it is not yanked;
-pip-audit knows no vulnerability. pip-audit exits 0 even if every lookup was skipped, so skipped packages are counted here.
+Every pin is exact, satisfies pyproject.toml and matches what is installed; the package index has it, not yanked; and
+pip-audit knows no vulnerability. pip-audit exits 0 even if it skipped every lookup, so skipped packages are counted.
 """
 
 import argparse
