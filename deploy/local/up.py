@@ -138,6 +138,7 @@ def _say_ready(stack: Mapping[str, Any], home: Home, terminal: Terminal) -> None
 def _say_addresses(stack: Mapping[str, Any], home: Home, terminal: Terminal) -> None:
     terminal.line()
     terminal.line(f"  gateway      {stack['gateway']}")
+    terminal.line(f"  docs         {stack['gateway']}/docs")
     terminal.line(f"  paystream    {stack['paystream']}")
     for name, url in stack["metrics"].items():
         terminal.line(f"  metrics      {url}  {name}")
