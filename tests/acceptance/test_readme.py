@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import urllib.request
 from pathlib import Path
 
 from tests.support.stack import Stack
@@ -19,3 +20,11 @@ def test_the_three_commands_of_the_readme_pay_a_driver(stack: Stack) -> None:
     assert '"status":"completed"' in done.stdout, (done.stdout, done.stderr)
     assert '"netAmount":44750' in done.stdout
     assert '"inTransit":' in done.stdout
+
+
+def test_start_prints_the_address_of_the_documentation(stack: Stack) -> None:
+    [address] = re.findall(r"docs +(http\S+/docs)", stack.output())
+    with urllib.request.urlopen(address) as answer:
+        assert answer.status == 200
+    with urllib.request.urlopen(stack["gateway"] + "/") as answer:
+        assert answer.url == address
