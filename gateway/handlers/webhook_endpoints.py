@@ -52,7 +52,7 @@ async def create_webhook(request: web.Request, body: CreateWebhook) -> web.Respo
     """Subscribes a URL to events.
 
     Each is POSTed to it as JSON and signed with `secret`, which is shown once. Any 2xx answer within 15 seconds is
-    success; else it is tried again, ten times in three days. The same event may come twice, with the same `id`, and
+    success; else it is tried again: 10 attempts over 3.1 days. The same event may come twice, with the same `id`, and
     events in another order: `sequence` orders those of one payout. A wallet can have 20 webhooks.
     """
     services, wallet, actor = request.app[SERVICES], wallet_id(request), request_actor(request)

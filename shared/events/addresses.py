@@ -1,7 +1,7 @@
-"""Protection against server-side request forgery: the URLs that customers may register, the addresses that are called.
+"""Protection against server-side request forgery: the URLs customers may register, the addresses we call.
 
-A URL is checked when it is registered, to report mistakes at once. The protection is the second check, of each address
-when it is connected to: it covers what a name resolves to at that time and every notation of an address.
+Checking a registered URL only reports mistakes early. The protection is the check of each address when it is connected
+to, whatever the name resolves to by then.
 """
 
 import ipaddress
@@ -50,14 +50,14 @@ _PRIVATE_V6: Final = [
 
 
 class AddressNotAllowed(OSError):
-    """The address is not public. The message does not contain it: customers see it and must not probe our network."""
+    """The address is not public. Customers see the message, so it does not contain the address."""
 
     def __init__(self) -> None:
         super().__init__("the host's address is not public")
 
 
 def is_public_address(address: IpAddress) -> bool:
-    """Whether the address is on the public internet: neither reserved for internal networks nor a tunnel into one."""
+    """Whether the address is on the public internet, and no tunnel into an internal network."""
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in network for network in _PRIVATE_V4)
     if address.scope_id is not None or address not in _PUBLIC_V6:
@@ -68,11 +68,10 @@ def is_public_address(address: IpAddress) -> bool:
 
 
 def check_address(text: str, *, encrypted: bool, allow_loopback: bool) -> None:
-    """Check an address before connecting to it. Without encryption only loopback is allowed, and only if enabled.
+    """Check an address before connecting. Without encryption only loopback is allowed, if enabled.
 
     Raises:
-        AddressNotAllowed: it is neither public nor an allowed loopback address.
-
+        AddressNotAllowed: the address is not allowed.
     """
     address = ipaddress.ip_address(text)
     if allow_loopback and address.is_loopback and getattr(address, "ipv4_mapped", None) is None:
@@ -97,8 +96,7 @@ def check_url(url: str, *, allow_loopback: bool) -> None:
     """Check a URL that a customer registers.
 
     Raises:
-        InvalidRequest: it is malformed or not allowed; the message says why.
-
+        InvalidRequest: the URL is malformed or not allowed.
     """
     if len(url) > URL_LENGTH_MAX:
         raise _invalid_url(f"`url` can have at most {URL_LENGTH_MAX:,} characters")
@@ -130,7 +128,6 @@ def check_url(url: str, *, allow_loopback: bool) -> None:
 
 
 def _is_public_name(host: str) -> bool:
-    """Whether the host name can exist on the public internet; a name ending in a number would be an address."""
     labels = host.removesuffix(".").split(".")
     is_local = labels[-1] in ("localhost", "local", "internal", "localdomain", "lan", "home", "onion", "arpa")
     has_valid_labels = all(0 < len(label) <= 63 and label.strip("-") == label for label in labels)

@@ -1,7 +1,7 @@
-"""Claims due deliveries for a worker under a lease, and releases leases of calls that were not made.
+"""Leases due deliveries to a worker, and releases leases of calls that were cut off.
 
-Claiming locks the endpoint: processes together stay within its concurrency limit. If a worker dies between its call
-and recording the result, the event is delivered again under the same id once the lease has expired.
+If a worker dies between its call and recording the result, the event is delivered again, under the same id, once the
+lease has expired.
 """
 
 import uuid
@@ -40,12 +40,10 @@ class DeliveryAttempt(NamedTuple):
 
     @property
     def key(self) -> tuple[uuid.UUID, uuid.UUID]:
-        """Identifies the delivery."""
         return self.endpoint_id, self.event_id
 
     @property
     def lease_key(self) -> tuple[uuid.UUID, uuid.UUID, uuid.UUID]:
-        """Identifies the delivery and its lease."""
         return self.endpoint_id, self.event_id, self.token
 
     def signed_headers(self, pepper: Pepper, at_seconds: int) -> dict[str, str]:
@@ -102,7 +100,7 @@ def claim_deliveries(
     free: Mapping[Pace, int],
     lease_seconds: float,
 ) -> list[DeliveryAttempt]:
-    """Lease due deliveries of these endpoints, within each endpoint's limit and the `free` slots of each pace."""
+    """Lease due deliveries of these endpoints, within the endpoints' limits and the `free` slots of each pace."""
     if not endpoint_ids or not any(free.values()):
         return []
     token = uuid.uuid4()
@@ -154,10 +152,7 @@ _RELEASE_LEASES: Final = sa.text("""
 
 
 def release_leases(connection: sa.Connection, attempts: Collection[DeliveryAttempt], now: datetime) -> int:
-    """Release the leases that are still this worker's, for calls cut off by its shutdown; return how many.
-
-    The deliveries are due now and the attempt does not count; a customer may receive such an event twice.
-    """
+    """Release the leases that are still this worker's and return how many: due now, the attempt does not count."""
     leased = [{"endpoint_id": one.endpoint_id, "event_id": one.event_id, "token": one.token} for one in attempts]
     return connection.execute(_RELEASE_LEASES, {"leased": encode_rows(leased), "now": now}).rowcount
 

@@ -1,7 +1,6 @@
 """Writes customer events and their deliveries, in the transaction of the change that they report.
 
-One statement writes an event and a delivery for every endpoint of the wallet that subscribes to its type: neither
-exists without the other, nor without the change.
+One statement writes both: an event never exists without a delivery to each subscribed endpoint.
 """
 
 import enum
@@ -69,8 +68,6 @@ _WRITE: Final = sa.text("""
 
 
 class _Row(msgspec.Struct):
-    """An event as a statement parameter."""
-
     id: uuid.UUID
     wallet_id: uuid.UUID
     type: str

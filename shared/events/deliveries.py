@@ -1,7 +1,4 @@
-"""Deliveries that a customer requests: redelivery of one event or of all since a time, and test events.
-
-Also deletes deliveries of old events.
-"""
+"""Deliveries that a customer requests (redeliveries, test events), and deletion of old ones."""
 
 import uuid
 from datetime import datetime, timedelta
@@ -37,11 +34,10 @@ _REDELIVER: Final = sa.text(f"""
 def redeliver_event(
     connection: sa.Connection, wallet_id: uuid.UUID, endpoint: EndpointRow, event_id: uuid.UUID | None, now: datetime
 ) -> None:
-    """Make an event due for the endpoint with all of its attempts, whether or not it was delivered before.
+    """Make an event due for the endpoint, with all attempts, whether or not it was delivered before.
 
     Raises:
         NotFound: the wallet has no such event within `DELIVERY_RETENTION`.
-
     """
     written = connection.execute(
         _REDELIVER,
@@ -59,8 +55,6 @@ def redeliver_event(
 
 
 class Redelivery(NamedTuple):
-    """Events that were made due again."""
-
     event_count: int
     until: datetime | None
     """Time of the last of them if there are more events: where to continue."""
@@ -96,13 +90,10 @@ def redeliver_events_since(
     *,
     failed_only: bool,
 ) -> Redelivery:
-    """Make events since a time, of the types the endpoint subscribes to, due again, `REDELIVERED_EVENTS_MAX` at most.
-
-    `failed_only` limits it to deliveries that failed or wait for another attempt.
+    """Make events due again that the endpoint subscribes to; with `failed_only`, only those not delivered.
 
     Raises:
-        InvalidRequest: the time is in the future, or longer ago than `DELIVERY_RETENTION`.
-
+        InvalidRequest: `since` is in the future or before `DELIVERY_RETENTION`.
     """
     if not now - DELIVERY_RETENTION <= since <= now:
         raise InvalidRequest(f"`since` must be in the past, at most {DELIVERY_RETENTION.days} days ago", field="since")
@@ -183,5 +174,5 @@ _DELETE_OLD: Final = sa.text("""
 
 
 def delete_old_deliveries(connection: sa.Connection, now: datetime, *, limit: int) -> int:
-    """Delete at most `limit` deliveries of events older than `DELIVERY_RETENTION`; return how many."""
+    """Delete at most `limit` deliveries older than `DELIVERY_RETENTION`; return how many."""
     return connection.execute(_DELETE_OLD, {"before": first_id_at(now - DELIVERY_RETENTION), "limit": limit}).rowcount

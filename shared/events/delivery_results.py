@@ -1,4 +1,4 @@
-"""Records the results of calls: the delivery's status and next attempt, and the endpoint's failures and pace.
+"""Records results of calls: the delivery's status and next attempt, the endpoint's failures and pace.
 
 A result counts only while the delivery still has the attempt's lease token.
 """
@@ -30,7 +30,7 @@ DELIVERY_OUTCOMES: Final = ("delivered", "refused", "gone", "timeout", "unreacha
 
 
 class DeliveryResult(NamedTuple):
-    """How a call ended. Only the status of the response is kept."""
+    """How a call ended."""
 
     outcome: str
     """One of `DELIVERY_OUTCOMES`: `gone` is 410, `refused` any other status that is not a success."""
@@ -42,13 +42,10 @@ class DeliveryResult(NamedTuple):
 
     @property
     def is_delivered(self) -> bool:
-        """Whether it succeeded."""
         return self.outcome == "delivered"
 
 
 class PausedEndpoint(NamedTuple):
-    """An endpoint that was paused because of its results."""
-
     endpoint_id: uuid.UUID
     reason: PausedReason
 
@@ -64,10 +61,7 @@ def record_delivery_results(
     *,
     jitter: Callable[[], float] = random.random,
 ) -> list[PausedEndpoint]:
-    """Record results in the order in which the calls ended; return the endpoints paused because of them.
-
-    Locks the endpoints, then their deliveries, as claiming does.
-    """
+    """Record results in the order in which the calls ended; return the endpoints that they paused."""
     if not results:
         return []
     ids = list({attempt.endpoint_id for attempt, _ in results})
@@ -100,7 +94,6 @@ _LOCK_LEASED: Final = sa.text("""
 def _lock_leased(
     connection: sa.Connection, results: Sequence[tuple[DeliveryAttempt, DeliveryResult]]
 ) -> set[tuple[uuid.UUID, uuid.UUID, uuid.UUID]]:
-    """Lock the deliveries that are still leased for their attempt; returns their lease keys."""
     keys = [
         {"endpoint_id": attempt.endpoint_id, "event_id": attempt.event_id, "token": attempt.token}
         for attempt, _ in results
@@ -148,7 +141,7 @@ def _update_deliveries(
 
 
 def _apply_to_endpoint(endpoint: dict[str, Any], result: DeliveryResult, now: datetime) -> PausedReason | None:
-    """Update the endpoint's failures, cooldown and pace; returns why it has to be paused, if it has."""
+    """Update failures, cooldown and pace; returns why to pause the endpoint, if it must be."""
     if result.is_delivered:
         endpoint |= {"failing_since": None, "failures_in_a_row": 0, "not_before": None}
     else:
@@ -193,7 +186,6 @@ _WALLET_ORGANIZATION: Final = sa.text("SELECT organization_id FROM wallets WHERE
 
 
 def _announce_pause(connection: sa.Connection, endpoint: dict[str, Any], now: datetime) -> None:
-    """Write a `webhook.paused` event for the wallet's other endpoints, an audit entry and a log line."""
     webhook_id, reason = public_id(WEBHOOK, endpoint["id"]), endpoint["paused_reason"].value
     data = {"id": webhook_id, "url": mask_url_query(endpoint["url"]), "pausedReason": reason}
     customer_events.write_events(

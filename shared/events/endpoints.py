@@ -1,7 +1,4 @@
-"""Creates, changes and deletes customers' webhook endpoints, and rotates their signing secrets.
-
-A secret is returned once, when it is generated, and stored encrypted.
-"""
+"""Creates, changes and deletes webhook endpoints. A signing secret is returned once and stored encrypted."""
 
 import uuid
 from collections.abc import Sequence
@@ -31,11 +28,10 @@ _INSERT: Final = sa.text(f"""
 def create_endpoint(
     connection: sa.Connection, wallet_id: uuid.UUID, url: str, events: Sequence[str], pepper: str, now: datetime
 ) -> IssuedEndpoint:
-    """Create an active endpoint. The caller has checked the URL with `check_url`.
+    """Create an endpoint for a URL that passed `check_url`.
 
     Raises:
         Conflict: the wallet has `WALLET_ENDPOINTS_MAX` endpoints.
-
     """
     connection.execute(_LOCK_WALLET_ENDPOINTS, {"name": f"webhooks {wallet_id}"})
     if len(load_endpoints(connection, wallet_id)) >= WALLET_ENDPOINTS_MAX:
@@ -91,12 +87,7 @@ def update_endpoint(
 ) -> tuple[EndpointRow, EndpointRow]:
     """Change the given fields; return the endpoint before and after.
 
-    An endpoint that becomes active, or gets another URL, starts without failures; for one that becomes active all
-    waiting deliveries are due now.
-
-    Raises:
-        NotFound: the wallet has no such endpoint.
-
+    A new URL or an activation resets its failures; an activation makes all waiting deliveries due.
     """
     before = load_endpoint(connection, wallet_id, endpoint_id, lock=True)
     resumes = status is EndpointStatus.ACTIVE and before.status != status
@@ -136,12 +127,7 @@ def rotate_endpoint_secret(
     *,
     grace: timedelta,
 ) -> IssuedEndpoint:
-    """Generate a new signing secret; for `grace`, calls are signed with the old one as well.
-
-    Raises:
-        NotFound: the wallet has no such endpoint.
-
-    """
+    """Generate a new signing secret; for `grace`, calls are signed with the old one as well."""
     before = load_endpoint(connection, wallet_id, endpoint_id, lock=True)
     secret = signing.generate_secret()
     sealed = signing.seal_secret(secret, pepper)
@@ -159,18 +145,13 @@ _DELETE: Final = sa.text("""
 def delete_endpoint(
     connection: sa.Connection, wallet_id: uuid.UUID, endpoint_id: uuid.UUID | None, now: datetime
 ) -> EndpointRow:
-    """Delete an endpoint: it is neither called nor listed from now on.
-
-    Raises:
-        NotFound: the wallet has no such endpoint.
-
-    """
+    """Delete an endpoint: it is neither called nor listed any more."""
     before = load_endpoint(connection, wallet_id, endpoint_id, lock=True)
     connection.execute(_DELETE, {"id": before.id, "now": now})
     return before
 
 
 def mask_url_query(url: str) -> str:
-    """The URL for logs: its query, where customers put tokens, is masked."""
+    """The URL for logs, with its query masked, as customers put tokens there."""
     head, mark, _ = url.partition("?")
     return f"{head}?***" if mark else head

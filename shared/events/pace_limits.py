@@ -1,8 +1,6 @@
-"""Concurrency limits of webhook calls. Endpoints share slots with those of the same pace only: slow or dead endpoints
-delay no others.
+"""Concurrency limits of webhook calls by pace: slow and dead endpoints don't delay quick ones.
 
-An endpoint becomes quick with its first quick success: one that never answers stays out of the quick slots, and one
-that stops answering leaves them with its first call of more than a second.
+An endpoint becomes quick with its first quick success, and leaves the quick slots with its first slow call.
 """
 
 from typing import Final, NamedTuple

@@ -21,8 +21,6 @@ DELIVERIES_COUNTED_MAX: Final = 10_000
 
 
 class EventSlice(NamedTuple):
-    """Some of a wallet's events, and where to continue."""
-
     events: Sequence[Any]
     """Rows of `customer_events`, the oldest first."""
     after: uuid.UUID
@@ -39,10 +37,10 @@ _OLDEST_WRITER: Final = sa.text("""
 def load_events(
     connection: sa.Connection, wallet_id: uuid.UUID, after: uuid.UUID | None, types: Sequence[str] | None, *, limit: int
 ) -> EventSlice:
-    """At most `limit` events after an id, or the newest ones; events about half a second old at least.
+    """At most `limit` events after an id, or the newest ones.
 
-    Ids are generated before their transactions commit, in any order: a reader that sees the newest event could miss an
-    older one that is not committed yet. So events later than the start of any open transaction are left out.
+    Leaves out events newer than the oldest open transaction, as ids are generated before commit: a reader that saw a
+    newer event would skip an older one that commits later.
     """
     settled = connection.scalar(_OLDEST_WRITER)
     assert isinstance(settled, datetime)
@@ -99,10 +97,7 @@ def load_endpoint(
 def load_deliveries(
     connection: sa.Connection, endpoint: EndpointRow, wanted: PageRequest, status: DeliveryStatus | None
 ) -> Page[DeliveryRow]:
-    """A page of the endpoint's deliveries, those of the newest events first.
-
-    The total is counted up to `DELIVERIES_COUNTED_MAX`.
-    """
+    """A page of the endpoint's deliveries, those of the newest events first."""
     where = "endpoint_id = :id" + (" AND status = :status" if status is not None else "")
     after = " AND event_id < :after" if wanted.after is not None else ""
     values = {
@@ -139,6 +134,6 @@ _BACKLOG: Final = sa.text("""
 
 
 def delivery_backlog(connection: sa.Connection) -> tuple[int, float]:
-    """The number of due deliveries, and how many seconds the oldest has waited whose endpoint does not fail."""
+    """The number of due deliveries, and the age in seconds of the oldest whose endpoint does not fail."""
     row = connection.execute(_BACKLOG).one()
     return int(row[0]), float(row[1])

@@ -1,4 +1,4 @@
-"""When a delivery is retried, and when an endpoint gets a pause between calls."""
+"""When a delivery is retried, and how long an endpoint is not called after failures."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -24,21 +24,19 @@ COOLDOWN_SECONDS_MAX: Final = 60
 
 
 def retry_delay_seconds(attempts: int, retry_after_seconds: float | None, jitter: float) -> float | None:
-    """The delay after this many attempts; None after the last. `jitter` is a random number from 0 to 1."""
+    """The delay after this many attempts, None after the last. `jitter` is random, from 0 to 1."""
     if attempts >= len(RETRY_DELAYS_SECONDS):
         return None
     return max(RETRY_DELAYS_SECONDS[attempts] * (1 + RETRY_JITTER * jitter), retry_after_seconds or 0.0)
 
 
 def cooldown_seconds(failures_in_a_row: int) -> float:
-    """How long no call is made to an endpoint after a failure, whatever is due: from the third failure in a row on, one
-    second longer each time, up to a minute.
-    """
+    """How long an endpoint is not called after a failure."""
     return float(min(max(failures_in_a_row - COOLDOWN_AFTER_FAILURES + 1, 0), COOLDOWN_SECONDS_MAX))
 
 
 def parse_retry_after(text: str | None, now: datetime) -> float | None:
-    """Seconds of a `Retry-After` header, given as seconds or as a date; at most a day. None if missing or malformed."""
+    """Seconds of a `Retry-After` header (seconds or a date), at most a day; None if missing or malformed."""
     if text is None:
         return None
     text = text.strip()

@@ -1,4 +1,4 @@
-"""Row types of endpoints and deliveries, and their and events' representation in the API."""
+"""Row types of endpoints and deliveries, and API payloads of them and of events."""
 
 import uuid
 from datetime import datetime
@@ -11,8 +11,6 @@ from shared.platform.ids import EVENT, WEBHOOK, public_id
 
 
 class EndpointRow(NamedTuple):
-    """An endpoint; see `shared.schema.tables.webhooks.WebhookEndpoint`."""
-
     id: uuid.UUID
     url: str
     events: list[str]
@@ -25,15 +23,11 @@ class EndpointRow(NamedTuple):
 
 
 class IssuedEndpoint(NamedTuple):
-    """An endpoint and its new secret."""
-
     row: EndpointRow
     secret: str
 
 
 class DeliveryRow(NamedTuple):
-    """A delivery with its event's type; see `shared.schema.tables.webhooks.WebhookDelivery`."""
-
     event_id: uuid.UUID
     type: str
     status: str
@@ -64,7 +58,7 @@ def endpoint_payload(row: EndpointRow, now: datetime) -> dict[str, Any]:
 
 
 def delivery_payload(row: DeliveryRow) -> dict[str, Any]:
-    """The delivery as the API shows it; its id is its event's, as an endpoint has one delivery per event."""
+    """The delivery as the API shows it, with its event's id."""
     return {
         "id": public_id(EVENT, row.event_id),
         "event": row.type,
@@ -81,7 +75,7 @@ def delivery_payload(row: DeliveryRow) -> dict[str, Any]:
 
 
 def event_payload(event: Any) -> dict[str, Any]:
-    """The event, a row of `customer_events`, as the API and webhooks show it."""
+    """The event, a row of `customer_events`, as the API shows it."""
     return {
         "id": public_id(EVENT, event.id),
         "type": event.type,

@@ -1,8 +1,7 @@
 """Calls customers' endpoints from an asyncio loop in its own thread.
 
-Each pace has its own sessions and resolver threads: host names that don't resolve delay no other pace. A host's
-addresses are checked when they are resolved, and each again when its socket is created, before a byte is sent. Every
-attempt opens a new connection, to an address checked for it.
+Each pace has its own sessions and resolver threads: names that don't resolve delay no other pace. Addresses are checked
+when resolved, and again when the socket is created. Every attempt opens a new connection.
 """
 
 import asyncio
@@ -56,8 +55,7 @@ class CheckedResolver(AbstractResolver):
 
         Raises:
             AddressNotAllowed: one of them is not public.
-            OSError: the name does not exist, or no name server answered.
-
+            OSError: the lookup failed.
         """
         found = await asyncio.get_running_loop().run_in_executor(
             self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
@@ -72,11 +70,11 @@ class CheckedResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Do nothing: the threads belong to the sender."""
+        """Nothing to close: the threads belong to the sender."""
 
 
 class WebhookSender:
-    """Calls endpoints. One per process; close it on shutdown."""
+    """Calls endpoints. One per process."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._peppers = settings.peppers
@@ -93,7 +91,7 @@ class WebhookSender:
         self._started.wait()
 
     def send(self, attempt: DeliveryAttempt, on_result: OnResult) -> None:
-        """Start a call; `on_result` is called on the sender's thread when it ends. Neither blocks nor raises."""
+        """Start a call; `on_result` is called on the sender's thread. Neither blocks nor raises."""
         asyncio.run_coroutine_threadsafe(self._deliver(attempt, on_result), self._loop)
 
     def call_later(self, seconds: float, work: Callable[[], None]) -> None:

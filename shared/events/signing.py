@@ -1,7 +1,7 @@
-"""Signs customer webhooks twice: with `X-Signature`, defined by the API reference, and according to Standard Webhooks.
+"""Signs customer webhooks twice: with `X-Signature` (see the API reference), and as Standard Webhooks.
 
-A secret is `whsec_` and 32 random bytes in base64. The key of `X-Signature` is the whole text, that of Standard
-Webhooks the decoded bytes. While two secrets are valid both sign, the newer first.
+A secret is `whsec_` and base64. `X-Signature` uses the whole text as the key, Standard Webhooks the decoded bytes.
+While two secrets are valid both sign, the newer first.
 """
 
 import base64
@@ -29,12 +29,7 @@ def seal_secret(secret: str, pepper: str) -> bytes:
 
 
 def unseal_secret(sealed: bytes, pepper: Pepper) -> str:
-    """Decrypt a stored secret.
-
-    Raises:
-        cryptography.fernet.InvalidToken: it was encrypted under another pepper.
-
-    """
+    """Decrypt a stored secret; raises `cryptography.fernet.InvalidToken` under another pepper."""
     return cipher(pepper, SECRET_PURPOSE).decrypt(sealed).decode()
 
 

@@ -1,7 +1,6 @@
 """The audit log: who did what to which object, written in the transaction of the action.
 
-Gateway handlers record the actions of their requests; domain functions that operators or the scheduler also call record
-their own.
+Handlers record the actions of requests; domain functions that operators or the scheduler also call record their own.
 """
 
 import getpass
@@ -32,7 +31,7 @@ BULK_ENTRY_WINDOW: Final = timedelta(minutes=5)
 
 
 class Actor(NamedTuple):
-    """Who acts, for which organization, from where; see `shared.schema.tables.audit.AuditEntry`."""
+    """Who acts, for which organization, from where."""
 
     kind: ActorKind
     organization_id: uuid.UUID
@@ -44,7 +43,7 @@ class Actor(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """An action to record. `before` and `after` have the changed fields, without personal data or secrets."""
+    """An action to record, without personal data or secrets."""
 
     actor: Actor
     action: Action
@@ -79,8 +78,6 @@ _RECORD: Final = sa.text("""
 
 
 class _Row(msgspec.Struct):
-    """An entry as a statement parameter."""
-
     id: uuid.UUID
     kind: ActorKind
     organization_id: uuid.UUID
@@ -116,7 +113,7 @@ def changed_fields(before: dict[str, Any], after: dict[str, Any]) -> tuple[dict[
 
 
 def mask_fields(fields: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The fields, with the non-null values of these names masked."""
+    """The fields, with non-null values of these names masked."""
     return fields | {name: MASKED for name in names if fields.get(name) is not None}
 
 
@@ -136,7 +133,7 @@ class EntryFilters(NamedTuple):
 
 
 class EntryRow(NamedTuple):
-    """A stored entry; see `shared.schema.tables.audit.AuditEntry`."""
+    """A stored entry."""
 
     id: uuid.UUID
     at: datetime
@@ -210,14 +207,11 @@ def _entry_conditions(organization_id: uuid.UUID, filters: EntryFilters) -> tupl
 
 
 def _about_object(object_id: str) -> tuple[str, dict[str, Any]]:
-    """The condition and parameters for entries about an object.
-
-    An entry about several payouts was written soon after their ids were generated, so the search is limited to that
-    time instead of using an index with a row per payout.
-    """
     payout_id = parse_id(PAYOUT, object_id)
     if payout_id is None:
         return "object_id = :object_id", {"object_id": object_id}
+    # An entry about several payouts was written soon after their ids were generated: searching only that time takes no
+    # index with a row per payout.
     several = "object_id IS NULL AND id > :made AND id < :made_before AND jsonb_exists(after -> 'ids', :object_id)"
     made_before = uuid.UUID(int=min(payout_id.int + (_milliseconds(BULK_ENTRY_WINDOW) << 80), 2**128 - 1))
     values = {"object_id": object_id, "made": payout_id, "made_before": made_before}
@@ -229,7 +223,7 @@ def _milliseconds(duration: timedelta) -> int:
 
 
 def entry_payload(row: EntryRow) -> dict[str, Any]:
-    """The entry as the API shows it, in snake_case."""
+    """The entry as the API shows it."""
     return {
         "id": public_id(AUDIT, row.id),
         "at": format_rfc3339(row.at),

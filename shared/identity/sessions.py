@@ -1,4 +1,4 @@
-"""Sessions of signed-in users. A session ends after two idle hours, after a day, or by sign-out."""
+"""Sessions of signed-in users: end after two idle hours, after a day, or by sign-out."""
 
 import uuid
 from collections.abc import Sequence
@@ -17,8 +17,6 @@ LAST_SEEN_PRECISION: Final = timedelta(minutes=1)
 
 
 class SessionUser(NamedTuple):
-    """A user who can sign in."""
-
     id: uuid.UUID
     email: str
     role: str
@@ -28,8 +26,6 @@ class SessionUser(NamedTuple):
 
 
 class NewSession(NamedTuple):
-    """A session that was just started."""
-
     token: str
     expires_at: datetime
 
@@ -44,7 +40,7 @@ _FIND_USER: Final = sa.text(f"""
 
 
 def find_user_and_password_hash(connection: sa.Connection, email: str) -> tuple[SessionUser, str] | None:
-    """The user with that email and their password hash; None if there is none."""
+    """The user with that email and their password hash."""
     row = connection.execute(_FIND_USER, {"email": email.lower()}).one_or_none()
     return None if row is None else (SessionUser._make(row[:-1]), row[-1])
 
@@ -56,7 +52,7 @@ _INSERT_SESSION: Final = sa.text("""
 
 
 def start_session(connection: sa.Connection, user: SessionUser, pepper: str, now: datetime) -> NewSession:
-    """Start a session; the token is returned here only and stored as a hash."""
+    """Start a session; its token is stored as a hash only."""
     session = NewSession(generate_session_token(), now + SESSION_LIFETIME)
     connection.execute(
         _INSERT_SESSION,
@@ -81,7 +77,7 @@ _SET_LAST_SEEN: Final = sa.text("UPDATE sessions SET last_seen_at = :now WHERE i
 
 
 def find_session_user(connection: sa.Connection, token_hash: bytes, now: datetime) -> SessionUser | None:
-    """The user of a session token's hash; None if the session is unknown or over. Updates `last_seen_at`."""
+    """The user of a valid session, by its token's hash; None if it is unknown or over. Updates `last_seen_at`."""
     row = connection.execute(
         _FIND_SESSION, {"token_hash": token_hash, "now": now, "idle": now - SESSION_IDLE_TIMEOUT}
     ).one_or_none()
@@ -107,7 +103,6 @@ _END_SESSION: Final = sa.text(
 
 
 def end_session(connection: sa.Connection, token_hash: bytes, now: datetime) -> None:
-    """End the session; does nothing if it is over."""
     connection.execute(_END_SESSION, {"token_hash": token_hash, "now": now})
 
 
@@ -118,5 +113,5 @@ _DELETE_EXPIRED: Final = sa.text(
 
 
 def delete_expired_sessions(connection: sa.Connection, before: datetime, *, limit: int) -> int:
-    """Delete at most `limit` sessions that expired before a time; return how many."""
+    """Delete at most `limit` expired sessions; return how many."""
     return connection.execute(_DELETE_EXPIRED, {"before": before, "limit": limit}).rowcount

@@ -1,7 +1,4 @@
-"""Users of organizations, managed by operators, and their passwords.
-
-Hashing or checking a password takes tens of milliseconds of a core by design (argon2id).
-"""
+"""Users of organizations and their passwords (argon2id: each check takes tens of milliseconds)."""
 
 import uuid
 from datetime import datetime
@@ -22,7 +19,6 @@ _HASHER: Final = PasswordHasher()
 
 
 def hash_password(password: str) -> str:
-    """The argon2id hash to store, with its parameters and salt."""
     return _HASHER.hash(password)
 
 
@@ -32,9 +28,9 @@ def _dummy_hash() -> str:
 
 
 def check_password(password_hash: str | None, password: str) -> bool:
-    """Whether the password is correct. Takes as long for an unknown user (None): timing does not reveal who exists.
+    """Whether the password is correct. Call it outside transactions.
 
-    Call it outside transactions.
+    Takes as long for an unknown user (None): timing does not reveal who exists.
     """
     try:
         return _HASHER.verify(password_hash or _dummy_hash(), password) and password_hash is not None
@@ -43,8 +39,6 @@ def check_password(password_hash: str | None, password: str) -> bool:
 
 
 class UserRow(NamedTuple):
-    """A user; see `shared.schema.tables.organizations.User`."""
-
     email: str
     role: str
     organization: str
@@ -66,7 +60,6 @@ def add_user(
 
     Raises:
         Conflict: another user has that email.
-
     """
     user_id = new_id()
     inserted = connection.execute(

@@ -20,7 +20,7 @@ class ActorKind(enum.StrEnum):
 
 
 class Action(enum.StrEnum):
-    """Everything that is audited."""
+    """Every audited action."""
 
     PAYOUT_CREATE = "payout.create"
     """Payouts were requested, one or in bulk: one entry per request, not per payout."""
@@ -82,7 +82,7 @@ class Action(enum.StrEnum):
 
     @property
     def object_kind(self) -> str:
-        """Kind of the object that it changes."""
+        """Kind of the object."""
         noun = self.value.partition(".")[0]
         return {"session": "user", "sandbox": "wallet", "outgoing": "wallet"}.get(noun, noun)
 

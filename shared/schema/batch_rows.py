@@ -1,4 +1,4 @@
-"""A batch as it is read, locked, and as the API and the customer's events show it."""
+"""A batch's row: reading, locking, and its API payload."""
 
 import uuid
 from collections.abc import Iterable
@@ -37,8 +37,6 @@ BATCH_COLUMNS: Final = ", ".join(
 
 
 class BatchRow(NamedTuple):
-    """A batch; see `shared.schema.tables.batches.Batch`."""
-
     id: uuid.UUID
     wallet_id: uuid.UUID
     name: str
@@ -57,8 +55,8 @@ class BatchRow(NamedTuple):
 
 
 def batch_payload(row: BatchRow) -> dict[str, Any]:
-    """The batch in the API's shape (reference: Batches)."""
-    shown: dict[str, Any] = {
+    """The batch as the API and customer events show it."""
+    payload: dict[str, Any] = {
         "id": public_id(BATCH, row.id),
         "name": row.name,
         "urgency": row.rail,
@@ -67,50 +65,50 @@ def batch_payload(row: BatchRow) -> dict[str, Any]:
         "totalFees": row.fee_cents,
         "netAmount": row.amount_cents - row.fee_cents,
         "status": row.status,
-        "scheduledFor": _shown(row.scheduled_for),
+        "scheduledFor": _optional_time(row.scheduled_for),
         "createdAt": format_rfc3339(row.created_at),
-        "releasedAt": _shown(row.released_at),
-        "completedAt": _shown(row.completed_at),
+        "releasedAt": _optional_time(row.released_at),
+        "completedAt": _optional_time(row.completed_at),
     }
     if row.canceled_at is not None:
-        shown["canceledAt"] = format_rfc3339(row.canceled_at)
+        payload["canceledAt"] = format_rfc3339(row.canceled_at)
     if row.failure_code is not None:
-        shown["failure"] = {"code": row.failure_code, "message": row.failure_message}
-    return shown
+        payload["failure"] = {"code": row.failure_code, "message": row.failure_message}
+    return payload
 
 
-def _shown(moment: datetime | None) -> str | None:
+def _optional_time(moment: datetime | None) -> str | None:
     return None if moment is None else format_rfc3339(moment)
 
 
-_ASKED = f"""
+_SELECT: Final = f"""
     SELECT {BATCH_COLUMNS}
-    FROM json_to_recordset(CAST(:asked AS json)) AS asked (id uuid, wallet_id uuid)
-    JOIN batches ON batches.id = asked.id AND batches.wallet_id = asked.wallet_id
+    FROM json_to_recordset(CAST(:wanted AS json)) AS wanted (id uuid, wallet_id uuid)
+    JOIN batches ON batches.id = wanted.id AND batches.wallet_id = wanted.wallet_id
     ORDER BY batches.id
 """
-_READ = sa.text(_ASKED)
-_LOCK = sa.text(f"{_ASKED} FOR UPDATE OF batches")
+_LOAD: Final = sa.text(_SELECT)
+# Locks the batches, in id order.
+_LOCK: Final = sa.text(f"{_SELECT} FOR UPDATE OF batches")
 
 
-def lock_batches(connection: sa.Connection, asked: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> dict[uuid.UUID, BatchRow]:
-    """Those of the batches, each named with its wallet, that there are; locked, in the common order."""
-    [found] = run_queries(connection, lock_batches_query(asked))
-    return found  # type: ignore[no-any-return]
+def lock_batches(connection: sa.Connection, wanted: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> dict[uuid.UUID, BatchRow]:
+    """The batches of these (id, wallet id) pairs by id, locked in id order; missing ones are left out."""
+    [batches] = run_queries(connection, lock_batches_query(wanted))
+    return batches  # type: ignore[no-any-return]
 
 
-def lock_batches_query(asked: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> Query[dict[uuid.UUID, BatchRow]]:
-    """Locks the batches once it is asked; see `lock_batches`."""
-    return load_batches_query(asked)._replace(statement=_LOCK)
+def lock_batches_query(wanted: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> Query[dict[uuid.UUID, BatchRow]]:
+    """Query for `lock_batches`."""
+    return load_batches_query(wanted)._replace(statement=_LOCK)
 
 
-def load_batches_query(asked: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> Query[dict[uuid.UUID, BatchRow]]:
-    """Reads the batches once it is asked, and locks nothing."""
-    listed = encode_rows({"id": batch_id, "wallet_id": wallet_id} for batch_id, wallet_id in asked)
-    return Query(_READ, {"asked": listed}, lambda rows: {row[0]: BatchRow._make(row) for row in rows})
+def load_batches_query(wanted: Iterable[tuple[uuid.UUID, uuid.UUID]]) -> Query[dict[uuid.UUID, BatchRow]]:
+    """Like `lock_batches_query`, without locks."""
+    rows = encode_rows({"id": batch_id, "wallet_id": wallet_id} for batch_id, wallet_id in wanted)
+    return Query(_LOAD, {"wanted": rows}, lambda rows: {row[0]: BatchRow._make(row) for row in rows})
 
 
 def batch_not_found(reference: uuid.UUID | str) -> NotFound:
-    """The refusal for a batch that this wallet does not have."""
     text = echo_id(BATCH, reference) if isinstance(reference, str) else public_id(BATCH, reference)
     return NotFound(f"No batch {text}", code="BATCH_NOT_FOUND")

@@ -1,4 +1,4 @@
-"""What may stop money: kinds of holds, invariant violations, and reconciliation runs and cases."""
+"""Holds, invariant violations, and reconciliation runs and cases."""
 
 import enum
 import uuid
@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 
 class HoldKind(enum.StrEnum):
-    """How an outgoing hold was placed."""
-
     FROZEN = "frozen"
     """Automatically, because of an invariant violation; an operator lifts it with a reason."""
 
@@ -16,8 +14,6 @@ class HoldKind(enum.StrEnum):
 
 
 class Violation(NamedTuple):
-    """One violation of an invariant."""
-
     invariant: str
     """The invariant's name."""
     wallet_id: uuid.UUID | None
@@ -55,8 +51,6 @@ class CaseKind(enum.StrEnum):
 
 
 class RunStatus(enum.StrEnum):
-    """Progress of a reconciliation run."""
-
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
@@ -64,8 +58,6 @@ class RunStatus(enum.StrEnum):
 
 
 class RunCause(enum.StrEnum):
-    """Why a reconciliation run was started."""
-
     DAILY = "daily"
     COMMAND = "command"
     RESTORE = "restore"

@@ -1,10 +1,10 @@
-"""Enums of provider events, customers' webhook endpoints and deliveries to them."""
+"""Enums of provider events, webhook endpoints and deliveries."""
 
 import enum
 
 
 class ProviderEventStatus(enum.StrEnum):
-    """What became of an event received from the provider."""
+    """Processing of a provider event."""
 
     RECEIVED = "received"
     """Signature verified, stored, not processed yet."""
@@ -25,8 +25,6 @@ class ProviderEventStatus(enum.StrEnum):
 
 
 class EndpointStatus(enum.StrEnum):
-    """Whether an endpoint is called."""
-
     ACTIVE = "active"
     PAUSED = "paused"
     """Not called; its deliveries wait."""
@@ -49,7 +47,7 @@ class PausedReason(enum.StrEnum):
 
 
 class Pace(enum.StrEnum):
-    """How an endpoint answered last; decides its concurrency limits, see `shared.events.pace_limits`."""
+    """How an endpoint answered last; see `shared.events.pace_limits`."""
 
     QUICK = "quick"
     """Success within a second."""
@@ -62,8 +60,6 @@ class Pace(enum.StrEnum):
 
 
 class DeliveryStatus(enum.StrEnum):
-    """Progress of an event's delivery to an endpoint."""
-
     PENDING = "pending"
     DELIVERED = "delivered"
     FAILED = "failed"

@@ -1,4 +1,4 @@
-"""Enums of the ledger, of top-ups, and of the analytics computed from the ledger."""
+"""Enums of the ledger, top-ups and analytics."""
 
 import enum
 
@@ -51,15 +51,13 @@ class TransferKind(enum.StrEnum):
 
 
 class TopupStatus(enum.StrEnum):
-    """Status of a top-up; set by the provider's answers and events."""
-
     PENDING = "pending"
     SETTLED = "settled"
     FAILED = "failed"
 
 
 class Grain(enum.StrEnum):
-    """Length of the period that a row of the analytics tables sums up."""
+    """Length of the period that a row of the analytics tables covers."""
 
     QUARTER = "quarter"
     """15 minutes: every time zone's offset from UTC is a multiple of it."""

@@ -14,8 +14,6 @@ class Mode(enum.StrEnum):
 
 
 class Role(enum.StrEnum):
-    """What a user may do; `shared.identity.api_keys.SCOPES_BY_ROLE` lists the scopes that each may grant."""
-
     OWNER = "owner"
     ADMIN = "admin"
     DEVELOPER = "developer"
@@ -23,7 +21,7 @@ class Role(enum.StrEnum):
 
 
 class DuplicateLoads(enum.StrEnum):
-    """A wallet's policy for a payout whose driver and load already have a live one."""
+    """A wallet's policy for a second payout for the same driver and load."""
 
     WARN = "warn"
     """Accept it, with a warning in the response."""
@@ -33,8 +31,6 @@ class DuplicateLoads(enum.StrEnum):
 
 
 class ApprovalStatus(enum.StrEnum):
-    """Approval of an API key."""
-
     PENDING = "pending"
     """A production key that waits for an admin; the key itself does not exist yet."""
 
@@ -59,7 +55,7 @@ class DriverStatus(enum.StrEnum):
 
 
 class KycStatus(enum.StrEnum):
-    """The provider's identity check; set from provider events only."""
+    """The provider's identity check."""
 
     PENDING = "pending"
     VERIFIED = "verified"

@@ -42,9 +42,7 @@ class Rail(enum.StrEnum):
 
 
 class BatchStatus(enum.StrEnum):
-    """queued → processing → completed | failed; queued → canceled. Steps are taken by `shared.batches.release` and, as
-    payouts end, by `shared.payouts.counters`.
-    """
+    """queued → processing → completed | failed; queued → canceled."""
 
     QUEUED = "queued"
     """Stored, nothing reserved. Waits for its scheduled time or a manual release."""
@@ -82,8 +80,6 @@ class SubmissionStatus(enum.StrEnum):
 
 
 class SubmissionKind(enum.StrEnum):
-    """The provider endpoint that takes it."""
-
     PAYMENT = "payment"
     """One payout, `POST /payments`."""
 

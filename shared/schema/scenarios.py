@@ -1,4 +1,4 @@
-"""Sandbox scenarios that a request can choose (API reference: Sandbox Scenarios; the last four are additions)."""
+"""Sandbox scenarios (API reference: Sandbox Scenarios; the last four are additions)."""
 
 import enum
 from typing import Final
@@ -39,7 +39,7 @@ class Scenario(enum.StrEnum):
 
     @property
     def is_simulated_by_provider(self) -> bool:
-        """Whether the payout is accepted as usual and the provider's test mode simulates the scenario."""
+        """Whether the provider's test mode simulates the scenario."""
         return self in SIMULATED_SCENARIOS
 
 

@@ -1,4 +1,4 @@
-"""No way inside: every way to write an address that is not on the internet, and what is refused in a URL."""
+"""Customers can name no internal address, in any notation, and register no URL with one."""
 
 import ipaddress
 
@@ -8,7 +8,7 @@ from shared.events.addresses import AddressNotAllowed, check_address, check_url,
 from shared.platform.errors import InvalidRequest
 
 PUBLIC = ["93.184.216.34", "8.8.8.8", "1.1.1.1", "2606:4700::1111", "2a00:1450:4001:81b::200e"]
-INSIDE = {
+INTERNAL = {
     "127.0.0.1": "loopback",
     "127.255.255.254": "loopback, the whole of it",
     "0.0.0.0": "this host",
@@ -36,13 +36,13 @@ INSIDE = {
     "fe80::1%1": "link-local with its interface",
     "fc00::1": "private",
     "fd00:ec2::254": "a cloud's metadata",
-    "fec0::1": "site-local, of old",
+    "fec0::1": "site-local, deprecated",
     "ff02::1": "multicast",
     "2001:db8::1": "documentation",
     "3fff::1": "documentation",
     "100::1": "discarded",
     "::ffff:127.0.0.1": "IPv4 in IPv6",
-    "::ffff:8.8.8.8": "IPv4 in IPv6: nobody needs it",
+    "::ffff:8.8.8.8": "IPv4 in IPv6, unneeded even if public",
     "::ffff:7f00:1": "the same in hexadecimal",
     "::127.0.0.1": "IPv4-compatible",
     "::ffff:0:127.0.0.1": "IPv4-translated",
@@ -54,25 +54,25 @@ INSIDE = {
     "2001:0:53aa:64c:0:fbff:f5ff:fffe": "Teredo",
     "2606:4700::5efe:127.0.0.1": "ISATAP",
     "2606:4700::200:5efe:127.0.0.1": "ISATAP, universal",
-    "4000::1": "not handed out",
+    "4000::1": "unallocated",
 }
 
 
 @pytest.mark.parametrize("text", PUBLIC)
-def test_public_addresses_may_be_connected_to(text: str) -> None:
+def test_public_address_is_allowed(text: str) -> None:
     assert is_public_address(ipaddress.ip_address(text))
     check_address(text, encrypted=True, allow_loopback=False)
 
 
-@pytest.mark.parametrize("text", INSIDE)
-def test_others_may_not(text: str) -> None:
+@pytest.mark.parametrize("text", INTERNAL)
+def test_internal_address_is_refused(text: str) -> None:
     for loopback in (False, text not in ("127.0.0.1", "127.255.255.254", "::1")):
         with pytest.raises(AddressNotAllowed) as refused:
             check_address(text, encrypted=True, allow_loopback=loopback)
-        assert text not in str(refused.value)  # what a name resolves to inside is nobody's business
+        assert text not in str(refused.value), "the message reveals what a name resolves to internally"
 
 
-def test_loopback_is_allowed_in_development_and_there_alone_without_encryption() -> None:
+def test_loopback_is_allowed_in_development_and_is_the_only_address_allowed_without_encryption() -> None:
     check_address("127.0.0.1", encrypted=False, allow_loopback=True)
     check_address("::1", encrypted=False, allow_loopback=True)
     with pytest.raises(AddressNotAllowed):
@@ -82,7 +82,7 @@ def test_loopback_is_allowed_in_development_and_there_alone_without_encryption()
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "127.1", "017700000001"])
-def test_other_forms_of_an_address_are_that_address(host: str) -> None:
+def test_other_notations_of_an_address_are_parsed(host: str) -> None:
     assert parse_ip_address(host) == ipaddress.ip_address("127.0.0.1")
 
 
@@ -97,7 +97,7 @@ def test_other_forms_of_an_address_are_that_address(host: str) -> None:
         "https://example.com./",
     ],
 )
-def test_urls_on_the_internet_are_taken(url: str) -> None:
+def test_public_url_is_accepted(url: str) -> None:
     check_url(url, allow_loopback=False)
 
 
@@ -132,7 +132,7 @@ def test_urls_on_the_internet_are_taken(url: str) -> None:
         "https://0x7f000001/",
         "https://0177.0.0.1/",
         "https://127.1/",
-        "https://134744072/",  # 8.8.8.8, but why would anybody write it so
+        "https://134744072/",  # 8.8.8.8 in decimal notation
         "https://1.2.3.999/",
         "https://169.254.169.254/latest/meta-data/",
         "https://[::1]/",
@@ -142,13 +142,13 @@ def test_urls_on_the_internet_are_taken(url: str) -> None:
         "https://example.com/" + "a" * 2_000,
     ],
 )
-def test_others_are_refused_when_they_are_given(url: str) -> None:
+def test_malformed_or_internal_url_is_refused(url: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         check_url(url, allow_loopback=False)
     assert refused.value.details == {"field": "url"}
 
 
-def test_the_machine_itself_is_taken_in_development() -> None:
+def test_loopback_url_is_accepted_in_development() -> None:
     for url in ("http://localhost:3000/hook", "http://127.0.0.1:3000/", "http://[::1]:3000/", "https://localhost/"):
         check_url(url, allow_loopback=True)
     for url in ("http://10.0.0.1/", "http://example.com/", "http://0x7f.1/", "http://[::ffff:127.0.0.1]/"):

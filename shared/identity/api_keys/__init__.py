@@ -1,7 +1,4 @@
-"""API keys: token format, credentials of requests, and requesting, approving, regenerating and revoking keys.
-
-A key's text is returned once, when it is created; only its HMAC under a secret pepper is stored in `api_keys`.
-"""
+"""API keys: token format, credentials, and requesting, approving, regenerating and revoking keys."""
 
 from shared.identity.api_keys.credentials import (
     SCOPES,

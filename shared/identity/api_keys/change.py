@@ -1,4 +1,4 @@
-"""Changes an existing API key: regenerates or revokes it, or sets its rate limit."""
+"""Regenerates or revokes an API key, or sets its rate limit."""
 
 import uuid
 from datetime import datetime, timedelta
@@ -35,13 +35,11 @@ def regenerate_key(
     *,
     grace: timedelta = timedelta(0),
 ) -> IssuedKey:
-    """Replace the text of a user's key. The old text stays valid for `grace`; gateways cache it briefly after that.
+    """Replace the text of a user's key; the old text stays valid for `grace`.
 
     Raises:
-        NotFound: the user has no such key.
         Forbidden: the user no longer has one of its scopes.
         Conflict: it is not approved, or it is revoked.
-
     """
     row = load_key(connection, organization_id, key_id, user_id=user_id, lock=True)
     check_scopes_grantable(connection, user_id, row.scopes)
@@ -74,9 +72,7 @@ def revoke_key(
     """Revoke a key permanently; with `user_id`, only if that user requested it.
 
     Raises:
-        NotFound: there is no such key.
         Conflict: it is already revoked.
-
     """
     row = load_key(connection, organization_id, key_id, user_id=user_id, lock=True)
     if row.revoked_at is not None:
@@ -92,12 +88,7 @@ def set_key_rate_limit(
     per_minute: int | None,
     now: datetime,
 ) -> None:
-    """Set a key's own rate limit, or None for the installation's. Gateways apply it within seconds.
-
-    Raises:
-        NotFound: there is no such key.
-
-    """
+    """Set a key's own rate limit; None restores the installation's. Gateways apply it within seconds."""
     row = load_key(connection, organization_id, key_id, lock=True)
     before = connection.scalar(sa.text("SELECT rate_limit_per_minute FROM api_keys WHERE id = :id"), {"id": row.id})
     update_key(connection, row.id, rate_limit_per_minute=per_minute)

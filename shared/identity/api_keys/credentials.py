@@ -1,4 +1,4 @@
-"""Credentials: from an API key to its wallet and scopes."""
+"""From an API key to its wallet and scopes."""
 
 import uuid
 from collections.abc import Sequence
@@ -68,10 +68,7 @@ def add_approved_key(
     name: str,
     now: datetime,
 ) -> uuid.UUID | None:
-    """Store an approved key with all scopes, for a new organization's wallet.
-
-    Returns its id; None, without any change, if the same key is stored already.
-    """
+    """Store an approved key with all scopes; returns its id, or None if it is stored already."""
     added: uuid.UUID | None = connection.scalar(
         _INSERT_APPROVED,
         {
@@ -111,7 +108,7 @@ _SET_LAST_USED: Final = sa.text("""
 
 
 def find_credential(connection: sa.Connection, key_hash: bytes, now: datetime) -> Credential | None:
-    """The credential of a key's hash; None if the key is unknown, expired or revoked. Updates `last_used_at`."""
+    """The credential of a key's hash; None if unknown, expired or revoked. Updates `last_used_at`."""
     row = connection.execute(_FIND, {"key_hash": key_hash, "now": now}).one_or_none()
     if row is None:
         return None
@@ -129,10 +126,7 @@ _REHASH: Final = sa.text("""
 
 
 def authenticate_key(connection: sa.Connection, text: str, peppers: Sequence[str], now: datetime) -> Credential | None:
-    """The credential of a key hashed under any accepted pepper, the current one first.
-
-    A key found under a previous pepper is rehashed under the current one, as previous peppers are removed later.
-    """
+    """The credential of a key under any accepted pepper; rehashes the key under the first one."""
     current = hash_token(text, peppers[0])
     credential = find_credential(connection, current, now)
     for pepper in peppers[1:]:

@@ -1,4 +1,4 @@
-"""Reads API keys: one, a user's, an organization's, or the whole installation's."""
+"""Reads API keys."""
 
 import uuid
 from typing import Any, Final
@@ -43,7 +43,6 @@ def load_key(
 
     Raises:
         NotFound: there is no such key.
-
     """
     by_user = " AND created_by = :user_id" if user_id is not None else ""
     row = connection.execute(
@@ -104,7 +103,7 @@ _LOAD_UNREVOKED: Final = sa.text(f"""
 def load_unrevoked_keys(
     connection: sa.Connection, organization_id: uuid.UUID | None
 ) -> list[tuple[str, KeyRow, int | None]]:
-    """Organization name, key and own rate limit per minute of every key not revoked, of one organization or of all."""
+    """Organization name, key and own rate limit of every key not revoked, of one organization or of all."""
     rows = connection.execute(_LOAD_UNREVOKED, {"organization_id": organization_id})
     return [(row[0], KeyRow._make(row[2:]), row[1]) for row in rows]
 
@@ -115,11 +114,10 @@ _KEY_ORGANIZATION: Final = sa.text(
 
 
 def key_organization_id(connection: sa.Connection, key_id: uuid.UUID | None) -> uuid.UUID:
-    """The key's organization, for operators, who may access every organization.
+    """The key's organization.
 
     Raises:
         NotFound: there is no such key.
-
     """
     found: uuid.UUID | None = connection.scalar(_KEY_ORGANIZATION, {"id": key_id})
     if found is None:

@@ -1,7 +1,4 @@
-"""Requests an API key, and approves or rejects a requested production key.
-
-A sandbox key is generated at once; a production key when another owner or admin approves it.
-"""
+"""Requests an API key, and approves or rejects a requested production key."""
 
 import uuid
 from collections.abc import Sequence
@@ -47,7 +44,6 @@ def request_key(
     Raises:
         Forbidden: the user lacks one of the scopes.
         Conflict: the user has `USER_KEYS_MAX` keys.
-
     """
     check_scopes_grantable(connection, user_id, new.scopes)
     connection.execute(_LOCK_ORGANIZATION, {"organization_id": organization_id})
@@ -101,15 +97,14 @@ def approve_key(
     pepper: str,
     now: datetime,
 ) -> IssuedKey:
-    """Generate a pending production key. Only an organization's sole approver may approve their own request.
+    """Generate a pending production key.
 
     Raises:
-        NotFound: there is no such key.
         Conflict: it is not pending.
         Forbidden: the admin requested it, and another owner or admin could approve it.
-
     """
     row = _load_pending_key(connection, organization_id, key_id)
+    # A sole approver may approve their own request.
     others = connection.scalar(
         _COUNT_OTHER_APPROVERS, {"id": row.id, "admin_id": admin_id, "organization_id": organization_id}
     )
@@ -139,9 +134,7 @@ def reject_key(
     """Reject a pending production key.
 
     Raises:
-        NotFound: there is no such key.
         Conflict: it is not pending.
-
     """
     row = _load_pending_key(connection, organization_id, key_id)
     status = ApprovalStatus.REJECTED.value
@@ -150,7 +143,6 @@ def reject_key(
 
 
 def _load_pending_key(connection: sa.Connection, organization_id: uuid.UUID, key_id: uuid.UUID | None) -> KeyRow:
-    """Load the key and lock its row; raises `Conflict` unless it is pending."""
     row = load_key(connection, organization_id, key_id, lock=True)
     if row.approval_status != ApprovalStatus.PENDING or row.revoked_at is not None:
         status = "revoked" if row.revoked_at is not None else row.approval_status

@@ -1,4 +1,4 @@
-"""Row types of API keys and their representation in the API."""
+"""Row types of API keys and their API payload."""
 
 import uuid
 from collections.abc import Sequence
@@ -14,8 +14,6 @@ PENDING_KEY_NOTE: Final = "An owner or admin has to approve a production key; it
 
 
 class KeyRow(NamedTuple):
-    """A key as its owner and admins see it; see `shared.schema.tables.organizations.ApiKey`."""
-
     id: uuid.UUID
     name: str
     mode: str
@@ -34,7 +32,6 @@ class KeyRow(NamedTuple):
     revoked_at: datetime | None
 
     def is_usable(self, now: datetime) -> bool:
-        """Whether requests with it are authorized."""
         return (
             self.approval_status == ApprovalStatus.APPROVED
             and self.revoked_at is None
@@ -43,8 +40,6 @@ class KeyRow(NamedTuple):
 
 
 class NewKey(NamedTuple):
-    """A requested key."""
-
     name: str
     mode: Mode
     scopes: Sequence[str]
@@ -60,7 +55,7 @@ class IssuedKey(NamedTuple):
 
 
 def key_payload(row: KeyRow, now: datetime) -> dict[str, Any]:
-    """The key as the API shows it (API reference: API Keys), in snake_case."""
+    """The key as the API shows it."""
     approved = row.approval_status == ApprovalStatus.APPROVED
     return {
         "id": public_id(KEY, row.id),

@@ -1,7 +1,6 @@
-"""Format of API keys and session tokens, and the hash that is stored.
+"""Format of API keys and session tokens, and the stored hash.
 
-A prefix, 43 base62 characters (256 random bits) and a 6-character base62 checksum: malformed text is refused without a
-database query.
+A prefix, 43 random base62 characters (256 bits) and a checksum of 6: malformed text is refused without a query.
 """
 
 import hashlib
@@ -36,22 +35,20 @@ def _generate(prefix: str) -> str:
 
 
 def generate_key(mode: Mode) -> str:
-    """Generate an API key."""
     return _generate(KEY_PREFIXES[mode])
 
 
 def generate_session_token() -> str:
-    """Generate a session token."""
     return _generate(SESSION_PREFIX)
 
 
 def is_well_formed_key(text: str) -> bool:
-    """Whether the text has the format of an API key and a correct checksum."""
+    """Whether format and checksum are those of an API key."""
     return _well_formed_prefix(text) in KEY_PREFIXES.values()
 
 
 def is_well_formed_session_token(text: str) -> bool:
-    """Whether the text has the format of a session token and a correct checksum."""
+    """Whether format and checksum are those of a session token."""
     return _well_formed_prefix(text) == SESSION_PREFIX
 
 
@@ -66,5 +63,5 @@ def pepper_tag(pepper: str) -> bytes:
 
 
 def hash_token(text: str, pepper: str) -> bytes:
-    """HMAC-SHA256 of a key or token under the pepper: the only form that is stored."""
+    """HMAC-SHA256 under the pepper, the only stored form."""
     return hmac.digest(pepper.encode(), text.encode(), hashlib.sha256)

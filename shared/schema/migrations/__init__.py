@@ -1,8 +1,7 @@
-"""Migrations: Alembic, configured from code. `ovnpay migrate` runs them as the role that owns the tables.
+"""Migrations: Alembic, configured from code, run by `ovnpay migrate` as the owner of the tables.
 
-Each revision runs in a transaction of its own with a lock timeout: it fails rather than block the service's queries
-behind its lock request. An advisory lock keeps two runs from overlapping. Revisions are safe while processes of the
-previous release run. Afterwards `grants` gives the services' and readers' roles their privileges.
+Each revision has its own transaction with a lock timeout: it fails rather than block the service behind its lock
+request. Revisions are safe while processes of the previous release run.
 """
 
 from collections.abc import Iterator
@@ -46,33 +45,27 @@ def current_revision(connection: sa.Connection) -> str | None:
 
 
 def recorded_revision(connection: sa.Connection) -> str | None:
-    """The database's revision in a single query, for health checks.
-
-    Raises:
-        sqlalchemy.exc.ProgrammingError: the database was never migrated.
-
-    """
+    """The database's revision in one query; fails if it was never migrated."""
     revision: str | None = connection.scalar(_REVISION)
     return revision
 
 
 def is_compatible_revision(revision: str | None) -> bool:
-    """Whether this release works with a database at `revision`: its own or a later one."""
+    """Whether this release works with a database at `revision`."""
     return revision is not None and revision >= HEAD_REVISION
 
 
 def upgrade_database(engine: sa.Engine, revision: str = HEAD_REVISION) -> list[str]:
-    """Upgrade the database to `revision` and apply the grants. Returns the applied revisions, in order.
+    """Upgrade the database and apply the grants; returns the applied revisions, in order.
 
     Raises:
-        sqlalchemy.exc.OperationalError: a lock timed out; earlier revisions are committed, run it again.
-
+        sqlalchemy.exc.OperationalError: a lock timed out; run it again.
     """
     return upgrade_with_grants(engine, revision)[0]
 
 
 def upgrade_with_grants(engine: sa.Engine, revision: str = HEAD_REVISION) -> tuple[list[str], str | None]:
-    """Like `upgrade_database`; also returns what the operator must do before grants can be applied, or None."""
+    """Like `upgrade_database`; also returns what the operator must do about grants, or None."""
     applied: list[str] = []
     while True:
         with _transaction(engine) as connection:
@@ -93,7 +86,7 @@ def _transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 def _upgrade(connection: sa.Connection, revision: str) -> list[str]:
-    """Apply the next revision on the way to `revision`; returns it, or nothing if there is none."""
+    """Apply the next revision; returns it, or nothing if there is none."""
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory

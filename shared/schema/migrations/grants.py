@@ -1,9 +1,8 @@
 """Privileges of the database roles on each table, applied by `ovnpay migrate`.
 
-The owner role owns the tables; only `ovnpay migrate` and `ovnpay bootstrap` use it. `ovnpay_service` has what gateway,
-workers, scheduler and commands need: it can append to the ledger and the histories but neither change them nor disable
-their triggers. `ovnpay_reader` is for people and reports. Both are group roles without login; operators create login
-roles as members of one of them.
+The owner role is used for migrations only. `ovnpay_service`, for all processes and commands, can append to the ledger
+and the histories but neither change them nor disable their triggers. `ovnpay_reader` is for people and reports. Both
+are groups without login: operators create login roles as members.
 """
 
 from typing import Final, NamedTuple
@@ -22,8 +21,6 @@ READ_WRITE_DELETE: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
 
 class Grant(NamedTuple):
-    """The privileges of both roles on a table."""
-
     service: tuple[str, ...]
     """Privileges of the services; never TRUNCATE, TRIGGER or REFERENCES."""
     hidden: frozenset[str] = frozenset()
@@ -98,10 +95,9 @@ _COLUMNS: Final = sa.text("""
 
 
 def apply_grants(connection: sa.Connection) -> str | None:
-    """Give both roles exactly the privileges of `TABLE_GRANTS`.
+    """Give both roles exactly the privileges of `TABLE_GRANTS`, in the migration's transaction.
 
-    Runs in the migration's transaction: services can use a new table as soon as they see it. Returns what the operator
-    must do if it can't: the roles are missing, or another role owns the tables.
+    Returns what the operator must do if it can't: the roles are missing, or another role owns the tables.
     """
     if not connection.scalar(_IS_OWNER):
         return NOT_TABLE_OWNER
@@ -136,7 +132,7 @@ _MODIFIABLE: Final = sa.text("""
 
 
 def modifiable_append_only_tables(connection: sa.Connection) -> list[str]:
-    """The append-only tables that the connection's role can modify; none for a member of `ovnpay_service`."""
+    """The append-only tables that the connection's role can modify."""
     return list(connection.scalars(_MODIFIABLE, {"tables": list(APPEND_ONLY_TABLES)}))
 
 
@@ -149,7 +145,7 @@ _SCHEMA_PRIVILEGES: Final = sa.text("""
 
 
 def _schema_statements(connection: sa.Connection) -> list[str]:
-    """Statements that let both roles use the schema, and only its owner create tables in it (as in PostgreSQL 15)."""
+    """Statements that let both roles use the schema, and only its owner create tables."""
     schema, usable, creatable = connection.execute(
         _SCHEMA_PRIVILEGES, {"service": SERVICE_ROLE, "reader": READER_ROLE}
     ).one()
@@ -160,10 +156,7 @@ def _schema_statements(connection: sa.Connection) -> list[str]:
 
 
 def _ensure_role(connection: sa.Connection, role: str) -> bool:
-    """Create the role if it is missing; False if that is not allowed.
-
-    Roles belong to the server: a migration of another database can create it at the same time.
-    """
+    """Create the role if it is missing; False if that is not allowed."""
     if connection.scalar(sa.text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}):
         return True
     try:

@@ -1,5 +1,5 @@
-"""The tables as SQLAlchemy models, and the data dictionary: the sentence under a column says what it means, its unit
-and who sets it. Self-explanatory columns have none. Only migrations and tests import this package.
+"""The tables as SQLAlchemy models, for migrations and tests only, and the data dictionary: the sentence under a column
+says what it means, its unit and who sets it.
 """
 
 from shared.schema.tables.analytics import AnalyticsDriver, AnalyticsFailure, AnalyticsFold, AnalyticsTotal

@@ -1,7 +1,6 @@
-"""Analytics: the ledger summed by period, by driver and by failure. All of it can be rebuilt from the ledger.
+"""Analytics: the ledger summed by period, by driver and by failure; can be rebuilt from the ledger.
 
-Each table sums the same transfers once per grain: a query over a year adds up months, weeks and days. Quarters of an
-hour start in UTC, since the days of every time zone are made of them; other periods start by the organization's clock.
+Each table sums the same transfers once per grain: a query over a year adds up months, weeks and days.
 """
 
 import uuid
@@ -16,7 +15,7 @@ from shared.schema.tables.base import Base, enum_check
 
 
 class AnalyticsFold(Base):
-    """How far a wallet's ledger has been folded into the tables below. Folding locks this row."""
+    """How far a wallet's ledger is folded into the sums below. Folding locks this row."""
 
     __tablename__ = "analytics_folds"
 
@@ -26,8 +25,6 @@ class AnalyticsFold(Base):
 
 
 class PeriodSum:
-    """Columns of a sum over a period."""
-
     grain: Mapped[str] = mapped_column(primary_key=True)
     """One of `Grain`."""
     starts: Mapped[datetime] = mapped_column(sa.DateTime(), primary_key=True)
@@ -35,7 +32,7 @@ class PeriodSum:
 
 
 class EndedPayoutsSum(PeriodSum):
-    """Columns of a sum of payouts that ended in a period; defined in `shared.reporting.analytics.definitions`."""
+    """Columns of a sum of ended payouts; see `shared.reporting.analytics.definitions`."""
 
     paid_count: Mapped[int] = mapped_column(server_default="0")
     """Payouts that completed."""

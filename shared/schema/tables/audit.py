@@ -11,9 +11,7 @@ from shared.schema.tables.base import Base, enum_check
 
 
 class AuditEntry(Base):
-    """One action, written in the transaction that did it, and never changed. It has no secrets and no personal data: a
-    driver's name, email, phone and bank account are masked.
-    """
+    """One action. Append-only; personal data is masked, secrets are left out."""
 
     __tablename__ = "audit_entries"
     __table_args__ = (

@@ -1,7 +1,7 @@
 """What the tables share: column types, constraint names, and the columns of rows with scheduled work.
 
-Tables with a row per payout have no foreign key to `wallets`, `payouts` or `submissions`: every insert would lock and
-rewrite the one row of a busy wallet. Their rows are written in the transaction that writes or locks the referenced row.
+Tables with a row per payout have no foreign key to `wallets`, `payouts` or `submissions`: every insert would lock the
+one row of a busy wallet. Their rows are written in the transaction that writes or locks the referenced row.
 """
 
 import enum
@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Base(DeclarativeBase):
-    """Declarative base; the naming convention fixes constraint names for migrations."""
+    """Declarative base with fixed constraint names."""
 
     metadata = sa.MetaData(
         naming_convention={
@@ -47,7 +47,7 @@ class Due:
 
 
 class Leased(Due):
-    """Columns of a row whose work calls another system: the lease of the worker that processes it."""
+    """Columns of a row whose work calls another system."""
 
     lease_token: Mapped[uuid.UUID | None]
     """Identifies the lease. A result counts only while the row still has the worker's token."""
@@ -57,11 +57,11 @@ class Leased(Due):
 
 
 def enum_check(column: str, values: type[enum.StrEnum]) -> sa.CheckConstraint:
-    """Constraint: the text column has one of the enum's values."""
+    """Constraint: the column has one of the enum's values."""
     listed = ", ".join(f"'{value}'" for value in values)
     return sa.CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
 def due_index(table: str) -> sa.Index:
-    """Partial index for the scheduler's query of due rows."""
+    """Partial index of due rows."""
     return sa.Index(f"ix_{table}_due", "next_action_at", postgresql_where=sa.text("next_action_at IS NOT NULL"))

@@ -1,4 +1,4 @@
-"""Batches: payouts that are released together, at a scheduled time or by request."""
+"""Batches."""
 
 import uuid
 from datetime import datetime
@@ -11,7 +11,7 @@ from shared.schema.tables.base import Base, Due, due_index, enum_check
 
 
 class Batch(Due, Base):
-    """Payouts that a customer submits together. `shared.payouts.counters` maintains its counters."""
+    """Payouts that are released together, at a scheduled time or by request."""
 
     __tablename__ = "batches"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""Drivers: who gets paid, and their registration at the provider."""
+"""Drivers."""
 
 import uuid
 from datetime import datetime
@@ -11,8 +11,8 @@ from shared.schema.tables.base import Base, Leased, due_index, enum_check
 
 
 class Driver(Leased, Base):
-    """A driver of one wallet. The row is also the write-ahead record of the recipient at the provider: its id is the
-    idempotency key of the request that creates the recipient.
+    """A driver of one wallet, and the write-ahead record of the recipient at the provider: its id is the request's
+    idempotency key.
     """
 
     __tablename__ = "drivers"

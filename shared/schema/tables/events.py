@@ -1,4 +1,4 @@
-"""Provider events, customer events, and responses stored under idempotency keys."""
+"""Provider events, customer events and idempotency keys."""
 
 import uuid
 from datetime import datetime
@@ -78,7 +78,7 @@ class ProviderEvent(Due, Base):
 
 
 class CustomerEvent(Base):
-    """An event for the customer: a snapshot written in the transaction that changed the data."""
+    """A snapshot for the customer, written in the transaction that changed the data."""
 
     __tablename__ = "customer_events"
     __table_args__ = (
@@ -102,7 +102,7 @@ class CustomerEvent(Base):
 
 
 class IdempotencyKey(Base):
-    """The response to a POST with an idempotency key, stored in the transaction of the request."""
+    """The response to a POST, stored in the transaction of the request."""
 
     __tablename__ = "idempotency_keys"
     __table_args__ = (sa.Index("ix_idempotency_keys_expires_at", "expires_at"),)

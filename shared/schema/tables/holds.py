@@ -1,4 +1,4 @@
-"""Outgoing holds: money that must not be sent to the provider."""
+"""Outgoing holds."""
 
 import uuid
 from datetime import datetime
@@ -12,7 +12,7 @@ from shared.schema.tables.base import Base, enum_check
 
 
 class OutgoingHold(Base):
-    """A hold on one wallet, on one rail, or, with neither, on everything. Rows are lifted, never deleted."""
+    """Stops outgoing money of a wallet, of a rail, or, with neither, all. Lifted, never deleted."""
 
     __tablename__ = "outgoing_holds"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""The ledger: accounts, transfers between them, top-ups, list counts and the price list."""
+"""The ledger, top-ups, list counts and the price list."""
 
 import uuid
 from datetime import datetime
@@ -11,7 +11,7 @@ from shared.schema.tables.base import Base, Leased, due_index, enum_check
 
 
 class Account(Base):
-    """One account of one wallet, with its balance: the sum of its transfers."""
+    """One account of one wallet; its balance is the sum of its transfers."""
 
     __tablename__ = "accounts"
     __table_args__ = (
@@ -28,10 +28,7 @@ class Account(Base):
 
 
 class ListCount(Base):
-    """Row count of one of a wallet's lists: a list endpoint never counts millions of rows.
-
-    Written under the wallet's lock in the transaction that adds the rows or moves them between lists.
-    """
+    """Row count of one of a wallet's lists, written under the wallet's lock with the rows."""
 
     __tablename__ = "list_counts"
     __table_args__ = ({"postgresql_with": {"fillfactor": "20"}},)
@@ -101,7 +98,7 @@ class Transfer(Base):
 
 
 class Topup(Leased, Base):
-    """Money being added to a wallet. The row is the write-ahead record of the request; its id the idempotency key."""
+    """Money being added to a wallet, and the write-ahead record of the request: its id is the idempotency key."""
 
     __tablename__ = "topups"
     __table_args__ = (
@@ -132,7 +129,7 @@ class Topup(Leased, Base):
 
 
 class Price(Base):
-    """A row of the price list. Operators change prices by adding rows."""
+    """A row of the price list; operators change prices by adding rows."""
 
     __tablename__ = "prices"
     __table_args__ = (sa.CheckConstraint("flat_cents >= 0 AND basis_points >= 0 AND cap_cents >= 0", name="positive"),)

@@ -1,4 +1,4 @@
-"""Organizations, their users and sessions, their wallets (one per mode) and API keys."""
+"""Organizations, users, sessions, wallets and API keys."""
 
 import uuid
 from datetime import datetime
@@ -42,7 +42,7 @@ class User(Base):
 
 
 class Wallet(Base):
-    """One organization's money in one mode. Every business row has a wallet id."""
+    """One organization's money in one mode."""
 
     __tablename__ = "wallets"
     __table_args__ = (
@@ -75,7 +75,7 @@ class Wallet(Base):
 
 
 class ApiKey(Base):
-    """A credential of a wallet. The key itself is shown once and never stored."""
+    """A credential of a wallet. The key itself is never stored."""
 
     __tablename__ = "api_keys"
     __table_args__ = (
@@ -125,7 +125,7 @@ class ApiKey(Base):
 
 
 class Session(Base):
-    """A user's sign-in. The token itself is shown once and never stored."""
+    """A user's sign-in. The token itself is never stored."""
 
     __tablename__ = "sessions"
 

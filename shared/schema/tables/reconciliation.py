@@ -1,4 +1,4 @@
-"""Reconciliation: comparisons with the provider's record, their cases and resolutions, and the database's identity."""
+"""Reconciliation with the provider's record, and the database's identity."""
 
 import uuid
 from datetime import date, datetime
@@ -12,7 +12,7 @@ from shared.schema.tables.base import Base, enum_check
 
 
 class ReconciliationRun(Base):
-    """One comparison of our record with the provider's, over a time window in one mode."""
+    """A comparison of our record with the provider's over a time window, in one mode."""
 
     __tablename__ = "reconciliation_runs"
     __table_args__ = (
@@ -57,7 +57,7 @@ class ReconciliationRun(Base):
 
 
 class ReconciliationCase(Base):
-    """One difference for an operator to examine. The same difference found again updates the same case."""
+    """A difference for an operator to examine; found again, it stays the same case."""
 
     __tablename__ = "reconciliation_cases"
     __table_args__ = (
@@ -108,7 +108,7 @@ class ReconciliationCase(Base):
 
 
 class PayoutResolution(Base):
-    """An operator's decision on whether a payout with an unknown outcome was paid; in production two must agree."""
+    """A decision on whether a payout with an unknown outcome was paid; in production two people must agree."""
 
     __tablename__ = "payout_resolutions"
     __table_args__ = (
@@ -138,8 +138,8 @@ class PayoutResolution(Base):
 
 
 class Installation(Base):
-    """The single row that identifies the database and detects a restored backup: while it does not match the server, no
-    money is sent. See `shared.controls.reconciliation.database_identity`.
+    """The single row that identifies the database and detects a restored backup; see
+    `shared.controls.reconciliation.database_identity`.
     """
 
     __tablename__ = "installation"

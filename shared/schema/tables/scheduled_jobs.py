@@ -1,4 +1,4 @@
-"""Progress of scheduled jobs: the checks of each invariant, and each retention rule."""
+"""Progress of scheduled jobs."""
 
 import uuid
 from datetime import datetime
@@ -10,8 +10,8 @@ from shared.schema.tables.base import Base, Due
 
 
 class InvariantProof(Due, Base):
-    """The scheduled checks of one invariant. Written by the first check, and the claim of the scheduler that checks it:
-    `next_action_at` is when the next scheduler may; `attempts` counts checks that did not finish.
+    """The scheduled checks of one invariant. `next_action_at` is when a scheduler may check it next; `attempts` counts
+    checks that did not finish.
     """
 
     __tablename__ = "invariant_proofs"
@@ -41,7 +41,7 @@ class InvariantProof(Due, Base):
 
 
 class RetentionMark(Base):
-    """Progress of one rule of `shared.operations.retention`; written when the rule first finds something."""
+    """Progress of one rule of `shared.operations.retention`."""
 
     __tablename__ = "retention_marks"
 

@@ -1,4 +1,4 @@
-"""Submissions, requests to the provider stored before they are sent; and the provider's rate limits."""
+"""Submissions to the provider, and its rate limits."""
 
 import uuid
 from datetime import datetime
@@ -12,7 +12,7 @@ from shared.schema.tables.base import Base, Leased, due_index, enum_check
 
 
 class Submission(Leased, Base):
-    """One request to the provider. Its id is the idempotency key; its request never changes."""
+    """A request to the provider, stored before it is sent and never changed; its id is the idempotency key."""
 
     __tablename__ = "submissions"
     __table_args__ = (
@@ -85,9 +85,7 @@ class SubmissionItem(Base):
 
 
 class ProviderLimit(Base):
-    """One of the provider's rate limits, shared by all processes; see `shared.provider.call_budget`. A caller locks its
-    row before a call.
-    """
+    """A rate limit of the provider, shared by all processes; see `shared.provider.call_budget`."""
 
     __tablename__ = "provider_limits"
 
@@ -98,7 +96,7 @@ class ProviderLimit(Base):
 
 
 class ProviderCalls(Base):
-    """Calls made under a limit in one slice of its window; deleted once the slice has passed."""
+    """Calls made under a limit in one slice of its window."""
 
     __tablename__ = "provider_calls"
 

@@ -1,4 +1,4 @@
-"""Customers' webhook endpoints and the deliveries of events to them."""
+"""Webhook endpoints and deliveries."""
 
 import uuid
 from datetime import datetime
@@ -11,9 +11,7 @@ from shared.schema.tables.base import Base, Due, Leased, due_index, enum_check
 
 
 class WebhookEndpoint(Due, Base):
-    """A URL that receives a customer's events. `next_action_at` is when the scheduler may next enqueue it; `attempts`
-    is unused, as each delivery has its own.
-    """
+    """A URL that receives a customer's events. `attempts` is unused, as each delivery has its own."""
 
     __tablename__ = "webhook_endpoints"
     __table_args__ = (
@@ -55,7 +53,7 @@ class WebhookEndpoint(Due, Base):
 
 
 class WebhookDelivery(Leased, Base):
-    """Delivery of an event to an endpoint, written in the event's transaction."""
+    """Delivery of an event to an endpoint, written with the event."""
 
     __tablename__ = "webhook_deliveries"
     __table_args__ = (

@@ -25,7 +25,7 @@ PRICES = (
 
 
 def upgrade() -> None:
-    """Create the tables, make the ledger and the histories append-only, and insert the price list."""
+    """Create the tables, the append-only triggers and the price list."""
     create_tables()
     op.execute("""
         CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -51,7 +51,6 @@ def upgrade() -> None:
 
 
 def create_tables() -> None:
-    """Create the tables and their indexes."""
     op.create_table(
         "customer_events",
         sa.Column("id", sa.UUID(), nullable=False),

@@ -1,4 +1,4 @@
-"""Add what the rest of the API needs: batches, key approval, sessions, list counts, one payout per load.
+"""Add batches, key approval, sessions, list counts, and one payout per load.
 
 Revision ID: 0002
 """
@@ -17,7 +17,7 @@ LIVE = (
 
 
 def upgrade() -> None:
-    """Add columns and tables, and fill the counters from existing rows."""
+    """Add columns and tables; fill the counters."""
     organizations()
     batches()
     payouts_and_drivers()
@@ -26,7 +26,6 @@ def upgrade() -> None:
 
 
 def organizations() -> None:
-    """Add retired wallets and their policy, key approval and expiry, and sessions."""
     op.drop_constraint("uq_wallets_organization_id_mode", "wallets", type_="unique")
     op.add_column("wallets", sa.Column("duplicate_loads", sa.Text(), server_default="warn", nullable=False))
     op.add_column("wallets", sa.Column("retired_at", sa.DateTime(timezone=True), nullable=True))
@@ -82,7 +81,6 @@ def organizations() -> None:
 
 
 def batches() -> None:
-    """Create the batches table."""
     op.create_table(
         "batches",
         sa.Column("id", sa.UUID(), nullable=False),
@@ -125,7 +123,6 @@ def batches() -> None:
 
 
 def payouts_and_drivers() -> None:
-    """Add a payout's batch and duplicate, and a driver's payout counters."""
     op.add_column("payouts", sa.Column("batch_id", sa.UUID(), nullable=True))
     op.add_column("payouts", sa.Column("duplicate_of", sa.UUID(), nullable=True))
     op.add_column("payouts", sa.Column("duplicate_reason", sa.Text(), nullable=True))
@@ -150,7 +147,7 @@ def payouts_and_drivers() -> None:
 
 
 def lists() -> None:
-    """Add what lists need: counts, an index for each filter, and the wallet of a provider event."""
+    """Add counts, an index for each filter, and the wallet of a provider event."""
     op.create_table(
         "list_counts",
         sa.Column("wallet_id", sa.UUID(), nullable=False),

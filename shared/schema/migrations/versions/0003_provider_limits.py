@@ -1,4 +1,4 @@
-"""Add the provider's rate limits, shared by all processes, and the dispatch window of standard payouts.
+"""Add the provider's rate limits and the dispatch window of standard payouts.
 
 Revision ID: 0003
 """
@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add two small tables and a column; processes of the previous release keep working."""
+    """Add two small tables and a column."""
     op.create_table(
         "provider_limits",
         sa.Column("name", sa.Text(), nullable=False),

@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the table; processes of the previous release don't write to it."""
+    """Add the table."""
     op.create_table(
         "audit_entries",
         sa.Column("organization_id", sa.UUID(), nullable=False),

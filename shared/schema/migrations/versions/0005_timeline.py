@@ -1,7 +1,6 @@
-"""Add what a payout's timeline and the statement by date read: unclear answers, hold and poll times, three indexes.
+"""Add what payout timelines and statements read: unclear answers, hold and poll times, three indexes.
 
-The columns are null at first: nothing is rewritten. Building an index blocks writes to its table for about a second per
-million rows.
+Building an index blocks writes to its table for about a second per million rows.
 
 Revision ID: 0005
 """
@@ -17,7 +16,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the indexes, then the columns: their locks block readers, so they are taken last."""
+    """Add the indexes, then the columns, as their locks block readers."""
     op.create_index(
         "ix_submission_items_payout_id_dissolved",
         "submission_items",

@@ -1,6 +1,4 @@
-"""Add analytics: the organization's time zone, an attempt's failure code, and sums of the ledger.
-
-The scheduler fills the sums.
+"""Add analytics: time zones, failure codes, and sums of the ledger, filled by the scheduler.
 
 Revision ID: 0006
 """
@@ -23,7 +21,7 @@ BEGUN = ("accepted_count", "accepted_cents", "retried_count", "retried_cents", "
 
 
 def upgrade() -> None:
-    """Add columns that processes of the previous release ignore, and tables that only this release writes."""
+    """Add columns that the previous release ignores, and tables that only this release writes."""
     op.add_column("organizations", sa.Column("time_zone", sa.Text(), server_default="UTC", nullable=False))
     op.add_column("payout_transitions", sa.Column("failure_code", sa.Text(), nullable=True))
     op.create_table(
@@ -43,7 +41,6 @@ def upgrade() -> None:
 
 
 def waits() -> sa.Column[Any]:
-    """Column with the durations of the paid payouts."""
     return sa.Column("waits", pg.ARRAY(sa.BigInteger()), server_default="{}", nullable=False)
 
 

@@ -1,7 +1,6 @@
 """Add a provider event's currency, recipient and contradicted event, and an index of orphans and mismatches.
 
-The columns are null at first: nothing is rewritten. Building the index blocks writes to its table for about a second
-per million rows.
+Building the index blocks writes to its table for about a second per million rows.
 
 Revision ID: 0007
 """

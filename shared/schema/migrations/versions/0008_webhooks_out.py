@@ -1,6 +1,4 @@
-"""Add customer webhooks: endpoints and deliveries, an event's API version, a wallet's low balance threshold.
-
-Two new tables, and two columns without a rewrite: PostgreSQL stores their defaults in the catalog.
+"""Add customer webhooks: endpoints, deliveries, an event's API version, the low balance threshold.
 
 Revision ID: 0008
 """
@@ -16,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the tables and columns; processes of the previous release write events without deliveries."""
+    """Add the tables and columns; the previous release writes events without deliveries."""
     moment = sa.DateTime(timezone=True)
     op.add_column(
         "customer_events", sa.Column("api_version", sa.Text(), nullable=False, server_default=sa.text("'2026-02-01'"))

@@ -1,4 +1,4 @@
-"""Add invariant checks and outgoing holds: two new tables, unknown to the previous release.
+"""Add invariant checks and outgoing holds.
 
 Revision ID: 0009
 """
@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the tables. Processes of the previous release ignore holds: place one only once all are replaced."""
+    """Add the tables. The previous release ignores holds: place one only once all processes are replaced."""
     moment = sa.DateTime(timezone=True)
     op.create_table(
         "outgoing_holds",

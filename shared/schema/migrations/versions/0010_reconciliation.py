@@ -1,7 +1,5 @@
 """Add reconciliation: runs, cases, payout resolutions, and the database identity.
 
-Four new tables and an index on few rows; nothing is rewritten.
-
 Revision ID: 0010
 """
 

@@ -1,6 +1,4 @@
-"""Add retention: the progress of each rule, and a trigger that allows masking the personal data of old events.
-
-Also the tag of the pepper under which an API key is hashed.
+"""Add retention: progress of the rules, masking of old events, and the pepper tag of API keys.
 
 Revision ID: 0011
 """

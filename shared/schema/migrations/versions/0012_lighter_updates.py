@@ -1,4 +1,4 @@
-"""Make updates cheaper: drop an index of payouts, and leave space on the pages of payouts and provider events.
+"""Make updates cheaper: drop an index of payouts, leave space on pages.
 
 Revision ID: 0012
 """
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Drop an index, briefly locking the table, and lower fill factors; existing full pages stay as they are."""
+    """Drop an index, briefly locking the table, and lower fill factors; full pages stay as they are."""
     # A driver has few payouts: those in one status are found among them by `ix_payouts_driver_id_id`.
     op.drop_index("ix_payouts_driver_id_status_id", table_name="payouts")
     # A payout row is updated three times, an event once. An update on the same page (HOT) writes half the WAL, without
