@@ -1,7 +1,7 @@
-"""The projection: what is to come of a wallet's money, day by day (UTC), and the first day on which it will not reach.
+"""Funding projection: a wallet's money day by day (UTC), and the first day on which it falls short.
 
-Careful on purpose: a top-up that is still pending is shown on the day on which it may be there, but neither the
-projected balance nor the shortfall counts on it, for only the provider's word makes it money.
+Conservative: a pending top-up is shown on the day it may arrive, but the projected balance and the shortfall ignore it
+until the provider confirms it.
 """
 
 import uuid
@@ -16,55 +16,54 @@ from shared.payouts.rails import add_business_days, estimate_arrival
 from shared.schema.payouts import Rail
 
 TOPUP_BUSINESS_DAYS: Final = {"rtp": 0, "bank_transfer": 3}
-"""How long the provider's top-ups take at the most, by method: seconds, or 2-3 business days."""
+"""Longest duration of a top-up by method: seconds, or 2-3 business days."""
 
 
 class ProjectedDay(NamedTuple):
-    """One day."""
+    """A day of the projection."""
 
     date: date
     outflow_cents: int
-    """What batches scheduled for it will take out of `available`."""
+    """What batches scheduled for the day will reserve."""
     topups_cents: int
-    """Pending top-ups that may be credited on it."""
+    """Pending top-ups that may be credited on the day."""
     settling_cents: int
-    """What has left `available` before and may reach drivers on it, fees included."""
+    """Money in transit that may reach drivers on the day, fees included."""
 
 
 class PendingTotal(NamedTuple):
-    """How many, and how much money."""
+    """A number of items and their total amount."""
 
     number: int
     amount_cents: int
 
 
 class Shortfall(NamedTuple):
-    """The first day on which the money will not reach."""
+    """The first day on which the balance does not cover the scheduled batches."""
 
     date: date
     missing_cents: int
 
 
 class FundingProjection(NamedTuple):
-    """What is to come."""
+    """A wallet's projection."""
 
     available_cents: int
     days: list[ProjectedDay]
     open_payouts: PendingTotal
-    """Payouts whose money is in transit: no longer available, not arrived, in part to come back."""
+    """Payouts whose money is in transit: reserved, and neither arrived nor returned."""
     pending_topups: PendingTotal
     unscheduled: PendingTotal
-    """Batches that wait for somebody to release them: without a time, or refused for lack of money. They cost what
-    their payouts do, on no day that anybody knows."""
+    """Batches that wait for a manual release: without a time, or failed for lack of money."""
 
     @property
     def outflow_cents(self) -> int:
-        """What scheduled batches will take in all of the days."""
+        """What scheduled batches will reserve in all days."""
         return sum(day.outflow_cents for day in self.days)
 
     @property
     def shortfall(self) -> Shortfall | None:
-        """The first day on which what is available now does not cover the batches scheduled until then."""
+        """The first day on which the balance of today does not cover the batches scheduled until then."""
         left = self.available_cents
         for day in self.days:
             left -= day.outflow_cents
@@ -74,7 +73,7 @@ class FundingProjection(NamedTuple):
 
 
 def project_funding(connection: sa.Connection, wallet_id: uuid.UUID, now: datetime, days: int) -> FundingProjection:
-    """Projects a wallet for so many days, today included; in a transaction that sees one moment."""
+    """Project a wallet for so many days, today included. Run it in a REPEATABLE READ transaction."""
     today = now.date()
     topups = _topups(connection, wallet_id, today)
     settling = _settling(connection, wallet_id, today)
@@ -84,22 +83,23 @@ def project_funding(connection: sa.Connection, wallet_id: uuid.UUID, now: dateti
             ProjectedDay(day, cents, topups.get(day, 0), settling.get(day, 0))
             for day, cents in queries.load_scheduled_outflow(connection, wallet_id, today, days)
         ],
-        _waiting(connection, _OPEN_PAYOUTS, wallet_id),
-        _waiting(connection, _PENDING_TOPUPS, wallet_id),
-        _waiting(connection, _UNSCHEDULED, wallet_id),
+        _pending_total(connection, _OPEN_PAYOUTS, wallet_id),
+        _pending_total(connection, _PENDING_TOPUPS, wallet_id),
+        _pending_total(connection, _UNSCHEDULED, wallet_id),
     )
 
 
-_OPEN_PAYOUTS = """
+# Number and cents; these three statements lock nothing.
+_OPEN_PAYOUTS: Final = """
     SELECT count(*), sum(amount_cents) FROM payouts
     WHERE wallet_id = :wallet_id AND status IN ('validated', 'queued', 'processing') AND reserved
 """
 
-_PENDING_TOPUPS = """
+_PENDING_TOPUPS: Final = """
     SELECT count(*), sum(amount_cents) FROM topups WHERE wallet_id = :wallet_id AND status = 'pending'
 """
 
-_UNSCHEDULED = """
+_UNSCHEDULED: Final = """
     SELECT count(DISTINCT batches.id), sum(payouts.amount_cents)
     FROM batches JOIN payouts ON payouts.batch_id = batches.id AND payouts.status = 'validated'
     WHERE batches.wallet_id = :wallet_id AND released_at IS NULL
@@ -107,15 +107,13 @@ _UNSCHEDULED = """
 """
 
 
-def _waiting(connection: sa.Connection, statement: str, wallet_id: uuid.UUID) -> PendingTotal:
+def _pending_total(connection: sa.Connection, statement: str, wallet_id: uuid.UUID) -> PendingTotal:
     row = connection.execute(sa.text(statement), {"wallet_id": wallet_id}).one()
     return PendingTotal(int(row[0]), int(row[1] or 0))
 
 
 def _topups(connection: sa.Connection, wallet_id: uuid.UUID, today: date) -> dict[date, int]:
-    """Pending top-ups by the day on which they may be there, which is today for one that is late. One that only a
-    person can bring on has no day.
-    """
+    """Return the cents of pending top-ups by their latest day; overdue ones count for today, stuck ones for no day."""
     rows = connection.execute(
         sa.text("""
             SELECT created_at, method, amount_cents FROM topups
@@ -133,9 +131,7 @@ def _topups(connection: sa.Connection, wallet_id: uuid.UUID, today: date) -> dic
 
 
 def _settling(connection: sa.Connection, wallet_id: uuid.UUID, today: date) -> dict[date, int]:
-    """Money in transit by the day on which its rail may have brought it, counted from its last step. What is held has
-    no day.
-    """
+    """Return the cents in transit by their latest day of arrival. Payouts on hold count for no day."""
     rows = connection.execute(
         sa.text("""
             SELECT rail, date_trunc('day', updated_at, 'UTC') AS moved_on, sum(amount_cents) FROM payouts

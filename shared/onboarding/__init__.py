@@ -1,1 +1,1 @@
-"""shared.onboarding."""
+"""Opening organizations and wallets. Owns the tables `organizations` and `wallets`."""

@@ -1,8 +1,8 @@
-"""Organizations: opening one, with its two wallets, its owner and its first keys."""
+"""Open organizations with their two wallets, owner and first keys; set wallet policies."""
 
 import uuid
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -15,11 +15,11 @@ from shared.schema.audit import Action
 from shared.schema.organizations import DuplicateLoads, Mode, Role
 
 SANDBOX_GRANT_CENTS = 100_000_00
-"""The play money that a new sandbox wallet opens with."""
+"""Opening balance of a sandbox wallet."""
 
 
 class NewOrganization(NamedTuple):
-    """What an organization is opened with. Opening it again with the same changes nothing."""
+    """What `open_organization` creates."""
 
     name: str
     owner_email: str
@@ -28,23 +28,32 @@ class NewOrganization(NamedTuple):
     production_key: str
 
 
-def open_organization(connection: sa.Connection, opening: NewOrganization, pepper: str, now: datetime) -> uuid.UUID:
-    """Makes sure that the organization, its wallets, its owner and these keys exist. Returns its id."""
-    connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:email))"), {"email": opening.owner_email})
-    owner = sa.text("SELECT id, organization_id FROM users WHERE email = :email")
-    found = connection.execute(owner, {"email": opening.owner_email.lower()}).one_or_none()
+# Serializes openings with the same owner until the transaction ends.
+_LOCK_EMAIL: Final = sa.text("SELECT pg_advisory_xact_lock(hashtext(:email))")
+
+# The owner by their email; locks nothing.
+_OWNER: Final = sa.text("SELECT id, organization_id FROM users WHERE email = :email")
+
+# The organization's current wallets; locks nothing.
+_WALLETS: Final = sa.text("SELECT mode, id FROM wallets WHERE organization_id = :id AND retired_at IS NULL")
+
+
+def open_organization(connection: sa.Connection, new: NewOrganization, pepper: str, now: datetime) -> uuid.UUID:
+    """Create the organization, its wallets, owner and keys, as far as they are missing; return its id."""
+    connection.execute(_LOCK_EMAIL, {"email": new.owner_email})
+    found = connection.execute(_OWNER, {"email": new.owner_email.lower()}).one_or_none()
     if found is None:
-        opened = create_organization(connection, opening.name, now)
-        users.add_user(connection, opened, opening.owner_email, opening.owner_password, Role.OWNER, now)
-        found = connection.execute(owner, {"email": opening.owner_email.lower()}).one()
+        created_id = create_organization(connection, new.name, now)
+        users.add_user(connection, created_id, new.owner_email, new.owner_password, Role.OWNER, now)
+        found = connection.execute(_OWNER, {"email": new.owner_email.lower()}).one()
     owner_id, organization_id = found
     assert isinstance(organization_id, uuid.UUID)
     rows = connection.execute(
-        sa.text("SELECT mode, id FROM wallets WHERE organization_id = :id AND retired_at IS NULL"),
+        _WALLETS,
         {"id": organization_id},
     )
     wallets = {row.mode: row.id for row in rows}
-    for mode, text in ((Mode.SANDBOX, opening.sandbox_key), (Mode.PRODUCTION, opening.production_key)):
+    for mode, text in ((Mode.SANDBOX, new.sandbox_key), (Mode.PRODUCTION, new.production_key)):
         key_id = api_keys.add_approved_key(connection, wallets[mode], owner_id, text, pepper, f"First {mode} key", now)
         if key_id is not None:
             actor, facts = (
@@ -58,7 +67,7 @@ def open_organization(connection: sa.Connection, opening: NewOrganization, peppe
 
 
 def create_organization(connection: sa.Connection, name: str, now: datetime) -> uuid.UUID:
-    """Opens an organization with its wallets, one a mode. Returns its id."""
+    """Create an organization with a wallet for each mode; return its id."""
     organization_id = new_id()
     connection.execute(
         sa.text("INSERT INTO organizations (id, name, created_at) VALUES (:id, :name, :now)"),
@@ -74,11 +83,18 @@ def create_organization(connection: sa.Connection, name: str, now: datetime) -> 
 
 
 def find_organization_id(connection: sa.Connection, name: str) -> uuid.UUID | None:
-    """The organization of that name; None if there is none."""
+    """Return the id of the organization with that name, or None."""
     found: uuid.UUID | None = connection.scalar(
         sa.text("SELECT id FROM organizations WHERE name = :name ORDER BY id"), {"name": name}
     )
     return found
+
+
+# Inserts the wallet; locks nothing else.
+_INSERT_WALLET: Final = sa.text("""
+    INSERT INTO wallets (id, organization_id, mode, duplicate_loads, created_at)
+    VALUES (:id, :organization_id, :mode, :duplicate_loads, :now)
+""")
 
 
 def open_wallet(
@@ -88,13 +104,10 @@ def open_wallet(
     now: datetime,
     duplicate_loads: DuplicateLoads = DuplicateLoads.WARN,
 ) -> uuid.UUID:
-    """Opens a wallet with its accounts and counts; a sandbox one gets its play money. Returns its id."""
+    """Create a wallet with its accounts and row counts, and a sandbox wallet's opening balance; return its id."""
     wallet_id = new_id()
     connection.execute(
-        sa.text("""
-            INSERT INTO wallets (id, organization_id, mode, duplicate_loads, created_at)
-            VALUES (:id, :organization_id, :mode, :duplicate_loads, :now)
-        """),
+        _INSERT_WALLET,
         {
             "id": wallet_id,
             "organization_id": organization_id,
@@ -119,6 +132,22 @@ class WalletPolicy(NamedTuple):
     low_balance_cents: int | None
 
 
+# Locks the wallet.
+_LOCK_WALLET: Final = sa.text("""
+    SELECT wallets.id, organization_id, organizations.name, duplicate_loads, low_balance_cents
+    FROM wallets JOIN organizations ON organizations.id = organization_id
+    WHERE organizations.id = :organization_id AND mode = :mode AND retired_at IS NULL
+    FOR NO KEY UPDATE OF wallets
+""")
+
+
+# Changes the locked wallet.
+_UPDATE_POLICY: Final = sa.text("""
+    UPDATE wallets SET duplicate_loads = :duplicate_loads, low_balance_cents = :low_balance_cents
+    WHERE id = :id
+""")
+
+
 def set_wallet_policy(
     connection: sa.Connection,
     organization: str,
@@ -128,16 +157,11 @@ def set_wallet_policy(
     *,
     low_balance_cents: int | None = None,
 ) -> WalletPolicy | None:
-    """Sets what is given of the policy of an organization's wallet; a low balance of 0 is none. Returns the policy as
-    it is then; None if there is no organization of that name.
+    """Change the given parts of a wallet's policy; a low balance of 0 removes the threshold. Return the new policy;
+    None if there is no organization with that name.
     """
     found = connection.execute(
-        sa.text("""
-            SELECT wallets.id, organization_id, organizations.name, duplicate_loads, low_balance_cents
-            FROM wallets JOIN organizations ON organizations.id = organization_id
-            WHERE organizations.id = :organization_id AND mode = :mode AND retired_at IS NULL
-            FOR NO KEY UPDATE OF wallets
-        """),
+        _LOCK_WALLET,
         {"organization_id": find_organization_id(connection, organization), "mode": mode.value},
     ).one_or_none()
     if found is None:
@@ -150,10 +174,7 @@ def set_wallet_policy(
         after["low_balance_cents"] = low_balance_cents or None
     if duplicate_loads is not None or low_balance_cents is not None:
         connection.execute(
-            sa.text("""
-                UPDATE wallets SET duplicate_loads = :duplicate_loads, low_balance_cents = :low_balance_cents
-                WHERE id = :id
-            """),
+            _UPDATE_POLICY,
             after | {"id": found.id},
         )
         actor = audit.operator_actor(found.organization_id, found.id)

@@ -1,1 +1,1 @@
-"""The sandbox: its scenarios, and starting it afresh, filling it, looking into it."""
+"""The sandbox's reset and its sample data. Owns no table; locks the organization, then its sandbox wallet."""

@@ -1,7 +1,7 @@
-"""Starting the sandbox afresh: another wallet takes the place of the one there is.
+"""Reset the sandbox: a new wallet replaces the current one.
 
-Nothing is deleted, for the books are append-only: what is under way ends in the old wallet, which no key opens now, and
-whose webhooks are not called any more.
+Nothing is deleted, because the ledger is append-only. Open payouts end in the old wallet, which no key opens any more
+and whose webhooks are disabled.
 """
 
 import uuid
@@ -14,10 +14,10 @@ from shared.schema.organizations import DuplicateLoads, Mode
 
 
 def replace_sandbox_wallet(connection: sa.Connection, organization_id: uuid.UUID, now: datetime) -> uuid.UUID:
-    """Gives the organization a new sandbox wallet, with its opening balance and the old one's policy; its sandbox keys
-    open that one. Returns the old wallet's id: its batches that wait have to be called off.
+    """Create a sandbox wallet with the old one's policy and move the organization's sandbox keys to it. Return the old
+    wallet's id, for the caller to cancel its queued batches.
     """
-    # One reset at a time: the next one finds the wallet of the one before.
+    # Serializes resets: a concurrent one finds the new wallet.
     connection.execute(
         sa.text("SELECT FROM organizations WHERE id = :organization_id FOR NO KEY UPDATE"),
         {"organization_id": organization_id},

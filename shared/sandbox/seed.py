@@ -1,4 +1,4 @@
-"""Filling the sandbox: five drivers and ten payouts, the same each time; what is there already is left alone."""
+"""Sample data for the sandbox: five drivers and ten payouts, always the same; existing ones are kept."""
 
 import uuid
 from collections.abc import Mapping
@@ -31,11 +31,11 @@ SEED_DRIVERS: Final = tuple(
 
 
 class SeedPayout(NamedTuple):
-    """One of the payouts."""
+    """A sample payout."""
 
     load_id: str
     driver: int
-    """The place of its driver in `SEED_DRIVERS`."""
+    """Index of its driver in `SEED_DRIVERS`."""
     amount_cents: int
     rail: Rail = Rail.STANDARD
     scenario: Scenario = Scenario.SUCCESS
@@ -53,19 +53,19 @@ SEED_PAYOUTS: Final = (
     SeedPayout("SEED-LOAD-9", 3, 20_000, scenario=Scenario.PAYOUT_FAILED),
     SeedPayout("SEED-LOAD-10", 4, 25_000, scenario=Scenario.RETURNED),
 )
-"""They come to 563,500 cents; one fails and one is returned, so that every end can be looked at."""
+"""563,500 cents in total. One fails and one is returned, to show every final status."""
 
 
 class SeededDrivers(NamedTuple):
-    """The drivers, by their place in `SEED_DRIVERS`."""
+    """The sample drivers that exist, by index in `SEED_DRIVERS`."""
 
     ids: dict[int, uuid.UUID]
     waiting: int
-    """How many of them the provider has not verified yet."""
+    """How many of them wait for the provider's verification."""
 
 
 def load_seeded_drivers(connection: sa.Connection, wallet_id: uuid.UUID) -> SeededDrivers:
-    """How far the seed's drivers have come."""
+    """Return the sample drivers that exist."""
     rows = connection.execute(
         sa.text("""
             SELECT ovn_driver_id, id, status IN ('invited', 'pending') AND kyc_status = 'pending' AS waits FROM drivers
@@ -73,14 +73,14 @@ def load_seeded_drivers(connection: sa.Connection, wallet_id: uuid.UUID) -> Seed
         """),
         {"wallet_id": wallet_id, "names": [driver.ovn_driver_id for driver in SEED_DRIVERS]},
     ).all()
-    places = {driver.ovn_driver_id: place for place, driver in enumerate(SEED_DRIVERS)}
-    return SeededDrivers({places[row.ovn_driver_id]: row.id for row in rows}, sum(row.waits for row in rows))
+    indexes = {driver.ovn_driver_id: index for index, driver in enumerate(SEED_DRIVERS)}
+    return SeededDrivers({indexes[row.ovn_driver_id]: row.id for row in rows}, sum(row.waits for row in rows))
 
 
 def register_seed_drivers(
     connection: sa.Connection, wallet_id: uuid.UUID, now: datetime, *, grace: timedelta
 ) -> list[uuid.UUID]:
-    """Registers those of the seed's drivers that are missing. Returns their ids."""
+    """Register the missing sample drivers; return their ids."""
     answers = register_drivers(connection, wallet_id, SEED_DRIVERS, now, grace=grace)
     return [answer.id for answer in answers if not isinstance(answer, DomainError)]
 
@@ -93,10 +93,10 @@ def accept_seed_payouts(
     *,
     grace: timedelta,
 ) -> list[PayoutRow]:
-    """Accepts those of the seed's payouts that are missing; two requests at once can't both find one missing.
+    """Accept the missing sample payouts, under the wallet's lock against concurrent requests.
 
     Raises:
-        Refusal: one of them can't be accepted, for instance because the wallet is empty. Nothing must be committed.
+        DomainError: one can't be accepted, for instance because the wallet is empty. The caller must roll back.
 
     """
     available = ledger.lock_wallets(connection, [wallet_id])

@@ -1,4 +1,4 @@
-"""The sandbox: started afresh while work is under way, filled the same way each time."""
+"""Sandbox reset with open payouts, and its sample data."""
 
 import uuid
 
@@ -16,7 +16,7 @@ from tests.support.world import GRACE, World
 
 
 def wallet_of_key(world: World) -> uuid.UUID:
-    """The wallet that the organization's sandbox key opens."""
+    """Return the wallet of the organization's sandbox key."""
     with world.engine.begin() as connection:
         found = api_keys.find_credential(
             connection, api_keys.hash_token(world.sandbox_key, "a pepper for tests"), world.clock.now()
@@ -25,8 +25,8 @@ def wallet_of_key(world: World) -> uuid.UUID:
     return found.wallet_id
 
 
-def resets(world: World) -> uuid.UUID:
-    """Resets the sandbox."""
+def reset_sandbox(world: World) -> uuid.UUID:
+    """Reset the sandbox; return the new wallet."""
     with world.engine.begin() as connection:
         organization_id = connection.scalar(
             sa.text("SELECT organization_id FROM wallets WHERE id = :id"), {"id": world.wallet_id}
@@ -36,27 +36,27 @@ def resets(world: World) -> uuid.UUID:
     return wallet_of_key(world)
 
 
-def test_a_reset_opens_another_wallet_and_work_under_way_ends_in_the_old_one(world: World) -> None:
-    """The key sees nothing of it; the books of both are right."""
+def test_a_reset_creates_a_wallet_and_open_payouts_end_in_the_old_one(world: World) -> None:
     world.execute("UPDATE wallets SET duplicate_loads = 'refuse' WHERE id = :id", id=world.wallet_id)
     payout_ids = world.accepted(2)
-    new_id = resets(world)
+    new_id = reset_sandbox(world)
     assert wallet_of_key(world) == new_id != world.wallet_id
     with world.engine.begin() as connection:
         assert queries.load_payout_page(connection, new_id, PageRequest(10)).total == 0
         queue_validated_payouts(connection, payout_ids, world.clock.now(), grace=GRACE)
     world.end(payout_ids, PayoutStatus.COMPLETED)
     assert world.statuses(payout_ids) == ["completed"] * 2
-    held = world.rows("SELECT kind, balance_cents FROM accounts WHERE wallet_id = :id AND balance_cents > 0", id=new_id)
-    assert held == [("available", SANDBOX_GRANT_CENTS)]
+    balances = world.rows(
+        "SELECT kind, balance_cents FROM accounts WHERE wallet_id = :id AND balance_cents > 0", id=new_id
+    )
+    assert balances == [("available", SANDBOX_GRANT_CENTS)]
     assert world.rows("SELECT duplicate_loads FROM wallets WHERE id = :id", id=new_id) == [("refuse",)]
     world.assert_ledger_consistent()
     world.assert_counters_match()
 
 
 def test_a_second_reset_replaces_the_wallet_of_the_first(world: World) -> None:
-    """One is in use at any time."""
-    first, second = resets(world), resets(world)
+    first, second = reset_sandbox(world), reset_sandbox(world)
     assert wallet_of_key(world) == second != first
     production = (
         "SELECT retired_at FROM wallets WHERE mode = 'production' AND organization_id = "
@@ -65,8 +65,8 @@ def test_a_second_reset_replaces_the_wallet_of_the_first(world: World) -> None:
     assert world.rows(production, id=first) == [(None,)]
 
 
-def test_a_seed_adds_what_is_missing_once(world: World) -> None:
-    """Five drivers, ten payouts, again and again."""
+def test_a_repeated_seed_adds_only_what_is_missing(world: World) -> None:
+    """Five drivers and ten payouts in all."""
     world.execute("UPDATE wallets SET duplicate_loads = 'refuse' WHERE id = :id", id=world.wallet_id)
     for expected in (10, 0):
         with world.engine.begin() as connection:
