@@ -1,4 +1,4 @@
-"""A batch goes out at its time, once, whoever was down or is killed meanwhile."""
+"""A due batch is released once, although workers are killed during the release."""
 
 import os
 import signal
@@ -22,22 +22,22 @@ AMOUNT_CENTS = 1_000
 FEE_CENTS = 5
 
 
-def test_release_of_thousands_is_killed_half_way(
+def test_batch_is_paid_once_although_its_release_was_killed(
     fast_stack: Stack, fast_customer: Customer, fast_driver_id: str, paystream: Simulator
 ) -> None:
-    # Given a batch of thousands, due in a moment
+    # Given a batch of thousands of payouts that is due soon
     fast_customer.fund(PAYOUTS * AMOUNT_CENTS)
     before_cents = fast_customer.available_cents()
     payout = {"driverId": fast_driver_id, "amount": AMOUNT_CENTS, "description": "<half-way>"}
     batch = fast_customer.post(PATH, {"name": "Half-way", "payouts": [payout] * PAYOUTS}).data
     due = {"scheduledFor": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))}
     assert fast_customer.post(f"{PATH}/{batch['id']}/reschedule", due).status == 200
-    # When the workers are killed while one of them releases it
+    # When the workers are killed during the release
     with psycopg.connect(fast_stack["database_url"], autocommit=True) as database:
         until(lambda: _is_being_released(database), "it is being released", 30, pause_seconds=0.002)
         _kill_workers(fast_stack)
-        assert _status(database, batch) == "queued", "nothing of a half-done release is seen"
-        # Then the next tick finishes it, and everybody is paid once
+        assert _status(database, batch) == "queued", "an interrupted release left no trace"
+        # Then it is released again, and each payout is paid once
         until(lambda: _status(database, batch) == "completed", "the batch completes", 90, pause_seconds=0.5)
     shown = fast_customer.get(f"{PATH}/{batch['id']}").data
     assert shown["countsByStatus"] == {"completed": PAYOUTS}
@@ -46,14 +46,14 @@ def test_release_of_thousands_is_killed_half_way(
     assert len(paid) == PAYOUTS
     assert {payment["amount"] for payment in paid} == {AMOUNT_CENTS - FEE_CENTS}
     assert len({payment["description"].partition(" ")[0] for payment in paid}) == PAYOUTS
-    # travelling together: a call that is not answered in time is made again under its key, and is no other submission
+    # in few submissions: a call that times out is repeated with its key
     with psycopg.connect(fast_stack["database_url"]) as database:
         assert _submissions(database, batch) <= 2 * PAYOUTS // 1_000
     ledger.assert_ledger_consistent(fast_stack["database_url"])
 
 
 def _is_being_released(database: "psycopg.Connection[Any]") -> bool:
-    """Whether a worker's transaction is past its first steps: it writes the payouts' new statuses."""
+    """Whether a worker's transaction is writing the new statuses of the payouts."""
     row = database.execute("""
         SELECT count(*) FROM pg_stat_activity
         WHERE application_name = 'ovnpay-workers' AND state = 'active' AND query LIKE '%WITH move AS%'
@@ -62,7 +62,7 @@ def _is_being_released(database: "psycopg.Connection[Any]") -> bool:
 
 
 def _kill_workers(stack: Stack) -> None:
-    master = until(lambda: stack.pid("workers"), "workers run")
+    master = until(lambda: stack.pid("workers"), "the workers are running")
     for pid in [*descendants_of(master), master]:
         os.kill(pid, signal.SIGKILL)
 
@@ -74,7 +74,7 @@ def _status(database: "psycopg.Connection[Any]", batch: Any) -> str:
 
 
 def _submissions(database: "psycopg.Connection[Any]", batch: Any) -> int:
-    """In how many requests its payouts went to Paystream."""
+    """Return the number of submissions of the batch."""
     ids = [ledger.uuid_of(batch["id"])]
     row = database.execute("SELECT count(DISTINCT submission_id) FROM payouts WHERE batch_id = %s", ids).fetchone()
     assert row is not None

@@ -1,4 +1,4 @@
-"""Production mode: it serves with real secrets over its own role, and no service starts without them."""
+"""Production mode: the gateway serves with real secrets and its own role; no service starts with a placeholder."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ SERVICES = ("gateway", "workers", "scheduler")
 
 
 def _environment(stack: Stack, **changes: str) -> dict[str, str]:
-    """As a deployment would set it, on the databases of the running system."""
+    """Return the environment of a deployment on the servers of the running system."""
     return os.environ | {
         "OVNPAY_ENVIRONMENT": "production",
         "OVNPAY_DATABASE_URL": stack["service_database_url"],
@@ -30,8 +30,8 @@ def _environment(stack: Stack, **changes: str) -> dict[str, str]:
     }
 
 
-def test_it_serves_and_demands_https(stack: Stack, tmp_path: Path) -> None:
-    # Given a gateway as production has it
+def test_gateway_serves_and_requires_https(stack: Stack, tmp_path: Path) -> None:
+    # Given a gateway in production mode
     environment = _environment(stack)
     url = f"http://127.0.0.1:{environment['OVNPAY_GATEWAY_PORT']}"
     with (tmp_path / "log").open("wb") as log:
@@ -46,19 +46,19 @@ def test_it_serves_and_demands_https(stack: Stack, tmp_path: Path) -> None:
                 return None
 
         # When it serves
-        healthy = until(answer, "it serves")
+        healthy = until(answer, "the gateway serves")
     finally:
         process.terminate()
         process.wait(15)
-    # Then browsers may only come by https, and its log has a doubt about Redis but none about the ledger
+    # Then browsers must use HTTPS, and the log warns about Redis but not about the database role
     assert healthy.headers["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains"
-    said = (tmp_path / "log").read_text()
-    assert "OVNPAY_REDIS_URL has no password" in said
-    assert "role_too_powerful" not in said
+    logged = (tmp_path / "log").read_text()
+    assert "OVNPAY_REDIS_URL has no password" in logged
+    assert "role_too_powerful" not in logged
 
 
-def test_no_service_starts_with_a_secret_that_is_none(stack: Stack) -> None:
-    # Given a deployment in which somebody left what the documentation shows
+def test_no_service_starts_with_a_placeholder_secret(stack: Stack) -> None:
+    # Given a deployment with the pepper of the documentation
     environment = _environment(stack, OVNPAY_KEY_PEPPER="change-me-change-me-change-me-change-me")
     # When the services are started
     started = {
@@ -68,7 +68,7 @@ def test_no_service_starts_with_a_secret_that_is_none(stack: Stack) -> None:
         for name in SERVICES
     }
     ended = {name: (process.communicate(timeout=30)[0], process.returncode) for name, process in started.items()}
-    # Then each says the same in one line, and how to make a real one
+    # Then each prints the same line with a remedy, and exits with 2
     why = "is a placeholder and no secret, which production refuses"
     sentence = f"OVNPAY_KEY_PEPPER {why}; make one with `openssl rand -hex 32`"
     assert ended == {name: (f"ovnpay {name}: {sentence}\n", 2) for name in SERVICES}

@@ -1,7 +1,4 @@
-"""A carrier settles its week: 1,000 payouts to 50 drivers, all completed, each paid exactly once, the books right.
-
-And the same once more where Redis says everything twice: the doorbell may ring as often as it likes.
-"""
+"""A week's settlement of 1,000 payouts to 50 drivers: each is paid once, also if every message arrives twice."""
 
 import csv
 import random
@@ -32,23 +29,23 @@ Row = dict[str, str]
 
 
 @pytest.fixture
-def twice_rung_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A system where every doorbell message is delivered twice."""
+def duplicating_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A system in which every message is enqueued twice."""
     with running_stack(tmp_path_factory.mktemp("twice"), OVNPAY_TASK_MESSAGE_COPIES="2") as running:
         yield running
 
 
-def test_thousand_payouts_are_each_paid_once(stack: Stack) -> None:
-    figures = _settle_the_week(stack)
-    report(f"1,000 payouts: {figures}")
+def test_thousand_payouts_are_paid_once(stack: Stack) -> None:
+    summary = _settle_the_week(stack)
+    report(f"1,000 payouts: {summary}")
 
 
 @pytest.mark.long
-def test_thousand_payouts_are_each_paid_once_though_every_message_comes_twice(
-    twice_rung_stack: Stack,
+def test_thousand_payouts_are_paid_once_although_messages_are_duplicated(
+    duplicating_stack: Stack,
 ) -> None:
-    figures = _settle_the_week(twice_rung_stack)
-    report(f"1,000 payouts, every message twice: {figures}")
+    summary = _settle_the_week(duplicating_stack)
+    report(f"1,000 payouts, every message twice: {summary}")
 
 
 def _settle_the_week(stack: Stack) -> str:
@@ -63,28 +60,28 @@ def _settle_the_week(stack: Stack) -> str:
     before_cents = customer.available_cents()
     paid_before = len(Simulator(stack["paystream"]).payments())
 
-    # When it is posted by a crowd of clients, some of whom repeat themselves, at once or later
+    # When concurrent clients post it, and repeat some requests at once or later
     requests = [(_request(row, driver_ids), f"settlement/{number}") for number, row in enumerate(rows)]
-    chance = random.Random("who repeats")
+    chance = random.Random("repeats")
     repeated = requests + chance.sample(requests, 150)
     at_once = [(request, position + chance.choice([1, 2, 40])) for position, request in enumerate(requests[::20])]
     for request, position in reversed(at_once):
         repeated.insert(position * 20, request)
     started_at, posted = post_all(customer, "/api/v1/payouts", repeated, CLIENTS)
 
-    # Then each key has one payout, and who repeated it got that answer again
+    # Then each key has one payout, and a repeat got the same response
     payout_ids = _one_payout_a_key(posted, len(rows))
     # and all are completed
     payouts = _until_all_completed(customer, payout_ids)
     for (body, key), row in zip(requests, rows, strict=True):
-        _is_as_asked(payouts[payout_ids[key]], body, row)
-    # and Paystream paid each exactly once: the net amount, over its rail, to its driver
+        _assert_as_requested(payouts[payout_ids[key]], body, row)
+    # and the provider paid each exactly once: the net amount, over its rail, to its driver
     paid = Simulator(stack["paystream"]).payments()[paid_before:]
     assert {payment["status"] for payment in paid} == {"completed"}
     assert Counter(map(_as_paid, paid)) == Counter(
         (row["email"], _net_cents(row), RAILS[row["urgency"]], row["description"]) for row in rows
     )
-    # and the wallet paid the amounts, no cent more, and the books are right
+    # and the wallet paid the amounts, and the ledger is consistent
     assert customer.balance()["inTransit"] == 0
     assert customer.available_cents() == before_cents - sum(int(row["amount_cents"]) for row in rows)
     ledger.assert_ledger_consistent(stack["database_url"])
@@ -92,11 +89,11 @@ def _settle_the_week(stack: Stack) -> str:
         payout = payouts[payout_ids[f"settlement/{rows.index(row)}"]]
         moved = ledger.transfers_of(stack["database_url"], payout["id"])
         assert sorted(moved) == sorted(ledger.transfers_of_completed(payout["amount"], payout["fee"]))
-    return _figures(started_at, posted, list(payouts.values()))
+    return _summary(started_at, posted, list(payouts.values()))
 
 
 def _register(customer: Customer, rows: list[Row]) -> dict[str, str]:
-    """Our id of each driver in the settlement, by theirs, once all are verified."""
+    """Create the drivers; return their ids by the ids of the settlement once all are verified."""
     people = {row["driver_id"]: row for row in rows}
 
     def register(row: Row) -> tuple[str, str]:
@@ -125,7 +122,7 @@ def _request(row: Row, driver_ids: dict[str, str]) -> dict[str, Any]:
 
 
 def _fee_cents(row: Row) -> int:
-    """The published price list."""
+    """Return the fee by the published prices."""
     amount_cents = int(row["amount_cents"])
     instant_cents = amount_cents // 100 if amount_cents < 50_000 else amount_cents // 200
     return {"standard": 250, "same_day": 500, "instant": instant_cents}[row["urgency"]]
@@ -136,13 +133,13 @@ def _net_cents(row: Row) -> int:
 
 
 def _as_paid(payment: Any) -> tuple[str, int, str, str]:
-    """To whom, how much, how and what for. In one of Paystream's batches our payout's id stands before the last."""
+    """Return email, amount, rail and description. In a provider batch the description begins with the payout id."""
     description = re.sub(r"^pay_\w{26} ", "", payment["description"])
     return payment["email"], payment["amount"], payment["rail"], description
 
 
 def _one_payout_a_key(posted: Sequence[Posted], keys: int) -> dict[str, str]:
-    """The payout id of each idempotency key."""
+    """Return the payout id of each idempotency key."""
     assert {post.status for post in posted} == {200}, next(post for post in posted if post.status != 200)
     answers: dict[str, Any] = {}
     for post in posted:
@@ -154,11 +151,11 @@ def _one_payout_a_key(posted: Sequence[Posted], keys: int) -> dict[str, str]:
 
 
 def _until_all_completed(customer: Customer, payout_ids: dict[str, str]) -> dict[str, Any]:
-    """Every payout by its id."""
+    """Wait until all are completed; return each payout by its id."""
     wanted = set(payout_ids.values())
 
     def none_is_open() -> bool:
-        """Of ours: other stories of the same wallet may leave one open for good."""
+        """Other tests of the same wallet may leave payouts open."""
         of_status = ("validated", "queued", "processing")
         return not any(item["id"] in wanted for s in of_status for item in customer.items("/api/v1/payouts", status=s))
 
@@ -169,13 +166,18 @@ def _until_all_completed(customer: Customer, payout_ids: dict[str, str]) -> dict
     return payouts
 
 
-def _is_as_asked(payout: Any, body: dict[str, Any], row: Row) -> None:
-    said = {"driverId": body["driverId"], "driverName": row["name"], "amount": body["amount"], "rail": row["urgency"]}
-    said |= {"loadId": row["load_id"], "fee": _fee_cents(row), "netAmount": _net_cents(row)}
-    assert payout.items() >= said.items()
+def _assert_as_requested(payout: Any, body: dict[str, Any], row: Row) -> None:
+    expected = {
+        "driverId": body["driverId"],
+        "driverName": row["name"],
+        "amount": body["amount"],
+        "rail": row["urgency"],
+    }
+    expected |= {"loadId": row["load_id"], "fee": _fee_cents(row), "netAmount": _net_cents(row)}
+    assert payout.items() >= expected.items()
 
 
-def _figures(started_at: float, posted: Sequence[Posted], payouts: list[Any]) -> str:
+def _summary(started_at: float, posted: Sequence[Posted], payouts: list[Any]) -> str:
     last_at = max(datetime.fromisoformat(payout["completedAt"]).timestamp() for payout in payouts)
     percentiles_ms = [1000 * cut for cut in statistics.quantiles([post.seconds for post in posted], n=100)]
     return (

@@ -1,4 +1,4 @@
-"""Traces: with a collector one payout is one trace, from the client through gateway and worker to Paystream."""
+"""Tracing: a payout is one trace from the client through gateway and worker to the provider."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ from tests.support.stack import running_stack
 
 
 class Span(NamedTuple):
-    """What the tests look at."""
+    """The parts of a span that the tests check."""
 
     service: str
     name: str
@@ -32,7 +32,7 @@ class Span(NamedTuple):
 
 @contextmanager
 def collector() -> Iterator[tuple[str, list[Span]]]:
-    """An OTLP collector on loopback: its address, and the spans that it was sent."""
+    """Run an OTLP collector on loopback; yield its URL and the received spans."""
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
     spans: list[Span] = []
@@ -77,8 +77,8 @@ def collector() -> Iterator[tuple[str, list[Span]]]:
 
 @pytest.mark.long
 def test_one_payout_is_one_trace(tmp_path: Path) -> None:
-    """The client's own trace goes on: request, commit, message, call to Paystream, each the child of the one before."""
-    # Given a system that traces, and a client who does
+    """The spans of request, commit, message and provider call are a chain in the client's trace."""
+    # Given a system and a client with tracing
     trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
     home = tmp_path / "home"
     home.mkdir()
@@ -87,13 +87,13 @@ def test_one_payout_is_one_trace(tmp_path: Path) -> None:
         with running_stack(home, **settings) as stack:
             customer = Customer(stack["gateway"], stack["sandbox_key"])
             driver_id = customer.verified_driver("Jane Doe")["id"]
-            # When he pays somebody at once
+            # When the client makes an instant payout
             body = json.dumps({"driverId": driver_id, "amount": 12_300}).encode()
             headers = customer.headers | {"traceparent": f"00-{trace}-{parent}-01"}
             call(stack["gateway"], "POST", "/api/v1/payouts/instant", body, headers).data  # noqa: B018
 
-            # Then all that was done for him is in his trace, in the order in which it was asked for,
-            def way() -> list[Span] | None:
+            # Then the whole chain is in the client's trace,
+            def find_chain() -> list[Span] | None:
                 mine, at = [one for one in list(spans) if one.trace == trace], parent
                 chain = []
                 while found := next((one for one in mine if one.parent == at), None):
@@ -101,19 +101,19 @@ def test_one_payout_is_one_trace(tmp_path: Path) -> None:
                     at = found.id
                 return chain if chain and chain[-1].name == "POST /payments" else None
 
-            chain = until(way, "the trace reaches Paystream", 20)
+            chain = until(find_chain, "the trace reaches the provider", 20)
             assert [(one.service, one.name) for one in chain] == [
                 ("ovnpay-gateway", "POST /api/v1/payouts/instant"),
                 ("ovnpay-gateway", "payouts.accept"),
                 ("ovnpay-workers", "submissions.send_instant"),
                 ("ovnpay-workers", "POST /payments"),
             ]
-            # the log's lines name it too,
+            # the log has its id,
             assert f'"trace_id": "{trace}"' in (stack.home / "logs" / "gateway.log").read_text()
-    # and no span has the driver's name, or a key.
-    said = repr([one.attributes for one in spans])
-    assert "Jane" not in said
-    assert "psk_" not in said
+    # and no span has the driver's name or a key.
+    attributes = repr([one.attributes for one in spans])
+    assert "Jane" not in attributes
+    assert "psk_" not in attributes
 
 
 HIDING = """
@@ -126,26 +126,24 @@ sys.meta_path.insert(0, Hidden())
 LOADING = """
 import gateway.app, workers.app, workers.payouts, scheduler.jobs
 from shared.platform import tracing
-tracing.start("gateway", {})
+tracing.start_tracing("gateway", {})
 with tracing.span("x") as span:
-    assert span is None and tracing.traceparent() is None
+    assert span is None and tracing.current_traceparent() is None
 print([name for name in sys.modules if name.startswith(("opentelemetry", "google.protobuf"))])
-tracing.start("gateway", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})
-print(tracing.is_on())
+tracing.start_tracing("gateway", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})
+print(tracing.is_tracing())
 """
 
 
 def run(program: str) -> list[str]:
-    """What a process of its own prints."""
+    """Run a program in a new process; return its output lines."""
     command, project = [sys.executable, "-c", f"import sys\n{program}"], Path(__file__).parents[2]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
 
 
-def test_without_a_collector_nothing_of_it_is_loaded() -> None:
-    """The tracer and the exporter are not imported. (redis-py looks for the metrics of OpenTelemetry by itself, where
-    the package is installed: 2 MB.)
-    """
+def test_tracing_is_not_loaded_without_a_collector() -> None:
+    """redis-py itself imports 2 MB of OpenTelemetry metrics if they are installed."""
     loaded, on = run(LOADING)
     assert "opentelemetry.sdk.trace" not in loaded
     assert "opentelemetry.exporter" not in loaded
@@ -153,15 +151,13 @@ def test_without_a_collector_nothing_of_it_is_loaded() -> None:
     assert on == "True"
 
 
-def test_without_the_package_all_works_and_the_log_says_so() -> None:
-    """The extra is left out: nothing is traced, even where a collector is named."""
+def test_missing_package_is_logged_and_disables_tracing() -> None:
     loaded, warning, on = run(HIDING + LOADING)
     assert (loaded, on) == ("[]", "False")
     assert "install ovnpay[tracing]" in warning
 
 
-def test_a_traceparent_that_is_none_begins_a_trace_of_its_own() -> None:
-    """A client can send anything."""
+def test_invalid_traceparent_begins_a_new_trace() -> None:
     bad = ("", "00-0-0-00", "00-" + "g" * 32 + "-" + "1" * 16 + "-01", "ff-" + "1" * 32 + "-" + "1" * 16 + "-01")
     for text in (*bad, "00-" + "0" * 32 + "-" + "1" * 16 + "-01", None, "x" * 9000):
         assert tracing._read(text) is None
