@@ -5,4 +5,4 @@ has what surrounds each request, `intake/` the group commit, `openapi/` the gene
 API.
 """
 
-from shared.platform import unused_imports as unused_imports
+from shared.platform import process_memory as process_memory

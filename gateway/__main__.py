@@ -8,7 +8,8 @@ import msgspec
 
 from gateway.child_processes import InheritedSockets
 from shared.platform import logs, tracing
-from shared.platform.settings import Settings, SettingsError, load_settings
+from shared.platform.settings import Settings, SettingsError
+from shared.platform.settings_loading import load_settings
 
 _EPILOG = """\
 signals:

@@ -1,7 +1,7 @@
 """`python -m scheduler`: the timetable under APScheduler.
 
-Interval jobs without a job store: a missed run is caught up once, never dropped, and two runs of a job never
-overlap. Correctness does not depend on there being one scheduler, or on any at a given second: rows stay due.
+Interval jobs without a job store: a missed run is caught up once, never dropped, and two runs of a job never overlap.
+Correctness doesn't depend on there being one scheduler, or any: rows stay due.
 """
 
 import argparse
@@ -27,28 +27,33 @@ from shared.platform.clock import SystemClock
 from shared.platform.database import make_engine
 from shared.platform.metrics_server import MetricsServer
 from shared.platform.registered_consumers import SCHEDULER_ROLE, Heartbeat
-from shared.platform.settings import Settings, SettingsError, load_settings
+from shared.platform.settings import Settings, SettingsError
+from shared.platform.settings_loading import load_settings
 from shared.platform.task_queue import TaskSender
 
 logger = structlog.get_logger(__name__)
 
 THREADS = 6
-"""Jobs that run at the same time: the tick never waits for one that takes long, as a comparison does."""
+"""Concurrent jobs: the tick never waits for a long one, such as a reconciliation."""
+CONNECTIONS = THREADS + 1
+"""Database connections of a scheduler: one for each thread, and one that only holds an advisory lock."""
 
 RUNS = Counter(
     "ovnpay_scheduler_runs_total",
-    "Runs of the timetable's jobs: done, failed, or skipped since the one before had not ended.",
+    "Runs of the timetable's jobs: done, failed, or skipped because the previous run had not ended.",
     ["task", "outcome"],
 )
 OUTCOMES = {EVENT_JOB_EXECUTED: "done", EVENT_JOB_ERROR: "failed", EVENT_JOB_MAX_INSTANCES: "skipped"}
 
 STALE_SECONDS = 15.0
-"""A tick older than this is reported as unhealthy."""
+"""The scheduler is unhealthy if its last tick is older."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs until SIGTERM or SIGINT."""
-    parser = argparse.ArgumentParser(prog="ovnpay scheduler", description="Ring for what is due; prove the ledger.")
+    """Run until SIGTERM or SIGINT; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="ovnpay scheduler", description="Enqueue due work, check invariants, run periodic jobs."
+    )
     parser.parse_args(arguments)
     try:
         settings = load_settings()
@@ -57,21 +62,30 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     logs.configure_logging(settings, "scheduler")
     stopping = threading.Event()
+    is_ready = threading.Event()
+
+    def stop(*_: object) -> None:
+        stopping.set()
+        if not is_ready.is_set():  # still waiting for the database: nothing to finish
+            sys.exit(0)
+
+    # Explicitly, because a parent such as nohup may have left SIGINT ignored.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    run(settings, stopping)
+        signal.signal(number, stop)
+    run(settings, stopping, is_ready)
     return 0
 
 
 def count_run(event: JobEvent) -> None:
-    """Counts a run of a job."""
+    """Count a run of a job: a listener of APScheduler."""
     RUNS.labels(event.job_id, OUTCOMES[event.code]).inc()
 
 
-def run(settings: Settings, stopping: threading.Event) -> None:
-    """Runs the timetable until `stopping` is set; ends the jobs under way first."""
-    engine = make_engine(settings, "scheduler", pool_size=THREADS + 1)  # one more that only holds a lock
+def run(settings: Settings, stopping: threading.Event, is_ready: threading.Event) -> None:
+    """Run the timetable until `stopping` is set, then finish the jobs in progress; `is_ready` is set once jobs run."""
+    engine = make_engine(settings, "scheduler", pool_size=CONNECTIONS)
     startup.prepare_database(engine, settings)
+    is_ready.set()
     database_identity.create_installation_row(engine)
     jobs = Jobs(settings, engine, TaskSender(settings), SystemClock())
     scheduler = BackgroundScheduler(
@@ -91,21 +105,23 @@ def run(settings: Settings, stopping: threading.Event) -> None:
         )
     scheduler.start()
 
-    def wrong() -> str | None:
+    def problem() -> str | None:
         age_seconds = time.monotonic() - jobs.ticked_at
         return f"the last tick ended {age_seconds:.0f} s ago" if age_seconds > STALE_SECONDS else None
 
-    exposition = MetricsServer(settings.scheduler_metrics_port, lambda: REGISTRY, wrong, host=settings.metrics_host)
-    exposition.start()
+    metrics_server = MetricsServer(
+        settings.scheduler_metrics_port, lambda: REGISTRY, problem, host=settings.metrics_host
+    )
+    metrics_server.start()
     process_memory.reduce_garbage_collection()
-    beat = Heartbeat(settings, lambda: () if wrong() else (SCHEDULER_ROLE,))
+    heartbeat = Heartbeat(settings, lambda: () if problem() else (SCHEDULER_ROLE,))
     logger.info("scheduler.started", jobs=[entry.name for entry in TIMETABLE])
     stopping.wait()
     logger.info("scheduler.stopping")
-    jobs.ending.set()
-    beat.stop()
+    jobs.stopping.set()
+    heartbeat.stop()
     scheduler.shutdown(wait=True)
-    exposition.stop()
+    metrics_server.stop()
     jobs.task_sender.close()
     jobs.paystream.close()
     engine.dispose()

@@ -18,7 +18,7 @@ from shared.controls.reconciliation.reconciler import configured_modes, make_rec
 from shared.holds import outgoing_holds
 from shared.holds.reconcile_only import OutboundGuard, load_outbound_guard
 from shared.operations import due_rows, retention
-from shared.platform import process_memory, safeguards
+from shared.platform import process_memory
 from shared.platform.clock import Clock
 from shared.platform.failpoints import failpoint
 from shared.platform.ids import WALLET, public_id
@@ -30,157 +30,161 @@ from shared.reporting.analytics import fold
 
 logger = structlog.get_logger(__name__)
 
-DUE_ROWS_ENQUEUED = Counter("ovnpay_due_rung_total", "Due rows that the tick rang the doorbell for.", ["kind"])
-FOLDED = Counter("ovnpay_analytics_folded_total", "Transfers that were folded into the sums of the analytics.")
-BEHIND = Gauge("ovnpay_analytics_wallets_behind", "Wallets whose analytics were not folded to the end in time.")
-LAST_TICK = Gauge("ovnpay_scheduler_last_tick_timestamp_seconds", "When the tick last ended well, in Unix time.")
+DUE_ROWS_ENQUEUED = Counter("ovnpay_due_rows_enqueued_total", "Due rows that the tick enqueued.", ["kind"])
+FOLDED = Counter("ovnpay_analytics_folded_total", "Transfers that were added to the sums of the analytics.")
+BEHIND = Gauge("ovnpay_analytics_wallets_behind", "Wallets whose analytics were behind after the last run.")
+LAST_TICK = Gauge("ovnpay_scheduler_last_tick_timestamp_seconds", "Time of the last successful tick, in Unix time.")
 
 
 @dataclass
 class Jobs:
-    """What the jobs share."""
+    """The jobs, and what they share."""
 
     settings: Settings
     engine: sa.Engine
     task_sender: TaskSender
     clock: Clock
-    ending: threading.Event = field(default_factory=threading.Event)
-    """Set when the scheduler stops: what waits for the provider gives up."""
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when the scheduler stops; jobs that wait for the provider give up."""
     ticked_at: float = field(default_factory=time.monotonic)
-    began_at: float = field(default_factory=time.monotonic)
+    started_at: float = field(default_factory=time.monotonic)
 
-    messages_waiting_max = 200
-    """A queue with more than this is not rung again: nobody is there to hear, and Redis must not fill up."""
-    rows_a_claim = 500
-    claims_a_tick = 20
+    queued_messages_max = 200
+    """A longer queue gets no more messages: no worker consumes it, and Redis must not fill up."""
+    rows_per_claim = 500
+    claims_per_tick = 20
     again_seconds = 10.0
     batches_again_seconds = 3.0
-    transfers_a_fold = 10_000
-    """About half a second's work, where so many wait: a driver's month is written once for all of them."""
-    folding_seconds = 1.0
-    """How long a round of folding begins another fold; the next round goes on from there, and leaves the database to
-    the payouts in between."""
     webhooks_again_seconds = 0.5
-    rows_a_portion = 5_000
-    portions_a_run = 200
-    prove_after_seconds = 60.0
-    breaks_told = 20
-    """How many breaks of one proof are told in the log."""
+    transfers_per_fold = 10_000
+    """About half a second of work; a driver's month is written once for all of a fold's transfers."""
+    folding_seconds = 1.0
+    """No new fold starts after this time; the next run continues, and payouts use the database in between."""
+    rows_per_deletion = 5_000
+    deletions_per_run = 200
+    first_check_after_seconds = 60.0
+    violations_logged_max = 20
+    """Violations of one check that are logged."""
 
     @cached_property
     def paystream(self) -> PaystreamClient:
-        """The client for the questions of a comparison."""
+        """The client that reconciliation reads the provider's record with."""
         return PaystreamClient(self.settings, CallBudget(self.settings, self.engine))
 
     def tick(self) -> None:
-        """Rings the bell for every due row, at most 10,000 of a kind; the next tick, a second later, goes on."""
-        for kind in due_rows.OTHER_KINDS if safeguards.is_on(safeguards.DUE_TICK) else ():
-            self._ring_for(kind, self.again_seconds)
+        """Enqueue due rows, at most 10,000 of a kind; the next tick, a second later, continues."""
+        for kind in due_rows.OTHER_KINDS:
+            self._enqueue_due(kind, self.again_seconds)
         self.ticked_at = time.monotonic()
         LAST_TICK.set_to_current_time()
 
     def release_batches(self) -> None:
-        """The same for batches whose time has come."""
-        self._ring_for(due_rows.BATCH_KIND, self.batches_again_seconds)
+        """Enqueue batches whose scheduled time has come."""
+        self._enqueue_due(due_rows.BATCH_KIND, self.batches_again_seconds)
 
     def deliver_customer_events(self) -> None:
-        """The same for webhooks that something is due for."""
-        self._ring_for(due_rows.WEBHOOK_KIND, self.webhooks_again_seconds)
+        """Enqueue endpoints with due deliveries."""
+        self._enqueue_due(due_rows.WEBHOOK_KIND, self.webhooks_again_seconds)
 
-    def _ring_for(self, kind: due_rows.DueKind, again_seconds: float) -> None:
-        if self.task_sender.waiting(kind.task.queue) > self.messages_waiting_max:
+    def _enqueue_due(self, kind: due_rows.DueKind, again_seconds: float) -> None:
+        if self.task_sender.message_count(kind.task.queue) > self.queued_messages_max:
             return
-        for _ in range(self.claims_a_tick):
+        for _ in range(self.claims_per_tick):
             with self.engine.begin() as connection:
-                found = due_rows.claim_due_rows(connection, kind, limit=self.rows_a_claim, again_seconds=again_seconds)
+                found = due_rows.claim_due_rows(
+                    connection, kind, limit=self.rows_per_claim, again_seconds=again_seconds
+                )
             if found.ids:
                 failpoint("tick.after_claim")
                 self.task_sender.enqueue(kind.task, found.ids)
-                failpoint("tick.after_ring")
+                failpoint("tick.after_enqueue")
                 DUE_ROWS_ENQUEUED.labels(kind.name).inc(len(found.ids))
-            if found.due_count < self.rows_a_claim:
+            if found.due_count < self.rows_per_claim:
                 break
 
     def check_invariants(self) -> None:
-        """Proves each invariant that is due and that no other scheduler is at; a break freezes the money that it is
-        about. Not at once after the start: what fell due while nobody worked is first caught up on.
+        """Check each invariant that is due, and freeze the money that a violation is about.
+
+        The first minute after a start checks nothing: work that fell due during a downtime is caught up first.
         """
         every_seconds = self.settings.check_invariants_every_seconds
         process_memory.release_free_memory()
-        if time.monotonic() - self.began_at < min(self.prove_after_seconds, every_seconds):
+        if time.monotonic() - self.started_at < min(self.first_check_after_seconds, every_seconds):
             return
-        for law in INVARIANTS:
+        for invariant in INVARIANTS:
             with self.engine.begin() as connection:
-                turn = sweep.claim_invariant_check(connection, law)
-            if turn is None:
+                state = sweep.claim_invariant_check(connection, invariant)
+            if state is None:  # not due, or another scheduler checks it
                 continue
-            proved = sweep.check_next_slice(self.engine, law, turn)
+            step = sweep.check_next_slice(self.engine, invariant, state)
             with self.engine.begin() as connection:
-                sweep.record_sweep_step(connection, turn, proved, every_seconds=every_seconds)
-                outgoing_holds.freeze_outgoing(connection, proved.violations, self.clock.now())
-            for broken in proved.violations[: self.breaks_told]:
-                wallet = broken.wallet_id and public_id(WALLET, broken.wallet_id)
-                logger.error("invariant.broken", invariant=law.name, wallet=wallet, what=broken.explanation)
+                sweep.record_sweep_step(connection, state, step, every_seconds=every_seconds)
+                outgoing_holds.freeze_outgoing(connection, step.violations, self.clock.now())
+            for violation in step.violations[: self.violations_logged_max]:
+                wallet = violation.wallet_id and public_id(WALLET, violation.wallet_id)
+                logger.error("invariant.violated", invariant=invariant.name, wallet=wallet, what=violation.explanation)
             process_memory.release_free_memory()
 
-    def guard(self) -> None:
-        """Sees to it that money may leave: looks whether this is the database that it was; compares the provider's
-        record where it may not be.
+    def verify_identity(self) -> None:
+        """Verify the database identity if the outbound guard needs it; in reconcile-only mode compare with the
+        provider's record, to open the guard again.
         """
         with self.engine.connect() as connection:
             state = load_outbound_guard(connection)
-        by = make_reconciler(self.settings, self.engine, self.paystream, self.clock, fail_instead_of_waiting)
+        reconciler = make_reconciler(self.settings, self.engine, self.paystream, self.clock, fail_instead_of_waiting)
         modes = configured_modes(self.settings)
         if state is OutboundGuard.UNVERIFIED:
-            state = database_identity.verify_identity(by, modes)
+            state = database_identity.verify_identity(reconciler, modes)
         if state is OutboundGuard.RECONCILE_ONLY:
             wait = timedelta(seconds=self.settings.paystream_timeout_seconds)
             try:
                 after_restore.compare_restored_database(
-                    by._replace(wait=self._pause), modes, wait=wait, lease_seconds=self.settings.lease_seconds
+                    reconciler._replace(wait=self._pause), modes, wait=wait, lease_seconds=self.settings.lease_seconds
                 )
-            except ProviderRecordUnavailable as why:
-                logger.warning("installation.not_compared", why=str(why))
+            except ProviderRecordUnavailable as error:
+                logger.warning("installation.not_compared", why=str(error))
 
     def refresh_identity(self) -> None:
-        """Notes that the database is the right one, so that a copy of it says how old it is."""
+        """Record the time in the database identity: a restored backup then shows how old it is."""
         with self.engine.begin() as connection:
             database_identity.refresh_identity(connection, self.clock.now())
 
     def reconcile(self) -> None:
-        """Makes yesterday's comparison with the provider's record, once, whoever does; missed days are made up for."""
-        by = make_reconciler(self.settings, self.engine, self.paystream, self.clock, self._pause)
+        """Compare yesterday's payments with the provider's record, once among all schedulers; catch up missed days."""
+        reconciler = make_reconciler(self.settings, self.engine, self.paystream, self.clock, self._pause)
         for mode in configured_modes(self.settings):
             with self.engine.begin() as connection:
                 run = runs.claim_daily_run(connection, mode, self.clock.now())
             if run is not None:
                 try:
-                    execute_run(by, run)
-                except ProviderRecordUnavailable as why:
-                    logger.warning("reconciliation.failed", mode=mode, why=str(why))
+                    execute_run(reconciler, run)
+                except ProviderRecordUnavailable as error:
+                    logger.warning("reconciliation.failed", mode=mode, why=str(error))
 
     def _pause(self, seconds: float) -> None:
-        if self.ending.wait(seconds):
+        if self.stopping.wait(seconds):
             raise ProviderRecordUnavailable("the scheduler stops")
 
-    def forget(self) -> None:
-        """Forgets what was kept long enough, in portions; what is left goes next time."""
+    def apply_retention(self) -> None:
+        """Delete what has outlived its retention period, in slices; the next run deletes the rest."""
         for rule in retention.RETENTION_RULES:
-            forgotten = 0
-            for _ in range(self.portions_a_run):
+            deleted = 0
+            for _ in range(self.deletions_per_run):
                 with self.engine.begin() as connection:
                     done = retention.apply_retention_rule(
-                        connection, rule, self.settings, self.clock.now(), limit=self.rows_a_portion
+                        connection, rule, self.settings, self.clock.now(), limit=self.rows_per_deletion
                     )
-                forgotten += done.forgotten
+                deleted += done.forgotten
                 if not done.more:
                     break
-            if forgotten:
-                logger.info("retention.forgotten", rule=rule.name, rows=forgotten)
+            if deleted:
+                logger.info("retention.applied", rule=rule.name, rows=deleted)
 
     def fold_analytics(self) -> None:
-        """Folds the wallets' ledgers into the sums of the analytics, in turn, so that none waits for one that is far
-        behind; what another scheduler is at is left to it.
+        """Add the wallets' new transfers to the sums of the analytics.
+
+        Wallets take turns, so one that is far behind does not delay the others; a wallet that another scheduler is
+        folding is skipped.
         """
         until = time.monotonic() + self.folding_seconds
         with self.engine.connect() as connection:
@@ -189,9 +193,9 @@ class Jobs:
             again = []
             for wallet_id in waiting:
                 with self.engine.begin() as connection:
-                    folded = fold.fold_wallet(connection, wallet_id, limit=self.transfers_a_fold) or 0
+                    folded = fold.fold_wallet(connection, wallet_id, limit=self.transfers_per_fold) or 0
                 FOLDED.inc(folded)
-                if folded == self.transfers_a_fold:
+                if folded == self.transfers_per_fold:
                     again.append(wallet_id)
             waiting = again
         BEHIND.set(len(waiting))

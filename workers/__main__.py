@@ -7,7 +7,8 @@ from contextlib import suppress
 from typing import Final
 
 from shared.platform.process_metrics import open_metrics_folder
-from shared.platform.settings import SettingsError, load_settings
+from shared.platform.settings import SettingsError
+from shared.platform.settings_loading import load_settings
 from shared.platform.task_queue import QUEUES
 
 ALIASES: Final = {
@@ -16,33 +17,33 @@ ALIASES: Final = {
     "funding": "drivers",
     "webhooks": "customer_events",
 }
-"""Other names of queues, which people use."""
+"""Aliases of queue names."""
 
 _EPILOG = """\
 queues:
   instant          instant payouts to Paystream
-  payouts          or "standard": all other payouts, checked, gathered and sent to Paystream
-  provider_events  what Paystream has told us of payouts
-  batches          batches whose time has come
-  drivers          or "funding": drivers made known to Paystream, and top-ups
-  provider_polls   or "polling": asks Paystream about payouts of which it told us nothing
+  payouts          or "standard": all other payouts, checked, grouped and sent to Paystream
+  provider_events  Paystream's reports on payouts
+  batches          batches whose scheduled time has come
+  drivers          or "funding": registration of drivers with Paystream, and top-ups
+  provider_polls   or "polling": asks Paystream about payouts that it has not reported on
   customer_events  or "webhooks": events to customers' webhooks
 
-Each queue has to be in some pool: what no pool takes waits. Where a pool hears instant payouts and something else, a
-third of its threads does nothing but instant payouts.
+Each queue must be in some pool, or its messages wait. A pool that consumes instant payouts and something else
+reserves a third of its threads for instant payouts.
 
 signals:
-  TERM, INT  take nothing more, hand back what waits, finish what is under way, then end: as a rule within four
-             seconds, within 35 if Paystream or a customer does not answer. What is not finished by then is taken
-             over by another worker when its lease is over (OVNPAY_LEASE_SECONDS)
-  HUP        the same, and then begin anew, with the code that lies on the disk now
+  TERM, INT  fetch nothing more, hand back what waits, finish what is in progress, then exit: usually within four
+             seconds, within 35 if Paystream or a customer does not answer. Another worker takes over what is not
+             finished by then, once its lease expires (OVNPAY_LEASE_SECONDS)
+  HUP        the same, then restart with the code on the disk
 
-Each process takes a connection to the database for each thread, and one more for customers' webhooks.
+Each process uses a database connection for each thread, and one more for customers' webhooks.
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parses the options, prepares the metrics' folder and hands over to Dramatiq."""
+    """Parse the options, open the metrics folder and hand over to Dramatiq; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="ovnpay workers",
         description="Run worker processes.",
@@ -64,28 +65,32 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingsError as error:
         print(f"ovnpay workers: {error}", file=sys.stderr)
         return 2
-    # What Dramatiq becomes at SIGHUP, once its processes have ended.
+    # The command that Dramatiq executes after a SIGHUP, once its processes have ended.
     sys.argv = [sys.executable, "-m", "workers", *(sys.argv[1:] if arguments is None else arguments)]
     with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:  # those of before the SIGHUP, which nobody else waits for any more
+        while os.waitpid(-1, os.WNOHANG)[0]:  # reap the processes from before a SIGHUP
             pass
     with open_metrics_folder(settings.metrics_folder, f"workers-{settings.workers_metrics_port}"):
         return run(list(options.queues), options.processes, threads)
 
 
 def _queues(text: str) -> tuple[str, ...]:
-    """The queues that somebody has named, each once."""
+    """Parse queue names, with aliases; each queue once."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     queues = tuple(dict.fromkeys(ALIASES.get(name, name) for name in names))
     unknown = [name for name in names if ALIASES.get(name, name) not in QUEUES]
     if unknown or not queues:
         known = ", ".join((*QUEUES, *ALIASES))
-        raise argparse.ArgumentTypeError(f"there is no queue {', '.join(unknown) or 'named'}; there are {known}")
+        raise argparse.ArgumentTypeError(
+            f"unknown queue: {', '.join(unknown)}; the queues are {known}"
+            if unknown
+            else f"no queue named; the queues are {known}"
+        )
     return queues
 
 
 def run(queues: list[str], processes: int, threads: int) -> int:
-    """Runs Dramatiq's master until it is stopped; returns its exit code."""
+    """Run Dramatiq's master process until it is stopped; return its exit code."""
     from dramatiq import cli
 
     arguments = cli.make_argument_parser().parse_args(  # type: ignore[no-untyped-call]

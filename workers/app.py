@@ -1,25 +1,23 @@
-"""A worker process: broker, actors and context. `python -m workers` runs it under Dramatiq."""
+"""A worker process: broker, middleware, actors and context. `python -m workers` runs it under Dramatiq."""
 
 import threading
 import uuid
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 import dramatiq
 import structlog
-from dramatiq.common import iter_queue
-from dramatiq.errors import ConnectionError as BrokerConnectionError
 from dramatiq.middleware import Middleware
-from redis.exceptions import RedisError
 
 from shared.controls.reconciliation import database_identity
 from shared.operations import startup
 from shared.platform import logs, process_memory, tracing
 from shared.platform.failpoints import failpoint
 from shared.platform.registered_consumers import Heartbeat, queue_role
-from shared.platform.settings import Settings, load_settings
+from shared.platform.settings import Settings
+from shared.platform.settings_loading import load_settings
 from shared.platform.task_queue import Task, TaskBroker, make_broker
+from shared.platform.task_queue.dramatiq_internals import consumed_queues, requeue_waiting
 from workers.context import Context, current_context, open_context
 from workers.reserved_threads import ReservedThreads
 
@@ -27,64 +25,56 @@ logger = structlog.get_logger(__name__)
 
 
 class MessageLogContext(Middleware):
-    """Binds a message's id and actor to every line that is logged while it is worked on."""
+    """Binds a message's id and actor to every line that is logged while it is processed."""
 
     def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
-        """Begins."""
+        """Bind them."""
         structlog.contextvars.bind_contextvars(message_id=message.message_id, actor=message.actor_name)
 
     def after_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy, **outcome: Any) -> None:
-        """Ends."""
+        """Unbind them."""
         structlog.contextvars.unbind_contextvars("message_id", "actor")
 
 
 class ConsumerRegistration(Middleware):
-    """Says which queues this process hears, from its first look at them to its last."""
+    """Registers the queues that this process consumes, from its start until its shutdown begins."""
 
-    _beat: Heartbeat | None = None
+    _heartbeat: Heartbeat | None = None
 
-    def after_worker_boot(self, broker: dramatiq.Broker, worker: Any) -> None:
-        """Begins."""
-        self._beat = Heartbeat(
-            current_context().settings, lambda: [queue_role(queue) for queue in tuple(worker.consumers)]
-        )
+    def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Start the heartbeat."""
+        roles = [queue_role(queue) for queue in sorted(consumed_queues(worker))]
+        self._heartbeat = Heartbeat(current_context().settings, lambda: roles)
 
-    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: Any) -> None:
-        """Ends."""
-        if self._beat is not None:
-            self._beat.stop()
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Deregister."""
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
 
 
 class GracefulShutdown(Middleware):
-    """At the end: takes nothing more, finishes what is under way, and hands back the rest, so that another process has
-    it at once. Dramatiq itself would go on fetching messages, only to return them when the last thread has ended.
+    """At shutdown fetches nothing more, finishes what is in progress, and hands back the rest for another process.
+
+    Dramatiq itself would go on fetching messages, and return them only when its last thread has ended.
     """
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        """Hands back what was fetched and waits, and gives the calls of customers' webhooks some seconds to end,
-        beside the actors, for which dramatiq waits by itself.
-        """
+        """Hand back waiting messages, and finish calls of customers' webhooks while Dramatiq waits for the actors."""
         assert isinstance(broker, TaskBroker)
         broker.is_draining = True
-        waiting: defaultdict[str, list[dramatiq.MessageProxy]] = defaultdict(list)
-        for item in iter_queue(worker.work_queue):  # type: ignore[no-untyped-call]
-            waiting[item.message.queue_name].append(item.message)
-        for queue_name, messages in waiting.items():
-            try:
-                worker.consumers[queue_name].requeue_messages(messages)
-            except (BrokerConnectionError, RedisError) as error:  # Redis is away: the tick rings for them again
-                logger.warning("workers.not_handed_back", queue=queue_name, messages=len(messages), why=repr(error))
-        self._calls = threading.Thread(target=current_context().stop_delivery, name="ending")
-        self._calls.start()
+        for queue, count, error in requeue_waiting(worker):  # Redis is down: the tick enqueues their rows again
+            logger.warning("workers.not_handed_back", queue=queue, messages=count, why=repr(error))
+        self._delivery_shutdown = threading.Thread(target=current_context().stop_delivery, name="delivery-shutdown")
+        self._delivery_shutdown.start()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        """Rings the bells that the last actors have rung, and closes the connections."""
-        self._calls.join()
+        """Send the messages that the last actors have enqueued, and close the connections."""
+        self._delivery_shutdown.join()
         current_context().close()
 
 
 def setup_worker(settings: Settings | None = None) -> TaskBroker:
-    """Prepares this process: called by Dramatiq in each child. Waits for the database."""
+    """Prepare a worker process, called by Dramatiq in each child; waits for the database."""
     from workers.metrics import MessageMetrics
     from workers.tracing import MessageSpans
 
@@ -109,7 +99,7 @@ def setup_worker(settings: Settings | None = None) -> TaskBroker:
 
 
 def register_actors() -> None:
-    """Declares every actor with the current broker."""
+    """Declare every actor with the current broker."""
     from workers import batches, customer_events, drivers, payouts, provider_events, submissions, topups
 
     for module in (batches, payouts, submissions, provider_events, drivers, topups, customer_events):
@@ -118,7 +108,7 @@ def register_actors() -> None:
 
 
 def declare_actor(task: Task, work: Callable[[Context, list[uuid.UUID]], None]) -> None:
-    """Makes an actor of a function that takes ids: its message's texts become ids again."""
+    """Declare a function as the actor of a task; the texts of a message become ids again."""
 
     def perform(texts: list[str]) -> None:
         work(current_context(), [uuid.UUID(hex=text) for text in texts])

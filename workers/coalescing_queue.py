@@ -1,7 +1,7 @@
-"""A line: ids of which one thread of a process works on a group at a time, while the others leave word and return.
+"""Coalescing queue: one thread drains ids in batches; other threads add theirs and return.
 
-So groups grow by themselves: what comes while one is under way goes together in the next. Where each thread began a
-transaction for the few that it was told of, they would wait for one wallet's lock behind each other.
+Batches grow with the load: what arrives during one goes together in the next. If each thread opened a transaction for
+its own few ids, they would wait behind each other for one wallet's lock.
 """
 
 import itertools
@@ -15,66 +15,68 @@ import structlog
 logger = structlog.get_logger(__name__)
 
 IdGroup = dict[uuid.UUID, float]
-"""Ids, each with the monotonic time at which word of it came."""
+"""Ids, each with the monotonic time at which it was added."""
 
 
 class CoalescingQueue:
-    """Ids that wait, in the order in which they came, each once.
+    """Distinct ids in the order of their arrival.
 
-    No word is lost: who finds the line served has left his ids before the one who serves it can find it empty. What
-    was acknowledged and still waits here when the process dies is a due row, for which the tick rings.
+    No id is lost between threads: a thread adds its ids under the lock that the draining thread needs to find the queue
+    empty. Ids that were acknowledged and still wait here when the process dies are due rows, which the scheduler's tick
+    enqueues again.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._lock = threading.Lock()
         self._waiting: IdGroup = {}
-        self._is_served = False
+        self._is_draining = False
 
-    def work(self, ids: Iterable[uuid.UUID], perform: Callable[[IdGroup], None], most: int) -> None:
-        """Leaves word of the ids and, where nobody serves the line, serves it until nobody waits: at most `most` at a
-        time. A group that fails does not keep the others; its rows are left to the tick.
+    def process(self, ids: Iterable[uuid.UUID], handle: Callable[[IdGroup], None], group_size: int) -> None:
+        """Add ids and, unless another thread is draining the queue, drain it in groups of at most `group_size`.
+
+        A group that fails does not stop the others; its rows are left to the tick.
 
         Raises:
-            Exception: what the last group that failed has failed by.
+            Exception: the error of the last group that failed.
 
         """
-        if not self._join(ids):
+        if not self._add(ids):
             return
         failure: Exception | None = None
         try:
-            while group := self._next(most):
+            while group := self._next_group(group_size):
                 try:
-                    perform(group)
+                    handle(group)
                 except Exception as error:
-                    logger.exception("line.group_failed", line=self._name, count=len(group))
+                    logger.exception("coalescing_queue.group_failed", queue=self._name, count=len(group))
                     failure = error
-        except BaseException:  # whoever comes next serves those who wait
+        except BaseException:  # the process is ending; the next thread that adds ids drains the rest
             with self._lock:
-                self._is_served = False
+                self._is_draining = False
             raise
         if failure is not None:
             raise failure
 
-    def put_back(self, group: IdGroup) -> None:
-        """Has these wait once more, behind all others. For the one who serves the line."""
+    def requeue(self, group: IdGroup) -> None:
+        """Add ids again behind all others, with their original times; only from within `handle`."""
         with self._lock:
             self._waiting |= {one: since for one, since in group.items() if one not in self._waiting}
 
-    def _join(self, ids: Iterable[uuid.UUID]) -> bool:
-        """Whether the caller has to serve the line."""
+    def _add(self, ids: Iterable[uuid.UUID]) -> bool:
+        """Add ids; return whether the caller has to drain the queue."""
         now = time.monotonic()
         with self._lock:
             for one in ids:
                 self._waiting.setdefault(one, now)
-            if self._is_served:
+            if self._is_draining:
                 return False
-            self._is_served = True
+            self._is_draining = True
             return True
 
-    def _next(self, most: int) -> IdGroup:
-        """The first in the line. Empty: from this moment on nobody serves it."""
+    def _next_group(self, size: int) -> IdGroup:
+        """Remove the first ids. If there are none, the queue is no longer being drained from this moment on."""
         with self._lock:
-            first = list(itertools.islice(self._waiting, most))
-            self._is_served = bool(first)
+            first = list(itertools.islice(self._waiting, size))
+            self._is_draining = bool(first)
             return {one: self._waiting.pop(one) for one in first}

@@ -1,4 +1,4 @@
-"""What an actor needs: made once in each worker process, after the fork."""
+"""The context of a worker process: settings, connections and queues that its actors share; opened after the fork."""
 
 import threading
 import uuid
@@ -25,44 +25,47 @@ from workers.delivery_worker import DeliveryWorker
 
 @dataclass
 class Context:
-    """A worker process's connections to the world."""
+    """What the actors of a worker process share."""
 
     settings: Settings
     engine: sa.Engine
     task_sender: TaskSender
     paystream: PaystreamClient
     clock: Clock
-    notices: CoalescingQueue = field(default_factory=lambda: CoalescingQueue("provider_events"))
-    """What Paystream has told us and this process has heard of, and not applied."""
-    departures: CoalescingQueue = field(default_factory=lambda: CoalescingQueue("departures"))
-    """Queued payouts that this process has heard of, and not submitted."""
-    _deliverer: DeliveryWorker | None = None
-    _ending: bool = False
+    provider_events_queue: CoalescingQueue = field(default_factory=lambda: CoalescingQueue("provider_events"))
+    """Provider events that this process has received and not applied."""
+    dispatch_queue: CoalescingQueue = field(default_factory=lambda: CoalescingQueue("dispatch"))
+    """Queued payouts that this process has received and not submitted."""
+    _delivery_worker: DeliveryWorker | None = None
+    _is_stopping: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def deliver(self, endpoint_ids: Sequence[uuid.UUID]) -> None:
-        """Has customers' webhooks called that something may be due for; returns at once. What calls them is made when
-        it is first needed, for most processes of a large installation never need it.
+        """Deliver what is due for these endpoints, in the delivery worker's thread; returns at once.
+
+        That worker is created on first use: most processes of a large installation never deliver.
         """
         with self._lock:
-            if self._ending:
+            if self._is_stopping:
                 return
-            if self._deliverer is None:
-                self._deliverer = DeliveryWorker(self.settings, self.engine, self.clock)
-            self._deliverer.wake(endpoint_ids)
+            if self._delivery_worker is None:
+                self._delivery_worker = DeliveryWorker(self.settings, self.engine, self.clock)
+            self._delivery_worker.wake(endpoint_ids)
 
     def can_send_money(self) -> bool:
-        """Whether it may, found out where nobody knows yet: asked by whoever was given nothing to send."""
+        """Return whether the outbound guard is open; verify the database identity first if that has not been done."""
         with self.engine.connect() as connection:
             state = load_outbound_guard(connection)
         if state is OutboundGuard.UNVERIFIED:
-            by = make_reconciler(self.settings, self.engine, self.paystream, self.clock, fail_instead_of_waiting)
-            state = database_identity.verify_identity(by, configured_modes(self.settings))
+            reconciler = make_reconciler(
+                self.settings, self.engine, self.paystream, self.clock, fail_instead_of_waiting
+            )
+            state = database_identity.verify_identity(reconciler, configured_modes(self.settings))
         return state is OutboundGuard.OPEN
 
     @property
     def grace(self) -> timedelta:
-        """How long a doorbell has to be heard before the tick rings again."""
+        """The wake-up grace: how long a wake-up has before the tick enqueues the row again."""
         return timedelta(seconds=self.settings.wake_up_grace_seconds)
 
     def poll_after(self, rail: Rail) -> timedelta:
@@ -71,23 +74,23 @@ class Context:
         return timedelta(seconds=seconds)
 
     def split_by_lease(self, ids: Sequence[uuid.UUID]) -> tuple[Sequence[uuid.UUID], Sequence[uuid.UUID]]:
-        """As many as can be called within a lease even if each call times out and every thread is at it, and the
-        rest, for another message.
+        """Split off as many ids as this thread can call within a lease, even if each call times out and every thread
+        calls at once; the rest goes into another message.
         """
         settings = self.settings
         rounds = settings.lease_seconds / settings.paystream_timeout_seconds / 2
-        most = max(int(rounds * settings.paystream_concurrency / settings.workers_threads), 1)
-        return ids[:most], ids[most:]
+        count = max(int(rounds * settings.paystream_concurrency / settings.workers_threads), 1)
+        return ids[:count], ids[count:]
 
     def stop_delivery(self) -> None:
-        """Ends the calls of customers' webhooks that are under way, where there are any; begins no others."""
+        """Finish the calls of customers' webhooks in progress, and start no others."""
         with self._lock:
-            self._ending, deliverer, self._deliverer = True, self._deliverer, None
-        if deliverer is not None:
-            deliverer.close()
+            self._is_stopping, delivery_worker, self._delivery_worker = True, self._delivery_worker, None
+        if delivery_worker is not None:
+            delivery_worker.close()
 
     def close(self) -> None:
-        """Rings what is waiting, then closes the connections."""
+        """Send the enqueued messages, then close the connections."""
         self.stop_delivery()
         self.task_sender.close()
         self.paystream.close()
@@ -95,13 +98,13 @@ class Context:
 
 
 OTHER_THREADS = 1
-"""Those that use the database beside the actors': the deliverer's."""
+"""Threads besides the actors' that use the database: the delivery worker's."""
 
 _current: Context | None = None
 
 
 def open_context(settings: Settings, clock: Clock | None = None) -> Context:
-    """Makes this process's context."""
+    """Open this process's context."""
     global _current
     engine = make_engine(settings, "workers", pool_size=settings.workers_threads + OTHER_THREADS)
     _current = Context(
@@ -115,6 +118,6 @@ def open_context(settings: Settings, clock: Clock | None = None) -> Context:
 
 
 def current_context() -> Context:
-    """This process's context."""
+    """Return this process's context."""
     assert _current is not None, "open_context was not called in this process"
     return _current

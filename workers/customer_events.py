@@ -7,7 +7,7 @@ from workers.context import Context
 
 
 def deliver_customer_events(context: Context, endpoint_ids: list[uuid.UUID]) -> None:
-    """Wakes the deliverer for these endpoints, and does not wait for it: an actor's thread is never a customer's."""
+    """Wake the delivery worker for these endpoints, without waiting: a call never occupies an actor's thread."""
     context.deliver(endpoint_ids)
 
 

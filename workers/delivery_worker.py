@@ -1,7 +1,7 @@
-"""The deliverer: claims what is due for endpoints, has it sent, records how it ended, and claims on.
+"""Delivery worker: leases due deliveries of customers' webhooks, has them sent, and records the results.
 
-It has a thread of its own, and so has the sender: an actor only wakes it, so no dead endpoint ever occupies a thread
-that payouts need. What is claimed has room in its lane and is sent at once; all else waits in the database.
+It runs in its own thread, and so does the sender. An actor only wakes it, so a dead endpoint never occupies a thread
+that payouts need. What is leased has a free slot and is sent at once; the rest waits in the database.
 """
 
 import queue
@@ -28,14 +28,14 @@ from shared.schema.events import Pace, PausedReason
 
 logger = structlog.get_logger(__name__)
 
-DELIVERIES = Counter("ovnpay_webhook_deliveries_total", "Calls to customers' webhooks by how they ended.", ["result"])
-CALL_SECONDS = Histogram("ovnpay_webhook_call_duration_seconds", "How long calls to customers' webhooks took.")
+DELIVERIES = Counter("ovnpay_webhook_deliveries_total", "Calls to customers' webhooks, by result.", ["result"])
+CALL_SECONDS = Histogram("ovnpay_webhook_call_duration_seconds", "Duration of calls to customers' webhooks.")
 LATENCY_SECONDS = Histogram(
     "ovnpay_webhook_delivery_latency_seconds",
-    "From an event to its delivery, where the first attempt succeeded.",
+    "From an event to its delivery, if the first attempt succeeded.",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
 )
-PAUSED = Counter("ovnpay_webhook_endpoints_paused_total", "Endpoints that we have paused, by why.", ["reason"])
+PAUSED = Counter("ovnpay_webhook_endpoints_paused_total", "Endpoints that were paused, by reason.", ["reason"])
 
 for result in DELIVERY_OUTCOMES:
     DELIVERIES.labels(result)
@@ -43,90 +43,90 @@ for reason in PausedReason:
     PAUSED.labels(reason.value)
 
 LEASE_MARGIN_SECONDS = 15.0
-"""How much longer than a call may take its delivery is held."""
-UNDER_WAY_MAX = 512
-"""Calls of this process that are under way, whatever their lanes."""
+"""How much longer a delivery is leased than its call may take."""
+CALLS_MAX = 512
+"""Concurrent calls of this process, of all paces together."""
 CLOSING_SECONDS = 5.0
 
 
 class DeliveryWorker:
-    """Delivers events to endpoints. One for a process."""
+    """Delivers customer events to endpoints; one for each process."""
 
     def __init__(self, settings: Settings, engine: sa.Engine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
         self._sender = WebhookSender(settings, clock)
         self._lease_seconds = settings.webhooks_timeout_seconds + LEASE_MARGIN_SECONDS
-        self._inbox: queue.SimpleQueue[
+        self._messages: queue.SimpleQueue[
             Sequence[uuid.UUID] | tuple[DeliveryAttempt, DeliveryResult] | DeliveryAttempt | None
         ] = queue.SimpleQueue()
-        self._free = {pace: lane.calls_per_process for pace, lane in PACE_LIMITS.items()}
-        self._in_lane: set[tuple[uuid.UUID, uuid.UUID, uuid.UUID]] = set()
-        self._under_way: dict[tuple[uuid.UUID, uuid.UUID, uuid.UUID], DeliveryAttempt] = {}
+        self._free_slots = {pace: limits.calls_per_process for pace, limits in PACE_LIMITS.items()}
+        self._slot_holders: set[tuple[uuid.UUID, uuid.UUID, uuid.UUID]] = set()
+        self._calls: dict[tuple[uuid.UUID, uuid.UUID, uuid.UUID], DeliveryAttempt] = {}
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self._thread.start()
 
     def wake(self, endpoint_ids: Sequence[uuid.UUID]) -> None:
-        """Something may be due for these endpoints. Returns at once."""
-        self._inbox.put(list(endpoint_ids))
+        """Look for due deliveries of these endpoints; returns at once."""
+        self._messages.put(list(endpoint_ids))
 
     def close(self) -> None:
-        """Claims nothing more, and gives what is under way some seconds to end; what does not is handed back, to be
-        delivered again by another process at once.
+        """Lease nothing more, and give calls in progress `CLOSING_SECONDS` to end; release the leases of the rest, and
+        another process delivers them at once.
         """
         self._closing = True
         deadline = time.monotonic() + CLOSING_SECONDS
-        while self._under_way and time.monotonic() < deadline:
+        while self._calls and time.monotonic() < deadline:
             time.sleep(0.05)
-        self._inbox.put(None)
+        self._messages.put(None)
         self._thread.join(CLOSING_SECONDS)
         self._sender.close()
-        if self._under_way:
+        if self._calls:
             with self._engine.begin() as connection:
-                release_leases(connection, list(self._under_way.values()), self._clock.now())
-            logger.info("webhooks.handed_back", calls=len(self._under_way))
+                release_leases(connection, list(self._calls.values()), self._clock.now())
+            logger.info("webhooks.handed_back", calls=len(self._calls))
 
     def _run(self) -> None:
         while True:
-            item = self._inbox.get()
+            item = self._messages.get()
             woken: set[uuid.UUID] = set()
             done: list[tuple[DeliveryAttempt, DeliveryResult]] = []
             while item is not None:
                 if isinstance(item, DeliveryAttempt):
-                    self._leave_lane(item)
+                    self._free_slot(item)
                 elif isinstance(item, tuple):
                     done.append(item)
                 else:
                     woken.update(item)
                 try:
-                    item = self._inbox.get_nowait()
+                    item = self._messages.get_nowait()
                 except queue.Empty:
                     break
             try:
                 self._step(woken, done)
-            except Exception:  # what was not recorded is delivered again once its lease is over
+            except Exception:  # an unrecorded delivery is repeated once its lease expires
                 logger.exception("webhooks.step_failed")
             if item is None:
                 return
 
     def _step(self, woken: set[uuid.UUID], done: Sequence[tuple[DeliveryAttempt, DeliveryResult]]) -> None:
-        """Records what has ended, and claims for those endpoints and for the woken ones."""
+        """Record the results, then lease due deliveries of their endpoints and of the woken ones."""
         now = self._clock.now()
         if done:
-            told = [
+            shown = [
                 {
                     "event": public_id(EVENT, attempt.event_id),
                     "webhook": public_id(WEBHOOK, attempt.endpoint_id),
-                    "result": reply.outcome,
+                    "result": outcome.outcome,
                 }
-                for attempt, reply in done[: logs.LOGGED_IDS_MAX]
+                for attempt, outcome in done[: logs.LOGGED_IDS_MAX]
             ]
-            logger.info("webhooks.called", calls=told, count=len(done))
-        for attempt, reply in done:
-            self._leave_lane(attempt)
-            self._under_way.pop(attempt.lease_key, None)
-            count_delivery(attempt, reply, now)
+            logger.info("webhooks.called", calls=shown, count=len(done))
+        for attempt, outcome in done:
+            self._free_slot(attempt)
+            self._calls.pop(attempt.lease_key, None)
+            count_delivery(attempt, outcome, now)
         if done:
             failpoint("deliver.after_call")
             with self._engine.begin() as connection:
@@ -137,31 +137,31 @@ class DeliveryWorker:
         if self._closing or not wanted:
             return
         failpoint("deliver.before_claim")
-        room = max(UNDER_WAY_MAX - len(self._under_way), 0)
-        free = {pace: min(slots, room) for pace, slots in self._free.items()}
+        capacity = max(CALLS_MAX - len(self._calls), 0)
+        free = {pace: min(slots, capacity) for pace, slots in self._free_slots.items()}
         with self._engine.begin() as connection:
-            taken = claim_deliveries(
+            leased = claim_deliveries(
                 connection, wanted, self._clock.now(), free=free, lease_seconds=self._lease_seconds
             )
-        for attempt in taken:
+        for attempt in leased:
             failpoint("deliver.before_call")
-            self._under_way[attempt.lease_key] = attempt
-            self._free[attempt.pace] -= 1
-            self._in_lane.add(attempt.lease_key)
-            self._sender.send(attempt, lambda attempt, reply: self._inbox.put((attempt, reply)))
+            self._calls[attempt.lease_key] = attempt
+            self._free_slots[attempt.pace] -= 1
+            self._slot_holders.add(attempt.lease_key)
+            self._sender.send(attempt, lambda attempt, outcome: self._messages.put((attempt, outcome)))
             if attempt.pace is Pace.QUICK:
-                self._sender.call_later(QUICK_CALL_SECONDS, lambda attempt=attempt: self._inbox.put(attempt))  # type: ignore[misc]
+                self._sender.call_later(QUICK_CALL_SECONDS, lambda attempt=attempt: self._messages.put(attempt))  # type: ignore[misc]
 
-    def _leave_lane(self, attempt: DeliveryAttempt) -> None:
-        """Gives its place in the lane away, once."""
-        if attempt.lease_key in self._in_lane:
-            self._in_lane.remove(attempt.lease_key)
-            self._free[attempt.pace] += 1
+    def _free_slot(self, attempt: DeliveryAttempt) -> None:
+        """Free the attempt's slot, unless that was done before."""
+        if attempt.lease_key in self._slot_holders:
+            self._slot_holders.remove(attempt.lease_key)
+            self._free_slots[attempt.pace] += 1
 
 
-def count_delivery(attempt: DeliveryAttempt, reply: DeliveryResult, now: datetime) -> None:
-    """Counts how a call ended."""
-    DELIVERIES.labels(reply.outcome).inc()
-    CALL_SECONDS.observe(reply.seconds)
-    if reply.is_delivered and attempt.attempts == 1:
+def count_delivery(attempt: DeliveryAttempt, outcome: DeliveryResult, now: datetime) -> None:
+    """Update the metrics for the result of a call."""
+    DELIVERIES.labels(outcome.outcome).inc()
+    CALL_SECONDS.observe(outcome.seconds)
+    if outcome.is_delivered and attempt.attempts == 1:
         LATENCY_SECONDS.observe(max((now - attempt.event_at).total_seconds(), 0.0))

@@ -1,16 +1,18 @@
-"""Actors for payouts: queue, submit, poll."""
+"""Actors that queue, submit and poll payouts."""
 
 import uuid
 from collections.abc import Collection, Sequence
 from functools import partial
+from typing import NamedTuple
 
+import sqlalchemy as sa
 import structlog
 
 from shared.payouts import dispatch, poll, submissions
 from shared.payouts.queue import queue_validated_payouts
 from shared.payouts.rows import PayoutRow
-from shared.payouts.submission_leases import claim_submissions
-from shared.platform import logs, safeguards, task_queue
+from shared.payouts.submission_leases import LeasedSubmission, claim_submissions
+from shared.platform import logs, task_queue
 from shared.platform.failpoints import failpoint
 from shared.platform.ids import PAYOUT, SUBMISSION, public_id
 from shared.schema.payouts import Rail
@@ -33,45 +35,61 @@ def queue_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
 
 
 def submit_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
-    """Queued → processing, and on to the provider. Those that share a call leave with what else of their wallets waits;
-    one thread of a process sees to that, for those too that the others were told of: beside each other they would all
-    look through the same payouts, and flood the provider with batches that an instant payout would wait behind.
+    """Queued → processing, and on to the provider.
+
+    Payouts that share a provider call are dispatched together with other queued payouts of their wallets, by one thread
+    of a process. Several threads would search the same payouts, and flood the provider with batches that an instant
+    payout would wait behind.
     """
     with context.engine.connect() as connection:
-        alone, sharing = dispatch.split_by_batching(connection, payout_ids)
-    if alone:
-        _submit(context, alone)
-    context.departures.work(sharing, partial(_submit, context), dispatch.DISPATCHED_PAYOUTS_MAX)
+        single, batched = dispatch.split_by_batching(connection, payout_ids)
+    if single:
+        _submit(context, single)
+    context.dispatch_queue.process(batched, partial(_submit, context), dispatch.DISPATCHED_PAYOUTS_MAX)
+
+
+class _Submitted(NamedTuple):
+    """What one transaction wrote and leased."""
+
+    rows: Sequence[PayoutRow]
+    leased: Sequence[LeasedSubmission]
+    wanted_ids: Sequence[uuid.UUID]
+    """Submissions that this worker tried to lease."""
+    instant_ids: Sequence[uuid.UUID]
+    other_ids: Sequence[uuid.UUID]
+    """Submissions for other messages, beyond what this worker can call within a lease."""
 
 
 def _submit(context: Context, payout_ids: Collection[uuid.UUID]) -> None:
-    """The submissions are committed, and held by us, before any call."""
-    budget = context.paystream.budget
+    """Write submissions, commit, then call the provider."""
     with context.engine.begin() as connection:
-        leaving = dispatch.select_for_dispatch(
-            connection, list(payout_ids), lambda mode: budget.pace_seconds(connection, mode)
-        )
-        prepared = submissions.prepare_submissions(
-            connection, leaving, context.clock.now(), reason="submitted", poll_after=context.poll_after
-        )
-        instant = {row.submission_id for row in prepared.rows if row.rail == Rail.INSTANT}
-        mine, others = context.split_by_lease([one for one in prepared.submission_ids if one not in instant])
-        held = claim_submissions(connection, mine, lease_seconds=context.settings.lease_seconds)
-        if not safeguards.is_on(safeguards.WRITE_AHEAD):
-            context.paystream.call_all([one.call() for one in held])  # the same again below, as a repeat
+        submitted = _write_and_lease(context, connection, payout_ids)
         failpoint("submit.before_commit")
     failpoint("submit.after_commit")
-    context.task_sender.enqueue(
-        task_queue.SEND_INSTANT_SUBMISSIONS, [one for one in prepared.submission_ids if one in instant]
+    context.task_sender.enqueue(task_queue.SEND_INSTANT_SUBMISSIONS, submitted.instant_ids)
+    context.task_sender.enqueue(task_queue.SEND_SUBMISSIONS, submitted.other_ids)
+    if submitted.rows:
+        shown = _public_ids_by_submission(submitted.rows)
+        logger.info("payouts.submitted", submissions=shown, count=len(submitted.rows))
+    send_leased(context, submitted.leased or claim_after_identity_check(context, submitted.wanted_ids))
+
+
+def _write_and_lease(context: Context, connection: sa.Connection, payout_ids: Collection[uuid.UUID]) -> _Submitted:
+    """Write the submissions, and lease as many as this worker can send; instant payouts have a queue of their own."""
+    budget = context.paystream.budget
+    selected = dispatch.select_for_dispatch(
+        connection, list(payout_ids), lambda mode: budget.pace_seconds(connection, mode)
     )
-    context.task_sender.enqueue(task_queue.SEND_SUBMISSIONS, others)
-    if prepared.rows:
-        logger.info("payouts.submitted", submissions=_by_submission(prepared.rows), count=len(prepared.rows))
-    send_leased(context, held or claim_after_identity_check(context, mine))
+    prepared = submissions.prepare_submissions(
+        connection, selected, context.clock.now(), reason="submitted", poll_after=context.poll_after
+    )
+    instant = {row.submission_id for row in prepared.rows if row.rail == Rail.INSTANT}
+    mine, others = context.split_by_lease([one for one in prepared.submission_ids if one not in instant])
+    leased = claim_submissions(connection, mine, lease_seconds=context.settings.lease_seconds)
+    return _Submitted(prepared.rows, leased, mine, [one for one in prepared.submission_ids if one in instant], others)
 
 
-def _by_submission(rows: Sequence[PayoutRow]) -> dict[str, list[str]]:
-    """Which payouts travel in which submission, as a line shows it."""
+def _public_ids_by_submission(rows: Sequence[PayoutRow]) -> dict[str, list[str]]:
     shown: dict[str, list[str]] = {}
     for row in rows[: logs.LOGGED_IDS_MAX]:
         if row.submission_id is not None:
@@ -80,18 +98,18 @@ def _by_submission(rows: Sequence[PayoutRow]) -> dict[str, list[str]]:
 
 
 def poll_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
-    """Asks the provider about payouts whose webhook never came."""
+    """Poll the provider for payouts whose webhook never came."""
     mine, others = context.split_by_lease(payout_ids)
     context.task_sender.enqueue(task_queue.POLL_PAYOUTS, others)
     failpoint("poll.after_passing_on")
     first_seconds = context.settings.poll_after_instant_seconds
     with context.engine.begin() as connection:
-        questions = poll.start_polls(connection, mine, context.clock.now(), first_seconds=first_seconds)
+        polls = poll.start_polls(connection, mine, context.clock.now(), first_seconds=first_seconds)
     failpoint("poll.before_call")
-    outcomes = context.paystream.call_all([question.call() for question in questions])
+    outcomes = context.paystream.call_all([one.call() for one in polls])
     failpoint("poll.after_call")
     with context.engine.begin() as connection:
-        poll.apply_poll_outcomes(connection, questions, outcomes, context.clock.now())
+        poll.apply_poll_outcomes(connection, polls, outcomes, context.clock.now())
 
 
 ACTORS = {

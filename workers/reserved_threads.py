@@ -1,8 +1,7 @@
-"""Seats: some threads of a process that hears several queues are kept free for instant payouts.
+"""Reserved threads: part of a worker process' threads only runs instant payouts.
 
-Messages wait in one line, ordered by priority, for whichever thread is free; but a priority frees no thread. While the
-payouts of a large batch are sent, each thread waits for Paystream's answer to a thousand of them, and an instant payout
-would wait for that.
+Messages wait in one queue by priority for the next free thread, but a priority frees no thread. While a large batch is
+sent, every thread waits for Paystream's answer to a thousand payouts, and an instant payout would wait as long.
 """
 
 import threading
@@ -14,28 +13,32 @@ import dramatiq
 from dramatiq.middleware import Middleware
 
 from shared.platform.task_queue import SEND_INSTANT_SUBMISSIONS
+from shared.platform.task_queue.dramatiq_internals import (
+    consumed_queues,
+    queue_of_item,
+    replace_work_queue,
+    thread_count,
+)
 
 INSTANT_QUEUE = SEND_INSTANT_SUBMISSIONS.queue
 
 
 def reserved_thread_count(threads: int) -> int:
-    """How many of so many threads do nothing but instant payouts: a third, and at least one where there are two."""
+    """Return how many of a process' threads are reserved: a third, and at least one of two or more."""
     return threads // 3 or min(threads - 1, 1)
 
 
 class ReservingWorkQueue(PriorityQueue[Any]):
-    """Dramatiq's line of messages that wait for a thread, of which those that are not of instant payouts can occupy
-    `most` threads at a time.
-    """
+    """The queue of messages that wait for a thread; other work than instant payouts occupies at most `most` threads."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
         self._most = most
-        self._seated = 0
-        self._mine = threading.local()
+        self._others_running = 0
+        self._thread = threading.local()
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """The next message that may begin; whoever does not wait for one takes all away, and gets the first.
+        """Return the next message that may start; without `block`, the first one whether it may start or not.
 
         Raises:
             queue.Empty: there was none in time.
@@ -45,36 +48,36 @@ class ReservingWorkQueue(PriorityQueue[Any]):
             return super().get(block=False)
         deadline = None if timeout is None else time.monotonic() + timeout
         with self.not_empty:
-            while not self._may_begin():
+            while not self._may_start_first():
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     raise Empty
                 self.not_empty.wait(left)
             item = self._get()
-            self._mine.seated = item.message.queue_name != INSTANT_QUEUE
-            self._seated += self._mine.seated
+            self._thread.runs_other = queue_of_item(item) != INSTANT_QUEUE
+            self._others_running += self._thread.runs_other
             return item
 
     def task_done(self) -> None:
-        """A thread has ended what it got."""
+        """Record that the calling thread has finished its message."""
         with self.mutex:
-            if getattr(self._mine, "seated", False):
-                self._mine.seated = False
-                self._seated -= 1
+            if getattr(self._thread, "runs_other", False):
+                self._thread.runs_other = False
+                self._others_running -= 1
                 self.not_empty.notify()
         super().task_done()
 
-    def _may_begin(self) -> bool:
-        """Whether the first in the line may; those of instant payouts come before all others."""
-        return bool(self.queue) and (self._seated < self._most or self.queue[0].message.queue_name == INSTANT_QUEUE)
+    def _may_start_first(self) -> bool:
+        # Instant payouts have the highest priority, so one is first if there is any.
+        return bool(self.queue) and (self._others_running < self._most or queue_of_item(self.queue[0]) == INSTANT_QUEUE)
 
 
 class ReservedThreads(Middleware):
-    """Keeps threads free in processes that hear instant payouts and something else."""
+    """Reserves threads in processes that consume instant payouts and something else."""
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        """Before there are any threads."""
-        queues = worker.consumer_whitelist or broker.get_declared_queues()
-        free = reserved_thread_count(worker.worker_threads)
-        if free and INSTANT_QUEUE in queues and len(queues) > 1:
-            worker.work_queue = ReservingWorkQueue(worker.worker_threads - free)
+        """Replace the work queue before the threads start."""
+        queues, threads = consumed_queues(worker), thread_count(worker)
+        reserved = reserved_thread_count(threads)
+        if reserved and INSTANT_QUEUE in queues and len(queues) > 1:
+            replace_work_queue(worker, ReservingWorkQueue(threads - reserved))

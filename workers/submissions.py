@@ -1,4 +1,4 @@
-"""Actors for submissions: send what is written down, record what came back."""
+"""Actors that send submissions to the provider and record its answers."""
 
 import uuid
 from collections.abc import Sequence
@@ -17,19 +17,19 @@ from workers.context import Context
 
 logger = structlog.get_logger(__name__)
 
-NOT_FOUND_WHILE_HELD = "not found after all, and not sent again while its money is held"
+NOT_FOUND_ON_HOLD = "not found at the provider, and not sent again while its money is on hold"
 
 MARGIN_SECONDS = 600.0
-"""A key is not re-sent this close to the end of its lifetime: the provider's clock is not ours."""
+"""A key is not re-sent this close to the end of its lifetime, because the provider's clock may differ from ours."""
 
 
 def send_submissions(context: Context, submission_ids: list[uuid.UUID]) -> None:
-    """Sends the submissions that still need it and that nobody holds."""
+    """Send the submissions that are due and not leased."""
     _send(context, submission_ids, task_queue.SEND_SUBMISSIONS)
 
 
 def send_instant_submissions(context: Context, submission_ids: list[uuid.UUID]) -> None:
-    """The same for instant payouts, on a queue of their own."""
+    """Send those of instant payouts, which have a queue of their own."""
     _send(context, submission_ids, task_queue.SEND_INSTANT_SUBMISSIONS)
 
 
@@ -38,13 +38,14 @@ def _send(context: Context, submission_ids: Sequence[uuid.UUID], task: task_queu
     context.task_sender.enqueue(task, others)
     failpoint("send.after_passing_on")
     with context.engine.begin() as connection:
-        held = claim_submissions(connection, mine, lease_seconds=context.settings.lease_seconds)
-    send_leased(context, held or claim_after_identity_check(context, mine))
+        leased = claim_submissions(connection, mine, lease_seconds=context.settings.lease_seconds)
+    send_leased(context, leased or claim_after_identity_check(context, mine))
 
 
 def claim_after_identity_check(context: Context, submission_ids: Sequence[uuid.UUID]) -> list[LeasedSubmission]:
-    """What can be had once it was found out that money may leave, where nobody knew: the database's server has begun
-    another life.
+    """Lease the submissions after verifying the database identity, if the outbound guard was not verified before.
+
+    That is the case after a restart of the database server.
     """
     if not submission_ids or not context.can_send_money():
         return []
@@ -52,36 +53,36 @@ def claim_after_identity_check(context: Context, submission_ids: Sequence[uuid.U
         return claim_submissions(connection, submission_ids, lease_seconds=context.settings.lease_seconds)
 
 
-def send_leased(context: Context, held: Sequence[LeasedSubmission]) -> None:
-    """Calls the provider for submissions that this worker holds, with no transaction open, and records each answer
-    as it comes. One whose key the provider may have forgotten, or whose money is held, is looked up instead, after the
-    others.
+def send_leased(context: Context, leased: Sequence[LeasedSubmission]) -> None:
+    """Call the provider for leased submissions, with no transaction open, and record each answer as it arrives.
+
+    A submission whose key may have expired, or whose money is on hold, is looked up instead, after the others.
     """
     settings = context.settings
     fresh_seconds = settings.paystream_key_lifetime_seconds - settings.lease_seconds - MARGIN_SECONDS
-    fresh = [one for one in held if one.sent_for_seconds < fresh_seconds and not one.lookup_only]
+    fresh = [one for one in leased if one.sent_for_seconds < fresh_seconds and not one.lookup_only]
     failpoint("send.before_call")
-    for place, outcome in context.paystream.call_each([one.call(partial(_clear, context, one)) for one in fresh]):
+    for place, outcome in context.paystream.call_each([one.call(partial(_may_send, context, one)) for one in fresh]):
         failpoint("send.after_call")
         _record(context, fresh[place], outcome)
-    for one in held:
+    for one in leased:
         if one not in fresh:
             failpoint("lookup.before_call")
             found = lookup.find_payment(context.paystream, one)
             failpoint("lookup.after_call")
             if found is None and one.sent_for_seconds < fresh_seconds:
-                found = Unknown(NOT_FOUND_WHILE_HELD)  # its key lives: it is sent once more when its money may leave
+                found = Unknown(NOT_FOUND_ON_HOLD)  # the key is valid: sent again once the hold ends
             _record(context, one, found)
 
 
-def _clear(context: Context, one: LeasedSubmission) -> bool:
-    """Whether its money may leave, a moment before it would."""
+def _may_send(context: Context, one: LeasedSubmission) -> bool:
+    """Check for a hold immediately before the call."""
     with context.engine.begin() as connection:
         return not is_on_hold(connection, one.wallet_id, one.rail)
 
 
 def _record(context: Context, one: LeasedSubmission, outcome: CallOutcome | None) -> None:
-    """Records one answer in a transaction of its own; a failure is this one's alone, and its lease will run out."""
+    """Record one answer in its own transaction; if that fails, the others go on, and this lease expires."""
     try:
         with context.engine.begin() as connection:
             if outcome is None:

@@ -1,4 +1,4 @@
-"""Traces in a worker: each message is worked on within a span of the traces in which its doorbell was rung."""
+"""Traces in a worker: each message is processed within a span that continues the traces of its requests."""
 
 import threading
 from contextlib import ExitStack
@@ -11,19 +11,21 @@ from shared.platform import tracing
 
 
 class MessageSpans(Middleware):
-    """A span for each message; what is rung and called meanwhile goes on with it. Nothing where nobody traces."""
+    """Opens a span for each message; messages and calls made meanwhile continue it. Does nothing without tracing."""
 
     def __init__(self) -> None:
         self._open = threading.local()
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
-        """Opens it."""
+        """Open the span."""
         if not tracing.is_tracing():
             return
         parents = message.options.get(tracing.TRACEPARENTS_OPTION, ())
-        facts = {"messaging.message.id": message.message_id, "messaging.destination.name": message.queue_name}
+        attributes = {"messaging.message.id": message.message_id, "messaging.destination.name": message.queue_name}
         self._open.stack = ExitStack()
-        span = tracing.span(message.actor_name, tracing.SpanKind.CONSUMER, parents, ids=len(message.args[0]), **facts)
+        span = tracing.span(
+            message.actor_name, tracing.SpanKind.CONSUMER, parents, ids=len(message.args[0]), **attributes
+        )
         self._open.span = self._open.stack.enter_context(span)
 
     def after_process_message(
@@ -34,7 +36,7 @@ class MessageSpans(Middleware):
         result: Any | None = None,
         exception: BaseException | None = None,
     ) -> None:
-        """Closes it."""
+        """Close the span."""
         stack, self._open.stack = getattr(self._open, "stack", None), None
         if stack is not None:
             if exception is not None:
@@ -42,5 +44,5 @@ class MessageSpans(Middleware):
             stack.close()
 
     def after_worker_shutdown(self, broker: Broker, worker: Any) -> None:
-        """Sends what is not sent yet: a worker process ends without its exit handlers."""
+        """Send the remaining spans, because a worker process ends without exit handlers."""
         tracing.stop_tracing()

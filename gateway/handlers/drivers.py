@@ -138,7 +138,7 @@ async def update_driver(request: web.Request, body: UpdateDriver) -> web.Respons
     row = await services.write(work)
     if changes.sealed_details is not None:
         services.task_sender.enqueue(task_queue.REGISTER_DRIVERS, [driver_id])
-        failpoint("driver_update.after_ring")
+        failpoint("driver_update.after_enqueue")
     return success_response(request, rows.driver_payload(row))
 
 

@@ -108,7 +108,7 @@ async def run_idempotently_and_enqueue(
     """The same, and then rings for the `ids` that `work` has put there."""
     response = await run_idempotently(request, work)
     request.app[SERVICES].task_sender.enqueue(task, ids)
-    failpoint("change.after_ring")
+    failpoint("change.after_enqueue")
     return response
 
 

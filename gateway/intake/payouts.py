@@ -153,7 +153,7 @@ class PayoutIntake:
             return [*self._half(requests[:middle]), *self._half(requests[middle:])]
         failpoint("accept.after_commit")
         self._enqueue(accepted)
-        failpoint("accept.after_ring")
+        failpoint("accept.after_enqueue")
         _tell(requests, accepted)
         return answers
 

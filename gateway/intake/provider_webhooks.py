@@ -70,7 +70,7 @@ class WebhookIntake:
             stored = self._transaction(notices)
         failpoint("webhook.after_commit")
         self._task_sender.enqueue(task_queue.APPLY_PROVIDER_EVENTS, stored.waiting)
-        failpoint("webhook.after_ring")
+        failpoint("webhook.after_enqueue")
         events = [{"event_id": one.event_key[:64], "payment": one.payment_id} for one in notices[: logs.LOGGED_IDS_MAX]]
         logger.info("provider_webhooks.stored", events=events, count=len(notices), waiting=len(stored.waiting))
         return stored.results

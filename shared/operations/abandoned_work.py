@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 
 from shared.operations import due_rows
-from shared.platform.dead_letters import DeadLetter
+from shared.platform.task_queue.dead_letters import DeadLetter
 
 ROWS_COUNTED_MAX: Final = 10_000
 

@@ -3,7 +3,6 @@
 import sqlalchemy as sa
 import structlog
 
-from shared.platform import safeguards
 from shared.platform.database import check_session_settings, wait_for_database
 from shared.platform.settings import Settings
 from shared.platform.settings_validation import production_warnings
@@ -20,8 +19,6 @@ def prepare_database(engine: sa.Engine, settings: Settings) -> None:
         DatabaseNotReady: it was not ready in time, or a pooler changes session settings.
 
     """
-    for safeguard in safeguards.switched_off():
-        logger.error("safeguard.off", safeguard=safeguard, hint="this is a test: unset OVNPAY_WITHOUT")
     wait_for_database(engine, revision=migrations.HEAD_REVISION)
     if settings.database_pooler:
         check_session_settings(engine)

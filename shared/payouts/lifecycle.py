@@ -18,7 +18,6 @@ from shared.events import customer_events
 from shared.payouts.counters import update_counters_queries, write_batch_events
 from shared.payouts.metrics import initialize_edge, observe_transitions
 from shared.payouts.rows import PAYOUT_COLUMNS, PayoutRow, payout_payload
-from shared.platform import safeguards
 from shared.platform.database import encode_rows
 from shared.platform.pipelined_queries import Query, run_queries
 from shared.schema.batch_rows import BatchRow
@@ -117,7 +116,7 @@ class StartedTransition(NamedTuple):
 
 
 # The race guard: a payout that another transaction moved first no longer matches.
-_IN_SOURCE = status_condition(":source") if safeguards.is_on(safeguards.TRANSITION_GUARD) else "true"
+_IN_SOURCE = status_condition(":source")
 
 # Moves payouts from :source to :target and writes their history. Locks them in id order.
 # The BETWEEN matches every id and makes the planner expect one row, so it finds payouts by id. Without it, it expects a

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import structlog
 
 from shared.payouts.lifecycle import Move
-from shared.platform import safeguards
 from shared.platform.ids import DRIVER, PAYOUT, public_id
 from shared.schema.payouts import PayoutStatus
 
@@ -147,8 +146,7 @@ def classify_update(update: PaymentUpdate, known: KnownPayment) -> tuple[UpdateS
         return (UpdateStatus.IGNORED if repeated else UpdateStatus.MISMATCH), ()
     if (S(known.status), update.state) in CONTRADICTIONS:
         return UpdateStatus.MISMATCH, ()
-    status = S(known.status) if safeguards.is_on(safeguards.TRANSITION_GUARD) else S.PROCESSING
-    path = () if known.on_hold else SETTLEMENT_PATHS.get((status, update.state), ())
+    path = () if known.on_hold else SETTLEMENT_PATHS.get((S(known.status), update.state), ())
     return (UpdateStatus.APPLIED if path else UpdateStatus.IGNORED), path
 
 

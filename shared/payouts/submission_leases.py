@@ -14,7 +14,6 @@ import structlog
 
 from shared.holds.conditions import HOLD_EFFECT_SECONDS, on_hold_condition
 from shared.holds.reconcile_only import OUTBOUND_ALLOWED
-from shared.platform import safeguards
 from shared.platform.clock import format_rfc3339
 from shared.platform.database import encode_rows
 from shared.platform.ids import SUBMISSION, public_id
@@ -122,7 +121,7 @@ class LeaseEnd(NamedTuple):
     """When an inconclusive one came; it is kept with the earlier ones."""
 
 
-_IS_LEASED = "lease_token = :token" if safeguards.is_on(safeguards.FENCING) else "true"
+_IS_LEASED = "lease_token = :token"
 
 # Ends a lease. Locks the submission; updates nothing if another worker has leased or finished it.
 _CLOSE: Final = sa.text(f"""

@@ -101,7 +101,7 @@ def prepare_outgoing_payouts(
     """Write submissions and move their payouts to `processing`.
 
     A payout that may repeat an unrecorded payment of the provider is put on hold instead. `poll_after` sets the first
-    poll already now, to save rewriting every payout after a prompt response.
+    poll already now, so that a prompt response does not have to rewrite every payout.
     """
     if has_unmatched_payments and payouts:
         on_hold = hold_double_payments(connection, [payout.payout_id for payout in payouts], now)

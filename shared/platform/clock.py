@@ -1,4 +1,4 @@
-"""Time, passed in: domain functions take `now`; only entry points ask a clock."""
+"""Time is passed in: domain functions take `now`; only entry points read a clock."""
 
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Something that tells the time."""
+    """A source of the current time; tests and services pass different ones."""
 
     def now(self) -> datetime:
         """The current time, aware, in UTC."""
@@ -20,7 +20,10 @@ class SystemClock:
         return datetime.now(UTC)
 
 
-@lru_cache(maxsize=64)  # what is accepted together has one time
+@lru_cache(maxsize=64)  # payouts accepted in one transaction share their time
 def format_rfc3339(moment: datetime) -> str:
-    """A time as the API writes it: RFC 3339 in UTC with `Z`, to the millisecond."""
+    """Format a time as the API shows it: RFC 3339 in UTC with `Z`, to the millisecond.
+
+    `moment` must be aware; a naive time would be taken for local time.
+    """
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""The database: engines, and waiting until it is there and migrated."""
+"""Database access: engines, their sessions' settings, and the wait until the database is ready and migrated."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -7,15 +7,11 @@ from typing import Any, Final
 import msgspec
 import psycopg
 import sqlalchemy as sa
-import structlog
 from sqlalchemy.engine import make_url
 
-from shared.platform.connection_pool import MeasuredPool
+from shared.platform.connection_pool import MeasuredPool, check_if_idle, record_use
 from shared.platform.settings import Settings
 
-logger = structlog.get_logger(__name__)
-
-IDLE_CHECK_SECONDS = 1.0
 _AT_COMMIT: Final = "at_commit"
 
 SESSION_SETTINGS: Final = {
@@ -23,9 +19,9 @@ SESSION_SETTINGS: Final = {
     "lock_timeout": "5s",
     "statement_timeout": "30s",
     "idle_in_transaction_session_timeout": "1min",
-    "jit": "off",  # compiling costs more than our queries take
+    "jit": "off",  # compilation costs more than our queries take
 }
-"""What holds in each of our sessions."""
+"""PostgreSQL settings of each of our sessions."""
 
 
 class DatabaseNotReady(Exception):
@@ -33,29 +29,29 @@ class DatabaseNotReady(Exception):
 
 
 def make_engine(settings: Settings, service: str, *, url: str = "", **options: Any) -> sa.Engine:
-    """An engine with a bounded pool, on the services' database or, given a `url`, on that. A connection that was idle
-    is checked before use; one that was in use a moment ago is not, for a round trip costs a quarter of a millisecond.
+    """Create an engine with a bounded pool on the services' database or, given a `url`, on that one.
 
-    Sessions name their service, keep to UTC, and give up on a lock or a statement rather than hang.
+    `service` names the sessions and the pool's metrics. Sessions keep to UTC and give up on a lock or a statement
+    rather than hang; see `SESSION_SETTINGS`. Other options go to `sqlalchemy.create_engine`.
     """
     address = make_url(url or settings.database_url).set(drivername="postgresql+psycopg")
     options.setdefault("pool_size", settings.database_pool_size)
     session: dict[str, Any] = {"options": " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items())}
     if settings.database_pooler == "transaction" and not url:
-        # Each transaction may have another session: none is prepared for us, and what holds in it its role has to say.
+        # Each transaction may get another session: no prepared statements, and the settings come from the role.
         session = {"prepare_threshold": None}
     engine = sa.create_engine(
         address,
         poolclass=MeasuredPool,
         pool_logging_name=service,
-        hide_parameters=True,  # an error in a log must not carry names and amounts
+        hide_parameters=True,  # names and amounts must not reach a log in an error
         pool_timeout=10,
         pool_recycle=1800,
         max_overflow=0,
         connect_args={
             "application_name": f"ovnpay-{service}",
             "connect_timeout": 5,
-            # A server that vanished, not closed, is noticed in half a minute; a live one answers before that.
+            # A server that vanished without closing is noticed within half a minute.
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
@@ -64,88 +60,75 @@ def make_engine(settings: Settings, service: str, *, url: str = "", **options: A
         },
         **options,
     )
-    sa.event.listen(engine, "handle_error", _shorten)
-    sa.event.listen(engine, "checkin", _note_use)
-    sa.event.listen(engine, "checkout", _check_if_idle)
-    # Once for all transactions: listeners of a single one cost a lone payout a twentieth of its time.
-    sa.event.listen(engine, "commit", _do_at_commit)
-    sa.event.listen(engine, "rollback", _forget_at_commit)
-    sa.event.listen(engine, "rollback_savepoint", _forget_at_commit)
+    sa.event.listen(engine, "handle_error", _shorten_error)
+    sa.event.listen(engine, "checkin", _on_checkin)
+    sa.event.listen(engine, "checkout", check_if_idle)
+    # One listener for all transactions: registering one per transaction costs a single payout 5 % of its time.
+    sa.event.listen(engine, "commit", _run_callbacks)
+    sa.event.listen(engine, "rollback", _discard_callbacks)
+    sa.event.listen(engine, "rollback_savepoint", _discard_callbacks)
     return engine
 
 
-def _shorten(context: sa.engine.ExceptionContext) -> None:
+def _shorten_error(context: sa.engine.ExceptionContext) -> None:
     if isinstance(context.original_exception, psycopg.Error):
         remove_values(context.original_exception, context.sqlalchemy_exception)
 
 
 def remove_values(original: psycopg.Error, raised: sa.exc.StatementError | None) -> None:
-    """Shortens what the database says of an error to what it says of any row: its details show the whole row that a
-    constraint refused, and a value that can't be read is repeated. Errors end in logs.
+    """Remove row values from a database error, because errors end in logs.
+
+    The server's details show the whole row that violates a constraint, and the message of a data exception repeats the
+    value.
     """
     if original.diag.sqlstate is None:
         return
     state = original.diag.sqlstate
-    of_values = state.startswith("22")  # "data exception": its sentence names the value
-    sentence = f"a value was refused ({state})" if of_values else f"{original.diag.message_primary} ({state})"
-    original.args = (sentence,)
+    is_data_exception = state.startswith("22")
+    message = f"a value was refused ({state})" if is_data_exception else f"{original.diag.message_primary} ({state})"
+    original.args = (message,)
     if raised is not None:
         kind = type(original)
-        raised.args = (f"({kind.__module__}.{kind.__qualname__}) {sentence}",)
+        raised.args = (f"({kind.__module__}.{kind.__qualname__}) {message}",)
 
 
-def _note_use(connection: Any, record: Any) -> None:
-    record.info["used_at"] = time.monotonic()
-    record.info.pop(_AT_COMMIT, None)  # of a transaction that somebody left open
+def call_at_commit(connection: sa.Connection, callback: Callable[[], None]) -> None:
+    """Call `callback` just before the connection's transaction commits; a rollback discards it.
 
-
-def _check_if_idle(connection: Any, record: Any, proxy: Any) -> None:
-    """Asks the server for a sign of life on a connection that was idle; a dead one is replaced by the pool.
-
-    Below psycopg's transactions, whose rollback makes it forget what it has prepared: each request after a pause would
-    pay for that.
+    For metrics only: the commit itself may still fail.
     """
-    if time.monotonic() - record.info.get("used_at", time.monotonic()) < IDLE_CHECK_SECONDS:
-        return
-    try:
-        alive = connection.pgconn.exec_(b"SELECT 1").status == psycopg.pq.ExecStatus.TUPLES_OK
-    except psycopg.Error as error:
-        raise sa.exc.DisconnectionError from error
-    if not alive:
-        raise sa.exc.DisconnectionError
+    connection.info.setdefault(_AT_COMMIT, []).append(callback)
 
 
-def call_at_commit(connection: sa.Connection, work: Callable[[], None]) -> None:
-    """Has `work` done when the connection's transaction is about to be committed, and not if it is rolled back.
-
-    For figures alone: the commit itself may still fail.
-    """
-    connection.info.setdefault(_AT_COMMIT, []).append(work)
+def _run_callbacks(connection: sa.Connection) -> None:
+    for callback in connection.info.pop(_AT_COMMIT, ()):
+        callback()
 
 
-def _do_at_commit(connection: sa.Connection) -> None:
-    for work in connection.info.pop(_AT_COMMIT, ()):
-        work()
-
-
-def _forget_at_commit(connection: sa.Connection, *_: object) -> None:
-    """Savepoints of ours enclose all of the work, so one that is rolled back takes all of it."""
-    if not connection.invalidated:  # whose notes went with it
+def _discard_callbacks(connection: sa.Connection, *_: object) -> None:
+    # Our savepoints enclose all of a transaction's work, so rolling one back discards everything.
+    if not connection.invalidated:  # an invalidated connection has lost its callbacks already
         connection.info.pop(_AT_COMMIT, None)
 
 
+def _on_checkin(connection: Any, record: Any) -> None:
+    record_use(connection, record)
+    record.info.pop(_AT_COMMIT, None)  # of a transaction that was left open
+
+
 def encode_rows(values: Iterable[dict[str, Any] | msgspec.Struct]) -> str:
-    """Rows as one parameter for `json_to_recordset`: measured, a set of arrays for `unnest` costs ten times the time
-    to encode and three times the time in all.
+    """Encode rows as one JSON parameter for `json_to_recordset`.
+
+    Arrays for `unnest` take ten times as long to encode, and three times as long in all.
     """
     return msgspec.json.encode(list(values)).decode()
 
 
 def check_session_settings(engine: sa.Engine) -> None:
-    """Makes sure that behind a pooler, too, sessions keep to UTC and give up on a lock rather than hang.
+    """Check that sessions behind a connection pooler have `SESSION_SETTINGS` too.
 
     Raises:
-        DatabaseNotReady: they do not; the sentence says how the role is told to.
+        DatabaseNotReady: they do not; the message has the statements that set them.
 
     """
     with engine.connect() as connection:
@@ -158,17 +141,18 @@ def check_session_settings(engine: sa.Engine) -> None:
     if wrong:
         remedy = " ".join(f"ALTER ROLE {role} SET {name} = '{value}';" for name, value in wrong.items())
         raise DatabaseNotReady(
-            f"Behind a pooler (OVNPAY_DATABASE_POOLER) the role has to say what holds in its sessions: {remedy} "
-            "Then have the pooler connect anew."
+            f"Behind a pooler (OVNPAY_DATABASE_POOLER) the role must have the settings of its sessions: {remedy} "
+            "Then make the pooler reconnect."
         )
 
 
 def wait_for_database(engine: sa.Engine, *, revision: str | None, timeout_seconds: float = 60.0) -> None:
-    """Waits until the database answers and, with a `revision`, has been migrated to it, or further: while a deploy is
-    under way the older code goes on, and starts again where it has to, for migrations leave it what it needs.
+    """Wait until the database answers and, given a `revision`, is migrated to at least that one.
+
+    A newer revision is fine: during a deploy the old code keeps running, and migrations stay compatible with it.
 
     Raises:
-        DatabaseNotReady: it did not in time; the sentence says what it said last.
+        DatabaseNotReady: it was not ready in time; the message has the last reason.
 
     """
     deadline = time.monotonic() + timeout_seconds
@@ -181,7 +165,7 @@ def wait_for_database(engine: sa.Engine, *, revision: str | None, timeout_second
                 found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
                 if found is not None and found >= revision:
                     return
-                last = f"it is at revision {found}, this code wants {revision}; run `ovnpay migrate`"
+                last = f"it is at revision {found}, this code needs {revision}; run `ovnpay migrate`"
         except (sa.exc.OperationalError, sa.exc.ProgrammingError) as error:
             last = str(error.orig).strip()
         if time.monotonic() > deadline:

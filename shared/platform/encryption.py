@@ -1,4 +1,4 @@
-"""Sealing: what has to be read again, but not by whoever reads the database, is encrypted under the pepper."""
+"""Encryption of values that have to be read again, such as bank details and webhook secrets, under the pepper."""
 
 import base64
 import hashlib
@@ -9,15 +9,16 @@ if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
 
 Pepper = str | tuple[str, ...]
-"""The installation's, or while it is rotated both: the first seals, each unseals."""
+"""The installation's pepper, or both of them during a rotation: the first encrypts, each decrypts."""
 
 
 def cipher(pepper: Pepper, purpose: bytes) -> "MultiFernet":
-    """Seals and unseals. Its key is derived from the installation's pepper, another for each purpose.
+    """Return a cipher whose key is derived from the installation's pepper; each `purpose` has its own key.
 
-    Unsealing raises `cryptography.fernet.InvalidToken` for what was sealed under another pepper or for another purpose.
+    Decryption raises `cryptography.fernet.InvalidToken` for a value of another pepper or purpose.
     """
-    from cryptography.fernet import Fernet, MultiFernet  # 6.5 MB, which who seals nothing does without: the scheduler
+    # Imported here: it costs 6.5 MB, and the scheduler never encrypts.
+    from cryptography.fernet import Fernet, MultiFernet
 
     peppers = (pepper,) if isinstance(pepper, str) else pepper
     keys = [hmac.digest(one.encode(), purpose, hashlib.sha256) for one in peppers]

@@ -1,19 +1,19 @@
-"""Refusals: what the domain answers to a request that it will not carry out.
+"""Errors of the domain: a request that was understood and is rejected.
 
-Each is definite: nothing was changed, and the same request would be refused again until something else changes.
-The gateway turns `code`, `message` and `details` into the error envelope, `status` into the HTTP status.
+Each is definite: nothing was changed, and the same request fails again until something else changes.
+The gateway turns `code`, `message` and `details` into the error envelope, and `status` into the HTTP status.
 """
 
 from typing import Any
 
 
 class DomainError(Exception):
-    """A request that was understood and is not carried out."""
+    """A request that was understood and is rejected."""
 
     status = 400
     code = "VALIDATION_ERROR"
     retry_after_seconds: int | None = None
-    """When the same request may succeed by itself, if that is known."""
+    """When the same request may succeed, if that is known."""
 
     def __init__(self, message: str, *, code: str | None = None, **details: Any) -> None:
         super().__init__(message)
@@ -24,7 +24,7 @@ class DomainError(Exception):
 
 
 class InvalidRequest(DomainError):
-    """A value in the request can't be accepted; `details.field` names it."""
+    """A value in the request is not valid; `details.field` names it."""
 
 
 class InsufficientFunds(DomainError):
@@ -34,28 +34,28 @@ class InsufficientFunds(DomainError):
 
 
 class Forbidden(DomainError):
-    """Known, but not allowed to do this."""
+    """The caller is known but lacks the permission."""
 
     status = 403
     code = "FORBIDDEN"
 
 
 class NotFound(DomainError):
-    """No such object in this wallet (it may be somebody else's: the answer is the same)."""
+    """The wallet has no such object. Another wallet's object gets the same answer."""
 
     status = 404
     code = "NOT_FOUND"
 
 
 class Conflict(DomainError):
-    """The object's current state, or one that exists already, does not allow it."""
+    """The object's current state, or an object that exists already, does not allow the request."""
 
     status = 409
     code = "CONFLICT"
 
 
 class NotPayable(DomainError):
-    """Well-formed, but this driver can't be paid now."""
+    """The request is valid, but this driver can't be paid now."""
 
     status = 422
     code = "NOT_PAYABLE"

@@ -1,6 +1,7 @@
-"""`python -m shared.platform.healthcheck 8080/health/ready`: asks a process of this container how it is, for Docker.
+"""Health check for Docker: `python -m shared.platform.healthcheck 8080/health/ready` asks a process of this container.
 
-The image has no curl, and this loads nothing of ours: it runs every few seconds. Exit 0: well; 1: not, and why.
+The image has no curl. This module imports nothing of ours, because it runs every few seconds. Exit codes: 0 healthy,
+1 not healthy (the reason is printed), 2 wrong usage.
 """
 
 import http.client
@@ -10,7 +11,7 @@ TIMEOUT_SECONDS = 3.0
 
 
 def main(arguments: list[str]) -> int:
-    """Asks `PORT/PATH` on this machine."""
+    """Request `PORT/PATH` on this machine; return the exit code."""
     if len(arguments) != 1 or not arguments[0].partition("/")[0].isdigit():
         print("usage: python -m shared.platform.healthcheck PORT/PATH", file=sys.stderr)
         return 2
@@ -19,13 +20,13 @@ def main(arguments: list[str]) -> int:
     try:
         connection.request("GET", f"/{path}")
         answer = connection.getresponse()
-        said = answer.read(500).decode(errors="replace").strip()
+        body = answer.read(500).decode(errors="replace").strip()
     except (OSError, http.client.HTTPException) as error:
         print(f"no answer on port {port}: {error!r}")
         return 1
     finally:
         connection.close()
-    print(said)
+    print(body)
     return 0 if answer.status == 200 else 1
 
 

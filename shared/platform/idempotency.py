@@ -1,9 +1,8 @@
-"""Idempotency: the answer to a POST is stored under the customer's key in the transaction that made it true.
+"""Idempotency: the answer to a POST is stored under the client's key, in the transaction that makes it true.
 
-Callers hold a lock while they look a key up and store its answer, so that two requests with one key can't both find
-it free: the intake of payouts the wallet's (`shared.ledger.lock_wallets`), the others the key's own (`lock_key`). Where
-the two
-meet on one key, `store_answers` tells the later one.
+Callers hold a lock while they look a key up and store its answer; otherwise two requests with one key could both find
+it unused. The intake of payouts holds the wallet's lock (`shared.ledger.posting.lock_wallets`), other requests the
+key's own (`lock_key`). If both use one key, `store_answers` rejects the later one.
 """
 
 import hashlib
@@ -25,7 +24,7 @@ KEY_LENGTH_MAX: Final = 255
 
 
 class IdempotencyKeyReused(NotPayable):
-    """This Idempotency-Key was used with a different request."""
+    """The Idempotency-Key was used with a different request."""
 
     code = "IDEMPOTENCY_KEY_REUSED"
 
@@ -38,20 +37,20 @@ class IdempotencyKeyReused(NotPayable):
 
 
 class IdempotencyKeyInUse(Conflict):
-    """Another request with this Idempotency-Key has just been answered."""
+    """Another request with this Idempotency-Key is being processed or has just been answered."""
 
     code = "IDEMPOTENCY_KEY_IN_USE"
     retry_after_seconds = 1
 
     def __init__(self) -> None:
         super().__init__(
-            "Another request with this Idempotency-Key is under way; repeat this one in a moment",
+            "Another request with this Idempotency-Key is in progress; retry in a moment",
             header="Idempotency-Key",
         )
 
 
 class StoredAnswer(NamedTuple):
-    """A remembered answer."""
+    """A stored answer."""
 
     wallet_id: uuid.UUID
     key: str
@@ -61,36 +60,39 @@ class StoredAnswer(NamedTuple):
 
 
 def request_fingerprint(method: str, path: str, body: bytes) -> bytes:
-    """What makes two requests the same: method, path and body, to the byte."""
+    """Hash what makes two requests the same: method, path and body, byte for byte."""
     return hashlib.sha256(b"\0".join((method.encode(), path.encode(), body))).digest()
 
 
-_FIND: Final = sa.text("""
-    SELECT held.wallet_id, held.key, held.fingerprint, held.http_status, held.answer
-    FROM json_to_recordset(CAST(:keys AS json)) AS asked (wallet_id uuid, key text)
+_FIND_ANSWERS: Final = sa.text("""
+    SELECT stored.wallet_id, stored.key, stored.fingerprint, stored.http_status, stored.answer
+    FROM json_to_recordset(CAST(:keys AS json)) AS wanted (wallet_id uuid, key text)
     CROSS JOIN LATERAL (
-        SELECT * FROM idempotency_keys AS held
-        WHERE held.wallet_id = asked.wallet_id AND held.key = asked.key AND held.expires_at > :now
+        SELECT * FROM idempotency_keys AS found
+        WHERE found.wallet_id = wanted.wallet_id AND found.key = wanted.key AND found.expires_at > :now
         OFFSET 0
-    ) AS held
+    ) AS stored
 """)
-"""Key by key through the index: as a join it is a walk through all keys of two days wherever statistics are young."""
+"""Reads unexpired answers, without a lock. LATERAL looks each key up in the index; a plain join scans two days of keys
+where the table's statistics are young."""
 
 
 def find_answers_query(
     keys: Iterable[tuple[uuid.UUID, str]], now: datetime
 ) -> Query[dict[tuple[uuid.UUID, str], StoredAnswer]]:
-    """Asks for the answers that these (wallet, key) pairs have already got and that have not expired."""
-    asked = encode_rows({"wallet_id": wallet_id, "key": key} for wallet_id, key in keys)
+    """Query for the unexpired answers of these (wallet, key) pairs."""
+    wanted = encode_rows({"wallet_id": wallet_id, "key": key} for wallet_id, key in keys)
     return Query(
-        _FIND, {"keys": asked, "now": now}, lambda rows: {(row[0], row[1]): StoredAnswer._make(row) for row in rows}
+        _FIND_ANSWERS,
+        {"keys": wanted, "now": now},
+        lambda rows: {(row[0], row[1]): StoredAnswer._make(row) for row in rows},
     )
 
 
 def find_answers(
     connection: sa.Connection, keys: Collection[tuple[uuid.UUID, str]], now: datetime
 ) -> dict[tuple[uuid.UUID, str], StoredAnswer]:
-    """The answers that these (wallet, key) pairs have already got and that have not expired."""
+    """Load the unexpired answers of these (wallet, key) pairs."""
     if not keys:
         return {}
     [found] = run_queries(connection, find_answers_query(keys, now))
@@ -98,34 +100,33 @@ def find_answers(
 
 
 def audit_key_hash(key: str | None) -> dict[str, str]:
-    """What the audit log keeps of the key of a request that makes payouts: enough to know it again. The key itself is
-    the customer's word, and may have a name in it.
-    """
+    """Return what an audit entry records of a request's key: its hash, because the key itself may contain a name."""
     return {} if key is None else {"idempotencyKeyHash": hashlib.sha256(key.encode()).hexdigest()}
 
 
 def load_created_ids(connection: sa.Connection, wallet_id: uuid.UUID, key: str, now: datetime) -> list[uuid.UUID]:
-    """The ids of the payouts, or of the batch, that the request under this key has made; none, if it made none, was
-    never heard, or is longer ago than a key lives.
+    """Load the ids of the payouts, or of the batch, that the request under this key created.
+
+    Empty if it created none, was never received, or is older than `KEY_LIFETIME`.
     """
     stored = find_answers(connection, [(wallet_id, key)], now).get((wallet_id, key))
     if stored is None or stored.http_status != 200:
         return []
     data = msgspec.json.decode(stored.answer).get("data") or {}
-    shown = [data, *(result.get("item") or {} for result in data.get("results", ()))]
-    ids = [parse_id(prefix, str(one.get("id", ""))) for one in shown for prefix in (PAYOUT, BATCH)]
+    items = [data, *(result.get("item") or {} for result in data.get("results", ()))]
+    ids = [parse_id(prefix, str(item.get("id", ""))) for item in items for prefix in (PAYOUT, BATCH)]
     return [one for one in ids if one is not None]
 
 
 def lock_key(connection: sa.Connection, wallet_id: uuid.UUID, key: str) -> None:
-    """Makes requests with one key wait for each other, until the end of the transaction."""
+    """Take the advisory lock of a key until the end of the transaction."""
     connection.execute(
         sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"{wallet_id} {key}"}
     )
 
 
-_STORE: Final = sa.text("""
-    INSERT INTO idempotency_keys AS held
+_STORE_ANSWERS: Final = sa.text("""
+    INSERT INTO idempotency_keys AS stored
         (wallet_id, key, fingerprint, http_status, answer, created_at, expires_at)
     SELECT wallet_id, key, decode(fingerprint, 'base64'), http_status, decode(answer, 'base64'),
            :now, :expires_at
@@ -134,13 +135,14 @@ _STORE: Final = sa.text("""
     ON CONFLICT (wallet_id, key) DO UPDATE SET fingerprint = excluded.fingerprint,
         http_status = excluded.http_status, answer = excluded.answer,
         created_at = excluded.created_at, expires_at = excluded.expires_at
-    WHERE held.expires_at <= :now
+    WHERE stored.expires_at <= :now
     RETURNING 1
 """)
+"""Inserts answers and replaces expired ones; returns a row for each, none where an unexpired answer exists."""
 
 
-class _Row(msgspec.Struct):
-    """An answer as it is sent to the database."""
+class _AnswerRow(msgspec.Struct):
+    """An answer as a JSON parameter; bytes become base64."""
 
     wallet_id: uuid.UUID
     key: str
@@ -150,32 +152,36 @@ class _Row(msgspec.Struct):
 
 
 def store_answers_query(answers: Sequence[StoredAnswer], now: datetime) -> Query[None]:
-    """Remembers answers once it is asked; see `store_answers`."""
+    """Query that stores answers; see `store_answers`."""
 
     def read(rows: Sequence[object]) -> None:
         if len(rows) != len(answers):
             raise IdempotencyKeyInUse
 
-    values = {"now": now, "expires_at": now + KEY_LIFETIME, "answers": encode_rows(_Row(*answer) for answer in answers)}
-    return Query(_STORE, values, read)
+    values = {
+        "now": now,
+        "expires_at": now + KEY_LIFETIME,
+        "answers": encode_rows(_AnswerRow(*answer) for answer in answers),
+    }
+    return Query(_STORE_ANSWERS, values, read)
 
 
 def store_answers(connection: sa.Connection, answers: Iterable[StoredAnswer], now: datetime) -> None:
-    """Remembers answers for 48 hours; an expired answer under the same key is replaced.
+    """Store answers for 48 hours; expired answers under the same keys are replaced.
 
-    Callers do not store 429 and 5xx: those are no answers to the request.
+    Callers do not store 429 and 5xx: these are no answers to the request.
 
     Raises:
-        Taken: one of the keys has got an answer since it was looked up. The transaction must not be committed.
+        IdempotencyKeyInUse: one of the keys got an answer since it was looked up; the transaction must not commit.
 
     """
-    listed = list(answers)
-    if listed:
-        run_queries(connection, store_answers_query(listed, now))
+    stored = list(answers)
+    if stored:
+        run_queries(connection, store_answers_query(stored, now))
 
 
 def delete_expired_keys(connection: sa.Connection, now: datetime, *, limit: int) -> int:
-    """Deletes at most `limit` expired keys. Returns how many."""
+    """Delete at most `limit` expired keys; return the number deleted."""
     done = connection.execute(
         sa.text("""
             DELETE FROM idempotency_keys USING (

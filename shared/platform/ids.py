@@ -1,4 +1,4 @@
-"""Ids: UUIDv7 in the database, `prefix_` + 26 base32 characters in public (the TypeID convention)."""
+"""Ids: UUIDv7 in the database; in public `prefix_` and 26 base32 characters (the TypeID convention)."""
 
 import re
 import uuid
@@ -24,7 +24,7 @@ WEBHOOK: Final = "whe"
 CASE: Final = "case"
 
 ID_CLOCK_SKEW_MAX: Final = timedelta(minutes=10)
-"""How far the time in an id, which finds the place in the index, may be from the row's own."""
+"""Maximum difference between the time in a row's id and the row's own time; range scans by id widen by it."""
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES: Final = {character: value for value, character in enumerate(_ALPHABET)}
@@ -33,33 +33,31 @@ _SUFFIX: Final = re.compile(rf"[0-7][{_ALPHABET}]{{25}}")
 
 
 def new_id() -> uuid.UUID:
-    """A new UUIDv7: ids made later sort later, to the millisecond."""
+    """Return a new UUIDv7: ids sort by creation time, to the millisecond."""
     return uuid7()
 
 
 def first_id_at(moment: datetime, later: timedelta = timedelta(0)) -> uuid.UUID:
-    """The first id of a time so much later, or the nearest one that there is: where to look in an index that is ordered
-    by ids.
-    """
+    """Return the smallest possible id of the time `moment + later`, to bound a range scan by id."""
     milliseconds = int(moment.timestamp() * 1000) + later // timedelta(milliseconds=1)
     return uuid.UUID(int=min(max(milliseconds, 0), 2**48 - 1) << 80)
 
 
-@lru_cache(maxsize=4096)  # an answer, an event, the audit log and our own log show the same few
+@lru_cache(maxsize=4096)  # a response, its event, its audit entry and the log show the same few
 def public_id(prefix: str, value: uuid.UUID) -> str:
-    """The public form of an id, as in `pay_01kafz…`."""
+    """Format an id for the public, such as `pay_01kafz…`."""
     number = value.int
     pairs = _PAIRS
     return f"{prefix}_" + "".join([pairs[(number >> shift) & 0x3FF] for shift in range(120, -1, -10)])
 
 
 def echo_id(prefix: str, text: str) -> str:
-    """An id as an error may repeat it: what can't be one may be anything, a key in the wrong place too."""
+    """Return `text` for an error message if it is a valid id; anything else could be a secret in the wrong place."""
     return text if parse_id(prefix, text) is not None else "with such an id"
 
 
 def parse_id(prefix: str, text: str) -> uuid.UUID | None:
-    """The id behind its public form; None for whatever cannot be one of ours (to a caller: unknown)."""
+    """Parse a public id; None if it can't be one of ours (to a caller it is unknown)."""
     head, separator, suffix = text.rpartition("_")
     if head != prefix or not separator or not _SUFFIX.fullmatch(suffix):
         return None

@@ -1,21 +1,18 @@
-"""Logs: one line an event, JSON for machines and colours for a terminal.
+"""Logs: one line an event, JSON for machines and colors for a terminal.
 
-What a level means, and who reads it:
+What a level means:
 
-- `error`: a person has to do something, or money waits: a payout is held, a law of the ledger is broken.
-- `warning`: something went another way than it should and is taken care of: asked again, fenced off, a key refused. One
-  is nothing; many are a sign.
-- `info`: what happened to whom, one line for a set that was handled together: accepted, queued, submitted, answered,
-  told. By their ids these lines join one payout's way through all services.
-- `debug`: nothing of ours; what libraries have to say.
+- `error`: a person has to act, or money waits: a payout is on hold, an invariant of the ledger is violated.
+- `warning`: something went wrong and is handled: retried, fenced off, a key rejected. One is normal; many are a sign.
+- `info`: what happened, one line for a set that was handled together: accepted, queued, submitted, answered, sent. The
+  ids in these lines connect one payout's path through all services.
+- `debug`: nothing of ours; only libraries.
 
-The ids have the same names everywhere: `request_id` (the answer's `X-Request-Id`), `payouts` (`pay_…`), `batch`,
-`wallet`, `submission` (`sub_…`, which Paystream gets as idempotency key), `event_id` and `payment` (Paystream's),
-`message_id` (one doorbell that a worker heard; bound to every line until it is done). A line has at most
-`LOGGED_IDS_MAX`
-ids of a kind, and `count` says how many there were: at a thousand payouts a second the log must not be what takes the
-time. The whole story of any one payout is its timeline, in the database. Personal data and secrets are never given to
-a logger.
+The ids have the same names everywhere: `request_id` (the response's `X-Request-Id`), `payouts` (`pay_…`), `batch`,
+`wallet`, `submission` (`sub_…`, Paystream's idempotency key), `event_id` and `payment` (Paystream's), `message_id` (one
+message of the task queue; bound to every line until it is processed). A line has at most `LOGGED_IDS_MAX` ids of a
+kind, and `count` has their number: at a thousand payouts a second, logging must stay cheap. The full history of a
+payout is its timeline, in the database. Never pass personal data or secrets to a logger.
 """
 
 import logging
@@ -36,17 +33,17 @@ LOGGED_IDS_MAX: Final = 50
 
 
 def public_ids(prefix: str, ids: Iterable[uuid.UUID]) -> list[str]:
-    """Ids as a line shows them: in their public form, the first `LOGGED_IDS_MAX`."""
+    """Format ids for a log line: the public form of the first `LOGGED_IDS_MAX`."""
     return [public_id(prefix, one) for one in islice(ids, LOGGED_IDS_MAX)]
 
 
 def configure_logging(settings: Settings, service: str) -> None:
-    """Sets up logging for this process; library logs go the same way."""
+    """Set up logging for this process; libraries log the same way."""
     console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
 
-    def named(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
-        # Not a context variable: threads, which most of our work is done in, begin without those.
+    def add_process_fields(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+        # Not a context variable: new threads start without the context, and most of our work runs in threads.
         event.setdefault("service", service)
         if parent := tracing.current_traceparent():
             event.setdefault("trace_id", parent.split("-")[1])
@@ -54,11 +51,11 @@ def configure_logging(settings: Settings, service: str) -> None:
 
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
-        named,
+        add_process_fields,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    # Not the default traceback of a terminal: that one shows every local variable, keys and bodies among them.
+    # Not the default traceback of a terminal: it shows local variables, keys and bodies among them.
     pretty = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     renderer = pretty if console else structlog.processors.JSONRenderer()
     final = [structlog.processors.format_exc_info] if not console else []
@@ -82,5 +79,5 @@ def configure_logging(settings: Settings, service: str) -> None:
 
 
 def _mask(logger: Any, method: str, line: Any) -> str:
-    """The finished line without what looks like a secret."""
+    """Mask secrets in the finished line."""
     return mask_secrets(line)

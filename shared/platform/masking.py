@@ -1,6 +1,6 @@
-"""What looks like a secret, and how it is shown where it must not be: the second line of defence of every log.
+"""Masking of text that looks like a secret: the second safeguard of every log.
 
-The first is that nothing secret is given to a logger. This one is for what libraries and strangers say.
+The first is never to pass a secret to a logger. This one is for the text of libraries, providers and customers.
 """
 
 import re
@@ -17,23 +17,23 @@ _SECRETS: Final = re.compile(
     re.IGNORECASE,
 )
 _MARKS: Final = ("ovnp_", "psk_", "whsec_", "bearer", "basic")
-"""Of which text without an @ has one, if it has anything to mask."""
+"""Text without an @ that contains none of these has nothing to mask."""
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_\[\]-]{0,63}")
 MASK: Final = "…"
 
 
 def mask_secrets(text: str) -> str:
-    """The text without API keys, tokens, provider keys, passwords in URLs, and email addresses."""
+    """Return the text without API keys, tokens, provider keys, passwords in URLs, and email addresses."""
     if "@" in text:
         pattern = _SECRETS
     else:
         folded = text.casefold()
         if not any(mark in folded for mark in _MARKS):
-            return text  # nearly every line: one of fifty ids would be searched for a key from each letter
+            return text  # the common case: the patterns cost much on a line with fifty ids
         pattern = _WITHOUT_AT
     return pattern.sub(lambda found: "".join(part or "" for part in found.groups()) + MASK, text)
 
 
 def echo_field_name(text: str) -> str:
-    """A field's name as an error may repeat it: as it is where it can be one, and is no key put in the wrong place."""
+    """Return a field's name for an error message, masked unless it is a plausible name and not a misplaced key."""
     return text if _NAME.fullmatch(text) and mask_secrets(text) == text else MASK

@@ -1,4 +1,4 @@
-"""The operator's port of a process: `/metrics` for Prometheus, `/health` and `/health/live` for whoever restarts it."""
+"""The operator's port of a process: `/metrics` for Prometheus, `/health` and `/health/live` for health checks."""
 
 import platform
 import threading
@@ -14,18 +14,18 @@ from prometheus_client.registry import Collector
 
 from shared.platform.process_metrics import delete_stale_gauges
 
-# When each series began: a second series for each, that no query of ours asks for.
+# Creation times double the number of series, and none of our queries uses them.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class MetricsServer:
-    """A small HTTP server in a thread of its own."""
+    """A small HTTP server in its own thread."""
 
     def __init__(
-        self, port: int, registry: Callable[[], CollectorRegistry], healthy: Callable[[], str | None], host: str = ""
+        self, port: int, registry: Callable[[], CollectorRegistry], problem: Callable[[], str | None], host: str = ""
     ) -> None:
-        """`healthy` says what is wrong, or None; `registry` is asked anew for each scrape."""
-        build = generate_latest(registry_of(_Build()))
+        """`registry` is called for each scrape; `problem` returns what makes the process unhealthy, or None."""
+        build = generate_latest(registry_of(_BuildInfo()))
 
         class Handler(BaseHTTPRequestHandler):
             def version_string(self) -> str:
@@ -34,11 +34,11 @@ class MetricsServer:
             def do_GET(self) -> None:
                 if self.path.partition("?")[0] == "/metrics":
                     self._answer(200, CONTENT_TYPE_LATEST, generate_latest(registry()) + build)
-                elif self.path == "/health/live":  # that this thread answers; what it needs may be away
+                elif self.path == "/health/live":  # this thread answers; dependencies may be down
                     self._answer(200, "text/plain", b"live\n")
                 elif self.path in ("/health", "/health/ready"):
-                    wrong = healthy()
-                    self._answer(200 if wrong is None else 503, "text/plain", (wrong or "healthy").encode() + b"\n")
+                    reason = problem()
+                    self._answer(200 if reason is None else 503, "text/plain", (reason or "healthy").encode() + b"\n")
                 else:
                     self._answer(404, "text/plain", b"/metrics, /health, /health/live or /health/ready\n")
 
@@ -50,50 +50,51 @@ class MetricsServer:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:
-                """Scrapes are not worth a line."""
+                """Log no scrapes."""
 
         self._server = ThreadingHTTPServer((host or "127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="exposition", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
 
     def start(self) -> None:
-        """Serves in the background."""
+        """Serve in the background."""
         self._thread.start()
 
     def run(self) -> None:
-        """Serves in the foreground, until the process is stopped."""
+        """Serve in the foreground, until the process is stopped."""
         self._server.serve_forever()
 
     def stop(self) -> None:
-        """Stops serving."""
+        """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
 
 
-class _Build(Collector):
-    """Which version runs: a gauge that is always 1, as the field has it."""
+class _BuildInfo(Collector):
+    """The running version, as labels of a gauge that is always 1."""
 
     def collect(self) -> list[GaugeMetricFamily]:
-        text = "Which version of OVN Pay runs, and on which Python; always 1."
+        text = "The running version of OVN Pay and of Python, as labels; always 1."
         family = GaugeMetricFamily("ovnpay_build_info", text, labels=["version", "python"])
         family.add_metric([metadata.version("ovnpay"), platform.python_version()], 1)
         return [family]
 
 
 def registry_of(*collectors: Collector) -> CollectorRegistry:
-    """A registry of these collectors alone."""
-    made = CollectorRegistry()
+    """Make a registry of these collectors alone."""
+    registry = CollectorRegistry()
     for collector in collectors:
-        made.register(collector)
-    return made
+        registry.register(collector)
+    return registry
 
 
 def multiprocess_registry(folder: Path) -> CollectorRegistry:
-    """The figures of all processes that count in a folder, added up; those of processes that are no more stay, but for
-    what they said of their present.
+    """Make a registry with the sums of all processes that count in a folder.
+
+    Counts of ended processes stay; their live gauges are deleted.
     """
     delete_stale_gauges(folder)
-    made = CollectorRegistry()
-    MultiProcessCollector(made, path=str(folder))  # type: ignore[no-untyped-call]
-    return made
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
+    return registry

@@ -1,4 +1,4 @@
-"""Lists: which part of one is wanted, by page number or by cursor, and what came of it."""
+"""Pagination of lists, newest first: by page number or by cursor."""
 
 import uuid
 from collections.abc import Sequence
@@ -11,24 +11,24 @@ from shared.platform.errors import InvalidRequest
 Row = TypeVar("Row")
 
 PAGE_OFFSET_MAX: Final = 100_000
-"""Rows that a page number may skip; each is read and thrown away, so whoever goes further uses the cursor."""
+"""Rows that a page number may skip. Postgres reads each skipped row, so longer lists need the cursor."""
 
 
 class PageRequest(NamedTuple):
-    """Which part of a list: a page by number (from 1), or what comes after an item. Lists are newest first."""
+    """The requested part of a list: a page by number, or the items after a cursor."""
 
     size: int
     number: int | None = 1
-    """None where a cursor is given."""
+    """From 1; None where a cursor is given."""
     after: uuid.UUID | None = None
     """The cursor: the id of the last item that the caller has."""
 
     @property
     def skipped(self) -> int:
-        """How many rows come before the page.
+        """The number of rows before the page.
 
         Raises:
-            Invalid: more than a page number may skip.
+            InvalidRequest: more than `PAGE_OFFSET_MAX`.
 
         """
         skipped = ((self.number or 1) - 1) * self.size
@@ -46,14 +46,15 @@ class Page(NamedTuple, Generic[Row]):
     rows: Sequence[Row]
     total: int
     more: bool
-    """Whether anything comes after it."""
+    """Whether more rows follow."""
 
 
 def select_page_ids(
     connection: sa.Connection, table: str, where: str, values: dict[str, Any], wanted: PageRequest
 ) -> tuple[list[uuid.UUID], bool]:
-    """The ids of the wanted rows of a table whose ids are in the order of their making, newest first, and whether
-    there are more. Ids alone, so that rows skipped are read from the index.
+    """Select the ids of one page of a table, newest first, and whether more rows follow.
+
+    Only ids, because Postgres then reads skipped rows from the index alone.
     """
     after = " AND id < :after" if wanted.after is not None else ""
     found = list(

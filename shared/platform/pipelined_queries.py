@@ -1,8 +1,8 @@
-"""Several statements in one round trip to the database: libpq's pipeline mode, under SQLAlchemy's connection.
+"""Several statements in one round trip to the database: libpq's pipeline mode under SQLAlchemy's connection.
 
-They are carried out one after the other, each seeing what the ones before it did, as if they had been sent one by one:
-a lock that is waited for holds when the next begins. What is saved is the client's turn between them, which on a busy
-gateway costs more than most of the statements: a thread that has got its answer waits for the interpreter's lock.
+The server runs them one after the other, each seeing the effects of those before it, as if sent one by one: a lock that
+one waits for is held when the next begins. The saving is the client's time between them. On a busy gateway that costs
+more than most statements, because a thread that gets its result waits for the interpreter's lock.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,44 +21,43 @@ _DIALECT: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 
 
 class Query(NamedTuple, Generic[T]):
-    """A statement that has not been asked yet."""
+    """A statement to be sent later, with its parameters and the function that interprets its rows."""
 
     statement: sa.TextClause
     values: dict[str, Any]
     read: Callable[[Sequence[Any]], T]
-    """What its rows, which are tuples, mean; may raise."""
+    """Converts the rows (tuples) into the result; may raise."""
 
 
 def no_result(rows: Sequence[Any]) -> None:
-    """The reading of a statement that returns nothing."""
+    """Ignore the rows: for statements that return none."""
 
 
-def run_queries(connection: sa.Connection, *asked: Query[Any] | None) -> list[Any]:
-    """Asks all of them in one round trip, in order; what each means, and None of each None.
+def run_queries(connection: sa.Connection, *wanted: Query[Any] | None) -> list[Any]:
+    """Run the queries in order, in one round trip, and return their results; None for each None.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: the first that failed, as `Connection.execute` raises it; those after it were not
-            carried out.
+        sqlalchemy.exc.DBAPIError: the first that failed, as `Connection.execute` raises it; later ones did not run.
 
     """
-    queries = [query for query in asked if query is not None]
+    queries = [query for query in wanted if query is not None]
     if len(queries) < 2:
         results = [connection.execute(query.statement, query.values) for query in queries]
         found = [result.all() if result.returns_rows else [] for result in results]
     else:
         found = run_in_one_round_trip(connection, queries)
     following = iter(found)
-    return [None if query is None else query.read(next(following)) for query in asked]
+    return [None if query is None else query.read(next(following)) for query in wanted]
 
 
 def run_in_one_round_trip(connection: sa.Connection, queries: Sequence[Query[Any]]) -> list[Sequence[Any]]:
-    """The rows of each."""
+    """Run the queries in libpq's pipeline mode and return the rows of each; errors as `run_queries` raises them."""
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     try:
         with driver.pipeline():
             cursors = [driver.execute(_sql(query.statement), query.values) for query in queries]
-        # A cursor's description describes each column anew: too dear for the question whether there are any.
+        # Not `cursor.description`: it describes every column, only to say whether there are any.
         return [cursor.fetchall() if cursor.pgresult and cursor.pgresult.nfields else [] for cursor in cursors]
     except psycopg.Error as error:
         lost = connection.dialect.is_disconnect(error, connection.connection, None)  # type: ignore[arg-type]
@@ -74,5 +73,4 @@ def run_in_one_round_trip(connection: sa.Connection, queries: Sequence[Query[Any
 
 @lru_cache(maxsize=256)
 def _sql(statement: sa.TextClause) -> str:
-    """The statement as psycopg takes it."""
     return str(statement.compile(dialect=_DIALECT))

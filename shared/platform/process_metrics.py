@@ -1,7 +1,7 @@
-"""Figures of several processes: the folder in which they count, and in which a count outlives whoever counted.
+"""Metrics of several processes: the folder where they count. Counts outlive the process that counted.
 
-Each process has files of its own there, which the kernel keeps whatever it dies of; the exposition adds them up. The
-folder has to be in the environment before prometheus_client is imported: that decides then how it counts.
+Each process has its own files there, and the kernel keeps them even if the process is killed; the metrics server adds
+them up. The folder must be in the environment before prometheus_client is imported, which then decides how it counts.
 """
 
 import contextlib
@@ -16,18 +16,18 @@ from typing import Final
 
 METRICS_FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 MERGED_PID: Final = 0
-"""The process id under which the counts of processes of before are kept: no process of ours has it."""
+"""The process id that merged counts of ended processes are kept under; no process has it."""
 
 
 @contextlib.contextmanager
 def open_metrics_folder(kept_in: str, pool: str) -> Iterator[Path]:
-    """Makes the folder of a pool of processes, and sets the environment for them.
+    """Create a pool's metrics folder and set it in the environment.
 
-    Below `kept_in` it stays, and the pool's next life counts on from there: Dramatiq ends a whole pool where one of its
-    processes is killed. Where that is "", or another pool has taken the name, it lasts as long as this one.
+    Below `kept_in` the folder persists, and the pool counts on after a restart: Dramatiq ends a whole pool when one of
+    its processes is killed. If `kept_in` is empty or another pool uses the name, the folder is temporary.
     """
     with contextlib.ExitStack() as stack:
-        folder = _kept(Path(kept_in) / pool, stack) if kept_in else None
+        folder = _lock_folder(Path(kept_in) / pool, stack) if kept_in else None
         if folder is None:
             folder = Path(tempfile.mkdtemp(prefix="ovnpay-metrics-"))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -36,23 +36,23 @@ def open_metrics_folder(kept_in: str, pool: str) -> Iterator[Path]:
         yield folder
 
 
-def _kept(folder: Path, stack: contextlib.ExitStack) -> Path | None:
-    """The folder, locked until the stack is closed; None where somebody else has it."""
+def _lock_folder(folder: Path, stack: contextlib.ExitStack) -> Path | None:
+    """Create and lock the folder until the stack is closed; None if another pool has it locked."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = stack.enter_context((folder / "lock").open("w"))
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.register_at_fork(after_in_child=lock.close)  # a child that outlives us must not keep the name from the next
+        os.register_at_fork(after_in_child=lock.close)  # or a child that outlives this process would keep the lock
     except OSError:
         return None
     return folder
 
 
 def merge_ended_counts(folder: Path) -> None:
-    """Adds up the counts of processes of before in one file of each kind, and forgets their gauges.
+    """Merge the counts of ended processes into one file of each kind, and delete their gauges.
 
-    Only before any process counts there. Ended in its midst it has lost counts, never doubled them: the monitoring
-    knows counters that begin again.
+    Call it before any process counts in the folder. An interrupted merge loses counts and never doubles them;
+    monitoring handles counters that restart.
     """
     from prometheus_client.mmap_dict import MmapedDict
 
@@ -61,7 +61,7 @@ def merge_ended_counts(folder: Path) -> None:
         kind = path.name.partition("_")[0]
         if kind != "gauge":
             of_kind = sums.setdefault(kind, defaultdict(float))
-            # A file that was cut off, as by a full disk, is left out.
+            # A truncated file, as after a full disk, is skipped.
             with contextlib.suppress(Exception):
                 for key, value, _, _ in list(MmapedDict.read_all_values_from_file(path)):  # type: ignore[no-untyped-call]
                     of_kind[key] += value
@@ -74,7 +74,7 @@ def merge_ended_counts(folder: Path) -> None:
 
 
 def delete_stale_gauges(folder: Path) -> None:
-    """Deletes what processes that are no more say of their present; a killed one could not do it itself."""
+    """Delete the live gauges of ended processes; a killed process could not do it itself."""
     for path in folder.glob("gauge_live*.db"):
         pid = path.stem.rpartition("_")[2]
         if not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():

@@ -1,48 +1,47 @@
-"""The queues in Redis: what waits, what is being worked on, what has failed, and how many listen.
+"""The status of each queue in Redis: messages waiting, in progress and failed, and the processes that consume it."""
 
-The names of the keys are those of Dramatiq's Redis broker.
-"""
-
-import time
 from typing import NamedTuple
 
 import redis
 
-from shared.platform.task_queue import LISTENING_SECONDS, NAMESPACE, QUEUES, listeners_key
+from shared.platform.registered_consumers import count_registered, queue_role
+from shared.platform.task_queue import QUEUES
+from shared.platform.task_queue.dramatiq_internals import QueueKeys
 
 
 class QueueStatus(NamedTuple):
-    """How a queue stands."""
+    """The counts of one queue."""
 
     queue: str
     waiting: int
-    """Messages that no worker has taken yet."""
+    """Messages that no worker has fetched yet."""
     in_flight: int
-    """Messages that a worker has taken and not finished."""
+    """Messages that a worker has fetched and not finished."""
     dead: int
     """Dead letters."""
     listeners: int
-    """Worker processes that have listened to it within 15 seconds."""
+    """Worker processes that are registered as consumers of the queue."""
 
 
 def load_queue_statuses(client: "redis.Redis") -> list[QueueStatus]:
-    """How every queue stands, in one round trip.
+    """Load the status of every queue.
 
     Raises:
-        redis.RedisError: Redis does not say.
+        redis.RedisError: Redis does not answer.
 
     """
+    registered = count_registered(client)
     with client.pipeline(transaction=False) as pipe:
         for queue in QUEUES:
-            key = f"{NAMESPACE}:{queue}"
-            pipe.llen(key)
-            pipe.hlen(f"{key}.msgs")
-            pipe.zcard(f"{key}.XQ")
-            pipe.zcount(listeners_key(queue), time.time() - LISTENING_SECONDS, "+inf")
-        answers = iter(int(one) for one in pipe.execute())
-    found = []
+            keys = QueueKeys(queue)
+            pipe.llen(keys.queue)
+            pipe.hlen(keys.messages)
+            pipe.zcard(keys.dead)
+        counts = iter(int(one) for one in pipe.execute())
+    statuses = []
     for queue in QUEUES:
-        waiting, kept, dead, listeners = next(answers), next(answers), next(answers), next(answers)
-        # The first two were counted one after the other.
-        found.append(QueueStatus(queue, waiting, max(kept - waiting, 0), dead, listeners))
-    return found
+        waiting, stored, dead = next(counts), next(counts), next(counts)
+        # Not counted atomically: a message may have been acknowledged between the first two counts.
+        in_flight = max(stored - waiting, 0)
+        statuses.append(QueueStatus(queue, waiting, in_flight, dead, registered[queue_role(queue)]))
+    return statuses

@@ -1,6 +1,7 @@
-"""Presence: who is there, told by every process to Redis every few seconds; what `ovnpay doctor` asks.
+"""Registered consumers: each process registers its roles in Redis by a heartbeat every few seconds.
 
-Nothing that moves money reads it. It has Redis' own clock, so that a process whose clock is wrong is still there.
+`ovnpay doctor`, `ovnpay queues` and the exporter read them; nothing that moves money does. Times are by Redis' clock: a
+process with a wrong clock still counts.
 """
 
 import os
@@ -15,7 +16,8 @@ import redis
 from shared.platform.settings import Settings
 from shared.platform.task_queue import redis_client
 
-CONSUMERS_KEY: Final = "ovnpay:presence"
+CONSUMERS_KEY: Final = "ovnpay:consumers"
+"""Sorted set of `role|host|pid`, by the time of the last heartbeat."""
 HEARTBEAT_SECONDS: Final = 5.0
 EXPIRED_AFTER_SECONDS: Final = 3 * HEARTBEAT_SECONDS
 DELETED_AFTER_SECONDS: Final = 3600.0
@@ -24,48 +26,48 @@ SCHEDULER_ROLE: Final = "scheduler"
 
 
 def queue_role(queue: str) -> str:
-    """What a process that listens to a queue says it is."""
+    """Return the role of a process that consumes a queue."""
     return f"queue:{queue}"
 
 
 def count_registered(client: "redis.Redis") -> Counter[str]:
-    """How many processes there are of each name; raises redis.RedisError."""
+    """Count the processes of each role whose heartbeat is recent; raises redis.RedisError."""
     seconds, _ = client.time()
     members = client.zrangebyscore(CONSUMERS_KEY, seconds - EXPIRED_AFTER_SECONDS, "+inf")
     return Counter(member.decode().partition("|")[0] for member in members)  # type: ignore[union-attr]
 
 
 class Heartbeat:
-    """Says from a thread of its own that this process is there. Redis being away is nobody's concern here."""
+    """Registers this process from its own thread; an unreachable Redis is ignored."""
 
-    def __init__(self, settings: Settings, names: Callable[[], Iterable[str]]) -> None:
-        """`names` is asked each time: what it leaves out is soon taken for gone."""
+    def __init__(self, settings: Settings, roles: Callable[[], Iterable[str]]) -> None:
+        """`roles` is called at each heartbeat; a role that it omits expires."""
         self._client = redis_client(settings, timeout_seconds=1.0)
-        self._names = names
-        self._who = f"{socket.gethostname()}|{os.getpid()}"
+        self._roles = roles
+        self._process = f"{socket.gethostname()}|{os.getpid()}"
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Takes leave, so that nobody takes this process for a living one."""
+        """Stop and deregister this process."""
         self._stopping.set()
         self._thread.join(3.0)
 
     def _run(self) -> None:
-        said: set[str] = set()
+        registered: set[str] = set()
         while not self._stopping.is_set():
-            said |= self._say(self._names())
+            registered |= self._register(self._roles())
             self._stopping.wait(HEARTBEAT_SECONDS)
         try:
-            if said:
-                self._client.zrem(CONSUMERS_KEY, *said)
+            if registered:
+                self._client.zrem(CONSUMERS_KEY, *registered)
         except redis.RedisError:
-            pass  # it will be taken for gone
+            pass  # the registration expires
         self._client.close()
 
-    def _say(self, names: Iterable[str]) -> set[str]:
-        members = {f"{name}|{self._who}" for name in names}
+    def _register(self, roles: Iterable[str]) -> set[str]:
+        members = {f"{role}|{self._process}" for role in roles}
         try:
             seconds, _ = self._client.time()
             with self._client.pipeline(transaction=False) as pipe:

@@ -1,16 +1,15 @@
-"""What does production refuse to start with, and what does it only doubt? Secrets that are no secrets, above all.
+"""Settings validation: errors that production refuses to start with, and warnings that it logs; mostly weak secrets.
 
-No sentence here repeats a value: they end in logs and terminals.
+No message repeats a value, because messages end in logs and terminals.
 """
 
 import re
 from collections.abc import Iterator
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
-if TYPE_CHECKING:
-    from shared.platform.settings import Settings
+from shared.platform.settings import Settings, variable_name
 
 SECRET_LENGTH_MIN: Final = 32
 PROVIDER_KEY_LENGTH_MIN: Final = 24
@@ -20,17 +19,17 @@ DISTINCT_CHARACTERS_MIN: Final = 8
 WELL_KNOWN_PASSWORDS: Final = frozenset(
     {"postgres", "ovnpay", "password", "passw0rd", "secret", "redis", "admin", "root"}
 )
-"""Passwords that examples and images come with; so is the user's own name."""
+"""Default passwords of examples and images; the user's own name counts too."""
 
 PLACEHOLDER: Final = re.compile(
     r"change.?(me|this|it)|example|placeholder|default|insecure|sample|replace.?(me|this)|your.?(secret|key|password)"
     r"|development|for.?tests?|test.?only|12345678|abcdefgh|x{6}",
     re.IGNORECASE,
 )
-"""What documentation and compose files put where a secret belongs."""
+"""Placeholders that documentation and compose files have in place of a secret."""
 
-MAKE_ONE: Final = "make one with `openssl rand -hex 32`"
-AT_PAYSTREAM: Final = "Paystream's dashboard has the right one, and makes another"
+GENERATE_ONE: Final = "generate one with `openssl rand -hex 32`"
+FROM_PAYSTREAM: Final = "copy it from Paystream's dashboard, or create another there"
 SECRETS: Final = (
     "key_pepper",
     "key_pepper_previous",
@@ -38,28 +37,26 @@ SECRETS: Final = (
     "paystream_webhook_secret_previous",
 )
 PREVIOUS: Final = "_previous"
-"""What ends so is only set while a rotation is under way."""
+"""Suffix of settings that are only set during a rotation."""
 PROVIDER_KEYS: Final = {"paystream_test_key": "psk_test_", "paystream_live_key": "psk_live_"}
 
 
-def production_errors(settings: "Settings") -> Iterator[str]:
-    """Why this configuration must not serve in production, one sentence each."""
-    if settings.without:
-        yield "OVNPAY_WITHOUT switches off safeguards for a test, which production refuses; leave it unset"
+def production_errors(settings: Settings) -> Iterator[str]:
+    """Yield why this configuration must not serve in production, one sentence each."""
     for name in SECRETS:
         value = getattr(settings, name)
         if name.endswith(PREVIOUS) and not value:
             continue
         if name.endswith(PREVIOUS) and value == getattr(settings, name.removesuffix(PREVIOUS)):
-            yield f"{_variable(name)} is the same as the current one: that rotates nothing; unset it"
+            yield f"{variable_name(name)} equals the current one: unset it, or set it to the secret before the rotation"
         if why := _weak(value, SECRET_LENGTH_MIN):
-            yield f"{_variable(name)} {why}, which production refuses; {_remedy(name)}"
+            yield f"{variable_name(name)} {why}, which production refuses; {_remedy(name)}"
     for name, prefix in PROVIDER_KEYS.items():
         value = getattr(settings, name)
         if not value.startswith(prefix):
-            yield f"{_variable(name)} is no key that begins with {prefix}, which production needs; {AT_PAYSTREAM}"
+            yield f"{variable_name(name)} must begin with {prefix} in production; {FROM_PAYSTREAM}"
         elif why := _weak(value.removeprefix(prefix), PROVIDER_KEY_LENGTH_MIN - len(prefix)):
-            yield f"{_variable(name)} {why} after {prefix}, which production refuses; {AT_PAYSTREAM}"
+            yield f"{variable_name(name)} {why} after {prefix}, which production refuses; {FROM_PAYSTREAM}"
     for name in ("database_url", "migration_database_url", "redis_url"):
         address = urlsplit(getattr(settings, name))
         password = unquote(address.password or "")
@@ -67,44 +64,40 @@ def production_errors(settings: "Settings") -> Iterator[str]:
             password.lower() in WELL_KNOWN_PASSWORDS | {address.username} or _weak(password, PASSWORD_LENGTH_MIN)
         ):
             yield (
-                f"the password in {_variable(name)} is well known, or has fewer than {PASSWORD_LENGTH_MIN} characters, "
-                f"which production refuses; {MAKE_ONE}"
+                f"the password in {variable_name(name)} is a well-known one, a weak one, or shorter than "
+                f"{PASSWORD_LENGTH_MIN} characters, which production refuses; {GENERATE_ONE}"
             )
     if settings.failpoint:
-        yield "OVNPAY_FAILPOINT is set, which production refuses: it kills a process on purpose; unset it"
+        yield "OVNPAY_FAILPOINT is set, which production refuses, because it kills the process; unset it"
     provider = urlsplit(settings.paystream_url)
     if provider.scheme != "https" and not _is_loopback(provider.hostname or ""):
         yield (
-            "OVNPAY_PAYSTREAM_URL must begin with https:// in production, for the keys travel with each call; "
-            "http:// is only for this machine's own addresses"
+            "OVNPAY_PAYSTREAM_URL must begin with https:// in production, because each call carries a key; "
+            "http:// is only allowed to this machine"
         )
 
 
-def production_warnings(settings: "Settings") -> Iterator[str]:
-    """What a service in production says in its log at start: it may be right, if the network sees to it."""
+def production_warnings(settings: Settings) -> Iterator[str]:
+    """Yield what a service in production warns of at start; the network may make it safe."""
     if not urlsplit(settings.redis_url).password:
-        yield "OVNPAY_REDIS_URL has no password: whoever reaches Redis can silence doorbells and lift rate limits"
+        yield "OVNPAY_REDIS_URL has no password: any client that reaches Redis can delete messages and lift rate limits"
 
 
 def _weak(secret: str, length_min: int) -> str | None:
-    """Why somebody could guess it."""
+    """Return why the secret is weak, or None."""
     if not secret:
         return "is not set"
     if len(secret) < length_min:
         return f"has fewer than {length_min} characters"
     if PLACEHOLDER.search(secret):
-        return "is a placeholder and no secret"
+        return "is a placeholder"
     if len(set(secret)) < min(DISTINCT_CHARACTERS_MIN, length_min):
-        return "is a few characters over and over"
+        return "repeats a few characters"
     return None
 
 
 def _remedy(name: str) -> str:
-    return MAKE_ONE if name.startswith("key_pepper") else AT_PAYSTREAM
-
-
-def _variable(name: str) -> str:
-    return f"OVNPAY_{name.upper()}"
+    return GENERATE_ONE if name.startswith("key_pepper") else FROM_PAYSTREAM
 
 
 def _is_loopback(host: str) -> bool:

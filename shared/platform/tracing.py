@@ -1,13 +1,12 @@
-"""Traces: one request's way through gateway, worker and provider, for whoever runs an OpenTelemetry collector.
+"""Traces: one request's path through gateway, worker and provider, for an OpenTelemetry collector.
 
-They are made where OTEL_EXPORTER_OTLP_ENDPOINT (or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) names one, by OTLP over HTTP;
-the other OTEL_ variables hold as its documents say, OTEL_TRACES_SAMPLER among them. Otherwise nothing of OpenTelemetry
-is even imported, and a span costs a comparison. It is the extra `tracing` of our package.
+Tracing is on where OTEL_EXPORTER_OTLP_ENDPOINT (or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) names a collector, by OTLP over
+HTTP; the other OTEL_ variables, such as OTEL_TRACES_SAMPLER, work as documented. Otherwise OpenTelemetry is not even
+imported, and a span costs one comparison. It needs our package's extra `tracing`.
 
-A trace goes on by W3C's `current_traceparent`: clients may send one, messages carry it beside their ids, and
-Paystream gets it.
-Requests that are committed together are one span from there on: it belongs to the first one's trace, and links the
-others. Spans carry ids, never what a driver told us.
+The trace context travels as W3C `traceparent`: clients may send one, messages carry it beside their ids, and Paystream
+receives it. Requests that are committed together share one span from there on; it belongs to the first request's trace
+and links to the others. Spans carry ids, never personal data.
 """
 
 import os
@@ -27,7 +26,7 @@ logger = structlog.get_logger(__name__)
 ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 TRACEPARENT_HEADER: Final = "traceparent"
 TRACEPARENTS_OPTION: Final = "traceparents"
-"""The option of a message that has those of whoever rang."""
+"""The message option with the traceparents of the requests that enqueued it."""
 SPAN_LINKS_MAX: Final = 16
 
 _provider: "TracerProvider | None" = None
@@ -35,7 +34,7 @@ _tracer: "Tracer | None" = None
 
 
 class SpanKind(Enum):
-    """Which side of a call a span is; the names are OpenTelemetry's."""
+    """The role of a span in a call; the names are OpenTelemetry's."""
 
     INTERNAL = "INTERNAL"
     SERVER = "SERVER"
@@ -44,7 +43,7 @@ class SpanKind(Enum):
 
 
 def start_tracing(service: str, environ: Mapping[str, str] | None = None) -> None:
-    """Begins to trace in this process, after a fork, where an endpoint is configured."""
+    """Start tracing in this process if an endpoint is configured; call it after a fork."""
     global _provider, _tracer
     environ = os.environ if environ is None else environ
     if not any(environ.get(name) for name in ENDPOINTS) or environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
@@ -63,7 +62,7 @@ def start_tracing(service: str, environ: Mapping[str, str] | None = None) -> Non
 
 
 def stop_tracing() -> None:
-    """Sends what is not sent yet, and traces no more."""
+    """Send the remaining spans and stop tracing."""
     global _provider, _tracer
     provider, _provider, _tracer = _provider, None, None
     if provider is not None:
@@ -78,8 +77,9 @@ def is_tracing() -> bool:
 def span(
     name: str, kind: SpanKind = SpanKind.INTERNAL, parents: Sequence[str | None] = (), **attributes: Any
 ) -> "AbstractContextManager[Span | None]":
-    """A span around what is done within: the child of the current one or, where `parents` are given, of the first of
-    these, with links to the others. What is no traceparent is left out.
+    """Open a span: a child of the current one or, given `parents`, of the first of these, with links to the others.
+
+    Parents that are no valid traceparent are ignored.
     """
     return nullcontext() if _tracer is None else _span(_tracer, name, kind, parents, attributes)
 
@@ -91,36 +91,36 @@ def _span(
     from opentelemetry import trace
     from opentelemetry.context import Context
 
-    read = [one for one in map(_read, dict.fromkeys(parents)) if one is not None]
-    context = trace.set_span_in_context(trace.NonRecordingSpan(read[0]), Context()) if read else None
-    links = [trace.Link(one) for one in read[1:SPAN_LINKS_MAX]]
+    contexts = [one for one in map(_parse, dict.fromkeys(parents)) if one is not None]
+    context = trace.set_span_in_context(trace.NonRecordingSpan(contexts[0]), Context()) if contexts else None
+    links = [trace.Link(one) for one in contexts[1:SPAN_LINKS_MAX]]
     with tracer.start_as_current_span(
         name,
         context=context,
         kind=trace.SpanKind[kind.value],
         links=links,
         attributes=attributes,
-        # An exception's text may say what our logs mask: the span says its kind, the log the rest.
+        # An exception's text may contain what our logs mask; the span records only its type.
         record_exception=False,
         set_status_on_exception=False,
-    ) as made:
+    ) as opened:
         try:
-            yield made
+            yield opened
         except BaseException as error:
-            mark_failed(made, type(error).__name__)
+            mark_failed(opened, type(error).__name__)
             raise
 
 
-def mark_failed(made: "Span | None", why: str) -> None:
-    """Marks a span as failed; `why` in our own words."""
-    if made is not None:
+def mark_failed(span: "Span | None", reason: str) -> None:
+    """Mark a span as failed; `reason` must not contain personal data."""
+    if span is not None:
         from opentelemetry.trace import Status, StatusCode
 
-        made.set_status(Status(StatusCode.ERROR, why))
+        span.set_status(Status(StatusCode.ERROR, reason))
 
 
 def current_traceparent() -> str | None:
-    """The current span as it is handed on; None where there is none."""
+    """The traceparent of the current span; None without one."""
     if _tracer is None:
         return None
     from opentelemetry import trace
@@ -131,8 +131,8 @@ def current_traceparent() -> str | None:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
 
 
-def _read(text: str | None) -> Any:
-    """A traceparent's span context; None for whatever is none."""
+def _parse(text: str | None) -> Any:
+    """Parse a traceparent into a span context; None if it is not valid."""
     from opentelemetry.trace import SpanContext, TraceFlags
 
     parts = (text or "").split("-")

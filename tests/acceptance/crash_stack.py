@@ -21,7 +21,8 @@ from deploy.local.home import Home
 from deploy.local.plan import make_plan
 from deploy.local.service import Service
 from shared.platform.failpoints import FAILPOINT_VARIABLE
-from shared.platform.settings import Settings, load_settings
+from shared.platform.settings import Settings
+from shared.platform.settings_loading import load_settings
 from shared.platform.task_queue import Task, TaskSender
 from tests.support.customer import Customer
 from tests.support.http_client import Answer

@@ -160,5 +160,5 @@ def test_missing_package_is_logged_and_disables_tracing() -> None:
 def test_invalid_traceparent_begins_a_new_trace() -> None:
     bad = ("", "00-0-0-00", "00-" + "g" * 32 + "-" + "1" * 16 + "-01", "ff-" + "1" * 32 + "-" + "1" * 16 + "-01")
     for text in (*bad, "00-" + "0" * 32 + "-" + "1" * 16 + "-01", None, "x" * 9000):
-        assert tracing._read(text) is None
-    assert tracing._read("00-" + "1" * 32 + "-" + "2" * 16 + "-01").trace_id == int("1" * 32, 16)
+        assert tracing._parse(text) is None
+    assert tracing._parse("00-" + "1" * 32 + "-" + "2" * 16 + "-01").trace_id == int("1" * 32, 16)

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.platform import safeguards
-from tests.chaos import report
+from tests.chaos import controls, report
 from tests.chaos.plan import make_plan
 from tests.chaos.run import RECOVERED_SECONDS, Result, run
 
@@ -49,7 +48,7 @@ def one(seed: int, options: argparse.Namespace, without: str) -> Result:
 def _controls(options: argparse.Namespace) -> int:
     """Each safeguard is switched off, and has to be missed."""
     lines, caught_all = [], True
-    for safeguard in options.without.split(",") if options.without else safeguards.ALL:
+    for safeguard in options.without.split(",") if options.without else controls.CONTROLS:
         for seed in range(options.seed, options.seed + _CONTROL_SEEDS):
             result = one(seed, options, safeguard)
             if not result.is_good:
@@ -129,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", type=int, default=1, help="how many, one after the other (default %(default)s)")
     add("--seconds", type=int, default=60, help="how long things break (default %(default)s)")
     add("--within", type=float, default=RECOVERED_SECONDS, help="seconds within which all ends (default %(default)s)")
-    add("--without", default="", help=f"switch a safeguard off: {', '.join(safeguards.ALL)}")
+    add("--without", default="", help=f"switch a safeguard off: {', '.join(controls.CONTROLS)}")
     add("--controls", action="store_true", help=f"each safeguard off in turn: a break within {_CONTROL_SEEDS} seeds")
     add("--quiet", action="store_true", help="don't print the plans")
     return parser

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shared.platform import safeguards
-from tests.chaos import journal, system
+from tests.chaos import controls, journal, system
 from tests.chaos.ending import until_ended
 from tests.chaos.injector import Injector
 from tests.chaos.links import Link
@@ -66,7 +65,7 @@ async def _run(plan: Plan, home: Path, tell: Tell, without: str, within_seconds:
         # In a thread: it may wait for a service's lock, and the service for its link, which runs in this one.
         await asyncio.to_thread(journal.install, stack["database_url"])
         customer = Customer(stack["gateway"], stack["sandbox_key"])
-        with _ticking(stack) if safeguards.DUE_TICK in without else nullcontext():
+        with _ticking(stack) if controls.DUE_TICK in without else nullcontext():
             driver_ids, spendable_cents = await asyncio.to_thread(_prepared, customer)
         through = [f"http://127.0.0.1:{links[f'client>gateway-{number}'].port}" for number in (1, 2)]
         await until_ready(through)
@@ -114,7 +113,7 @@ async def _system(home: Path, without: str) -> AsyncIterator[tuple[dict[str, Lin
         system.SECOND_GATEWAY_VARIABLE: str(ports["gateway-2"]),
         system.LINKS_VARIABLE: system.written(links),
         "PAYSTREAM_SIM_WEBHOOK_URL": f"http://127.0.0.1:{links['paystream>gateway'].port}/api/v1/webhooks/paystream",
-        **({"OVNPAY_WITHOUT": without} if without else {}),
+        **({system.WITHOUT_VARIABLE: without} if without else {}),
     }
     running = running_stack(home, command=("-m", "tests.chaos.system"), **settings)
     try:

@@ -20,6 +20,8 @@ from tests.support.ports import free_port
 
 LINKS_VARIABLE: Final = "CHAOS_LINKS"
 """The port of each link by its name, as JSON."""
+WITHOUT_VARIABLE: Final = "CHAOS_WITHOUT"
+"""The safeguards that the services run without, see `tests.chaos.controls`."""
 SECOND_GATEWAY_VARIABLE: Final = "CHAOS_SECOND_GATEWAY_PORT"
 
 SETTINGS: Final = {
@@ -38,6 +40,7 @@ def chaos_plan(home: Home, environ: Mapping[str, str]) -> Plan:
     services: list[Service] = []
     for service in plan.services:
         if service.name in ("gateway", "workers", "scheduler"):
+            service = _without_safeguards(service, environ.get(WITHOUT_VARIABLE, ""))
             services += [_behind_links(service, number, links, environ) for number in (1, 2)]
         else:
             services.append(service)
@@ -47,6 +50,15 @@ def chaos_plan(home: Home, environ: Mapping[str, str]) -> Plan:
 def written(links: Mapping[str, Link]) -> str:
     """Where the links are, for the environment."""
     return json.dumps({name: link.port for name, link in links.items()})
+
+
+def _without_safeguards(service: Service, names: str) -> Service:
+    """Start the service through `tests.chaos.controls`, which patches its code."""
+    if not names:
+        return service
+    at = list(service.command).index("-m") + 1
+    command = [*service.command[:at], "tests.chaos.controls", names, *service.command[at:]]
+    return service._replace(command=command)
 
 
 def _behind_links(service: Service, number: int, links: Mapping[str, int], environ: Mapping[str, str]) -> Service:

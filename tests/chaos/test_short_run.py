@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.platform import safeguards
+from tests.chaos import controls
 from tests.chaos import report as chaos_report
 from tests.chaos.plan import WORKERS, Fault, Habit, Kind, Plan, make_plan
 from tests.chaos.run import run
@@ -43,7 +43,7 @@ def test_a_provider_that_is_called_before_anything_is_written_down_pays_twice(tm
         home = tmp_path / str(seed)
         home.mkdir()
         plan = Plan(seed, 4, resets, habits)
-        result = run(plan, home, tell=lambda text: None, without=safeguards.WRITE_AHEAD, within_seconds=13)
+        result = run(plan, home, tell=lambda text: None, without=controls.WRITE_AHEAD, within_seconds=13)
         return result.verdict.doubled
 
     # Then somebody was paid twice, and it is found: with the first seed, unless the machine is so busy that the calls

@@ -179,7 +179,7 @@ def test_the_scheduler_folds_every_wallet_in_turn(world: World, settings: Settin
     for story in stories:
         story.go_on(40)
     jobs = Jobs(settings, world.engine, TaskSender(settings), world.clock)
-    jobs.transfers_a_fold = 20
+    jobs.transfers_per_fold = 20
     with world.engine.connect() as connection:
         assert {story.world.wallet_id for story in stories} <= set(fold.wallets_behind(connection))
     threads = [threading.Thread(target=jobs.fold_analytics) for _ in range(2)]

@@ -44,7 +44,7 @@ def test_a_wallet_that_is_held_keeps_only_its_own(world: World) -> None:
 
 def test_what_waits_too_long_for_a_lock_is_left_to_the_tick(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread is free again; the rows are due."""
-    monkeypatch.setattr("workers.provider_events.PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("workers.provider_events.RETRY_LOCKED_SECONDS", 0.0)
     payout_id, event_id = told(world)
     with world.engine.begin() as connection:
         ledger.lock_wallets(connection, [world.wallet_id])

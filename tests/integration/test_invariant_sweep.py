@@ -131,7 +131,7 @@ def test_job_checks_all_invariants_records_violations_and_freezes_money(
     jobs = Jobs(settings, engine, task_sender, SystemClock())
     jobs.check_invariants()  # too soon after the start
     assert world.rows("SELECT FROM invariant_proofs") == []
-    jobs.began_at -= 60
+    jobs.started_at -= 60
     jobs.check_invariants()
     task_sender.close()
     world.execute("UPDATE payouts SET sequence = sequence - 1 WHERE id = :id", id=payout_id)

@@ -81,8 +81,8 @@ def test_what_is_over_is_forgotten_and_the_rest_stays(
     service = make_engine(settings, "tests", url=postgres.service_url)
     task_sender = TaskSender(settings)
     jobs = Jobs(settings, service, task_sender, world.clock)
-    jobs.rows_a_portion = 2  # type: ignore[misc]
-    threads = [threading.Thread(target=jobs.forget) for _ in range(3)]
+    jobs.rows_per_deletion = 2  # type: ignore[misc]
+    threads = [threading.Thread(target=jobs.apply_retention) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:

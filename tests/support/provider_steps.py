@@ -66,4 +66,8 @@ class WorkerContext(Context):
     """A worker context of which only the database is used."""
 
     def __init__(self, world: World) -> None:
-        self.engine, self.clock, self.notices = world.engine, world.clock, CoalescingQueue("provider_events")
+        self.engine, self.clock, self.provider_events_queue = (
+            world.engine,
+            world.clock,
+            CoalescingQueue("provider_events"),
+        )

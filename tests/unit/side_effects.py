@@ -1,10 +1,10 @@
-"""Which side effects follow one another in our services with no crash point between? Read from the code itself.
+"""Static analysis of the services: consecutive side effects with no failpoint between them.
 
 Each function of `gateway/`, `workers/` and `scheduler/` is walked along its branches and loops, into the functions of
-these that it calls, with the side effects that may have happened since the last point. Effects are: a transaction that
-commits, a doorbell that is rung, a call to the provider or to a customer, and the answer or acknowledgement at the end
-of what answers. What raised counts as not done. Rings that follow each other are one, and so are customers' calls: a
-thread of its own makes them, and no point could tell between them.
+these that it calls, with the side effects that may have happened since the last failpoint. Effects are: a transaction
+that commits, an enqueued task, a call to the provider or to a customer, and the answer or acknowledgement at the end.
+What raised counts as not done. Consecutive enqueues count as one, and so do customers' calls: another thread makes
+them, and no failpoint could lie between them.
 """
 
 import ast
@@ -21,28 +21,28 @@ ANSWERING = {
     ("gateway/intake/provider_webhooks.py", "flush"): "answer",
     ("workers/app.py", "perform"): "ack",
 }
-"""Functions at whose end somebody hears of it, besides the handlers, which are operations."""
-ALIKE = frozenset({"enqueue", "send"})
-"""Effects that may follow themselves."""
+"""Functions with an effect at their end, besides the handlers, each of which is an operation."""
+REPEATABLE = frozenset({"enqueue", "send"})
+"""Effects that may follow each other."""
 State = frozenset[str]
-"""The last effects that may have happened since the last point; empty: this place is not reached."""
+"""The last effects that may have happened since the last failpoint; empty: this place is not reached."""
 NOTHING: State = frozenset({""})
 
 
 @dataclass
 class Module:
-    """A file: its functions, and where the names come from that it imports from our services."""
+    """A file: its functions, and the names that it imports from our services."""
 
     path: str
     text: str
     functions: dict[str, Function] = field(default_factory=dict)
-    """By name; of several by one name the first, and none inside another."""
+    """By name; the first of several with one name, and no nested ones."""
     everything: list[Function] = field(default_factory=list)
     imports: dict[str, str] = field(default_factory=dict)
     _inside: dict[Function, dict[str, Function]] = field(default_factory=dict)
 
     def inside(self, function: Function) -> dict[str, Function]:
-        """The functions in a function, by name."""
+        """Return the functions nested in a function, by name."""
         if function not in self._inside:
             inner = (node for node in ast.walk(function) if isinstance(node, Function) and node is not function)
             self._inside[function] = {node.name: node for node in inner}
@@ -50,13 +50,13 @@ class Module:
 
     @property
     def outermost(self) -> list[ast.stmt]:
-        """What the file consists of."""
+        """The statements of the file."""
         return ast.parse(self.text).body
 
 
 @dataclass(frozen=True, order=True)
 class Gap:
-    """Two effects with no point between."""
+    """Two effects with no failpoint between them."""
 
     path: str
     function: str
@@ -67,8 +67,8 @@ class Gap:
         return f"{self.path}:{self.function} {self.before} → {self.after}"
 
 
-def modules(root: Path = ROOT) -> dict[str, Module]:
-    """Every file of the services, by its path."""
+def load_modules(root: Path = ROOT) -> dict[str, Module]:
+    """Load every file of the services, by its path."""
     return dict(_modules(root))
 
 
@@ -76,12 +76,12 @@ def modules(root: Path = ROOT) -> dict[str, Module]:
 def _modules(root: Path) -> dict[str, Module]:
     found = {}
     for path in sorted(path for folder in FOLDERS for path in (root / folder).rglob("*.py")):
-        found[str(path.relative_to(root))] = module(str(path.relative_to(root)), path.read_text())
+        found[str(path.relative_to(root))] = parse_module(str(path.relative_to(root)), path.read_text())
     return found
 
 
-def module(path: str, text: str) -> Module:
-    """One file."""
+def parse_module(path: str, text: str) -> Module:
+    """Parse one file."""
     made = Module(path, text)
     tree = ast.parse(text)
     for node in [
@@ -105,17 +105,17 @@ def _source(node: ast.AST) -> str:
     return ast.unparse(node)
 
 
-def points_in(node: ast.AST) -> Iterator[str]:
-    """The crash points that the code names."""
+def failpoints_in(node: ast.AST) -> Iterator[str]:
+    """Yield the failpoints that the code names."""
     for call in ast.walk(node):
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "crash_point":
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "failpoint":
             [name] = call.args
-            assert isinstance(name, ast.Constant), "a crash point is named by a literal"
+            assert isinstance(name, ast.Constant), "a failpoint is named by a literal"
             yield str(name.value)
 
 
-def gaps(found: dict[str, Module]) -> set[Gap]:
-    """Every gap there is."""
+def find_gaps(found: dict[str, Module]) -> set[Gap]:
+    """Find every gap."""
     walker = Walker(found)
     for one in found.values():
         for function in one.everything:
@@ -124,7 +124,7 @@ def gaps(found: dict[str, Module]) -> set[Gap]:
 
 
 class Walker:
-    """Walks functions; collects the gaps."""
+    """Walks functions and collects the gaps."""
 
     def __init__(self, found: dict[str, Module]) -> None:
         self.modules = found
@@ -132,13 +132,13 @@ class Walker:
         self._stack: list[tuple[Module, Function]] = []
         self._walked: dict[tuple[int, State], State] = {}
         self._commits: list[int] = []
-        """Of each function under way: how many transactions are open."""
+        """The number of open transactions of each function on the stack."""
         self._ends: list[set[str]] = []
         self._breaks: list[set[str]] = []
         self._continues: list[set[str]] = []
 
     def root(self, one: Module, function: Function) -> None:
-        """Walks a function from its beginning to its end."""
+        """Walk a function from its beginning to its end."""
         state = self._function(one, function, NOTHING)
         ending = ANSWERING.get((one.path, function.name)) or ("answer" if _is_operation(function) else None)
         if ending is not None:
@@ -147,7 +147,7 @@ class Walker:
             self._stack.pop()
 
     def _function(self, one: Module, function: Function, state: State) -> State:
-        if any(function is under_way for _, under_way in self._stack):
+        if any(function is on_stack for _, on_stack in self._stack):
             return state
         if (known := self._walked.get((id(function), state))) is not None:
             return known
@@ -163,7 +163,7 @@ class Walker:
     def _effect(self, kind: str, state: State) -> State:
         one, function = self._stack[-1]
         for before in state - {""}:
-            if not (before == kind and kind in ALIKE):
+            if not (before == kind and kind in REPEATABLE):
                 self.gaps.add(Gap(one.path, function.name, before, kind))
         return frozenset({kind}) if state else state
 
@@ -175,7 +175,7 @@ class Walker:
     def _statement(self, node: ast.stmt, state: State) -> State:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                return state  # walked as a function of its own
+                return state  # walked separately
             case ast.If(test=test, body=body, orelse=orelse):
                 state = self._expression(test, state)
                 return self._block(body, state) | self._block(orelse, state)
@@ -211,7 +211,7 @@ class Walker:
         return self._expression(node, state)
 
     def _loop(self, body: list[ast.stmt], state: State, *, endless: bool = False) -> State:
-        """Twice round is enough to see what follows itself."""
+        """Two iterations show what follows itself."""
         self._breaks.append(set())
         self._continues.append(set())
         for _ in range(2):
@@ -232,15 +232,15 @@ class Walker:
         return state
 
     def _expression(self, node: ast.AST, state: State) -> State:
-        """The calls in an expression, the inner ones first; what is only handed on, a lambda, is not called here."""
+        """Walk the calls in an expression, inner ones first; a lambda is only passed on, not called."""
         for child in ast.iter_child_nodes(node):
             if not isinstance(child, ast.Lambda):
                 state = self._expression(child, state)
         if not isinstance(node, ast.Call):
             return state
-        if isinstance(node.func, ast.Name) and node.func.id == "crash_point":
-            [name] = points_in(node)
-            # Inside a transaction it is no later than the point before it: nothing has happened meanwhile.
+        if isinstance(node.func, ast.Name) and node.func.id == "failpoint":
+            [name] = failpoints_in(node)
+            # Inside a transaction it equals the failpoint before it: nothing has happened in between.
             return NOTHING if state and not name.endswith(".before_commit") else state
         kind = self._kind(node)
         if kind is not None:
@@ -252,15 +252,15 @@ class Walker:
             source = self.modules["gateway/app_state.py"]
         if name in source.functions:
             state = self._function(source, source.functions[name], state)
-        for argument in node.args:  # a function inside this one that is handed on is called
+        for argument in node.args:  # a nested function that is passed on is called
             if isinstance(argument, ast.Name) and (inner := one.inside(function).get(argument.id)) is not None:
                 state = self._function(one, inner, state)
         return state
 
     def _kind(self, node: ast.Call) -> str | None:
-        """Which effect a call is, if it is one."""
+        """Return the effect that a call is, if it is one."""
         words = _source(node.func).split(".")
-        under_way = self._stack[-1]
+        on_stack = self._stack[-1]
         if words[-1] == "enqueue":
             return "enqueue"
         if words[-2:-1] == ["_sender"] and words[-1] == "send":
@@ -268,14 +268,14 @@ class Walker:
         if "paystream" in words[:-1] and words[-1] in ("call", "call_all", "call_each"):
             return "call"
         if any(_source(argument).endswith(".paystream") for argument in node.args):
-            return "call"  # asks the provider with the client that it is given
-        if words == ["work"] and (under_way[0].path, under_way[1].name) == ("workers/app.py", "perform"):
+            return "call"  # calls the provider with the client that it is given
+        if words == ["work"] and (on_stack[0].path, on_stack[1].name) == ("workers/app.py", "perform"):
             return "work"
         return None
 
 
 def _called(node: ast.Call) -> str:
-    """The name of a function of ours that is called: `f(…)`, `self.f(…)`, or `services.write(…)`."""
+    """Return the name of a called function of ours: `f(…)`, `self.f(…)`, or `services.write(…)`."""
     match node.func:
         case ast.Name(id=name):
             return name
@@ -287,7 +287,7 @@ def _called(node: ast.Call) -> str:
 
 
 def _of_services(node: ast.Call) -> bool:
-    """Whether it is a method of the gateway's services, by either way to come to them."""
+    """Whether it is a method of the gateway's services."""
     owner = _source(node.func).rpartition(".")[0]
     return owner == "services" or owner.endswith("[SERVICES]")
 

@@ -1,4 +1,4 @@
-"""A line: one thread serves it, and no word that is left with it is lost."""
+"""Coalescing queue: one thread drains it, and no id is lost between threads."""
 
 import threading
 import uuid
@@ -8,92 +8,90 @@ import pytest
 from workers.coalescing_queue import CoalescingQueue, IdGroup
 
 
-def ids(count: int) -> list[uuid.UUID]:
-    """That many."""
+def make_ids(count: int) -> list[uuid.UUID]:
     return [uuid.uuid4() for _ in range(count)]
 
 
-def test_who_comes_while_it_is_served_leaves_word_and_returns() -> None:
-    """What came meanwhile goes together in the next groups, each id once, in order."""
-    line, groups = CoalescingQueue("test"), list[list[uuid.UUID]]()
-    first, others = ids(1), ids(5)
+def test_ids_added_while_it_is_drained_go_into_the_next_groups() -> None:
+    """Each id once, in the order of arrival; the threads that added them return."""
+    queue, groups = CoalescingQueue("test"), list[list[uuid.UUID]]()
+    first, others = make_ids(1), make_ids(5)
 
-    def perform(group: IdGroup) -> None:
+    def handle(group: IdGroup) -> None:
         groups.append(list(group))
         if len(groups) == 1:
             for one in others:
-                line.work([one, *others[:1]], perform, 3)
+                queue.process([one, *others[:1]], handle, 3)
 
-    line.work(first, perform, 3)
+    queue.process(first, handle, 3)
     assert groups == [first, others[:3], others[3:]]
 
 
-def test_a_group_that_fails_does_not_take_the_others_with_it() -> None:
-    """They are worked on, and the one who served the line says what has failed. Then it is free again."""
-    line, done = CoalescingQueue("test"), list[uuid.UUID]()
-    wrong, *right = ids(4)
+def test_failed_group_does_not_stop_the_others() -> None:
+    """The draining thread raises the error at the end, and the queue can be drained again."""
+    queue, done = CoalescingQueue("test"), list[uuid.UUID]()
+    wrong, *right = make_ids(4)
 
-    def perform(group: IdGroup) -> None:
+    def handle(group: IdGroup) -> None:
         if wrong in group:
             raise ValueError("wrong")
         done.extend(group)
 
     with pytest.raises(ValueError, match="wrong"):
-        line.work([wrong, *right], perform, 2)
+        queue.process([wrong, *right], handle, 2)
     assert done == right[1:]
-    line.work(right[:1], perform, 2)
+    queue.process(right[:1], handle, 2)
     assert done == [*right[1:], right[0]]
 
 
-def test_who_is_torn_away_leaves_the_line_to_the_next_who_comes() -> None:
-    """What waits is worked on by him, too; only the group that was under way is left to the tick."""
-    line, done = CoalescingQueue("test"), list[uuid.UUID]()
-    torn, waiting, after = ids(3)
+def test_next_thread_drains_the_queue_of_a_thread_that_was_ended() -> None:
+    """Only the group in progress is left to the tick."""
+    queue, done = CoalescingQueue("test"), list[uuid.UUID]()
+    ended, waiting, after = make_ids(3)
 
-    def perform(group: IdGroup) -> None:
-        if torn in group:
+    def handle(group: IdGroup) -> None:
+        if ended in group:
             raise SystemExit
         done.extend(group)
 
     with pytest.raises(SystemExit):
-        line.work([torn, waiting], perform, 1)
-    line.work([after], perform, 1)
+        queue.process([ended, waiting], handle, 1)
+    queue.process([after], handle, 1)
     assert done == [waiting, after]
 
 
-def test_what_is_put_back_waits_behind_the_others_for_as_long_as_it_has() -> None:
-    """And it is there once."""
-    line, seen = CoalescingQueue("test"), list[IdGroup]()
-    held, free = ids(2)
+def test_requeued_ids_go_last_and_keep_their_times() -> None:
+    queue, seen = CoalescingQueue("test"), list[IdGroup]()
+    locked, free = make_ids(2)
 
-    def perform(group: IdGroup) -> None:
+    def handle(group: IdGroup) -> None:
         seen.append(group)
         if len(seen) == 1:
-            line.put_back(group)
+            queue.requeue(group)
 
-    line.work([held, free], perform, 1)
-    assert [list(group) for group in seen] == [[held], [free], [held]]
+    queue.process([locked, free], handle, 1)
+    assert [list(group) for group in seen] == [[locked], [free], [locked]]
     assert seen[0] == seen[2]
 
 
-def test_no_word_is_lost_between_threads() -> None:
-    """Whoever comes at the very moment at which the line turns empty is worked on, by himself or by the other."""
-    line, done = CoalescingQueue("test"), list[uuid.UUID]()
-    told = [ids(200) for _ in range(4)]
-    at_work = threading.Lock()
+def test_no_id_is_lost_between_threads() -> None:
+    """An id that is added just when the queue turns empty is handled, by either thread."""
+    queue, done = CoalescingQueue("test"), list[uuid.UUID]()
+    parts = [make_ids(200) for _ in range(4)]
+    draining = threading.Lock()
 
-    def perform(group: IdGroup) -> None:
-        assert at_work.acquire(blocking=False), "two serve the line"
+    def handle(group: IdGroup) -> None:
+        assert draining.acquire(blocking=False), "two threads drain the queue"
         done.extend(group)
-        at_work.release()
+        draining.release()
 
-    def tell(mine: list[uuid.UUID]) -> None:
-        for one in mine:
-            line.work([one], perform, 10)
+    def add_one_by_one(part: list[uuid.UUID]) -> None:
+        for one in part:
+            queue.process([one], handle, 10)
 
-    threads = [threading.Thread(target=tell, args=(mine,)) for mine in told]
+    threads = [threading.Thread(target=add_one_by_one, args=(part,)) for part in parts]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(done) == sorted(one for mine in told for one in mine)
+    assert sorted(done) == sorted(one for part in parts for one in part)

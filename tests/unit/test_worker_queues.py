@@ -1,4 +1,4 @@
-"""`ovnpay workers --queues`: real names and those that people use; a wrong one is named."""
+"""`ovnpay workers --queues`: queue names and their aliases."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from shared.platform.task_queue import QUEUES
 from workers.__main__ import ALIASES, _queues
 
 
-def test_queues_are_known_by_both_names() -> None:
+def test_queues_are_accepted_by_name_and_alias() -> None:
     """Each once, in the order given."""
     assert _queues("instant,standard") == ("instant", "payouts")
     assert _queues(" payouts, standard ,webhooks,") == ("payouts", "customer_events")
@@ -16,8 +16,9 @@ def test_queues_are_known_by_both_names() -> None:
     assert not set(ALIASES) & set(QUEUES)
 
 
-@pytest.mark.parametrize(("text", "says"), [("instant,fast", "no queue fast; there are"), (",", "no queue named")])
-def test_an_unknown_queue_is_named(text: str, says: str) -> None:
-    """And the known ones with it."""
-    with pytest.raises(argparse.ArgumentTypeError, match=says):
+@pytest.mark.parametrize(
+    ("text", "message"), [("instant,fast", "unknown queue: fast; the queues are"), (",", "no queue named")]
+)
+def test_unknown_queue_is_rejected_by_name(text: str, message: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=message):
         _queues(text)

@@ -13,10 +13,9 @@ from shared.cli.operator import fail_command
 from shared.cli.operator.stores import open_stores
 from shared.operations import abandoned_work
 from shared.operations.abandoned_work import AbandonedCount
-from shared.platform import dead_letters
 from shared.platform.clock import format_rfc3339
-from shared.platform.dead_letters import DeadLetter
-from shared.platform.task_queue import NAMESPACE, QUEUES
+from shared.platform.task_queue import QUEUES
+from shared.platform.task_queue.dead_letters import DeadLetter, load_dead_letters, retry_dead_letter
 
 IDS_SHOWN_MAX = 3
 
@@ -60,15 +59,13 @@ def retry_dead_letters(letter_id: str | None, queue: str | None, *, everything: 
 def _retry_letters(client: "redis.Redis", letter_id: str | None, queues: tuple[str, ...]) -> list[DeadLetter]:
     retried = []
     for letter in _load_letters(client, queues):
-        if letter_id in (None, letter.id) and dead_letters.retry_dead_letter(
-            client, f"{NAMESPACE}:{letter.queue}", letter.id
-        ):
+        if letter_id in (None, letter.id) and retry_dead_letter(client, letter.queue, letter.id):
             retried.append(letter)
     return retried
 
 
 def _load_letters(client: "redis.Redis", queues: tuple[str, ...]) -> list[DeadLetter]:
-    return [letter for queue in queues for letter in dead_letters.load_dead_letters(client, f"{NAMESPACE}:{queue}")]
+    return [letter for queue in queues for letter in load_dead_letters(client, queue)]
 
 
 def _check_queue(queue: str | None) -> tuple[str, ...]:

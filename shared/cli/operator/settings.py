@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from shared.cli.client.local_stack import LocalStack, find_local_stack
-from shared.platform.settings import Settings, SettingsError, load_settings
+from shared.platform.settings import Settings, SettingsError
+from shared.platform.settings_loading import load_settings
 
 DATABASE_VARIABLE: Final = "OVNPAY_DATABASE_URL"
 

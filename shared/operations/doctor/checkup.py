@@ -9,7 +9,8 @@ from shared.operations.doctor import configuration, database, provider, task_que
 from shared.operations.doctor.finding import Finding, Level, fail
 from shared.platform.clock import Clock, SystemClock
 from shared.platform.database import make_engine
-from shared.platform.settings import Settings, SettingsError, load_settings
+from shared.platform.settings import Settings, SettingsError
+from shared.platform.settings_loading import load_settings
 
 
 def run_checks(environ: Mapping[str, str] | None = None, clock: Clock | None = None) -> Iterator[Finding]:

@@ -7,14 +7,13 @@ from difflib import get_close_matches
 from typing import Final
 
 from shared.operations.doctor.finding import Finding, fail, ok, warn
+from shared.platform.failpoints import FAILPOINT_VARIABLE
 from shared.platform.settings import VARIABLE_PREFIX, Settings
 from shared.platform.settings_validation import production_warnings
 
 _OTHERS: Final = "API_KEY API_URL BOOTSTRAP HOME SECRETS VERSION SUPERVISED_BY POSTGRES_PORT VALKEY_PORT PORT"
 COMMAND_VARIABLES: Final = {VARIABLE_PREFIX + name for name in _OTHERS.split()}
 """Variables of commands and of `ovnpay up`, not settings of a service."""
-TEST_SWITCHES: Final = {"OVNPAY_FAILPOINT", "OVNPAY_WITHOUT"}
-"""Set by our tests to inject faults."""
 FREE_DISK_SHARE_MIN: Final = 0.05
 REQUIRED_SECRETS: Final = {
     "key_pepper": "make one with `openssl rand -hex 32` before the first API key is created: keys are hashed with it",
@@ -36,7 +35,7 @@ def check_configuration(settings: Settings, environ: Mapping[str, str]) -> Itera
     known = {VARIABLE_PREFIX + name.upper() for name in Settings.__struct_fields__} | COMMAND_VARIABLES
     for variable in sorted(environ):
         name = variable.removesuffix("_FILE")
-        if variable in TEST_SWITCHES:
+        if variable == FAILPOINT_VARIABLE:
             yield fail("settings", f"{variable} is set: it injects faults for tests", f"unset {variable}")
         elif variable.startswith(VARIABLE_PREFIX) and name not in known:
             near = get_close_matches(name, known, 1)

@@ -1,8 +1,4 @@
-"""The timeline of a payout: what happened to it, in order, and the expected next step with its deadline.
-
-Promises: one payout is read in one snapshot; another wallet's data and internal errors never show. Owns no table, takes
-no lock.
-"""
+"""The timeline of a payout: everything that happened to it, in order, and what is expected next, by when."""
 
 from shared.payouts.timeline.entries import TIMELINE_EVENTS_MAX, Timeline, load_timeline
 from shared.payouts.timeline.next_step import ExpectedNextStep

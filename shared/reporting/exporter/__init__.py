@@ -4,4 +4,4 @@ Other processes count what they do themselves; state belongs to none of them: tw
 waiting payouts, and none would report them while all are down. Reads only; owns no table and takes no lock.
 """
 
-from shared.platform import unused_imports as unused_imports
+from shared.platform import process_memory as process_memory

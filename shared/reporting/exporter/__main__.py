@@ -10,7 +10,8 @@ import structlog
 from shared.platform import logs
 from shared.platform.database import make_engine
 from shared.platform.metrics_server import MetricsServer, registry_of
-from shared.platform.settings import Settings, SettingsError, load_settings
+from shared.platform.settings import Settings, SettingsError
+from shared.platform.settings_loading import load_settings
 from shared.platform.task_queue import redis_client
 from shared.reporting.exporter.snapshot import CACHE_SECONDS, Exporter
 
@@ -27,6 +28,9 @@ environment:
   OVNPAY_EXPORTER_METRICS_PORT   port of /metrics and /health (default: 9104)
   OVNPAY_DATABASE_URL, OVNPAY_REDIS_URL
 """
+
+CONNECTIONS = 1
+"""Database connections of the exporter: it runs one query at a time."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run_exporter(settings: Settings, stopping: threading.Event) -> None:
     """Serve until `stopping` is set."""
-    engine = make_engine(settings, "exporter", pool_size=1)
+    engine = make_engine(settings, "exporter", pool_size=CONNECTIONS)
     redis = redis_client(settings, timeout_seconds=1.0)
     registry = registry_of(Exporter(engine, redis))
     server = MetricsServer(settings.exporter_metrics_port, lambda: registry, lambda: None, host=settings.metrics_host)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from shared.platform import safeguards
 from tests.chaos.__main__ import main
+from tests.chaos.controls import CONTROLS
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("safeguard", safeguards.ALL)
+@pytest.mark.parametrize("safeguard", CONTROLS)
 def test_a_safeguard_that_is_switched_off_is_missed(safeguard: str) -> None:
     assert main(["--controls", "--quiet", "--without", safeguard, "--seconds", "30", "--within", "60"]) == 0
