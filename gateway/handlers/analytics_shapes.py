@@ -183,7 +183,7 @@ def driver_outcomes_payload(found: DriverTotals) -> dict[str, Any]:
         "driverId": public_id(DRIVER, found.driver_id),
         "ovnDriverId": found.ovn_driver_id,
         "driverName": found.name,
-        **outcomes_payload(found.ended),
+        **outcomes_payload(found.totals),
     }
 
 

@@ -1,4 +1,4 @@
-"""Analytics without a database: percentiles are as near as they say, and a range is cut without a gap."""
+"""Analytics without a database: the error of percentiles, and the split of a range into periods."""
 
 import math
 import random
@@ -13,7 +13,7 @@ from shared.schema.ledger import Grain
 
 
 def packed(waits: list[float]) -> list[int]:
-    """As the database packs them."""
+    """Pack waits as the database does."""
     bins = Counter(
         int(math.log(max(wait, SHORTEST_SECONDS) / SHORTEST_SECONDS) / math.log(BIN_WIDTH)) for wait in waits
     )
@@ -22,7 +22,6 @@ def packed(waits: list[float]) -> list[int]:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_percentiles_are_within_five_percent(seed: int) -> None:
-    """From a tenth of a second to a month, few and many."""
     chance = random.Random(seed)
     waits = sorted(10 ** chance.uniform(-1, 6.4) for _ in range(chance.choice([1, 2, 19, 20, 1_000])))
     for share in (0.01, 0.5, 0.95, 1):
@@ -30,40 +29,40 @@ def test_percentiles_are_within_five_percent(seed: int) -> None:
         assert percentile_seconds(packed(waits), share) == pytest.approx(exact, rel=PERCENTILE_ERROR_MAX)
 
 
-def test_of_nothing_there_is_no_percentile() -> None:
-    """And parts of one bin that were not put together yet count as one."""
+def test_percentile_of_no_waits_is_none() -> None:
     assert percentile_seconds([], 0.5) is None
+
+
+def test_unmerged_elements_of_a_bin_count_together() -> None:
     one_by_one = [(5 << 32) + 1, (9 << 32) + 1, (5 << 32) + 1]
     assert percentile_seconds(one_by_one, 0.5) == percentile_seconds([(5 << 32) + 2, (9 << 32) + 1], 0.5)
 
 
 @pytest.mark.parametrize("coarsest", [Grain.DAY, Grain.WEEK, Grain.MONTH, Grain.YEAR])
 @pytest.mark.parametrize("fewest", [False, True])
-def test_days_are_cut_without_gap_or_overlap(coarsest: Grain, fewest: bool) -> None:
-    """Each range, in pieces of whole years, months and days; each of its days counts once, others not at all."""
+def test_each_day_of_a_range_is_in_its_periods_once(coarsest: Grain, fewest: bool) -> None:
     chance = random.Random(1)
     for _ in range(100):
         first = date(2024, 1, 1) + timedelta(days=chance.randrange(800))
         end = first + timedelta(days=chance.choice([0, 1, 30, 31, 365, 366, chance.randrange(1_500)]))
-        pieces = split_days(first, end, coarsest, fewest=fewest)
+        periods = split_days(first, end, coarsest, fewest=fewest)
         counted: Counter[date] = Counter()
-        for piece in pieces:
-            for number in range((piece.ends - piece.starts).days):
-                counted[(piece.starts + timedelta(days=number)).date()] += piece.sign
-            if piece.grain is Grain.WEEK:
-                assert {piece.starts.weekday(), piece.ends.weekday()} == {0}
-            if piece.grain in (Grain.MONTH, Grain.YEAR):
-                assert {piece.starts.day, piece.ends.day} == {1}
-            if piece.grain is Grain.YEAR:
-                assert {piece.starts.month, piece.ends.month} == {1}
+        for period in periods:
+            for number in range((period.ends - period.starts).days):
+                counted[(period.starts + timedelta(days=number)).date()] += period.sign
+            if period.grain is Grain.WEEK:
+                assert {period.starts.weekday(), period.ends.weekday()} == {0}
+            if period.grain in (Grain.MONTH, Grain.YEAR):
+                assert {period.starts.day, period.ends.day} == {1}
+            if period.grain is Grain.YEAR:
+                assert {period.starts.month, period.ends.month} == {1}
         wanted = {first + timedelta(days=number) for number in range((end - first).days)}
         assert {day: count for day, count in counted.items() if count} == dict.fromkeys(wanted, 1)
-        assert len(pieces) <= 9 or fewest
+        assert len(periods) <= 9 or fewest
 
 
 def test_most_of_a_month_is_the_month_less_some_days() -> None:
-    """January 3 to 31 is two days less than a month; eleven months are a month less than a year."""
     most = split_days(date(2026, 1, 3), date(2026, 2, 1), Grain.MONTH, fewest=True)
-    assert [(piece.grain, piece.sign, piece.ends.day) for piece in most] == [("month", 1, 1), ("day", -1, 3)]
+    assert [(period.grain, period.sign, period.ends.day) for period in most] == [("month", 1, 1), ("day", -1, 3)]
     most = split_days(date(2026, 2, 1), date(2027, 1, 1), Grain.YEAR, fewest=True)
-    assert [(piece.grain, piece.sign) for piece in most] == [("year", 1), ("month", -1)]
+    assert [(period.grain, period.sign) for period in most] == [("year", 1), ("month", -1)]

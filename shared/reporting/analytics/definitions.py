@@ -1,18 +1,12 @@
-"""The words of analytics, and how each figure is made of sums.
+"""Definitions of analytics' values. Each counts when the ledger moved its money, and equals the ledger to the cent.
 
-Everything counts at the time when the ledger moved money for it: a payout accepted in May and paid in June is accepted
-in May and paid in June. Each figure can be found again in the ledger, to the cent.
-
-- accepted: payouts whose amount was set aside, at their acceptance or, in a batch, at its release;
-- retried: further attempts, whose amount was set aside again;
-- volume: the amounts of payouts that completed; of it, fees are ours and net reached the drivers;
-- paid, failed, canceled: what became of attempts. A payout canceled in a batch before its release had nothing set
-  aside, and counts nowhere;
-- returned: payouts that banks sent back, days after they had completed. They stay in volume: what came back, the net
-  amount, stands beside it;
-- success rate: paid of paid and failed; none where there is neither;
-- time to paid: from when the amount was first set aside to the completion, retries included, in seconds; the value
-  that half, or 95 %, of the paid did not exceed, within 5 %.
+- accepted: payouts whose amount was reserved, at acceptance or, in a batch, at release;
+- retried: further attempts, whose amount was reserved again;
+- volume: amounts of completed payouts: net to the drivers, and our fees;
+- paid, failed, canceled: outcomes of attempts; a payout canceled in a batch before its release counts nowhere;
+- returned: payouts that banks sent back after completion; they stay in volume, their net amounts are separate;
+- success rate: paid / (paid + failed);
+- time to paid: seconds from the first reservation to completion, retries included; percentiles are within 5 %.
 """
 
 from collections.abc import Iterable
@@ -25,7 +19,7 @@ from shared.reporting.analytics.waits import percentile_seconds
 
 @dataclass(frozen=True)
 class OutcomeTotals:
-    """What ended; the columns of `shared.schema.tables.analytics.Ended`."""
+    """Sums of outcomes, by their columns in the tables."""
 
     paid_count: int = 0
     net_cents: int = 0
@@ -38,29 +32,26 @@ class OutcomeTotals:
 
     @property
     def volume_cents(self) -> int:
-        """The amounts of what was paid."""
         return self.net_cents + self.fee_cents
 
     @property
     def success_rate(self) -> float | None:
-        """The part of the ended attempts that was paid."""
+        """Paid attempts / (paid + failed); None without any."""
         ended = self.paid_count + self.failed_count
         return round(self.paid_count / ended, 6) if ended else None
 
     @cached_property
     def p50_seconds(self) -> float | None:
-        """Half of the paid took no longer."""
         return percentile_seconds(self.waits, 0.5)
 
     @cached_property
     def p95_seconds(self) -> float | None:
-        """Of 20 paid, 19 took no longer."""
         return percentile_seconds(self.waits, 0.95)
 
 
 @dataclass(frozen=True)
 class PayoutTotals(OutcomeTotals):
-    """What began and what ended; the columns of `shared.schema.tables.analytics.AnalyticsTotal`."""
+    """Sums of reservations and outcomes."""
 
     accepted_count: int = 0
     accepted_cents: int = 0
@@ -73,15 +64,15 @@ class PayoutTotals(OutcomeTotals):
 TotalsType = TypeVar("TotalsType", bound=OutcomeTotals)
 
 
-def totals_from_row(shape: type[TotalsType], row: Any) -> TotalsType:
-    """A row's sums as figures."""
-    values = {field.name: getattr(row, field.name) for field in fields(shape)}
-    return shape(**values | {"waits": tuple(values["waits"])})
+def totals_from_row(totals_type: type[TotalsType], row: Any) -> TotalsType:
+    """Convert a row's sums."""
+    values = {field.name: getattr(row, field.name) for field in fields(totals_type)}
+    return totals_type(**values | {"waits": tuple(values["waits"])})
 
 
 def add_totals(parts: Iterable[PayoutTotals]) -> PayoutTotals:
-    """The sum of figures."""
-    listed = list(parts)
-    waits = tuple(part for one in listed for part in one.waits)
+    """Add totals up."""
+    totals = list(parts)
+    waits = tuple(part for one in totals for part in one.waits)
     names = [field.name for field in fields(PayoutTotals) if field.name != "waits"]
-    return PayoutTotals(waits=waits, **{name: sum(getattr(one, name) for one in listed) for name in names})
+    return PayoutTotals(waits=waits, **{name: sum(getattr(one, name) for one in totals) for name in names})

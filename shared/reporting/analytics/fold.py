@@ -1,7 +1,6 @@
-"""Folding: a wallet's transfers become sums, in the order of their positions, a bounded number in each transaction.
+"""Fold a wallet's transfers into sums, in the order of their positions, a limited number per transaction.
 
-Any number of schedulers may do it at once: a wallet is folded by whoever holds its row of `analytics_folds`, and the
-next one goes on from where he stopped.
+Any number of schedulers may fold at once; the lock on a wallet's row of `analytics_folds` keeps it to one.
 """
 
 import uuid
@@ -25,12 +24,12 @@ from shared.reporting.analytics.waits import merge_waits_sql
 
 
 def wallets_behind(connection: sa.Connection) -> list[uuid.UUID]:
-    """The wallets whose ledgers have transfers that are not folded yet."""
+    """Return the wallets with transfers that are not folded yet."""
     return list(
         connection.scalars(
             sa.text("""
                 SELECT wallets.id FROM wallets LEFT JOIN analytics_folds ON wallet_id = wallets.id
-                JOIN LATERAL (  -- the first entry of the wallet's part of the index; without an order, all is read
+                JOIN LATERAL (  -- ordered, so one index entry per wallet is read
                     SELECT position FROM transfers WHERE transfers.wallet_id = wallets.id
                     ORDER BY position DESC LIMIT 1
                 ) AS latest ON latest.position > coalesce(analytics_folds.position, 0)
@@ -41,9 +40,9 @@ def wallets_behind(connection: sa.Connection) -> list[uuid.UUID]:
 
 
 def fold_wallet(connection: sa.Connection, wallet_id: uuid.UUID, *, limit: int) -> int | None:
-    """Folds the wallet's next transfers, at most `limit`. Returns how many; None if somebody else is at it.
+    """Fold at most `limit` transfers; return their number, or None if another process folds the wallet.
 
-    The row is claimed first, and the zone read after it: whoever sets another zone holds all rows of his wallets.
+    The time zone is read under the row's lock, because changing it locks all rows of the organization's wallets.
     """
     wallet = {"wallet_id": wallet_id}
     connection.execute(
@@ -67,19 +66,19 @@ def fold_wallet(connection: sa.Connection, wallet_id: uuid.UUID, *, limit: int) 
 def upsert_sums_query(
     table: str, key: Mapping[str, str], sums: Mapping[str, str], source: str, others: Mapping[str, tuple[str, str]]
 ) -> str:
-    """An INSERT that adds sums of a source's rows to a table. `others` are columns that are not added up: what each is
-    of the rows, and of what is there and what comes.
+    """Insert sums of a source's rows, or add them to existing rows. `others` are columns with another aggregate: its
+    expression on the source, and on the old and new row.
     """
     names = ["wallet_id", *key, *sums, *others]
-    values = [":wallet_id", *key.values(), *sums.values(), *(made for made, _ in others.values())]
+    values = [":wallet_id", *key.values(), *sums.values(), *(aggregate for aggregate, _ in others.values())]
     changes = [f"{name} = old.{name} + excluded.{name}" for name in sums]
-    changes += [f"{name} = {joined}" for name, (_, joined) in others.items()]
-    listed = ", ".join(f"{value} AS {name}" for name, value in zip(names, values, strict=True))
-    chosen = ", ".join(merge_waits_sql("waits") if name == "waits" else name for name in names)
+    changes += [f"{name} = {merged}" for name, (_, merged) in others.items()]
+    columns = ", ".join(f"{value} AS {name}" for name, value in zip(names, values, strict=True))
+    selected = ", ".join(merge_waits_sql("waits") if name == "waits" else name for name in names)
     return f"""
         INSERT INTO {table} AS old ({", ".join(names)})
-        SELECT {chosen} FROM (
-            SELECT {listed} FROM {source} GROUP BY {", ".join(str(place + 2) for place in range(len(key)))}
+        SELECT {selected} FROM (
+            SELECT {columns} FROM {source} GROUP BY {", ".join(str(number + 2) for number in range(len(key)))}
         ) AS new
         ON CONFLICT (wallet_id, {", ".join(key)}) DO UPDATE SET {", ".join(changes)}
     """
@@ -125,7 +124,7 @@ _FOLD: Final = sa.text(f"""
     )
 }
     ), failed AS (
-        SELECT grain, starts, rail, {FAILURE_OUTCOME} AS outcome, {FAILURE_CODE} AS code, what, alike, cents
+        SELECT grain, starts, rail, {FAILURE_OUTCOME} AS outcome, {FAILURE_CODE} AS code, outcome_kind, transfers, cents
         FROM spread WHERE {IS_FAILURE}
     ), of_failures AS (
         {_into("analytics_failures", ["rail", "outcome", "code"], FAILURE_SUMS, "failed")}

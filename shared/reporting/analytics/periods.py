@@ -1,5 +1,5 @@
-"""Pieces: the sums that make up a time. Whole years, months and weeks of the local calendar, days at their ends,
-quarters of an hour at the ends of those, and parts of quarters, which are read from the ledger itself.
+"""Periods: split a time range into whole years, months and weeks, days at their ends, and quarters of an hour at the
+ends of those. Partial quarters are read from the ledger.
 """
 
 from collections.abc import Sequence
@@ -9,89 +9,86 @@ from typing import Final, NamedTuple
 from shared.schema.ledger import Grain
 
 QUARTER_LENGTH: Final = timedelta(minutes=15)
-"""How long a quarter of an hour is."""
 NEXT_FINER_GRAIN: Final = {Grain.YEAR: Grain.MONTH, Grain.MONTH: Grain.WEEK, Grain.WEEK: Grain.DAY}
-"""What the part of a year, a month or a week is made of. Weeks go across months; a part of one is days."""
+"""The grain for a part of a year, month or week."""
 ROWS_PER_DAY: Final = {Grain.DAY: 1.0, Grain.WEEK: 2.5 / 7, Grain.MONTH: 4 / 30.4, Grain.YEAR: 4 / 365}
-"""How many rows a day of each grain is taken for, in those of days: not every driver is there on every day."""
+"""Estimated rows per day of each grain, relative to days: few drivers are paid on every day."""
 
 
 class Period(NamedTuple):
-    """Sums of one grain, one behind the other."""
+    """Consecutive sums of one grain."""
 
     grain: Grain
     starts: datetime
     ends: datetime
-    """Exclusive. Both as in the column `starts`."""
+    """Exclusive; both as in the column `starts`."""
     sign: int = 1
-    """-1 where they have to be taken off again."""
+    """-1 to subtract them."""
 
 
 class PartialQuarter(NamedTuple):
-    """A part of a quarter."""
+    """A part of a quarter of an hour."""
 
     quarter: datetime
-    """Where that begins, as in the column `starts`."""
+    """Its start, as in the column `starts`."""
     starts_at: datetime
     ends_at: datetime
 
 
 def split_days(first: date, end: date, coarsest: Grain, sign: int = 1, *, fewest: bool = False) -> list[Period]:
-    """The local days from the first to before the end, in sums no coarser than that; the fewest of them where some may
-    be taken off again.
+    """Split local days, `end` excluded, into periods no coarser than `coarsest`. With `fewest`, subtract some periods
+    if that needs fewer rows.
     """
     if first >= end:
         return []
     finer = NEXT_FINER_GRAIN.get(coarsest)
     if finer is None:
-        return [_piece(Grain.DAY, first, end, sign)]
+        return [_period(Grain.DAY, first, end, sign)]
 
-    def part(starts: date, ends: date) -> list[Period]:
-        """Of one unit; it or the rest of it, whichever are fewer."""
+    def split_part(starts: date, ends: date) -> list[Period]:
         inside = split_days(starts, ends, finer, sign, fewest=fewest)
         if not inside or not fewest:
             return inside
         unit = period_start(starts, coarsest)
         outside = split_days(unit, starts, finer, -sign, fewest=True)
         outside += split_days(ends, next_period_start(unit, coarsest), finer, -sign, fewest=True)
-        less = [_piece(coarsest, unit, next_period_start(unit, coarsest), sign), *outside]
-        return min(inside, less, key=_weight)
+        less = [_period(coarsest, unit, next_period_start(unit, coarsest), sign), *outside]
+        return min(inside, less, key=_estimated_rows)
 
     unit = period_start(first, coarsest)
     whole_from = unit if unit == first else next_period_start(unit, coarsest)
     whole_to = period_start(end, coarsest)
     if whole_from > whole_to:
-        return part(first, end)
-    whole = [_piece(coarsest, whole_from, whole_to, sign)] if whole_from < whole_to else []
-    return [*part(first, whole_from), *whole, *part(whole_to, end)]
+        return split_part(first, end)
+    whole = [_period(coarsest, whole_from, whole_to, sign)] if whole_from < whole_to else []
+    return [*split_part(first, whole_from), *whole, *split_part(whole_to, end)]
 
 
-def _weight(pieces: Sequence[Period]) -> int:
-    """About how many rows that is."""
-    return sum(round((one.ends - one.starts).days * ROWS_PER_DAY[one.grain]) for one in pieces)
+def _estimated_rows(periods: Sequence[Period]) -> int:
+    return sum(round((period.ends - period.starts).days * ROWS_PER_DAY[period.grain]) for period in periods)
 
 
 def period_start(day: date, grain: Grain) -> date:
-    """Where the day's week, month or year begins."""
+    """Return the start of a day's week, month or year."""
     if grain is Grain.WEEK:
         return day - timedelta(days=day.weekday())
     return day.replace(day=1, month=1 if grain is Grain.YEAR else day.month)
 
 
 def next_period_start(first: date, grain: Grain) -> date:
-    """Where the week, month or year after that one begins."""
+    """Return the start of the next week, month or year."""
     if grain is Grain.YEAR:
         return first.replace(year=first.year + 1)
     return period_start(first + timedelta(days=7 if grain is Grain.WEEK else 31), grain)
 
 
-def _piece(grain: Grain, first: date, end: date, sign: int) -> Period:
+def _period(grain: Grain, first: date, end: date, sign: int) -> Period:
     starts, ends = (datetime(day.year, day.month, day.day) for day in (first, end))  # noqa: DTZ001
     return Period(grain, starts, ends, sign)
 
 
-def split_quarters(starts_at: datetime, ends_at: datetime, pieces: list[Period], parts: list[PartialQuarter]) -> None:
-    """Adds the quarters between two times, and what is beside them."""
+def split_quarters(starts_at: datetime, ends_at: datetime, periods: list[Period], parts: list[PartialQuarter]) -> None:
+    """Append the whole quarters between two times to `periods`, and the parts at both ends to `parts`."""
     if starts_at >= ends_at:
         return
     whole_from, whole_to = _floor(starts_at), _floor(ends_at)
@@ -102,7 +99,7 @@ def split_quarters(starts_at: datetime, ends_at: datetime, pieces: list[Period],
         parts.append(PartialQuarter(_plain(whole_from), starts_at, whole_from + QUARTER_LENGTH))
         whole_from += QUARTER_LENGTH
     if whole_from < whole_to:
-        pieces.append(Period(Grain.QUARTER, _plain(whole_from), _plain(whole_to)))
+        periods.append(Period(Grain.QUARTER, _plain(whole_from), _plain(whole_to)))
     if whole_to < ends_at:
         parts.append(PartialQuarter(_plain(whole_to), whole_to, ends_at))
 

@@ -1,4 +1,4 @@
-"""Reading: the figures of a range, by rail, by time and by reason of failure."""
+"""Totals of a time range by rail, by interval and by failure reason."""
 
 import enum
 from datetime import date, timedelta
@@ -15,11 +15,11 @@ from shared.schema.ledger import Grain
 from shared.schema.payouts import Rail
 
 BUCKETS_MAX: Final = 1_000
-"""Times in a series at the most."""
+"""Intervals in a time series."""
 
 
 class Interval(enum.StrEnum):
-    """How long each time of a series is, by the organization's calendar. Weeks begin on Mondays."""
+    """Length of a time series' intervals, by the organization's calendar; weeks begin on Mondays."""
 
     DAY = "day"
     WEEK = "week"
@@ -27,75 +27,76 @@ class Interval(enum.StrEnum):
 
 
 COARSEST_GRAIN: Final = {Interval.DAY: Grain.DAY, Interval.WEEK: Grain.WEEK, Interval.MONTH: Grain.MONTH}
-"""The longest sums that lie within one time of a series."""
+"""The coarsest sums that fit into one interval."""
 
 
-def _of_rail(rail: Rail | None) -> tuple[str, dict[str, Any]]:
+def _rail_condition(rail: Rail | None) -> tuple[str, dict[str, Any]]:
     return ("true", {}) if rail is None else ("rail = :rail", {"rail": rail.value})
 
 
 def load_totals_by_rail(
-    connection: sa.Connection, where: AnalyticsWallet, span: TimeRange, rail: Rail | None = None
+    connection: sa.Connection, wallet: AnalyticsWallet, time_range: TimeRange, rail: Rail | None = None
 ) -> dict[Rail, PayoutTotals]:
-    """The figures of each rail, or of one; nothing where nothing happened."""
-    only, chosen = _of_rail(rail)
-    rows, values = range_rows_query(BY_RAIL, where, span, only)
-    made = connection.execute(sa.text(f"{rows} {sum_rows_query('found', ['rail'], TOTAL_SUMS)}"), values | chosen)
-    there = {Rail(row.rail): totals_from_row(PayoutTotals, row) for row in made}
-    return {one: there.get(one, PayoutTotals()) for one in ([rail] if rail else Rail)}
+    """Return the totals of each rail, or of one; zeros for a rail without payouts."""
+    condition, rail_values = _rail_condition(rail)
+    rows, values = range_rows_query(BY_RAIL, wallet, time_range, condition)
+    query = f"{rows} {sum_rows_query('range_rows', ['rail'], TOTAL_SUMS)}"
+    found = connection.execute(sa.text(query), values | rail_values)
+    totals = {Rail(row.rail): totals_from_row(PayoutTotals, row) for row in found}
+    return {name: totals.get(name, PayoutTotals()) for name in ([rail] if rail else Rail)}
 
 
 def load_timeseries(
-    connection: sa.Connection, where: AnalyticsWallet, span: TimeRange, interval: Interval, rail: Rail | None = None
+    connection: sa.Connection,
+    wallet: AnalyticsWallet,
+    time_range: TimeRange,
+    interval: Interval,
+    rail: Rail | None = None,
 ) -> dict[date, PayoutTotals]:
-    """The figures of each day, week or month that the range touches, by its first day; of the range's part of it.
+    """Return the totals of each interval that the range touches, by its first day; only of the part in the range.
 
     Raises:
-        Invalid: it touches too many.
+        InvalidRequest: more than `BUCKETS_MAX` intervals.
 
     """
-    starts = bucket_starts(span, interval)
-    only, chosen = _of_rail(rail)
-    rows, values = range_rows_query(BY_RAIL, where, span, only)
-    dated = f"""
+    starts = bucket_starts(time_range, interval)
+    condition, rail_values = _rail_condition(rail)
+    rows, values = range_rows_query(BY_RAIL, wallet, time_range, condition)
+    query = f"""
         {rows}, dated AS MATERIALIZED (
-            SELECT CAST(date_trunc('{interval}', CAST(day AS timestamp)) AS date) AS starts, found.* FROM found
+            SELECT CAST(date_trunc('{interval}', CAST(day AS timestamp)) AS date) AS starts, range_rows.*
+            FROM range_rows
         ) {sum_rows_query("dated", ["starts"], TOTAL_SUMS)}
     """
-    there = {
-        row.starts: totals_from_row(PayoutTotals, row) for row in connection.execute(sa.text(dated), values | chosen)
-    }
-    return {start: there.get(start, PayoutTotals()) for start in starts}
+    found = connection.execute(sa.text(query), values | rail_values)
+    totals = {row.starts: totals_from_row(PayoutTotals, row) for row in found}
+    return {start: totals.get(start, PayoutTotals()) for start in starts}
 
 
-def bucket_starts(span: TimeRange, interval: Interval) -> list[date]:
-    """The first days of the times of a series."""
-    start, starts = bucket_start(span.first_day, interval), []
-    while start <= span.last_day:
+def bucket_starts(time_range: TimeRange, interval: Interval) -> list[date]:
+    """Return the first day of each interval that the range touches."""
+    start, starts = bucket_start(time_range.first_day, interval), []
+    while start <= time_range.last_day:
         starts.append(start)
         start = bucket_start(start + timedelta(days={"day": 1, "week": 7, "month": 31}[interval]), interval)
     if len(starts) > BUCKETS_MAX:
-        raise _too_many(interval)
+        raise InvalidRequest(
+            f"The range has more than {BUCKETS_MAX} {interval}s: shorten it, or choose a longer `interval`",
+            field="interval",
+            limit=BUCKETS_MAX,
+        )
     return starts
 
 
-def _too_many(interval: Interval) -> InvalidRequest:
-    return InvalidRequest(
-        f"The range has more than {BUCKETS_MAX} {interval}s; ask for a shorter one, or a longer interval",
-        field="interval",
-        limit=BUCKETS_MAX,
-    )
-
-
 def bucket_start(day: date, interval: Interval) -> date:
-    """The first day of the time of a series that a day is in."""
+    """Return the first day of the interval that contains a day."""
     if interval is Interval.MONTH:
         return day.replace(day=1)
     return day - timedelta(days=day.weekday()) if interval is Interval.WEEK else day
 
 
 class FailureReason(NamedTuple):
-    """A reason for which payouts ended badly."""
+    """Payouts that ended unpaid for one reason."""
 
     outcome: str
     code: str
@@ -105,11 +106,11 @@ class FailureReason(NamedTuple):
 
 
 def load_failure_reasons(
-    connection: sa.Connection, where: AnalyticsWallet, span: TimeRange, rail: Rail | None = None
+    connection: sa.Connection, wallet: AnalyticsWallet, time_range: TimeRange, rail: Rail | None = None
 ) -> list[FailureReason]:
-    """The reasons, the most frequent first."""
-    only, chosen = _of_rail(rail)
-    rows, values = range_rows_query(BY_FAILURE, where, span, only)
-    summed = sum_rows_query("found", ["outcome", "code"], FAILURE_SUMS, waits=False)
-    made = connection.execute(sa.text(f"{rows} {summed} ORDER BY count DESC, outcome, code"), values | chosen)
-    return [FailureReason._make(row) for row in made]
+    """Return the reasons, most frequent first."""
+    condition, rail_values = _rail_condition(rail)
+    rows, values = range_rows_query(BY_FAILURE, wallet, time_range, condition)
+    sums = sum_rows_query("range_rows", ["outcome", "code"], FAILURE_SUMS, waits=False)
+    found = connection.execute(sa.text(f"{rows} {sums} ORDER BY count DESC, outcome, code"), values | rail_values)
+    return [FailureReason._make(row) for row in found]

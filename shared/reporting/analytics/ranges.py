@@ -1,6 +1,7 @@
-"""Ranges: from when to when, by the clock in the organization's zone, and which sums make that up.
+"""Time ranges in the organization's time zone, and the periods whose sums make them up.
 
-Where a day begins is asked of the database alone, whose sums go by it: twice a year, and somewhere always.
+Only the database decides where a local day begins, because it assigns sums to days: its time zone rules may differ from
+Python's.
 """
 
 import uuid
@@ -23,42 +24,42 @@ from shared.reporting.analytics.periods import (
 from shared.schema.ledger import Grain
 
 DEFAULT_DAYS: Final = 30
-"""How long a range is of which no beginning was said, its last day included."""
+"""Length of a range without a start, including its last day."""
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
-"""What a range lies in."""
+"""Limits of a range."""
 
 RangeEnd = date | datetime
-"""A local date: where that day begins; or an aware time."""
+"""A local date (the start of that day) or an aware time."""
 
 
 class AnalyticsWallet(NamedTuple):
-    """A wallet as analytics know it, at one moment."""
+    """What analytics need to know of a wallet, in one snapshot."""
 
     wallet_id: uuid.UUID
     time_zone: str
     currency: str
     position: int
-    """Up to which its transfers are in the sums."""
+    """Position of the last transfer that is folded."""
     today: date
-    """By the clock in its organization's zone."""
+    """In the organization's time zone."""
     first_sum: datetime | None
     last_sum: datetime | None
-    """Its first and its last quarter of an hour in which anything was folded."""
+    """The first and last quarter of an hour with a sum."""
 
 
 class TimeRange(NamedTuple):
-    """A range, cut into pieces."""
+    """A half-open time range, split into periods."""
 
     starts_at: datetime
     ends_at: datetime
     first_day: date
     last_day: date
-    """The local days that it touches, the last one included."""
-    pieces: list[Period]
-    fewer: list[Period]
-    """The same range in fewer sums, some of which are taken off again: most of a month is the month less some days."""
-    parts: list[PartialQuarter]
+    """The first and last local day that it touches."""
+    periods: list[Period]
+    fewest_periods: list[Period]
+    """The same range in fewer periods, some of them subtracted: most of a month is the month less some days."""
+    partial_quarters: list[PartialQuarter]
 
 
 class _End(NamedTuple):
@@ -69,7 +70,6 @@ class _End(NamedTuple):
 
 
 def load_analytics_wallet(connection: sa.Connection, wallet_id: uuid.UUID, now: datetime) -> AnalyticsWallet:
-    """What a wallet's analytics go by."""
     row = connection.execute(
         sa.text("""
             SELECT wallets.id, time_zone, currency, coalesce(position, 0),
@@ -87,8 +87,8 @@ def load_analytics_wallet(connection: sa.Connection, wallet_id: uuid.UUID, now: 
     return AnalyticsWallet._make(row)
 
 
-def _start_of(day: str) -> str:
-    """Where a local day begins: its first quarter, whatever the clocks do at midnight."""
+def _day_start_sql(day: str) -> str:
+    """Return an expression for the first quarter of an hour of a local day, even if clocks change at midnight."""
     midnight = f"(CAST({day} AS timestamp) AT TIME ZONE :zone)"
     return f"""(
         SELECT min(quarter) FROM generate_series(
@@ -98,72 +98,70 @@ def _start_of(day: str) -> str:
 
 
 _ENDS: Final = sa.text(f"""
-    SELECT coalesce(at, {_start_of("day")}), day, {_start_of("day")}, {_start_of("(day + 1)")} FROM (
-        SELECT place, at,
+    SELECT coalesce(at, {_day_start_sql("day")}), day, {_day_start_sql("day")}, {_day_start_sql("(day + 1)")} FROM (
+        SELECT number, at,
                coalesce(given, CAST({LOCAL_TIME_SQL.format(quarter=QUARTER_SQL.format(moment="at"))} AS date)) AS day
         FROM (VALUES (1, CAST(:first_day AS date), CAST(:first_at AS timestamptz)),
-                     (2, CAST(:last_day AS date), CAST(:last_at AS timestamptz))) AS ends (place, given, at)
-    ) AS ends ORDER BY place
+                     (2, CAST(:last_day AS date), CAST(:last_at AS timestamptz))) AS ends (number, given, at)
+    ) AS ends ORDER BY number
 """)
 
 
 def resolve_time_range(
     connection: sa.Connection,
-    where: AnalyticsWallet,
+    wallet: AnalyticsWallet,
     starts: RangeEnd | None,
     ends: RangeEnd | None,
     coarsest: Grain = Grain.YEAR,
 ) -> TimeRange:
-    """The range between two moments, half open, in pieces no coarser than that. Without an end it goes to the end of
-    today; without a beginning it is 30 days long.
+    """Split a range into periods no coarser than `coarsest`. It ends with today and is 30 days long by default.
 
     Raises:
-        Invalid: it is empty, or lies beyond what can be asked for.
+        InvalidRequest: it is empty, or outside of EARLIEST to LATEST.
 
     """
     if ends is None:
-        ends = where.today + timedelta(days=1)
+        ends = wallet.today + timedelta(days=1)
     for field, moment in (("to", ends), ("from", starts)):
         if moment is not None and not EARLIEST <= _utc(moment) <= LATEST:
-            raise InvalidRequest(f"{field} must lie between {EARLIEST.date()} and {LATEST.date()}", field=field)
+            raise InvalidRequest(f"`{field}` must be between {EARLIEST.date()} and {LATEST.date()}", field=field)
     if starts is None:
         starts = ends - timedelta(days=DEFAULT_DAYS)
-    values: dict[str, object] = {"zone": where.time_zone}
+    values: dict[str, object] = {"zone": wallet.time_zone}
     for name, moment in (("first", starts), ("last", ends)):
         at = moment if isinstance(moment, datetime) else None
         values |= {f"{name}_at": at, f"{name}_day": None if at else moment}
     first, last = (_End._make(row) for row in connection.execute(_ENDS, values))
     if first.at >= last.at:
-        raise InvalidRequest("from must be before to", field="from")
-    return _cut(where, first, last, coarsest)
+        raise InvalidRequest("`from` must be before `to`", field="from")
+    return _split(wallet, first, last, coarsest)
 
 
 def _utc(moment: RangeEnd) -> datetime:
-    """An aware time, for a date that of its beginning in UTC."""
     return moment if isinstance(moment, datetime) else datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
 
 
-def _cut(where: AnalyticsWallet, first: _End, last: _End, coarsest: Grain) -> TimeRange:
-    """The pieces. Beyond the wallet's first and last sum there is nothing, so an end that lies there is put off to
-    the end of a year: everything, and the time until today, are made of few sums.
+def _split(wallet: AnalyticsWallet, first: _End, last: _End, coarsest: Grain) -> TimeRange:
+    """Split. There are no sums before the wallet's first and after its last, so an end there moves to the end of its
+    year, to need fewer periods.
     """
-    pieces: list[Period] = []
-    fewer: list[Period] = []
-    parts: list[PartialQuarter] = []
+    periods: list[Period] = []
+    fewest: list[Period] = []
+    partial: list[PartialQuarter] = []
     whole_from = first.day if first.at == first.day_starts else first.day + timedelta(days=1)
-    whole_to, before, behind = last.day, True, True
-    if where.first_sum is not None and first.at <= where.first_sum:
-        whole_from, before = period_start(first.day, Grain.YEAR), False
-    if where.last_sum is not None and last.at >= where.last_sum + QUARTER_LENGTH:
-        whole_to, behind = next_period_start(period_start(last.day, Grain.YEAR), Grain.YEAR), False
+    whole_to, split_first, split_last = last.day, True, True
+    if wallet.first_sum is not None and first.at <= wallet.first_sum:
+        whole_from, split_first = period_start(first.day, Grain.YEAR), False
+    if wallet.last_sum is not None and last.at >= wallet.last_sum + QUARTER_LENGTH:
+        whole_to, split_last = next_period_start(period_start(last.day, Grain.YEAR), Grain.YEAR), False
     if whole_from > whole_to:  # within one day
-        split_quarters(first.at, last.at, pieces, parts)
+        split_quarters(first.at, last.at, periods, partial)
     else:
-        if before and first.at != first.day_starts:
-            split_quarters(first.at, first.next_day_starts, pieces, parts)
-        if behind:
-            split_quarters(last.day_starts, last.at, pieces, parts)
-        fewer = split_days(whole_from, whole_to, coarsest, fewest=True)
-        fewer, pieces = [*pieces, *fewer], [*pieces, *split_days(whole_from, whole_to, coarsest)]
+        if split_first and first.at != first.day_starts:
+            split_quarters(first.at, first.next_day_starts, periods, partial)
+        if split_last:
+            split_quarters(last.day_starts, last.at, periods, partial)
+        fewest = [*periods, *split_days(whole_from, whole_to, coarsest, fewest=True)]
+        periods = [*periods, *split_days(whole_from, whole_to, coarsest)]
     last_day = last.day if last.at != last.day_starts else last.day - timedelta(days=1)
-    return TimeRange(first.at, last.at, first.day, last_day, pieces, fewer or pieces, parts)
+    return TimeRange(first.at, last.at, first.day, last_day, periods, fewest or periods, partial)

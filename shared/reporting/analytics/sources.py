@@ -1,5 +1,6 @@
-"""Sources: where sums are read, and the rows that make up a range: sums of every grain, and what of the ledger is not
-folded yet. Read in a transaction that sees one moment (REPEATABLE READ), a transfer is in the one or in the other.
+"""The rows that make up a time range: folded sums of each grain, and transfers not folded yet.
+
+Read them in a REPEATABLE READ transaction: in one snapshot, a transfer is in either of them.
 """
 
 from collections.abc import Mapping
@@ -23,25 +24,24 @@ from shared.reporting.analytics.ranges import AnalyticsWallet, TimeRange
 from shared.schema.ledger import Grain
 
 UNFOLDED_TRANSFERS_MAX: Final = 200_000
-"""Transfers that are read from the ledger for one answer at the most. It is that far behind only when it begins with
-an old ledger."""
+"""Unfolded transfers that one query reads; there are more only after analytics were introduced to an old ledger."""
 
 
 class AnalyticsBehind(Exception):
-    """So much of the wallet's ledger is not folded yet that no answer can be given in time."""
+    """Too many of the wallet's transfers are not folded yet for a timely answer."""
 
 
 class Source(NamedTuple):
-    """Where a kind of sums is read."""
+    """Where one kind of sums is stored, and how it is computed from transfers."""
 
     table: str
     key: Mapping[str, str]
-    """Its own key's columns, and how each is read from facts."""
+    """Key columns of the table, and their expressions on facts."""
     sums: Mapping[str, str]
     transfers: str
-    """The transfers that it is made of,"""
+    """Condition on the transfers that it sums."""
     facts: str
-    """and the facts among what they say."""
+    """Condition on their facts."""
     waits: bool = True
 
 
@@ -64,23 +64,22 @@ BY_FAILURE: Final = Source(
 
 
 def range_rows_query(
-    source: Source, where: AnalyticsWallet, span: TimeRange, only: str = "true", *, fewest: bool = False
+    source: Source, wallet: AnalyticsWallet, time_range: TimeRange, condition: str = "true", *, fewest: bool = False
 ) -> tuple[str, dict[str, Any]]:
-    """CTEs that end in `range_rows_query`: the rows that make up a range, each with its local `day`; and their
-    parameters.
+    """Return a WITH clause that ends in `range_rows`, the rows of a range with their local `day`, and its parameters.
 
-    `only` is a condition on the rows' own keys. With `fewest` some rows are negative, for they are taken off again;
-    `range_rows_query` may then be read once.
+    `condition` is on the rows' keys. With `fewest`, some rows are negative to subtract a part of another row, and
+    `range_rows` may be read once only.
     """
     values: dict[str, Any] = {
-        "wallet_id": where.wallet_id,
-        "zone": where.time_zone,
-        "position": where.position,
-        "starts_at": span.starts_at,
-        "ends_at": span.ends_at,
+        "wallet_id": wallet.wallet_id,
+        "zone": wallet.time_zone,
+        "position": wallet.position,
+        "starts_at": time_range.starts_at,
+        "ends_at": time_range.ends_at,
     }
     slices = [f"{source.transfers} AND position > :position AND created_at >= :starts_at AND created_at < :ends_at"]
-    for number, part in enumerate(span.parts):
+    for number, part in enumerate(time_range.partial_quarters):
         folded = f"FROM analytics_totals WHERE wallet_id = :wallet_id AND grain = 'quarter' AND starts = :part{number}"
         slices.append(
             f"{source.transfers} AND position BETWEEN (SELECT min(first_position) {folded}) "
@@ -95,26 +94,26 @@ def range_rows_query(
     groups = ", ".join(str(number + 1) for number in range(len(key) + 1))
     rows = [
         f"SELECT * FROM (SELECT CAST(local AS date) AS day, {', '.join(live)} FROM fact "
-        f"WHERE {source.facts} GROUP BY {groups}) AS live WHERE {only}"
+        f"WHERE {source.facts} GROUP BY {groups}) AS live WHERE {condition}"
     ]
-    for number, piece in enumerate(span.fewer if fewest else span.pieces):
-        day = f"CAST({LOCAL_TIME_SQL.format(quarter='starts') if piece.grain is Grain.QUARTER else 'starts'} AS date)"
-        sums = [name if piece.sign > 0 else f"-{name} AS {name}" for name in source.sums]
+    for number, period in enumerate(time_range.fewest_periods if fewest else time_range.periods):
+        day = f"CAST({LOCAL_TIME_SQL.format(quarter='starts') if period.grain is Grain.QUARTER else 'starts'} AS date)"
+        sums = [name if period.sign > 0 else f"-{name} AS {name}" for name in source.sums]
         rows.append(
             f"SELECT {day}, {', '.join([*key, *sums, *waits])} FROM {source.table} "
-            f"WHERE wallet_id = :wallet_id AND grain = '{piece.grain}' "
-            f"AND starts >= :from{number} AND starts < :to{number} AND {only}"
+            f"WHERE wallet_id = :wallet_id AND grain = '{period.grain}' "
+            f"AND starts >= :from{number} AND starts < :to{number} AND {condition}"
         )
-        values |= {f"from{number}": piece.starts, f"to{number}": piece.ends}
+        values |= {f"from{number}": period.starts, f"to{number}": period.ends}
     materialized = "" if fewest else "MATERIALIZED "
-    return f"WITH {facts_query(*slices)}, found AS {materialized}({' UNION ALL '.join(rows)})", values
+    return f"WITH {facts_query(*slices)}, range_rows AS {materialized}({' UNION ALL '.join(rows)})", values
 
 
-def check_fold_lag(connection: sa.Connection, where: AnalyticsWallet) -> None:
-    """Makes sure that not too much of the wallet's ledger has to be read.
+def check_fold_lag(connection: sa.Connection, wallet: AnalyticsWallet) -> None:
+    """Check that at most `UNFOLDED_TRANSFERS_MAX` of the wallet's transfers are not folded.
 
     Raises:
-        Behind: it is not folded that far yet.
+        AnalyticsBehind: there are more.
 
     """
     beyond = connection.scalar(
@@ -122,7 +121,7 @@ def check_fold_lag(connection: sa.Connection, where: AnalyticsWallet) -> None:
             SELECT position FROM transfers WHERE wallet_id = :wallet_id AND position > :position
             ORDER BY position OFFSET :most LIMIT 1
         """),
-        {"wallet_id": where.wallet_id, "position": where.position, "most": UNFOLDED_TRANSFERS_MAX},
+        {"wallet_id": wallet.wallet_id, "position": wallet.position, "most": UNFOLDED_TRANSFERS_MAX},
     )
     if beyond is not None:
         raise AnalyticsBehind

@@ -1,4 +1,4 @@
-"""Zones: in which an organization counts its days. Setting another one counts them anew, in the same transaction."""
+"""Time zones of organizations: their analytics count days, weeks, months and years in it."""
 
 import uuid
 from collections.abc import Sequence
@@ -11,24 +11,24 @@ from shared.reporting.analytics.facts import FAILURE_SUMS, LOCAL_TIME_SQL, OUTCO
 from shared.schema.ledger import Grain
 
 CALENDAR_GRAINS: Final = (Grain.DAY, Grain.WEEK, Grain.MONTH, Grain.YEAR)
-"""The grains that are the local calendar's."""
+"""Grains that depend on the time zone."""
 
 
 def load_time_zone(connection: sa.Connection, organization_id: uuid.UUID) -> str:
-    """The organization's zone."""
+    """Return the organization's time zone."""
     return str(
         connection.scalar(sa.text("SELECT time_zone FROM organizations WHERE id = :id"), {"id": organization_id})
     )
 
 
 def set_time_zone(connection: sa.Connection, organization_id: uuid.UUID, time_zone: str) -> None:
-    """Sets the organization's zone, and makes its days, weeks, months and years again from its quarters of an hour.
+    """Set the time zone, and compute the organization's sums again from its quarters of an hour, in this transaction.
 
-    Nobody folds meanwhile, and whoever reads sees the old zone with the old days or the new with the new. Takes
-    seconds for millions of payouts; setting the same zone again is how its new rules are taken up, should it get some.
+    Locks the organization, then its wallets' rows of `analytics_folds`; takes seconds for millions of payouts. Set the
+    same zone again after its rules changed.
 
     Raises:
-        Invalid: there is no such zone.
+        InvalidRequest: there is no such time zone.
 
     """
     known = connection.scalar(
@@ -40,10 +40,10 @@ def set_time_zone(connection: sa.Connection, organization_id: uuid.UUID, time_zo
     )
     if not known:
         raise InvalidRequest(
-            f"There is no time zone {time_zone[:100]!r}; say one as in America/Chicago", field="timeZone"
+            f"There is no time zone {time_zone[:100]!r}; use an IANA name such as America/Chicago", field="timeZone"
         )
     values = {"id": organization_id, "zone": time_zone}
-    # The organization first, as a sandbox reset does: it can't open a wallet meanwhile that we don't see.
+    # The organization first, as in a sandbox reset: no wallet can be opened meanwhile.
     connection.execute(sa.text("UPDATE organizations SET time_zone = :zone WHERE id = :id"), values)
     connection.execute(
         sa.text("""
@@ -61,11 +61,11 @@ def set_time_zone(connection: sa.Connection, organization_id: uuid.UUID, time_zo
             values,
         )
     )
-    for statement in _ANEW:
+    for statement in _RECOMPUTE:
         connection.execute(statement, {"wallet_ids": wallet_ids, "zone": time_zone})
 
 
-def _anew(
+def _recompute_queries(
     table: str,
     key: Sequence[str],
     sums: Sequence[str],
@@ -75,22 +75,22 @@ def _anew(
 ) -> list[sa.TextClause]:
     names = [*key, *sums, *(name for name, _ in positions), *(["waits"] if waits else [])]
     more = [aggregate for _, aggregate in positions]
-    made = [
+    inserts = [
         sa.text(f"""
             WITH found AS MATERIALIZED (
                 SELECT *, date_trunc('{grain}', {LOCAL_TIME_SQL.format(quarter="starts")}) AS began
                 FROM {table} WHERE wallet_id = ANY(:wallet_ids) AND grain = 'quarter'
-            ), made AS ({sum_rows_query("found", ["wallet_id", "began", *key], sums, *more, waits=waits)})
+            ), computed AS ({sum_rows_query("found", ["wallet_id", "began", *key], sums, *more, waits=waits)})
             INSERT INTO {table} (grain, wallet_id, starts, {", ".join(names)})
-            SELECT '{grain}', wallet_id, began, {", ".join(names)} FROM made
+            SELECT '{grain}', wallet_id, began, {", ".join(names)} FROM computed
         """)
         for grain in CALENDAR_GRAINS
     ]
-    return [sa.text(f"DELETE FROM {table} WHERE wallet_id = ANY(:wallet_ids) AND grain <> 'quarter'"), *made]
+    return [sa.text(f"DELETE FROM {table} WHERE wallet_id = ANY(:wallet_ids) AND grain <> 'quarter'"), *inserts]
 
 
-_ANEW: Final = (
-    *_anew(
+_RECOMPUTE: Final = (
+    *_recompute_queries(
         "analytics_totals",
         ["rail"],
         list(TOTAL_SUMS),
@@ -99,6 +99,6 @@ _ANEW: Final = (
             ("last_position", "max(last_position) AS last_position"),
         ],
     ),
-    *_anew("analytics_drivers", ["driver_id"], list(OUTCOME_SUMS)),
-    *_anew("analytics_failures", ["rail", "outcome", "code"], list(FAILURE_SUMS), waits=False),
+    *_recompute_queries("analytics_drivers", ["driver_id"], list(OUTCOME_SUMS)),
+    *_recompute_queries("analytics_failures", ["rail", "outcome", "code"], list(FAILURE_SUMS), waits=False),
 )

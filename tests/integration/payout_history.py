@@ -1,4 +1,4 @@
-"""Carriers with a random history for the analytics tests, and their figures, reckoned from the ledger row by row."""
+"""A wallet with a random history of payouts, and its expected analytics, computed from the ledger row by row."""
 
 import math
 import random
@@ -28,11 +28,11 @@ from tests.support.world import GRACE, World
 
 CODES = ("BANK_REJECTED", "ACCOUNT_CLOSED", "INVALID_RECIPIENT")
 BEGIN = datetime(2026, 10, 20, 3, 7, 11, tzinfo=UTC)
-"""Some days before the clocks are set back in Europe, and then in America."""
+"""Days before clocks are set back in Europe, and then in America."""
 
 
-class Story:
-    """A world in which something random happens again and again."""
+class PayoutHistory:
+    """A wallet whose payouts take random steps."""
 
     def __init__(self, world: World, seed: int, time_zone: str = "America/Chicago") -> None:
         self.world, self.random = world, random.Random(seed)
@@ -41,7 +41,6 @@ class Story:
         self.set_time_zone(time_zone)
 
     def set_time_zone(self, name: str) -> None:
-        """As `ovnpay organization` does."""
         [(organization_id,)] = self.world.rows(
             "SELECT organization_id FROM wallets WHERE id = :id", id=self.world.wallet_id
         )
@@ -50,20 +49,19 @@ class Story:
             time_zones.set_time_zone(connection, organization_id, name)
         self.zone = ZoneInfo(name)
 
-    def go_on(self, steps: int) -> None:
-        """So many random steps; most of a payout's life, in any order, with minutes or days in between."""
-        acts = [self._accept, self._accept, self._batch, self._queue, self._end, self._end, self._end, self._return]
-        acts += [self._retry, self._cancel]
+    def run_steps(self, steps: int) -> None:
+        """Take random steps, with seconds to hours in between."""
+        actions = [self._accept, self._accept, self._batch, self._queue, self._end, self._end, self._end, self._return]
+        actions += [self._retry, self._cancel]
         for _ in range(steps):
             self.world.clock.advance(seconds=self.random.choice([0.4, 20, 700, 9_000, 40_000]) * self.random.random())
-            self.random.choice(acts)()
+            self.random.choice(actions)()
 
     def fold(self, limit: int) -> int | None:
-        """One step of folding."""
         with self.world.engine.begin() as connection:
             return fold_wallet(connection, self.world.wallet_id, limit=limit)
 
-    def _some(self, status: S) -> list[uuid.UUID]:
+    def _sample(self, status: S) -> list[uuid.UUID]:
         rows = self.world.rows(
             "SELECT id FROM payouts WHERE wallet_id = :id AND status = :status AND (reserved OR status <> 'validated') "
             "ORDER BY id",
@@ -92,13 +90,13 @@ class Story:
 
     def _queue(self) -> None:
         with self.world.engine.begin() as connection:
-            queue_validated_payouts(connection, self._some(S.VALIDATED), self.world.clock.now(), grace=GRACE)
-            submissions.prepare_submissions(connection, self._some(S.QUEUED), self.world.clock.now(), reason="test")
+            queue_validated_payouts(connection, self._sample(S.VALIDATED), self.world.clock.now(), grace=GRACE)
+            submissions.prepare_submissions(connection, self._sample(S.QUEUED), self.world.clock.now(), reason="test")
 
     def _move(self, source: S, target: S) -> None:
         code = self.random.choice(CODES) if target in (S.FAILED, S.RETURNED) else None
         with self.world.engine.begin() as connection:
-            moves = [Move(payout_id, "test", failure_code=code) for payout_id in self._some(source)]
+            moves = [Move(payout_id, "test", failure_code=code) for payout_id in self._sample(source)]
             transition_payouts(connection, moves, source, target, self.world.clock.now())
 
     def _end(self) -> None:
@@ -111,19 +109,20 @@ class Story:
     def _retry(self) -> None:
         with self.world.engine.begin() as connection:
             retry_wallet_payouts(
-                connection, self.world.wallet_id, self._some(S.FAILED), self.world.clock.now(), grace=GRACE
+                connection, self.world.wallet_id, self._sample(S.FAILED), self.world.clock.now(), grace=GRACE
             )
 
     def _cancel(self) -> None:
         with self.world.engine.begin() as connection:
-            if self.random.random() < 0.3:  # we, not the customer: there is a reason
-                moves = [Move(one, "test", failure_code="KYC_REJECTED") for one in self._some(S.VALIDATED)]
+            if self.random.random() < 0.3:  # canceled by us: it has a code
+                moves = [Move(one, "test", failure_code="KYC_REJECTED") for one in self._sample(S.VALIDATED)]
                 transition_payouts(connection, moves, S.VALIDATED, S.CANCELED, self.world.clock.now())
             else:
-                cancel_wallet_payouts(connection, self.world.wallet_id, self._some(S.VALIDATED), self.world.clock.now())
+                payout_ids = self._sample(S.VALIDATED)
+                cancel_wallet_payouts(connection, self.world.wallet_id, payout_ids, self.world.clock.now())
 
-    def ledger(self) -> "Reckoned":
-        """The wallet's ledger."""
+    def ledger(self) -> "ExpectedTotals":
+        """Load the wallet's transfers and transitions."""
         rows = self.world.rows(
             """
             SELECT transfers.kind, transfers.attempt, transfers.amount_cents, transfers.created_at, rail, driver_id,
@@ -139,17 +138,17 @@ class Story:
             """,
             id=self.world.wallet_id,
         )
-        return Reckoned([Leg(*row) for row in rows], {row[:3]: row[3] for row in steps}, self.zone)
+        return ExpectedTotals([Transfer(*row) for row in rows], {row[:3]: row[3] for row in steps}, self.zone)
 
     @contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
-        """A transaction that sees one moment."""
+    def snapshot(self) -> Iterator[sa.Connection]:
+        """Open a transaction with one snapshot."""
         isolated = self.world.engine.execution_options(isolation_level="REPEATABLE READ")
         with isolated.connect() as connection, connection.begin():
             yield connection
 
-    def moments(self) -> Iterator[tuple[date | datetime, date | datetime]]:
-        """Ranges: of days, of times, of both; short and long."""
+    def ranges(self) -> Iterator[tuple[date | datetime, date | datetime]]:
+        """Yield ranges of days, of times, and of both, short and long."""
         now = self.world.clock.now()
         whole = (now - BEGIN).total_seconds()
         yield date(2026, 1, 1), date(2027, 6, 1)
@@ -168,7 +167,7 @@ class Story:
 
 
 @dataclass(frozen=True)
-class Leg:
+class Transfer:
     """A transfer, with its payout's rail and driver."""
 
     kind: Any
@@ -181,45 +180,44 @@ class Leg:
 
 
 @dataclass
-class Reckoned:
-    """The figures, one transfer at a time: nothing of `shared.reporting.analytics` is used."""
+class ExpectedTotals:
+    """Expected values, computed without `shared.reporting.analytics`."""
 
-    moves: list[Leg]
+    moves: list[Transfer]
     steps: dict[Any, Any]
     zone: ZoneInfo
-    begun: dict[Any, Any] = field(init=False)
+    reserved_at: dict[Any, Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.begun = {one.payout_id: one.at for one in self.moves if one.kind == "reserve" and one.attempt == 1}
+        self.reserved_at = {one.payout_id: one.at for one in self.moves if one.kind == "reserve" and one.attempt == 1}
 
     def day(self, at: datetime) -> date:
-        """The local day."""
         return at.astimezone(self.zone).date()
 
-    def within(self, first: date | datetime, last: date | datetime) -> "Reckoned":
-        """Of a range only."""
+    def within(self, first: date | datetime, last: date | datetime) -> "ExpectedTotals":
+        """Return the values of a range."""
 
-        def not_before(one: Leg, moment: date | datetime) -> bool:
+        def not_before(one: Transfer, moment: date | datetime) -> bool:
             return bool(one.at >= moment) if isinstance(moment, datetime) else self.day(one.at) >= moment
 
         inside = [one for one in self.moves if not_before(one, first) and not not_before(one, last)]
-        made = Reckoned(inside, self.steps, self.zone)
-        made.begun = self.begun
+        made = ExpectedTotals(inside, self.steps, self.zone)
+        made.reserved_at = self.reserved_at
         return made
 
-    def by(self, name: str) -> dict[Any, "Reckoned"]:
-        """Apart, by rail, driver or local day."""
-        apart: defaultdict[Any, list[Leg]] = defaultdict(list)
+    def by(self, name: str) -> dict[Any, "ExpectedTotals"]:
+        """Group by rail, driver or local day."""
+        groups: defaultdict[Any, list[Transfer]] = defaultdict(list)
         for one in self.moves:
-            apart[self.day(one.at) if name == "day" else getattr(one, name)].append(one)
+            groups[self.day(one.at) if name == "day" else getattr(one, name)].append(one)
         made = {}
-        for key, moves in apart.items():
-            made[key] = Reckoned(moves, self.steps, self.zone)
-            made[key].begun = self.begun
+        for key, moves in groups.items():
+            made[key] = ExpectedTotals(moves, self.steps, self.zone)
+            made[key].reserved_at = self.reserved_at
         return made
 
-    def figures(self) -> dict[str, int]:
-        """By the columns of the sums."""
+    def sums(self) -> dict[str, int]:
+        """Return counts and cents, by column of the sums."""
         made: defaultdict[str, int] = defaultdict(int)
         for one in self.moves:
             name = {"settle": "net", "fee": "fee", "return": "returned"}.get(one.kind)
@@ -234,13 +232,13 @@ class Reckoned:
         return dict(made)
 
     def percentile(self, share: float) -> float | None:
-        """The exact one, in seconds."""
+        """Return the exact percentile in seconds."""
         paid = [one for one in self.moves if one.kind == "settle"]
-        waits = sorted(max((one.at - self.begun[one.payout_id]).total_seconds(), 0.1) for one in paid)
+        waits = sorted(max((one.at - self.reserved_at[one.payout_id]).total_seconds(), 0.1) for one in paid)
         return waits[math.ceil(share * len(waits)) - 1] if waits else None
 
     def failures(self) -> dict[tuple[str, str], list[int]]:
-        """Count, cents and recovered, by outcome and code."""
+        """Return count, cents and recovered count, by outcome and code."""
         made: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
         for one in self.moves:
             if one.kind == "settle" and one.attempt > 1:
