@@ -22,8 +22,8 @@ from shared.platform.ids import PAYOUT, public_id
 from shared.provider.outcomes import Accepted, CallOutcome, Rejected, Unknown
 from shared.schema.audit import Action
 from shared.schema.payouts import Rail
-from tests.integration.webhooks import endpoint
 from tests.support.provider_steps import accepted_answer, apply_events, store_webhooks, webhook_body
+from tests.support.webhooks import add_endpoint
 from tests.support.world import GRACE, World
 
 NET_CENTS = 44_500
@@ -61,7 +61,7 @@ class Busy:
     def live(self) -> None:
         """Everything happens."""
         world = self.world
-        endpoint(world)
+        add_endpoint(world)
         world.clock.advance(minutes=2)
         self.payouts["asked"] = self.asked("a key")
         for name, states in {

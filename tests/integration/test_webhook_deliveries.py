@@ -1,4 +1,4 @@
-"""Deliveries: written with their event, tried on schedule by whoever holds them, paused and resumed with what waits."""
+"""Deliveries: written with their event, attempted on schedule under leases, paused and resumed with their endpoint."""
 
 import itertools
 import uuid
@@ -25,25 +25,35 @@ from shared.schema.events import EndpointStatus, Pace
 from shared.schema.ledger import TransferKind
 from shared.schema.organizations import Mode
 from shared.schema.payouts import PayoutStatus
-from tests.integration.webhooks import FAILED, FREE, OK, delivery, end, endpoint, happen, row, take
 from tests.support.polling import until
+from tests.support.webhooks import (
+    DELIVERED,
+    FAILED,
+    FREE_SLOTS,
+    add_endpoint,
+    add_events,
+    claim,
+    delivery_row,
+    endpoint_row,
+    record,
+)
 from tests.support.world import World
 
 
-def test_each_event_gets_a_delivery_to_every_endpoint_that_asked_for_it(world: World, engine: sa.Engine) -> None:
-    # Given endpoints for different events, one disabled, one deleted, and one of another wallet's
-    paid = endpoint(world, events=["payout.succeeded"])
-    every = endpoint(world)
-    disabled, deleted, other = endpoint(world), endpoint(world), endpoint(World(engine))
+def test_event_gets_a_delivery_to_every_subscribed_endpoint(world: World, engine: sa.Engine) -> None:
+    # Given endpoints for different events, one disabled, one deleted, and one of another wallet
+    paid = add_endpoint(world, events=["payout.succeeded"])
+    every = add_endpoint(world)
+    disabled, deleted, other = add_endpoint(world), add_endpoint(world), add_endpoint(World(engine))
     with engine.begin() as connection:
         status = EndpointStatus.DISABLED
         now = world.clock.now()
         endpoints.update_endpoint(connection, world.wallet_id, disabled, now, url=None, events=None, status=status)
         endpoints.delete_endpoint(connection, world.wallet_id, deleted, now)
-    # When a payout is made and paid
+    # When a payout is created and paid
     [payout_id] = world.queued()
     world.end([payout_id], PayoutStatus.COMPLETED)
-    # Then each has what it asked for
+    # Then each has the events it subscribed to
     found = world.rows(
         """
         SELECT endpoint_id, type FROM webhook_deliveries JOIN customer_events ON id = event_id
@@ -54,210 +64,207 @@ def test_each_event_gets_a_delivery_to_every_endpoint_that_asked_for_it(world: W
     assert sorted(found, key=str) == sorted(
         [(paid, "payout.succeeded"), (every, "payout.created"), (every, "payout.succeeded")], key=str
     )
-    assert not take(world, disabled, deleted, other)
+    assert not claim(world, disabled, deleted, other)
 
 
-def test_an_event_rolled_back_has_no_delivery(world: World) -> None:
-    hook = endpoint(world)
+def test_rolled_back_event_has_no_delivery(world: World) -> None:
+    hook = add_endpoint(world)
     with pytest.raises(RuntimeError), world.engine.begin() as connection:  # noqa: PT012
         deliveries.send_test_event(
             connection, world.wallet_id, load_endpoint(connection, world.wallet_id, hook), world.clock.now()
         )
         raise RuntimeError
-    assert not take(world, hook)
+    assert not claim(world, hook)
 
 
-def test_what_is_sent_is_a_snapshot_and_the_same_bytes_each_time(world: World) -> None:
-    hook = endpoint(world)
+def test_body_is_a_snapshot_and_identical_on_every_attempt(world: World) -> None:
+    hook = add_endpoint(world)
     [payout_id] = world.queued()
-    [created] = take(world, hook)
+    [created] = claim(world, hook)
     body = msgspec.json.decode(created.body)
     assert list(body) == ["id", "type", "apiVersion", "createdAt", "sequence", "data"]
     assert (body["type"], body["apiVersion"], body["sequence"]) == ("payout.created", "2026-02-01", 1)
-    # Though the payout has gone on, another attempt tells of what was then
+    # After the payout changed, another attempt still sends the earlier state
     assert body["data"]["status"] == "validated"
     world.end([payout_id], PayoutStatus.COMPLETED)
-    end(world, (created, FAILED))
+    record(world, (created, FAILED))
     world.clock.advance(seconds=10)
-    again = next(attempt for attempt in take(world, hook) if attempt.event_id == created.event_id)
+    again = next(attempt for attempt in claim(world, hook) if attempt.event_id == created.event_id)
     assert (again.body, again.attempts) == (created.body, 2)
     assert again.token != created.token
-    later = [attempt for attempt in take(world, hook) if attempt.event_id != created.event_id]
+    later = [attempt for attempt in claim(world, hook) if attempt.event_id != created.event_id]
     assert [msgspec.json.decode(attempt.body)["sequence"] for attempt in later] in ([], [4])
 
 
-def test_attempts_come_at_the_promised_times_and_end(world: World) -> None:
-    hook = endpoint(world)
-    happen(world)
-    waited = []
+def test_attempts_follow_the_schedule_and_end(world: World) -> None:
+    hook = add_endpoint(world)
+    add_events(world)
     for number, delay in enumerate(RETRY_DELAYS_SECONDS, 1):
         if delay:
             world.clock.advance(seconds=delay - 0.001)
-            assert not take(world, hook), "not before its time"
+            assert not claim(world, hook), "not due yet"
             world.clock.advance(seconds=0.001)
-        [attempt] = take(world, hook)
+        [attempt] = claim(world, hook)
         assert attempt.attempts == number
-        end(world, (attempt, FAILED))
-        waited.append(delay)
-    assert sum(waited) == pytest.approx(75.5 * 3600 + 35 * 60 + 5 - 0.0, abs=3600)
-    assert (delivery(world, attempt)["status"], delivery(world, attempt)["next_action_at"]) == ("failed", None)
+        record(world, (attempt, FAILED))
+    assert (delivery_row(world, attempt)["status"], delivery_row(world, attempt)["next_action_at"]) == ("failed", None)
     world.clock.advance(days=1)
-    assert not take(world, hook)
+    assert not claim(world, hook)
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
-def test_whatever_the_order_of_results_each_delivery_has_its_own(world: World, order: tuple[int, ...]) -> None:
-    # Given three events under way, and what becomes of each: a success, a failure, a wish for later
-    hook = endpoint(world)
-    happen(world)
-    end(world, *((attempt, OK) for attempt in take(world, hook)))  # quick from now on
-    happen(world, 3)
-    attempts = take(world, hook)
-    replies = [OK, FAILED, DeliveryResult("refused", 503, "answered 503", 0.01, retry_after_seconds=100.0)]
+def test_results_recorded_in_any_order_apply_to_their_own_delivery(world: World, order: tuple[int, ...]) -> None:
+    # Given three calls under way, and their results: a success, a failure, a failure with Retry-After
+    hook = add_endpoint(world)
+    add_events(world)
+    record(world, *((attempt, DELIVERED) for attempt in claim(world, hook)))  # at quick pace from now on
+    add_events(world, 3)
+    attempts = claim(world, hook)
+    results = [DELIVERED, FAILED, DeliveryResult("refused", 503, "answered 503", 0.01, retry_after_seconds=100.0)]
     # When they end in this order
-    for place in order:
-        end(world, (attempts[place], replies[place]))
-    # Then each is where it belongs
-    states = [(found["status"], found["next_action_at"]) for found in (delivery(world, one) for one in attempts)]
+    for index in order:
+        record(world, (attempts[index], results[index]))
+    # Then each delivery has its own result
+    states = [(found["status"], found["next_action_at"]) for found in (delivery_row(world, one) for one in attempts)]
     now = world.clock.now()
     assert states == [
         ("delivered", None),
         ("pending", now + timedelta(seconds=5)),
         ("pending", now + timedelta(seconds=100)),
     ]
-    # and the endpoint is left alone as it has asked, unless it has answered well since
-    rests = order.index(2) > order.index(0)
-    assert row(world, hook)["not_before"] == (now + timedelta(seconds=100) if rests else None)
+    # and the endpoint is not called until the time it asked for, unless it succeeded since
+    is_cooling_down = order.index(2) > order.index(0)
+    assert endpoint_row(world, hook)["not_before"] == (now + timedelta(seconds=100) if is_cooling_down else None)
 
 
-def test_a_worker_that_died_after_its_call_leaves_the_event_to_the_next_under_the_same_id(world: World) -> None:
-    # Given a worker that has called, and was killed before it could write that down
-    hook = endpoint(world)
-    happen(world)
-    [lost] = take(world, hook, lease_seconds=-1)
-    # When its lease is over, then another delivers it again, under the same id
+def test_event_of_a_killed_worker_is_delivered_again_under_the_same_id(world: World) -> None:
+    # Given a worker that was killed between its call and recording the result
+    hook = add_endpoint(world)
+    add_events(world)
+    [lost] = claim(world, hook, lease_seconds=-1)
+    # When its lease has expired, then another worker delivers it again, under the same id
     world.clock.advance(seconds=1)
-    [again] = take(world, hook)
+    [again] = claim(world, hook)
     assert again.key == lost.key
     assert again.attempts == 2
-    # And should the first one wake up, its result does not count
-    end(world, (lost, FAILED))
-    assert delivery(world, again)["lease_token"] == again.token
-    assert row(world, hook)["failures_in_a_row"] == 0
-    end(world, (again, OK))
-    end(world, (lost, FAILED))
-    assert delivery(world, again)["status"] == "delivered"
+    # And a late result of the first one does not count
+    record(world, (lost, FAILED))
+    assert delivery_row(world, again)["lease_token"] == again.token
+    assert endpoint_row(world, hook)["failures_in_a_row"] == 0
+    record(world, (again, DELIVERED))
+    record(world, (lost, FAILED))
+    assert delivery_row(world, again)["status"] == "delivered"
 
 
-def test_what_a_worker_that_ends_hands_back_is_due_at_once_and_counts_as_not_tried(world: World) -> None:
-    # Given two deliveries that a worker holds, of which one has ended
-    hook = endpoint(world)
-    happen(world, 2)
-    cut, ended = take(world, hook)
-    end(world, (ended, OK))
-    # When it hands back what it holds
+def test_released_lease_makes_the_delivery_due_without_counting_the_attempt(world: World) -> None:
+    # Given two deliveries leased to a worker, one of which has ended
+    hook = add_endpoint(world)
+    add_events(world, 2)
+    cut, ended = claim(world, hook)
+    record(world, (ended, DELIVERED))
+    # When it releases its leases
     with world.engine.begin() as connection:
         assert release_leases(connection, [cut, ended], world.clock.now()) == 1
-    # Then another has it at once, as the first attempt, and what the first one says of it later counts no more
-    [again] = take(world, hook)
+    # Then another worker gets it at once, as the first attempt, and a late result of the first one does not count
+    [again] = claim(world, hook)
     assert (again.key, again.attempts) == (cut.key, 1)
-    end(world, (cut, FAILED))
-    end(world, (again, OK))
-    assert [delivery(world, one)["status"] for one in (again, ended)] == ["delivered", "delivered"]
+    record(world, (cut, FAILED))
+    record(world, (again, DELIVERED))
+    assert [delivery_row(world, one)["status"] for one in (again, ended)] == ["delivered", "delivered"]
 
 
-def test_an_endpoint_has_a_few_calls_at_once_and_one_while_it_fails(world: World) -> None:
-    hook = endpoint(world)
-    happen(world, 20)
-    first = take(world, hook)
-    assert len(first) == 2  # nobody knows it yet
-    assert not take(world, hook), "two processes have no more together"
-    end(world, *((attempt, OK) for attempt in first))
-    quick = take(world, hook)
+def test_endpoint_has_few_concurrent_calls_and_one_while_it_fails(world: World) -> None:
+    hook = add_endpoint(world)
+    add_events(world, 20)
+    first = claim(world, hook)
+    assert len(first) == 2  # a new endpoint is slow
+    assert not claim(world, hook), "two processes together exceed the limit"
+    record(world, *((attempt, DELIVERED) for attempt in first))
+    quick = claim(world, hook)
     assert (len(quick), quick[0].pace) == (8, Pace.QUICK)
-    # Two quick failures are forgiven, as a restart brings them; the third is not
-    end(world, (quick[0], FAILED), (quick[1], FAILED))
-    assert row(world, hook)["pace"] == "quick"
-    end(world, (quick[2], FAILED))
-    assert row(world, hook)["pace"] == "failing"
-    end(world, *((attempt, FAILED) for attempt in quick[3:]))
-    assert not take(world, hook), "it rests"
+    # Two quick failures, as during a restart, are tolerated; the third is not
+    record(world, (quick[0], FAILED), (quick[1], FAILED))
+    assert endpoint_row(world, hook)["pace"] == "quick"
+    record(world, (quick[2], FAILED))
+    assert endpoint_row(world, hook)["pace"] == "failing"
+    record(world, *((attempt, FAILED) for attempt in quick[3:]))
+    assert not claim(world, hook), "it is cooling down"
     world.clock.advance(seconds=6)
-    assert len(take(world, hook)) == 1
-    # A lane without room takes nobody, whatever waits
-    assert not take(world, hook, free=FREE | {Pace.FAILING: 0})
+    assert len(claim(world, hook)) == 1
+    # A pace without free slots gets no claims
+    assert not claim(world, hook, free=FREE_SLOTS | {Pace.FAILING: 0})
 
 
-def test_endpoints_share_a_lane_in_turn(world: World) -> None:
-    hooks = [endpoint(world) for _ in range(3)]
-    happen(world, 5)
-    taken = take(world, *hooks, free=FREE | {Pace.SLOW: 4})
-    assert sorted(sum(1 for one in taken if one.endpoint_id == hook) for hook in hooks) == [1, 1, 2]
+def test_endpoints_of_a_pace_are_claimed_round_robin(world: World) -> None:
+    hooks = [add_endpoint(world) for _ in range(3)]
+    add_events(world, 5)
+    claimed = claim(world, *hooks, free=FREE_SLOTS | {Pace.SLOW: 4})
+    assert sorted(sum(1 for one in claimed if one.endpoint_id == hook) for hook in hooks) == [1, 1, 2]
 
 
 @pytest.mark.parametrize("reason", ["gone", "failing"])
-def test_an_endpoint_that_is_gone_or_fails_for_days_is_paused_and_says_so(world: World, reason: str) -> None:
-    # Given an endpoint, and another that wants to know when one is paused
-    hook, watcher = endpoint(world, "https://example.com/?token=x"), endpoint(world, events=["webhook.paused"])
-    happen(world)
-    [attempt] = take(world, hook)
-    # When it says that it is gone, or fails for five days
+def test_endpoint_that_is_gone_or_fails_for_days_is_paused_and_reported(world: World, reason: str) -> None:
+    # Given an endpoint, and another that subscribes to `webhook.paused`
+    hook, watcher = add_endpoint(world, "https://example.com/?token=x"), add_endpoint(world, events=["webhook.paused"])
+    add_events(world)
+    [attempt] = claim(world, hook)
+    # When it answers 410, or fails for five days
     if reason == "gone":
-        [paused] = end(world, (attempt, DeliveryResult("gone", 410, "answered 410 Gone", 0.01)))
+        [paused] = record(world, (attempt, DeliveryResult("gone", 410, "answered 410 Gone", 0.01)))
     else:
-        assert end(world, (attempt, FAILED)) == []
+        assert record(world, (attempt, FAILED)) == []
         world.clock.advance(days=5)
-        happen(world)
-        [paused] = end(world, *((attempt, FAILED) for attempt in take(world, hook)))
-    # Then it is paused, the other hears of it, and the audit log has it
+        add_events(world)
+        [paused] = record(world, *((attempt, FAILED) for attempt in claim(world, hook)))
+    # Then it is paused, the other one is notified, and the audit log has an entry
     assert (paused.endpoint_id, paused.reason) == (hook, reason)
-    assert (row(world, hook)["status"], row(world, hook)["paused_reason"]) == ("paused", reason)
-    [told] = take(world, watcher)
-    data = msgspec.json.decode(told.body)["data"]
+    assert (endpoint_row(world, hook)["status"], endpoint_row(world, hook)["paused_reason"]) == ("paused", reason)
+    [notification] = claim(world, watcher)
+    data = msgspec.json.decode(notification.body)["data"]
     assert (data["pausedReason"], data["url"]) == (reason, "https://example.com/?***")
     assert world.rows(
         "SELECT actor_kind FROM audit_entries WHERE organization_id = :id AND action = 'webhook.pause'",
         id=world.organization_id,
     ) == [("system",)]
-    # What happens meanwhile waits for it; once it is active again all of it is due at once
-    happen(world, 3)
+    # Events in the meantime wait; once it is active again all are due at once
+    add_events(world, 3)
     world.clock.advance(days=1)
-    assert not take(world, hook)
+    assert not claim(world, hook)
     with world.engine.begin() as connection:
         now = world.clock.now()
         status = EndpointStatus.ACTIVE
         endpoints.update_endpoint(connection, world.wallet_id, hook, now, url=None, events=None, status=status)
     done = 0
-    while attempts := take(world, hook):
+    while attempts := claim(world, hook):
         done += len(attempts)
-        end(world, *((attempt, OK) for attempt in attempts))
+        record(world, *((attempt, DELIVERED) for attempt in attempts))
     assert done == (5 if reason == "gone" else 6)
-    assert row(world, hook)["failing_since"] is None
+    assert endpoint_row(world, hook)["failing_since"] is None
 
 
-def test_a_success_in_between_begins_the_five_days_anew(world: World) -> None:
-    hook = endpoint(world)
+def test_success_restarts_the_five_days(world: World) -> None:
+    hook = add_endpoint(world)
     for _ in range(3):
-        happen(world)
-        [attempt] = take(world, hook)
-        assert end(world, (attempt, FAILED)) == []
+        add_events(world)
+        [attempt] = claim(world, hook)
+        assert record(world, (attempt, FAILED)) == []
         world.clock.advance(days=3)
-        [attempt] = take(world, hook)
-        assert end(world, (attempt, OK)) == []
+        [attempt] = claim(world, hook)
+        assert record(world, (attempt, DELIVERED)) == []
 
 
-def test_events_are_redelivered_one_or_all_since_a_time_also_those_never_sent(world: World) -> None:
-    # Given two events of an hour ago, then three more, of which one failed; and an endpoint that is new
+def test_one_event_or_all_since_a_time_are_redelivered_even_if_never_sent(world: World) -> None:
+    # Given two events an hour ago, then three more, one of which failed; and a new endpoint
     world.clock.advance(hours=-1)
-    hook = endpoint(world)
-    happen(world, 2)
-    end(world, *((attempt, OK) for attempt in take(world, hook)))
+    hook = add_endpoint(world)
+    add_events(world, 2)
+    record(world, *((attempt, DELIVERED) for attempt in claim(world, hook)))
     world.clock.advance(hours=1)
     since = world.clock.now()
-    happen(world, 3)
-    early = take(world, hook)
-    end(world, (early[0], FAILED), *((attempt, OK) for attempt in early[1:]))
-    new = endpoint(world, "https://example.com/new")
+    add_events(world, 3)
+    early = claim(world, hook)
+    record(world, (early[0], FAILED), *((attempt, DELIVERED) for attempt in early[1:]))
+    new = add_endpoint(world, "https://example.com/new")
     world.clock.advance(seconds=1)
 
     def again(endpoint_id: uuid.UUID, *, failed_only: bool = False) -> int:
@@ -270,10 +277,10 @@ def test_events_are_redelivered_one_or_all_since_a_time_also_those_never_sent(wo
         assert done.until is None
         return done.event_count
 
-    # Then the failed one alone, all three, and for the new one all three, can be delivered again
+    # Then only the failed one, all three, and for the new endpoint all three, can be redelivered
     assert (again(hook, failed_only=True), again(hook), again(new)) == (1, 3, 3)
-    assert {attempt.attempts for attempt in take(world, hook, new)} == {1}
-    # and one by its id, whatever became of it
+    assert {attempt.attempts for attempt in claim(world, hook, new)} == {1}
+    # and one by its id, whatever its status
     with world.engine.begin() as connection:
         found = load_endpoint(connection, world.wallet_id, new)
         [first, *_] = world.rows(
@@ -291,26 +298,26 @@ def test_events_are_redelivered_one_or_all_since_a_time_also_those_never_sent(wo
     ]
 
 
-def test_deliveries_are_forgotten_after_thirty_days(world: World) -> None:
-    hook = endpoint(world)
-    happen(world)
-    [attempt] = take(world, hook)
+def test_deliveries_are_deleted_after_thirty_days(world: World) -> None:
+    hook = add_endpoint(world)
+    add_events(world)
+    [attempt] = claim(world, hook)
     with world.engine.begin() as connection:
         deliveries.delete_old_deliveries(connection, world.clock.now(), limit=10_000)
-    assert delivery(world, attempt)
-    with world.engine.begin() as connection:  # the tests' other wallets are none of ours: all of this is long ago
+    assert delivery_row(world, attempt)
+    with world.engine.begin() as connection:  # rolled back, as it deletes rows of other tests' wallets
         assert deliveries.delete_old_deliveries(connection, world.clock.now() + timedelta(days=31), limit=10_000) > 0
         left = "SELECT count(*) FROM webhook_deliveries WHERE endpoint_id = :id"
         assert connection.scalar(sa.text(left), {"id": hook}) == 0
         connection.rollback()
 
 
-def test_the_tick_rings_for_endpoints_that_something_is_due_for(world: World) -> None:
-    busy, idle, paused = endpoint(world), endpoint(world, events=["payout.failed"]), endpoint(world)
+def test_scheduler_enqueues_endpoints_with_due_deliveries_only(world: World) -> None:
+    busy, idle, paused = add_endpoint(world), add_endpoint(world, events=["payout.failed"]), add_endpoint(world)
     world.execute(
         "UPDATE webhook_endpoints SET status = 'paused', paused_reason = 'customer' WHERE id = :id", id=paused
     )
-    happen(world, 50)
+    add_events(world, 50)
 
     def enqueued() -> set[uuid.UUID]:
         with world.engine.begin() as connection:
@@ -327,7 +334,7 @@ def test_the_tick_rings_for_endpoints_that_something_is_due_for(world: World) ->
     assert enqueued() == set()
 
 
-def test_a_low_balance_is_told_when_it_is_fallen_below_and_not_again_before_it_was_above(world: World) -> None:
+def test_balance_low_is_sent_once_for_each_fall_below_the_threshold(world: World) -> None:
     def lows() -> list[tuple[object, ...]]:
         return world.rows(
             "SELECT data FROM customer_events WHERE wallet_id = :id AND type = 'balance.low' ORDER BY id",
@@ -341,7 +348,7 @@ def test_a_low_balance_is_told_when_it_is_fallen_below_and_not_again_before_it_w
                 connection, [NewTransfer(world.wallet_id, kind, cents) for kind in kinds], world.clock.now()
             )
 
-    # Given a wallet of 100,000.00 without a threshold, which says nothing; then with one
+    # Given a wallet with 100,000.00, first without a threshold, then with one
     world.accept(world.order(world.driver(), 100_000))
     [(name,)] = world.rows("SELECT name FROM organizations WHERE id = :id", id=world.organization_id)
     with world.engine.begin() as connection:
@@ -357,36 +364,36 @@ def test_a_low_balance_is_told_when_it_is_fallen_below_and_not_again_before_it_w
     assert policy.low_balance_cents == 9_000_000
     # When it falls below, further, is topped up to below it, then above it, and falls again
     steps = [-900_000, -1_000, -2_000, -100_000, 50_000, 1_000_000, -1_000_000]
-    told = []
+    counts = []
     for cents in steps:
         if cents < 0:
             world.accept(world.order(world.driver(), -cents))
         else:
             top_up(cents)
-        told.append(len(lows()))
-    # Then it is told at 8,999,000 (9,000,000 itself is not low), and once more at the end
-    assert told == [0, 1, 1, 1, 1, 1, 2]
+        counts.append(len(lows()))
+    # Then an event is sent at 8,999,000 (9,000,000 itself is not low), and once more at the end
+    assert counts == [0, 1, 1, 1, 1, 1, 2]
     assert lows()[0] == ({"available": 8_999_000, "threshold": 9_000_000, "currency": "USD"},)
     world.assert_ledger_consistent()
 
 
-def test_the_feed_ends_before_what_is_still_on_its_way(world: World) -> None:
-    # Given an event whose transaction is under way, and a later one that has committed
+def test_event_list_ends_before_uncommitted_events(world: World) -> None:
+    # Given an event whose transaction is open, and a later one that has committed
     with world.engine.connect() as slow:
         slow.exec_driver_sql("CREATE TEMP TABLE IF NOT EXISTS marker (id int) ON COMMIT DROP")  # it has begun to write
         slow.execute(sa.text("SELECT pg_current_xact_id()"))
         write_events(slow, [Event(world.wallet_id, EventType.PAYOUT_FAILED.value, None, 0, {})], world.clock.now())
-        happen(world, kind="payout.created")
+        add_events(world, kind="payout.created")
 
         def read(after: uuid.UUID | None = None) -> EventSlice:
             with world.engine.connect() as connection:
                 return load_events(connection, world.wallet_id, after, None, limit=10)
 
-        # Then neither is in the feed yet: the later one would make the reader miss the earlier
-        place = read()
-        assert place.events == []
+        # Then neither is listed yet: after the later one, a reader would skip the earlier
+        before = read()
+        assert before.events == []
         slow.commit()
-    # When both have, and a moment has passed, then both are there, in order, once
-    part = until(lambda: (found := read(place.after)).events and found, "the events are in the feed")
+    # When both have committed, and a moment has passed, then both are listed, in order, once
+    part = until(lambda: (found := read(before.after)).events and found, "the events are listed")
     assert [event.type for event in part.events] == ["payout.failed", "payout.created"]
     assert read(part.after).events == []
