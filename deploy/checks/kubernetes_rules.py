@@ -1,7 +1,7 @@
 """Rules for the Kubernetes manifests that schemas can't express: how objects refer to each other.
 
 Each finding names a way in which the deployment would fail. `tests/unit/test_kubernetes.py` applies the rules to the
-base, `make manifests` to each overlay that kustomize builds.
+base, `make manifests` to each overlay.
 """
 
 import re
@@ -20,8 +20,8 @@ DRAIN_SECONDS: Final = {"gateway": 10 + 8, "workers": 35, "scheduler": 30, "expo
 PORTS: Final = {"gateway": 9101, "workers": 9102, "scheduler": 9103, "exporter": 9104}
 SECRET_KEYS: Final = {
     "ovnpay-secrets": {
-        "database-url", "redis-url", "key-pepper",
-        "paystream-test-key", "paystream-live-key", "paystream-webhook-secret",
+        "database-url", "redis-url", "key-pepper", "paystream-test-key",
+        "paystream-live-key", "paystream-webhook-secret",
     },
     "ovnpay-owner": {"database-url"},
 }  # fmt: skip

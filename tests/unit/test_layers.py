@@ -142,3 +142,52 @@ def test_every_module_has_a_docstring() -> None:
         str(path.relative_to(ROOT)) for path in modules().values() if not ast.get_docstring(ast.parse(path.read_text()))
     ]
     assert silent == []
+
+
+LINES_MAX, FUNCTION_LINES_MAX, LINES_MIN = 300, 60, 30
+HISTORY = "shared/schema/migrations/versions/"
+"""Applied migrations keep their text, whatever its length."""
+LONG = {
+    "gateway/intake/payouts.py": "the group commit of payouts in order: collect, decide, write, answer",
+    "shared/funding/topups.py": "the verbs of a top-up share their statements",
+}
+"""Files of more than `LINES_MAX` lines, each with its reason."""
+LONG_FUNCTIONS = {"gateway/intake/payouts.py:_transaction": "one transaction, step by step"}
+"""Functions of more than `FUNCTION_LINES_MAX` lines, each with its reason."""
+SHORT = {
+    "deploy/simulator/limits.py": "shared by two packages of the simulator",
+    "deploy/simulator/signature.py": "must not depend on the rest, because a test compares it with ours",
+    "shared/cli/__main__.py": "the entry point of `python -m`",
+    "shared/cli/operator/database.py": "every command that needs the database imports it, and nothing else of it",
+    "shared/ledger/balances.py": "one query that several packages read",
+    "shared/platform/clock.py": "domain functions import it and nothing else of the platform",
+    "shared/platform/encryption.py": "the only module that may import the cryptography package",
+    "scheduler/timetable.py": "the table that operators look for",
+    "workers/customer_events.py": "one file for each actor, found by the name of its queue",
+}
+"""Modules of fewer than `LINES_MIN` lines, each with its reason."""
+
+
+def product_files() -> dict[str, str]:
+    """Map the path of each module of the product to its source; applied migrations excepted."""
+    files = {str(path.relative_to(ROOT)): path.read_text() for path in modules().values()}
+    return {name: text for name, text in files.items() if not name.startswith(HISTORY)}
+
+
+def test_files_are_neither_long_nor_tiny() -> None:
+    """Complexity and the number of parameters are rules of ruff, in pyproject.toml."""
+    lines = {name: len(text.splitlines()) for name, text in product_files().items()}
+    assert {name for name, count in lines.items() if count > LINES_MAX} == set(LONG)
+    modules_only = {name: count for name, count in lines.items() if not name.endswith("__init__.py")}
+    assert {name for name, count in modules_only.items() if count < LINES_MIN} == set(SHORT)
+
+
+def test_functions_are_not_long() -> None:
+    long = {
+        f"{name}:{node.name}"
+        for name, text in product_files().items()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= FUNCTION_LINES_MAX
+    }
+    assert long == set(LONG_FUNCTIONS)
