@@ -113,7 +113,7 @@ class ParentProcess:
             for child in self._children:
                 child.check_ready()
                 if child.is_ready and not self._has_served:
-                    logger.info("gateway.serve", processes=self._settings.gateway_processes)
+                    logger.info("gateway.serving", processes=self._settings.gateway_processes)
                     self._has_served, self._pause_seconds = True, RESTART_DELAY_SECONDS
             while self._signals:
                 if self._signals.pop(0) == signal.SIGHUP:
