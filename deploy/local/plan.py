@@ -1,8 +1,8 @@
-"""What is OVN Pay made of on one machine? Its processes, their environment, and how clients find them."""
+"""Plan the system on one machine: its processes, their environment, and how clients find them."""
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from deploy.local import ports
@@ -11,10 +11,9 @@ from deploy.local.postgres import EmbeddedPostgres
 from deploy.local.service import Service, python_service, server_service
 from deploy.local.valkey import EmbeddedValkey
 
-# Development settles in seconds, so the provider is asked in seconds; and it has no use for the published limits,
-# which would stop a developer after 1,000 calls. A worker that is killed is replaced at once, and what it held is
-# taken over after seconds. The C library gives each thread memory of its own and keeps what it frees: one for all, as
-# in the image, is 2 to 4 MB less of each process. What the developer exports wins over all of these.
+# The simulator settles within seconds, so polling intervals and leases are short, and the provider's published limits,
+# which would stop a developer after 1,000 calls, are off. One malloc arena, as in the image, saves 2 to 4 MB for each
+# process. The developer's own environment overrides all of these.
 _DEFAULTS = {
     "OVNPAY_ENVIRONMENT": "development",
     "OVNPAY_VERIFY_AFTER_SECONDS": "0.3",
@@ -36,7 +35,7 @@ _NOT_SETTINGS = {MARK_VARIABLE, "OVNPAY_HOME", "OVNPAY_API_URL", "OVNPAY_API_KEY
 
 
 class Plan(NamedTuple):
-    """What to run. `description` becomes stack.json; a job may add to it. `notes` are told to the developer."""
+    """What to run. `description` becomes stack.json; a job may add to it. `notes` are printed."""
 
     services: list[Service]
     description: dict[str, Any]
@@ -47,20 +46,20 @@ PlanMaker = Callable[[Home, Mapping[str, str]], Plan]
 
 
 def make_plan(home: Home, environ: Mapping[str, str]) -> Plan:
-    """The real system. Raises PortError or EmbeddedServerError when it can't be had as the environment asks."""
+    """Plan the real system. Raises PortError or EmbeddedServerError if the environment can't be satisfied."""
     database_url, redis_url = _given(environ, "OVNPAY_DATABASE_URL"), _given(environ, "OVNPAY_REDIS_URL")
     owner_url = _given(environ, "OVNPAY_MIGRATION_DATABASE_URL")
     paystream_url = _given(environ, "OVNPAY_PAYSTREAM_URL")
     host = environ.get("OVNPAY_GATEWAY_HOST") or "127.0.0.1"
-    not_ours = {"postgres": database_url, "valkey": redis_url, "paystream": paystream_url}
-    wanted = [port for port in ports.PORTS if not not_ours.get(port.name)]
+    external = {"postgres": database_url, "valkey": redis_url, "paystream": paystream_url}
+    wanted = [port for port in ports.PORTS if not external.get(port.name)]
     numbers, notes = ports.choose(wanted, environ, host)
 
     postgres = valkey = None
     if not database_url:
         postgres = EmbeddedPostgres(home.path / "postgres", numbers["postgres"], log_path=home.log_path("postgres"))
         if not postgres.working_dir.exists():
-            notes.append("the first start here sets up PostgreSQL, which takes a second")
+            notes.append("the first start sets up PostgreSQL, which takes a second")
         database_url, owner_url = postgres.service_url, postgres.url
     if not redis_url:
         valkey = EmbeddedValkey(home.path / "valkey", numbers["valkey"], log_path=home.log_path("valkey"))
@@ -71,7 +70,7 @@ def make_plan(home: Home, environ: Mapping[str, str]) -> Plan:
         "OVNPAY_GATEWAY_HOST": host,
         "OVNPAY_DATABASE_URL": database_url,
         "OVNPAY_METRICS_FOLDER": _given(environ, "OVNPAY_METRICS_FOLDER") or str(home.path / "metrics"),
-        "OVNPAY_MIGRATION_DATABASE_URL": "",  # for the job that migrates alone
+        "OVNPAY_MIGRATION_DATABASE_URL": "",  # only the migration job gets it
         "OVNPAY_REDIS_URL": redis_url,
         "OVNPAY_PAYSTREAM_URL": paystream_url or f"http://127.0.0.1:{numbers['paystream']}",
         **{port.variable: str(numbers[port.name]) for port in wanted},
@@ -82,20 +81,24 @@ def make_plan(home: Home, environ: Mapping[str, str]) -> Plan:
     as_owner = {**environment, "OVNPAY_MIGRATION_DATABASE_URL": owner_url}
     services.append(_bootstrap(home, as_owner, description, secrets.get("credentials")))
     if not paystream_url:
-        services.append(_paystream(home, environment, gateway_url))
+        services.append(_paystream(home, environment, gateway_url, [("127.0.0.1", numbers["paystream"])]))
     for name, module in (("exporter", "shared.reporting.exporter"), ("workers", "workers"), ("scheduler", "scheduler")):
         health = description["metrics"][name].removesuffix("/metrics") + "/health"
         url = description["metrics"][name]
-        services.append(python_service(name, ["-m", module], environment, url=url, probe=health))
+        listener = [(host, numbers[f"{name} metrics"])]
+        services.append(python_service(name, ["-m", module], environment, url=url, probe=health, ports=listener))
     probe = f"{gateway_url}/health"
-    services.append(python_service("gateway", ["-m", "gateway"], environment, url=gateway_url, probe=probe))
+    listeners = [(host, numbers[name]) for name in ("gateway", "gateway metrics")]
+    services.append(
+        python_service("gateway", ["-m", "gateway"], environment, url=gateway_url, probe=probe, ports=listeners)
+    )
     return Plan(services, description, notes)
 
 
 def _bootstrap(
     home: Home, environment: Mapping[str, str], description: dict[str, Any], kept: Mapping[str, Any] | None
 ) -> Service:
-    """The job that migrates and ensures the demo organization; it prints the keys, or gets the kept ones back."""
+    """Describe the job that migrates and creates the demo organization; it reuses stored keys or prints new ones."""
 
     def keep(output: str) -> None:
         lines = output.strip().splitlines()
@@ -110,7 +113,9 @@ def _bootstrap(
     return python_service("bootstrap", arguments, {**environment, **given}, on_output=keep)
 
 
-def _paystream(home: Home, environment: Mapping[str, str], gateway_url: str) -> Service:
+def _paystream(
+    home: Home, environment: Mapping[str, str], gateway_url: str, listener: Sequence[tuple[str, int]]
+) -> Service:
     own = {
         "PAYSTREAM_SIM_RECORD": str(home.path / "paystream.sqlite"),
         "PAYSTREAM_SIM_TEST_KEY": environment["OVNPAY_PAYSTREAM_TEST_KEY"],
@@ -121,19 +126,19 @@ def _paystream(home: Home, environment: Mapping[str, str], gateway_url: str) -> 
     exported = {name: value for name, value in environment.items() if name.startswith("PAYSTREAM_SIM_")}
     url = environment["OVNPAY_PAYSTREAM_URL"]
     complete = {**environment, **own, **exported}
-    return python_service("paystream", ["-m", "deploy.simulator"], complete, url=url, probe=f"{url}/health")
+    arguments = ["-m", "deploy.simulator"]
+    return python_service("paystream", arguments, complete, url=url, probe=f"{url}/health", ports=listener)
 
 
 def _with_secrets(secrets: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
-    """The developer's environment, and below it what we fill in."""
-    ours = {
+    defaults = {
         **_DEFAULTS,
         "OVNPAY_KEY_PEPPER": secrets["key_pepper"],
         "OVNPAY_PAYSTREAM_WEBHOOK_SECRET": secrets["webhook_secret"],
         "OVNPAY_PAYSTREAM_TEST_KEY": secrets["paystream_test_key"],
         "OVNPAY_PAYSTREAM_LIVE_KEY": secrets["paystream_live_key"],
     }
-    return {**ours, **{name: _given(environ, name) for name in ours if _given(environ, name)}, **environ}
+    return {**defaults, **{name: _given(environ, name) for name in defaults if _given(environ, name)}, **environ}
 
 
 def _describe(
@@ -163,7 +168,7 @@ def _describe(
 
 
 def _given(environ: Mapping[str, str], name: str) -> str:
-    """What the developer set, directly or as a file (`NAME_FILE`, as in our settings); "" when nothing."""
+    """Return the variable's value, or the content of the file that `NAME_FILE` names; "" if neither is set."""
     if value := environ.get(name):
         return value
     path = environ.get(f"{name}_FILE")
@@ -174,5 +179,5 @@ def _given(environ: Mapping[str, str], name: str) -> str:
 
 
 def _reachable(host: str) -> str:
-    """An address to connect to, for one to listen on."""
+    """Return the address to connect to for an address to listen on."""
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(host, f"[{host}]" if ":" in host else host)

@@ -1,4 +1,4 @@
-"""Which port does each process listen on? The default, unless it is taken; or what the developer says."""
+"""Choose a port for each process: the one that the environment names, else the default, else a free one."""
 
 import socket
 from collections.abc import Iterable, Mapping
@@ -26,20 +26,24 @@ PORTS = (
 
 
 class PortError(Exception):
-    """A port that the developer asked for by name can't be had."""
+    """A port that the environment names is in use or not a port."""
 
 
 def choose(wanted: Iterable[Port], environ: Mapping[str, str], host: str) -> tuple[dict[str, int], list[str]]:
-    """A port for each name, and a sentence for each default that was taken and replaced by a free one.
+    """Return a port for each name, and a sentence for each default in use that a free port replaces.
 
-    A variable set to 0 means any free port. Raises PortError for one that is set to a taken port or to nonsense.
+    A variable set to 0 means any free port.
+
+    Raises:
+        PortError: a variable names a port in use, or no port.
+
     """
     chosen: dict[str, int] = {}
     notes = []
-    held: list[socket.socket] = []
+    listeners: list[socket.socket] = []
     try:
         for port in wanted:
-            number = _asked_for(port, environ)
+            number = _requested(port, environ)
             listener = _listen(host, port.default if number is None else number)
             if listener is None and number is not None:
                 raise PortError(f"port {number} ({port.variable}) for {port.name} is taken")
@@ -48,16 +52,24 @@ def choose(wanted: Iterable[Port], environ: Mapping[str, str], host: str) -> tup
                 if listener is None:
                     raise PortError(f"no free port for {port.name} on {host}")
                 notes.append(f"port {port.default} is taken: {port.name} uses {listener.getsockname()[1]}")
-            # Held until all are chosen, so that no port is given out twice.
-            held.append(listener)
+            # Open until all are chosen: no port is chosen twice.
+            listeners.append(listener)
             chosen[port.name] = listener.getsockname()[1]
     finally:
-        for listener in held:
+        for listener in listeners:
             listener.close()
     return chosen, notes
 
 
-def _asked_for(port: Port, environ: Mapping[str, str]) -> int | None:
+def is_taken(host: str, number: int) -> bool:
+    """Whether another process listens on the port."""
+    listener = _listen(host, number)
+    if listener is not None:
+        listener.close()
+    return listener is None
+
+
+def _requested(port: Port, environ: Mapping[str, str]) -> int | None:
     text = environ.get(port.variable, "").strip()
     if not text:
         return None
@@ -70,7 +82,7 @@ def _listen(host: str, number: int) -> socket.socket | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        # As the servers do: connections of an earlier run that still linger in TIME_WAIT don't count as taken.
+        # Like the servers: connections of an earlier run in TIME_WAIT don't make a port taken.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, number))
         listener.listen(1)

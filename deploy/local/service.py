@@ -1,4 +1,4 @@
-"""What the supervisor needs to know about one process."""
+"""Describe a process to the supervisor: command, environment, probe, signals."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ import deploy
 from deploy.local.launch import launch_prefix
 from deploy.local.server import EmbeddedServer
 
-# Where `python -m gateway` finds our packages, whatever folder the developer called us in.
+# Where `python -m gateway` finds the packages, whatever the working directory of the caller.
 _PACKAGES = Path(deploy.__file__).parent.parent
 
 
@@ -20,10 +20,12 @@ class Service(NamedTuple):
 
     name: also the name of its log and its row in `status`.
     command, environment, working_dir: complete; nothing is added to them.
-    url: where people reach it, "" if nowhere. probe: how to ask whether it is ready, see `probes`.
-    stop_signal: asks it to end well. hurry_signal: asks it to end now.
-    prepare: called before each start. cleanup: called after each end, for what an own process group doesn't hold.
-    on_output: makes it a job. It must end with exit code 0, and what it printed is handed to this function.
+    url: its address, "" if it has none. probe: how to check whether it is ready, see `probes`.
+    ports: (host, port) of each listener; tells a lost port from another failure during the start.
+    stop_signal: graceful. hurry_signal: immediate.
+    prepare: called before each start. cleanup: called after each end, for processes outside of its process group.
+    close: called once, when the supervisor has stopped everything.
+    on_output: makes it a job: it must end with exit code 0, and its output is passed to this function.
     """
 
     name: str
@@ -32,10 +34,12 @@ class Service(NamedTuple):
     working_dir: Path
     url: str = ""
     probe: str = ""
+    ports: Sequence[tuple[str, int]] = ()
     stop_signal: signal.Signals = signal.SIGTERM
     hurry_signal: signal.Signals = signal.SIGKILL
     prepare: Callable[[], object] | None = None
     cleanup: Callable[[], object] | None = None
+    close: Callable[[], object] | None = None
     on_output: Callable[[str], object] | None = None
 
 
@@ -46,9 +50,10 @@ def python_service(
     *,
     url: str = "",
     probe: str = "",
+    ports: Sequence[tuple[str, int]] = (),
     on_output: Callable[[str], object] | None = None,
 ) -> Service:
-    """A Python program of ours, which gets SIGTERM when the parent dies; unbuffered, so its log is never behind."""
+    """Describe a Python service: it gets SIGTERM when the parent dies, and its log is unbuffered."""
     return Service(
         name=name,
         command=[*launch_prefix(signal.SIGTERM), sys.executable, *arguments],
@@ -56,12 +61,13 @@ def python_service(
         working_dir=_PACKAGES,
         url=url,
         probe=probe,
+        ports=ports,
         on_output=on_output,
     )
 
 
 def server_service(server: EmbeddedServer) -> Service:
-    """An embedded server, whose data folder is prepared again before each start."""
+    """Describe an embedded server, whose data folder is prepared before each start."""
     return Service(
         name=server.name,
         command=server.command(),
@@ -69,8 +75,10 @@ def server_service(server: EmbeddedServer) -> Service:
         working_dir=server.working_dir,
         url=f"127.0.0.1:{server.port}",
         probe=server.probe,
+        ports=[("127.0.0.1", server.port)],
         stop_signal=server.stop_signal,
         hurry_signal=signal.SIGQUIT if server.name == "postgres" else signal.SIGKILL,
         prepare=server.prepare,
         cleanup=server.stop_leftovers,
+        close=server.stop,
     )

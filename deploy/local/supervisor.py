@@ -1,6 +1,6 @@
-"""Keeps a list of processes running: starts them at once, restarts the dead, stops them in order.
+"""Keep a list of processes running: start them together, restart those that die, stop them in order.
 
-One thread, asleep unless a signal comes or a probe is due. It must be the main thread, because the kernel sends a
+One thread, asleep unless a signal arrives or a probe is due. It must be the main thread, because the kernel sends a
 child its death signal when the *thread* that started the child ends.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NoReturn
 
-from deploy.local import probes
+from deploy.local import ports, probes
 from deploy.local.home import Home
 from deploy.local.processes import ProcessIdentity, identify
 from deploy.local.server import EmbeddedServerError, last_lines, open_log
@@ -32,15 +32,19 @@ _SHOWN_LOG_LINES = 20
 
 
 class StartFailed(Exception):
-    """A service did not become ready; the message names it and shows the end of its log."""
+    """A service did not become ready; the last line of the message names it and the cause."""
+
+
+class PortLost(StartFailed):
+    """Another process listens on a port that was free when it was chosen: the start can be repeated with another."""
 
 
 class Stopped(Exception):
-    """Someone asked us to stop: Ctrl-C, `down`, a closed terminal, or the home was deleted."""
+    """Stop requested: Ctrl-C, `down`, a closed terminal, or a deleted home."""
 
 
 class Child:
-    """A service and its process of the moment."""
+    """A service and its current process."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -55,10 +59,10 @@ class Child:
 
 
 class Supervisor:
-    """Runs services in three calls: `start()` until all are ready, `watch()` until told to stop, `stop()`.
+    """Run services in three calls: `start()` until all are ready, `watch()` until a stop is requested, `stop()`.
 
-    Services are started in the order of the list, those with something to prepare last (the others load their
-    code meanwhile), and stopped in the reverse order. `on_change` is called whenever a pid or a state changed.
+    Services start in the order of the list, those with a `prepare` step last (the others load their code meanwhile),
+    and stop in the reverse order. `on_change` is called after each change of a pid or a state.
     """
 
     def __init__(
@@ -75,15 +79,15 @@ class Supervisor:
         os.set_blocking(self._wake_writer, False)
 
     def listen_to_signals(self) -> None:
-        """Take over the signals that mean "stop", and the one that says a child has ended."""
+        """Install handlers for the stop signals and SIGCHLD; SIGHUP stays ignored if the caller ignores it (nohup)."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._on_stop_signal)
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # its arrival is enough: it wakes the loop
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # its arrival wakes the loop
         signal.set_wakeup_fd(self._wake_writer, warn_on_full_buffer=False)
 
     def start(self) -> None:
-        """Start everything and return when all are ready. Raises StartFailed, Stopped."""
+        """Start everything and return when all are ready. Raises StartFailed, PortLost or Stopped."""
         deadline = time.monotonic() + _READY_TIMEOUT_SECONDS
         for child in sorted(self.children, key=lambda child: child.service.prepare is not None):
             self._spawn(child)
@@ -99,24 +103,43 @@ class Supervisor:
             self._tick()
 
     def stop(self) -> None:
-        """Stop all, the last of the list first, each with all it has started; a second stop request hurries it."""
+        """Stop all in reverse order, each with its process group; a second stop request hurries it.
+
+        During a failed start the services have no work to finish: they are stopped together, then the servers.
+        """
+        if self._is_starting:
+            self._stop_together([child for child in self.children if child.service.prepare is None])
         for child in reversed(self.children):
-            process = child.process
-            if process is None:
-                continue
-            deadline = time.monotonic() + _STOP_PATIENCE_SECONDS
+            if child.process is not None:
+                self._stop_gracefully(child, child.process)
+            if child.service.close:
+                child.service.close()
+
+    def _stop_together(self, children: Sequence[Child]) -> None:
+        running = [(child, child.process) for child in children if child.process is not None]
+        for child, process in running:
             process.send_signal(child.service.stop_signal)
-            hurried = False
-            while process.poll() is None and time.monotonic() < deadline:
-                if not hurried and len(self._stop_requests) > 1:
-                    process.send_signal(child.service.hurry_signal)
-                    hurried, deadline = True, time.monotonic() + _HURRIED_PATIENCE_SECONDS
-                self._sleep(0.1)
-            if process.poll() is None:
-                self._terminal.step(f"{child.service.name} does not end: killed", "bad")
-                process.kill()
-            self._bury(child)
+        deadline = time.monotonic() + _HURRIED_PATIENCE_SECONDS
+        while any(process.poll() is None for _, process in running) and time.monotonic() < deadline:
+            self._sleep(0.05)
+        for child, _ in running:
+            self._reap(child)
             self._terminal.step(f"{child.service.name} stopped", "quiet")
+
+    def _stop_gracefully(self, child: Child, process: "subprocess.Popen[bytes]") -> None:
+        deadline = time.monotonic() + _STOP_PATIENCE_SECONDS
+        process.send_signal(child.service.stop_signal)
+        is_hurried = False
+        while process.poll() is None and time.monotonic() < deadline:
+            if not is_hurried and len(self._stop_requests) > 1:
+                process.send_signal(child.service.hurry_signal)
+                is_hurried, deadline = True, time.monotonic() + _HURRIED_PATIENCE_SECONDS
+            self._sleep(0.1)
+        if process.poll() is None:
+            self._terminal.step(f"{child.service.name} did not stop in time: killed", "bad")
+            process.kill()
+        self._reap(child)
+        self._terminal.step(f"{child.service.name} stopped", "quiet")
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -132,9 +155,9 @@ class Supervisor:
         if not self._home.is_still_there():
             raise Stopped(f"{self._home.path} was deleted")
         for child in self.children:
-            self._look_after(child)
+            self._supervise(child)
 
-    def _look_after(self, child: Child) -> None:
+    def _supervise(self, child: Child) -> None:
         if child.process is None:
             if not child.is_ready and time.monotonic() >= child.restart_at:
                 self._spawn(child)
@@ -143,7 +166,7 @@ class Supervisor:
         if exit_code is not None and child.service.on_output:
             self._finish_job(child, exit_code)
         elif exit_code is not None:
-            self._bury(child)
+            self._reap(child)
             how = f"was killed by {_signal_name(-exit_code)}" if exit_code < 0 else f"ended (exit code {exit_code})"
             self._plan_restart(child, how)
         elif not child.is_ready and not child.service.on_output:
@@ -185,6 +208,10 @@ class Supervisor:
 
     def _plan_restart(self, child: Child, how: str) -> None:
         child.deaths += 1
+        if self._is_starting:
+            for host, number in child.service.ports:
+                if ports.is_taken(host, number):
+                    raise PortLost(f"{child.service.name} lost port {number} to another process during the start")
         if self._is_starting and child.deaths >= _MAX_DEATHS_DURING_START:
             self._fail(child, f"{how}, for the {child.deaths}th time during the start")
         if child.started_at and time.monotonic() - child.started_at > _LONG_LIVED_SECONDS:
@@ -197,7 +224,7 @@ class Supervisor:
 
     def _finish_job(self, child: Child, exit_code: int) -> None:
         output = os.pread(child.output_fd, 1_000_000, 0).decode() if child.output_fd is not None else ""
-        self._bury(child)
+        self._reap(child)
         if exit_code != 0 or child.service.on_output is None:
             self._fail(child, f"ended with exit code {exit_code}")
         try:
@@ -208,14 +235,14 @@ class Supervisor:
         self._terminal.step(f"{child.service.name:<10} done", "good")
         self._on_change()
 
-    def _bury(self, child: Child) -> None:
-        """Forget a process, and kill what it leaves in its group: that would hold its port."""
+    def _reap(self, child: Child) -> None:
+        """Reap a process and kill what it leaves in its group, which would keep its port."""
         if child.process is None:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.process.pid, signal.SIGKILL)
         child.process.wait()
-        # The identity stays until there is a new one: who reads stack.json finds every service at any time.
+        # The identity stays until there is a new one: stack.json names every service at any time.
         child.process, child.is_ready = None, False
         if child.output_fd is not None:
             os.close(child.output_fd)
@@ -225,7 +252,9 @@ class Supervisor:
 
     def _fail(self, child: Child, what: str) -> NoReturn:
         path = self._home.log_path(child.service.name)
-        raise StartFailed(f"{child.service.name} {what}; {path} ends:\n{last_lines(path, _SHOWN_LOG_LINES)}")
+        end = last_lines(path, _SHOWN_LOG_LINES)
+        cause = end.rpartition("\n")[2].strip()
+        raise StartFailed(f"The end of {path}:\n{end}\n\n{child.service.name} {what}: {cause}")
 
     def _sleep(self, seconds: float) -> None:
         if select.select([self._wake_reader], [], [], seconds)[0]:
@@ -233,14 +262,14 @@ class Supervisor:
                 os.read(self._wake_reader, 512)
 
     def _on_stop_signal(self, number: int, _: FrameType | None) -> None:
-        # A terminal that closes says so twice, once by the kernel and once by its shell: that is no hurry.
+        # A closing terminal sends SIGHUP twice, by the kernel and by its shell: not a second request.
         if number == signal.SIGHUP and self._stop_requests:
             return
         self._stop_requests.append(_signal_name(number))
 
 
 def _unnamed_file(home: Home) -> int:
-    """A file that only we and the child hold: a job prints keys, which belong into no log."""
+    """Open a file that only this process and the child can read: a job prints keys, which must reach no log."""
     path = home.path / ".job.out"
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     path.unlink()

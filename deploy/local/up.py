@@ -1,4 +1,4 @@
-"""`up`: start the whole system, describe it, keep it running, and stop it in order."""
+"""`ovnpay up`: start the whole system, describe it, keep it running, and stop it in order."""
 
 import os
 import time
@@ -11,21 +11,23 @@ from deploy.local.plan import Plan, PlanMaker, make_plan
 from deploy.local.ports import PortError
 from deploy.local.processes import identify
 from deploy.local.server import EmbeddedServerError
-from deploy.local.supervisor import StartFailed, Stopped, Supervisor
+from deploy.local.supervisor import PortLost, StartFailed, Stopped, Supervisor
 from deploy.local.terminal import Terminal
 
 _LOCK_PATIENCE_SECONDS = 1.0
+_STARTS_MAX = 5
+"""Starts in a row that may lose a port to another process."""
 
 
 def up(home: Home, environ: Mapping[str, str], plan_maker: PlanMaker = make_plan, *, detached: bool = False) -> int:
-    """Run the system of this home until it is told to stop; the exit code of the command.
+    """Run the system of this home until a stop is requested; return the exit code.
 
-    `detached`: whoever reads our output waits for the end of it, which comes when everything is ready.
+    `detached`: close the output when everything is ready, because the reader waits for its end.
     """
     try:
         taken = _take(home)
     except OSError as error:
-        Terminal().line(f"{home.path} can't be used: {error}", "bad")
+        Terminal().line(f"Can't use {home.path}: {error}", "bad")
         return 1
     if not taken:
         return _say_running(home)
@@ -34,12 +36,20 @@ def up(home: Home, environ: Mapping[str, str], plan_maker: PlanMaker = make_plan
         terminal.line(f"OVN Pay starts in {home.path}", "strong")
         if leftovers := stop_leftovers(home):
             terminal.step(f"stopped {len(leftovers)} processes that an earlier run left behind")
-        home.forget_run()
-        plan = plan_maker(home, environ)
-        for note in plan.notes:
-            terminal.step(note, "strong")
-        return _run(home, plan, terminal, detached=detached)
-    except (OSError, PortError, EmbeddedServerError) as error:
+        for start in range(1, _STARTS_MAX + 1):
+            home.forget_run()
+            plan = plan_maker(home, environ)
+            for note in plan.notes:
+                terminal.step(note, "strong")
+            try:
+                return _run(home, plan, terminal, detached=detached)
+            except PortLost as error:
+                if start == _STARTS_MAX:
+                    raise
+                terminal.step(f"{error}: starting again with another port", "strong")
+        raise AssertionError("unreachable")
+    except (OSError, PortError, EmbeddedServerError, StartFailed) as error:
+        # The last line of the output: the cause is visible without scrolling.
         terminal.line(str(error), "bad")
         return 1
     finally:
@@ -50,7 +60,6 @@ def _run(home: Home, plan: Plan, terminal: Terminal, *, detached: bool) -> int:
     record = _Record(home, plan, terminal)
     supervisor = Supervisor(plan.services, home, terminal, on_change=lambda: record.write(supervisor))
     supervisor.listen_to_signals()
-    exit_code = 0
     try:
         supervisor.start()
         record.is_ready = True
@@ -62,20 +71,17 @@ def _run(home: Home, plan: Plan, terminal: Terminal, *, detached: bool) -> int:
     except Stopped as why:
         terminal.line()
         terminal.step(f"stopping ({why})")
-    except StartFailed as error:
-        terminal.line(str(error), "bad")
-        exit_code = 1
     finally:
-        # stack.json is there only while the system can be used.
+        # stack.json exists only while the system can be used.
         home.stack_file.unlink(missing_ok=True)
         supervisor.stop()
         home.forget_run()
     terminal.step("all stopped")
-    return exit_code
+    return 0
 
 
 class _Record:
-    """Keeps run.json and stack.json true at every change of a pid or a state."""
+    """Rewrites run.json and stack.json after each change of a pid or a state."""
 
     def __init__(self, home: Home, plan: Plan, terminal: Terminal) -> None:
         self.is_ready = False
@@ -87,8 +93,8 @@ class _Record:
     def write(self, supervisor: Supervisor) -> None:
         try:
             self._write(supervisor)
-        except OSError as error:  # the disk is full, or the home was deleted: no reason to stop payouts
-            self._terminal.step(f"can't describe the stack in {self._home.path}: {error}", "bad")
+        except OSError as error:  # a full disk or a deleted home must not stop payouts
+            self._terminal.step(f"Can't write to {self._home.path}: {error}", "bad")
 
     def _write(self, supervisor: Supervisor) -> None:
         itself = identify(os.getpid())
@@ -96,7 +102,7 @@ class _Record:
         services = []
         for child in supervisor.children:
             service = child.service
-            if child.identity and not (service.on_output and child.is_ready):  # a job that is done has no process
+            if child.identity and not (service.on_output and child.is_ready):  # a finished job has no process
                 rows[service.name] = child.identity._asdict()
             if not service.on_output:
                 services.append({"name": service.name, "url": service.url, "probe": service.probe})
@@ -108,7 +114,7 @@ class _Record:
 
 
 def _take(home: Home) -> bool:
-    # `down` holds the home for a moment, and a parent does until its very end: only one that runs is final.
+    # `down` locks the home for a moment, and a stopping parent until its end: wait, unless one is ready.
     deadline = time.monotonic() + _LOCK_PATIENCE_SECONDS
     while not home.take():
         if time.monotonic() > deadline or home.read_run().get("ready"):
@@ -147,7 +153,7 @@ def _say_addresses(stack: Mapping[str, Any], home: Home, terminal: Terminal) -> 
     if key := stack.get("sandbox_key"):
         terminal.line(f"  sandbox key  {key}", "strong", is_logged=False)
         terminal.line()
-        terminal.line("Try it (README has the three commands that pay a first driver):")
+        terminal.line("Try it (README.md has the three commands that pay a first driver):")
         terminal.line()
         terminal.line(f"  curl -s -H 'Authorization: Bearer {key}' {stack['gateway']}/api/v1/balance", is_logged=False)
     terminal.line()

@@ -34,7 +34,7 @@ def main(name: str, port: int, journal: str) -> None:
     if name in os.environ.get("STAND_IN_STUBBORN", ""):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if name in os.environ.get("STAND_IN_BROKEN", ""):
-        sys.exit("the stand-in was told to break")
+        sys.exit("the stand-in breaks")
     note("started")
     with HTTPServer(("127.0.0.1", port), Health) as server:
         server.serve_forever()

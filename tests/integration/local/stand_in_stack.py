@@ -2,11 +2,13 @@
 
     python stand_in_stack.py
 
-Reads OVNPAY_HOME, and STAND_IN_SERVERS=1 for a real PostgreSQL and Valkey beside the stand-ins.
+Reads OVNPAY_HOME, STAND_IN_SERVERS=1 for a real PostgreSQL and Valkey beside the stand-ins, and STAND_IN_STOLEN_PORT:
+the name of a service whose chosen port another listener takes before the service starts, once.
 """
 
 import json
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +23,7 @@ from deploy.local.valkey import EmbeddedValkey
 
 _SERVICE = str(Path(__file__).with_name("stand_in_service.py"))
 _JOB = "import json, sys; print(json.dumps({'sandbox_key': 'ovnp_sbox_x', 'production_key': 'ovnp_prod_x'}))"
+_stolen: list[socket.socket] = []
 _NAMES = ("paystream", "workers", "scheduler", "gateway")
 
 
@@ -30,6 +33,8 @@ def make_plan(home: Home, environ: Mapping[str, str]) -> Plan:
     wanted = [ports.Port(name, f"STAND_IN_{name.upper()}_PORT", 0) for name in _NAMES]
     wanted[-1] = ports.Port("gateway", "OVNPAY_GATEWAY_PORT", int(environ.get("STAND_IN_DEFAULT_PORT", "0")))
     numbers, notes = ports.choose([*wanted, *ports.PORTS[-2:]], variables, "127.0.0.1")
+    if (name := environ.get("STAND_IN_STOLEN_PORT")) and not _stolen:
+        _stolen.append(socket.create_server(("127.0.0.1", numbers[name])))
     description: dict[str, object] = {"database_url": "none", "redis_url": "none"}
     services: list[Service] = []
     if environ.get("STAND_IN_SERVERS"):
@@ -45,7 +50,9 @@ def make_plan(home: Home, environ: Mapping[str, str]) -> Plan:
     for name in _NAMES:
         url = f"http://127.0.0.1:{numbers[name]}"
         arguments = ["-I", "-S", _SERVICE, name, str(numbers[name]), str(home.path / "journal")]
-        services.append(python_service(name, arguments, mark, url=url, probe=f"{url}/health"))
+        services.append(
+            python_service(name, arguments, mark, url=url, probe=f"{url}/health", ports=[("127.0.0.1", numbers[name])])
+        )
         description[name] = url
     description["metrics"] = {name: f"{description[name]}/metrics" for name in ("gateway", "workers", "scheduler")}
     return Plan(services, description, notes)

@@ -5,6 +5,7 @@ Our services are stand-ins here (see `stand_in_stack.py`); the supervisor and, w
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -98,15 +99,37 @@ def test_a_killed_database_comes_back_on_the_same_port(stack: StandInStack, post
     assert stack.processes() == []
 
 
-def test_a_service_that_keeps_dying_ends_the_start_with_its_log(stack: StandInStack) -> None:
+def test_service_that_keeps_dying_ends_the_start_with_its_cause_in_the_last_line(stack: StandInStack) -> None:
     process = stack.launch({"STAND_IN_BROKEN": "scheduler"})
 
     assert process.wait(30) == 1
 
-    assert "scheduler ended (exit code 1), for the 5th time during the start" in stack.printed()
-    assert "the stand-in was told to break" in stack.printed()
+    last_line = stack.printed().rstrip().splitlines()[-1]
+    assert "scheduler ended (exit code 1), for the 5th time during the start: the stand-in breaks" in last_line
     assert stack.processes() == []
     assert not (stack.home / "stack.json").exists()
+
+
+def test_failed_start_stops_services_together_and_kills_those_that_do_not_react(stack: StandInStack) -> None:
+    """Given three services that ignore SIGTERM, which a stop in order would give ten seconds each."""
+    process = stack.launch({"STAND_IN_BROKEN": "scheduler", "STAND_IN_STUBBORN": "gateway,workers,paystream"})
+
+    assert process.wait(20) == 1
+
+    assert stack.processes() == []
+    assert "did not stop in time" not in stack.printed()
+
+
+@pytest.mark.parametrize("name", ["gateway", "postgres", "valkey"])
+def test_start_that_loses_a_port_takes_another_one(stack: StandInStack, postgres_template: Path, name: str) -> None:
+    """As when two systems start in the same second: the port was free when it was chosen."""
+    copy_postgres(postgres_template, stack.home / "postgres")
+
+    described = stack.up({"STAND_IN_SERVERS": "1", "STAND_IN_STOLEN_PORT": name})
+
+    assert re.search(rf"{name} lost port \d+ to another process during the start: starting again", stack.printed())
+    assert set(described["processes"]) == _NAMES | {"postgres", "valkey"}
+    assert "for the 5th time" not in stack.printed()
 
 
 @pytest.mark.parametrize(
