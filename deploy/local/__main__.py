@@ -25,13 +25,12 @@ Every other OVNPAY_... and PAYSTREAM_SIM_... setting is passed on to the service
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says; the exit code."""
     options = _parser().parse_args(arguments)
     home = Home.find(os.environ)
     if options.command == "up":
         if options.detach:
             return _up_detached(home)
-        from deploy.local.up import up  # each command loads what it needs: `status` answers at once
+        from deploy.local.up import up  # each command imports only what it needs
 
         return up(home, os.environ, detached=options.announce_only)
     if options.command == "down":
@@ -44,13 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _up_detached(home: Home) -> int:
-    """Start `up` in a session of its own, show its lines until it is ready, and leave it running."""
+    """Start `up` in its own session, copy its output until it is ready, and leave it running."""
     command = [sys.executable, "-m", "deploy.local", "up", "--announce-only"]
     reader, writer = os.pipe()
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer, start_new_session=True)
     os.close(writer)
     try:
-        # The output ends when it is ready, which run.json then says, and when it has failed.
+        # The output ends when it is ready (then run.json says so) or has failed.
         while chunk := os.read(reader, 4096):
             os.write(1, chunk)
         while child.poll() is None and not _is_ready(home, child.pid):
@@ -60,7 +59,7 @@ def _up_detached(home: Home) -> int:
         child.wait()
     os.close(reader)
     if child.poll() is None:
-        child.returncode = 0  # it goes on without us
+        child.returncode = 0  # it keeps running
     return child.returncode
 
 
@@ -71,16 +70,16 @@ def _is_ready(home: Home, pid: int) -> bool:
 
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
-    description = "OVN Pay on one machine: embedded servers and our services as supervised processes."
+    description = "OVN Pay on one machine: embedded servers and the services as supervised processes."
     parser = argparse.ArgumentParser("ovnpay", description=description, epilog=_EPILOG, formatter_class=raw)
     commands = parser.add_subparsers(dest="command", required=True, metavar="up|down|status")
     text = "start the whole system and keep it running; Ctrl-C stops it"
     up = commands.add_parser("up", help=text, description=text, epilog=_EPILOG, formatter_class=raw)
     up.add_argument("-d", "--detach", action="store_true", help="run in the background, return once it is ready")
     up.add_argument("--announce-only", action="store_true", help=argparse.SUPPRESS)
-    text = "stop the system in order, and what a killed run left behind"
+    text = "stop the system, and what a killed run left behind"
     commands.add_parser("down", help=text, description=text)
-    text = "show what runs; exit code 0 when all is ready, else 3"
+    text = "show what runs; exit code 0 if all is ready, else 3"
     status = commands.add_parser("status", help=text, description=text)
     status.add_argument("--json", action="store_true", help="for programs")
     return parser
@@ -89,5 +88,5 @@ def _parser() -> argparse.ArgumentParser:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except KeyboardInterrupt:  # before there was anything to stop
+    except KeyboardInterrupt:  # nothing to stop yet
         sys.exit(130)

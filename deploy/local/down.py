@@ -1,4 +1,4 @@
-"""`down`: stop the system of a home, whether its parent still lives or not."""
+"""`ovnpay down`: stop the system of a home, with or without its parent."""
 
 import signal
 
@@ -7,12 +7,12 @@ from deploy.local.home import Home
 from deploy.local.leftovers import recorded_processes, stop_leftovers
 from deploy.local.terminal import Terminal
 
-# Eight processes with ten seconds of patience each: only a parent that hangs takes longer.
+# Eight processes with ten seconds each: only a hanging parent takes longer.
 _PATIENCE_SECONDS = 80.0
 
 
 def down(home: Home) -> int:
-    """Ask the parent to stop and wait until everything is gone; the exit code of the command."""
+    """Ask the parent to stop and wait until everything has ended; return the exit code."""
     terminal = Terminal()
     parent = recorded_processes(home.read_run()).get("stack")
     if parent and processes.is_alive(parent):

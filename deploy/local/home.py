@@ -1,10 +1,10 @@
 """Where one stack keeps its files, and how they are written.
 
-    lock          held by the running parent: one stack a home
-    run.json      what the parent knows about its processes, for `status`, `down` and the next `up`
-    stack.json    the running stack described for commands: URLs, keys, settings, pids; there only while it is ready
-    secrets.json  what is made once and must stay the same: keys, the owner's login
-    logs/         one file a process, and stack.log with the parent's own lines
+    lock          locked by the running parent: one stack for each home
+    run.json      the parent's processes, for `status`, `down` and the next `up`
+    stack.json    URLs, keys, settings and pids of the running stack, for commands; exists only while it is ready
+    secrets.json  keys and the owner's login, created once
+    logs/         one file for each process, and stack.log with the parent's lines
     postgres/ valkey/ paystream.sqlite   the data
 
 Every file is readable by its owner only.
@@ -18,12 +18,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# Set in every child, so that a process which outlived its parent says itself which stack it belongs to.
+# Set in every child: a process that outlives its parent can be matched to its stack.
 MARK_VARIABLE = "OVNPAY_SUPERVISED_BY"
 
 
 class Home:
-    """The folder of one stack: `OVNPAY_HOME`, else `.ovnpay` in the project (or folder) that we are called in."""
+    """The folder of one stack: `OVNPAY_HOME`, else `.ovnpay` in the project or working directory."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
@@ -35,7 +35,6 @@ class Home:
 
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> "Home":
-        """The home that this environment and working directory mean; it need not exist yet."""
         if given := environ.get("OVNPAY_HOME"):
             return cls(Path(given).expanduser())
         here = Path.cwd()
@@ -43,7 +42,7 @@ class Home:
         return cls(project / ".ovnpay")
 
     def take(self) -> bool:
-        """Create the folder and become its only running parent; False when another one is. Raises OSError."""
+        """Create the folder and lock it; False if another parent has it locked. Raises OSError."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.logs.mkdir(mode=0o700, exist_ok=True)
         fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -56,13 +55,12 @@ class Home:
         return True
 
     def release(self) -> None:
-        """Let the next parent in."""
         if self._lock_fd is not None:
             os.close(self._lock_fd)
             self._lock_fd = None
 
     def is_still_there(self) -> bool:
-        """Whether our lock is still the one in the folder: a developer may delete the folder under a running stack."""
+        """Whether the folder still has this process's lock: it may be deleted under a running stack."""
         if self._lock_fd is None:
             return False
         try:
@@ -71,30 +69,26 @@ class Home:
             return False
 
     def log_path(self, name: str) -> Path:
-        """Where a process of this name writes."""
         return self.logs / f"{name}.log"
 
     def read_run(self) -> dict[str, Any]:
-        """What the last parent wrote about its processes; empty when there is nothing (readable)."""
         return _read(self._run_file)
 
     def write_run(self, content: Mapping[str, Any]) -> None:
         write_private(self._run_file, json.dumps(content, indent=1))
 
     def read_stack(self) -> dict[str, Any]:
-        """stack.json; empty when there is none."""
         return _read(self.stack_file)
 
     def write_stack(self, content: Mapping[str, Any]) -> None:
         write_private(self.stack_file, json.dumps(content, indent=2) + "\n")
 
     def forget_run(self) -> None:
-        """Nothing runs any more: remove what describes it."""
         self.stack_file.unlink(missing_ok=True)
         self._run_file.unlink(missing_ok=True)
 
     def secrets(self) -> dict[str, Any]:
-        """What was made at the first start; whatever is missing is made now and kept."""
+        """Return the stored secrets; create those that are missing."""
         known = _read(self._secrets_file)
         made = {
             "key_pepper": os.urandom(32).hex(),
@@ -108,13 +102,13 @@ class Home:
         return known
 
     def keep_credentials(self, credentials: Mapping[str, Any]) -> None:
-        """Keep the keys and the owner that the bootstrap job printed, to be given back to it next time."""
+        """Store the keys and the owner that the bootstrap job printed, for its next run."""
         content = {**self.secrets(), "credentials": dict(credentials)}
         write_private(self._secrets_file, json.dumps(content, indent=2) + "\n")
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file in one step, mode 0600: a reader sees the old text or the new one, never half of it."""
+    """Replace a file atomically, with mode 0600."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)

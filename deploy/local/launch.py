@@ -1,8 +1,8 @@
-"""How a child is started so that it dies with its parent and, where needed, runs as another user.
+"""Start a child that dies with its parent and, if needed, runs as another user.
 
-The work is done by util-linux's `setpriv`, which sets up the process and then becomes the program, so the pid
-stays the child's. A Linux without it (Alpine's is too small) gets `setpriv.py` beside this file. We do not use
-`preexec_fn`: Python code between fork and exec may deadlock in a parent that has threads, and tests have them.
+util-linux's `setpriv` prepares the process and then executes the program, so the pid stays the child's. A Linux without
+it (Alpine's lacks options) uses `setpriv.py`. `preexec_fn` is not an option: Python code between fork and exec may
+deadlock in a parent with threads.
 """
 
 import functools
@@ -18,17 +18,17 @@ _CAP_DAC_OVERRIDE, _CAP_SETGID, _CAP_SETUID, _CAP_SETPCAP = 1, 6, 7, 8
 
 
 class User(NamedTuple):
-    """Whom a child runs as."""
+    """The user a child runs as."""
 
     uid: int
     gid: int
 
 
 def launch_prefix(death_signal: signal.Signals, run_as: User | None = None) -> list[str]:
-    """What to put before a command so that the kernel sends `death_signal` when the caller's process dies.
+    """Return the command prefix that makes the kernel send `death_signal` when the caller's process dies.
 
-    `run_as` also changes the user, keeping of root's powers only the one to pass folders closed to that user:
-    the project may live under /root. Systems other than Linux have no death signal; they get no prefix.
+    `run_as` also changes the user and keeps only root's capability to enter folders closed to that user, because the
+    project may be below /root. Empty on systems other than Linux.
     """
     if sys.platform != "linux":
         return []
@@ -36,17 +36,16 @@ def launch_prefix(death_signal: signal.Signals, run_as: User | None = None) -> l
     if run_as:
         options += ["--reuid", str(run_as.uid), "--regid", str(run_as.gid), "--clear-groups"]
         options += ["--inh-caps", "+dac_override", "--ambient-caps", "+dac_override"]
-        # Without this, access(2) answers as if the lent power were not there, and PostgreSQL looks for its own
-        # programs with access(2): a virtual environment below a closed folder would be "not found".
+        # Without this, access(2) ignores the capability: PostgreSQL does not find its programs below a closed folder.
         options += ["--securebits", "+no_setuid_fixup"]
-    # The signal comes when the *thread* that started the child ends, so only the main thread may ask for it.
+    # The signal is sent when the *thread* that started the child ends, so only the main thread requests it.
     if threading.current_thread() is threading.main_thread():
         options += ["--pdeathsig", death_signal.name.removeprefix("SIG")]
     return [*_setpriv(), *options, "--"] if options else []
 
 
 def can_run_as_another() -> bool:
-    """Whether this root has the capabilities for `run_as`; a container's may have been taken away."""
+    """Whether root has the capabilities for `run_as`; a container may lack them."""
     if sys.platform != "linux":
         return False
     lines = Path("/proc/self/status").read_text().splitlines()

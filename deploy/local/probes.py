@@ -1,8 +1,7 @@
-"""Is a process ready to work? One question, asked in the way of each kind of server.
+"""Probe whether a process is ready.
 
-What to ask is a short text, so that it can be written down for `ovnpay status`, which asks again by itself:
-`http://…` answers 200, `redis://…` answers a PING, `file:…/postmaster.pid` names the pid and says "ready", and
-nothing at all means that a process is ready as soon as it runs.
+A probe is a text, stored in run.json for `ovnpay status`: `http://…` must answer 200, `redis://…` a PING,
+`file:…/postmaster.pid` must name the pid and say "ready". An empty probe means ready as soon as it runs.
 """
 
 import socket
@@ -13,15 +12,15 @@ _LIMIT_BYTES = 65536
 
 
 def is_ready(probe: str, pid: int) -> bool:
-    """Ask once; no answer within a quarter of a second is a no."""
+    """Probe once; no answer within 0.25 s means not ready."""
     scheme, _, rest = probe.partition(":")
     if scheme == "http":
         authority, _, path = rest.removeprefix("//").partition("/")
         request = f"GET /{path} HTTP/1.0\r\nHost: {authority}\r\nConnection: close\r\n\r\n"
-        # To the end: closing on what the server still sends would leave a reset connection in its log.
+        # Read to the end: closing earlier resets the connection, and the server logs it.
         return _ask(authority, request, to_the_end=True).partition(b" ")[2].startswith(b"200")
     if scheme == "redis":
-        # While it still loads its file it answers -LOADING.
+        # It answers -LOADING while it reads its file.
         return _ask(rest.removeprefix("//").partition("/")[0], "PING\r\n").startswith(b"+PONG")
     if scheme == "file":
         return _postmaster_is_ready(Path(rest), pid)
@@ -29,7 +28,7 @@ def is_ready(probe: str, pid: int) -> bool:
 
 
 def _ask(authority: str, request: str, *, to_the_end: bool = False) -> bytes:
-    # Sockets and not http.client: that one loads the whole of `email` into a parent that stays resident.
+    # Not http.client, which would load `email` into the resident parent.
     host, _, port = authority.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=_TIMEOUT_SECONDS) as connection:
@@ -44,7 +43,7 @@ def _ask(authority: str, request: str, *, to_the_end: bool = False) -> bytes:
 
 
 def _postmaster_is_ready(path: Path, pid: int) -> bool:
-    # What pg_ctl reads, without a connection and a password: line 1 is the pid, line 8 the state.
+    # As pg_ctl does, without a connection: line 1 is the pid, line 8 the state.
     try:
         lines = path.read_text().splitlines()
     except OSError:

@@ -1,8 +1,7 @@
-"""What the operating system knows about processes: who is alive, whose it is, and how to stop it.
+"""Find, identify and stop processes of the operating system.
 
-A bare pid proves nothing: it may have been given to somebody else since it was written down. Everything here
-works on a pid *with its start time*, and nothing is ever signalled whose start time no longer matches. Linux
-answers from /proc; other systems are asked through `ps`, and find fewer leftovers.
+A pid may be reused, so everything here works on a pid *with its start time*, and a process whose start time differs is
+never signaled. Linux reads /proc; other systems use `ps` and find fewer leftovers.
 """
 
 import os
@@ -18,14 +17,14 @@ _POLL_SECONDS = 0.02
 
 
 class ProcessIdentity(NamedTuple):
-    """One process, for as long as it lives: the pid and the system's own text for when it started."""
+    """A pid and the system's text for its start time."""
 
     pid: int
     started: str
 
 
 def identify(pid: int) -> ProcessIdentity | None:
-    """The process that has this pid now; None when there is none, or only a zombie waiting to be reaped."""
+    """Return the process that has this pid now; None if there is none, or only a zombie."""
     if not _HAS_PROC:
         fields = _ps(pid, "stat=,lstart=").split(maxsplit=1)
         return ProcessIdentity(pid, fields[1]) if len(fields) == 2 and fields[0][0] != "Z" else None
@@ -34,15 +33,13 @@ def identify(pid: int) -> ProcessIdentity | None:
 
 
 def is_alive(process: ProcessIdentity) -> bool:
-    """Whether this very process still runs (a reused pid does not count)."""
     return identify(process.pid) == process
 
 
 def serving(folder: Path, executable_name: str) -> list[ProcessIdentity]:
-    """Processes of this executable whose working directory is `folder`: servers of that data and no other.
+    """Return processes of this executable whose working directory is `folder`; empty without /proc.
 
-    PostgreSQL and its backends change into the data directory, and we start Valkey in its own, so this finds
-    what a killed parent left behind without any record of it. Empty where there is no /proc.
+    PostgreSQL, its backends and Valkey run in their data folders, so this finds leftovers that were never recorded.
     """
     wanted = str(folder.resolve())
     pids = [pid for pid in _pids() if _serves(pid, wanted, executable_name)]
@@ -52,22 +49,22 @@ def serving(folder: Path, executable_name: str) -> list[ProcessIdentity]:
 def _serves(pid: int, folder: str, executable_name: str) -> bool:
     try:
         cwd, executable = os.readlink(f"/proc/{pid}/cwd"), os.readlink(f"/proc/{pid}/exe")
-        # A venv that was rebuilt under a running server leaves "(deleted)" behind the name.
+        # Linux appends "(deleted)" if the virtual environment was rebuilt under a running server.
         return cwd == folder and os.path.basename(executable).removesuffix(" (deleted)") == executable_name
     except PermissionError:
-        # Root in a container may not look into another user's process, only read its command line.
+        # In a container even root may be denied another user's links; the command line is readable.
         return runs(pid, executable_name) and folder in _command_line(pid)
-    except OSError:  # gone meanwhile
+    except OSError:  # it has ended
         return False
 
 
 def runs(pid: int, executable_name: str) -> bool:
-    """Whether the command line starts with this program. PostgreSQL's helpers don't: they name their work there."""
+    """Whether the command line starts with this program; that of PostgreSQL's helpers does not."""
     return os.path.basename(_command_line(pid)[0]) == executable_name
 
 
 def marked(variable: str, value: str) -> list[ProcessIdentity]:
-    """Processes whose environment carries this exact variable, except the caller. Empty where there is no /proc."""
+    """Return processes whose environment has this variable, without the caller; empty without /proc."""
     found = []
     wanted = f"{variable}={value}".encode()
     for pid in _pids():
@@ -81,9 +78,11 @@ def marked(variable: str, value: str) -> list[ProcessIdentity]:
 
 
 def stop(processes: Iterable[ProcessIdentity], first_signal: signal.Signals, patience_seconds: float) -> None:
-    """Signal these processes, wait until they are gone, and kill whichever outlives the patience.
+    """Signal these processes, wait until they end, and kill those that outlive the patience.
 
-    Raises: TimeoutError when one survives even SIGKILL (it hangs inside the kernel, or belongs to someone else).
+    Raises:
+        TimeoutError: one survives SIGKILL: it hangs in the kernel, or belongs to another user.
+
     """
     remaining = list(processes)
     for attempt, seconds in ((first_signal, patience_seconds), (signal.SIGKILL, 5.0)):
@@ -96,7 +95,7 @@ def stop(processes: Iterable[ProcessIdentity], first_signal: signal.Signals, pat
 
 
 def send(process: ProcessIdentity, what: signal.Signals) -> None:
-    """Send a signal to this very process; nothing happens when it is gone or its pid is someone else's by now."""
+    """Send a signal unless the process has ended or its pid was reused."""
     if is_alive(process):
         try:
             os.kill(process.pid, what)
@@ -105,7 +104,7 @@ def send(process: ProcessIdentity, what: signal.Signals) -> None:
 
 
 def wait_gone(processes: Iterable[ProcessIdentity], timeout_seconds: float) -> list[ProcessIdentity]:
-    """Wait until these processes are gone; the ones that still run at the deadline are returned."""
+    """Wait until these processes end; return those that still run at the deadline."""
     deadline = time.monotonic() + timeout_seconds
     remaining = [process for process in processes if is_alive(process)]
     while remaining and time.monotonic() < deadline:
@@ -115,7 +114,7 @@ def wait_gone(processes: Iterable[ProcessIdentity], timeout_seconds: float) -> l
 
 
 def uptime_seconds(process: ProcessIdentity) -> float:
-    """How long this process has been running; 0 where the system doesn't say it in a form we read."""
+    """Seconds since the process started; 0 without /proc."""
     if not _HAS_PROC:
         return 0.0
     since_boot = float(Path("/proc/uptime").read_text().split()[0])
@@ -123,7 +122,7 @@ def uptime_seconds(process: ProcessIdentity) -> float:
 
 
 def resident_bytes(root: ProcessIdentity, *, with_descendants: bool = True) -> int:
-    """Memory of a process and all its descendants; pages that they share as one block are counted once."""
+    """Memory of a process and its descendants; their largest shared block counts once."""
     if not _HAS_PROC:
         text = _ps(root.pid, "rss=")
         return int(text) * 1024 if text else 0
@@ -137,7 +136,7 @@ def resident_bytes(root: ProcessIdentity, *, with_descendants: bool = True) -> i
         waiting += children.get(pid, [])
         sizes = _status_sizes_kib(pid)
         own_kib += sizes.get("RssAnon", 0) + sizes.get("RssFile", 0)
-        # PostgreSQL's buffers appear in every backend; their largest view is the best estimate of the one block.
+        # PostgreSQL's buffers appear in every backend: the largest view estimates the block.
         shared_kib = max(shared_kib, sizes.get("RssShmem", 0))
     return (own_kib + shared_kib) * 1024
 
@@ -148,9 +147,9 @@ def _pids() -> Iterator[int]:
 
 
 def _stat_fields(pid: int) -> list[str]:
-    """/proc/PID/stat from the state on: [0] state, [1] parent, [19] start time in clock ticks since boot."""
+    """Fields of /proc/PID/stat: [0] state, [1] parent pid, [19] start time in clock ticks since boot."""
     try:
-        # The name in parentheses may itself contain spaces and parentheses: split after its last one.
+        # The name in parentheses may contain parentheses: split after the last one.
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return []

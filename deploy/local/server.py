@@ -1,4 +1,4 @@
-"""What the embedded servers have in common: one owner a data folder, start, wait until ready, stop."""
+"""Common base of the embedded servers: lock the data folder, start, wait until ready, stop."""
 
 import fcntl
 import importlib.util
@@ -18,15 +18,15 @@ _LOG_LIMIT_BYTES = 10_000_000
 
 
 class EmbeddedServerError(Exception):
-    """An embedded server can't be set up, started or stopped; the message is one sentence for the developer."""
+    """An embedded server can't be set up, started or stopped."""
 
 
 class EmbeddedServer(ABC):
-    """A server from a wheel, run as a child of this process on its own data folder and a loopback port.
+    """A server from a wheel, run as a child process on its own data folder and a loopback port.
 
-    Use `start()`, `wait_ready()` and `stop()`, or a `with` block that does the three. A supervisor that starts
-    processes itself uses `prepare()`, `command()`, `environment()` and `probe` instead. The server dies with
-    the process whose main thread started it. Nothing is deleted at the end: the next start has the same data.
+    Use `start()`, `wait_ready()` and `stop()`, or a `with` block. A supervisor that starts processes itself uses
+    `prepare()`, `command()`, `environment()` and `probe`. The server dies with the process whose main thread started
+    it. The data stays.
     """
 
     name: ClassVar[str]
@@ -34,7 +34,7 @@ class EmbeddedServer(ABC):
     stop_signal: ClassVar[signal.Signals]
 
     def __init__(self, data_dir: Path, port: int | None = None, *, log_path: Path | None = None) -> None:
-        """`port` None takes a free one. The server's own messages go to `log_path` (default: in the data folder)."""
+        """`port` None chooses a free one; `log_path` defaults to a file in the data folder."""
         self.data_dir = data_dir.resolve()
         self.port = port or free_port()
         self.log_path = log_path or self.data_dir / f"{self.name}.log"
@@ -44,34 +44,35 @@ class EmbeddedServer(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """Where clients connect, password included."""
+        """The URL for clients, with the password."""
 
     @property
     @abstractmethod
     def working_dir(self) -> Path:
-        """The folder the running server has as its working directory: the proof that it is ours."""
+        """The running server's working directory, which identifies it."""
 
     @abstractmethod
     def command(self) -> list[str]:
-        """The complete command line, including how the child is tied to its parent."""
+        """The complete command line, with the prefix of `launch_prefix`."""
 
     @property
     @abstractmethod
     def probe(self) -> str:
-        """How to ask whether it takes connections, see `probes`."""
+        """How to check that it accepts connections, see `probes`."""
 
     @abstractmethod
     def _prepare_files(self) -> None:
-        """Create the data on the first start and write the settings."""
+        """Create the data on the first start; write the settings."""
 
     def environment(self) -> dict[str, str]:
-        """The environment of the server process."""
         return dict(os.environ)
 
     def prepare(self) -> None:
-        """Everything before the start: take the data folder, stop what a killed parent left in it, write files.
+        """Lock the data folder, stop what a killed parent left in it, write files.
 
-        Raises EmbeddedServerError when another process owns the folder or the data can't be set up.
+        Raises:
+            EmbeddedServerError: another process has the folder, or the data can't be set up.
+
         """
         try:
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -82,17 +83,16 @@ class EmbeddedServer(ABC):
             raise EmbeddedServerError(f"{self.name} can't use the folder {self.data_dir}: {error}") from error
 
     def stop_leftovers(self) -> list[int]:
-        """Stop servers of this data folder that outlived their parent; their pids are returned."""
+        """Stop servers of this data folder that outlived their parent; return their pids."""
         leftovers = processes.serving(self.working_dir, self.executable_name)
-        # Only the server itself is asked to shut down, and it ends its helpers in the right order: a shutdown
-        # signal of ours to PostgreSQL's checkpointer, say, would make that one panic.
+        # Signal the server only: it ends its helpers in order, and PostgreSQL's checkpointer would panic on a signal.
         leaders = [process for process in leftovers if processes.runs(process.pid, self.executable_name)]
         processes.stop(leaders, self.stop_signal, patience_seconds=10.0)
         processes.stop(leftovers, signal.SIGQUIT, patience_seconds=5.0)
         return [process.pid for process in leftovers]
 
     def start(self) -> None:
-        """Prepare the data and start the server; returns at once, see `wait_ready`."""
+        """Prepare the data and start the server without waiting."""
         if self.pid is not None:
             return
         self.prepare()
@@ -108,7 +108,7 @@ class EmbeddedServer(ABC):
             )
 
     def wait_ready(self, timeout_seconds: float = 30.0) -> None:
-        """Wait until the server takes connections. Raises EmbeddedServerError when it ends or takes too long."""
+        """Wait until the server accepts connections. Raises EmbeddedServerError if it ends or takes too long."""
         deadline = time.monotonic() + timeout_seconds
         while (pid := self.pid) is not None:
             if probes.is_ready(self.probe, pid):
@@ -119,7 +119,7 @@ class EmbeddedServer(ABC):
         raise EmbeddedServerError(f"{self.name} ended while starting: {last_lines(self.log_path, 3)}")
 
     def stop(self, patience_seconds: float = 10.0) -> None:
-        """Shut the server down and wait until all its processes are gone; does nothing when it doesn't run."""
+        """Shut the server down, wait until its processes have ended, unlock the folder."""
         if self._process is not None:
             if self._process.poll() is None:
                 self._process.send_signal(self.stop_signal)
@@ -129,14 +129,14 @@ class EmbeddedServer(ABC):
                 self._process.kill()
                 self._process.wait()
             self._process = None
-        if self._lock_fd is not None:  # without the lock, what runs in the folder is somebody else's
+        if self._lock_fd is not None:  # without the lock, the folder's server belongs to another process
             self.stop_leftovers()
             os.close(self._lock_fd)
             self._lock_fd = None
 
     @property
     def pid(self) -> int | None:
-        """The pid of the running server, None when it doesn't run (or was killed)."""
+        """The pid of the running server; None if it does not run."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def __enter__(self) -> Self:
@@ -165,7 +165,7 @@ class EmbeddedServer(ABC):
 
 
 def package_folder(name: str) -> Path:
-    """Where an installed package lies, without importing it (the servers' wheels import much that we don't use)."""
+    """Return the folder of an installed package without importing it."""
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedServerError(f"the package {name} is not installed: run `make up`, or name a server by its URL")
@@ -173,14 +173,14 @@ def package_folder(name: str) -> Path:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on right now."""
+    """Return a TCP port without a listener."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
 def open_log(path: Path) -> BinaryIO:
-    """Open a process's log for appending; one that grew past 10 MB is set aside as `.1` first."""
+    """Open a log for appending; one over 10 MB is renamed to `.1` first."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.exists() and path.stat().st_size > _LOG_LIMIT_BYTES:
         path.replace(path.with_name(f"{path.name}.1"))
@@ -188,9 +188,8 @@ def open_log(path: Path) -> BinaryIO:
 
 
 def last_lines(path: Path, count: int) -> str:
-    """The end of a log, for an error message."""
     if not path.exists():
-        return "(it wrote nothing)"
+        return "(empty log)"
     with path.open("rb") as log:
         log.seek(max(0, path.stat().st_size - 100_000))
         return "\n".join(log.read().decode(errors="replace").rstrip().splitlines()[-count:])

@@ -1,8 +1,7 @@
-"""What we need of util-linux's `setpriv`, for a Linux that has none.
+"""A replacement for util-linux's `setpriv`, for a Linux without it.
 
-Run as a program of its own (`python -I -S setpriv.py OPTIONS -- COMMAND`), never imported by ours. It takes the
-options that `launch.py` writes; a change of user always lends CAP_DAC_OVERRIDE. The order matters: a change of user
-clears the death signal, so that is set after it.
+Run as a program (`python -I -S setpriv.py OPTIONS -- COMMAND`), never imported. Takes the options that `launch.py`
+writes; changing the user keeps CAP_DAC_OVERRIDE. The death signal is set last, because changing the user clears it.
 """
 
 import ctypes
@@ -25,7 +24,7 @@ class _Data(ctypes.Structure):
 
 
 def main(arguments: list[str]) -> None:
-    """Set up this process as the options say and become the command. Raises OSError where the system refuses."""
+    """Apply the options to this process and execute the command. Raises OSError if the system refuses."""
     separator = arguments.index("--")
     options = dict(_pairs(arguments[:separator]))
     command = arguments[separator + 1 :]
@@ -35,7 +34,7 @@ def main(arguments: list[str]) -> None:
     if "--pdeathsig" in options:
         parent = os.getppid()
         _check(libc.prctl(_PR_SET_PDEATHSIG, signal.Signals[f"SIG{options['--pdeathsig']}"], 0, 0, 0))
-        if os.getppid() != parent:  # it died before the line above: nobody will signal us any more
+        if os.getppid() != parent:  # the parent died before the line above: no signal will come
             sys.exit(1)
     os.execvp(command[0], command)
 
@@ -43,7 +42,7 @@ def main(arguments: list[str]) -> None:
 def _become(libc: ctypes.CDLL, uid: int, gid: int) -> None:
     os.setgroups([])
     os.setresgid(gid, gid, gid)
-    # From here on a change of user keeps every capability: all but one are given up below.
+    # Changing the user keeps every capability now; all but one are dropped below.
     _check(libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0))
     os.setresuid(uid, uid, uid)
     only = 1 << _CAP_DAC_OVERRIDE

@@ -1,4 +1,4 @@
-"""`status`: what runs in a home, asked of the processes themselves and not of their parent."""
+"""`ovnpay status`: list the processes of a home by probing them, not by asking their parent."""
 
 import json
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ _NOT_READY = 3
 
 
 class Row(NamedTuple):
-    """One process. The state is ready, starting (it runs and doesn't answer yet, or no more) or down."""
+    """One process. The state is ready, starting (it runs and does not answer) or down."""
 
     name: str
     pid: int | None
@@ -22,7 +22,7 @@ class Row(NamedTuple):
 
 
 def status(home: Home, *, as_json: bool) -> int:
-    """Print the table; the exit code is 0 when all are ready, else 3."""
+    """Print the table; return 0 if all are ready, else 3."""
     rows = read_rows(home)
     is_ready = bool(rows) and all(row.state == "ready" for row in rows)
     if as_json:
@@ -36,7 +36,7 @@ def status(home: Home, *, as_json: bool) -> int:
 
 
 def read_rows(home: Home) -> list[Row]:
-    """The parent ("stack") and every service; empty when the parent doesn't run and nothing is left of it."""
+    """Return the parent ("stack") and every service; empty if no process is left."""
     run = home.read_run()
     known = recorded_processes(run)
     alive = {name: process for name, process in known.items() if processes.is_alive(process)}
@@ -50,7 +50,7 @@ def read_rows(home: Home) -> list[Row]:
             rows.append(Row(service["name"], None, "down", service["url"], 0, 0))
             continue
         state = "ready" if probes.is_ready(service["probe"], process.pid) else "starting"
-        # The parent's own memory only: everything else descends from it.
+        # The parent's own memory only: all others descend from it.
         memory = processes.resident_bytes(process, with_descendants=service["name"] != "stack")
         uptime = int(processes.uptime_seconds(process))
         rows.append(Row(service["name"], process.pid, state, service["url"], uptime, memory))

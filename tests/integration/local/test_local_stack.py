@@ -1,6 +1,6 @@
-"""`ovnpay up` keeps the system running, describes it truly, and takes all of it along when it goes.
+"""`ovnpay up` keeps the system running, describes it, and leaves no process behind.
 
-Our services are stand-ins here (see `stand_in_stack.py`); the supervisor and, where said, the servers are real.
+The services are stand-ins (see `stand_in_stack.py`); the supervisor and, with STAND_IN_SERVERS, the servers are real.
 """
 
 import json
@@ -21,7 +21,7 @@ from tests.support.polling import until
 _NAMES = {"stack", "paystream", "workers", "scheduler", "gateway"}
 
 
-def test_the_first_and_the_second_start_with_real_servers(stack: StandInStack) -> None:
+def test_first_and_second_start_with_real_servers(stack: StandInStack) -> None:
     for _ in range(2):
         described = stack.up({"STAND_IN_SERVERS": "1"})
 
@@ -49,7 +49,7 @@ def test_services_stop_in_order(stack: StandInStack) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_other_signals_stop_it_as_well(stack: StandInStack, number: signal.Signals) -> None:
+def test_sigterm_and_sighup_stop_it(stack: StandInStack, number: signal.Signals) -> None:
     stack.up()
 
     assert stack.end(number) == 0
@@ -57,8 +57,8 @@ def test_other_signals_stop_it_as_well(stack: StandInStack, number: signal.Signa
     assert stack.processes() == []
 
 
-def test_a_second_ctrl_c_hurries(stack: StandInStack) -> None:
-    # Given a service that does not want to end
+def test_second_ctrl_c_kills_a_service_that_does_not_stop(stack: StandInStack) -> None:
+    # Given a service that ignores SIGTERM
     stack.up({"STAND_IN_STUBBORN": "gateway"})
     process = stack.launched()
 
@@ -70,12 +70,12 @@ def test_a_second_ctrl_c_hurries(stack: StandInStack) -> None:
     assert stack.processes() == []
 
 
-def test_a_service_that_dies_comes_back_and_a_line_says_so(stack: StandInStack) -> None:
+def test_service_that_dies_is_restarted_and_reported(stack: StandInStack) -> None:
     before = stack.up()["processes"]["workers"]
 
     os.kill(before, signal.SIGKILL)
 
-    # ... and stack.json names every service all the while
+    # stack.json names every service at any time
     until(lambda: stack.read()["processes"]["workers"] != before, "the service has a new pid")
     until(lambda: stack.printed().count("workers    ready again") == 1, "the service is back")
     assert "workers was killed by SIGKILL: restart in 0.2 s" in stack.printed()
@@ -84,7 +84,7 @@ def test_a_service_that_dies_comes_back_and_a_line_says_so(stack: StandInStack) 
     assert processes.identify(after)
 
 
-def test_a_killed_database_comes_back_on_the_same_port(stack: StandInStack, postgres_template: Path) -> None:
+def test_killed_servers_restart_on_the_same_ports(stack: StandInStack, postgres_template: Path) -> None:
     copy_postgres(postgres_template, stack.home / "postgres")
     described = stack.up({"STAND_IN_SERVERS": "1"})
 
@@ -136,14 +136,14 @@ def test_start_that_loses_a_port_takes_another_one(stack: StandInStack, postgres
     ("program", "reason"),
     [("raise SystemExit('no migration')", "no migration"), ("print('no json')", "bootstrap Expecting value")],
 )
-def test_a_job_that_fails_ends_the_start(stack: StandInStack, program: str, reason: str) -> None:
+def test_failing_job_ends_the_start(stack: StandInStack, program: str, reason: str) -> None:
     assert stack.launch({"STAND_IN_JOB": program}).wait(30) == 1
 
     assert reason in stack.printed()
     assert stack.processes() == []
 
 
-def test_a_taken_default_port_is_replaced_and_a_line_says_so(stack: StandInStack) -> None:
+def test_taken_default_port_is_replaced_and_reported(stack: StandInStack) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         described = stack.up({"STAND_IN_DEFAULT_PORT": str(port)})
@@ -152,7 +152,7 @@ def test_a_taken_default_port_is_replaced_and_a_line_says_so(stack: StandInStack
     assert f"port {port} is taken: gateway uses {chosen}" in stack.printed()
 
 
-def test_a_taken_port_that_was_asked_for_is_an_error(stack: StandInStack) -> None:
+def test_taken_port_from_the_environment_is_an_error(stack: StandInStack) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert stack.launch({"OVNPAY_GATEWAY_PORT": str(port)}).wait(30) == 1
@@ -160,7 +160,7 @@ def test_a_taken_port_that_was_asked_for_is_an_error(stack: StandInStack) -> Non
     assert f"port {port} (OVNPAY_GATEWAY_PORT) for gateway is taken" in stack.printed()
 
 
-def test_a_killed_parent_leaves_no_process_and_the_next_up_works(stack: StandInStack, postgres_template: Path) -> None:
+def test_killed_parent_leaves_no_process_and_the_next_start_works(stack: StandInStack, postgres_template: Path) -> None:
     copy_postgres(postgres_template, stack.home / "postgres")
     stack.up({"STAND_IN_SERVERS": "1"})
 
@@ -170,23 +170,23 @@ def test_a_killed_parent_leaves_no_process_and_the_next_up_works(stack: StandInS
     assert stack.up({"STAND_IN_SERVERS": "1"})["processes"].keys() == _NAMES | {"postgres", "valkey"}
 
 
-def test_what_outlived_a_killed_parent_is_stopped_and_a_stranger_is_not(stack: StandInStack) -> None:
-    # Given a child of a service that nobody ends, and a recorded pid that is somebody else's by now
+def test_leftovers_are_stopped_and_a_process_with_a_reused_pid_is_not(stack: StandInStack) -> None:
+    # Given a child of a service, and a recorded pid that another process has now
     stack.home.mkdir()
     mark = {**os.environ, "OVNPAY_SUPERVISED_BY": str(stack.home)}
-    with subprocess.Popen(["sleep", "60"], env=mark) as leftover, subprocess.Popen(["sleep", "60"]) as stranger:
-        rows = {"gateway": {"pid": stranger.pid, "started": "1"}}
+    with subprocess.Popen(["sleep", "60"], env=mark) as leftover, subprocess.Popen(["sleep", "60"]) as other:
+        rows = {"gateway": {"pid": other.pid, "started": "1"}}
         (stack.home / "run.json").write_text(json.dumps({"ready": True, "processes": rows, "services": []}))
 
         stack.up()
 
         assert leftover.wait(10) == -signal.SIGTERM
         assert "stopped 1 processes that an earlier run left behind" in stack.printed()
-        assert stranger.poll() is None
-        stranger.kill()
+        assert other.poll() is None
+        other.kill()
 
 
-def test_a_second_up_says_where_the_first_one_runs(stack: StandInStack) -> None:
+def test_second_up_prints_where_the_first_one_runs(stack: StandInStack) -> None:
     gateway = stack.up()["gateway"]
 
     second = stack.command("up")
@@ -196,7 +196,7 @@ def test_a_second_up_says_where_the_first_one_runs(stack: StandInStack) -> None:
     assert gateway in second.stdout
 
 
-def test_down_stops_it_and_says_when_nothing_runs(stack: StandInStack) -> None:
+def test_down_stops_it_and_reports_when_nothing_runs(stack: StandInStack) -> None:
     stack.up()
 
     assert stack.command("down").returncode == 0
@@ -208,7 +208,7 @@ def test_down_stops_it_and_says_when_nothing_runs(stack: StandInStack) -> None:
     assert "nothing runs" in again.stdout
 
 
-def test_down_stops_what_a_killed_parent_left(stack: StandInStack) -> None:
+def test_down_stops_what_a_killed_parent_left_running(stack: StandInStack) -> None:
     stack.home.mkdir()
     mark = {**os.environ, "OVNPAY_SUPERVISED_BY": str(stack.home)}
     with subprocess.Popen(["sleep", "60"], env=mark) as leftover:
@@ -216,7 +216,7 @@ def test_down_stops_what_a_killed_parent_left(stack: StandInStack) -> None:
         assert leftover.wait(10) == -signal.SIGTERM
 
 
-def test_status_asks_the_processes_themselves(stack: StandInStack) -> None:
+def test_status_probes_the_processes(stack: StandInStack) -> None:
     assert stack.command("status").returncode == 3
 
     described = stack.up()
@@ -225,7 +225,7 @@ def test_status_asks_the_processes_themselves(stack: StandInStack) -> None:
     assert {row["name"]: row["pid"] for row in answer["processes"]} == described["processes"]
     assert all(row["resident_bytes"] > 1_000_000 for row in answer["processes"])
 
-    # A service that runs and does not answer is not ready, whatever the parent believes
+    # A service that runs but does not answer is not ready
     gateway = described["processes"]["gateway"]
     os.kill(gateway, signal.SIGSTOP)
     hanging = stack.command("status")
@@ -234,7 +234,7 @@ def test_status_asks_the_processes_themselves(stack: StandInStack) -> None:
     assert "starting" in hanging.stdout
 
 
-def test_a_deleted_home_stops_the_stack(stack: StandInStack) -> None:
+def test_deleting_the_home_stops_the_stack(stack: StandInStack) -> None:
     stack.up()
     stack.delete_home()
 
