@@ -1,4 +1,4 @@
-"""Who the contract's stories are about, and at the end of a run, which samples of the reference they found served."""
+"""Customers of contract tests, and the summary of the API reference samples that a run has covered."""
 
 from typing import Any
 
@@ -24,19 +24,19 @@ def production_driver(production: Customer) -> Any:
 
 @pytest.fixture
 def organization(fast_stack: Stack) -> Organization:
-    """A carrier of this test's own, without money."""
+    """An organization for one test, without money."""
     return Organization(fast_stack)
 
 
 @pytest.fixture(scope="session")
 def carrier_organization(fast_stack: Stack) -> Organization:
-    """The carrier whose sandbox `carrier` uses."""
+    """The organization of `carrier`."""
     return Organization(fast_stack)
 
 
 @pytest.fixture(scope="session")
 def carrier(carrier_organization: Organization) -> Customer:
-    """A sandbox key of that carrier, with $100,000 in its wallet: here batches may stay queued, and payouts open."""
+    """A sandbox key with $100,000 in its wallet, in which batches and payouts may stay open."""
     carrier = carrier_organization.sandbox()
     carrier.fund(10_000_000)
     return carrier
@@ -44,32 +44,32 @@ def carrier(carrier_organization: Organization) -> Customer:
 
 @pytest.fixture(scope="session")
 def production_carrier(carrier_organization: Organization) -> Customer:
-    """A production key of that carrier, without money."""
+    """A production key of the same organization, without money."""
     return carrier_organization.production()
 
 
 @pytest.fixture(scope="session")
 def three_drivers(carrier: Customer) -> list[str]:
-    """Three verified drivers of `carrier`, the first of them the reference's John Smith."""
+    """Three verified drivers of `carrier`, the first one the John Smith of the API reference."""
     drivers = [carrier.register(name)["id"] for name in ("John Smith", "Jane Doe", "Ann Bonus")]
     return [str(carrier.until_verified(driver_id)["id"]) for driver_id in drivers]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A process of several hands over which samples it found."""
+    """Send the covered samples of an xdist process to the one that prints them."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:
         output["conformed"] = {name: sorted(tests) for name, tests in CONFORMED.items()}
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Takes that over."""
+    """Keep the covered samples of an xdist process."""
     for name, tests in getattr(node, "workeroutput", {}).get("conformed", {}).items():
         CONFORMED[name] |= set(tests)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Each sample of the reference with the tests that found it served as it is shown; failed tests don't count."""
+    """Print each sample of the API reference with the passed tests that found a matching response."""
     failed = {report.nodeid for report in terminalreporter.stats.get("failed", [])}
     covered = {name: sorted(CONFORMED[name] - failed) for name in SAMPLES if CONFORMED[name] - failed}
     if not covered:

@@ -1,7 +1,7 @@
-"""What can come to Paystream's door that is not from Paystream, or not as it should be, and the answer that each gets.
+"""Webhooks with invalid signatures or bodies, and valid ones, each with the response it must get.
 
-The bodies tell of a payment that we wait for. What is refused says that it has failed; what is taken, that it is on its
-way: at the end it must be as if nothing had come.
+The bodies are about a processing payment. Invalid ones say that it failed, valid ones that it is processing: in the end
+nothing may have changed.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from typing import Any
 from tests.contract.bad_input import MIB
 from tests.support.stack import PREVIOUS_WEBHOOK_SECRET
 
-OTHERS = "whsec_guessed"
+WRONG_SECRET = "whsec_guessed"
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,16 @@ class Webhook:
     headers: tuple[str, ...]
     body: bytes
     code: str = ""
-    dropped: bool = False
-    """Whether it goes to the system without a previous secret."""
     more: tuple[tuple[str, bytes], ...] = ()
 
 
 def digest(secret: str, signed: bytes, hashed: Callable[..., Any] = hashlib.sha256) -> str:
-    """The hex digest of the bytes."""
+    """Return the hex HMAC of bytes."""
     return hmac.new(secret.encode(), signed, hashed).hexdigest()
 
 
-class Maker:
-    """Makes the cases, with the secret and the payment of a running system."""
+class WebhookCases:
+    """All cases for the secret and a payment of a running system."""
 
     def __init__(self, secret: str, payment_id: str) -> None:
         self.secret = secret
@@ -47,27 +45,27 @@ class Maker:
         self.now = int(time.time())
 
     def body(self, state: str = "failed", **more: Any) -> bytes:
-        """A notice of Paystream's, with an id of its own."""
+        """Return the body of an event with a new id."""
         data = {"paymentId": self.payment_id, "amount": 44_750, "status": state}
         return json.dumps({"id": f"evt_{uuid.uuid4().hex}", "type": f"payment.{state}", "data": data} | more).encode()
 
     def v1(self, body: bytes, secret: str | None = None, at: int | None = None) -> str:
-        """The part of the header that signs."""
+        """Return the signature part of the header."""
         return f"v1={digest(secret or self.secret, b'%d.' % (self.now if at is None else at) + body)}"
 
-    def right(self, body: bytes, secret: str | None = None, age_seconds: int = 0) -> str:
-        """The whole header, as Paystream sends it."""
+    def header(self, body: bytes, secret: str | None = None, age_seconds: int = 0) -> str:
+        """Return the valid header."""
         at = self.now - age_seconds
         return f"t={at},{self.v1(body, secret, at)}"
 
     def all(self) -> Iterator[Webhook]:
-        """Every case."""
-        yield from (Webhook(f"refused: {one.name}", *_rest(one, "INVALID_SIGNATURE")) for one in self.forged())
-        yield from (Webhook(f"taken: {one.name}", *_rest(one, "")) for one in self.taken())
-        yield from self.signed_but_no_event()
+        """Yield every case."""
+        yield from (Webhook(f"rejected: {one.name}", *_rest(one, "INVALID_SIGNATURE")) for one in self.forged())
+        yield from (Webhook(f"accepted: {one.name}", *_rest(one, "")) for one in self.accepted())
+        yield from self.signed_invalid_events()
 
     def forged(self) -> Iterator[Webhook]:
-        """Nothing of it may be believed."""
+        """Yield webhooks without a valid signature."""
         body = self.body()
         t, v1, wrong = f"t={self.now}", self.v1(body), f"v1={'0' * 64}"
         right, sha1 = f"{t},{v1}", digest(self.secret, f"{self.now}.".encode() + body, hashlib.sha1)
@@ -90,50 +88,42 @@ class Maker:
             "SHA-1": (f"{t},v1={sha1}",),
             "SHA-256 without a key": (f"{t},v1={hashlib.sha256(f'{self.now}.'.encode() + body).hexdigest()}",),
             "the body signed without its time": (f"{t},v1={digest(self.secret, body)}",),
-            "of another secret": (self.right(body, OTHERS),),
+            "of another secret": (self.header(body, WRONG_SECRET),),
             "of an empty secret": (f"{t},v1={digest('', f'{self.now}.'.encode() + body)}",),
-            "400 s old": (self.right(body, age_seconds=400),),
-            "400 s ahead": (self.right(body, age_seconds=-400),),
-            "of the year 1970": (self.right(body, age_seconds=self.now),),
+            "400 s old": (self.header(body, age_seconds=400),),
+            "400 s ahead": (self.header(body, age_seconds=-400),),
+            "of the year 1970": (self.header(body, age_seconds=self.now),),
             "its time moved by a second": (f"t={self.now + 1},{v1}",),
             "its time with a zero before it": (f"t=0{self.now},{v1}",),
-            "of another body": (self.right(self.body()),),
-            "two digests, none right": (f"{t},{wrong},{self.v1(body, OTHERS)}",),
+            "of another body": (self.header(self.body()),),
+            "two digests, none right": (f"{t},{wrong},{self.v1(body, WRONG_SECRET)}",),
             "six digests, the last right": (f"{t}" + f",{wrong}" * 5 + f",{v1}",),
         }
         yield from (Webhook(name, 401, values, body) for name, values in headers.items())
         yield Webhook("one byte of the body changed", 401, (right,), tampered)
         yield Webhook("the same JSON with a space more", 401, (right,), body + b" ")
         yield Webhook("its signature only in the body", 401, (), self.body(signature=right))
-        yield Webhook(
-            "of the previous secret, which was dropped",
-            401,
-            (self.right(body, PREVIOUS_WEBHOOK_SECRET),),
-            body,
-            "",
-            True,
-        )
 
-    def taken(self) -> Iterator[Webhook]:
-        """As good as what Paystream sends every day."""
+    def accepted(self) -> Iterator[Webhook]:
+        """Yield valid webhooks."""
         body = self.body("processing")
         t, v1, wrong = f"t={self.now}", self.v1(body), f"v1={'f' * 64}"
         headers = {
             "signed as documented": f"{t},{v1}",
             "the same to the byte once more": f"{t},{v1}",
-            "the same, signed anew": self.right(body, age_seconds=7),
-            "200 s old": self.right(body, age_seconds=200),
-            "200 s ahead": self.right(body, age_seconds=-200),
+            "the same, signed anew": self.header(body, age_seconds=7),
+            "200 s old": self.header(body, age_seconds=200),
+            "200 s ahead": self.header(body, age_seconds=-200),
             "two digests, the second right": f"{t},{wrong},{v1}",
             "two digests, of two secrets": f"{t},{v1},{self.v1(body, PREVIOUS_WEBHOOK_SECRET)}",
             "upper-case hex": f"{t},v1={v1[3:].upper()}",
             "spaces": f" {t} ,  {v1} ",
-            "of the previous secret": self.right(body, PREVIOUS_WEBHOOK_SECRET),
+            "of the previous secret": self.header(body, PREVIOUS_WEBHOOK_SECRET),
         }
         yield from (Webhook(name, 200, (value,), body) for name, value in headers.items())
 
-    def signed_but_no_event(self) -> Iterator[Webhook]:
-        """Whatever Paystream's signature is under, what we store is one thing and readable."""
+    def signed_invalid_events(self) -> Iterator[Webhook]:
+        """Yield signed bodies that are not a valid event."""
         fine = self.body()
         bodies = {
             "nothing": b"",
@@ -154,14 +144,14 @@ class Maker:
             "no payment": b'{"id": "evt_1", "type": "payment.failed", "data": {}}',
         }
         for name, body in bodies.items():
-            yield Webhook(f"signed: {name}", 400, (self.right(body),), body)
-        yield Webhook("signed: a megabyte and a byte", 413, (self.right(huge := b" " * (MIB + 1)),), huge)
+            yield Webhook(f"signed: {name}", 400, (self.header(body),), body)
+        yield Webhook("signed: a megabyte and a byte", 413, (self.header(huge := b" " * (MIB + 1)),), huge)
         gzip = (("Content-Encoding", b"gzip"),)
-        yield Webhook("signed: compressed", 415, (self.right(fine),), fine, more=gzip)
+        yield Webhook("signed: compressed", 415, (self.header(fine),), fine, more=gzip)
 
 
 def _rest(one: Webhook, code: str) -> tuple[Any, ...]:
-    return one.status, one.headers, one.body, code, one.dropped, one.more
+    return one.status, one.headers, one.body, code, one.more
 
 
-NAMES = [one.name for one in Maker("any", "any").all()]
+NAMES = [one.name for one in WebhookCases("any", "any").all()]

@@ -1,7 +1,7 @@
-"""The mistakes that a client can make, and what each is told.
+"""Client errors, each with its status and code.
 
-Statuses are the conventions'; the texts name one code, VALIDATION_ERROR, the others are ours and pinned here since
-clients match on them. `$driver` and its like in a path or body are replaced by the ids of the running system.
+The API reference gives the statuses and one code, VALIDATION_ERROR; the other codes are pinned here because clients
+match on them. `$driver` and its like in a path or body are replaced by the ids of the running system.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Mistake:
     path: str
     status: int
     code: str
-    field: str | None = None  # what the message has to name
+    field: str | None = None  # that the message must name
     body: Any = None  # bytes are sent as they are
     headers: tuple[tuple[str, str], ...] = (("Authorization", "Bearer $sandbox_key"),)
 
@@ -80,7 +80,7 @@ def _without(body: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 MISTAKES: list[Mistake] = [
-    # who?
+    # authentication and authorization
     *[
         _unauthenticated("no key", method, path)
         for method, path in (
@@ -102,13 +102,13 @@ MISTAKES: list[Mistake] = [
     _unauthenticated("a made-up key", "GET", BALANCE, "Bearer ovnp_sbox_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"),
     _unauthenticated("one letter more", "GET", BALANCE, "Bearer $sandbox_keyx"),
     _unauthenticated("only the prefix", "GET", BALANCE, "Bearer ovnp_sbox_"),
-    # where to?
+    # paths and methods
     Mistake("unknown path", "GET", "/api/v1/payout", 404, "NOT_FOUND"),
     Mistake("unknown path outside the API", "GET", "/payouts", 404, "NOT_FOUND"),
     Mistake("wrong method: DELETE payouts", "DELETE", PAYOUTS, 405, "METHOD_NOT_ALLOWED"),
     Mistake("wrong method: PUT balance", "PUT", BALANCE, 405, "METHOD_NOT_ALLOWED", body={}),
     Mistake("wrong method: GET topup", "GET", TOPUP, 405, "METHOD_NOT_ALLOWED"),
-    # what?
+    # bodies
     *[mistake for path in (DRIVERS, PAYOUTS, INSTANT, TOPUP) for mistake in _wrong_bodies(path)],
     *_wrong_amounts(PAYOUTS, {"driverId": "$driver"}),
     *_wrong_amounts(INSTANT, {"driverId": "$driver"}),
@@ -128,7 +128,7 @@ MISTAKES: list[Mistake] = [
     _invalid(INSTANT, "requestedBy is a number", "requestedBy", _PAYOUT | {"requestedBy": 789}),
     _invalid(TOPUP, "unknown method", "method", {"amount": 500_000, "method": "cash"}),
     _invalid(TOPUP, "unknown field", "currency", {"amount": 500_000, "currency": "EUR"}),
-    # how much?
+    # amounts
     _invalid(PAYOUTS, "over the standard rail's $1,000,000", "amount", _PAYOUT | {"amount": 100_000_001}),
     _invalid(
         PAYOUTS, "over the instant rail's $10,000", "amount", _PAYOUT | {"amount": 1_000_001, "urgency": "instant"}
@@ -137,7 +137,7 @@ MISTAKES: list[Mistake] = [
     _invalid(PAYOUTS, "the fee takes it all", "amount", _PAYOUT | {"amount": 250}),
     _invalid(PAYOUTS, "less than the fee", "amount", _PAYOUT | {"amount": 1}),
     _invalid(PAYOUTS, "the same-day fee takes it all", "amount", _PAYOUT | {"amount": 500, "urgency": "same_day"}),
-    # to whom?
+    # drivers
     *[
         Mistake(f"{name}: {path}", "POST", path, 404, "DRIVER_NOT_FOUND", "driver", _PAYOUT | {"driverId": driver})
         for path in (PAYOUTS, INSTANT)
@@ -154,7 +154,7 @@ MISTAKES: list[Mistake] = [
     Mistake(
         "same ovnDriverId", "POST", DRIVERS, 409, "DRIVER_EXISTS", "ovnDriverId", _DRIVER | {"ovnDriverId": "$ovn_id"}
     ),
-    # which?
+    # ids
     Mistake("unknown driver", "GET", f"{DRIVERS}/drv_abc123", 404, "DRIVER_NOT_FOUND"),
     Mistake("other wallet's driver", "GET", f"{DRIVERS}/$production_driver", 404, "DRIVER_NOT_FOUND"),
     Mistake("unknown payout", "GET", f"{PAYOUTS}/pay_xyz", 404, "PAYOUT_NOT_FOUND"),

@@ -1,4 +1,4 @@
-"""The four ways in for a payout, asked and answered alike: alone, instant, in bulk, in a batch."""
+"""The four channels to request a payout, with one interface: single, instant, bulk, batch."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,40 +12,40 @@ CHANNELS = ("single", "instant", "bulk", "batch")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one payout: its id and the warnings, or the code of the refusal with its details."""
+    """The result of one request: payout id and warnings, or error code and details."""
 
     payout_id: str | None = None
     warnings: list[Any] = field(default_factory=list)
     code: str | None = None
     details: Any = None
-    status: int = 200  # of the whole answer
+    status: int = 200  # of the response
     batch_id: str | None = None
 
 
-def post_payout(way: str, customer: Customer, payout: dict[str, Any]) -> Outcome:
-    """Ask for `payout`, a body of POST /api/v1/payouts without urgency. A batch is created, not released."""
-    if way in ("single", "instant"):
-        answer = customer.post("/api/v1/payouts" + ("/instant" if way == "instant" else ""), payout)
-        return _taken(answer.data) if answer.status == 200 else _refused(answer, answer.error)
-    if way == "bulk":
+def post_payout(channel: str, customer: Customer, payout: dict[str, Any]) -> Outcome:
+    """Request a payout with the body of POST /api/v1/payouts without urgency. A batch is created, not released."""
+    if channel in ("single", "instant"):
+        answer = customer.post("/api/v1/payouts" + ("/instant" if channel == "instant" else ""), payout)
+        return _accepted(answer.data) if answer.status == 200 else _rejected(answer, answer.error)
+    if channel == "bulk":
         (result,) = customer.post("/api/v1/payouts/bulk", {"payouts": [payout]}).data["results"]
         if result["status"] == "success":
-            return _taken(result["item"])
+            return _accepted(result["item"])
         return Outcome(code=result["code"], details=result.get("details"))
     answer = customer.post(BATCHES, {"name": "A batch of one", "payouts": [payout]})
     if answer.status != 200:
         (item,) = answer.error["details"]["items"]
         assert item["code"] == answer.error["code"], answer
-        return _refused(answer, item)
+        return _rejected(answer, item)
     (payout,) = customer.get(f"{BATCHES}/{answer.data['id']}").data["payouts"]
     warnings = answer.data.get("warnings") or []
     assert all(warning["index"] == 0 for warning in warnings), answer
     return Outcome(payout["id"], warnings, batch_id=answer.data["id"])
 
 
-def _taken(payout: Any) -> Outcome:
+def _accepted(payout: Any) -> Outcome:
     return Outcome(payout["id"], payout.get("warnings") or [])
 
 
-def _refused(answer: Answer, error: Any) -> Outcome:
+def _rejected(answer: Answer, error: Any) -> Outcome:
     return Outcome(code=error["code"], details=error.get("details"), status=answer.status)

@@ -1,11 +1,11 @@
-"""Schemathesis's check of our own: what fits the schema is refused for one of these reasons, or not at all."""
+"""A check for Schemathesis: data that fits the schema is rejected only for one of these reasons."""
 
 from typing import Any
 
 import schemathesis
 
-# What a schema can't say: two parameters that exclude each other, a time that is past, a limit by rail, a range that
-# ends before it begins or has too many days, a public host.
+# Rules that no schema can express: exclusive parameters, a time in the past, a limit of a rail, a range that ends
+# before it begins or has too many days, a public host.
 FIELDS = frozenset(
     {
         "page",
@@ -30,14 +30,14 @@ CODES = frozenset(
 
 @schemathesis.hook
 def before_call(ctx: Any, case: Any, kwargs: Any) -> None:
-    """Saves the two seconds of a slow answer, hundreds of times; test_sandbox_scenarios.py has it."""
+    """Drop the scenario with a response time of two seconds; test_sandbox_scenarios.py tests it."""
     if case.headers and case.headers.get("X-Sandbox-Scenario") == "slow_response":
         case.headers["X-Sandbox-Scenario"] = "success"
 
 
 @schemathesis.check
 def refused_for_a_reason(ctx: Any, response: Any, case: Any) -> None:
-    """A request that fits the schema is refused with 400 or 422 only for a reason that no schema can say."""
+    """Assert that a request that fits the schema gets 400 or 422 only for a rule that no schema can express."""
     generation = case.meta.generation if case.meta else None
     if generation is None or not generation.mode.is_positive or response.status_code not in (400, 422):
         return
@@ -45,6 +45,6 @@ def refused_for_a_reason(ctx: Any, response: Any, case: Any) -> None:
     field = str(error.get("details", {}).get("field", ""))
     if error["code"] in CODES or field in FIELDS or field.startswith("payouts["):
         return
-    if "got `float`" in error["message"]:  # 100.0 is an integer to JSON Schema; to us, an amount is written in digits
+    if "got `float`" in error["message"]:  # 100.0 is an integer in JSON Schema; the API wants digits only
         return
     raise AssertionError(f"Refused for no reason that we know: {error}")

@@ -1,4 +1,4 @@
-"""Every client mistake gets its 4xx with a code and a message that names the field, and does nothing."""
+"""Every client error gets its 4xx with a code and a message that names the field, and changes nothing."""
 
 import json
 import re
@@ -19,15 +19,15 @@ from tests.support.stack import Stack
 def ids(
     stack: Stack, customer: Customer, production: Customer, driver_id: str, production_driver: Any
 ) -> dict[str, str]:
-    """What the `$names` of the table stand for."""
+    """The values of the `$names` in the table."""
     rejected = customer.register("Rita Rejected", f"rita+kyc_rejected{uuid.uuid4().hex}@example.com")
     unverified = customer.register("Una Unverified", f"una+kyc_pending{uuid.uuid4().hex}@example.com")
     driver = customer.get(f"/api/v1/drivers/{driver_id}").data
     until(
         lambda: customer.get(f"/api/v1/drivers/{rejected['id']}").data["kycStatus"] == "rejected",
-        "Paystream has rejected her",
+        "the driver is rejected",
     )
-    production.fund(1_000)  # other tests may have spent all it had
+    production.fund(1_000)  # other tests may have emptied the wallet
     return {
         "$sandbox_key": stack["sandbox_key"],
         "$driver": driver_id,
@@ -52,32 +52,32 @@ def _make(mistake: Mistake, url: str, ids: dict[str, str]) -> Answer:
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=[mistake.name for mistake in MISTAKES])
-def test_mistake_is_told(customer: Customer, ids: dict[str, str], mistake: Mistake) -> None:
-    # When a client makes the mistake
+def test_client_error_gets_its_code_and_message(customer: Customer, ids: dict[str, str], mistake: Mistake) -> None:
+    # When the request is sent
     answer = _make(mistake, customer.url, ids)
-    # Then its answer has the status and code for it
+    # Then the response has its status and code
     assert (answer.status, answer.error["code"]) == (mistake.status, mistake.code), answer
-    # and says in words what is wrong with which field
+    # and the message names the field
     assert mistake.field is None or mistake.field.lower() in answer.error["message"].lower()
-    # in the envelope that the conventions give
+    # in the standard envelope
     assert answer.body.keys() == {"success", "error", "meta"}
     assert answer.error.keys() <= {"code", "message", "details"}
     assert uuid.UUID(answer.body["meta"]["requestId"])
     assert TIME.match(answer.body["meta"]["timestamp"])
 
 
-def test_mistakes_move_no_money_and_make_nothing(customer: Customer, ids: dict[str, str]) -> None:
-    # Given a wallet at rest; payouts of batches that nobody releases hold no money
+def test_client_errors_change_nothing(customer: Customer, ids: dict[str, str]) -> None:
+    # Given a wallet without anything in progress
     def at_rest() -> bool:
         balance = customer.balance()
         return (balance["pending"], balance["inTransit"]) == (0, 0)
 
     until(at_rest, "the wallet is at rest")
     before = _holdings(customer)
-    # When all mistakes are made once more
+    # When all requests are sent again
     for mistake in MISTAKES:
         _make(mistake, customer.url, ids)
-    # Then it holds what it held
+    # Then the wallet is unchanged
     assert _holdings(customer) == before
 
 
@@ -86,28 +86,28 @@ def _holdings(customer: Customer) -> Any:
     return lists, customer.balance()
 
 
-def test_payout_beyond_the_balance_says_what_is_there_and_what_is_needed(
+def test_insufficient_funds_error_has_available_and_required_amounts(
     production: Customer, production_driver: Any
 ) -> None:
     # Given a wallet
     available_cents = production.available_cents()
-    # When one cent more is asked for than it has
+    # When a payout needs one cent more than it has
     body = {"driverId": production_driver["id"], "amount": max(available_cents + 1, 1_000)}
     answer = production.post("/api/v1/payouts", body)
-    # Then it is refused, with the figures
+    # Then it is rejected with both amounts
     assert (answer.status, answer.error["code"]) == (400, "INSUFFICIENT_FUNDS")
     assert answer.error["details"].items() >= {"available": available_cents, "required": body["amount"]}.items()
     assert production.available_cents() == available_cents
 
 
-def test_other_wallets_ids_are_as_unknown_as_those_that_never_were(production: Customer, ids: dict[str, str]) -> None:
-    # Somebody else's id and one that never existed get the same answer, but for the id
-    for path, somebody_elses, nobodys in (
+def test_ids_of_another_wallet_look_like_unknown_ids(production: Customer, ids: dict[str, str]) -> None:
+    # An id of another wallet and one that never existed get the same response except for the id
+    for path, foreign, unknown in (
         ("/api/v1/drivers", ids["$driver"], "drv_00000000000000000000000000"),
         ("/api/v1/payouts", ids["$payout"], "pay_00000000000000000000000000"),
     ):
-        first, second = production.get(f"{path}/{somebody_elses}"), production.get(f"{path}/{nobodys}")
+        first, second = production.get(f"{path}/{foreign}"), production.get(f"{path}/{unknown}")
         assert (first.status, second.status) == (404, 404)
-        assert json.dumps(first.error).replace(somebody_elses, "") == json.dumps(second.error).replace(nobodys, "")
-    # and a filter by somebody else's driver finds nothing
+        assert json.dumps(first.error).replace(foreign, "") == json.dumps(second.error).replace(unknown, "")
+    # and a filter by a driver of another wallet finds nothing
     assert production.get("/api/v1/payouts", driverId=ids["$driver"]).data["items"] == []

@@ -20,21 +20,21 @@ PEOPLES = [
 
 
 @pytest.fixture
-def nobody(stack: Stack) -> Customer:
+def nobody(fast_stack: Stack) -> Customer:
     """Somebody who hasn't said who he is."""
-    return Customer(stack["gateway"], key="")
+    return Customer(fast_stack["gateway"], key="")
 
 
-def test_owner_signs_in_and_out(stack: Stack, nobody: Customer) -> None:
+def test_owner_signs_in_and_out(fast_stack: Stack, nobody: Customer) -> None:
     # When the owner signs in
-    signed_in = nobody.post(LOGIN, stack["owner"]).data
+    signed_in = nobody.post(LOGIN, fast_stack["owner"]).data
     # Then he has a token for some time
     assert signed_in["token"].startswith("ovnp_sess_")
     assert datetime.fromisoformat(signed_in["expiresAt"]) > datetime.now(UTC)
-    assert (signed_in["user"]["email"], signed_in["user"]["role"]) == (stack["owner"]["email"], "owner")
+    assert (signed_in["user"]["email"], signed_in["user"]["role"]) == (fast_stack["owner"]["email"], "owner")
     assert signed_in["user"]["organization"]
     # which says who he is
-    owner = Customer(stack["gateway"], signed_in["token"])
+    owner = Customer(fast_stack["gateway"], signed_in["token"])
     assert owner.get(ME).data == signed_in["user"]
     # until he signs out
     assert owner.post(LOGOUT, {}).data["message"]
@@ -43,7 +43,7 @@ def test_owner_signs_in_and_out(stack: Stack, nobody: Customer) -> None:
         assert (answer.status, answer.error["code"]) == (401, "UNAUTHORIZED")
 
 
-def test_signing_out_ends_one_session(organization: Organization, stack: Stack, fast_stack: Stack) -> None:
+def test_signing_out_ends_one_session(organization: Organization, fast_stack: Stack) -> None:
     # Given somebody who is signed in twice
     first = organization.owner
     second = Person(first.url, first.email, fast_stack["owner"]["password"])
@@ -54,8 +54,8 @@ def test_signing_out_ends_one_session(organization: Organization, stack: Stack, 
     assert second.get(ME).data["email"] == first.email
 
 
-def test_wrong_credentials_are_all_told_the_same(stack: Stack, nobody: Customer) -> None:
-    owner = stack["owner"]
+def test_wrong_credentials_are_all_told_the_same(fast_stack: Stack, nobody: Customer) -> None:
+    owner = fast_stack["owner"]
     answers = [
         nobody.post(LOGIN, {"email": owner["email"], "password": owner["password"] + "x"}),
         nobody.post(LOGIN, {"email": owner["email"], "password": "a"}),
@@ -68,8 +68,8 @@ def test_wrong_credentials_are_all_told_the_same(stack: Stack, nobody: Customer)
 
 
 @pytest.mark.parametrize("missing", ["email", "password"])
-def test_sign_in_needs_both(stack: Stack, nobody: Customer, missing: str) -> None:
-    answer = nobody.post(LOGIN, {name: value for name, value in stack["owner"].items() if name != missing})
+def test_sign_in_needs_both(fast_stack: Stack, nobody: Customer, missing: str) -> None:
+    answer = nobody.post(LOGIN, {name: value for name, value in fast_stack["owner"].items() if name != missing})
     assert (answer.status, answer.error["details"]["field"]) == (400, missing)
 
 
@@ -80,7 +80,7 @@ def test_session_opens_no_business_endpoint(organization: Organization, path: st
 
 
 @pytest.mark.parametrize("path", PEOPLES)
-def test_api_key_opens_no_endpoint_for_people(customer: Customer, nobody: Customer, path: str) -> None:
-    for who in (customer, nobody, Customer(customer.url, "ovnp_sess_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx")):
+def test_api_key_opens_no_endpoint_for_people(carrier: Customer, nobody: Customer, path: str) -> None:
+    for who in (carrier, nobody, Customer(carrier.url, "ovnp_sess_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx")):
         answer = who.get(path)
         assert (answer.status, answer.error["code"]) == (401, "UNAUTHORIZED")

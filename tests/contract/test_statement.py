@@ -141,21 +141,3 @@ def test_the_projection_shows_what_is_under_way_and_counts_on_nothing(organizati
     found = planner.get(PROJECTION).data
     assert found["currentBalance"] == 140_000
     assert found["openPayouts"] in ({"count": 1, "amount": 10_000}, {"count": 0, "amount": 0})
-
-
-def test_an_rtp_top_up_overtakes_a_bank_transfer_and_each_is_credited_once(customer: Customer) -> None:
-    # Given a bank transfer, and behind it a top-up by RTP
-    topups = [
-        customer.post("/api/v1/funding/topup", {"amount": 1_000, "method": method}).data
-        for method in ("bank_transfer", "rtp")
-    ]
-    assert [topup["status"] for topup in topups] == ["pending", "pending"]
-    slow, fast = (topup["transactionId"] for topup in topups)
-
-    def credited() -> list[str]:
-        credits = customer.get(TRANSACTIONS, type="credit").data["items"]
-        return [item["topupId"] for item in credits if item["topupId"] in (slow, fast)]
-
-    # When both have settled, then the one by RTP was first, and each is on the statement once
-    assert until(lambda: found if len(found := credited()) == 2 else None, "both are credited") == [slow, fast]
-    assert credited() == [slow, fast]

@@ -8,7 +8,7 @@ from tests.support import ledger, provider_webhooks
 from tests.support.customer import Customer
 from tests.support.polling import until
 from tests.support.simulator import Simulator
-from tests.support.stack import Stack
+from tests.support.stack import PREVIOUS_WEBHOOK_SECRET, Stack
 
 
 def _event(payment_id: str, status: str, amount_cents: int = 44_750) -> dict[str, object]:
@@ -51,6 +51,12 @@ def test_notice_about_a_payment_that_we_dont_know_is_taken(stack: Stack) -> None
     # Events come in any order, so one may come before we know its payment: refusing it would only make it come again
     event = _event("pay_from_somewhere_else", "processing")
     assert provider_webhooks.send_signed(stack["gateway"], event, stack["webhook_secret"]).status == 200
+
+
+def test_webhook_signed_with_a_dropped_secret_is_rejected(stack: Stack) -> None:
+    """`fast_stack` still accepts it as its previous secret."""
+    event = _event("pay_from_somewhere_else", "processing")
+    assert provider_webhooks.send_signed(stack["gateway"], event, PREVIOUS_WEBHOOK_SECRET).status == 401
 
 
 @pytest.mark.parametrize(

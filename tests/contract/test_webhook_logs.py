@@ -17,6 +17,34 @@ LOGS = "/api/v1/webhooks/logs"
 
 
 @pytest.fixture(scope="module")
+def own_organization(fast_stack: Stack) -> Organization:
+    """An organization of this module."""
+    return Organization(fast_stack)
+
+
+@pytest.fixture(scope="module")
+def customer(own_organization: Organization) -> Customer:
+    customer = own_organization.sandbox()
+    customer.fund(1_000_000)
+    return customer
+
+
+@pytest.fixture(scope="module")
+def production(own_organization: Organization) -> Customer:
+    return own_organization.production()
+
+
+@pytest.fixture(scope="module")
+def driver_id(customer: Customer) -> str:
+    return str(customer.verified_driver("Jane Doe")["id"])
+
+
+@pytest.fixture(scope="module")
+def production_driver(production: Customer) -> Any:
+    return production.verified_driver("Pedro Prod")
+
+
+@pytest.fixture(scope="module")
 def completed_id(customer: Customer, driver_id: str) -> str:
     """The id of a completed payout, whose events are in the logs."""
     payout_id = str(customer.pay(driver_id, 45_000)["id"])
@@ -70,7 +98,7 @@ def test_logs_are_filtered_by_event(customer: Customer, driver_id: str) -> None:
 
 
 def test_notice_in_the_shape_of_the_reference_is_logged_as_it_came(
-    stack: Stack, customer: Customer, completed_id: str
+    fast_stack: Stack, customer: Customer, completed_id: str
 ) -> None:
     # When a notice in the reference's shape tells once more that a payout is completed
     told = {
@@ -79,7 +107,7 @@ def test_notice_in_the_shape_of_the_reference_is_logged_as_it_came(
         "data": {"payoutId": completed_id, "status": "completed", "amount": 45_000},
         "signature": f"t=1234567890,v1={uuid.uuid4().hex}",
     }
-    assert provider_webhooks.send_signed(stack["gateway"], told, stack["webhook_secret"]).status == 200
+    assert provider_webhooks.send_signed(fast_stack["gateway"], told, fast_stack["webhook_secret"]).status == 200
     # Then its log shows it whole
     until(
         lambda: told in [log["payload"] for log in _logs_of(customer, completed_id, event="payout.completed")],
@@ -153,7 +181,7 @@ def test_logs_are_filtered_by_date(carrier: Customer, wrong: Any) -> None:
 
 
 def test_logs_are_the_customers_own(
-    stack: Stack, customer: Customer, completed_id: str, production: Customer, production_driver: Any
+    fast_stack: Stack, customer: Customer, completed_id: str, production: Customer, production_driver: Any
 ) -> None:
     # Given a completed payout in each wallet, and a notice about nobody's payment
     production.fund(2_000)
@@ -165,7 +193,7 @@ def test_logs_are_the_customers_own(
         "data": {"paymentId": "pay_from_somewhere_else", "amount": 1, "status": "completed"},
         "timestamp": "2026-02-08T10:00:00Z",
     }
-    assert provider_webhooks.send_signed(stack["gateway"], strange, stack["webhook_secret"]).status == 200
+    assert provider_webhooks.send_signed(fast_stack["gateway"], strange, fast_stack["webhook_secret"]).status == 200
     _until_processed(production, live_id, "payout.completed")
     # When each looks at the logs
     sandbox_logs, live_logs = list(customer.items(LOGS)), list(production.items(LOGS))
