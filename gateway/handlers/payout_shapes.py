@@ -218,7 +218,7 @@ class ExpectedStep(TypedDict):
         Literal["batch_release", "queueing", "submission", "provider_webhook", "return", "customer", "person"],
         Meta(examples=["submission"]),
     ]
-    expected: Annotated[str, Meta(description="One sentence.", examples=["It goes to Paystream"])]
+    expected: Annotated[str, Meta(description="One sentence.", examples=["It is submitted to Paystream"])]
     by: Annotated[Time, Meta(description="At the latest, or until when; null: nobody knows.")] | None
     estimatedArrival: EstimatedArrival | None
 

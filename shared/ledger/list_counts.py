@@ -1,4 +1,4 @@
-"""Stored counts of a wallet's lists, updated with the rows that they count, under the wallet lock."""
+"""Stored lengths of a wallet's lists, updated under the wallet lock."""
 
 import uuid
 from typing import Final

@@ -1,7 +1,4 @@
-"""Posting of transfers between the accounts of wallets.
-
-Lock order: rows of other packages first, then accounts by wallet id. So two postings can't deadlock.
-"""
+"""Posting of transfers between the accounts of wallets."""
 
 import uuid
 from collections import defaultdict
@@ -128,7 +125,7 @@ def post_transfers(connection: sa.Connection, transfers: Iterable[NewTransfer], 
 
     Raises:
         sqlalchemy.exc.IntegrityError: a balance would turn negative, or the attempt already has a transfer of this
-            kind. The transaction must be rolled back.
+            kind.
 
     """
     to_post: Sequence[NewTransfer] = list(transfers)
@@ -140,8 +137,6 @@ def post_transfers(connection: sa.Connection, transfers: Iterable[NewTransfer], 
 
 
 class _InsertedTransfer(msgspec.Struct):
-    """A row for `_POST_TRANSFERS`."""
-
     id: uuid.UUID
     wallet_id: uuid.UUID
     from_account: AccountKind

@@ -217,6 +217,5 @@ def _check_balances(lines: Iterable[StatementLine]) -> Iterator[StatementLine]:
 def _load_lines(
     connection: sa.Connection, positions: str, direction: str, values: dict[str, Any]
 ) -> list[tuple[int, StatementLine]]:
-    """The lines at the positions, each with its position."""
     rows = connection.execute(sa.text(_LINES.format(positions=positions, direction=direction)), values)
     return [(row[0], StatementLine._make(row[1:])) for row in rows]

@@ -1,8 +1,7 @@
-"""Acceptance: the promise that a payout is made exactly once, written in the caller's transaction.
+"""Acceptance: the promise to make a payout exactly once, written in the caller's transaction.
 
-Written together: the payout, its first history row, the reservation, the customer's event. An instant payout also
-passes `queued` and `processing` here, with its submission, so the response truthfully says `processing`; a worker then
-sends it.
+An instant payout also passes `queued` and `processing` here, with its submission, so the response truthfully says
+`processing`; a worker then sends it.
 """
 
 import uuid
@@ -178,8 +177,6 @@ _INSERT_PAYOUTS: Final = sa.text("""
 
 
 class _InsertedPayout(msgspec.Struct):
-    """A row for `_INSERT_PAYOUTS`."""
-
     id: uuid.UUID
     wallet_id: uuid.UUID
     driver_id: uuid.UUID
@@ -201,7 +198,7 @@ _inserted_fields = attrgetter(*_InsertedPayout.__struct_fields__)
 def write_payouts_queries(
     rows: Sequence[PayoutRow], now: datetime, due: datetime | None
 ) -> tuple[Query[None], Query[None]]:
-    """Queries that write payouts and their `payout.created` events; see `write_payouts`."""
+    """Queries that perform `write_payouts`."""
     made = encode_rows(_InsertedPayout(*_inserted_fields(row)) for row in rows)
     events = (Event(row.wallet_id, "payout.created", row.id, row.sequence, payout_payload(row)) for row in rows)
     values = {"now": now, "due": due, "reason": ACCEPTED_REASON, "payouts": made}

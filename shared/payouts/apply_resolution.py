@@ -1,4 +1,4 @@
-"""Applying a resolution: transitions, the link to the provider's payment, the submission's end, closed cases."""
+"""The effects of a resolution."""
 
 import enum
 import uuid

@@ -93,8 +93,6 @@ def update_counters_queries(
 
 
 class _MovedPayout(msgspec.Struct):
-    """A row of `_MOVED`."""
-
     wallet_id: uuid.UUID
     driver_id: uuid.UUID
     batch_id: uuid.UUID | None

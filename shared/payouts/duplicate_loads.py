@@ -34,7 +34,7 @@ _LIVE_PAYOUTS: Final = sa.text("""
 
 
 def live_payouts_query(loads: Collection[DriverLoad]) -> Query[dict[DriverLoad, uuid.UUID]] | None:
-    """Query for the first live payout of each load; see `live_payouts_by_load`. None without loads."""
+    """Query that performs `live_payouts_by_load`, or None without loads."""
     if not loads:
         return None
     wanted = encode_rows({"driver_id": driver_id, "load_id": load_id} for driver_id, load_id in loads)

@@ -1,4 +1,4 @@
-"""Payout metrics, observed at commit: transitions, time in each status, time until the first submission."""
+"""Payout metrics, observed at commit."""
 
 import uuid
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Payout orders: what is read to check them, and the checks that turn an order into a payout or an error."""
+"""Payout orders: the data to validate them, and the validation."""
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -103,7 +103,7 @@ def order_context_queries(orders: Sequence[PayoutOrder]) -> tuple[Query[prices.P
 
 
 def load_order_context(connection: sa.Connection, orders: Sequence[PayoutOrder]) -> OrderContext:
-    """Read what the orders are validated against."""
+    """Load an `OrderContext`."""
     return OrderContext(*run_queries(connection, *order_context_queries(orders)))
 
 
@@ -165,7 +165,7 @@ def validate_order(
     """Return the payout to write, funds not checked yet.
 
     Raises:
-        Refusal: the order can't be accepted.
+        DomainError: the order can't be accepted.
 
     """
     payee = context.payees.get((order.wallet_id, order.driver_id)) if order.driver_id else None

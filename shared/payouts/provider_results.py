@@ -1,7 +1,4 @@
-"""Provider results: records what came of a sent submission, in a transaction of its own after the call.
-
-Only the worker that holds the lease records; a late one changes nothing.
-"""
+"""Provider results: records the outcome of a sent submission, in a transaction of its own after the call."""
 
 import uuid
 from collections.abc import Sequence

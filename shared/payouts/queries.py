@@ -1,4 +1,4 @@
-"""Queries: one payout, a page of a wallet's payouts, and previous statuses."""
+"""Queries of payouts."""
 
 import uuid
 from collections.abc import Collection, Iterable
@@ -82,7 +82,6 @@ def load_payout_page(
 
 
 def _count(connection: sa.Connection, where: str, values: dict[str, Any]) -> int:
-    """The length of the list: a stored count if there is one."""
     wallet_id, driver_id, status = values["wallet_id"], values["driver_id"], values.get("status")
     if "ids" not in values:
         if driver_id is None and status is None:

@@ -126,7 +126,7 @@ _KNOWN_PAYMENTS: Final = sa.text("""
 def _lock_known_payments(
     connection: sa.Connection, updates: Sequence[PaymentUpdate]
 ) -> tuple[dict[str | None, KnownPayment], dict[uuid.UUID | None, KnownPayment]]:
-    """The payments of the updates, by provider payment id and by payout id."""
+    """Returns them by provider payment id and by payout id."""
     rows = connection.execute(
         _KNOWN_PAYMENTS,
         {

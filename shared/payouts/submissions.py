@@ -1,7 +1,6 @@
 """Submissions: the requests to the provider, committed before they are sent.
 
-A submission's id is the provider's idempotency key, so its request never changes. `submission_leases` lets a worker
-send it, and `provider_results` records what came back.
+A submission's id is the provider's idempotency key, so its request never changes.
 """
 
 import uuid
@@ -72,7 +71,7 @@ def prepare_submissions(
     reason: str,
     poll_after: Callable[[Rail], timedelta] | None = None,
 ) -> PreparedSubmissions:
-    """Write the submissions of the payouts that are `queued`; see `prepare_outgoing_payouts`."""
+    """Submit the payouts that are `queued`; see `prepare_outgoing_payouts`."""
     payouts, has_unmatched_payments = run_queries(connection, *outgoing_payouts_queries(payout_ids))
     return prepare_outgoing_payouts(
         connection, payouts, has_unmatched_payments, now, reason=reason, poll_after=poll_after
@@ -101,7 +100,7 @@ def prepare_outgoing_payouts(
     """Write submissions and move their payouts to `processing`.
 
     A payout that may repeat an unrecorded payment of the provider is put on hold instead. `poll_after` sets the first
-    poll already now, so that a prompt response does not have to rewrite every payout.
+    poll already now, to save rewriting every payout after a prompt response.
     """
     if has_unmatched_payments and payouts:
         on_hold = hold_double_payments(connection, [payout.payout_id for payout in payouts], now)
@@ -160,8 +159,6 @@ _INSERT_SUBMISSIONS: Final = sa.text("""
 
 
 class _InsertedSubmission(msgspec.Struct):
-    """A submission for `_INSERT_SUBMISSIONS`."""
-
     id: uuid.UUID
     wallet_id: uuid.UUID
     kind: SubmissionKind
@@ -170,8 +167,6 @@ class _InsertedSubmission(msgspec.Struct):
 
 
 class _InsertedItem(msgspec.Struct):
-    """An item for `_INSERT_SUBMISSIONS`."""
-
     submission_id: uuid.UUID
     position: int
     payout_id: uuid.UUID

@@ -49,7 +49,7 @@ def test_a_paused_wallet_accepts_and_releases_and_pays_once_when_resumed(
     shown: list[Any] = customer.get(f"/api/v1/batches/{batch['id']}").data["payouts"]
     for one in (instant["id"], single["id"], shown[0]["id"]):
         expected = customer.get(f"/api/v1/payouts/{one}/timeline").data["next"]["expected"]
-        assert expected.startswith("Held: outgoing payments are paused")
+        assert expected.startswith("On hold: outgoing payments are paused")
     assert (instant["status"], single["status"]) == ("processing", "validated")
     # And nothing of it has left
     assert paystream.payments_described(text) == []

@@ -130,7 +130,7 @@ def test_the_timeline_shows_a_hold_without_its_reason(world: World) -> None:
             timeline = load_timeline(connection, world.wallet_id, payout_id, world.clock.now())
             assert timeline is not None
             assert timeline.next is not None
-            assert timeline.next.sentence.startswith("Held: outgoing payments are paused")
+            assert timeline.next.sentence.startswith("On hold: outgoing payments are paused")
             assert "a test" not in timeline.next.sentence
 
 

@@ -119,7 +119,7 @@ def test_a_refused_batch_is_told_to_each_of_its_payouts_alone(world: World) -> N
     record(world, held, Rejected("VALIDATION_ERROR", "no"))
     found = told(world, first)
     assert story(found)[-4:] == ["transition processing", "submission", "provider_answer rejected", "submission"]
-    assert "goes out again with fewer others" in str(found)
+    assert "sent again with fewer others" in str(found)
     assert str(second) not in str(found)
 
 

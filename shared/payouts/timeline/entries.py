@@ -1,4 +1,4 @@
-"""Telling: what is recorded of a payout becomes events, each with its sentence and its place in the order."""
+"""Timeline entries, built from the records of a payout."""
 
 import uuid
 from collections.abc import Iterator
@@ -24,28 +24,28 @@ from shared.platform.ids import BATCH, EVENT, LOG, PAYOUT, SUBMISSION, TRANSACTI
 from shared.schema.payouts import SubmissionKind
 
 TIMELINE_EVENTS_MAX: Final = 1_000
-"""How many events a timeline shows: the newest."""
+"""The most events in a timeline: the newest."""
 
 
 class Timeline(NamedTuple):
-    """A payout's story."""
+    """A payout's status, history and expected next step."""
 
     status: str
     events: list[TimelineEntry]
-    """In order; at most `TIMELINE_EVENTS_MAX`."""
+    """Oldest first."""
     truncated: bool
-    """Whether older events are left out."""
+    """Whether older events are omitted."""
     next: ExpectedNextStep | None
 
 
 def load_timeline(
     connection: sa.Connection, wallet_id: uuid.UUID, payout_id: uuid.UUID, now: datetime
 ) -> Timeline | None:
-    """The timeline of a payout of the wallet; None if it has none by that id."""
+    """The timeline of the wallet's payout, or None."""
     record = load_payout_record(connection, wallet_id, payout_id, TIMELINE_EVENTS_MAX + 1)
     if record is None:
         return None
-    events = sort_entries(record, _all(record))
+    events = sort_entries(record, _build_entries(record))
     return Timeline(
         record.payout["status"],
         events[-TIMELINE_EVENTS_MAX:],
@@ -54,7 +54,7 @@ def load_timeline(
     )
 
 
-def _all(record: PayoutRecord) -> Iterator[RankedEntry]:
+def _build_entries(record: PayoutRecord) -> Iterator[RankedEntry]:
     yield from _transitions(record)
     yield from _transfers(record)
     for row in record.submissions:
@@ -63,7 +63,7 @@ def _all(record: PayoutRecord) -> Iterator[RankedEntry]:
     yield from _customer_events(record)
     if record.batch is not None:
         yield from _batch(record, record.batch)
-    yield from _notes(record)
+    yield from _warnings_polls_and_holds(record)
 
 
 def _transitions(record: PayoutRecord) -> Iterator[RankedEntry]:
@@ -88,7 +88,7 @@ def _transitions(record: PayoutRecord) -> Iterator[RankedEntry]:
 
 
 def _transfers(record: PayoutRecord) -> Iterator[RankedEntry]:
-    for row in reversed(record.transfers):  # the sort is stable: the fee stays behind what it was taken of
+    for row in reversed(record.transfers):  # the sort is stable: the fee stays after the settled amount
         details = {
             "transactionId": public_id(TRANSACTION, row["id"]),
             "type": row["kind"],
@@ -102,23 +102,23 @@ def _transfers(record: PayoutRecord) -> Iterator[RankedEntry]:
 
 
 def _submission(record: PayoutRecord, row: RecordRow) -> Iterator[RankedEntry]:
-    """A request to Paystream: written down, sent, answered."""
-    taken = [one for one in record.transitions if (one["to_status"], one["attempt"]) == ("processing", row["attempt"])]
-    step = taken[0]["sequence"] if taken else last_step_before(record, row["created_at"])
-    # A batch that Paystream refused is split: the payout's next submission comes behind the refusal of the one before.
-    first = not taken or row["created_at"] == taken[0]["created_at"]
+    processing = ("processing", row["attempt"])
+    started = [one for one in record.transitions if (one["to_status"], one["attempt"]) == processing]
+    step = started[0]["sequence"] if started else last_step_before(record, row["created_at"])
+    # After a rejected batch is split, the payout's next submission follows the rejection of the one before.
+    first = not started or row["created_at"] == started[0]["created_at"]
     name = {"submissionId": public_id(SUBMISSION, row["id"]), "attempt": row["attempt"]}
     with_others = row["kind"] == SubmissionKind.BATCH
     written = TimelineEntry(
         row["created_at"],
         "submission",
-        f"Request to Paystream written down{', together with other payouts' if with_others else ''}, to be sent under "
-        "one key until it is answered",
+        f"Request to Paystream prepared{', together with other payouts' if with_others else ''}; every sending has the "
+        "same key",
         name | {"rail": row["rail"], "amount": row["net_cents"], "withOthers": with_others},
     )
     yield written.at, step, EntryRank.BEFORE if first else EntryRank.AFTER, written
     if row["first_sent_at"] is not None:
-        times = "" if row["attempts"] < 2 else f"; {row['attempts']} times so far, each time under the same key"
+        times = "" if row["attempts"] < 2 else f"; {row['attempts']} times so far, with the same key"
         sent = TimelineEntry(
             row["first_sent_at"], "submission", f"Sent to Paystream{times}", name | {"times": row["attempts"]}
         )
@@ -133,9 +133,9 @@ def _submission(record: PayoutRecord, row: RecordRow) -> Iterator[RankedEntry]:
 def _unclear(answer: RecordRow, name: dict[str, Any]) -> TimelineEntry:
     why = wording.unclear_answer_reason(answer["message"])
     title = {
-        "throttled": "Paystream takes no more requests for now; the same one goes out later",
-        "unknown": f"Whether Paystream took it is unknown ({why}); it is asked again with the same key",
-        "unresolved": "Paystream does not find it after its key's lifetime; a person has to look",
+        "throttled": f"Not processed yet ({why}); the same request is sent again later",
+        "unknown": f"Outcome unknown ({why}); it is sent again with the same key",
+        "unresolved": "Paystream does not find it after its key's lifetime; an operator has to check",
     }[answer["status"]]
     return TimelineEntry(
         datetime.fromisoformat(answer["at"]), "provider_answer", title, name | {"answer": answer["status"], "why": why}
@@ -147,11 +147,11 @@ def _answer(row: RecordRow, name: dict[str, Any]) -> TimelineEntry:
         details = name | {"answer": "accepted", "paymentId": row["provider_payment_id"]}
         if row["kind"] == SubmissionKind.BATCH:
             details["paystreamBatchId"] = row["provider_id"]
-        return TimelineEntry(row["answered_at"], "provider_answer", "Paystream accepted it", details)
+        return TimelineEntry(row["answered_at"], "provider_answer", "Accepted by Paystream", details)
     details = name | {"answer": row["status"], "code": row["error_code"], "message": row["error_message"]}
-    title = f"Paystream refused it: {row['error_message'] or row['error_code']}"
+    title = f"Rejected by Paystream: {row['error_message'] or row['error_code']}"
     if row["dissolved"]:
-        title = "Paystream refused all that was sent together; it goes out again with fewer others"
+        title = "Paystream rejected the whole batch; the payout is sent again with fewer others"
     return TimelineEntry(row["answered_at"], "provider_answer", title, details)
 
 
@@ -175,30 +175,29 @@ def _webhooks(record: PayoutRecord) -> Iterator[RankedEntry]:
 def _customer_events(record: PayoutRecord) -> Iterator[RankedEntry]:
     for row in record.customer_events:
         details = {"eventId": public_id(EVENT, row["id"]), "event": row["type"]}
-        event = TimelineEntry(row["created_at"], "customer_event", f"Event {row['type']} written for you", details)
-        yield event.at, row["sequence"], EntryRank.TOLD, event
+        event = TimelineEntry(row["created_at"], "customer_event", f"Event {row['type']} created", details)
+        yield event.at, row["sequence"], EntryRank.EVENT, event
 
 
 def _batch(record: PayoutRecord, batch: RecordRow) -> Iterator[RankedEntry]:
     scheduled_for = batch["scheduled_for"] and format_rfc3339(batch["scheduled_for"])
-    when = f"to be released at {scheduled_for}" if scheduled_for else "to be released by hand"
+    when = f"scheduled for release at {scheduled_for}" if scheduled_for else "to be released manually"
     details = {"batchId": public_id(BATCH, batch["id"]), "name": batch["name"], "payoutCount": batch["payout_count"]}
-    title = f"Handed in with the batch {batch['name']} of {batch['payout_count']}, {when}"
-    handed_in = TimelineEntry(batch["created_at"], "batch", title, details | {"scheduledFor": scheduled_for})
-    yield handed_in.at, 1, EntryRank.BEFORE, handed_in
+    title = f"Created in the batch {batch['name']} of {batch['payout_count']}, {when}"
+    created = TimelineEntry(batch["created_at"], "batch", title, details | {"scheduledFor": scheduled_for})
+    yield created.at, 1, EntryRank.BEFORE, created
     if batch["released_at"] is not None:
-        released = TimelineEntry(batch["released_at"], "batch", "Its batch was released", details)
+        released = TimelineEntry(batch["released_at"], "batch", "Batch released", details)
         yield released.at, last_step_before(record, released.at) + 1, EntryRank.BEFORE, released
 
 
-def _notes(record: PayoutRecord) -> Iterator[RankedEntry]:
-    """What is a step of nothing: a double, a question to Paystream, a stop."""
+def _warnings_polls_and_holds(record: PayoutRecord) -> Iterator[RankedEntry]:
     payout = record.payout
     if payout["duplicate_of"] is not None:
-        # One that is younger than this payout was found when this one was retried.
+        # A later payout of the same load: the duplicate was found when this one was retried.
         retried = [row for row in record.transitions if row["from_status"] == "failed"]
-        noted = retried[0] if retried and payout["duplicate_of"] > payout["id"] else None
-        at, step = (noted["created_at"], noted["sequence"]) if noted else (payout["requested_at"], 1)
+        retry = retried[0] if retried and payout["duplicate_of"] > payout["id"] else None
+        at, step = (retry["created_at"], retry["sequence"]) if retry else (payout["requested_at"], 1)
         warning = duplicate_warning(payout["duplicate_of"])
         details = {"code": warning["code"], "payoutId": public_id(PAYOUT, payout["duplicate_of"])}
         if payout["duplicate_reason"]:
@@ -206,11 +205,11 @@ def _notes(record: PayoutRecord) -> Iterator[RankedEntry]:
         yield at, step, EntryRank.AFTER, TimelineEntry(at, "warning", warning["message"], details)
     if payout["polled_at"] is not None:
         times = payout["polls"]
-        title = f"Paystream asked how it stands{f', {times} times so far in this state' if times > 1 else ''}"
+        title = f"Paystream polled{f', {times} times so far in this status' if times > 1 else ''}"
         polled = TimelineEntry(payout["polled_at"], "poll", title, {"times": times} if times else {})
         yield polled.at, last_step_before(record, polled.at), EntryRank.AFTER, polled
     if payout["held_at"] is not None:
-        held = TimelineEntry(
-            payout["held_at"], "hold", f"Held: {payout['held_reason']}", {"reason": payout["held_reason"]}
+        hold = TimelineEntry(
+            payout["held_at"], "hold", f"On hold: {payout['held_reason']}", {"reason": payout["held_reason"]}
         )
-        yield held.at, last_step_before(record, held.at), EntryRank.AFTER, held
+        yield hold.at, last_step_before(record, hold.at), EntryRank.AFTER, hold

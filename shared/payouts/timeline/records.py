@@ -1,8 +1,8 @@
-"""Everything that is recorded of one payout, read at one moment: one statement, in one round trip."""
+"""The records of one payout, read in one snapshot."""
 
 import uuid
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -17,12 +17,12 @@ _PAYOUT = (
 
 _TRANSITIONS = """
     SELECT sequence, from_status, to_status, attempt, reason, created_at FROM payout_transitions
-    WHERE payout_id = :id ORDER BY sequence DESC LIMIT :most
+    WHERE payout_id = :id ORDER BY sequence DESC LIMIT :max
 """
 
 _TRANSFERS = """
     SELECT id, kind, from_account, to_account, amount_cents, attempt, created_at FROM transfers
-    WHERE payout_id = :id ORDER BY position DESC LIMIT :most
+    WHERE payout_id = :id ORDER BY position DESC LIMIT :max
 """
 
 _SUBMISSIONS = """
@@ -37,7 +37,7 @@ _SUBMISSIONS = """
         SELECT submission_id, attempt, net_cents, provider_payment_id, dissolved FROM submission_items
         WHERE payout_id = :id AND dissolved
     ) AS items JOIN submissions ON submissions.id = items.submission_id
-    ORDER BY items.attempt DESC, submissions.created_at DESC, submissions.id DESC LIMIT :most
+    ORDER BY items.attempt DESC, submissions.created_at DESC, submissions.id DESC LIMIT :max
 """
 
 _WEBHOOKS = """
@@ -47,12 +47,12 @@ _WEBHOOKS = """
               SELECT provider_payment_id FROM submission_items
               WHERE payout_id = :id AND NOT dissolved AND provider_payment_id IS NOT NULL)))
           AND (wallet_id = :wallet_id OR wallet_id IS NULL)
-    ORDER BY id DESC LIMIT :most
+    ORDER BY id DESC LIMIT :max
 """
 
 _CUSTOMER_EVENTS = """
     SELECT id, type, sequence, data -> 'failure' AS failure, created_at FROM customer_events
-    WHERE payout_id = :id AND wallet_id = :wallet_id ORDER BY sequence DESC LIMIT :most
+    WHERE payout_id = :id AND wallet_id = :wallet_id ORDER BY sequence DESC LIMIT :max
 """
 
 _BATCH = """
@@ -61,24 +61,26 @@ _BATCH = """
 """
 
 
-def _many(statement: str) -> str:
+def _json_list(statement: str) -> str:
     return f"(SELECT coalesce(json_agg(found), '[]') FROM ({statement}) AS found)"
 
 
-_READ = sa.text(f"""
-    SELECT to_json(payout), (SELECT drivers.name FROM drivers JOIN payouts ON payouts.driver_id = drivers.id
-                             WHERE payouts.id = payout.id),
-           {_many(_TRANSITIONS)}, {_many(_TRANSFERS)}, {_many(_SUBMISSIONS)}, {_many(_WEBHOOKS)},
-           {_many(_CUSTOMER_EVENTS)}, (SELECT to_json(found) FROM ({_BATCH}) AS found)
+# Returns the records of the wallet's payout as JSON, at most :max of each kind. Locks nothing.
+_PAYOUT_RECORD: Final = sa.text(f"""
+    SELECT to_json(payout),
+           (SELECT drivers.name FROM drivers JOIN payouts ON payouts.driver_id = drivers.id
+            WHERE payouts.id = payout.id),
+           {_json_list(_TRANSITIONS)}, {_json_list(_TRANSFERS)}, {_json_list(_SUBMISSIONS)}, {_json_list(_WEBHOOKS)},
+           {_json_list(_CUSTOMER_EVENTS)}, (SELECT to_json(found) FROM ({_BATCH}) AS found)
     FROM (SELECT {_PAYOUT} FROM payouts WHERE id = :id AND wallet_id = :wallet_id) AS payout
 """)
 
 RecordRow = dict[str, Any]
-"""A row by its columns' names; ids are ids and times are times again."""
+"""A row by column name, with decoded ids and times."""
 
 
 class PayoutRecord(NamedTuple):
-    """What is recorded of a payout; the lists newest first, as a limit cuts off what is oldest."""
+    """The records of a payout; lists are newest first."""
 
     payout: RecordRow
     driver_name: str
@@ -91,31 +93,31 @@ class PayoutRecord(NamedTuple):
 
 
 def load_payout_record(
-    connection: sa.Connection, wallet_id: uuid.UUID, payout_id: uuid.UUID, most: int
+    connection: sa.Connection, wallet_id: uuid.UUID, payout_id: uuid.UUID, max_rows: int
 ) -> PayoutRecord | None:
-    """What is recorded of a payout of the wallet, at most `most` rows of each kind; None if the wallet has none by
-    that id. Lease tokens, requests and raw bodies are not even read.
+    """The records of the wallet's payout, at most `max_rows` of each kind, or None.
+
+    Lease tokens, requests and raw bodies are not read.
     """
-    row = connection.execute(_READ, {"id": payout_id, "wallet_id": wallet_id, "most": most}).one_or_none()
+    row = connection.execute(_PAYOUT_RECORD, {"id": payout_id, "wallet_id": wallet_id, "max": max_rows}).one_or_none()
     if row is None:
         return None
     payout, driver_name, *lists, batch = row
-    typed = [[_typed(one) for one in rows] for rows in lists]
-    return PayoutRecord._make([_typed(payout), driver_name, *typed, None if batch is None else _typed(batch)])
+    decoded = [[_decode_row(one) for one in rows] for rows in lists]
+    decoded_batch = None if batch is None else _decode_row(batch)
+    return PayoutRecord._make([_decode_row(payout), driver_name, *decoded, decoded_batch])
 
 
-def _typed(row: RecordRow) -> RecordRow:
-    """JSON knows neither ids nor times."""
-    typed = dict(row)
+def _decode_row(row: RecordRow) -> RecordRow:
+    decoded = dict(row)
     for name, value in row.items():
         if not isinstance(value, str):
             continue
-        if name in ("id", "duplicate_of") or (name.endswith("_id") and name not in _TEXTS):
-            typed[name] = uuid.UUID(value)
+        if name in ("id", "duplicate_of") or (name.endswith("_id") and name not in _PROVIDER_IDS):
+            decoded[name] = uuid.UUID(value)
         elif name.endswith("_at") or name == "scheduled_for":
-            typed[name] = datetime.fromisoformat(value)
-    return typed
+            decoded[name] = datetime.fromisoformat(value)
+    return decoded
 
 
-_TEXTS = frozenset({"payment_id", "provider_id", "provider_payment_id"})
-"""Ids that are the provider's."""
+_PROVIDER_IDS: Final = frozenset({"payment_id", "provider_id", "provider_payment_id"})
