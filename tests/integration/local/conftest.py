@@ -1,4 +1,4 @@
-"""A stack of stand-ins, and a PostgreSQL data folder, for each test that asks."""
+"""Fixtures: a stack of stand-ins, and a PostgreSQL data folder."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ def stack(tmp_path: Path) -> Iterator[StandInStack]:
 
 @pytest.fixture(scope="session")
 def postgres_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder that was set up and stopped: copying it takes a tenth of the time of making it."""
+    """A data folder after setup: copying it takes a tenth of the time."""
     folder = tmp_path_factory.mktemp("template") / "postgres"
     with EmbeddedPostgres(folder):
         pass
@@ -27,5 +27,4 @@ def postgres_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def postgres_dir(tmp_path: Path, postgres_template: Path) -> Path:
-    """A data folder of the test's own."""
     return copy_postgres(postgres_template, tmp_path / "postgres")

@@ -1,4 +1,4 @@
-"""A stand-in for one of our services: answers GET /health, and notes when it is asked to stop.
+"""A stand-in for a service: answers GET /health and records its start and stop.
 
     python stand_in_service.py NAME PORT JOURNAL
 

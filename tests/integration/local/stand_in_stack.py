@@ -1,4 +1,4 @@
-"""`ovnpay up` with stand-ins for our services: the same supervisor, homes and embedded servers, nothing to migrate.
+"""`ovnpay up` with stand-ins for the services: the same supervisor, homes and embedded servers, nothing to migrate.
 
     python stand_in_stack.py
 
@@ -28,7 +28,7 @@ _NAMES = ("paystream", "workers", "scheduler", "gateway")
 
 
 def make_plan(home: Home, environ: Mapping[str, str]) -> Plan:
-    # 0 is any free port, so that tests may run beside a developer's own stack.
+    # 0 is any free port: tests may run beside a developer's own stack.
     variables = {"OVNPAY_POSTGRES_PORT": "0", "OVNPAY_VALKEY_PORT": "0", **environ}
     wanted = [ports.Port(name, f"STAND_IN_{name.upper()}_PORT", 0) for name in _NAMES]
     wanted[-1] = ports.Port("gateway", "OVNPAY_GATEWAY_PORT", int(environ.get("STAND_IN_DEFAULT_PORT", "0")))

@@ -1,4 +1,4 @@
-"""What the tests of a local stack share: a stack of stand-ins in a folder of its own, and waiting with a deadline."""
+"""Helpers for tests of a local stack: a stack of stand-ins in its own folder."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""What `ovnpay up` would run, and with which environment: the developer's settings win over ours."""
+"""The plan of `ovnpay up`: services, order, environment. The developer's settings override the defaults."""
 
 import json
 import socket
@@ -30,13 +30,13 @@ def planned(home: Home, **environ: str) -> dict[str, Service]:
     return {service.name: service for service in make_plan(home, {**_ANY_PORTS, **environ}).services}
 
 
-def test_all_are_planned_in_an_order_whose_reverse_stops_them_well(home: Home) -> None:
+def test_services_are_planned_in_start_order(home: Home) -> None:
     assert list(planned(home)) == [
         "postgres", "valkey", "bootstrap", "paystream", "exporter", "workers", "scheduler", "gateway"
     ]  # fmt: skip
 
 
-def test_nothing_embedded_is_planned_where_a_server_is_given(home: Home, tmp_path: Path) -> None:
+def test_given_server_replaces_the_embedded_one(home: Home, tmp_path: Path) -> None:
     (tmp_path / "redis").write_text("redis://elsewhere:6379/0\n")
     plan = make_plan(
         home,
@@ -55,7 +55,7 @@ def test_nothing_embedded_is_planned_where_a_server_is_given(home: Home, tmp_pat
     assert not (home.path / "postgres").exists()
 
 
-def test_what_the_developer_exports_wins(home: Home) -> None:
+def test_exported_settings_override_the_defaults(home: Home) -> None:
     exported = {
         "OVNPAY_KEY_PEPPER": "my own",
         "OVNPAY_POLL_AFTER_INSTANT_SECONDS": "7",
@@ -70,7 +70,7 @@ def test_what_the_developer_exports_wins(home: Home) -> None:
     assert services["gateway"].environment["OVNPAY_KEY_PEPPER"] == "my own"
 
 
-def test_the_services_and_the_simulator_know_each_other(home: Home) -> None:
+def test_services_and_simulator_share_urls_and_secrets(home: Home) -> None:
     services = planned(home)
     gateway, paystream = services["gateway"].environment, services["paystream"].environment
 
@@ -80,7 +80,7 @@ def test_the_services_and_the_simulator_know_each_other(home: Home) -> None:
     assert gateway["OVNPAY_PAYSTREAM_URL"] == services["paystream"].url
 
 
-def test_secrets_are_made_once_and_credentials_are_given_back(home: Home) -> None:
+def test_secrets_and_credentials_are_created_once(home: Home) -> None:
     # Given a first start, whose job printed credentials
     first = planned(home)
     assert "OVNPAY_BOOTSTRAP" not in first["bootstrap"].environment
@@ -96,14 +96,14 @@ def test_secrets_are_made_once_and_credentials_are_given_back(home: Home) -> Non
     assert (home.path / "postgres" / "password").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_job_without_credentials_is_refused(home: Home) -> None:
+def test_job_output_without_credentials_is_an_error(home: Home) -> None:
     keep = planned(home)["bootstrap"].on_output
     assert keep
     with pytest.raises(ValueError, match="no credentials"):
         keep("{}")
 
 
-def test_no_port_is_given_out_twice_and_a_port_may_be_taken_again_at_once() -> None:
+def test_ports_are_distinct_and_reusable_at_once() -> None:
     wanted = [ports.Port(name, f"PORT_{name}", 0) for name in "abcdefgh"]
     chosen, notes = ports.choose(wanted, {}, "127.0.0.1")
 
@@ -114,12 +114,12 @@ def test_no_port_is_given_out_twice_and_a_port_may_be_taken_again_at_once() -> N
 
 
 @pytest.mark.parametrize("text", ["http", "-1", "70000", "80.0"])
-def test_nonsense_for_a_port_is_named(text: str) -> None:
+def test_invalid_port_is_an_error_that_names_it(text: str) -> None:
     with pytest.raises(ports.PortError, match="OVNPAY_GATEWAY_PORT must be a port"):
         ports.choose(ports.PORTS, {"OVNPAY_GATEWAY_PORT": text}, "127.0.0.1")
 
 
-def test_the_home_is_the_projects_from_any_folder_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_is_the_projects_from_any_folder_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pyproject.toml").touch()
     (tmp_path / "deep" / "inside").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "deep" / "inside")
@@ -128,7 +128,7 @@ def test_the_home_is_the_projects_from_any_folder_in_it(tmp_path: Path, monkeypa
     assert Home.find({"OVNPAY_HOME": str(tmp_path / "other")}).path == tmp_path.resolve() / "other"
 
 
-def test_only_the_job_that_migrates_is_the_databases_owner(home: Home) -> None:
+def test_only_the_migration_job_has_the_owners_url(home: Home) -> None:
     plan = make_plan(home, _ANY_PORTS)
     environments = {service.name: service.environment for service in plan.services}
 
@@ -141,7 +141,7 @@ def test_only_the_job_that_migrates_is_the_databases_owner(home: Home) -> None:
     assert [name for name, given in environments.items() if owners in json.dumps(dict(given))] == ["bootstrap"]
 
 
-def test_given_servers_may_have_an_owner_too(home: Home) -> None:
+def test_given_server_may_have_a_separate_owner(home: Home) -> None:
     given = {"OVNPAY_DATABASE_URL": "postgresql://app@elsewhere/pay", "OVNPAY_REDIS_URL": "redis://elsewhere/0"}
     owner = {"OVNPAY_MIGRATION_DATABASE_URL": "postgresql://owner@elsewhere/pay"}
 

@@ -1,4 +1,4 @@
-"""The embedded Valkey: what was rung stays rung, over a stop and over a kill."""
+"""The embedded Valkey keeps its data over a stop and a kill."""
 
 import signal
 from pathlib import Path
@@ -10,7 +10,7 @@ from deploy.local.valkey import EmbeddedValkey
 from tests.support.polling import until
 
 
-def test_it_keeps_what_it_holds_over_a_stop_and_a_kill(tmp_path: Path) -> None:
+def test_data_survives_a_stop_and_a_kill(tmp_path: Path) -> None:
     valkey = EmbeddedValkey(tmp_path / "with a space" / "valkey")
     with valkey, redis.Redis.from_url(valkey.url) as client:
         client.set("stopped", 1)
@@ -31,7 +31,7 @@ def test_it_keeps_what_it_holds_over_a_stop_and_a_kill(tmp_path: Path) -> None:
     assert processes.serving(valkey.data_dir, "valkey-server") == []
 
 
-def test_it_refuses_rather_than_forgets_and_listens_on_loopback_only(tmp_path: Path) -> None:
+def test_full_server_rejects_writes_and_listens_on_loopback_only(tmp_path: Path) -> None:
     with EmbeddedValkey(tmp_path / "valkey") as valkey, redis.Redis.from_url(valkey.url) as client:
         for name, value in {
             "maxmemory-policy": "noeviction",
