@@ -1,4 +1,4 @@
-"""Operations: what keeps an installation running: due rows, retention, dead letters, pepper rotation, the doctor.
+"""Operations: due rows, retention, dead letters, pepper rotation, and the doctor.
 
-Owns the table `retention_marks`; claims due rows of others with SKIP LOCKED, one table per transaction.
+Owns `retention_marks`; claims due rows of other packages' tables with SKIP LOCKED.
 """

@@ -56,8 +56,6 @@ DUE_KINDS: Final = (BATCH_KIND, *OTHER_KINDS)
 
 
 class ClaimedRows(NamedTuple):
-    """The result of a claim."""
-
     ids: list[uuid.UUID]
     """Rows to enqueue."""
     due_count: int

@@ -1,7 +1,6 @@
-"""Pepper rotation: count what still depends on the previous pepper, and reseal customers' webhook secrets.
+"""Pepper rotation: what still depends on the previous pepper, and resealing webhook secrets.
 
-An API key is hashed again when it is used. Bank details are not resealed, because their idempotency key at the provider
-depends on how they are sealed; they are soon passed on.
+API keys are hashed again when used. Bank details are not resealed: their key at the provider depends on the seal.
 """
 
 import uuid
@@ -37,7 +36,7 @@ class PepperDependents(NamedTuple):
 
 
 def load_pepper_dependents(connection: sa.Connection, current: str) -> PepperDependents:
-    """Load what depends on other peppers than the current one, except sessions: they end within a day."""
+    """Load what depends on other peppers, except sessions, that end within a day."""
     key_ids = connection.scalars(
         sa.text("""
             SELECT id FROM api_keys

@@ -1,7 +1,6 @@
-"""Retention: how long each kind of data is kept, why, and how the scheduler deletes the rest.
+"""Retention: how long data is kept, why, and how the scheduler deletes the rest.
 
-A rule is applied in slices, each in its own transaction, by one scheduler at a time (advisory lock). Records of money
-and the audit log are kept forever.
+A rule is applied slice by slice, by one scheduler at a time. Records of money and the audit log are kept forever.
 """
 
 import uuid
@@ -22,8 +21,6 @@ ROWS_COUNTED_MAX: Final = 10_000
 
 
 class SliceResult(NamedTuple):
-    """The result of one slice."""
-
     forgotten: int
     past: uuid.UUID | None
     """Cursor, for rules that go through a table by id."""
@@ -200,12 +197,10 @@ class RuleStatus(NamedTuple):
 
     @property
     def next_at(self) -> datetime | None:
-        """When that row is due."""
         return None if self.oldest is None else self.oldest + self.kept
 
 
 def load_rule_statuses(connection: sa.Connection, settings: Settings) -> list[RuleStatus]:
-    """Load how far each rule has been applied."""
     marks = {row.name: row for row in connection.execute(sa.text("SELECT * FROM retention_marks"))}
     found = []
     for rule in RETENTION_RULES:

@@ -1,5 +1,4 @@
-"""Reporting: `analytics` for customers, `exporter` for Prometheus.
+"""Reporting: `analytics` for customers, `exporter` for Prometheus; the money path never reads it.
 
-Derived from other packages' tables and never read by the money path. `analytics` owns the tables `analytics_*`;
-folding locks a wallet's row of `analytics_folds`, and nothing else.
+`analytics` owns the tables `analytics_*`; folding locks a row of `analytics_folds` only.
 """

@@ -149,7 +149,7 @@ def test_what_contradicts_our_record_is_seen_by_the_alerts(fast_stack: Stack, wr
         return any(line.startswith(f"{sample} ") and float(line.rpartition(" ")[2]) >= 1 for line in lines)
 
     until(lambda: seen("workers", 'ovnpay_provider_events_total{result="mismatch"}'), "the webhook is counted")
-    until(lambda: seen("exporter", 'ovnpay_payouts{status="held"}'), "the payout is counted")
+    until(lambda: seen("exporter", 'ovnpay_payouts{status="on_hold"}'), "the payout is counted")
 
 
 def test_logs_are_filtered_by_status(carrier: Customer, wrong: Any, organization: Organization) -> None:

@@ -1,6 +1,6 @@
-"""docker-compose.yml: is every container hardened, every secret a file, and does everything that it names exist?
+"""docker-compose.yml: containers are hardened, secrets are files, and everything it names exists.
 
-Whether Docker Compose itself takes the file is asked by `make manifests`.
+`make manifests` checks the file with Docker Compose itself.
 """
 
 import re
@@ -24,24 +24,22 @@ COMMANDS = {info.name or info.callback.__name__ for info in app.registered_comma
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_container_is_nobody_and_writes_nowhere(name: str) -> None:
-    """A stranger's code in one of them finds neither a user, nor a capability, nor a file that it could change."""
+def test_container_is_unprivileged_and_read_only(name: str) -> None:
     service = SERVICES[name]
     assert re.fullmatch(r"[1-9]\d*:\d+", service["user"])
     assert (service["read_only"], service["cap_drop"], service["init"]) == (True, ["ALL"], True)
     assert "no-new-privileges:true" in service["security_opt"]
     assert not {"privileged", "cap_add", "pid", "network_mode"} & service.keys()
-    assert re.search(r":(\S*\d)", service["image"]), "an image is named by its version"
+    assert re.search(r":(\S*\d)", service["image"]), "images have a version"
     assert service["image"].rpartition(":")[2] != "latest"
     for port in service.get("ports", []):
-        assert port.startswith("127.0.0.1:"), "reached from this machine alone; a proxy with TLS stands before it"
+        assert port.startswith("127.0.0.1:"), "published on this machine only, behind a proxy with TLS"
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_container_says_how_it_is(name: str) -> None:
-    """By a health check; whoever needs it waits for that, and not for a container that merely runs."""
+def test_container_has_a_health_check_that_its_dependents_wait_for(name: str) -> None:
     service = SERVICES[name]
-    if service.get("command") != ["migrate"]:  # which ends by itself
+    if service.get("command") != ["migrate"]:  # a one-off job
         assert {"test", "interval", "timeout", "retries"} <= service["healthcheck"].keys()
     for needed, how in service.get("depends_on", {}).items():
         ends = SERVICES[needed].get("command") == ["migrate"]
@@ -49,8 +47,7 @@ def test_a_container_says_how_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_no_secret_is_in_the_file(name: str) -> None:
-    """Whatever is secret is a file of its own, given to whom it is for; all that are given are declared."""
+def test_secrets_are_declared_files(name: str) -> None:
     service = SERVICES[name]
     for variable, value in service.get("environment", {}).items():
         if re.search(r"PASSWORD|SECRET|PEPPER|_KEY|DATABASE_URL|REDIS_URL", variable):
@@ -60,8 +57,8 @@ def test_no_secret_is_in_the_file(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_our_containers_are_given_commands_and_settings_that_exist(name: str) -> None:
-    """A setting with a slip in its name would be silently without effect."""
+def test_commands_and_settings_of_our_containers_exist(name: str) -> None:
+    """A misspelled setting would have no effect."""
     service = OURS[name]
     command, *options = service["command"]
     assert command in COMMANDS
@@ -73,29 +70,28 @@ def test_our_containers_are_given_commands_and_settings_that_exist(name: str) ->
         assert variable.removeprefix(prefix).removesuffix("_FILE").lower() in fields, variable
 
 
-def test_every_queue_is_heard_once() -> None:
-    """By one pool each: one that nobody hears would wait for ever."""
-    heard = [
+def test_every_queue_has_exactly_one_pool() -> None:
+    queues = [
         queue
         for service in OURS.values()
         if service["command"][0] == "workers"
         for queue in service["command"][2].split(",")
     ]
-    assert sorted(heard) == sorted(QUEUES)
+    assert sorted(queues) == sorted(QUEUES)
 
 
-def test_every_operators_port_can_be_opened_to_prometheus() -> None:
-    """In a container 127.0.0.1 is the container's own: who serves figures listens where OVNPAY_METRICS_HOST says."""
+def test_every_metrics_server_listens_on_the_configured_host() -> None:
+    """In a container, Prometheus can't reach 127.0.0.1."""
     sources = [
         path for folder in ("gateway", "workers", "scheduler", "shared") for path in (ROOT / folder).rglob("*.py")
     ]
-    opened = {str(path): text for path in sources if " Exposition(" in (text := path.read_text())}
-    assert len(opened) >= 3
-    assert [name for name, text in opened.items() if "settings.metrics_host" not in text] == []
+    servers = {str(path): text for path in sources if " MetricsServer(" in (text := path.read_text())}
+    assert len(servers) >= 3
+    assert [name for name, text in servers.items() if "settings.metrics_host" not in text] == []
 
 
-def test_every_secret_is_made(tmp_path: Path) -> None:
-    """By deploy/compose/secrets, each for itself, and never twice: another pepper would lock every key out."""
+def test_script_creates_every_secret_once(tmp_path: Path) -> None:
+    """A second run keeps them: another pepper would invalidate every API key."""
     script = ROOT / "deploy" / "compose" / "secrets"
     subprocess.run([script, tmp_path], check=True, capture_output=True)
     made = {path.name: path.read_text() for path in tmp_path.iterdir()}

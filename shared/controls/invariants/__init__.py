@@ -1,8 +1,7 @@
-"""Invariants: statements about the money that are true at any moment, checked by the scheduler and `ovnpay verify`.
+"""Invariants: statements about the money that are true at any moment, each a query for its violations.
 
-Each is a query for its violations. `INVARIANTS` lists them; `check_invariants` checks everything once, `sweep` checks
-what changed every few minutes and everything within a day. Owns the table `invariant_proofs`, whose row is also the
-lease of the scheduler that checks; a check reads a snapshot and locks nothing.
+`sweep` checks changes within minutes and all rows within a day. Owns the table `invariant_proofs`, whose row leases a
+check; a check reads a snapshot and locks nothing.
 """
 
 from shared.controls.invariants.catalogue import INVARIANTS, INVARIANTS_BY_NAME

@@ -1,8 +1,7 @@
-"""The accounts add up: each wallet's sum to zero, only `external` is below it, each equals its transfers, and each
-statement line follows from the one before.
+"""Each wallet's accounts sum to zero, only `external` is below zero, and each equals its transfers.
 
-For recent changes the transfers of all years are not summed again: `available` is compared with its last transfer,
-`in_transit` with open payouts, `pending_funding` with pending top-ups, and all five must sum to zero.
+For recent changes, transfers of all years are not summed again: balances are compared with the last transfer, open
+payouts and pending top-ups instead.
 """
 
 import uuid

@@ -1,4 +1,4 @@
-"""The sums of analytics agree with the ledger: each grain of each table, up to the position folded last."""
+"""The sums of analytics agree with the ledger, up to the position folded last."""
 
 from typing import Final
 

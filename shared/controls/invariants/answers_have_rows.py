@@ -1,4 +1,4 @@
-"""Each successful response stored under an idempotency key has its rows, in the wallet of the key."""
+"""Each successful response stored under an idempotency key has its rows."""
 
 import uuid
 from collections import defaultdict
@@ -49,7 +49,7 @@ def _find(connection: sa.Connection, key_slice: KeySlice) -> Iterator[tuple[uuid
 
 
 def response_object_ids(response: Any) -> Iterator[str]:
-    """Yield the ids of the objects that a stored response says exist: its object, or those of a bulk request."""
+    """Yield the ids that a stored response says exist."""
     data = response.get("data") if isinstance(response, dict) else None
     if not isinstance(data, dict):
         return

@@ -1,4 +1,4 @@
-"""Each batch was released at most once, as a whole, and not before its scheduled time."""
+"""Each batch was released at most once, whole, and not before its time."""
 
 from datetime import timedelta
 from typing import Final

@@ -1,7 +1,6 @@
-"""Check invariants slice by slice, each slice in a transaction with one snapshot.
+"""Check invariants slice by slice, each in a short transaction with one snapshot.
 
-A snapshot makes a check correct while money moves: all compared rows are of the same instant. Short transactions keep
-vacuum from waiting for the check.
+A snapshot makes a check correct while money moves; a short transaction does not hold vacuum back.
 """
 
 import time
@@ -42,7 +41,6 @@ def snapshot_transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 def snapshot_time(connection: sa.Connection) -> datetime:
-    """Return the time by the database's clock."""
     now: datetime = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
     return now
 
@@ -53,10 +51,7 @@ def check_invariants(
     wallets: Sequence[uuid.UUID] | None = None,
     progress: Callable[[str, int], None] = lambda subject, checked: None,
 ) -> list[CheckResult]:
-    """Check invariants for all rows, or for all rows of some wallets.
-
-    `progress` is called after each slice with the subject and the number of its rows checked.
-    """
+    """Check invariants for all rows, or those of some wallets; report progress after each slice."""
     checked = {invariant.name: 0 for invariant in invariants}
     seconds = {invariant.name: 0.0 for invariant in invariants}
     found: dict[str, list[Violation]] = {invariant.name: [] for invariant in invariants}
@@ -81,7 +76,6 @@ def check_invariants(
 def _slices(
     engine: sa.Engine, subject: Subject, wallets: Sequence[uuid.UUID] | None
 ) -> Iterator[tuple[Sequence[Any], sa.Connection]]:
-    """Yield all keys of a subject in slices, each with the transaction that has its snapshot."""
     after: str | None = None
     while True:
         with snapshot_transaction(engine) as connection:

@@ -1,4 +1,4 @@
-"""Customer events are written: one for each payout step that customers receive, and a delivery to each endpoint."""
+"""Each payout step has its customer event, and each event its deliveries."""
 
 from datetime import timedelta
 from typing import Final

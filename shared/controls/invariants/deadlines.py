@@ -1,7 +1,6 @@
-"""Nothing is in progress for longer than possible: a table of deadlines, each with its reason.
+"""Nothing is in progress for longer than possible: a table of deadlines that find what is lost, not what is late.
 
-They find what is lost, not what is late: a provider outage of hours, a weekend or an outgoing hold violates none. Rows
-that wait because a person decided so (a batch without a scheduled time, an outgoing hold) have no deadline.
+Rows that wait because a person decided so have no deadline.
 """
 
 import uuid
@@ -145,7 +144,7 @@ DEADLINES: Final = (
 
 
 def _past_deadline_query(deadline: Deadline) -> sa.TextClause:
-    """Select rows past a deadline. It counts from the end of the last outgoing hold that covered the row."""
+    """Select rows past a deadline; it counts from the end of the last outgoing hold."""
     since = deadline.since
     if deadline.table in ("payouts", "submissions", "batches"):
         since = f"greatest({since}, {unheld_since_expression(f'{deadline.table}.wallet_id', f'{deadline.table}.rail')})"

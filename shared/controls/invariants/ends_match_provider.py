@@ -1,7 +1,6 @@
 """A payout is completed exactly if Paystream paid it, and failed or canceled exactly if it did not.
 
-Compared with what Paystream said: applied webhooks, polled statuses, rejections. Payouts on hold are not checked:
-there Paystream contradicts itself or us, and a person is already looking.
+Compared with webhooks, polled statuses and rejections; payouts on hold already wait for a person.
 """
 
 from typing import Final

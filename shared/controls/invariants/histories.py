@@ -1,4 +1,4 @@
-"""Each payout's history is a path of allowed steps that ends at its current status."""
+"""Each payout's history is a path of allowed steps to its current status."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What an invariant is: a statement, the rows it is about, and the check that finds its violations."""
+"""The type of an invariant, and checks made of one query."""
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -52,11 +52,9 @@ class Invariant(NamedTuple):
 
 
 def make_query_check(statement: str, prefix: str, **values: Any) -> FindViolations:
-    """Make a check of one statement that returns a row for each violation.
+    """Make a check of a query that returns `wallet_id`, `id`, `why`, and `submission_id` if `why` has `{submission}`.
 
-    Its columns are `wallet_id`, `id` (shown with the prefix), `why` and, if `why` contains `{submission}`,
-    `submission_id`. Its parameters are `:ids`, `:now`, `:since_id` (the nil id to check all), `:names` (the ids as the
-    API shows them, as JSON rows) and the given values.
+    Its parameters: `:ids`, `:now`, `:since_id` (nil to check all), `:names` (public ids as JSON rows), and the values.
     """
     text = sa.text(f"SELECT * FROM ({statement}) AS found ORDER BY id LIMIT {SLICE_VIOLATIONS_MAX}")
     parameters = set(text.compile().params)

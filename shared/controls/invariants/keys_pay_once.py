@@ -1,8 +1,7 @@
 """Each idempotency key created its payouts, or its batch, at most once.
 
-The transaction that creates them writes an audit entry with a hash of the key, and stores its response under the key at
-the same instant. A second creation under the key would be an entry without a stored response of that instant. Entries
-whose key may have expired are not checked.
+Creation writes an audit entry with the key's hash and stores the response under the key at the same instant: a second
+creation leaves an entry without such a response. Entries of expired keys are not checked.
 """
 
 from datetime import timedelta

@@ -1,6 +1,4 @@
-"""Each attempt of a payout has moved exactly the money that its status implies; no reservation is released twice, or
-never.
-"""
+"""Each attempt of a payout has moved exactly the money that its status implies."""
 
 from typing import Final
 

@@ -1,6 +1,4 @@
-"""Each payout is paid to its driver, in its amount, on its rail: in our requests to Paystream, and in the provider
-events that we applied. An event that says otherwise puts the payout on hold and is no violation.
-"""
+"""Each payout is paid to its driver, in its amount, on its rail: in our requests and in the events we applied."""
 
 from typing import Final
 

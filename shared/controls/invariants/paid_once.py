@@ -1,6 +1,4 @@
-"""Each payout is paid at most once: one live request for each attempt, another only after a definite rejection, and at
-most one payment that Paystream reports as completed.
-"""
+"""Each payout is paid at most once: one live request per attempt, another only after a definite rejection."""
 
 from typing import Final
 

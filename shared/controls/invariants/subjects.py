@@ -1,7 +1,6 @@
-"""The rows that invariants are about, in pages of all of them or those that changed since a time.
+"""The rows that invariants are about: pages of all, or those that changed since a time.
 
-No column records a change: every change writes a row whose id was made at that time (a payout, a transfer, a
-submission, a webhook), and ids are ordered by time.
+Every change writes a row with a time-ordered id (payout, transfer, submission, webhook), so none has to be recorded.
 """
 
 import sys
@@ -28,11 +27,9 @@ class PackedIds(Sequence[uuid.UUID]):
         self._bytes = bytearray(packed)
 
     def extend(self, packed: bytes) -> None:
-        """Append packed ids."""
         self._bytes += packed
 
     def slices(self, size: int) -> "Iterator[PackedIds]":
-        """Yield slices of `size` ids."""
         for begin in range(0, len(self._bytes), size * ID_BYTES):
             yield PackedIds(self._bytes[begin : begin + size * ID_BYTES])
 
@@ -77,7 +74,7 @@ class Subject(NamedTuple):
     def page(
         self, connection: sa.Connection, after: str | None, limit: int, wallets: Sequence[uuid.UUID] | None
     ) -> SubjectPage:
-        """Load the next keys in the order of their ids; of some wallets, or of all."""
+        """Load the next keys, ordered by id."""
         where = "id > :after" if wallets is None else f"id > :after AND {self.wallet_column} = ANY(:wallets)"
         ids = _fetch_ids(
             connection,
@@ -93,9 +90,7 @@ class Subject(NamedTuple):
 
 
 def _fetch_ids(connection: sa.Connection, statement: str, values: dict[str, Any]) -> PackedIds:
-    """Fetch the ids that a statement selects, in order, packed by the database: an object for each id, however
-    short-lived, made the scheduler's memory a fifth larger.
-    """
+    """Fetch ids in order, packed by the database: single objects made the scheduler's memory a fifth larger."""
     packed_query = f"""
         SELECT string_agg(uuid_send(id), NULL ORDER BY row_number)
         FROM (SELECT id, row_number() OVER (ORDER BY id) FROM ({statement}) AS wanted (id)) AS numbered
@@ -139,7 +134,7 @@ _KEYS_DECODER: Final = msgspec.msgpack.Decoder(list[tuple[uuid.UUID, str]])
 
 
 class _IdempotencyKeys(Subject):
-    """Idempotency keys, identified by wallet and key, in the order of their expiry, for which there is an index."""
+    """Keys by wallet and key, ordered by expiry, which is indexed."""
 
     def page(
         self, connection: sa.Connection, after: str | None, limit: int, wallets: Sequence[uuid.UUID] | None
@@ -178,7 +173,7 @@ IDEMPOTENCY_KEYS: Final = _IdempotencyKeys("keys", 5_000, 20, "idempotency_keys"
 
 
 class _WholeDatabase(Subject):
-    """For checks whose query finds the rows concerned by itself, quickly. The keys are wallets."""
+    """For checks whose query finds its rows itself; the keys are wallets."""
 
     def page(
         self, connection: sa.Connection, after: str | None, limit: int, wallets: Sequence[uuid.UUID] | None

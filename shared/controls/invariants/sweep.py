@@ -1,8 +1,7 @@
-"""Sweeps: the scheduler checks each invariant all day without reading everything all day.
+"""Sweeps: each step checks what changed since the last one and the next slice of all rows.
 
-Each step checks what changed since the last one, and the next slice of all rows: a change is checked within minutes, an
-old row within a day. With 2 million payouts a sweep takes 100 steps, eight hours at the default pace. Sweeps pause in
-between, because some invariants (`accounts`) read all of a wallet in one slice. `ovnpay verify` does a sweep at once.
+A change is checked within minutes; 2 million payouts take 100 steps, eight hours at the default pace. Sweeps pause in
+between, because some invariants read all of a wallet in one slice.
 """
 
 import time
@@ -71,8 +70,6 @@ def _create_row(connection: sa.Connection, name: str) -> None:
 
 
 class SweepStep(NamedTuple):
-    """The result of one step of a sweep."""
-
     began_at: datetime
     checked: int
     seconds: float
@@ -86,7 +83,7 @@ class SweepStep(NamedTuple):
 def check_next_slice(
     engine: sa.Engine, invariant: Invariant, state: SweepState, pause: timedelta = SWEEP_PAUSE
 ) -> SweepStep:
-    """Check what changed since the last step and, unless sweeps pause, the next slice of all rows."""
+    """Check what changed and, unless sweeps pause, the next slice of all rows."""
     started = time.monotonic()
     with snapshot_transaction(engine) as connection:
         now = snapshot_time(connection)
@@ -131,7 +128,7 @@ def record_sweep_step(connection: sa.Connection, state: SweepState, step: SweepS
 
 
 def record_full_check(connection: sa.Connection, result: CheckResult, began_at: datetime) -> None:
-    """Record a check of all rows: a whole sweep at once."""
+    """Record a check of all rows."""
     values = {"turn_after": None, "turn_began_at": None, "turned_at": began_at, "turn_breaks": 0, "every": None}
     values |= {"breaks": len(result.violations), "turned_breaks": len(result.violations)}
     _record(connection, result.name, began_at, result, values)
@@ -183,6 +180,5 @@ _LOAD_STATUSES: Final = sa.text("""
 
 
 def load_invariant_statuses(connection: sa.Connection) -> list[InvariantStatus]:
-    """Return the status of each invariant that was checked."""
     rows = connection.execute(_LOAD_STATUSES, {"former_names": list(FORMER_NAMES.values())})
     return [InvariantStatus._make(row) for row in rows]

@@ -1,13 +1,10 @@
-"""After a restore: look up everything that the provider may have and this database may not, before money leaves.
+"""After a restore: look up what the provider has and this database may not, before money leaves. Moves no money.
 
-1. Compare the provider's record since the backup was made. A payment that our record does not have becomes a case.
-2. Put a payout on hold if the provider was asked for it by a request that the backup does not have: a batch, or a
-   retry, after the backup.
-3. Look up each open request by its key. What the provider has is recorded; what it does not have may be sent, as in the
-   backup; a request whose payouts were paid by another one is never sent.
+1. Compare the provider's record since the backup; a payment missing in ours becomes a case.
+2. Put a payout on hold if a request that the backup lacks already pays it.
+3. Look up each open request by its key: record what the provider has, allow sending what it does not have, and give up
+   a request whose payout another one paid.
 4. Put payouts on hold that were requested after the backup and look like a payment found in step 1.
-
-Moves no money. A person decides about payouts on hold: `ovnpay payouts resolve`.
 """
 
 import uuid
@@ -43,14 +40,12 @@ _PaymentsByPayout = dict[uuid.UUID, list[ProviderPayment]]
 def compare_restored_database(
     reconciler: Reconciler, modes: Collection[str], *, wait: timedelta, lease_seconds: float
 ) -> bool:
-    """Do all steps, unless another process does. Return whether they are done.
+    """Do all steps, unless another process does (advisory lock); return whether they are done.
 
-    Nothing is compared until `wait` has passed since reconcile-only began: calls may still have been in progress when
-    the database was replaced. An advisory lock makes this process the only one.
+    Waits until `wait` has passed since reconcile-only began: calls may have been in flight at the restore.
 
     Raises:
-        ProviderRecordUnavailable: the provider's record can't be read; findings are kept, and the steps start again.
-
+        ProviderRecordUnavailable: findings are kept, and the steps start again.
     """
     with reconciler.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as lock:
         if not lock.scalar(sa.text("SELECT pg_try_advisory_lock(:lock)"), {"lock": ADVISORY_LOCK}):
@@ -120,7 +115,7 @@ _GIVE_UP_SUBMISSIONS: Final = sa.text("""
 def _stop_payouts(
     connection: sa.Connection, payout_ids: Sequence[uuid.UUID], reason: str, reconciler: Reconciler
 ) -> None:
-    """Put payouts that were not paid on hold, and give up their submissions: the provider has them under other keys."""
+    """Put unpaid payouts on hold and give up their submissions: the provider has them under other keys."""
     found = connection.scalars(_LOCK_PAYABLE, {"ids": list(payout_ids)}).all()
     put_payouts_on_hold(connection, list(found), reason, reconciler.clock.now())
     connection.execute(_GIVE_UP_SUBMISSIONS, {"ids": list(found), "reason": reason})
@@ -208,7 +203,6 @@ _LOCK_UNSENT: Final = sa.text("""
 
 
 def _hold_possible_doubles(reconciler: Reconciler) -> None:
-    """Put unsent payouts on hold that clients requested again after the restore, and that may be paid already."""
     with reconciler.engine.begin() as connection:
         unsent = connection.scalars(_LOCK_UNSENT).all()
         held = hold_double_payments(connection, unsent, reconciler.clock.now())

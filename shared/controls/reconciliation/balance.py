@@ -1,7 +1,6 @@
-"""Compare the provider's balance with our ledger.
+"""Compare the provider's balance with our ledger while no money is in progress.
 
-The difference between them, the gap, is constant: the provider also holds fees and what it held before. It is compared
-only while no money is in progress, and any other gap than the usual one is a case.
+The gap between them is constant (fees, and what the provider held before); any other gap is a case.
 """
 
 from typing import Final, NamedTuple
@@ -16,18 +15,15 @@ from shared.schema.controls import CaseKind, RunCause
 
 
 class BalanceComparison(NamedTuple):
-    """The gap, if it could be measured, and a difference if it is not the usual one."""
-
     gap_cents: int | None
     differences: list[Difference]
 
 
 def compare_balance(reconciler: Reconciler, run: StartedRun) -> BalanceComparison:
-    """Compare the balances of a mode, unless money is in progress or the ledger is known to be old (after a restore).
+    """Compare a mode's balances, unless money is in progress or the ledger is old after a restore.
 
     Raises:
-        ProviderRecordUnavailable: the provider's balance could not be read.
-
+        ProviderRecordUnavailable: the provider's balance can't be read.
     """
     with reconciler.engine.connect() as connection:
         if run.cause is RunCause.RESTORE:
@@ -62,7 +58,7 @@ _LEDGER_BALANCE: Final = sa.text("""
 
 
 def _ledger_balance_cents(connection: sa.Connection, mode: str) -> int | None:
-    """Return what the provider should hold for our wallets, up to the constant gap; None while money is in progress."""
+    """Return what the provider should hold, up to the gap; None while money is in progress."""
     row = connection.execute(_LEDGER_BALANCE, {"mode": mode}).one()
     return None if row.in_progress else -int(row.away_cents)
 
@@ -83,7 +79,7 @@ def _usual_gap_cents(connection: sa.Connection, mode: str) -> int | None:
 
 
 def _open_balance_case(connection: sa.Connection, mode: str) -> list[Difference]:
-    """Return the difference of the open case: it stays open while the balances can't be compared."""
+    """Return the open case's difference, to keep it open."""
     rows = connection.execute(
         sa.text("""
             SELECT about_at, ours, theirs FROM reconciliation_cases

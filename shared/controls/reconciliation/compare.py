@@ -1,7 +1,6 @@
-"""Compare a page of the provider's payments with our rows, and our rows with the pages.
+"""Compare the provider's payments with our rows, and our rows with the provider's payments.
 
-Work in progress is no difference: a request without an outcome, a webhook in flight, a payment that changed a moment
-ago. `GracePeriods` says for how long.
+Work in progress is no difference; `GracePeriods` says for how long.
 """
 
 import uuid
@@ -32,7 +31,7 @@ EXPECTED_STATUS: Final = {
 
 
 class GracePeriods(NamedTuple):
-    """How long the two records may differ without being a difference."""
+    """How long the two records may differ."""
 
     settling: timedelta
     """After either side's last change."""
@@ -41,7 +40,6 @@ class GracePeriods(NamedTuple):
 
 
 def grace_periods(settings: Settings) -> GracePeriods:
-    """Return the grace periods for the settings."""
     waits = {rail: getattr(settings, f"poll_after_{rail}_seconds") for rail in ("standard", "same_day", "instant")}
     return GracePeriods(
         settling=timedelta(minutes=15),
@@ -50,7 +48,7 @@ def grace_periods(settings: Settings) -> GracePeriods:
 
 
 class OurRecord(NamedTuple):
-    """A payout as it is now, with one of its items in a submission; the item's fields are None if it was never sent."""
+    """A payout with one of its submission items; the item's fields are None if it was never sent."""
 
     payout_id: uuid.UUID
     wallet_id: uuid.UUID
@@ -67,7 +65,6 @@ class OurRecord(NamedTuple):
     submission_status: str | None
 
     def case_values(self) -> dict[str, Any]:
-        """Return the values that a case stores."""
         status = self.status if self.attempt in (None, self.current_attempt) else "failed"
         values: dict[str, Any] = {
             "payout": public_id(PAYOUT, self.payout_id),
@@ -90,8 +87,6 @@ _OURS = """
 
 
 class PageComparison(NamedTuple):
-    """The result of comparing a page."""
-
     differences: list[Difference]
     seen: set[uuid.UUID]
     """Payouts whose current attempt is in the provider's record."""
@@ -100,7 +95,6 @@ class PageComparison(NamedTuple):
 def compare_payments(
     connection: sa.Connection, mode: str, payments: Sequence[ProviderPayment], read_at: datetime, grace: GracePeriods
 ) -> PageComparison:
-    """Compare the provider's payments with our record of them."""
     rows = connection.execute(
         sa.text(f"""
             {_OURS}
@@ -138,7 +132,7 @@ def compare_payments(
 
 
 def _find_request(payment: ProviderPayment, by_payout: Mapping[uuid.UUID, list[OurRecord]]) -> OurRecord | None:
-    """Return our request that the payment names, if we have not recorded the payment itself."""
+    """Return our request that the payment names, if its payment is not recorded."""
     if payment.payout_id is None:
         return None
     waiting = [one for one in by_payout.get(payment.payout_id, ()) if one.submission_id and one.payment_id is None]
@@ -150,7 +144,6 @@ def _find_request(payment: ProviderPayment, by_payout: Mapping[uuid.UUID, list[O
 def _compare_unknown(
     payment: ProviderPayment, by_payout: Mapping[uuid.UUID, list[OurRecord]], wallets: Mapping[str, uuid.UUID]
 ) -> Iterator[Difference]:
-    """Yield a difference for a payment that we did not request, unless it moves no money."""
     if not payment.moves_money:
         return
     found = Difference(
@@ -176,7 +169,6 @@ def _compare_unknown(
 def _compare_known(
     payment: ProviderPayment, ours: OurRecord, read_at: datetime, grace: GracePeriods
 ) -> Iterator[Difference]:
-    """Yield the differences of a payment that both records have."""
     base = Difference(
         CaseKind.STATUS,
         payment.id,
@@ -199,7 +191,7 @@ def _compare_known(
 
 
 def _statuses_agree(payment: ProviderPayment, ours: OurRecord, read_at: datetime, grace: GracePeriods) -> bool:
-    """Return whether both have the same status, or one of them may not have received the other's yet."""
+    """Return whether the statuses agree, or one side may not have received the other's yet."""
     status = ours.status if ours.attempt == ours.current_attempt else "failed"
     if EXPECTED_STATUS.get(payment.status) == status:
         return True
@@ -212,7 +204,7 @@ def _statuses_agree(payment: ProviderPayment, ours: OurRecord, read_at: datetime
 def find_unseen_payouts(
     connection: sa.Connection, mode: str, since: datetime, until: datetime, seen: Collection[uuid.UUID]
 ) -> list[tuple[OurRecord, datetime]]:
-    """Return payouts recorded as accepted in the window whose payment was not seen, with the time of acceptance."""
+    """Return payouts accepted in the window whose payment was not seen, with the time of acceptance."""
     rows = connection.execute(
         sa.text(f"""
             SELECT ours.*, submissions.answered_at
@@ -229,7 +221,6 @@ def find_unseen_payouts(
 
 
 def missing_at_provider(ours: OurRecord, about_at: datetime) -> Difference:
-    """Return the difference for a payout whose payment the provider does not have."""
     return Difference(
         CaseKind.MISSING_THERE,
         f"{public_id(PAYOUT, ours.payout_id)} {ours.attempt}",
@@ -244,7 +235,7 @@ def missing_at_provider(ours: OurRecord, about_at: datetime) -> Difference:
 
 
 def find_unresolved_payouts(connection: sa.Connection, mode: str) -> list[Difference]:
-    """Return a difference for each payout that waits for a person: on hold, or with an unresolved submission."""
+    """Return a difference for each payout on hold or with an unresolved submission."""
     rows = connection.execute(
         sa.text("""
             SELECT payouts.id, payouts.wallet_id, payouts.attempt, payouts.status, payouts.submission_id,
@@ -282,7 +273,6 @@ def find_unresolved_payouts(connection: sa.Connection, mode: str) -> list[Differ
 
 
 def _wallets_by_recipient(connection: sa.Connection, mode: str, recipient_ids: Collection[str]) -> dict[str, uuid.UUID]:
-    """Return the wallet of each recipient's driver."""
     if not recipient_ids:
         return {}
     rows = connection.execute(

@@ -1,13 +1,10 @@
-"""Database identity: detect that the database is a restored backup.
+"""Database identity: detect a restored backup, that lacks payouts paid and keys used since.
 
-A backup lacks payouts that were paid and keys that were used since: what it would send next may already be sent. The
-identity is verified before anything is sent, whenever the server restarted or the row of `installation` was copied:
+Verified before anything is sent, whenever the server restarted or the row of `installation` was copied:
 
-- the row stores cluster, timeline and database: they differ after a point-in-time recovery, in another cluster, and
-  after a failover to a standby;
-- the row stores the transaction that wrote it: a restored dump writes it in another one;
-- the provider's record: if its newest payments carry ids of ours that are not in the database, the database has lost
-  them. Only this detects database files that were copied back in place.
+- the row stores cluster, timeline and database, that differ after a point-in-time recovery or failover;
+- the row stores the transaction that wrote it; a restored dump writes it in another one;
+- the newest payments of the provider carry our ids; only this detects files that were copied back in place.
 """
 
 import uuid
@@ -50,13 +47,13 @@ _INSERT_INSTALLATION: Final = sa.text(
 
 
 def create_installation_row(engine: sa.Engine) -> None:
-    """Create the row if there is none; from then on nothing is sent before the identity is verified."""
+    """Create the row if there is none; from then on the identity must be verified."""
     with engine.begin() as connection:
         connection.execute(_INSERT_INSTALLATION)
 
 
 def refresh_identity(connection: sa.Connection, now: datetime) -> None:
-    """Record that this is still the right database, so a later backup knows its age."""
+    """Record that the database is the right one now: a backup then knows its age."""
     connection.execute(
         sa.text(f"""
             UPDATE installation SET alive_at = :now, written_by = {_WRITTEN}
@@ -67,9 +64,9 @@ def refresh_identity(connection: sa.Connection, now: datetime) -> None:
 
 
 def verify_identity(reconciler: Reconciler, modes: Collection[str]) -> OutboundGuard:
-    """Verify the identity if no process has since the server started; enter reconcile-only if it is a backup.
+    """Verify the identity if no process has since the server started; enter reconcile-only if the database is a backup.
 
-    Returns the guard's state: UNVERIFIED while the provider's record can't be read. `modes` are those with a key.
+    Returns UNVERIFIED while the provider's record can't be read.
     """
     with reconciler.engine.connect() as connection:
         state = load_outbound_guard(connection)
@@ -108,7 +105,7 @@ _STORED_IDENTITY: Final = sa.text("""
 
 
 def _identity_mismatch(connection: sa.Connection) -> str | None:
-    """Return why this is another database than the one that wrote the row, by what the server reports; None if not."""
+    """Return why the server says this is another database; None if it is not."""
     row = connection.execute(_STORED_IDENTITY).one()
     if not row.was_verified:
         return None
@@ -140,7 +137,6 @@ _REQUESTED_PAYOUTS: Final = sa.text("""
 
 
 def _find_lost_payments(reconciler: Reconciler, mode: str) -> Iterable[ProviderPayment]:
-    """Return those of the provider's newest payments that carry our ids and are not in our record."""
     newest = provider_pages.load_newest_payments(reconciler.paystream, mode, reconciler.wait)
     payments = [payment for payment in newest if payment.payout_id and payment.moves_money]
     payout_ids = [payment.payout_id for payment in payments]
@@ -152,7 +148,7 @@ def _find_lost_payments(reconciler: Reconciler, mode: str) -> Iterable[ProviderP
 
 
 def confirm_identity(connection: sa.Connection, now: datetime) -> None:
-    """Record the identity of this database and server start: money may leave."""
+    """Record the identity: money may leave."""
     connection.execute(
         sa.text(f"""
             UPDATE installation SET server_started_at = pg_postmaster_start_time(), alive_at = :now,
@@ -167,9 +163,7 @@ def confirm_identity(connection: sa.Connection, now: datetime) -> None:
 def enter_reconcile_only(
     connection: sa.Connection, reason: str, now: datetime, *, oldest: datetime | None = None, by_hand: bool = False
 ) -> None:
-    """Enter reconcile-only. The comparison begins an hour before the identity was last confirmed, or before the
-    `oldest` payment known to be lost.
-    """
+    """Enter reconcile-only; comparison begins an hour before the last confirmation, or the `oldest` lost payment."""
     since = connection.scalar(sa.text("SELECT alive_at FROM installation")) or now - DEFAULT_LOOKBACK
     since = min(since, oldest or since) - provider_pages.CLOCK_MARGIN
     connection.execute(
@@ -184,9 +178,7 @@ def enter_reconcile_only(
 
 
 def mark_compared(connection: sa.Connection, now: datetime) -> bool:
-    """Record that the provider's record was compared. Ends reconcile-only unless an operator turned it on; returns
-    whether it ended.
-    """
+    """Record the comparison; end reconcile-only unless an operator turned it on. Return whether it ended."""
     by_hand = connection.scalar(sa.text("SELECT by_hand FROM installation FOR UPDATE"))
     if not by_hand:
         confirm_identity(connection, now)
@@ -197,11 +189,10 @@ def mark_compared(connection: sa.Connection, now: datetime) -> bool:
 
 
 def turn_on_reconcile_only(connection: sa.Connection, operator: str, reason: str, now: datetime) -> None:
-    """Enter reconcile-only for an operator, until an operator turns it off.
+    """Enter reconcile-only until an operator turns it off.
 
     Raises:
         Conflict: it is already on.
-
     """
     connection.execute(_INSERT_INSTALLATION)
     connection.execute(sa.text("SELECT FROM installation FOR UPDATE"))
@@ -212,11 +203,10 @@ def turn_on_reconcile_only(connection: sa.Connection, operator: str, reason: str
 
 
 def turn_off_reconcile_only(connection: sa.Connection, operator: str, reason: str, now: datetime) -> None:
-    """End reconcile-only for an operator.
+    """End reconcile-only.
 
     Raises:
-        Conflict: it is off, or the provider's record has not been compared yet.
-
+        Conflict: it is off, or the provider's record has not been compared.
     """
     row = connection.execute(
         sa.text("SELECT reconcile_only_since, compare_since, compared_at FROM installation FOR UPDATE")
@@ -233,7 +223,6 @@ def turn_off_reconcile_only(connection: sa.Connection, operator: str, reason: st
 
 
 def _record_audit(connection: sa.Connection, operator: str, reason: str, to: str, now: datetime) -> None:
-    """Write it to the audit log of every organization, because it concerns all money."""
     organizations = connection.scalars(sa.text("SELECT id FROM organizations ORDER BY id")).all()
     after = {"reconcile_only": to, "by": operator, "reason": reason}
     entries = [

@@ -1,4 +1,4 @@
-"""Read the provider's record page by page, within its rate limits. Call with no transaction open."""
+"""Read the provider's record within its rate limits, with no transaction open."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -28,7 +28,7 @@ WaitFunction = Callable[[float], None]
 
 
 def fail_instead_of_waiting(seconds: float) -> None:
-    """Raise ProviderRecordUnavailable: for callers that can't wait and try again later."""
+    """Raise ProviderRecordUnavailable: for callers that try again later."""
     raise ProviderRecordUnavailable(f"Paystream accepts no call for {seconds:.0f} s")
 
 
@@ -36,8 +36,7 @@ def call_provider(paystream: PaystreamClient, call: ProviderCall, wait: WaitFunc
     """Make a call that only reads; wait while the rate limit is used up.
 
     Raises:
-        ProviderRecordUnavailable: no usable response after `CALL_ATTEMPTS_MAX` attempts.
-
+        ProviderRecordUnavailable: no usable response.
     """
     why = ""
     for attempt in range(CALL_ATTEMPTS_MAX):
@@ -78,14 +77,14 @@ def load_payment_pages(
 
 
 def load_newest_payments(paystream: PaystreamClient, mode: str, wait: WaitFunction) -> list[ProviderPayment]:
-    """Return the page with the newest payments; raise as `load_payment_pages` does."""
+    """Return the newest page; raise as `load_payment_pages` does."""
     return next(load_payment_pages(paystream, mode, None, None, wait), [])
 
 
 def load_provider_payment(
     paystream: PaystreamClient, mode: str, payment_id: str, wait: WaitFunction
 ) -> ProviderPayment | None:
-    """Return one payment, or None if the provider has none with that id; raise as `load_payment_pages` does."""
+    """Return a payment, or None if there is none; raise as `load_payment_pages` does."""
     outcome = call_provider(paystream, get_payment_call(mode, payment_id), wait)
     if isinstance(outcome, Rejected):
         return None
@@ -97,7 +96,7 @@ def load_provider_payment(
 
 
 def load_provider_balance_cents(paystream: PaystreamClient, mode: str, wait: WaitFunction) -> int:
-    """Return the balance at the provider, available and locked; raise as `load_payment_pages` does."""
+    """Return available plus locked balance; raise as `load_payment_pages` does."""
     outcome = call_provider(paystream, ProviderCall(mode, "GET", "/balance/summary"), wait)
     data = outcome.data if isinstance(outcome, Accepted) else None
     try:

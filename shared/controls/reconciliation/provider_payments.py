@@ -1,4 +1,4 @@
-"""A payment in the provider's record, and our ids that it carries: every payment that we request carries them."""
+"""Payments in the provider's record; each carries our ids."""
 
 import uuid
 from datetime import UTC, datetime
@@ -26,8 +26,6 @@ class _PaymentDocument(msgspec.Struct, rename="camel"):
 
 
 class ProviderPayment(NamedTuple):
-    """A payment in the provider's record."""
-
     id: str
     recipient_id: str
     amount_cents: int
@@ -43,11 +41,9 @@ class ProviderPayment(NamedTuple):
 
     @property
     def moves_money(self) -> bool:
-        """Whether it was paid or may still be paid."""
         return self.status not in UNPAID_STATUSES
 
     def case_values(self) -> dict[str, Any]:
-        """Return the values that a case stores."""
         values = {
             "payment": self.id,
             "recipient": self.recipient_id,
@@ -58,11 +54,10 @@ class ProviderPayment(NamedTuple):
 
 
 def parse_provider_payment(data: Any) -> ProviderPayment:
-    """Parse a payment of the provider's list of payments.
+    """Parse a payment of the provider's list.
 
     Raises:
         msgspec.ValidationError: it does not have the documented shape.
-
     """
     document = msgspec.convert(data, _PaymentDocument)
     metadata, description = document.metadata or {}, document.description or ""

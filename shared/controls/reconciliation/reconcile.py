@@ -1,4 +1,4 @@
-"""One run: compare all payments of a window, then the balance, and record differences as cases."""
+"""Execute a run: compare payments, then the balance, and record cases."""
 
 import uuid
 from collections.abc import Callable, Sequence
@@ -18,8 +18,6 @@ logger = structlog.get_logger(__name__)
 
 
 class RunReport(NamedTuple):
-    """The result of a run."""
-
     run: StartedRun
     payments: int
     differences: list[Difference]
@@ -33,11 +31,10 @@ OnPage = Callable[[Sequence[ProviderPayment]], None]
 
 
 def execute_run(reconciler: Reconciler, run: StartedRun, on_page: OnPage = lambda page: None) -> RunReport:
-    """Compare. Each page is read with no transaction open and compared in its own; `on_page` receives each page.
+    """Compare each page in its own transaction; `on_page` receives each page.
 
     Raises:
-        ProviderRecordUnavailable: the provider's record could not be read; the run fails, and no case is closed.
-
+        ProviderRecordUnavailable: the run fails, and no case is closed.
     """
     try:
         report = _execute_run(reconciler, run, on_page)
@@ -92,9 +89,7 @@ def _execute_run(reconciler: Reconciler, run: StartedRun, on_page: OnPage) -> Ru
 
 
 def _find_missing_at_provider(reconciler: Reconciler, run: StartedRun, seen: set[uuid.UUID]) -> list[Difference]:
-    """Find payouts recorded as accepted that are on no page. Each payment is looked up, because it may have been made
-    before the window.
-    """
+    """Look up each accepted payout that is on no page; its payment may be older than the window."""
     with reconciler.engine.begin() as connection:
         until = min(run.until, reconciler.clock.now())
         unseen = compare.find_unseen_payouts(connection, run.mode, run.since, until, seen)

@@ -1,4 +1,4 @@
-"""What a comparison with the provider's record needs, from the installation's settings."""
+"""The dependencies of a comparison."""
 
 from typing import NamedTuple
 
@@ -13,8 +13,6 @@ from shared.schema.organizations import Mode
 
 
 class Reconciler(NamedTuple):
-    """The dependencies of a comparison."""
-
     engine: sa.Engine
     paystream: PaystreamClient
     clock: Clock
@@ -26,7 +24,7 @@ class Reconciler(NamedTuple):
 def make_reconciler(
     settings: Settings, engine: sa.Engine, paystream: PaystreamClient, clock: Clock, wait: WaitFunction
 ) -> Reconciler:
-    """Make a reconciler with the grace periods of the settings."""
+    """Make a reconciler with the settings' grace periods."""
     return Reconciler(engine, paystream, clock, grace_periods(settings), wait)
 
 

@@ -1,4 +1,4 @@
-"""Rows of `reconciliation_runs`: begin a run, claim the daily one, end it. One daily run per mode and day succeeds."""
+"""Rows of `reconciliation_runs`: at most one daily run per mode and day succeeds."""
 
 import uuid
 from datetime import UTC, date, datetime, time, timedelta
@@ -21,8 +21,6 @@ RETRY_DAILY_AFTER: Final = timedelta(minutes=10)
 
 
 class StartedRun(NamedTuple):
-    """A run that this process has begun."""
-
     id: uuid.UUID
     mode: str
     since: datetime
@@ -32,7 +30,7 @@ class StartedRun(NamedTuple):
 
 
 def daily_window(day: date, last_done: date | None) -> tuple[datetime, datetime]:
-    """Return the window of a daily run: its day, missed days before it, and the days that may still settle."""
+    """Return a daily run's window: its day, missed days, and days that may still settle."""
     first = min(day, last_done + timedelta(days=1)) if last_done else day
     first = max(first, day - timedelta(days=CATCH_UP_DAYS_MAX)) - timedelta(days=SETTLING_DAYS)
     return datetime.combine(first, time(), UTC), datetime.combine(day + timedelta(days=1), time(), UTC)
@@ -41,7 +39,7 @@ def daily_window(day: date, last_done: date | None) -> tuple[datetime, datetime]
 def begin_run(
     connection: sa.Connection, mode: str, since: datetime, until: datetime, cause: RunCause, now: datetime
 ) -> StartedRun:
-    """Begin a run that needs no claim, because several may run at once."""
+    """Begin a run that needs no claim."""
     run = StartedRun(new_id(), mode, since, until, cause, now)
     _insert_run(connection, run, None)
     return run
@@ -59,7 +57,7 @@ _DAILY_STATE: Final = sa.text("""
 def claim_daily_run(connection: sa.Connection, mode: str, now: datetime) -> StartedRun | None:
     """Begin yesterday's run; None if another process has it, it is done, or there is nothing to compare.
 
-    A run whose process died is failed first, and a failed one is tried again after `RETRY_DAILY_AFTER`.
+    Fails runs whose process died first, and retries a failed one after `RETRY_DAILY_AFTER`.
     """
     day = (now - DAILY_RUN_DELAY).date() - timedelta(days=1)
     fail_stale_runs(connection, now)
@@ -87,7 +85,6 @@ def _insert_run(connection: sa.Connection, run: StartedRun, day: date | None) ->
 
 
 def fail_stale_runs(connection: sa.Connection, now: datetime) -> None:
-    """Fail the runs whose process died."""
     connection.execute(
         sa.text("""
             UPDATE reconciliation_runs SET status = 'failed', error = 'its process died', ended_at = :now
@@ -98,7 +95,6 @@ def fail_stale_runs(connection: sa.Connection, now: datetime) -> None:
 
 
 def record_heartbeat(connection: sa.Connection, run: StartedRun, now: datetime) -> None:
-    """Record that the run is alive."""
     connection.execute(
         sa.text("UPDATE reconciliation_runs SET heard_at = :now WHERE id = :id"), {"now": now, "id": run.id}
     )
@@ -121,13 +117,11 @@ def complete_run(
     differences: int,
     balance_gap_cents: int | None,
 ) -> None:
-    """Record a successful run."""
     values = {"payments": payments, "differences": differences, "balance_gap_cents": balance_gap_cents}
     connection.execute(_END_RUN, {"id": run.id, "status": "done", "now": now, "error": None, **values})
 
 
 def fail_run(connection: sa.Connection, run: StartedRun, now: datetime, error: str) -> None:
-    """Record a failed run."""
     values = {"payments": 0, "differences": 0, "balance_gap_cents": None}
     connection.execute(_END_RUN, {"id": run.id, "status": "failed", "now": now, "error": error, **values})
 

@@ -14,7 +14,7 @@ from shared.platform.settings_loading import load_settings
 
 
 def run_checks(environ: Mapping[str, str] | None = None, clock: Clock | None = None) -> Iterator[Finding]:
-    """Yield the findings of all checks; only the first one if the settings are invalid."""
+    """Yield the findings of all checks."""
     environ = os.environ if environ is None else environ
     try:
         settings = load_settings(environ)

@@ -27,7 +27,6 @@ SAFE_SETTINGS: Final = {
 
 
 def check_database(connection: sa.Connection, clock: Clock) -> Iterator[Finding]:
-    """Check the server, then the tables if this release can use them."""
     yield from _check_server(connection)
     yield _check_clock(connection, clock)
     migrated = _check_revision(connection)

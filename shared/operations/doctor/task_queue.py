@@ -16,7 +16,6 @@ OWN_KEY_PREFIXES: Final = (b"ovnpay:", b"dramatiq:")
 
 
 def check_task_queue(settings: Settings) -> Iterator[Finding]:
-    """Check the server, then the registered processes."""
     client = redis_client(settings, timeout_seconds=3.0)
     try:
         memory: Any = client.info("memory")

@@ -1,5 +1,5 @@
-"""Facts: the meaning of each transfer for analytics, and the sums of facts. Used by `fold` and by queries of unfolded
-transfers, so both compute the same.
+"""Facts: the meaning of each transfer for analytics, and sums of facts; shared by `fold` and by queries of unfolded
+transfers.
 """
 
 from collections.abc import Iterable, Sequence
