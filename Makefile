@@ -1,9 +1,9 @@
-# OVN Pay: everything a developer types. Needs Python 3.11 or later and make; the rest is set up on first use.
+# The commands of OVN Pay. Needs Python 3.11 or later and make; the rest is set up on first use.
 #
-#   make up ARGS=--detach      passes words on to `ovnpay up`
-#   make test ARGS='-k ledger' passes words on to pytest
-#   make bench ONLY=B1,B4     measures these lines; QUICK=1 in small, PROFILE=1 says where the time goes
-#   make up PYTHON=python3.12  says which Python makes .venv
+#   make up ARGS=--detach       arguments for `ovnpay up`
+#   make test ARGS='-k ledger'  arguments for pytest
+#   make bench ONLY=B1,B4       only these benchmarks; QUICK=1 in small, PROFILE=1 with profiles
+#   make up PYTHON=python3.12   the Python that creates .venv
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,11 +11,11 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input --quiet
-# Each is tried by running it: a version manager's shim may exist for a Python that isn't installed.
+# Each is run to try it: a version manager's shim may exist for a Python that isn't installed.
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3 python3.14 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-# A .venv of ours whose Python was removed since, or that was moved with the project, is made anew.
+# A .venv whose Python was removed, or that was moved with the project, is created anew.
 ifneq ($(wildcard $(RUNTIME)),)
 ifneq ($(shell cat $(RUNTIME)) $(shell $(BIN)/python -c 'print("runs")' 2>/dev/null),$(CURDIR) runs)
 $(shell rm -f $(RUNTIME) $(DEV) $(BENCH) $(BIN)/python)
@@ -37,7 +37,7 @@ up: $(RUNTIME) ## start the whole system on this machine; Ctrl-C stops it
 down: $(RUNTIME) ## stop the system
 	@exec $(BIN)/ovnpay down
 
-status: $(RUNTIME) ## show what runs, and whether it is ready
+status: $(RUNTIME) ## show the processes and whether they are ready
 	@exec $(BIN)/ovnpay status $(ARGS)
 
 # Two processes; the tests that share a running system stay in one of them (tests/conftest.py).
@@ -50,30 +50,29 @@ test: $(DEV) ## run the tests of every change, about 6 minutes
 test-long: $(DEV) ## run the tests that take minutes each: crashes, restarts, restore, chaos, fuzzing
 	@exec $(PYTEST_PARALLEL) -m long $(ARGS)
 
-model: $(DEV) ## try the domain against its model with other examples each time (EXAMPLES=500, ARGS=--hypothesis-seed=…)
+model: $(DEV) ## compare the domain with its model on random examples (EXAMPLES=500, ARGS=--hypothesis-seed=…)
 	@OVNPAY_TEST_MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/integration/test_model.py -k says $(ARGS)
 
-
-bench: $(BENCH) ## measure how fast it is, beside yardsticks (ARGS=--list says what there is)
+bench: $(BENCH) ## run the benchmarks beside their yardsticks (ARGS=--list prints them)
 	@exec $(BIN)/python -m tests.benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(PROFILE),--profile) $(ARGS)
 
-rolling: $(DEV) ## restart every process ten times under load, and print what clients noticed
+rolling: $(DEV) ## restart every process ten times under load, and print the failures that clients saw
 	@OVNPAY_TEST_ROUNDS=10 exec $(BIN)/python -m pytest tests/acceptance/test_rolling_restart.py $(ARGS)
 
-outages: $(DEV) ## take Redis away for a minute, then Postgres, then room on its disk (the last needs root)
+outages: $(DEV) ## stop Redis for a minute, then Postgres, then fill its disk (the last needs root)
 	@OVNPAY_TEST_OUTAGE_SECONDS=60 exec $(BIN)/python -m pytest tests/acceptance/test_outages.py $(ARGS)
 
 pooler: $(DEV) ## run the system behind PgBouncer in transaction mode (needs pgbouncer: apt install pgbouncer)
 	@exec $(BIN)/python -m pytest tests/pooler $(ARGS)
 
-# SEED and SECONDS say which plan and for how long it breaks things; SEEDS how many plans, from SEED on.
-chaos: $(DEV) ## break everything under load by a seeded plan, heal, and prove that nobody was lost or paid twice (SEED=7 SECONDS=60)
+# SEED selects the plan, SECONDS its duration; SEEDS is the number of plans, from SEED on.
+chaos: $(DEV) ## inject faults under load by a seeded plan, and check that no payout is lost or paid twice (SEED=7 SECONDS=60)
 	@exec $(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --seconds $(or $(SECONDS),60) $(ARGS)
 
-chaos-many: $(DEV) ## the same for 20 seeds, and one table (SEEDS=20 SECONDS=30)
+chaos-many: $(DEV) ## run chaos for 20 seeds, and print one table (SEEDS=20 SECONDS=30)
 	@exec $(BIN)/python -m tests.chaos --quiet --seed $(or $(SEED),1) --seeds $(or $(SEEDS),20) --seconds $(or $(SECONDS),30) $(ARGS)
 
-chaos-controls: $(DEV) ## switch each safeguard off in turn: chaos has to find a break within 5 seeds
+chaos-controls: $(DEV) ## disable each safeguard in turn: chaos has to find a violation within 5 seeds
 	@exec $(BIN)/python -m tests.chaos --quiet --controls --seed $(or $(SEED),1) --seconds $(or $(SECONDS),30) $(ARGS)
 
 lint: $(DEV) ## check style and format
@@ -86,23 +85,23 @@ types: $(DEV) ## check types
 audit: $(DEV) ## audit the dependencies: pins, yanked releases, known vulnerabilities (ARGS=--strict)
 	@$(BIN)/python -m deploy.checks.audit $(ARGS)
 
-alerts: $(DEV) ## check the Prometheus rules and run their tests (ARGS=--strict)
+alerts: $(DEV) ## check the Prometheus rules, and run their tests (ARGS=--strict)
 	@$(BIN)/python -m deploy.checks.alerts $(ARGS)
 
-dashboards: $(DEV) ## ask every panel of the dashboards, of the running system under load
+dashboards: $(DEV) ## run the queries of every dashboard panel on the running system under load
 	@$(BIN)/python -m deploy.checks.dashboards $(ARGS)
 
-image-check: $(DEV) ## carry out the image's build steps without Docker (ARGS=--twice: is it the same to the byte?)
+image-check: $(DEV) ## run the build steps of the image without Docker (ARGS=--twice: compare two builds)
 	@$(BIN)/python -m deploy.checks.image $(ARGS)
 
 manifests: $(DEV) ## check Dockerfile, docker-compose.yml and the Kubernetes overlays (ARGS=--strict)
 	@$(BIN)/python -m deploy.checks.manifests $(ARGS)
 
-format: $(DEV) ## format the code, and mend what can be mended
+format: $(DEV) ## format the code, and apply automatic fixes
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: $(DEV) ## resolve the dependencies anew and pin them
+lock: $(DEV) ## resolve the dependencies, and pin them
 	@$(BIN)/python -m deploy.checks.lock
 
 clean: ## remove the virtual environment, caches and build files (not the data in .ovnpay)
@@ -110,10 +109,10 @@ clean: ## remove the virtual environment, caches and build files (not the data i
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNTIME): requirements.lock pyproject.toml
-	@[ -n "$(PYTHON)" ] || { echo 'OVN Pay needs Python 3.11 or later, and no python3.13, python3.12, python3.11 or python3 here is one.' >&2; exit 1; }
+	@[ -n "$(PYTHON)" ] || { echo 'OVN Pay needs Python 3.11 or later, and found none of python3.13, python3.12, python3.11 and python3.' >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 		echo '$(PYTHON) has no venv module: install it (Debian and Ubuntu: apt install python3-venv).' >&2; exit 1; }
-	@[ -x $(BIN)/python ] || { echo 'Making .venv with $(PYTHON)'; $(PYTHON) -m venv --clear $(VENV); }
+	@[ -x $(BIN)/python ] || { echo 'Creating .venv with $(PYTHON)'; $(PYTHON) -m venv --clear $(VENV); }
 	@echo 'Installing the pinned dependencies'
 	@$(PIP_INSTALL) -r requirements.lock
 	@$(PIP_INSTALL) --no-build-isolation --no-deps -e .
@@ -125,6 +124,6 @@ $(DEV): requirements-dev.lock requirements-tracing.lock $(RUNTIME)
 	@touch $@
 
 $(BENCH): requirements-bench.lock $(DEV)
-	@echo 'Installing what the benchmarks compare with and draw with'
+	@echo 'Installing the pinned packages of the benchmarks'
 	@$(PIP_INSTALL) -r requirements-bench.lock
 	@touch $@

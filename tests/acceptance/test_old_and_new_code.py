@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = {"PAYSTREAM_SIM_STANDARD_SECONDS": "0.1"}
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_old_and_new_code_run_together_over_a_migration(tmp_path: Path) -> None:
     if not _has_history():
         report("NOT TESTED: old code beside new code, because this clone has no history (git fetch --unshallow)")

@@ -65,7 +65,7 @@ def driver_id(customer: Customer) -> str:
     return str(customer.verified_driver("Olga Outage")["id"])
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_redis_outage_fails_no_request_and_loses_no_payout(system: Fleet, customer: Customer, driver_id: str) -> None:
     with running_load([customer.url], customer, driver_id, "redis") as load:
         _until_payouts(load)
@@ -91,7 +91,7 @@ def test_redis_outage_fails_no_request_and_loses_no_payout(system: Fleet, custom
     )
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_postgres_outage_is_answered_503_and_loses_no_payout(system: Fleet, customer: Customer, driver_id: str) -> None:
     with running_load([customer.url], customer, driver_id, "postgres") as load:
         _until_payouts(load)
@@ -110,7 +110,7 @@ def test_postgres_outage_is_answered_503_and_loses_no_payout(system: Fleet, cust
     report(f"Postgres away: {load.summary()}; payouts accepted {back_seconds:.1f} s after the recovery")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_full_disk_is_answered_503_and_loses_no_payout(
     system: Fleet, small_disk: Path, customer: Customer, driver_id: str
 ) -> None:

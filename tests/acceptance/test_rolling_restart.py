@@ -19,7 +19,7 @@ ROUNDS = int(os.environ.get("OVNPAY_TEST_ROUNDS", "2"))
 SETTINGS = {"OVNPAY_GATEWAY_PROCESSES": "2", "PAYSTREAM_SIM_STANDARD_SECONDS": "0.1"}
 
 
-@pytest.mark.timeout(120 + 60 * ROUNDS)
+@pytest.mark.timeout(300 + 60 * ROUNDS)
 def test_rolling_restarts_under_load(tmp_path: Path) -> None:
     with running_fleet(tmp_path, **SETTINGS) as ours:
         # Given the running system

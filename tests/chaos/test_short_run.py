@@ -15,7 +15,7 @@ pytestmark = pytest.mark.long
 SEED, SECONDS = 4, 15
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_nobody_is_lost_or_paid_twice_in_a_short_chaos(tmp_path: Path) -> None:
     # Given the whole system twice, under load, and a plan that breaks everything
     plan = make_plan(SEED, SECONDS)
@@ -27,7 +27,7 @@ def test_nobody_is_lost_or_paid_twice_in_a_short_chaos(tmp_path: Path) -> None:
     assert result.verdict.paid > 50
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_a_provider_that_is_called_before_anything_is_written_down_pays_twice(tmp_path: Path) -> None:
     """The negative control that takes least: the others run in `make chaos-controls`."""
     # Given workers that call Paystream before they have committed what they ask, and a Paystream that takes a second

@@ -6,6 +6,7 @@ import pytest
 
 from tests.contract.conformance import CONFORMED, SAMPLES, endpoint
 from tests.support.customer import Customer
+from tests.support.dates import wait_out_midnight
 from tests.support.organization import Organization
 from tests.support.stack import Stack
 
@@ -20,6 +21,12 @@ def driver_id(customer: Customer) -> str:
 def production_driver(production: Customer) -> Any:
     """A verified driver of the production wallet."""
     return production.verified_driver("Pedro Prod")
+
+
+@pytest.fixture(scope="module")
+def one_date() -> None:
+    """The tests of a module that calculates with dates don't run over midnight UTC."""
+    wait_out_midnight()
 
 
 @pytest.fixture

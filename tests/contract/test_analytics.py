@@ -18,6 +18,8 @@ from tests.support.organization import Organization
 from tests.support.polling import until
 from tests.support.stack import Stack
 
+pytestmark = pytest.mark.usefixtures("one_date")
+
 PATH = "/api/v1/analytics"
 ENDPOINTS = ("summary", "timeseries", "drivers", "rails", "failures")
 

@@ -9,6 +9,8 @@ from tests.support.batches import AMOUNTS_CENTS, PATH, create_batch, is_same_tim
 from tests.support.customer import Customer
 from tests.support.organization import Organization
 
+pytestmark = pytest.mark.usefixtures("one_date")
+
 LIST, STATS, PROJECTION = "/api/v1/scheduled-payouts", "/api/v1/scheduled-payouts/stats", "/api/v1/funding/projection"
 TOTAL_CENTS = sum(AMOUNTS_CENTS)
 NOTHING = {"queued": 0, "processing": 0, "completed": 0, "failed": 0}

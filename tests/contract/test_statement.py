@@ -17,6 +17,8 @@ from tests.support.organization import Organization
 from tests.support.polling import until
 from tests.support.stack import Stack
 
+pytestmark = pytest.mark.usefixtures("one_date")
+
 TRANSACTIONS, PROJECTION = "/api/v1/funding/transactions", "/api/v1/funding/projection"
 COLUMNS = ["createdAt", "type", "amount", "balance", "changeUsd", "balanceUsd", "description", "payoutId", "topupId"]
 

@@ -172,7 +172,7 @@ def found(world: World, told: Sequence[Story], table: str, columns: str, order: 
     return of_payout
 
 
-@pytest.mark.timeout(1800 if EVERY_ORDER else 120)
+@pytest.mark.timeout(1800 if EVERY_ORDER else 300)
 def test_any_order_ends_as_the_providers_record_says(engine: sa.Engine) -> None:
     """The ledger, the customer's events and every figure included."""
     seed = random.randrange(2**32)

@@ -23,7 +23,7 @@ from tests.support.report_lines import report
 SERVER_CONNECTIONS = 6
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_payouts_behind_pgbouncer(tmp_path: Path) -> None:
     with running_fleet(tmp_path, PAYSTREAM_SIM_STANDARD_SECONDS="0.1") as ours, _pgbouncer(ours.description) as url:
         # Given services that reach PostgreSQL only through a pooler with few connections

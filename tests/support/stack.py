@@ -18,8 +18,8 @@ from tests.support.ports import free_ports
 
 PROJECT = Path(__file__).resolve().parents[2]
 
-_READY_SECONDS = 60
-_STOPPED_SECONDS = 30
+_READY_SECONDS = 120
+_STOPPED_SECONDS = 60
 _STARTS_MAX = 3
 _PORT_LOST = re.compile(r"port \d+ .*taken|address (already )?in use", re.IGNORECASE)
 PORT_VARIABLES = (

@@ -1,9 +1,13 @@
 """The rules of the tests themselves: what a test module may import, and how it waits."""
 
 import ast
+import subprocess
+import sys
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
+
+from tests.support.ports import free_ports
 
 TESTS = Path(__file__).parents[1]
 TIERS = ("unit", "integration", "contract", "acceptance", "chaos", "pooler", "benchmarks")
@@ -12,7 +16,7 @@ TESTED_FROM_UNIT = {"tests.benchmarks.report"}
 MAY_SLEEP = {
     "support/polling.py": "the one helper that waits for a condition",
     "support/webhook_receiver.py": "a receiver that answers slowly",
-    "support/load.py": "a client that waits as long as Retry-After says",
+    "support/client_load.py": "a client that waits as long as Retry-After says",
     "integration/test_outgoing_holds.py": "a provider that answers slowly",
 }
 """Modules that call `time.sleep`, and why; benchmarks measure over time, and may."""
@@ -76,3 +80,25 @@ def test_only_the_polling_helper_sleeps_while_it_waits() -> None:
         if any(ast.unparse(call) in ("time.sleep", "sleep") for call in calls):
             sleeping.add(name)
     assert sleeping == set(MAY_SLEEP)
+
+
+IGNORES = """
+import signal, subprocess, sys
+from tests.support.signals import catch_ignored_signals
+child = "import signal as s; print(*(s.getsignal(one) is s.SIG_IGN for one in (s.SIGINT, s.SIGHUP)))"
+print(subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True).stdout.strip())
+catch_ignored_signals()
+print(subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True).stdout.strip())
+"""
+
+
+def test_children_have_default_signals_also_under_nohup() -> None:
+    command = ["sh", "-c", 'trap "" INT HUP; exec "$0" -c "$1"', sys.executable, IGNORES]
+    done = subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["True True", "False False"]
+
+
+def test_free_ports_are_different_and_not_those_of_outgoing_connections() -> None:
+    found = free_ports(20)
+    assert len(set(found)) == 20
+    assert max(found) < 32_768
