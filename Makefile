@@ -29,7 +29,7 @@ EXAMPLES ?= 500
 	dashboards image-check manifests format lock clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r a b; do printf '%-14s %s\n' "$$a" "$$b"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r a b; do printf '%-20s %s\n' "$$a" "$$b"; done
 
 up: $(RUNTIME) ## start the whole system on this machine; Ctrl-C stops it
 	@exec $(BIN)/ovnpay up $(ARGS)
