@@ -1,6 +1,6 @@
-"""The audit log over HTTP: who did what, before and after, for the organization's admins alone.
+"""The audit log over HTTP: who did what, with old and new values, visible to the organization's admins only.
 
-That each endpoint that changes something leaves an entry is seen where each is called: in `test_isolation`.
+`test_isolation` checks that every endpoint with a change writes an entry.
 """
 
 import json
@@ -25,12 +25,12 @@ def _entries(owner: Customer, **query: object) -> list[Any]:
     return list(owner.get(AUDIT, **query).data["items"])
 
 
-def _what(entry: Any) -> tuple[Any, ...]:
+def _change(entry: Any) -> tuple[Any, ...]:
     return entry["action"], entry["object_id"], entry["before"], entry["after"]
 
 
-def test_a_driver_and_his_payouts_leave_who_did_what(organization: Organization) -> None:
-    # Given a driver, registered and changed by a program
+def test_driver_changes_are_logged_without_personal_data(organization: Organization) -> None:
+    # Given a driver registered and updated with an API key
     program, owner = organization.sandbox(), organization.owner
     driver_id = program.register("John Smith", "john@drivers.example")["id"]
     path = f"/api/v1/drivers/{driver_id}"
@@ -38,11 +38,11 @@ def test_a_driver_and_his_payouts_leave_who_did_what(organization: Organization)
     changed = send(program, "PUT", path, {**body, "bankAccount": BANK})
     assert changed.status == 200
     assert send(program, "PUT", f"{path[:-1]}!", body).status == 404
-    # When he is deleted
+    # When the driver is deleted
     assert send(program, "DELETE", path).status == 200
-    # Then the log says what was done to him, and of his personal data only that it changed
+    # Then the log has each change, with personal data masked
     deleted, updated, registered = _entries(owner, object_id=driver_id)
-    assert _what(deleted) == ("driver.delete", driver_id, {"status": "inactive"}, {"status": "inactive"})
+    assert _change(deleted) == ("driver.delete", driver_id, {"status": "inactive"}, {"status": "inactive"})
     assert (updated["action"], updated["before"]["status"]) in {
         ("driver.update", "invited"),
         ("driver.update", "pending"),
@@ -52,25 +52,25 @@ def test_a_driver_and_his_payouts_leave_who_did_what(organization: Organization)
     assert updated["before"].items() >= {**hidden, "phone": "***"}.items()
     assert updated["after"].items() >= {**hidden, "phone": None, "status": "inactive", "bankAccount": "***"}.items()
     assert registered["after"].keys() == {"ovnDriverId", "status"}
-    # by whom, from where, in which request
+    # and the actor, the address and the request
     [key] = owner.get("/api/v1/developer/keys").body["keys"]
     assert (updated["actor_kind"], updated["key_id"], updated["user"]) == ("key", key["id"], None)
     assert (updated["address"], updated["mode"]) == ("127.0.0.1", "sandbox")
     assert updated["request_id"] == changed.body["meta"]["requestId"]
-    # and nothing of his is anywhere in the log
-    log = json.dumps([_what(entry) for entry in _entries(owner, pageSize=100)])
+    # and no personal data anywhere
+    log = json.dumps([_change(entry) for entry in _entries(owner, pageSize=100)])
     words = ("Jane", "John", "drivers.example", BANK["accountNumber"], BANK["routingNumber"], "15551234567")
     assert [word for word in words if word in log] == []
 
 
-def test_a_cancel_and_a_repeat_of_it(
+def test_cancel_is_logged_once_for_each_payout_and_not_for_its_replay(
     carrier: Customer, carrier_organization: Organization, three_drivers: list[str]
 ) -> None:
-    # Given a batch that waits
+    # Given a queued batch
     owner, mark = carrier_organization.owner, uuid.uuid4().hex
     batch = batches.create_batch(carrier, three_drivers)
     payouts = carrier.get(f"{batches.PATH}/{batch['id']}").data["payouts"]
-    # When a payout of it is canceled, twice under one key, and the others in bulk
+    # When one of its payouts is canceled twice under one idempotency key, and the others in bulk
     one, *others = [payout["id"] for payout in payouts]
     first = carrier.post(f"/api/v1/payouts/{one}/cancel", {}, mark)
     again = carrier.post(f"/api/v1/payouts/{one}/cancel", {}, mark)
@@ -79,7 +79,7 @@ def test_a_cancel_and_a_repeat_of_it(
     # Then each has one entry
     for payout_id in (one, *others):
         [entry] = _entries(owner, object_id=payout_id)
-        assert _what(entry) == ("payout.cancel", payout_id, {"status": "validated"}, {"status": "canceled"})
+        assert _change(entry) == ("payout.cancel", payout_id, {"status": "validated"}, {"status": "canceled"})
     assert _entries(owner, request_id=again.body["meta"]["requestId"])[0]["object_id"] == one
     [created] = _entries(owner, object_id=batch["id"])
     assert (created["action"], created["after"]["payoutCount"], created["after"]["totalAmount"]) == (
@@ -89,50 +89,50 @@ def test_a_cancel_and_a_repeat_of_it(
     )
 
 
-def test_a_key_from_its_request_to_its_end(organization: Organization, fast_stack: Stack) -> None:
-    # Given a production key that a developer asks for, and an owner approves, and revokes
+def test_key_request_approval_and_revocation_are_logged(organization: Organization, fast_stack: Stack) -> None:
+    # Given a production key that a developer requests, and an owner approves and revokes
     developer, owner = organization.add("developer"), organization.owner
     key_id = create_key(developer, "production")["id"]
     approved = owner.post(f"/api/v1/admin/api-keys/{key_id}/approve", {})
     assert send(owner, "DELETE", f"/api/v1/admin/api-keys/{key_id}").status == 200
-    # Then the log tells it
+    # Then the log has all three actions
     revoked, decided, asked = _entries(owner, object_id=key_id)
     assert (asked["action"], asked["user"], asked["after"]["approval_status"]) == (
         "key.create",
         developer.email,
         "pending",
     )
-    assert _what(decided)[2:] == ({"approval_status": "pending"}, {"approval_status": "approved"})
+    assert _change(decided)[2:] == ({"approval_status": "pending"}, {"approval_status": "approved"})
     assert (decided["action"], decided["user"]) == ("key.approve", owner.email)
     assert (revoked["action"], revoked["before"]) == ("key.revoke", {"revoked_at": None})
     # but not the key
     assert approved.body["key"] not in json.dumps(_entries(owner, pageSize=100))
-    # and it is found by whom, by what, and by when
+    # and the entries are found by actor, action and time
     assert [entry["action"] for entry in _entries(owner, actor=developer.email)] == ["key.create", "session.start"]
     assert [entry["object_id"] for entry in _entries(owner, action="key.approve")] == [key_id]
     assert _entries(owner, **{"from": decided["at"], "to": revoked["at"], "action": "key.approve"}) == [decided]
     assert _entries(owner, to=asked["at"], object_id=key_id) == []
-    # and by nobody else: not in another organization, nor by a developer
-    stranger = Organization(fast_stack).owner
-    assert _entries(stranger, object_id=key_id) == []
-    assert _entries(stranger, actor=developer.email) == []
-    assert {entry["user"] for entry in _entries(stranger)} == {stranger.email}
+    # but neither by another organization nor by a developer
+    outsider = Organization(fast_stack).owner
+    assert _entries(outsider, object_id=key_id) == []
+    assert _entries(outsider, actor=developer.email) == []
+    assert {entry["user"] for entry in _entries(outsider)} == {outsider.email}
     assert developer.get(AUDIT).status == 403
 
 
-def test_sign_ins_that_succeed_and_that_do_not(organization: Organization, fast_stack: Stack) -> None:
-    # Given somebody who gives a wrong password, and signs out of his old session
+def test_sign_ins_are_logged_and_refused_ones_without_a_user(organization: Organization, fast_stack: Stack) -> None:
+    # Given a refused sign-in with a wrong password, and a user who signs out
     owner = organization.owner
     guest = organization.add("viewer")
-    nobody = Customer(owner.url, key="")
-    assert nobody.post("/api/v1/auth/login", {"email": guest.email, "password": "a guess"}).status == 401
+    anonymous = Customer(owner.url, key="")
+    assert anonymous.post("/api/v1/auth/login", {"email": guest.email, "password": "a guess"}).status == 401
     assert guest.post("/api/v1/auth/logout", {}).status == 200
-    # Then the log says so, and names nobody for what nobody has proved
+    # Then both are logged, the refused one without a user, as identity was not verified
     until(lambda: _entries(owner, action="session.refuse"), "the refused sign-in is in the log")
     [refused] = _entries(owner, action="session.refuse")
     assert (refused["user"], refused["object_kind"], refused["address"]) == (None, "user", "127.0.0.1")
     assert [entry["action"] for entry in _entries(owner, actor=guest.email)] == ["session.end", "session.start"]
-    # and an operator sees the same log
+    # and an operator gets the same log
     shown = _command(fast_stack, organization.name, "--json")
     lines = [json.loads(line) for line in shown.stdout.splitlines()]
     assert lines == _entries(owner, pageSize=100), shown.stderr
@@ -140,14 +140,14 @@ def test_sign_ins_that_succeed_and_that_do_not(organization: Organization, fast_
     assert "no organization" in _command(fast_stack, "No such carrier").stderr
 
 
-def test_the_log_comes_page_after_page(organization: Organization) -> None:
-    # Given a log of some entries
+def test_log_is_listed_by_page_and_by_cursor(organization: Organization) -> None:
+    # Given a log with five entries
     owner = organization.owner
     for _ in range(4):
         create_key(owner, "sandbox")
     whole = owner.get(AUDIT).data
     assert (whole["total"], whole["totalIsMinimum"], whole["hasNextPage"]) == (5, False, False)
-    # When it is read two at a time, by page and by cursor, then each entry comes once, the newest first
+    # When it is read by page and by cursor, then each entry is listed once, the newest first
     assert list(owner.items(AUDIT)) == whole["items"]
     walked, cursor = [], {}
     while cursor is not None:
@@ -158,7 +158,7 @@ def test_the_log_comes_page_after_page(organization: Organization) -> None:
     assert [entry["id"] for entry in walked] == sorted((entry["id"] for entry in walked), reverse=True)
 
 
-def test_mistaken_filters_are_said(organization: Organization) -> None:
+def test_invalid_filter_is_rejected_with_its_field(organization: Organization) -> None:
     owner = organization.owner
     mistakes = {"from": "yesterday", "to": "2026-01-31T00:00:00", "action": "key.borrow", "page": "0", "who": "me"}
     for name, value in mistakes.items():
@@ -168,7 +168,7 @@ def test_mistaken_filters_are_said(organization: Organization) -> None:
             "VALIDATION_ERROR",
             name,
         )
-    # and what can't be anybody's finds nothing
+    # and a value that matches no entry finds nothing
     for name, value in {"request_id": "r-1", "actor": "key_1", "object_id": "é"}.items():
         assert _entries(owner, **{name: value}) == []
 

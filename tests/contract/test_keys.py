@@ -1,6 +1,7 @@
-"""The life of an API key: made by a developer, approved by somebody else, used within its scopes, revoked at once."""
+"""API keys over HTTP: requested, approved by another user, limited to their scopes, revoked within two seconds."""
 
 import json
+import uuid
 from typing import Any
 
 import pytest
@@ -13,8 +14,8 @@ from tests.support.polling import until
 
 KEYS, ADMIN = "/api/v1/developer/keys", "/api/v1/admin/api-keys"
 UNKNOWN = "key_00000000000000000000000000"
-# What each scope opens, as far as its name tells it
-OPENED_BY = {
+# An endpoint that each scope gives access to
+PATH_BY_SCOPE = {
     "drivers:read": "/api/v1/drivers",
     "payouts:read": "/api/v1/payouts",
     "batches:read": "/api/v1/batches",
@@ -47,53 +48,53 @@ def _refused(answer: Answer, status: int, code: str) -> None:
     assert (answer.status, answer.error["code"]) == (status, code), answer
 
 
-@pytest.mark.parametrize("scope", OPENED_BY)
-def test_sandbox_key_opens_its_scopes_at_once_and_nothing_else(carrier_organization: Organization, scope: str) -> None:
-    # When somebody makes a key with one scope
+@pytest.mark.parametrize("scope", PATH_BY_SCOPE)
+def test_sandbox_key_has_access_to_its_scopes_only(carrier_organization: Organization, scope: str) -> None:
+    # When a key with one scope is created
     program = carrier_organization.sandbox((scope,))
-    # Then it opens what that scope is for, and nothing else
-    statuses = {path: program.get(path).status for path in OPENED_BY.values()}
-    assert statuses == {path: 200 if path == OPENED_BY[scope] else 403 for path in OPENED_BY.values()}
-    # and nothing that is written to
+    # Then it has access to that scope's endpoint only
+    statuses = {path: program.get(path).status for path in PATH_BY_SCOPE.values()}
+    assert statuses == {path: 200 if path == PATH_BY_SCOPE[scope] else 403 for path in PATH_BY_SCOPE.values()}
+    # and can't write
     assert program.post("/api/v1/payouts", {"driverId": "drv_abc123", "amount": 45_000}).status == 403
     assert program.post("/api/v1/drivers", {}).status == 403
     assert program.post("/api/v1/batches", {}).status == 403
 
 
 def test_key_sees_the_wallet_of_its_mode(organization: Organization) -> None:
-    # Given a key of either mode
+    # Given a key of each mode
     sandbox, production = organization.sandbox(), organization.production()
     # When a driver is registered in the sandbox
     driver_id = sandbox.register()["id"]
-    # Then production doesn't know him
+    # Then the driver is unknown in production
     assert sandbox.get(f"/api/v1/drivers/{driver_id}").status == 200
     assert production.get(f"/api/v1/drivers/{driver_id}").status == 404
 
 
 def test_production_key_works_once_it_is_approved(organization: Organization, developer: Person) -> None:
-    # Given a production key that a developer asked for
+    # Given a production key requested by a developer
     created = create_key(developer, "production", ("balance:read",))
     assert (created["key"], created["is_usable"]) == (None, False)
     # When the owner approves it
     approved = organization.owner.post(f"{ADMIN}/{created['id']}/approve", {}).body
-    # Then the answer has the key, and it works
+    # Then the response has the key, and it works
     assert with_key(developer, approved["key"]).get("/api/v1/balance").status == 200
     assert with_key(developer, approved["key"]).get("/api/v1/drivers").status == 403
-    # and everybody sees that it is approved, since when and by whom, but nobody sees the key again
+    # and its approval is shown, but the key itself never again
     seen = organization.owner.get(f"{ADMIN}/{created['id']}").data
     assert (seen["approval_status"], seen["approved_by"]) == ("approved", organization.owner.email)
     assert seen["approved_at"] == approved["approved_at"]
     assert (_key(developer, created["id"])["is_usable"], seen["is_usable"]) == (True, True)
     for answer in (developer.get(KEYS), developer.get(f"{KEYS}/{created['id']}"), organization.owner.get(ADMIN)):
         assert approved["key"] not in json.dumps(answer.body)
-    # and it is pending no more, nor can it be decided again
+    # and it is no longer pending and can't be approved or rejected again
     assert organization.owner.get(f"{ADMIN}/pending").body["keys"] == []
     _refused(organization.owner.post(f"{ADMIN}/{created['id']}/approve", {}), 409, "KEY_NOT_PENDING")
     _refused(organization.owner.post(f"{ADMIN}/{created['id']}/reject", {"reason": "No"}), 409, "KEY_NOT_PENDING")
 
 
 def test_rejected_key_never_works(organization: Organization, developer: Person) -> None:
-    # Given a production key that was asked for
+    # Given a requested production key
     key_id = create_key(developer, "production")["id"]
     _refused(developer.post(f"{KEYS}/{key_id}/regenerate", {}), 409, "KEY_NOT_APPROVED")
     # When it is rejected
@@ -107,7 +108,7 @@ def test_rejected_key_never_works(organization: Organization, developer: Person)
         False,
     )
     assert seen["rejected_at"] == answer.body["rejected_at"]
-    # and that's that
+    # and the rejection is final
     assert organization.owner.get(f"{ADMIN}/pending").body["keys"] == []
     _refused(organization.owner.post(f"{ADMIN}/{key_id}/approve", {}), 409, "KEY_NOT_PENDING")
     _refused(developer.post(f"{KEYS}/{key_id}/regenerate", {}), 409, "KEY_NOT_APPROVED")
@@ -146,7 +147,7 @@ def test_revoked_key_is_refused_within_two_seconds(
     assert send(person, "DELETE", f"{path}/{created['id']}").status == 200
     # Then it is refused
     _until_refused(developer, key)
-    # and stays in the list as what it is now
+    # and is still listed, as revoked
     (listed,) = developer.get(KEYS).body["keys"]
     assert listed["revoked_at"]
     assert listed["is_usable"] is False
@@ -171,7 +172,7 @@ def test_expired_key_is_refused(organization: Organization) -> None:
     # Given a key in use
     created = create_key(organization.owner, "sandbox")
     assert with_key(organization.owner, created["key"]).get("/api/v1/balance").status == 200
-    # When its time is over
+    # When it expires
     organization.execute(
         """
         update api_keys set expires_at = now()
@@ -179,16 +180,16 @@ def test_expired_key_is_refused(organization: Organization) -> None:
         """,
         id=organization.id,
     )
-    # Then it is refused, and says so of itself
+    # Then it is refused and shown as unusable
     _until_refused(organization.owner, created["key"])
     assert _key(organization.owner, created["id"])["is_usable"] is False
 
 
 @pytest.mark.parametrize("role", ["developer", "viewer"])
 def test_admin_endpoints_are_for_owners_and_admins(organization: Organization, role: str) -> None:
-    # Given a key to decide about
+    # Given a pending key
     key_id = create_key(organization.owner, "production")["id"]
-    # When somebody else tries to
+    # When a user without the role calls them
     person = organization.add(role)
     answers = [
         person.get(ADMIN),
@@ -198,32 +199,32 @@ def test_admin_endpoints_are_for_owners_and_admins(organization: Organization, r
         person.post(f"{ADMIN}/{key_id}/reject", {"reason": "No"}),
         send(person, "DELETE", f"{ADMIN}/{key_id}"),
     ]
-    # Then he may not, and nothing happens
+    # Then each call is forbidden, and the key stays pending
     assert [answer.status for answer in answers] == [403] * 6
     assert _key(organization.owner, key_id)["approval_status"] == "pending"
 
 
-def test_nobody_approves_his_own_request_where_somebody_else_could(organization: Organization) -> None:
-    # Given an owner and an admin, each with a request of his own
+def test_own_request_must_be_approved_by_another_approver(organization: Organization) -> None:
+    # Given an owner and an admin, each with a request of their own
     owner, admin = organization.owner, organization.add("admin")
-    owners, admins = (create_key(person, "production")["id"] for person in (owner, admin))
-    # When each approves his own, he may not
-    assert owner.post(f"{ADMIN}/{owners}/approve", {}).status == 403
-    assert admin.post(f"{ADMIN}/{admins}/approve", {}).status == 403
-    # When each approves the other's, he may
-    assert owner.post(f"{ADMIN}/{admins}/approve", {}).body["approved_by"] == owner.email
-    assert admin.post(f"{ADMIN}/{owners}/approve", {}).body["approved_by"] == admin.email
+    owners_key, admins_key = (create_key(person, "production")["id"] for person in (owner, admin))
+    # When each approves their own, it is forbidden
+    assert owner.post(f"{ADMIN}/{owners_key}/approve", {}).status == 403
+    assert admin.post(f"{ADMIN}/{admins_key}/approve", {}).status == 403
+    # When each approves the other's, it is allowed
+    assert owner.post(f"{ADMIN}/{admins_key}/approve", {}).body["approved_by"] == owner.email
+    assert admin.post(f"{ADMIN}/{owners_key}/approve", {}).body["approved_by"] == admin.email
 
 
-def test_nobody_grants_a_scope_that_he_lacks(carrier_organization: Organization, developer: Person) -> None:
-    # Given a developer, who may not debit the company's bank
+def test_user_can_not_grant_a_scope_beyond_their_role(carrier_organization: Organization, developer: Person) -> None:
+    # Given a developer, a role without `funding:write`
     body = {"name": "Greedy", "mode": "sandbox", "scopes": ["payouts:read", "funding:write"]}
-    # When he asks for a key that may, then he is told which scope it is, and is offered the others
+    # When they request a key with it, then the error names the scope, and `scopes` lists only the others
     refused = developer.post(KEYS, body)
     assert (refused.status, refused.error["code"]) == (403, "SCOPE_NOT_YOURS")
     assert refused.error["details"] == {"scope": "funding:write"}
     assert "funding:write" not in developer.get("/api/v1/developer/scopes").body["scopes"]
-    # and an owner gets it
+    # and an owner can grant it
     assert carrier_organization.owner.post(KEYS, body).status == 200
     assert "funding:write" in carrier_organization.owner.get("/api/v1/developer/scopes").body["scopes"]
 
@@ -234,11 +235,11 @@ def test_developers_see_their_own_keys_and_admins_all_of_the_organization(
     # Given keys of two developers, and of another organization
     other = organization.add("developer")
     first, second = create_key(developer, "sandbox")["id"], create_key(developer, "production")["id"]
-    others, strangers = create_key(other, "sandbox")["id"], create_key(carrier_organization.owner, "sandbox")["id"]
-    # When they are listed, then a developer sees his own, the newest first
+    others, foreign = create_key(other, "sandbox")["id"], create_key(carrier_organization.owner, "sandbox")["id"]
+    # When they are listed, then a developer sees their own, the newest first
     assert [key["id"] for key in developer.get(KEYS).body["keys"]] == [second, first]
     assert [key["id"] for key in other.get(KEYS).body["keys"]] == [others]
-    # and the owner those of his organization, by mode and status if he likes
+    # and the owner those of the organization, filtered by mode and status
     owner = organization.owner
     assert {item["id"] for item in owner.get(ADMIN).data["items"]} == {first, second, others}
     assert {item["id"] for item in owner.get(ADMIN, mode="sandbox").data["items"]} == {first, others}
@@ -246,12 +247,12 @@ def test_developers_see_their_own_keys_and_admins_all_of_the_organization(
     page = owner.get(ADMIN, pageSize=2, page=2).data
     assert (len(page["items"]), page["total"], page["page"], page["hasNextPage"]) == (1, 3, 2, False)
     assert owner.get(ADMIN).data["pageSize"] == 20
-    # and whoever is not concerned is told that there is no such key
-    for person, key_id in ((developer, others), (developer, strangers), (developer, UNKNOWN), (developer, "key_x")):
+    # and keys of others are unknown
+    for person, key_id in ((developer, others), (developer, foreign), (developer, UNKNOWN), (developer, "key_x")):
         _refused(person.get(f"{KEYS}/{key_id}"), 404, "KEY_NOT_FOUND")
         _refused(send(person, "DELETE", f"{KEYS}/{key_id}"), 404, "KEY_NOT_FOUND")
         _refused(person.post(f"{KEYS}/{key_id}/regenerate", {}), 404, "KEY_NOT_FOUND")
-    for key_id in (strangers, UNKNOWN, "key_x"):
+    for key_id in (foreign, UNKNOWN, "key_x"):
         _refused(owner.get(f"{ADMIN}/{key_id}"), 404, "KEY_NOT_FOUND")
         _refused(owner.post(f"{ADMIN}/{key_id}/approve", {}), 404, "KEY_NOT_FOUND")
         _refused(owner.post(f"{ADMIN}/{key_id}/reject", {"reason": "No"}), 404, "KEY_NOT_FOUND")
@@ -288,3 +289,24 @@ def test_malformed_request_for_a_key_is_refused(
 
 def test_key_without_expires_in_does_not_expire(carrier_organization: Organization) -> None:
     assert create_key(carrier_organization.owner, "sandbox")["expires_at"] is None
+
+
+def test_repeated_creation_makes_one_key_and_does_not_show_it_again(organization: Organization) -> None:
+    # When a request is sent twice under one idempotency key
+    body = {"name": "ERP", "mode": "sandbox", "scopes": ["payouts:read"]}
+    idempotency_key = uuid.uuid4().hex
+    first, second = (organization.owner.post(KEYS, body, idempotency_key) for _ in range(2))
+    # Then there is one API key, and the replayed response does not contain its text
+    assert (first.status, second.status) == (200, 200)
+    assert first.body["key"].startswith("ovnp_sbox_")
+    assert (second.body["id"], second.body["key"]) == (first.body["id"], None)
+    assert second.headers["Idempotent-Replayed"] == "true"
+    assert len(organization.owner.get(KEYS).body["keys"]) == 1
+
+
+def test_idempotency_key_reused_for_another_request_is_refused(organization: Organization) -> None:
+    idempotency_key = uuid.uuid4().hex
+    body = {"name": "ERP", "mode": "sandbox", "scopes": ["payouts:read"]}
+    organization.owner.post(KEYS, body, idempotency_key)
+    answer = organization.owner.post(KEYS, body | {"name": "Other"}, idempotency_key)
+    _refused(answer, 422, "IDEMPOTENCY_KEY_REUSED")

@@ -1,4 +1,4 @@
-"""The headers by which a browser leaves our answers alone, on answers of all kinds."""
+"""Security headers for browsers, on responses of all kinds."""
 
 from urllib.request import urlopen
 
@@ -35,7 +35,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_answer_is_of_no_use_to_a_browser(stack: Stack, customer: Customer, kind: str) -> None:
+def test_every_response_has_the_security_headers(stack: Stack, customer: Customer, kind: str) -> None:
     status, raw = KINDS[kind]
     key = customer.headers["Authorization"].encode()
 
@@ -46,7 +46,7 @@ def test_every_answer_is_of_no_use_to_a_browser(stack: Stack, customer: Customer
     assert not {name.lower() for name in PRODUCTION_HEADERS} & answer.headers.keys()
 
 
-def test_the_documentation_has_a_policy_of_its_own(stack: Stack) -> None:
+def test_documentation_has_its_own_content_security_policy(stack: Stack) -> None:
     page, style = (ask(stack["gateway"], "GET", path) for path in ("/docs", "/docs/swagger-ui.css"))
 
     assert page.headers["Content-Security-Policy"].startswith("default-src 'self'; ")
@@ -59,12 +59,12 @@ def test_the_documentation_has_a_policy_of_its_own(stack: Stack) -> None:
         }
 
 
-def test_the_operators_ports_name_no_version(stack: Stack) -> None:
+def test_metrics_ports_reveal_no_software_version(stack: Stack) -> None:
     for url in stack["metrics"].values():
         with urlopen(url) as answer:
             assert answer.headers["Server"] == "OVN Pay"
 
 
-def test_https_is_demanded_in_production_alone() -> None:
+def test_https_is_enforced_in_production_only() -> None:
     assert security_headers("development") == SECURITY_HEADERS
     assert security_headers("production") == {**SECURITY_HEADERS, **PRODUCTION_HEADERS}

@@ -1,4 +1,4 @@
-"""Webhook logs: what Paystream told us about a customer's payouts, as it came, for that customer alone."""
+"""Webhook logs: the events that Paystream sent about a customer's payouts, shown to that customer only."""
 
 import json
 import urllib.request
@@ -46,7 +46,7 @@ def production_driver(production: Customer) -> Any:
 
 @pytest.fixture(scope="module")
 def completed_id(customer: Customer, driver_id: str) -> str:
-    """The id of a completed payout, whose events are in the logs."""
+    """A completed payout whose events are in the logs."""
     payout_id = str(customer.pay(driver_id, 45_000)["id"])
     customer.until_payout(payout_id, "completed")
     _until_processed(customer, payout_id, "payout.completed")
@@ -58,7 +58,7 @@ def _logs_of(customer: Customer, payout_id: str, **query: str) -> list[Any]:
 
 
 def _until_processed(customer: Customer, payout_id: str, event: str) -> Any:
-    """The log of that event, once it is processed."""
+    """Wait until the event is processed and return its log."""
 
     def probe() -> Any:
         logs = [log for log in _logs_of(customer, payout_id, event=event) if log["status"] != "pending"]
@@ -68,20 +68,20 @@ def _until_processed(customer: Customer, payout_id: str, event: str) -> Any:
 
 
 def test_events_of_a_completed_payout_are_logged(customer: Customer, completed_id: str) -> None:
-    # When the logs of a completed payout are looked at, from the first on
+    # When the logs of a completed payout are listed
     *_, completed = _logs_of(customer, completed_id, event="payout.completed")
-    # Then Paystream's payment.completed is there as payout.completed, processed, with its body as it came
+    # Then Paystream's payment.completed is listed as payout.completed, processed, with its original body
     assert completed["status"] == "success"
     assert completed["receivedAt"] <= completed["processedAt"]
     assert (completed["payload"]["type"], completed["payload"]["data"]["amount"]) == ("payment.completed", 44_750)
-    # and so is everything else that it told of this payment, each once, the newest first
+    # and so is every other event about this payment, each once, the newest first
     payment_id = completed["payload"]["data"]["paymentId"]
 
     def logged() -> Any:
         logs = [log for log in customer.items(LOGS) if log["payload"]["data"].get("paymentId") == payment_id]
         return logs if len(logs) >= 3 else None
 
-    logs = until(logged, "what was faster than the answer to our call is in the log, too")
+    logs = until(logged, "events that arrived before the response to our call are in the log, too")
     assert [log["event"] for log in logs] == ["payout.completed", "payout.processing", "payout.created"]
     assert {log["payoutId"] for log in logs} == {completed_id}
 
@@ -90,91 +90,86 @@ def test_logs_are_filtered_by_event(customer: Customer, driver_id: str) -> None:
     # Given a payout that failed
     payout_id = customer.pay(driver_id, 45_000, description="[simulate:fail:BANK_REJECTED]")["id"]
     customer.until_payout(payout_id, "failed")
-    # When only failures are asked for
+    # When only failures are requested, then only failures are listed
     _until_processed(customer, payout_id, "payout.failed")
-    # Then there are only failures
     assert {log["event"] for log in customer.items(LOGS, event="payout.failed")} == {"payout.failed"}
     assert _logs_of(customer, payout_id, event="payout.completed") == []
 
 
-def test_notice_in_the_shape_of_the_reference_is_logged_as_it_came(
-    fast_stack: Stack, customer: Customer, completed_id: str
-) -> None:
-    # When a notice in the reference's shape tells once more that a payout is completed
-    told = {
+def test_event_in_the_reference_format_is_logged_unchanged(fast_stack: Stack, customer: Customer, completed_id: str) -> None:
+    # When an event in the format of the API reference reports again that a payout is completed
+    event = {
         "event": "payout.completed",
         "timestamp": "2026-02-08T10:00:00Z",
         "data": {"payoutId": completed_id, "status": "completed", "amount": 45_000},
         "signature": f"t=1234567890,v1={uuid.uuid4().hex}",
     }
-    assert provider_webhooks.send_signed(fast_stack["gateway"], told, fast_stack["webhook_secret"]).status == 200
-    # Then its log shows it whole
+    assert provider_webhooks.send_signed(fast_stack["gateway"], event, fast_stack["webhook_secret"]).status == 200
+    # Then its log shows the complete body
     until(
-        lambda: told in [log["payload"] for log in _logs_of(customer, completed_id, event="payout.completed")],
-        "the notice is in the logs, word by word",
+        lambda: event in [log["payload"] for log in _logs_of(customer, completed_id, event="payout.completed")],
+        "the event is in the logs, unchanged",
     )
 
 
 @pytest.fixture(scope="module")
-def wrong(fast_stack: Stack, carrier: Customer, three_drivers: list[str]) -> Any:
-    """The log of a webhook with another amount than ours, about a payout that is completed."""
+def mismatch(fast_stack: Stack, carrier: Customer, three_drivers: list[str]) -> Any:
+    """The log of an event about a completed payout with an amount different from ours."""
     payout_id = carrier.pay(three_drivers[0], 45_000)["id"]
     carrier.until_payout(payout_id, "completed")
-    right = _until_processed(carrier, payout_id, "payout.completed")
-    told = right["payload"] | {"id": f"evt_{uuid.uuid4().hex}", "data": right["payload"]["data"] | {"amount": 1}}
-    assert provider_webhooks.send_signed(fast_stack["gateway"], told, fast_stack["webhook_secret"]).status == 200
+    correct = _until_processed(carrier, payout_id, "payout.completed")
+    event = correct["payload"] | {"id": f"evt_{uuid.uuid4().hex}", "data": correct["payload"]["data"] | {"amount": 1}}
+    assert provider_webhooks.send_signed(fast_stack["gateway"], event, fast_stack["webhook_secret"]).status == 200
 
     def probe() -> Any:
-        return next((log for log in _logs_of(carrier, payout_id, status="error") if log["payload"] == told), None)
+        return next((log for log in _logs_of(carrier, payout_id, status="error") if log["payload"] == event), None)
 
-    return until(probe, "the wrong one is in the logs")
-
-
-def test_logs_say_what_each_webhook_did(carrier: Customer, wrong: Any) -> None:
-    # Given a webhook that contradicts our record: it was verified, it did nothing, and the log says why
-    assert (wrong["verified"], wrong["status"]) == (True, "error")
-    assert "amount 1 cents, expected 44750" in wrong["outcome"]
-    # and the one that completed the payout did that
-    (right,) = _logs_of(carrier, wrong["payoutId"], status="success", event="payout.completed")
-    assert (right["verified"], right["outcome"]) == (True, "completed: was processing")
-    # and the money is where that one took it
-    assert carrier.payout(wrong["payoutId"])["status"] == "completed"
+    return until(probe, "the mismatch is in the logs")
 
 
-def test_what_contradicts_our_record_is_seen_by_the_alerts(fast_stack: Stack, wrong: Any) -> None:
-    # Given a webhook that contradicts our record, then it is counted, and its payout waits for a person
-    def seen(process: str, sample: str) -> bool:
+def test_logs_state_the_outcome_of_each_event(carrier: Customer, mismatch: Any) -> None:
+    # Given an event that contradicts our record: its signature is valid, it changed nothing, and the log says why
+    assert (mismatch["verified"], mismatch["status"]) == (True, "error")
+    assert "amount 1 cents, expected 44750" in mismatch["outcome"]
+    # and the event that completed the payout states so
+    (correct,) = _logs_of(carrier, mismatch["payoutId"], status="success", event="payout.completed")
+    assert (correct["verified"], correct["outcome"]) == (True, "completed: was processing")
+    # and the payout stays completed
+    assert carrier.payout(mismatch["payoutId"])["status"] == "completed"
+
+
+def test_mismatch_and_its_payout_on_hold_are_counted_in_metrics(fast_stack: Stack, mismatch: Any) -> None:
+    def counted(process: str, sample: str) -> bool:
         with urllib.request.urlopen(fast_stack["metrics"][process]) as answer:
             lines = answer.read().decode().splitlines()
         return any(line.startswith(f"{sample} ") and float(line.rpartition(" ")[2]) >= 1 for line in lines)
 
-    until(lambda: seen("workers", 'ovnpay_provider_events_total{result="mismatch"}'), "the webhook is counted")
-    until(lambda: seen("exporter", 'ovnpay_payouts{status="on_hold"}'), "the payout is counted")
+    until(lambda: counted("workers", 'ovnpay_provider_events_total{result="mismatch"}'), "the event is counted")
+    until(lambda: counted("exporter", 'ovnpay_payouts{status="on_hold"}'), "the payout is counted")
 
 
-def test_logs_are_filtered_by_status(carrier: Customer, wrong: Any, organization: Organization) -> None:
-    # When logs of one status are asked for, then there are no others
+def test_logs_are_filtered_by_status(carrier: Customer, mismatch: Any, organization: Organization) -> None:
     for status in ("success", "error", "pending"):
         assert {log["status"] for log in carrier.items(LOGS, status=status)} <= {status}
-    assert wrong["id"] in [log["id"] for log in carrier.items(LOGS, status="error", event="payout.completed")]
-    assert _logs_of(carrier, wrong["payoutId"], status="error", event="payout.failed") == []
+    assert mismatch["id"] in [log["id"] for log in carrier.items(LOGS, status="error", event="payout.completed")]
+    assert _logs_of(carrier, mismatch["payoutId"], status="error", event="payout.failed") == []
     # and another carrier has none of them
     assert organization.sandbox().get(LOGS, status="error").data["total"] == 0
     assert carrier.get(LOGS, status="fine").error["code"] == "VALIDATION_ERROR"
 
 
-def test_logs_are_filtered_by_date(carrier: Customer, wrong: Any) -> None:
-    # Given a webhook's time, when logs are asked for from then on, then it is the oldest of them
-    at = wrong["receivedAt"]
+def test_logs_are_filtered_by_date(carrier: Customer, mismatch: Any) -> None:
+    # When logs are listed from an event's time on, then none is older
+    at = mismatch["receivedAt"]
     assert [*carrier.items(LOGS, **{"from": at})][-1]["receivedAt"] >= at
-    assert wrong["id"] in [log["id"] for log in carrier.items(LOGS, **{"from": at})]
-    # and it is not among those before
+    assert mismatch["id"] in [log["id"] for log in carrier.items(LOGS, **{"from": at})]
+    # and only older ones are listed before that time
     before = list(carrier.items(LOGS, to=at))
     assert before
     assert max(log["receivedAt"] for log in before) < at
-    # and a day has a beginning and an end
+    # and a date stands for the whole day
     day = at[:10]
-    assert wrong["id"] in [log["id"] for log in carrier.items(LOGS, **{"from": day})]
+    assert mismatch["id"] in [log["id"] for log in carrier.items(LOGS, **{"from": day})]
     assert carrier.get(LOGS, to="2020-01-01").data["total"] == 0
     for query in ({"from": "yesterday"}, {"to": f"{day}T25:00:00Z"}, {"from": day, "to": day}):
         assert carrier.get(LOGS, **query).error["details"]["field"] in query
@@ -183,25 +178,25 @@ def test_logs_are_filtered_by_date(carrier: Customer, wrong: Any) -> None:
 def test_logs_are_the_customers_own(
     fast_stack: Stack, customer: Customer, completed_id: str, production: Customer, production_driver: Any
 ) -> None:
-    # Given a completed payout in each wallet, and a notice about nobody's payment
+    # Given a completed payout in each wallet, and an event about an unknown payment
     production.fund(2_000)
     live_id = production.pay(production_driver["id"], 2_000)["id"]
-    strange_id = f"evt_{uuid.uuid4().hex}"
-    strange = {
-        "id": strange_id,
+    unknown_id = f"evt_{uuid.uuid4().hex}"
+    unknown = {
+        "id": unknown_id,
         "type": "payment.completed",
         "data": {"paymentId": "pay_from_somewhere_else", "amount": 1, "status": "completed"},
         "timestamp": "2026-02-08T10:00:00Z",
     }
-    assert provider_webhooks.send_signed(fast_stack["gateway"], strange, fast_stack["webhook_secret"]).status == 200
+    assert provider_webhooks.send_signed(fast_stack["gateway"], unknown, fast_stack["webhook_secret"]).status == 200
     _until_processed(production, live_id, "payout.completed")
-    # When each looks at the logs
+    # When each lists the logs
     sandbox_logs, live_logs = list(customer.items(LOGS)), list(production.items(LOGS))
-    # Then nobody sees what is somebody else's
+    # Then neither sees logs of the other
     assert live_id not in [log["payoutId"] for log in sandbox_logs]
     assert completed_id not in [log["payoutId"] for log in live_logs]
     assert not {log["id"] for log in sandbox_logs} & {log["id"] for log in live_logs}
-    assert strange_id not in json.dumps(sandbox_logs + live_logs)
+    assert unknown_id not in json.dumps(sandbox_logs + live_logs)
 
 
 def test_logs_of_another_carrier_are_not_shown(
@@ -211,16 +206,14 @@ def test_logs_of_another_carrier_are_not_shown(
     payout_id = carrier.pay(three_drivers[0], 45_000)["id"]
     carrier.until_payout(payout_id, "completed")
     _until_processed(carrier, payout_id, "payout.completed")
-    # When another one looks at the logs, also of an event that there was, then there are none
+    # When another carrier lists the logs, also of a matching event, then there are none
     other = organization.sandbox()
     assert (other.get(LOGS).data["items"], other.get(LOGS).data["total"]) == ([], 0)
     assert other.get(LOGS, event="payout.completed").data["items"] == []
 
 
-def test_logs_come_page_after_page(customer: Customer, completed_id: str) -> None:
-    # When logs are listed
+def test_logs_are_listed_in_pages_of_fifty(customer: Customer, completed_id: str) -> None:
     data = customer.get(LOGS).data
-    # Then there are 50 on a page
     assert (data["page"], data["pageSize"]) == (1, 50)
     assert data["hasNextPage"] is (data["total"] > 50)
     assert len(data["items"]) == min(data["total"], 50)

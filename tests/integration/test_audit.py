@@ -1,4 +1,4 @@
-"""The audit log: an entry is there if what it tells of is, it stays as it is, and it says nothing personal."""
+"""The audit log: an entry is committed with its action, never changes, and has no personal data."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -26,44 +26,44 @@ from tests.support.world import GRACE, World
 
 
 def log(world: World, filters: EntryFilters | None = None) -> list[EntryRow]:
-    """The organization's log, newest first."""
+    """Load the organization's log, newest first."""
     with world.engine.connect() as connection:
         return list(audit.load_entries(connection, world.organization_id, PageRequest(100), filters).rows)
 
 
 def record(world: World, *entries: Entry) -> None:
-    """Records entries in a transaction of their own."""
+    """Record entries in their own transaction."""
     with world.engine.begin() as connection:
         audit.record_entries(connection, entries, world.clock.now())
 
 
-def asked(world: World, *orders: PayoutOrder, key: str | None = None) -> PayoutRequest:
-    """A request of a program in this world, for one payout or several."""
+def request_for(world: World, *orders: PayoutOrder, key: str | None = None) -> PayoutRequest:
+    """A request for one payout or several, with the world's API key."""
 
-    def several(outcomes: object) -> dict[str, object]:
+    def bulk_payload(outcomes: object) -> dict[str, object]:
         assert isinstance(outcomes, list)
         return {"results": [payout_payload(row) for row in outcomes if isinstance(row, PayoutRow)]}
 
     one = payout_request(orders[0], key)._replace(actor=world.actor)
-    return one if len(orders) == 1 else one._replace(orders=orders, shape=several)
+    return one if len(orders) == 1 else one._replace(orders=orders, shape=bulk_payload)
 
 
-def test_an_intake_says_who_asked_for_what_with_one_statement(
+def test_intake_writes_an_entry_per_successful_request_in_one_statement(
     world: World, intake: PayoutIntake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A payout, several in bulk, a refused one, and a repeat: an entry for each request that made something."""
+    """A single payout, a bulk request, a refused one and a replay."""
     driver_id = world.driver()
-    single = asked(world, world.order(driver_id, 4_500), key="single")
-    bulk = asked(world, *(world.order(driver_id, 1_000) for _ in range(3)))
-    refused = asked(world, world.order(driver_id, 999_999_999))
+    single = request_for(world, world.order(driver_id, 4_500), key="single")
+    bulk = request_for(world, *(world.order(driver_id, 1_000) for _ in range(3)))
+    refused = request_for(world, world.order(driver_id, 999_999_999))
     repeat = single._replace(orders=[world.order(driver_id, 4_500)], actor=world.actor)
-    recording, statements = audit.record_entries_query, []
+    real_query, statements = audit.record_entries_query, []
 
-    def listen(*arguments: Any) -> Any:
+    def counted_query(*arguments: Any) -> Any:
         statements.append(arguments)
-        return recording(*arguments)
+        return real_query(*arguments)
 
-    monkeypatch.setattr(audit, "record_entries_query", listen)
+    monkeypatch.setattr(audit, "record_entries_query", counted_query)
     answers = intake.flush([single, bulk, refused, repeat])
     assert [(answer.status, answer.replayed) for answer in answers] == [
         (200, False), (200, False), (400, False), (200, True),
@@ -71,7 +71,7 @@ def test_an_intake_says_who_asked_for_what_with_one_statement(
     assert len(statements) == 1
     of_bulk, of_single = log(world, EntryFilters(action=Action.PAYOUT_CREATE))
     payout_id = content_of(answers[0])["id"]
-    # Nor does it keep a key as the customer has written it: only what tells it from others
+    # The idempotency key is recorded as a hash
     assert (of_single.object_id, of_single.after) == (
         payout_id,
         {"amount": 4_500, **idempotency.audit_key_hash(single.key)},
@@ -83,18 +83,17 @@ def test_an_intake_says_who_asked_for_what_with_one_statement(
         None,
         {"amount": 3_000, "count": 3, "ids": ids, **idempotency.audit_key_hash(bulk.key)},
     )
-    # And each of several is found by its own id, as one alone is
+    # And each payout of a bulk request is found by its own id
     assert [row.id for row in log(world, EntryFilters(object_id=ids[2]))] == [of_bulk.id]
     assert [row.id for row in log(world, EntryFilters(object_id=payout_id))] == [of_single.id]
     assert log(world, EntryFilters(object_id=public_id(PAYOUT, new_id()))) == []
-    # And a repeat in another flush leaves none
+    # And a replay in another flush writes none
     [again] = intake.flush([repeat])
     assert again.replayed
     assert len(log(world, EntryFilters(action=Action.PAYOUT_CREATE))) == 2
 
 
-def test_an_entry_goes_with_what_it_tells_of(world: World) -> None:
-    """A transaction that is rolled back leaves neither."""
+def test_entry_is_rolled_back_with_its_action(world: World) -> None:
     email = f"{uuid.uuid4().hex}@carrier.example"
     connection = world.engine.connect()
     with connection.begin() as transaction:
@@ -109,8 +108,7 @@ def test_an_entry_goes_with_what_it_tells_of(world: World) -> None:
     "statement",
     ["UPDATE audit_entries SET address = 'elsewhere'", "DELETE FROM audit_entries", "TRUNCATE audit_entries"],
 )
-def test_entries_are_never_changed(world: World, statement: str) -> None:
-    """Whoever tries is told."""
+def test_entries_are_append_only(world: World, statement: str) -> None:
     before = log(world)
     assert before
     with pytest.raises(sa.exc.DBAPIError, match="append-only"):
@@ -118,13 +116,12 @@ def test_entries_are_never_changed(world: World, statement: str) -> None:
     assert log(world) == before
 
 
-def test_operators_are_audited(world: World) -> None:
-    """The opening, a user, his password and a wallet's policy: what changed, and no secret."""
+def test_actions_of_operators_are_recorded_without_secrets(world: World) -> None:
     email, now = f"{uuid.uuid4().hex}@carrier.example", world.clock.now()
     [(organization,)] = world.rows("SELECT name FROM organizations WHERE id = :id", id=world.organization_id)
     opened = {(row.action, row.actor_kind) for row in log(world)}
     assert opened == {(action, "operator") for action in ("organization.create", "user.create", "key.create")}
-    # When a user is added, and gets another password, and the sandbox's policy is set, then looked at
+    # When a user is added and gets a new password, and the sandbox's policy is set, then only read
     with world.engine.begin() as connection:
         user_id = add_user(connection, world.organization_id, email, "secret 1", Role.ADMIN, now)
         reset_user_password(connection, email, "secret 2", now)
@@ -147,8 +144,8 @@ def test_operators_are_audited(world: World) -> None:
     assert email not in str(log(world))
 
 
-def test_a_release_says_by_whom_and_a_failed_attempt_too(world: World) -> None:
-    """Before its time by a program, at its time by us; again, it changes nothing and says nothing."""
+def test_batch_release_records_its_actor_even_if_it_fails(world: World) -> None:
+    """By an API key before its time, by the system at its time; a repeated release records nothing."""
     batch, _ = world.batch(45_000)
     for _ in range(2):
         world.release(batch.id)
@@ -164,8 +161,7 @@ def test_a_release_says_by_whom_and_a_failed_attempt_too(world: World) -> None:
     assert entry.after == {"status": "failed", "failure": "INSUFFICIENT_FUNDS"}
 
 
-def test_filters_find_their_own(world: World) -> None:
-    """By time, by key, by request; and never another organization's."""
+def test_filters_select_matching_entries_of_the_organization_only(world: World) -> None:
     actor, other = world.actor, World(world.engine)
     then = world.clock.now()
     record(world, Entry(actor, Action.PAYOUT_CANCEL, "pay_1"), Entry(world.actor, Action.PAYOUT_RETRY, "pay_1"))
@@ -178,7 +174,7 @@ def test_filters_find_their_own(world: World) -> None:
         "action": EntryFilters(action=Action.PAYOUT_RETRY),
         "from": EntryFilters(since=then + timedelta(minutes=5)),
         "to": EntryFilters(since=then, until=then + timedelta(microseconds=1), key_id=actor.key_id),
-        "nobody": EntryFilters(email="nobody@carrier.example"),
+        "user": EntryFilters(email="unknown@carrier.example"),
     }
     actions = {name: [row.action for row in log(world, filters)] for name, filters in found.items()}
     assert actions == {
@@ -188,17 +184,17 @@ def test_filters_find_their_own(world: World) -> None:
         "action": ["payout.retry"],
         "from": ["sandbox.seed"],
         "to": ["payout.cancel"],
-        "nobody": [],
+        "user": [],
     }
     assert all(log(other, filters) == [] for filters in found.values())
-    # And times that no clock shows find all or nothing
+    # And the earliest and latest possible times select all or nothing
     far = datetime(9999, 12, 31, tzinfo=UTC)
     early = datetime(1, 1, 1, tzinfo=UTC)
     assert (log(world, EntryFilters(since=early, until=far)), log(world, EntryFilters(since=far))) == (log(world), [])
 
 
-def test_every_filter_has_its_index(world: World) -> None:
-    """Given twenty thousand payouts of one key, no filter reads through them."""
+def test_every_filter_uses_an_index(world: World) -> None:
+    """With 20,000 entries of one key, no filter scans the table."""
     indexes = {
         "pk_audit_entries": [EntryFilters(), EntryFilters(since=datetime.now(UTC))],
         "object_id_id": [EntryFilters(object_id=public_id(prefix, new_id())) for prefix in (BATCH, PAYOUT)],
@@ -227,12 +223,10 @@ def test_every_filter_has_its_index(world: World) -> None:
         transaction.rollback()
 
 
-def test_nobody_is_named_where_a_container_has_no_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine alone, then."""
-
-    def nobody() -> str:
+def test_operator_without_a_login_name_is_recorded_with_the_host_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_user() -> str:
         raise KeyError("getpwuid(): uid not found: 10001")
 
-    monkeypatch.setattr("getpass.getuser", nobody)
+    monkeypatch.setattr("getpass.getuser", no_user)
     actor: Actor = audit.operator_actor(new_id())
     assert str(actor.address).startswith("?@")

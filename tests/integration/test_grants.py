@@ -1,7 +1,7 @@
-"""The three roles: the services can't change the ledger, readers can't write or see hashes, and both can do their work.
+"""The database roles: services can't change the ledger, readers can neither write nor see hashes.
 
-Everything here asks the real database as the role in question; that the services can do all of theirs is proven by the
-running systems of the other suites, whose services use the same login.
+Every statement runs in a real database as the role concerned. The other suites run their services under the service
+role, which shows that its privileges are sufficient.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ NO_SECRETS = {
 
 @pytest.fixture
 def service(settings: Settings, postgres: EmbeddedPostgres, engine: sa.Engine) -> Iterator[sa.Engine]:
-    """The database as the services see it."""
+    """Connections as the service role."""
     made = make_engine(settings, "tests", url=postgres.service_url)
     yield made
     made.dispose()
@@ -44,7 +44,7 @@ def service(settings: Settings, postgres: EmbeddedPostgres, engine: sa.Engine) -
 
 @pytest.fixture
 def reader(settings: Settings, postgres: EmbeddedPostgres, engine: sa.Engine) -> Iterator[sa.Engine]:
-    """The database as somebody in the readers' group sees it."""
+    """Connections as a member of the reader role."""
     with psycopg.connect(postgres.admin_url, autocommit=True) as admin:
         admin.execute("DROP ROLE IF EXISTS a_reader")
         admin.execute("CREATE ROLE a_reader LOGIN PASSWORD 'x' IN ROLE ovnpay_reader")
@@ -55,7 +55,7 @@ def reader(settings: Settings, postgres: EmbeddedPostgres, engine: sa.Engine) ->
 
 
 def refused(engine: sa.Engine, statement: str) -> bool:
-    """Whether the role may not do that; any other reason to fail is raised."""
+    """Whether the role lacks the privilege; other errors are raised."""
     with engine.connect() as connection:
         try:
             connection.execute(sa.text(statement))
@@ -68,15 +68,14 @@ def refused(engine: sa.Engine, statement: str) -> bool:
     return False
 
 
-def test_every_table_has_its_grants(engine: sa.Engine) -> None:
-    """The table of grants, the models and the database speak of the same tables."""
+def test_every_table_has_grants(engine: sa.Engine) -> None:
+    """The grants, the models and the database have the same tables."""
     assert set(grants.TABLE_GRANTS) == {*Base.metadata.tables, "alembic_version"}
     with engine.connect() as connection:
         assert set(grants.TABLE_GRANTS) == set(sa.inspect(connection).get_table_names())
 
 
-def test_what_is_append_only_by_trigger_is_so_by_grant(engine: sa.Engine) -> None:
-    """A migration that declares a table append-only has to say so in the table of grants too, and the other way."""
+def test_tables_are_append_only_by_trigger_and_by_grant(engine: sa.Engine) -> None:
     with engine.connect() as connection:
         by_trigger = connection.scalars(
             sa.text("SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgfoid = 'refuse_change'::regproc")
@@ -85,12 +84,12 @@ def test_what_is_append_only_by_trigger_is_so_by_grant(engine: sa.Engine) -> Non
         assert set(by_trigger) == set(grants.APPEND_ONLY_TABLES)
 
 
-def test_the_database_has_exactly_these_grants(engine: sa.Engine) -> None:
-    """Nothing is left of earlier grants, and nobody else has any."""
+def test_database_has_exactly_these_grants(engine: sa.Engine) -> None:
+    """No earlier grants are left, and no other role has any."""
     with engine.connect() as connection:
         found = connection.execute(
             sa.text("""
-                SELECT relname, coalesce(pg_roles.rolname, 'everybody'), privilege_type
+                SELECT relname, coalesce(pg_roles.rolname, 'PUBLIC'), privilege_type
                 FROM pg_class, aclexplode(relacl) LEFT JOIN pg_roles ON pg_roles.oid = grantee
                 WHERE relnamespace = 'public'::regnamespace AND relname = ANY(:tables) AND grantee <> relowner
             """),
@@ -117,8 +116,9 @@ def test_the_database_has_exactly_these_grants(engine: sa.Engine) -> None:
         "ALTER TABLE {table} ADD COLUMN x int",
     ],
 )
-def test_the_services_can_not_change_the_ledger(service: sa.Engine, table: str, statement: str) -> None:
-    """Not by a statement, and not by taking the trigger away that would refuse it."""
+def test_services_can_neither_change_append_only_tables_nor_drop_their_triggers(
+    service: sa.Engine, table: str, statement: str
+) -> None:
     column = next(iter(Base.metadata.tables[table].columns)).name
     assert refused(service, statement.format(table=table, column=column))
 
@@ -141,16 +141,14 @@ def test_the_services_can_not_change_the_ledger(service: sa.Engine, table: str, 
         "DELETE FROM payouts",
     ],
 )
-def test_the_services_can_not_help_themselves_to_more(service: sa.Engine, statement: str) -> None:
-    """No tables, functions or roles of their own, no prices, no mass deletion."""
+def test_services_can_not_gain_privileges(service: sa.Engine, statement: str) -> None:
+    """No tables, functions or roles of their own, no changes of prices, no mass deletion."""
     assert refused(service, statement)
 
 
-def test_readers_see_everything_but_what_opens_something(reader: sa.Engine, world: World) -> None:
-    """Invariants can be proven by a reader, all but those about answers; hashes and sealed details can't be read, nor
-    anything written.
-    """
-    readable = [law for law in INVARIANTS if law.name != "answers_have_rows"]
+def test_readers_see_everything_but_credentials_and_change_nothing(reader: sa.Engine, world: World) -> None:
+    """Readers can check every invariant except the one that reads stored responses."""
+    readable = [invariant for invariant in INVARIANTS if invariant.name != "answers_have_rows"]
     assert len(check_invariants(reader, readable, [world.wallet_id])) == len(readable)
     with reader.connect() as connection:
         for table, grant in grants.TABLE_GRANTS.items():
@@ -180,23 +178,22 @@ def test_readers_see_everything_but_what_opens_something(reader: sa.Engine, worl
     assert refused(reader, "CREATE TABLE theirs (id int)")
 
 
-def test_grants_are_mended_by_the_next_migration(engine: sa.Engine) -> None:
-    """Whatever somebody gave by hand is taken back."""
+def test_next_migration_revokes_manual_grants(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text("GRANT ALL ON transfers TO ovnpay_service, ovnpay_reader, PUBLIC"))
     assert migrations.upgrade_with_grants(engine) == ([], None)
-    test_the_database_has_exactly_these_grants(engine)
+    test_database_has_exactly_these_grants(engine)
 
 
-def test_where_roles_are_missing_and_can_not_be_made_a_sentence_says_what_to_type(
+def test_missing_roles_that_can_not_be_created_are_reported_with_the_command(
     postgres: EmbeddedPostgres, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The tables are migrated all the same; who may create roles makes them by himself."""
+    """The tables are migrated all the same; a role with CREATEROLE creates the missing roles."""
     monkeypatch.setattr(grants, "SERVICE_ROLE", "ovnpay_service_to_come")
     with engine.begin() as connection:
         assert grants.apply_grants(connection) == grants.ROLES_MISSING
         assert connection.scalar(sa.text("SELECT 1")) == 1
-    # As one who may
+    # With CREATEROLE
     with psycopg.connect(postgres.admin_url, autocommit=True) as admin:
         admin.execute("ALTER ROLE ovnpay CREATEROLE")
         try:
@@ -207,10 +204,10 @@ def test_where_roles_are_missing_and_can_not_be_made_a_sentence_says_what_to_typ
             admin.execute("ALTER ROLE ovnpay NOCREATEROLE")
 
 
-def test_a_service_that_could_change_the_ledger_says_so_in_production(
+def test_service_that_could_change_the_ledger_logs_a_warning_in_production(
     settings: Settings, engine: sa.Engine, service: sa.Engine
 ) -> None:
-    """The owner is told; the services' role is not."""
+    """For a connection as the owner, not as the service role."""
     production = msgspec.structs.replace(
         settings,
         environment="production",
@@ -239,7 +236,7 @@ def test_a_service_that_could_change_the_ledger_says_so_in_production(
         ("service_url", "", "this role does not own the tables"),
     ],
 )
-def test_migrate_says_who_the_services_are(
+def test_migrate_warns_if_services_and_owner_share_a_role(
     postgres: EmbeddedPostgres,
     engine: sa.Engine,
     monkeypatch: pytest.MonkeyPatch,
@@ -248,9 +245,7 @@ def test_migrate_says_who_the_services_are(
     owner_url: str,
     says: str,
 ) -> None:
-    """With both URLs all is well; with the owner's alone it works and warns; with the services' alone it has
-    nothing to do.
-    """
+    """No warning with both URLs; a warning with only the owner's, or only the services' URL."""
     monkeypatch.setenv("OVNPAY_DATABASE_URL", getattr(postgres, service_url))
     monkeypatch.setenv("OVNPAY_MIGRATION_DATABASE_URL", getattr(postgres, owner_url) if owner_url else "")
     monkeypatch.setenv("OVNPAY_REDIS_URL", "redis://127.0.0.1:9")
@@ -260,10 +255,10 @@ def test_migrate_says_who_the_services_are(
     assert (says in printed.err) if says else (printed.err == "")
 
 
-def test_the_services_login_can_not_migrate(
+def test_service_role_can_not_migrate(
     postgres: EmbeddedPostgres, empty: sa.Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A sentence that says whose URL is needed, and nothing is changed."""
+    """The error names the setting for the owner's URL, and nothing is changed."""
     monkeypatch.setenv("OVNPAY_DATABASE_URL", postgres.service_url.removesuffix("ovnpay") + str(empty.url.database))
     monkeypatch.setenv("OVNPAY_REDIS_URL", "redis://127.0.0.1:9")
     with pytest.raises(SystemExit):

@@ -1,4 +1,4 @@
-"""API keys and sessions: a key's life, who may decide on it, and what is refused afterwards."""
+"""API keys and sessions: request, approval, regeneration, revocation and expiry."""
 
 import uuid
 from collections.abc import Callable
@@ -22,14 +22,14 @@ PEPPER = "a pepper for tests"
 
 
 class Office(NamedTuple):
-    """An organization's people, and what they do with keys."""
+    """An organization whose users manage API keys."""
 
     world: World
     organization_id: uuid.UUID
     owner_id: uuid.UUID
 
-    def hire(self, role: str) -> uuid.UUID:
-        """One person more."""
+    def add_user(self, role: str) -> uuid.UUID:
+        """Add a user and return their id."""
         user_id = new_id()
         self.world.execute(
             """
@@ -45,7 +45,7 @@ class Office(NamedTuple):
         return user_id
 
     def ask(self, mode: Mode, by: uuid.UUID | None = None, days: int | None = None) -> IssuedKey:
-        """Asks for a key."""
+        """Request a key, by default as the owner."""
         new = NewKey("ERP", mode, ["payouts:read"], days, "we need it")
         return self.do(
             lambda connection: request_key(
@@ -54,7 +54,7 @@ class Office(NamedTuple):
         )
 
     def approve(self, made: IssuedKey, by: uuid.UUID | None = None) -> IssuedKey:
-        """Approves it."""
+        """Approve a key, by default as the owner."""
         return self.do(
             lambda connection: approve_key(
                 connection, self.organization_id, by or self.owner_id, made.row.id, PEPPER, self.world.clock.now()
@@ -62,12 +62,12 @@ class Office(NamedTuple):
         )
 
     def do(self, work: Callable[[sa.Connection], IssuedKey]) -> IssuedKey:
-        """In a transaction."""
+        """Run `work` in a transaction."""
         with self.world.engine.begin() as connection:
             return work(connection)
 
-    def opens(self, text: str | None) -> api_keys.Credential | None:
-        """What a key opens."""
+    def credential(self, text: str | None) -> api_keys.Credential | None:
+        """Find the credential of a key."""
         assert text is not None
         with self.world.engine.begin() as connection:
             return api_keys.find_credential(connection, api_keys.hash_token(text, PEPPER), self.world.clock.now())
@@ -75,7 +75,7 @@ class Office(NamedTuple):
 
 @pytest.fixture
 def office(world: World) -> Office:
-    """The office of the world's organization."""
+    """The world's organization."""
     [(organization_id, owner_id)] = world.rows(
         """
         SELECT organization_id, users.id FROM users JOIN wallets USING (organization_id) WHERE wallets.id = :id
@@ -87,9 +87,9 @@ def office(world: World) -> Office:
     return Office(world, organization_id, owner_id)
 
 
-def test_whoever_has_lost_a_scope_cannot_renew_a_key_that_has_it(office: Office) -> None:
-    """An owner who was made a viewer."""
-    owner_id = office.hire("owner")
+def test_user_who_lost_a_scope_can_not_regenerate_a_key_with_it(office: Office) -> None:
+    # Given an owner with a key, who became a viewer
+    owner_id = office.add_user("owner")
     new = NewKey("Bank", Mode.SANDBOX, ["funding:write"], None, None)
     now = office.world.clock.now()
     made = office.do(lambda connection: request_key(connection, office.organization_id, owner_id, new, PEPPER, now))
@@ -98,40 +98,37 @@ def test_whoever_has_lost_a_scope_cannot_renew_a_key_that_has_it(office: Office)
         regenerate_key(connection, office.organization_id, owner_id, made.row.id, PEPPER, now)
 
 
-def test_a_sandbox_key_opens_its_wallet_at_once(office: Office) -> None:
-    """With its scopes, until it expires."""
+def test_sandbox_key_works_at_once_with_its_scopes_until_it_expires(office: Office) -> None:
     made = office.ask(Mode.SANDBOX, days=1)
-    opened = office.opens(made.text)
-    assert opened is not None
-    assert (opened.wallet_id, opened.scopes) == (office.world.wallet_id, frozenset({"payouts:read"}))
+    credential = office.credential(made.text)
+    assert credential is not None
+    assert (credential.wallet_id, credential.scopes) == (office.world.wallet_id, frozenset({"payouts:read"}))
     office.world.clock.advance(days=1, seconds=1)
-    assert office.opens(made.text) is None
+    assert office.credential(made.text) is None
 
 
-def test_a_production_key_comes_into_being_when_it_is_approved(office: Office) -> None:
-    """The only owner may approve his own; a second approval is refused."""
+def test_production_key_is_generated_by_its_approval(office: Office) -> None:
+    """A sole owner may approve their own request; a second approval is refused."""
     asked = office.ask(Mode.PRODUCTION)
     assert asked.text is None
     assert not asked.row.is_usable(office.world.clock.now())
     approved = office.approve(asked)
-    opened = office.opens(approved.text)
-    assert opened is not None
-    assert opened.mode == "production"
+    credential = office.credential(approved.text)
+    assert credential is not None
+    assert credential.mode == "production"
     with pytest.raises(Conflict):
         office.approve(asked)
 
 
-def test_nobody_approves_his_own_while_another_can(office: Office) -> None:
-    """The other one can."""
-    admin = office.hire("admin")
+def test_own_request_must_be_approved_by_another_approver(office: Office) -> None:
+    admin = office.add_user("admin")
     asked = office.ask(Mode.PRODUCTION)
     with pytest.raises(Forbidden):
         office.approve(asked)
-    assert office.opens(office.approve(asked, by=admin).text) is not None
+    assert office.credential(office.approve(asked, by=admin).text) is not None
 
 
-def test_a_rejected_key_never_works(office: Office) -> None:
-    """And can't be approved or regenerated afterwards."""
+def test_rejected_key_can_be_neither_approved_nor_regenerated(office: Office) -> None:
     asked = office.ask(Mode.PRODUCTION)
     now = office.world.clock.now()
     with office.world.engine.begin() as connection:
@@ -143,58 +140,53 @@ def test_a_rejected_key_never_works(office: Office) -> None:
         regenerate_key(connection, office.organization_id, office.owner_id, asked.row.id, PEPPER, now)
 
 
-def test_a_regenerated_key_replaces_the_old_one(office: Office) -> None:
-    """Same id, another text."""
+def test_regenerated_key_replaces_the_old_text_under_the_same_id(office: Office) -> None:
     made = office.ask(Mode.SANDBOX)
     with office.world.engine.begin() as connection:
         anew = regenerate_key(
             connection, office.organization_id, office.owner_id, made.row.id, PEPPER, office.world.clock.now()
         )
     assert anew.row.id == made.row.id
-    assert office.opens(made.text) is None
-    assert office.opens(anew.text) is not None
+    assert office.credential(made.text) is None
+    assert office.credential(anew.text) is not None
 
 
-def test_a_revoked_key_is_refused_for_good(office: Office) -> None:
-    """By its owner or an admin; only once."""
+def test_revoked_key_is_refused_and_can_not_be_revoked_again(office: Office) -> None:
     made = office.ask(Mode.SANDBOX)
     with office.world.engine.begin() as connection:
         revoke_key(connection, office.organization_id, made.row.id, office.world.clock.now(), user_id=office.owner_id)
-    assert office.opens(made.text) is None
+    assert office.credential(made.text) is None
     with pytest.raises(Conflict), office.world.engine.begin() as connection:
         revoke_key(connection, office.organization_id, made.row.id, office.world.clock.now())
 
 
-def test_keys_of_others_are_unknown(office: Office, engine: sa.Engine) -> None:
-    """Another user's to a developer, another organization's to an admin."""
+def test_keys_of_other_users_and_organizations_are_unknown(office: Office, engine: sa.Engine) -> None:
     made, now = office.ask(Mode.SANDBOX), office.world.clock.now()
     with pytest.raises(NotFound), office.world.engine.begin() as connection:
-        revoke_key(connection, office.organization_id, made.row.id, now, user_id=office.hire("developer"))
+        revoke_key(connection, office.organization_id, made.row.id, now, user_id=office.add_user("developer"))
     with pytest.raises(NotFound), office.world.engine.begin() as connection:
         revoke_key(connection, new_id(), made.row.id, now)
 
 
-def test_a_use_is_noted_to_the_minute(office: Office) -> None:
-    """Not written with every request."""
+def test_last_use_is_written_at_most_once_a_minute(office: Office) -> None:
     made = office.ask(Mode.SANDBOX)
 
     def last_used() -> object:
         [(moment,)] = office.world.rows("SELECT last_used_at FROM api_keys WHERE id = :id", id=made.row.id)
         return moment
 
-    office.opens(made.text)
+    office.credential(made.text)
     first = last_used()
     assert first is not None
     office.world.clock.advance(seconds=59)
-    office.opens(made.text)
+    office.credential(made.text)
     assert last_used() == first
     office.world.clock.advance(seconds=2)
-    office.opens(made.text)
+    office.credential(made.text)
     assert last_used() == office.world.clock.now()
 
 
-def test_a_session_ends_when_idle_after_a_day_or_signed_out(office: Office) -> None:
-    """Its use keeps it open, to its end."""
+def test_session_ends_when_idle_after_a_day_or_by_sign_out(office: Office) -> None:
     world = office.world
     with world.engine.begin() as connection:
         [(email,)] = world.rows("SELECT email FROM users WHERE id = :id", id=office.owner_id)

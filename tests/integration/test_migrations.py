@@ -1,4 +1,4 @@
-"""Migrations: they make exactly the tables that the models describe, once."""
+"""Migrations create exactly the tables of the models, and upgrade databases with rows."""
 
 import inspect
 
@@ -14,8 +14,8 @@ from shared.schema.tables import Base
 REVISIONS = sorted(path.name[:4] for path in (migrations.HERE / "versions").glob("[0-9]*.py"))
 
 
-def test_the_tables_are_those_of_the_models(empty: sa.Engine) -> None:
-    """From an empty database to head; a second time there is nothing to do."""
+def test_migrated_tables_match_the_models(empty: sa.Engine) -> None:
+    """From an empty database to head; a second run does nothing."""
     assert migrations.upgrade_database(empty) == REVISIONS
     assert migrations.upgrade_database(empty) == []
     with empty.connect() as connection:
@@ -23,8 +23,8 @@ def test_the_tables_are_those_of_the_models(empty: sa.Engine) -> None:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
 
 
-def test_an_older_database_is_brought_along_with_its_rows(empty: sa.Engine) -> None:
-    """The counters of 0002 are filled from what is there; keys get their creator."""
+def test_old_database_is_upgraded_with_its_rows(empty: sa.Engine) -> None:
+    """0002 fills its counters from existing rows and gives keys a creator."""
     migrations.upgrade_database(empty, "0001")
     with empty.begin() as connection:
         connection.execute(
@@ -60,28 +60,26 @@ def test_an_older_database_is_brought_along_with_its_rows(empty: sa.Engine) -> N
         assert tuple(key) == ("approved", "owner@old.example")
 
 
-def test_head_is_the_newest_file() -> None:
-    """The constant that services wait for is what the folder says."""
+def test_head_revision_is_the_newest_file() -> None:
     script = migrations._script()
     assert script.get_heads() == [migrations.HEAD_REVISION]  # type: ignore[attr-defined]
 
 
-def test_services_wait_for_the_migration_and_say_what_is_missing(empty: sa.Engine) -> None:
-    """A sentence that tells the operator what to do."""
+def test_startup_waits_for_the_revision_and_names_the_command_that_is_missing(empty: sa.Engine) -> None:
     migrations.upgrade_database(empty)
     wait_for_database(empty, revision=migrations.HEAD_REVISION, timeout_seconds=5)
     with pytest.raises(DatabaseNotReady, match="ovnpay migrate"):
         wait_for_database(empty, revision="9999", timeout_seconds=0.1)
 
 
-def test_an_old_process_may_start_after_the_migration(empty: sa.Engine) -> None:
-    """While a release is rolled out, a process of the old one that is restarted must not wait for ever."""
+def test_process_of_the_previous_release_starts_after_the_migration(empty: sa.Engine) -> None:
+    """A process of the previous release that restarts during a rollout must not wait forever."""
     # Given a database that a later release has migrated
     migrations.upgrade_database(empty)
     with empty.begin() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9000'"))
         found = migrations.recorded_revision(connection)
-    # When a process of this release starts, then it serves
+    # When a process of this release starts, then it is ready
     wait_for_database(empty, revision=migrations.HEAD_REVISION, timeout_seconds=5)
     assert migrations.is_compatible_revision(found)
     # And one of a later release than the database's does not
@@ -89,7 +87,6 @@ def test_an_old_process_may_start_after_the_migration(empty: sa.Engine) -> None:
     assert not migrations.is_compatible_revision(None)
 
 
-def test_every_table_is_explained() -> None:
-    """The models are a data dictionary: each says what its rows are."""
+def test_every_table_has_a_docstring() -> None:
     for mapper in Base.registry.mappers:
         assert (inspect.getdoc(mapper.class_) or "").strip(), mapper
