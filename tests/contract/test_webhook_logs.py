@@ -96,7 +96,9 @@ def test_logs_are_filtered_by_event(customer: Customer, driver_id: str) -> None:
     assert _logs_of(customer, payout_id, event="payout.completed") == []
 
 
-def test_event_in_the_reference_format_is_logged_unchanged(fast_stack: Stack, customer: Customer, completed_id: str) -> None:
+def test_event_in_the_reference_format_is_logged_unchanged(
+    fast_stack: Stack, customer: Customer, completed_id: str
+) -> None:
     # When an event in the format of the API reference reports again that a payout is completed
     event = {
         "event": "payout.completed",
