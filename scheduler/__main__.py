@@ -1,7 +1,6 @@
 """`python -m scheduler`: the timetable under APScheduler.
 
 Interval jobs without a job store: a missed run is caught up once, never dropped, and two runs of a job never overlap.
-Correctness doesn't depend on there being one scheduler, or any: rows stay due.
 """
 
 import argparse
@@ -77,12 +76,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def count_run(event: JobEvent) -> None:
-    """Count a run of a job: a listener of APScheduler."""
     RUNS.labels(event.job_id, OUTCOMES[event.code]).inc()
 
 
 def run(settings: Settings, stopping: threading.Event, is_ready: threading.Event) -> None:
-    """Run the timetable until `stopping` is set, then finish the jobs in progress; `is_ready` is set once jobs run."""
+    """Run the timetable until `stopping` is set, then finish the jobs in progress."""
     engine = make_engine(settings, "scheduler", pool_size=CONNECTIONS)
     startup.prepare_database(engine, settings)
     is_ready.set()

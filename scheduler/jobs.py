@@ -103,12 +103,10 @@ class Jobs:
                 break
 
     def check_invariants(self) -> None:
-        """Check each invariant that is due, and freeze the money that a violation is about.
-
-        The first minute after a start checks nothing: work that fell due during a downtime is caught up first.
-        """
+        """Check each invariant that is due, and freeze the money that a violation is about."""
         every_seconds = self.settings.check_invariants_every_seconds
         process_memory.release_free_memory()
+        # First catch up on work that fell due during a downtime.
         if time.monotonic() - self.started_at < min(self.first_check_after_seconds, every_seconds):
             return
         for invariant in INVARIANTS:
@@ -126,9 +124,7 @@ class Jobs:
             process_memory.release_free_memory()
 
     def verify_identity(self) -> None:
-        """Verify the database identity if the outbound guard needs it; in reconcile-only mode compare with the
-        provider's record, to open the guard again.
-        """
+        """Verify the database identity if necessary; in reconcile-only mode compare with the provider's record."""
         with self.engine.connect() as connection:
             state = load_outbound_guard(connection)
         reconciler = make_reconciler(self.settings, self.engine, self.paystream, self.clock, fail_instead_of_waiting)
@@ -181,11 +177,7 @@ class Jobs:
                 logger.info("retention.applied", rule=rule.name, rows=deleted)
 
     def fold_analytics(self) -> None:
-        """Add the wallets' new transfers to the sums of the analytics.
-
-        Wallets take turns, so one that is far behind does not delay the others; a wallet that another scheduler is
-        folding is skipped.
-        """
+        """Add the wallets' new transfers to the sums of the analytics, in turns; none waits for a large wallet."""
         until = time.monotonic() + self.folding_seconds
         with self.engine.connect() as connection:
             waiting = fold.wallets_behind(connection)

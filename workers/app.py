@@ -28,11 +28,9 @@ class MessageLogContext(Middleware):
     """Binds a message's id and actor to every line that is logged while it is processed."""
 
     def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
-        """Bind them."""
         structlog.contextvars.bind_contextvars(message_id=message.message_id, actor=message.actor_name)
 
     def after_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy, **outcome: Any) -> None:
-        """Unbind them."""
         structlog.contextvars.unbind_contextvars("message_id", "actor")
 
 
@@ -42,12 +40,10 @@ class ConsumerRegistration(Middleware):
     _heartbeat: Heartbeat | None = None
 
     def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        """Start the heartbeat."""
         roles = [queue_role(queue) for queue in sorted(consumed_queues(worker))]
         self._heartbeat = Heartbeat(current_context().settings, lambda: roles)
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        """Deregister."""
         if self._heartbeat is not None:
             self._heartbeat.stop()
 
@@ -74,7 +70,7 @@ class GracefulShutdown(Middleware):
 
 
 def setup_worker(settings: Settings | None = None) -> TaskBroker:
-    """Prepare a worker process, called by Dramatiq in each child; waits for the database."""
+    """Prepare a worker process: Dramatiq calls it in each child."""
     from workers.metrics import MessageMetrics
     from workers.tracing import MessageSpans
 

@@ -1,7 +1,6 @@
 """Coalescing queue: one thread drains ids in batches; other threads add theirs and return.
 
-Batches grow with the load: what arrives during one goes together in the next. If each thread opened a transaction for
-its own few ids, they would wait behind each other for one wallet's lock.
+If each thread opened a transaction for its own few ids, they would wait behind each other for one wallet's lock.
 """
 
 import itertools
@@ -21,9 +20,8 @@ IdGroup = dict[uuid.UUID, float]
 class CoalescingQueue:
     """Distinct ids in the order of their arrival.
 
-    No id is lost between threads: a thread adds its ids under the lock that the draining thread needs to find the queue
-    empty. Ids that were acknowledged and still wait here when the process dies are due rows, which the scheduler's tick
-    enqueues again.
+    Ids are added under the lock that the draining thread needs to find the queue empty, so none is lost. Ids that wait
+    here when the process dies are due rows.
     """
 
     def __init__(self, name: str) -> None:
@@ -33,13 +31,9 @@ class CoalescingQueue:
         self._is_draining = False
 
     def process(self, ids: Iterable[uuid.UUID], handle: Callable[[IdGroup], None], group_size: int) -> None:
-        """Add ids and, unless another thread is draining the queue, drain it in groups of at most `group_size`.
+        """Add ids and, unless another thread does, drain the queue in groups of at most `group_size`.
 
-        A group that fails does not stop the others; its rows are left to the tick.
-
-        Raises:
-            Exception: the error of the last group that failed.
-
+        A group that fails is left to the tick, and the last one's error is raised at the end.
         """
         if not self._add(ids):
             return
@@ -75,7 +69,7 @@ class CoalescingQueue:
             return True
 
     def _next_group(self, size: int) -> IdGroup:
-        """Remove the first ids. If there are none, the queue is no longer being drained from this moment on."""
+        """Remove the first ids; none ends the draining."""
         with self._lock:
             first = list(itertools.islice(self._waiting, size))
             self._is_draining = bool(first)

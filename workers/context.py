@@ -41,14 +41,11 @@ class Context:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def deliver(self, endpoint_ids: Sequence[uuid.UUID]) -> None:
-        """Deliver what is due for these endpoints, in the delivery worker's thread; returns at once.
-
-        That worker is created on first use: most processes of a large installation never deliver.
-        """
+        """Deliver what is due for these endpoints, in the delivery worker's thread; returns at once."""
         with self._lock:
             if self._is_stopping:
                 return
-            if self._delivery_worker is None:
+            if self._delivery_worker is None:  # most processes of a large installation never need it
                 self._delivery_worker = DeliveryWorker(self.settings, self.engine, self.clock)
             self._delivery_worker.wake(endpoint_ids)
 
@@ -74,9 +71,7 @@ class Context:
         return timedelta(seconds=seconds)
 
     def split_by_lease(self, ids: Sequence[uuid.UUID]) -> tuple[Sequence[uuid.UUID], Sequence[uuid.UUID]]:
-        """Split off as many ids as this thread can call within a lease, even if each call times out and every thread
-        calls at once; the rest goes into another message.
-        """
+        """Split off as many ids as every thread can call within a lease even if each call times out."""
         settings = self.settings
         rounds = settings.lease_seconds / settings.paystream_timeout_seconds / 2
         count = max(int(rounds * settings.paystream_concurrency / settings.workers_threads), 1)

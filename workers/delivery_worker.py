@@ -1,7 +1,6 @@
 """Delivery worker: leases due deliveries of customers' webhooks, has them sent, and records the results.
 
-It runs in its own thread, and so does the sender. An actor only wakes it, so a dead endpoint never occupies a thread
-that payouts need. What is leased has a free slot and is sent at once; the rest waits in the database.
+It has its own thread, so a dead endpoint never occupies a thread that payouts need.
 """
 
 import queue
@@ -72,9 +71,7 @@ class DeliveryWorker:
         self._messages.put(list(endpoint_ids))
 
     def close(self) -> None:
-        """Lease nothing more, and give calls in progress `CLOSING_SECONDS` to end; release the leases of the rest, and
-        another process delivers them at once.
-        """
+        """Give calls in progress `CLOSING_SECONDS` to end, then release the other leases, for another process."""
         self._closing = True
         deadline = time.monotonic() + CLOSING_SECONDS
         while self._calls and time.monotonic() < deadline:
@@ -153,7 +150,6 @@ class DeliveryWorker:
                 self._sender.call_later(QUICK_CALL_SECONDS, lambda attempt=attempt: self._messages.put(attempt))  # type: ignore[misc]
 
     def _free_slot(self, attempt: DeliveryAttempt) -> None:
-        """Free the attempt's slot, unless that was done before."""
         if attempt.lease_key in self._slot_holders:
             self._slot_holders.remove(attempt.lease_key)
             self._free_slots[attempt.pace] += 1

@@ -29,12 +29,10 @@ class MessageMetrics(Middleware):
         self._started = threading.local()
 
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
-        """Set which queues this process consumes."""
         for queue in consumed_queues(worker):
             CONSUMERS.labels(queue).set(1)
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
-        """Note the start."""
         self._started.at = time.monotonic()
 
     def after_process_message(
@@ -45,7 +43,6 @@ class MessageMetrics(Middleware):
         result: Any | None = None,
         exception: BaseException | None = None,
     ) -> None:
-        """Measure and count the message."""
         MESSAGE_SECONDS.labels(message.actor_name).observe(time.monotonic() - self._started.at)
         MESSAGES.labels(message.actor_name, "failed" if exception else "done").inc()
 

@@ -37,9 +37,8 @@ def queue_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
 def submit_payouts(context: Context, payout_ids: list[uuid.UUID]) -> None:
     """Queued → processing, and on to the provider.
 
-    Payouts that share a provider call are dispatched together with other queued payouts of their wallets, by one thread
-    of a process. Several threads would search the same payouts, and flood the provider with batches that an instant
-    payout would wait behind.
+    Payouts that share a provider call are dispatched with other queued payouts of their wallets, by one thread of a
+    process: several would search the same payouts, and flood the provider with batches ahead of an instant payout.
     """
     with context.engine.connect() as connection:
         single, batched = dispatch.split_by_batching(connection, payout_ids)

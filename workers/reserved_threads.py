@@ -1,7 +1,6 @@
 """Reserved threads: part of a worker process' threads only runs instant payouts.
 
-Messages wait in one queue by priority for the next free thread, but a priority frees no thread. While a large batch is
-sent, every thread waits for Paystream's answer to a thousand payouts, and an instant payout would wait as long.
+A priority frees no thread: while a large batch is sent, each waits for Paystream's answer to a thousand payouts.
 """
 
 import threading
@@ -24,7 +23,7 @@ INSTANT_QUEUE = SEND_INSTANT_SUBMISSIONS.queue
 
 
 def reserved_thread_count(threads: int) -> int:
-    """Return how many of a process' threads are reserved: a third, and at least one of two or more."""
+    """Return how many threads are reserved: a third, and at least one of two or more."""
     return threads // 3 or min(threads - 1, 1)
 
 
@@ -59,7 +58,7 @@ class ReservingWorkQueue(PriorityQueue[Any]):
             return item
 
     def task_done(self) -> None:
-        """Record that the calling thread has finished its message."""
+        """Free the calling thread."""
         with self.mutex:
             if getattr(self._thread, "runs_other", False):
                 self._thread.runs_other = False
@@ -76,7 +75,6 @@ class ReservedThreads(Middleware):
     """Reserves threads in processes that consume instant payouts and something else."""
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        """Replace the work queue before the threads start."""
         queues, threads = consumed_queues(worker), thread_count(worker)
         reserved = reserved_thread_count(threads)
         if reserved and INSTANT_QUEUE in queues and len(queues) > 1:

@@ -43,10 +43,7 @@ def _send(context: Context, submission_ids: Sequence[uuid.UUID], task: task_queu
 
 
 def claim_after_identity_check(context: Context, submission_ids: Sequence[uuid.UUID]) -> list[LeasedSubmission]:
-    """Lease the submissions after verifying the database identity, if the outbound guard was not verified before.
-
-    That is the case after a restart of the database server.
-    """
+    """Lease the submissions after verifying the database identity, as is needed after the database restarted."""
     if not submission_ids or not context.can_send_money():
         return []
     with context.engine.begin() as connection:

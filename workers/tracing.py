@@ -17,7 +17,6 @@ class MessageSpans(Middleware):
         self._open = threading.local()
 
     def before_process_message(self, broker: Broker, message: MessageProxy) -> None:
-        """Open the span."""
         if not tracing.is_tracing():
             return
         parents = message.options.get(tracing.TRACEPARENTS_OPTION, ())
@@ -36,7 +35,6 @@ class MessageSpans(Middleware):
         result: Any | None = None,
         exception: BaseException | None = None,
     ) -> None:
-        """Close the span."""
         stack, self._open.stack = getattr(self._open, "stack", None), None
         if stack is not None:
             if exception is not None:
@@ -44,5 +42,4 @@ class MessageSpans(Middleware):
             stack.close()
 
     def after_worker_shutdown(self, broker: Broker, worker: Any) -> None:
-        """Send the remaining spans, because a worker process ends without exit handlers."""
-        tracing.stop_tracing()
+        tracing.stop_tracing()  # a worker process ends without exit handlers

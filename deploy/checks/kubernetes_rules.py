@@ -1,7 +1,6 @@
 """Rules for the Kubernetes manifests that schemas can't express: how objects refer to each other.
 
-Each finding names a way in which the deployment would fail. `tests/unit/test_kubernetes.py` applies the rules to the
-base, `make manifests` to each overlay.
+`tests/unit/test_kubernetes.py` applies the rules to the base, `make manifests` to each overlay.
 """
 
 import re

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """A source of the current time; tests and services pass different ones."""
+    """A source of the current time."""
 
     def now(self) -> datetime:
         """The current time, aware, in UTC."""
@@ -16,14 +16,10 @@ class SystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
-        """The current time, aware, in UTC."""
         return datetime.now(UTC)
 
 
 @lru_cache(maxsize=64)  # payouts accepted in one transaction share their time
 def format_rfc3339(moment: datetime) -> str:
-    """Format a time as the API shows it: RFC 3339 in UTC with `Z`, to the millisecond.
-
-    `moment` must be aware; a naive time would be taken for local time.
-    """
+    """Format an aware time as the API shows it: RFC 3339 in UTC with `Z`, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -27,7 +27,6 @@ class MeasuredPool(sa.QueuePool):
         SIZE.labels(name).set(self.size())
 
     def connect(self) -> sa.PoolProxiedConnection:
-        """Check out a connection, within the pool's timeout."""
         self._waiting.inc()
         try:
             return super().connect()
@@ -46,17 +45,10 @@ def record_use(connection: Any, record: Any) -> None:
 
 
 def check_if_idle(connection: Any, record: Any, proxy: Any) -> None:
-    """Check a connection that was idle, for the pool's `checkout` event; the pool replaces a dead one.
-
-    Uses libpq directly. A rollback of psycopg's transaction would drop its prepared statements, and each request after
-    a pause would prepare them again.
-
-    Raises:
-        sqlalchemy.exc.DisconnectionError: the connection is dead.
-
-    """
+    """Check a connection that was idle, for the pool's `checkout` event; raises sqlalchemy.exc.DisconnectionError."""
     if time.monotonic() - record.info.get("used_at", time.monotonic()) < IDLE_CHECK_SECONDS:
         return
+    # By libpq: a rollback of psycopg's transaction would drop its prepared statements.
     try:
         alive = connection.pgconn.exec_(b"SELECT 1").status == psycopg.pq.ExecStatus.TUPLES_OK
     except psycopg.Error as error:

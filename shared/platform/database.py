@@ -1,4 +1,4 @@
-"""Database access: engines, their sessions' settings, and the wait until the database is ready and migrated."""
+"""Database access: engines, session settings, and the wait until the database is ready and migrated."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -29,10 +29,9 @@ class DatabaseNotReady(Exception):
 
 
 def make_engine(settings: Settings, service: str, *, url: str = "", **options: Any) -> sa.Engine:
-    """Create an engine with a bounded pool on the services' database or, given a `url`, on that one.
+    """Create an engine with a bounded pool, on the services' database or on `url`.
 
-    `service` names the sessions and the pool's metrics. Sessions keep to UTC and give up on a lock or a statement
-    rather than hang; see `SESSION_SETTINGS`. Other options go to `sqlalchemy.create_engine`.
+    `service` names the sessions and the pool's metrics; other options go to `sqlalchemy.create_engine`.
     """
     address = make_url(url or settings.database_url).set(drivername="postgresql+psycopg")
     options.setdefault("pool_size", settings.database_pool_size)

@@ -1,6 +1,5 @@
-"""Errors of the domain: a request that was understood and is rejected.
+"""Errors of the domain. Each is definite: nothing was changed, and a repeat fails until something else changes.
 
-Each is definite: nothing was changed, and the same request fails again until something else changes.
 The gateway turns `code`, `message` and `details` into the error envelope, and `status` into the HTTP status.
 """
 

@@ -1,9 +1,8 @@
 """Failpoints: named places between two side effects where a test can make this process die.
 
-`OVNPAY_FAILPOINT=name` kills the process with SIGKILL at its first pass of that failpoint, `name:3` at the third: no
-handler runs, no transaction ends cleanly, nothing is flushed. They are for tests and for rehearsals on your own system;
-production refuses to start with one. Another thread sends enqueued messages, so at a failpoint after an enqueue the
-message may or may not have been sent.
+`OVNPAY_FAILPOINT=name` kills the process with SIGKILL at its first pass, `name:3` at the third: no handler runs,
+nothing is flushed. Production refuses to start with one. At a failpoint after an enqueue, the message may or may not
+have been sent, because another thread sends it.
 """
 
 import contextlib
@@ -74,19 +73,11 @@ FAILPOINTS: Final[dict[str, str]] = {
 
 
 class FailpointError(ValueError):
-    """OVNPAY_FAILPOINT is not the name of a failpoint, with or without a count such as `:2`.
-
-    The names are in `shared/platform/failpoints.py`.
-    """
+    """The text names no failpoint."""
 
 
 def parse_failpoint(text: str) -> tuple[str, int]:
-    """Parse `name` or `name:count`; `count` is the pass that kills the process.
-
-    Raises:
-        FailpointError: there is no such failpoint, or the count is not a positive number.
-
-    """
+    """Parse `name` or `name:count`, where `count` is the pass that kills; raises FailpointError."""
     name, _, nth = text.partition(":")
     if name not in FAILPOINTS or not (nth or "1").isdecimal() or int(nth or 1) < 1:
         raise FailpointError(

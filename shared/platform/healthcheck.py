@@ -1,7 +1,7 @@
 """Health check for Docker: `python -m shared.platform.healthcheck 8080/health/ready` asks a process of this container.
 
-The image has no curl. This module imports nothing of ours, because it runs every few seconds. Exit codes: 0 healthy,
-1 not healthy (the reason is printed), 2 wrong usage.
+The image has no curl. It imports nothing of ours, because it runs every few seconds. Exit codes: 0 healthy, 1 not
+healthy, 2 wrong usage.
 """
 
 import http.client

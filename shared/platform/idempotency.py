@@ -1,8 +1,8 @@
 """Idempotency: the answer to a POST is stored under the client's key, in the transaction that makes it true.
 
-Callers hold a lock while they look a key up and store its answer; otherwise two requests with one key could both find
-it unused. The intake of payouts holds the wallet's lock (`shared.ledger.posting.lock_wallets`), other requests the
-key's own (`lock_key`). If both use one key, `store_answers` rejects the later one.
+Callers hold a lock from the look-up to the store, or two requests could both find the key unused: the intake of payouts
+the wallet's (`shared.ledger.posting.lock_wallets`), other requests the key's own (`lock_key`). If both use one key,
+`store_answers` rejects the later one.
 """
 
 import hashlib
@@ -105,10 +105,7 @@ def audit_key_hash(key: str | None) -> dict[str, str]:
 
 
 def load_created_ids(connection: sa.Connection, wallet_id: uuid.UUID, key: str, now: datetime) -> list[uuid.UUID]:
-    """Load the ids of the payouts, or of the batch, that the request under this key created.
-
-    Empty if it created none, was never received, or is older than `KEY_LIFETIME`.
-    """
+    """Load the ids of the payouts, or of the batch, that the request under this unexpired key created."""
     stored = find_answers(connection, [(wallet_id, key)], now).get((wallet_id, key))
     if stored is None or stored.http_status != 200:
         return []
@@ -167,12 +164,10 @@ def store_answers_query(answers: Sequence[StoredAnswer], now: datetime) -> Query
 
 
 def store_answers(connection: sa.Connection, answers: Iterable[StoredAnswer], now: datetime) -> None:
-    """Store answers for 48 hours; expired answers under the same keys are replaced.
-
-    Callers do not store 429 and 5xx: these are no answers to the request.
+    """Store answers for 48 hours, never 429 or 5xx; expired answers are replaced.
 
     Raises:
-        IdempotencyKeyInUse: one of the keys got an answer since it was looked up; the transaction must not commit.
+        IdempotencyKeyInUse: a key got an answer since it was looked up; the transaction must not commit.
 
     """
     stored = list(answers)

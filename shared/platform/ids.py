@@ -52,7 +52,7 @@ def public_id(prefix: str, value: uuid.UUID) -> str:
 
 
 def echo_id(prefix: str, text: str) -> str:
-    """Return `text` for an error message if it is a valid id; anything else could be a secret in the wrong place."""
+    """Return `text` for an error message if it is a valid id; anything else could be a secret."""
     return text if parse_id(prefix, text) is not None else "with such an id"
 
 

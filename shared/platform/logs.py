@@ -1,18 +1,14 @@
 """Logs: one line an event, JSON for machines and colors for a terminal.
 
-What a level means:
+- `error`: a person has to act, or money waits: a payout is on hold, an invariant is violated.
+- `warning`: something went wrong and is handled: retried, fenced off, a key rejected. Many are a sign.
+- `info`: what happened, one line for a set that was handled together.
+- `debug`: only libraries.
 
-- `error`: a person has to act, or money waits: a payout is on hold, an invariant of the ledger is violated.
-- `warning`: something went wrong and is handled: retried, fenced off, a key rejected. One is normal; many are a sign.
-- `info`: what happened, one line for a set that was handled together: accepted, queued, submitted, answered, sent. The
-  ids in these lines connect one payout's path through all services.
-- `debug`: nothing of ours; only libraries.
-
-The ids have the same names everywhere: `request_id` (the response's `X-Request-Id`), `payouts` (`pay_…`), `batch`,
-`wallet`, `submission` (`sub_…`, Paystream's idempotency key), `event_id` and `payment` (Paystream's), `message_id` (one
-message of the task queue; bound to every line until it is processed). A line has at most `LOGGED_IDS_MAX` ids of a
-kind, and `count` has their number: at a thousand payouts a second, logging must stay cheap. The full history of a
-payout is its timeline, in the database. Never pass personal data or secrets to a logger.
+The ids have the same names everywhere and connect one payout's path through all services: `request_id`, `payouts`,
+`batch`, `wallet`, `submission` (Paystream's idempotency key), `event_id` and `payment` (Paystream's), `message_id` (of
+the task queue). A line has at most `LOGGED_IDS_MAX` ids of a kind, and `count` has their number. Never pass personal
+data or secrets to a logger.
 """
 
 import logging
@@ -33,7 +29,7 @@ LOGGED_IDS_MAX: Final = 50
 
 
 def public_ids(prefix: str, ids: Iterable[uuid.UUID]) -> list[str]:
-    """Format ids for a log line: the public form of the first `LOGGED_IDS_MAX`."""
+    """Format the first `LOGGED_IDS_MAX` ids for a log line."""
     return [public_id(prefix, one) for one in islice(ids, LOGGED_IDS_MAX)]
 
 
@@ -79,5 +75,4 @@ def configure_logging(settings: Settings, service: str) -> None:
 
 
 def _mask(logger: Any, method: str, line: Any) -> str:
-    """Mask secrets in the finished line."""
     return mask_secrets(line)

@@ -1,6 +1,6 @@
-"""Masking of text that looks like a secret: the second safeguard of every log.
+"""Masking of text that looks like a secret, for what libraries, providers and customers put into a log line.
 
-The first is never to pass a secret to a logger. This one is for the text of libraries, providers and customers.
+The first safeguard is never to pass a secret to a logger.
 """
 
 import re

@@ -50,7 +50,7 @@ class MetricsServer:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:
-                """Log no scrapes."""
+                pass
 
         self._server = ThreadingHTTPServer((host or "127.0.0.1", port), Handler)
         self._server.daemon_threads = True
@@ -58,7 +58,6 @@ class MetricsServer:
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
 
     def start(self) -> None:
-        """Serve in the background."""
         self._thread.start()
 
     def run(self) -> None:
@@ -66,7 +65,6 @@ class MetricsServer:
         self._server.serve_forever()
 
     def stop(self) -> None:
-        """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -90,10 +88,7 @@ def registry_of(*collectors: Collector) -> CollectorRegistry:
 
 
 def multiprocess_registry(folder: Path) -> CollectorRegistry:
-    """Make a registry with the sums of all processes that count in a folder.
-
-    Counts of ended processes stay; their live gauges are deleted.
-    """
+    """Make a registry with the sums of all processes of a folder; counts of ended processes stay, live gauges don't."""
     delete_stale_gauges(folder)
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]

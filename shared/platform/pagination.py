@@ -25,12 +25,7 @@ class PageRequest(NamedTuple):
 
     @property
     def skipped(self) -> int:
-        """The number of rows before the page.
-
-        Raises:
-            InvalidRequest: more than `PAGE_OFFSET_MAX`.
-
-        """
+        """The number of rows before the page; raises InvalidRequest beyond `PAGE_OFFSET_MAX`."""
         skipped = ((self.number or 1) - 1) * self.size
         if skipped > PAGE_OFFSET_MAX:
             raise InvalidRequest(
@@ -52,10 +47,8 @@ class Page(NamedTuple, Generic[Row]):
 def select_page_ids(
     connection: sa.Connection, table: str, where: str, values: dict[str, Any], wanted: PageRequest
 ) -> tuple[list[uuid.UUID], bool]:
-    """Select the ids of one page of a table, newest first, and whether more rows follow.
-
-    Only ids, because Postgres then reads skipped rows from the index alone.
-    """
+    """Select the ids of one page, newest first, and whether more rows follow."""
+    # Only ids: Postgres then reads skipped rows from the index alone.
     after = " AND id < :after" if wanted.after is not None else ""
     found = list(
         connection.scalars(

@@ -1,8 +1,8 @@
 """Several statements in one round trip to the database: libpq's pipeline mode under SQLAlchemy's connection.
 
-The server runs them one after the other, each seeing the effects of those before it, as if sent one by one: a lock that
-one waits for is held when the next begins. The saving is the client's time between them. On a busy gateway that costs
-more than most statements, because a thread that gets its result waits for the interpreter's lock.
+The server runs them one after the other, as if sent one by one: a lock that one waits for is held when the next begins.
+On a busy gateway the saved time between them exceeds that of most statements: a thread that gets a result waits for the
+interpreter's lock.
 """
 
 from collections.abc import Callable, Sequence
@@ -51,7 +51,7 @@ def run_queries(connection: sa.Connection, *wanted: Query[Any] | None) -> list[A
 
 
 def run_in_one_round_trip(connection: sa.Connection, queries: Sequence[Query[Any]]) -> list[Sequence[Any]]:
-    """Run the queries in libpq's pipeline mode and return the rows of each; errors as `run_queries` raises them."""
+    """Return the rows of each query; errors as `run_queries` raises them."""
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     try:

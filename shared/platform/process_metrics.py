@@ -1,7 +1,7 @@
 """Metrics of several processes: the folder where they count. Counts outlive the process that counted.
 
-Each process has its own files there, and the kernel keeps them even if the process is killed; the metrics server adds
-them up. The folder must be in the environment before prometheus_client is imported, which then decides how it counts.
+Each process has its own files there, also after it was killed; the metrics server adds them up. The folder must be in
+the environment before prometheus_client is imported.
 """
 
 import contextlib
@@ -49,10 +49,9 @@ def _lock_folder(folder: Path, stack: contextlib.ExitStack) -> Path | None:
 
 
 def merge_ended_counts(folder: Path) -> None:
-    """Merge the counts of ended processes into one file of each kind, and delete their gauges.
+    """Merge the counts of ended processes into one file of each kind, before any process counts in the folder.
 
-    Call it before any process counts in the folder. An interrupted merge loses counts and never doubles them;
-    monitoring handles counters that restart.
+    An interrupted merge loses counts and never doubles them.
     """
     from prometheus_client.mmap_dict import MmapedDict
 

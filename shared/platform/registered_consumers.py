@@ -1,7 +1,6 @@
 """Registered consumers: each process registers its roles in Redis by a heartbeat every few seconds.
 
-`ovnpay doctor`, `ovnpay queues` and the exporter read them; nothing that moves money does. Times are by Redis' clock: a
-process with a wrong clock still counts.
+`ovnpay doctor`, `ovnpay queues` and the exporter read them, nothing that moves money does. Times are by Redis' clock.
 """
 
 import os

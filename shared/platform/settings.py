@@ -25,10 +25,7 @@ RETENTION_DAYS_MIN = {
 
 
 class SettingsError(Exception):
-    """A setting is missing or not valid. The message names it and its expected form.
-
-    It never repeats the value, because that may be a secret, or one in the wrong place.
-    """
+    """A setting is missing or not valid. The message never repeats the value, because that may be a secret."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

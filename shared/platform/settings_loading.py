@@ -12,12 +12,7 @@ from shared.platform.settings_validation import production_errors
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Load the settings from the environment, and in production check that they are safe.
-
-    Raises:
-        SettingsError: one is missing, malformed or unsafe; the message names the variable.
-
-    """
+    """Load and check the settings; raises SettingsError, which names the variable."""
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
     for name, kind in get_type_hints(Settings).items():

@@ -1,12 +1,10 @@
 """Traces: one request's path through gateway, worker and provider, for an OpenTelemetry collector.
 
-Tracing is on where OTEL_EXPORTER_OTLP_ENDPOINT (or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) names a collector, by OTLP over
-HTTP; the other OTEL_ variables, such as OTEL_TRACES_SAMPLER, work as documented. Otherwise OpenTelemetry is not even
-imported, and a span costs one comparison. It needs our package's extra `tracing`.
+Tracing is on where OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set; other OTEL_ variables work
+as documented. Otherwise OpenTelemetry is not even imported. It needs our extra `tracing`.
 
-The trace context travels as W3C `traceparent`: clients may send one, messages carry it beside their ids, and Paystream
-receives it. Requests that are committed together share one span from there on; it belongs to the first request's trace
-and links to the others. Spans carry ids, never personal data.
+The context travels as W3C `traceparent`: clients may send one, messages carry it, Paystream receives it. Requests that
+are committed together share one span, in the first one's trace with links to the others. Spans carry no personal data.
 """
 
 import os

@@ -1,8 +1,7 @@
 """Task queue: Dramatiq on Redis. A message says "these rows have work" and carries ids, nothing else.
 
 Losing, repeating or reordering a message costs latency, never a payout: whatever can act by itself has a
-`next_action_at`, and the scheduler's tick enqueues it again. `tasks` lists what can be enqueued, `sender` enqueues
-after a commit, `broker` is the workers' side, `dramatiq_internals` has all that relies on Dramatiq's private parts.
+`next_action_at`, and the scheduler's tick enqueues it again.
 """
 
 from shared.platform.task_queue.broker import TaskBroker, make_broker, redis_client

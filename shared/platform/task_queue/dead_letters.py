@@ -1,8 +1,7 @@
 """Dead letters: messages whose actor failed, kept in Redis for operators to see and to enqueue again.
 
-Nothing depends on them: the rows that a message names are due by themselves, and the scheduler's tick enqueues them
-again. So a message never comes back by itself, only the newest of each queue are kept, and a repeated failure for the
-same rows is counted, not stored again. They use Dramatiq's own keys and expire with them after three days.
+Nothing depends on them, because their rows are due by themselves. A message never comes back by itself, only the newest
+of each queue are kept, and a repeated failure for the same rows is only counted. They expire after three days.
 """
 
 import time
@@ -80,20 +79,17 @@ class DeadLetters(Middleware):
         result: Any | None = None,
         exception: BaseException | None = None,
     ) -> None:
-        """Mark the message."""
         if exception is not None:
             message.fail()
 
 
 def move_to_dead_letters(client: "redis.Redis", keys: QueueKeys, broker_id: str, message: MessageProxy) -> None:
-    """Move a message that this process has fetched to the dead letters of its queue.
-
-    Two failures for the same rows at the same time may count as one: the count is read before the move.
-    """
+    """Move a fetched message to the dead letters of its queue."""
     rows = " ".join(sorted(str(one) for part in message.args for one in part))
     letter_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{message.actor_name} {rows}"))
     now_ms = time.time_ns() // 1_000_000
     earlier = message.options.get("dead")
+    # Read before the move: two concurrent failures for the same rows may count as one.
     data = client.hget(keys.dead_messages, letter_id)
     if isinstance(data, bytes):
         earlier = dramatiq.Message.decode(data).options.get("dead", earlier)
@@ -141,7 +137,6 @@ def retry_dead_letter(client: "redis.Redis", queue: str, letter_id: str) -> bool
 
 
 def _describe(error: BaseException | None) -> str | None:
-    """Format an error in one line, without secrets."""
     if error is None:
         return None
     first, _, _ = str(error).strip().partition("\n")
@@ -149,7 +144,7 @@ def _describe(error: BaseException | None) -> str | None:
 
 
 def _parse_uuids(texts: Iterable[object]) -> list[uuid.UUID]:
-    """Parse the ids; other values, which only a foreign message has, are skipped."""
+    # A foreign message may have other values.
     found = []
     for text in texts:
         try:

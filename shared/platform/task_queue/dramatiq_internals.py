@@ -107,22 +107,22 @@ class TaskConsumer(_RedisConsumer):
 
 
 def consumed_queues(worker: dramatiq.Worker) -> set[str]:
-    """Return the queues that a worker process consumes; also before its threads start."""
+    """Return the queues that a worker process consumes."""
     return set(worker.consumer_whitelist or worker.broker.get_declared_queues())
 
 
 def thread_count(worker: dramatiq.Worker) -> int:
-    """Return the number of a worker process' actor threads."""
+    """Return the number of actor threads."""
     return worker.worker_threads
 
 
 def replace_work_queue(worker: dramatiq.Worker, work_queue: "PriorityQueue[Any]") -> None:
-    """Give a worker another queue of messages that wait for a thread; only before its threads start."""
+    """Replace the queue of messages that wait for a thread, before the threads start."""
     worker.work_queue = work_queue
 
 
 def queue_of_item(item: Any) -> str:
-    """Return the queue name of an item of a worker's work queue."""
+    """Return the queue name of a work queue's item."""
     return str(item.message.queue_name)
 
 

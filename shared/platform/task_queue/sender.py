@@ -27,9 +27,8 @@ interpreter's lock just when the gateway has answers to send, and those go first
 class TaskSender:
     """Sends messages from its own thread: a slow or missing Redis never delays an answer.
 
-    Ids that are enqueued within `COALESCE_SECONDS`, or while a message is being sent, are joined by task; those of
-    instant payouts are sent at once. If Redis fails, the ids are dropped and counted, and nothing is sent for
-    `rest_seconds`: the scheduler's tick is the guarantee.
+    Ids that arrive within `COALESCE_SECONDS` are joined by task; those of instant payouts are sent at once. If Redis
+    fails, ids are dropped and counted for `rest_seconds`: the scheduler's tick is the guarantee.
     """
 
     def __init__(self, settings: Settings, *, rest_seconds: float = 1.0, queue_size: int = 10_000) -> None:
@@ -45,7 +44,7 @@ class TaskSender:
         self.dropped = 0
 
     def enqueue(self, task: Task, ids: Sequence[uuid.UUID]) -> None:
-        """Enqueue ids for a task, after the commit of the transaction that gave them work. Never blocks or raises."""
+        """Enqueue ids for a task, after the commit that gave them work. Never blocks or raises."""
         if not ids:
             return
         if self._queue.qsize() >= self._queue_size:
