@@ -99,7 +99,7 @@ class Services:
 
     @property
     def wake_up_grace(self) -> timedelta:
-        """How long a doorbell has to be heard before the tick rings again."""
+        """How long a worker has to receive a message before the scheduler enqueues the work again."""
         return timedelta(seconds=self.settings.wake_up_grace_seconds)
 
     async def read(self, work: Callable[[sa.Connection], Result]) -> Result:

@@ -1,4 +1,4 @@
-"""Shapes of the analytics answers and how figures fill them; see `shared.reporting.analytics.definitions`."""
+"""Response shapes of analytics, and their formatting; `shared.reporting.analytics.definitions` defines the terms."""
 
 from typing import Annotated, Any, Final, Literal, TypedDict
 
@@ -13,37 +13,37 @@ from shared.schema.payouts import Rail
 
 Rate = Annotated[
     float,
-    Meta(ge=0, le=1, description="Paid of paid and failed attempts; null where there is neither.", examples=[0.98]),
+    Meta(ge=0, le=1, description="Share of paid among paid and failed attempts; null without any.", examples=[0.98]),
 ]
 Seconds = Annotated[
     float,
     Meta(
         ge=0,
-        description="From when the amount was set aside (at acceptance or, in a batch, at its release) to the "
-        "completion, retries included; within 5 %. Null where nothing was paid.",
+        description="From the reservation of the amount (at acceptance or, in a batch, at its release) to "
+        "completion, including retries; accurate to 5 %. Null if nothing was paid.",
         examples=[31.4],
     ),
 ]
 Day = Annotated[str, Meta(examples=["2026-01-26"], pattern=r"^\d{4}-\d\d-\d\d$")]
-Code = Annotated[str, Meta(description="The reason; UNKNOWN where none was kept.", examples=["BANK_REJECTED"])]
+Code = Annotated[str, Meta(description="The reason; UNKNOWN if none was recorded.", examples=["BANK_REJECTED"])]
 NetCents = Annotated[
     int, Meta(ge=0, description="What the drivers received of the volume, in cents.", examples=[44750])
 ]
-FeeCents = Annotated[int, Meta(ge=0, description="What we kept of the volume, in cents.", examples=[250])]
+FeeCents = Annotated[int, Meta(ge=0, description="The fees included in the volume, in cents.", examples=[250])]
 ReturnedCount = Annotated[
-    Count, Meta(description="Payouts that banks sent back, whenever they had completed; they stay in volume.")
+    Count, Meta(description="Payouts returned by banks, whenever they completed; they stay in the volume.")
 ]
-ReturnedCents = Annotated[Cents, Meta(description="What came back of them: their net amounts, in cents.")]
+ReturnedCents = Annotated[Cents, Meta(description="The net amount of the returned payouts, in cents.")]
 
 
 class AnalyticsOutcomes(TypedDict):
-    """What ended in the range; all amounts are in cents."""
+    """The payouts that ended in the range; amounts are in cents."""
 
-    volume: Annotated[Cents, Meta(description="The amounts of payouts that completed, in cents.")]
+    volume: Annotated[Cents, Meta(description="The amount of the completed payouts, in cents.")]
     fees: FeeCents
     netVolume: NetCents
-    paidCount: Annotated[Count, Meta(description="Payouts that completed.")]
-    failedCount: Annotated[Count, Meta(description="Attempts that failed.")]
+    paidCount: Annotated[Count, Meta(description="Completed payouts.")]
+    failedCount: Annotated[Count, Meta(description="Failed attempts.")]
     failedAmount: Cents
     returnedCount: ReturnedCount
     returnedAmount: ReturnedCents
@@ -53,15 +53,15 @@ class AnalyticsOutcomes(TypedDict):
 
 
 class AnalyticsTotals(AnalyticsOutcomes):
-    """What began and what ended in the range, each counted when its money moved in the ledger."""
+    """The payouts that began and ended in the range, by the time of their ledger transfers."""
 
     acceptedCount: Annotated[
-        Count, Meta(description="Payouts whose amount was set aside: at acceptance or, in a batch, at its release.")
+        Count, Meta(description="Payouts whose amount was reserved, at acceptance or, in a batch, at its release.")
     ]
     acceptedAmount: Cents
-    retriedCount: Annotated[Count, Meta(description="Further attempts, whose amount was set aside again.")]
+    retriedCount: Annotated[Count, Meta(description="Further attempts, with another reservation.")]
     retriedAmount: Cents
-    canceledCount: Annotated[Count, Meta(description="Payouts called off after their amount was set aside.")]
+    canceledCount: Annotated[Count, Meta(description="Payouts canceled after their amount was reserved.")]
     canceledAmount: Cents
 
 
@@ -71,7 +71,7 @@ _Range = TypedDict(
         "from": Time,
         "to": Time,
         "timeZone": Annotated[
-            str, Meta(description="The organization's, by which days go.", examples=["America/Chicago"])
+            str, Meta(description="The organization's time zone, used for dates.", examples=["America/Chicago"])
         ],
         "currency": Annotated[str, Meta(examples=["USD"])],
     },
@@ -79,37 +79,37 @@ _Range = TypedDict(
 
 
 class AnalyticsSummary(_Range, AnalyticsTotals):
-    """A range's figures."""
+    """A range's totals."""
 
 
 class AnalyticsInterval(AnalyticsTotals):
-    """A day's, week's or month's figures, or those of the range's part of it."""
+    """The totals of a day, week or month, as far as it is within the range."""
 
     start: Day
     """The first day."""
 
 
 class AnalyticsSeries(_Range):
-    """Figures, one time after the other; those in which nothing happened are there too."""
+    """The totals of each interval, including empty ones."""
 
     interval: Literal["day", "week", "month"]
     items: list[AnalyticsInterval]
 
 
 class AnalyticsRail(AnalyticsTotals):
-    """A rail's figures."""
+    """A rail's totals."""
 
     rail: Rail
 
 
 class AnalyticsRails(_Range):
-    """Every rail's figures."""
+    """The totals of each rail."""
 
     items: list[AnalyticsRail]
 
 
 class AnalyticsDriver(AnalyticsOutcomes):
-    """A driver's figures."""
+    """A driver's totals."""
 
     driverId: DriverId
     ovnDriverId: OvnDriverId
@@ -117,17 +117,17 @@ class AnalyticsDriver(AnalyticsOutcomes):
 
 
 class AnalyticsDrivers(_Range):
-    """Drivers for whom anything ended in the range, the first in the chosen order first."""
+    """The drivers with ended payouts in the range, in the requested order."""
 
     items: list[AnalyticsDriver]
-    total: Annotated[int, Meta(ge=0, description="How many there are in all.", examples=[142])]
+    total: Annotated[int, Meta(ge=0, description="The number of drivers in the whole list.", examples=[142])]
     page: Annotated[int, Meta(ge=1, examples=[1])]
     pageSize: Annotated[int, Meta(ge=1, le=100, examples=[50])]
     hasNextPage: bool
 
 
 class AnalyticsFailure(TypedDict):
-    """A reason for which payouts ended badly."""
+    """A reason for failed, canceled or returned payouts."""
 
     outcome: Annotated[
         Literal["failed", "canceled", "returned"],
@@ -135,50 +135,50 @@ class AnalyticsFailure(TypedDict):
     ]
     code: Code
     count: Count
-    amount: Annotated[Cents, Meta(description="What was available again by it, in cents.")]
-    share: Annotated[float, Meta(ge=0, le=1, description="Of all in this answer, by count.", examples=[0.25])]
-    recoveredCount: Annotated[
-        Count, Meta(description="Payouts paid in the range by another attempt, after one that had failed so.")
+    amount: Annotated[Cents, Meta(description="The amount that became available again, in cents.")]
+    share: Annotated[
+        float, Meta(ge=0, le=1, description="Share of all items of the response, by count.", examples=[0.25])
     ]
+    recoveredCount: Annotated[Count, Meta(description="Payouts paid in the range by a later attempt.")]
 
 
 class AnalyticsFailures(_Range):
-    """The reasons, the most frequent first."""
+    """The reasons, most frequent first."""
 
     items: list[AnalyticsFailure]
 
 
-def outcomes_payload(figures: definitions.OutcomeTotals) -> dict[str, Any]:
-    """What ended, as it is shown."""
+def outcomes_payload(totals: definitions.OutcomeTotals) -> dict[str, Any]:
+    """Format the payouts that ended."""
     return {
-        "volume": figures.volume_cents,
-        "fees": figures.fee_cents,
-        "netVolume": figures.net_cents,
-        "paidCount": figures.paid_count,
-        "failedCount": figures.failed_count,
-        "failedAmount": figures.failed_cents,
-        "returnedCount": figures.returned_count,
-        "returnedAmount": figures.returned_cents,
-        "successRate": figures.success_rate,
-        "timeToPaidP50Seconds": figures.p50_seconds,
-        "timeToPaidP95Seconds": figures.p95_seconds,
+        "volume": totals.volume_cents,
+        "fees": totals.fee_cents,
+        "netVolume": totals.net_cents,
+        "paidCount": totals.paid_count,
+        "failedCount": totals.failed_count,
+        "failedAmount": totals.failed_cents,
+        "returnedCount": totals.returned_count,
+        "returnedAmount": totals.returned_cents,
+        "successRate": totals.success_rate,
+        "timeToPaidP50Seconds": totals.p50_seconds,
+        "timeToPaidP95Seconds": totals.p95_seconds,
     }
 
 
-def totals_payload(figures: definitions.PayoutTotals) -> dict[str, Any]:
-    """What began and what ended, as it is shown."""
-    return outcomes_payload(figures) | {
-        "acceptedCount": figures.accepted_count,
-        "acceptedAmount": figures.accepted_cents,
-        "retriedCount": figures.retried_count,
-        "retriedAmount": figures.retried_cents,
-        "canceledCount": figures.canceled_count,
-        "canceledAmount": figures.canceled_cents,
+def totals_payload(totals: definitions.PayoutTotals) -> dict[str, Any]:
+    """Format the payouts that began and ended."""
+    return outcomes_payload(totals) | {
+        "acceptedCount": totals.accepted_count,
+        "acceptedAmount": totals.accepted_cents,
+        "retriedCount": totals.retried_count,
+        "retriedAmount": totals.retried_cents,
+        "canceledCount": totals.canceled_count,
+        "canceledAmount": totals.canceled_cents,
     }
 
 
 def driver_outcomes_payload(found: DriverTotals) -> dict[str, Any]:
-    """A driver's figures, as they are shown."""
+    """Format a driver's totals."""
     return {
         "driverId": public_id(DRIVER, found.driver_id),
         "ovnDriverId": found.ovn_driver_id,
@@ -188,7 +188,7 @@ def driver_outcomes_payload(found: DriverTotals) -> dict[str, Any]:
 
 
 def failure_payload(found: FailureReason, count: int) -> dict[str, Any]:
-    """A reason, as it is shown, with its share of all that many."""
+    """Format a reason, with its share of `count`."""
     return {
         "outcome": found.outcome,
         "code": found.code,
@@ -205,4 +205,4 @@ ANALYTICS_COLUMNS: Final = {
     "drivers": ["driverId", "ovnDriverId", "driverName", *outcomes_payload(definitions.OutcomeTotals())],
     "failures": ["outcome", "code", "count", "amount", "share", "recoveredCount"],
 }
-"""The columns of each list as CSV: those of its items."""
+"""The CSV columns of each list: the fields of its items."""

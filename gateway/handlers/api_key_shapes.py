@@ -47,12 +47,12 @@ class RegenerateKey(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /developer/keys/:id/regenerate`."""
 
     grace_period_hours: Annotated[
-        int, msgspec.Meta(ge=0, le=168, description="How long the old key works beside the new one.")
+        int, msgspec.Meta(ge=0, le=168, description="How long the old key keeps working.")
     ] = 0
 
 
 class ListKeys(ShortPageQuery, kw_only=True):
-    """Which keys."""
+    """Filters of API keys."""
 
     mode: Mode | UnsetType = UNSET
     status: ApprovalStatus | UnsetType = UNSET
@@ -81,14 +81,14 @@ class ApiKey(TypedDict):
 
 
 class NewApiKey(ApiKey):
-    """An API key just made: the only time that it is shown; null while it waits for approval."""
+    """A new API key, shown only once; null while it waits for approval."""
 
     key: Annotated[str, Meta(examples=["ovnp_sbox_…"])] | None
     note: Annotated[str, Meta(examples=["Save this key now. It will not be shown again."])]
 
 
 class ApiKeys(TypedDict):
-    """API keys, all of them."""
+    """All API keys."""
 
     keys: list[ApiKey]
     total: Count
@@ -96,14 +96,14 @@ class ApiKeys(TypedDict):
 
 
 class Scopes(TypedDict):
-    """What a key can be allowed, and what each is for."""
+    """The scopes of API keys, with descriptions."""
 
     scopes: Annotated[list[str], Meta(examples=[["drivers:read", "payouts:read", "payouts:write"]])]
     descriptions: dict[str, str]
 
 
 class RejectedKey(TypedDict):
-    """A production key that was turned down."""
+    """A rejected production key."""
 
     id: KeyId
     approval_status: Literal["rejected"]

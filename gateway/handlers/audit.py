@@ -1,4 +1,4 @@
-"""The endpoint of the audit log. It speaks snake_case, as all of the admin's do."""
+"""The handler of the audit log. Its JSON is snake_case, like that of all admin endpoints."""
 
 import uuid
 from typing import Annotated, Any, Final, TypedDict
@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from gateway.app_state import SERVICES, SIGNED_IN_USER
 from gateway.handlers.common_shapes import AuditId, CappedListPage, KeyId, Time
 from gateway.handlers.requests import parse_time, success_response
-from gateway.http.envelope import list_page_payload as shaped_page
+from gateway.http.envelope import list_page_payload
 from gateway.http.query_parameters import PageQuery, requested_page
 from gateway.openapi.operation import operation
 from shared.identity import audit
@@ -22,32 +22,36 @@ FilterText = Annotated[str, msgspec.Meta(min_length=1, max_length=254)]
 FilterTime = Annotated[str, msgspec.Meta(max_length=40, extra_json_schema={"format": "date-time"})]
 
 UNKNOWN_REQUEST_ID: Final = uuid.UUID(int=0)
-"""Stands for text that can't be a request's id: none has it."""
+"""Replaces invalid request ids in filters; no request has it."""
 
 
 class ListAuditEntries(PageQuery, kw_only=True):
-    """Which entries."""
+    """Filters of audit entries."""
 
     action: Action | UnsetType = UNSET
     actor: Annotated[FilterText, msgspec.Meta(description="A user's email, or an API key's id.")] | UnsetType = UNSET
     object_id: (
-        Annotated[FilterText, msgspec.Meta(description="What it was done to, as in `pay_…`, also among several.")]
+        Annotated[
+            FilterText,
+            msgspec.Meta(description="The id of a changed object, for example `pay_…`."),
+        ]
         | UnsetType
     ) = UNSET
-    request_id: Annotated[FilterText, msgspec.Meta(description="`meta.requestId` of an answer.")] | UnsetType = UNSET
-    since: (
-        Annotated[FilterTime, msgspec.Meta(description="RFC 3339 with Z or an offset: at this time or later.")]
-        | UnsetType
-    ) = msgspec.field(default=UNSET, name="from")
-    until: Annotated[FilterTime, msgspec.Meta(description="The same: before this time.")] | UnsetType = msgspec.field(
-        default=UNSET, name="to"
+    request_id: Annotated[FilterText, msgspec.Meta(description="The `meta.requestId` of a response.")] | UnsetType = (
+        UNSET
+    )
+    since: Annotated[FilterTime, msgspec.Meta(description="RFC 3339 with an offset, inclusive.")] | UnsetType = (
+        msgspec.field(default=UNSET, name="from")
+    )
+    until: Annotated[FilterTime, msgspec.Meta(description="RFC 3339 with an offset, exclusive.")] | UnsetType = (
+        msgspec.field(default=UNSET, name="to")
     )
 
     def filters(self) -> audit.EntryFilters:
-        """As the log takes them.
+        """Convert the filters.
 
         Raises:
-            Invalid: `from` or `to` is no time.
+            InvalidRequest: `from` or `to` is not a time.
 
         """
         key_id = None if self.actor is UNSET else parse_id(KEY, self.actor)
@@ -70,7 +74,7 @@ def _uuid(text: str) -> uuid.UUID:
 
 
 class AuditEntry(TypedDict):
-    """Something done: by whom, from where, by which request, to which object, and what changed."""
+    """A change: its actor, address, request and object, and what changed."""
 
     id: AuditId
     at: Time
@@ -89,15 +93,15 @@ class AuditEntry(TypedDict):
 
 @operation(query=ListAuditEntries, response=CappedListPage[AuditEntry])
 async def list_audit_entries(request: web.Request, listing: ListAuditEntries) -> web.Response:
-    """Lists the organization's audit log, newest first: who did what to which object.
+    """List the organization's audit log, newest first.
 
-    `before` and `after` have the fields that changed; personal data is masked. A request for several payouts has one
-    entry, with their `ids` in `after`. `total` is counted to 10,000; `totalIsMinimum` says that there are more.
+    `before` and `after` contain the changed fields; personal data is masked. A request for several payouts has one
+    entry, with their `ids` in `after`. `total` is counted up to 10,000; `totalIsMinimum` is true if there are more.
     """
-    account, part, filters = request[SIGNED_IN_USER], requested_page(listing, AUDIT), listing.filters()
+    account, page, filters = request[SIGNED_IN_USER], requested_page(listing, AUDIT), listing.filters()
     found = await request.app[SERVICES].read(
-        lambda connection: audit.load_entries(connection, account.organization_id, part, filters)
+        lambda connection: audit.load_entries(connection, account.organization_id, page, filters)
     )
     items = [audit.entry_payload(row) for row in found.rows]
-    counted_out = {"totalIsMinimum": found.total >= audit.ENTRIES_COUNTED_MAX}
-    return success_response(request, shaped_page(items, found, part) | counted_out)
+    capped_total = {"totalIsMinimum": found.total >= audit.ENTRIES_COUNTED_MAX}
+    return success_response(request, list_page_payload(items, found, page) | capped_total)

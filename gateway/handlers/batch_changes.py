@@ -1,4 +1,4 @@
-"""Endpoints that change a batch: release, run, cancel, reschedule, retry what failed."""
+"""Handlers that change a batch: release, run, cancel, reschedule, retry its failed payouts."""
 
 import uuid
 from datetime import datetime
@@ -32,16 +32,16 @@ from shared.schema.audit import Action
 from shared.schema.batch_rows import batch_payload
 
 REJECTED_SHOWN_MAX: Final = 100
-"""How many of the payouts that could not be retried an answer lists."""
+"""Rejected payouts listed in the response to a retry."""
 
 RELEASE_ERROR_CODES: Final = ("BATCH_NOT_FOUND", "BATCH_NOT_RELEASABLE", "INSUFFICIENT_FUNDS")
 
 
 @operation(response=ReleasedBatch, error_codes=RELEASE_ERROR_CODES, idempotent=True)
 async def release_batch(request: web.Request) -> web.Response:
-    """Releases a batch: its money is reserved, all or nothing, and its payouts set out.
+    """Release a batch: reserve its money, all or nothing, and queue its payouts.
 
-    Released before, it answers with its present state. Where the money does not reach, the batch is `failed`, nothing
+    A batch that is already released is returned as it is. If the balance is too low, the batch is `failed`, no money
     has moved, and it can be released again.
     """
     return await _release(request)
@@ -49,19 +49,19 @@ async def release_batch(request: web.Request) -> web.Response:
 
 @operation(response=ReleasedBatch, error_codes=RELEASE_ERROR_CODES, idempotent=True)
 async def run_batch(request: web.Request) -> web.Response:
-    """Processes a scheduled batch now, whatever its time; otherwise as release."""
+    """Release a scheduled batch now, before its time."""
     return await _release(request)
 
 
 async def _release(request: web.Request) -> web.Response:
     services, wallet, batch_id = request.app[SERVICES], wallet_id(request), batch_id_from_path(request)
-    set_out: list[uuid.UUID] = []
+    payout_ids: list[uuid.UUID] = []
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | DomainError:
-        asked = [BatchRef(batch_id, wallet)]
+        refs = [BatchRef(batch_id, wallet)]
         done = release_queued_batches(
             connection,
-            asked,
+            refs,
             now,
             by={wallet: request_actor(request)},
             grace=services.wake_up_grace,
@@ -69,7 +69,7 @@ async def _release(request: web.Request) -> web.Response:
         )[batch_id]
         if isinstance(done, DomainError):
             return done
-        set_out.extend(done.payout_ids)
+        payout_ids.extend(done.payout_ids)
         released_at = done.batch.released_at and format_rfc3339(done.batch.released_at)
         return {
             "id": public_id(BATCH, batch_id),
@@ -79,19 +79,19 @@ async def _release(request: web.Request) -> web.Response:
         }
 
     async with services.large_change:
-        return await run_idempotently_and_enqueue(request, work, task_queue.SUBMIT_PAYOUTS, set_out)
+        return await run_idempotently_and_enqueue(request, work, task_queue.SUBMIT_PAYOUTS, payout_ids)
 
 
 @operation(response=CanceledBatch, error_codes=("BATCH_NOT_FOUND", "BATCH_NOT_CANCELABLE"), idempotent=True)
 async def cancel_batch(request: web.Request) -> web.Response:
-    """Calls a batch off that is not released, and all of its payouts with it."""
+    """Cancel a batch that is not released, with all of its payouts."""
     wallet, batch_id = wallet_id(request), batch_id_from_path(request)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | DomainError:
         done = cancel_queued_batches(connection, [BatchRef(batch_id, wallet)], now)[batch_id]
         if isinstance(done, DomainError):
             return done
-        _note(request, connection, Action.BATCH_CANCEL, batch_id, {"status": done.status}, now)
+        _record(request, connection, Action.BATCH_CANCEL, batch_id, {"status": done.status}, now)
         canceled_at = done.canceled_at and format_rfc3339(done.canceled_at)
         return {"id": public_id(BATCH, batch_id), "status": done.status, "canceledAt": canceled_at}
 
@@ -99,7 +99,7 @@ async def cancel_batch(request: web.Request) -> web.Response:
         return await run_idempotently(request, work)
 
 
-def _note(
+def _record(
     request: web.Request,
     connection: sa.Connection,
     action: Action,
@@ -119,32 +119,31 @@ def _note(
     idempotent=True,
 )
 async def reschedule_batch(request: web.Request, body: RescheduleBatch) -> web.Response:
-    """Gives a batch that is not released another time, or none.
+    """Change or remove the release time of a batch that is not released.
 
-    One that could not be released for lack of money waits again.
+    A batch that failed for lack of money waits again.
     """
     wallet, batch_id = wallet_id(request), batch_id_from_path(request)
-    asked = (
-        None if body.scheduledFor is None else parse_schedule_time(body.scheduledFor, request.app[SERVICES].clock.now())
-    )
+    now = request.app[SERVICES].clock.now()
+    scheduled_for = None if body.scheduledFor is None else parse_schedule_time(body.scheduledFor, now)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any] | DomainError:
-        done = set_batch_schedule(connection, wallet, batch_id, asked)
+        done = set_batch_schedule(connection, wallet, batch_id, scheduled_for)
         if isinstance(done, DomainError):
             return done
-        shown = batch_payload(done)
-        facts = {"scheduledFor": shown["scheduledFor"], "status": done.status}
-        _note(request, connection, Action.BATCH_RESCHEDULE, batch_id, facts, now)
-        return shown
+        payload = batch_payload(done)
+        after = {"scheduledFor": payload["scheduledFor"], "status": done.status}
+        _record(request, connection, Action.BATCH_RESCHEDULE, batch_id, after, now)
+        return payload
 
     return await run_idempotently(request, work)
 
 
 @operation(response=RetriedBatch, error_codes=("BATCH_NOT_FOUND",), idempotent=True)
 async def retry_failed_batch_payouts(request: web.Request) -> web.Response:
-    """Queues a batch's failed payouts again, those that can be paid and are covered.
+    """Retry a batch's failed payouts, as far as the balance allows.
 
-    `bulk_results_payload` has the first 100 that could not be, each with its reason.
+    `results` lists the first 100 rejected payouts, each with its reason.
     """
     services, wallet, batch_id = request.app[SERVICES], wallet_id(request), batch_id_from_path(request)
     queued: list[uuid.UUID] = []
@@ -155,20 +154,20 @@ async def retry_failed_batch_payouts(request: web.Request) -> web.Response:
         )
         if isinstance(done, DomainError):
             return done
-        refused = [
+        rejected = [
             ({"id": public_id(PAYOUT, payout_id), "status": "failed"}, outcome)
             for payout_id, outcome in done.answers.items()
             if isinstance(outcome, DomainError)
         ]
-        facts = {"retried": len(done.answers) - len(refused), "refused": len(refused)}
-        _note(request, connection, Action.BATCH_RETRY, batch_id, facts, now)
+        after = {"retried": len(done.answers) - len(rejected), "refused": len(rejected)}
+        _record(request, connection, Action.BATCH_RETRY, batch_id, after, now)
         queued.extend(one for one, outcome in done.answers.items() if not isinstance(outcome, DomainError))
         return {
             "id": public_id(BATCH, batch_id),
             "status": done.batch.status,
             "retried": len(queued),
-            "refused": len(refused),
-            "results": bulk_results_payload(refused[:REJECTED_SHOWN_MAX])["results"],
+            "refused": len(rejected),
+            "results": bulk_results_payload(rejected[:REJECTED_SHOWN_MAX])["results"],
         }
 
     async with services.large_change:

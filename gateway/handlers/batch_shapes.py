@@ -17,7 +17,7 @@ BATCH_PAYOUTS_MAX: Final = 10_000
 
 
 class CreateBatch(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /batches`. Without `scheduledFor` it waits until it is released."""
+    """The body of `POST /batches`. Without `scheduledFor` the batch waits for a release."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200, examples=["Weekly Payouts - 2026-01-31"])]
     payouts: Annotated[
@@ -33,28 +33,28 @@ class CreateBatch(msgspec.Struct, forbid_unknown_fields=True):
     refuseDuplicates: Annotated[
         bool,
         msgspec.Meta(
-            description="Refuse a second live payout for a driver's load, whatever the wallet's policy; an item's own "
-            "allowDuplicate wins."
+            description="Reject a second payout for a driver's load, regardless of the wallet's policy; an item's own "
+            "`allowDuplicate` wins."
         ),
     ] = False
 
 
 class ListBatches(ShortPageQuery, kw_only=True):
-    """Which batches."""
+    """Filters of batches."""
 
     status: BatchStatus | UnsetType = UNSET
 
 
 class ListBatchPayouts(PageQuery, kw_only=True):
-    """Which of a batch's payouts."""
+    """Filters of a batch's payouts."""
 
-    pageSize: Annotated[int, msgspec.Meta(ge=1, le=queries.BATCH_PAYOUTS_SHOWN_MAX, description="Items a page.")] = 100
+    pageSize: Annotated[int, msgspec.Meta(ge=1, le=queries.BATCH_PAYOUTS_SHOWN_MAX, description="Per page.")] = 100
     status: PayoutStatus | UnsetType = UNSET
     format: Format = Format.JSON
 
 
 class ScheduledStatus(enum.StrEnum):
-    """What scheduled payouts are filtered by."""
+    """The statuses that scheduled payouts can be filtered by."""
 
     QUEUED = "queued"
     PROCESSING = "processing"
@@ -63,13 +63,13 @@ class ScheduledStatus(enum.StrEnum):
 
 
 class ListScheduled(ShortPageQuery, kw_only=True):
-    """Which scheduled batches."""
+    """Filters of scheduled batches."""
 
     status: ScheduledStatus | UnsetType = UNSET
 
 
 class RescheduleBatch(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /batches/:id/reschedule`; null: it waits until it is released by hand."""
+    """The body of `POST /batches/:id/reschedule`; null removes the time."""
 
     scheduledFor: FutureTime | None
 
@@ -102,18 +102,18 @@ class Batch(TypedDict):
 
 
 class BatchDetails(Batch):
-    """A batch with its payouts, in the order in which they were handed in."""
+    """A batch with its payouts, in the order of the request."""
 
     payouts: list[Payout]
-    payoutsTruncated: Annotated[bool, Meta(description="Whether there are more payouts than are shown here.")]
+    payoutsTruncated: Annotated[bool, Meta(description="Whether the batch has more payouts.")]
     countsByStatus: dict[str, int]
     amountsByStatus: Annotated[
-        dict[str, int], Meta(description="What its payouts in each status cost the wallet, in cents.")
+        dict[str, int], Meta(description="The total amount of the payouts in each status, in cents.")
     ]
 
 
 class BatchQuote(TypedDict):
-    """What a batch would come to; `availableAfter` below zero: its release would be refused now."""
+    """The totals of a batch. If `availableAfter` is negative, its release would be rejected now."""
 
     payoutCount: Count
     totalAmount: Annotated[int, Meta(examples=[135000])]
@@ -125,7 +125,7 @@ class BatchQuote(TypedDict):
 
 
 class CanceledBatch(TypedDict):
-    """A batch that was called off."""
+    """A canceled batch."""
 
     id: BatchId
     status: Literal["canceled"]
@@ -133,7 +133,7 @@ class CanceledBatch(TypedDict):
 
 
 class RetriedBatch(TypedDict):
-    """What trying a batch's failed payouts again did."""
+    """The result of retrying a batch's failed payouts."""
 
     id: BatchId
     status: BatchStatus
@@ -143,7 +143,7 @@ class RetriedBatch(TypedDict):
 
 
 class ReleasedBatch(TypedDict):
-    """A batch that was released."""
+    """A released batch."""
 
     id: BatchId
     status: BatchStatus
@@ -152,11 +152,13 @@ class ReleasedBatch(TypedDict):
 
 
 class ScheduledStats(TypedDict):
-    """Scheduled batches, counted."""
+    """The number of scheduled batches."""
 
     total: Count
     byStatus: Annotated[
         dict[str, int], Meta(examples=[{"queued": 45, "processing": 12, "completed": 87, "failed": 12}])
     ]
-    upcomingTotal: Annotated[int, Meta(description="What those that wait will cost, in cents.", examples=[892500])]
+    upcomingTotal: Annotated[
+        int, Meta(description="The total amount of the waiting batches, in cents.", examples=[892500])
+    ]
     nextScheduled: Time | None

@@ -1,6 +1,6 @@
-"""Bulk endpoints: up to 100 items a request, each with a result of its own, in request order.
+"""Handlers of bulk operations: up to 100 items per request, each with its own result, in the order of the request.
 
-One bad item never spoils its neighbours; only a request that is no list of 1 to 100 items is refused as a whole.
+An invalid item does not affect the others; only an invalid list is rejected as a whole.
 """
 
 import uuid
@@ -42,21 +42,21 @@ Shape = TypeVar("Shape")
 
 
 def bulk_results_payload(items: Sequence[tuple[dict[str, Any], DomainError | None]]) -> dict[str, Any]:
-    """The answer to a bulk request (reference: Bulk Operations)."""
-    shown = []
-    for index, (item, refusal) in enumerate(items):
+    """Format results, as the API reference shows them under Bulk Operations."""
+    results = []
+    for index, (item, error) in enumerate(items):
         result: dict[str, Any] = {"index": index, "item": item, "status": "success"}
-        if refusal is not None:
-            result |= {"status": "error", "error": refusal.message, "code": refusal.code}
-            if refusal.details:
-                result["details"] = refusal.details
-        shown.append(result)
-    failed = sum(refusal is not None for _, refusal in items)
-    return {"succeeded": len(items) - failed, "failed": failed, "total": len(items), "results": shown}
+        if error is not None:
+            result |= {"status": "error", "error": error.message, "code": error.code}
+            if error.details:
+                result["details"] = error.details
+        results.append(result)
+    failed = sum(error is not None for _, error in items)
+    return {"succeeded": len(items) - failed, "failed": failed, "total": len(items), "results": results}
 
 
 def convert_item(content: Any, shape: type[Shape]) -> Shape | InvalidRequest:
-    """One item in its shape, or why not."""
+    """Convert an item to its shape, or return its error."""
     try:
         return convert_to_shape(content, shape)
     except ApiError as error:
@@ -64,17 +64,17 @@ def convert_item(content: Any, shape: type[Shape]) -> Shape | InvalidRequest:
 
 
 def identifying_fields(content: Any, *names: str) -> dict[str, Any]:
-    """What a result shows of an item that was refused, so that its sender knows it again."""
+    """The fields of a rejected item that identify it in its result."""
     known = content if isinstance(content, dict) else {}
     return {name: known[name] for name in names if isinstance(known.get(name), str | int)}
 
 
 @operation(body=BulkDrivers, response=BulkResults, idempotent=True)
 async def bulk_register_drivers(request: web.Request, body: BulkDrivers) -> web.Response:
-    """Registers up to 100 drivers, each with a result of its own."""
+    """Register up to 100 drivers, each with its own result."""
     services, wallet = request.app[SERVICES], wallet_id(request)
     items = [convert_item(content, RegisterDriver) for content in body.drivers]
-    news = [
+    new_drivers = [
         NewDriver(item.ovnDriverId, item.name, item.email, item.phone)
         for item in items
         if isinstance(item, RegisterDriver)
@@ -82,60 +82,60 @@ async def bulk_register_drivers(request: web.Request, body: BulkDrivers) -> web.
     actor, added = request_actor(request), list[uuid.UUID]()
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
-        answers = register_drivers(connection, wallet, news, now, grace=services.wake_up_grace)
-        audit.record_entries(connection, registration_entries(actor, answers), now)
-        registered = iter(answers)
-        shown: list[tuple[dict[str, Any], DomainError | None]] = []
+        outcomes = register_drivers(connection, wallet, new_drivers, now, grace=services.wake_up_grace)
+        audit.record_entries(connection, registration_entries(actor, outcomes), now)
+        registered = iter(outcomes)
+        results: list[tuple[dict[str, Any], DomainError | None]] = []
         for content, item in zip(body.drivers, items, strict=True):
             outcome = item if isinstance(item, InvalidRequest) else next(registered)
             if isinstance(outcome, DomainError):
-                shown.append((identifying_fields(content, "ovnDriverId", "name"), outcome))
+                results.append((identifying_fields(content, "ovnDriverId", "name"), outcome))
                 continue
             added.append(outcome.id)
             row = {"id": public_id(DRIVER, outcome.id), "ovnDriverId": outcome.ovn_driver_id, "name": outcome.name}
-            shown.append((row | {"status": outcome.status, "kycStatus": outcome.kyc_status}, None))
-        return bulk_results_payload(shown)
+            results.append((row | {"status": outcome.status, "kycStatus": outcome.kyc_status}, None))
+        return bulk_results_payload(results)
 
     return await run_idempotently_and_enqueue(request, work, task_queue.REGISTER_DRIVERS, added)
 
 
 @operation(body=BulkPayouts, response=BulkResults, idempotent=True)
 async def bulk_create_payouts(request: web.Request, body: BulkPayouts) -> web.Response:
-    """Creates up to 100 payouts, each with a result of its own.
+    """Create up to 100 payouts, each with its own result.
 
-    Funds go in the order of the request.
+    The balance is used in the order of the request.
     """
     items = [convert_item(content, BulkPayout) for content in body.payouts]
     orders = [
         item if isinstance(item, InvalidRequest) else convert_to_order(request, item, body.urgency) for item in items
     ]
 
-    def shape(outcomes: Sequence[PayoutOutcome]) -> dict[str, Any]:
-        following = iter(outcomes)
-        shown: list[tuple[dict[str, Any], DomainError | None]] = []
+    def format_outcomes(outcomes: Sequence[PayoutOutcome]) -> dict[str, Any]:
+        remaining = iter(outcomes)
+        results: list[tuple[dict[str, Any], DomainError | None]] = []
         for content, order in zip(body.payouts, orders, strict=True):
-            outcome = order if isinstance(order, InvalidRequest) else next(following)
+            outcome = order if isinstance(order, InvalidRequest) else next(remaining)
             if isinstance(outcome, DomainError):
-                shown.append((identifying_fields(content, "driverId", "amount", "loadId"), outcome))
+                results.append((identifying_fields(content, "driverId", "amount", "loadId"), outcome))
             else:
-                shown.append((payout_summary_payload(outcome), None))
-        return bulk_results_payload(shown)
+                results.append((payout_summary_payload(outcome), None))
+        return bulk_results_payload(results)
 
-    asked = PayoutRequest(
+    payout_request = PayoutRequest(
         wallet_id=wallet_id(request),
         orders=[order for order in orders if isinstance(order, PayoutOrder)],
         key=idempotency_key(request),
         fingerprint=idempotency.request_fingerprint(request.method, request.path, await request.read()),
         request_id=request[REQUEST_ID],
-        shape=shape,
+        shape=format_outcomes,
         actor=request_actor(request),
     )
-    got = await request.app[SERVICES].payout_intake.submit(asked)
-    return stored_response(got.status, got.body, replayed=got.replayed)
+    result = await request.app[SERVICES].payout_intake.submit(payout_request)
+    return stored_response(result.status, result.body, replayed=result.replayed)
 
 
 def convert_to_order(request: web.Request, item: PayoutFields, urgency: Urgency) -> PayoutOrder | InvalidRequest:
-    """The order that an item asks for, or why it asks for none."""
+    """Build the order of an item, or return the item's error."""
     try:
         return build_payout_order(request, item, urgency)
     except ApiError as error:
@@ -143,7 +143,7 @@ def convert_to_order(request: web.Request, item: PayoutFields, urgency: Urgency)
 
 
 def payout_summary_payload(row: PayoutRow) -> dict[str, Any]:
-    """A payout as bulk results show it."""
+    """Format a payout for bulk results."""
     warnings = {} if row.duplicate_of is None else {"warnings": [duplicate_warning(row.duplicate_of)]}
     return warnings | {
         "id": public_id(PAYOUT, row.id),
@@ -158,14 +158,14 @@ def payout_summary_payload(row: PayoutRow) -> dict[str, Any]:
 
 @operation(body=BulkIds, response=BulkResults, idempotent=True)
 async def bulk_cancel_payouts(request: web.Request, body: BulkIds) -> web.Response:
-    """Cancels up to 100 payouts that are not submitted yet, each with a result of its own."""
+    """Cancel up to 100 payouts that are not submitted yet, each with its own result."""
     wallet, actor = wallet_id(request), request_actor(request)
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
         def act(ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, PayoutOutcome]:
-            answers = cancel_wallet_payouts(connection, wallet, ids, now)
-            record_status_changes(connection, actor, Action.PAYOUT_CANCEL, answers.values(), now)
-            return answers
+            outcomes = cancel_wallet_payouts(connection, wallet, ids, now)
+            record_status_changes(connection, actor, Action.PAYOUT_CANCEL, outcomes.values(), now)
+            return outcomes
 
         return results_by_id(body.payoutIds, act)
 
@@ -174,18 +174,18 @@ async def bulk_cancel_payouts(request: web.Request, body: BulkIds) -> web.Respon
 
 @operation(body=BulkIds, response=BulkResults, idempotent=True)
 async def bulk_retry_payouts(request: web.Request, body: BulkIds) -> web.Response:
-    """Queues up to 100 failed payouts again, each with a result of its own."""
+    """Queue up to 100 failed payouts for another attempt, each with its own result."""
     services, wallet, actor = request.app[SERVICES], wallet_id(request), request_actor(request)
     queued: list[uuid.UUID] = []
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
         def act(ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, PayoutOutcome]:
-            answers = retry_wallet_payouts(
+            outcomes = retry_wallet_payouts(
                 connection, wallet, ids, now, grace=services.wake_up_grace, scenario=request[SCENARIO]
             )
-            record_status_changes(connection, actor, Action.PAYOUT_RETRY, answers.values(), now)
-            queued.extend(payout_id for payout_id, outcome in answers.items() if isinstance(outcome, PayoutRow))
-            return answers
+            record_status_changes(connection, actor, Action.PAYOUT_RETRY, outcomes.values(), now)
+            queued.extend(payout_id for payout_id, outcome in outcomes.items() if isinstance(outcome, PayoutRow))
+            return outcomes
 
         return results_by_id(body.payoutIds, act)
 
@@ -195,17 +195,19 @@ async def bulk_retry_payouts(request: web.Request, body: BulkIds) -> web.Respons
 def results_by_id(
     texts: Sequence[str], act: Callable[[Sequence[uuid.UUID]], Mapping[uuid.UUID, PayoutOutcome]]
 ) -> dict[str, Any]:
-    """The results of acting on payouts by their ids; an id named twice gets its result twice."""
+    """Act on payouts by their ids, and format the results; a repeated id gets its result twice."""
     ids = [parse_id(PAYOUT, text) for text in texts]
-    answers = act(list(dict.fromkeys(payout_id for payout_id in ids if payout_id is not None)))
-    shown: list[tuple[dict[str, Any], DomainError | None]] = []
+    outcomes = act(list(dict.fromkeys(payout_id for payout_id in ids if payout_id is not None)))
+    results: list[tuple[dict[str, Any], DomainError | None]] = []
     for text, payout_id in zip(texts, ids, strict=True):
         outcome = (
-            answers[payout_id] if payout_id else NotFound(f"No payout {echo_id(PAYOUT, text)}", code="PAYOUT_NOT_FOUND")
+            outcomes[payout_id]
+            if payout_id
+            else NotFound(f"No payout {echo_id(PAYOUT, text)}", code="PAYOUT_NOT_FOUND")
         )
         if isinstance(outcome, DomainError):
             status = outcome.details.get("status")
-            shown.append(({"id": text, **({"status": status} if status else {})}, outcome))
+            results.append(({"id": text, **({"status": status} if status else {})}, outcome))
         else:
-            shown.append(({"id": text, "status": outcome.status}, None))
-    return bulk_results_payload(shown)
+            results.append(({"id": text, "status": outcome.status}, None))
+    return bulk_results_payload(results)

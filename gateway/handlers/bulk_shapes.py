@@ -11,17 +11,17 @@ BULK_ITEMS_MAX: Final = 100
 
 
 def list_of_items(name: str) -> msgspec.Meta:
-    """A list of items that are checked one by one: each may be wrong without spoiling the request."""
+    """A list whose items are validated one by one, by the schema `name`."""
     return msgspec.Meta(
         min_length=1,
         max_length=BULK_ITEMS_MAX,
-        description="A wrong item gets its own error, and does not spoil its neighbours.",
+        description="An invalid item gets its own error and does not affect the others.",
         extra_json_schema={"items": {"anyOf": [{"$ref": f"#/components/schemas/{name}"}, {}]}},
     )
 
 
 class BulkPayout(msgspec.Struct, forbid_unknown_fields=True):
-    """One payout of a bulk request, or of a batch."""
+    """A payout of a bulk request or a batch."""
 
     driverId: DriverReference
     amount: AmountCents
@@ -32,13 +32,13 @@ class BulkPayout(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class BulkDrivers(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /drivers/bulk`; each item is one of `POST /drivers`."""
+    """The body of `POST /drivers/bulk`; each item is a body of `POST /drivers`."""
 
     drivers: Annotated[list[Any], list_of_items("RegisterDriver")]
 
 
 class BulkPayouts(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /payouts/bulk`; the urgency is that of all."""
+    """The body of `POST /payouts/bulk`; `urgency` applies to all items."""
 
     payouts: Annotated[list[Any], list_of_items("BulkPayout")]
     urgency: Urgency = Urgency.STANDARD
@@ -51,7 +51,7 @@ class BulkIds(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class BulkResult(TypedDict):
-    """What became of one item."""
+    """The result of an item."""
 
     index: Count
     item: dict[str, Any]
@@ -62,7 +62,7 @@ class BulkResult(TypedDict):
 
 
 class BulkResults(TypedDict):
-    """What became of each item, in the order of the request."""
+    """The result of each item, in the order of the request."""
 
     succeeded: Count
     failed: Count

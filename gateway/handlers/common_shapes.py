@@ -1,4 +1,4 @@
-"""Field types and lists that the request and response shapes of several resources share."""
+"""Field types and lists shared by the shapes of several resources."""
 
 from typing import Annotated, Generic, NotRequired, TypedDict, TypeVar
 
@@ -46,30 +46,30 @@ Email = Annotated[str, Meta(examples=["john@example.com"])]
 
 
 class ListPage(TypedDict, Generic[Item]):
-    """A part of a list, newest first."""
+    """A page of a list, newest first."""
 
     items: list[Item]
-    total: Annotated[int, Meta(ge=0, description="How many there are in all.", examples=[142])]
+    total: Annotated[int, Meta(ge=0, description="The number of items in the whole list.", examples=[142])]
     page: Annotated[int, Meta(ge=1, examples=[1])] | None
-    """Null where a cursor was given."""
+    """Null for a request with a cursor."""
     pageSize: Annotated[int, Meta(ge=1, le=100, examples=[50])]
     hasNextPage: bool
-    nextCursor: Annotated[str, Meta(description="Where to go on; null at the end.")] | None
+    nextCursor: Annotated[str, Meta(description="The next request's `cursor`; null at the end.")] | None
 
 
 class DatedListPage(ListPage[Item], Generic[Item]):
-    """A part of a list, newest first; `total` is counted to 100,000 where `from` or `to` is given."""
+    """A page of a list, newest first; with `from` or `to`, `total` is counted up to 100,000."""
 
     totalIsMinimum: NotRequired[bool]
 
 
 class CappedListPage(ListPage[Item], Generic[Item]):
-    """A part of a long list, newest first; `total` is counted to 10,000."""
+    """A page of a long list, newest first; `total` is counted up to 10,000."""
 
     totalIsMinimum: bool
 
 
 class Message(TypedDict):
-    """A sentence."""
+    """A confirmation."""
 
     message: str

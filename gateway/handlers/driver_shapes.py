@@ -18,7 +18,7 @@ Phone = Annotated[str, msgspec.Meta(pattern=r"^\+[1-9][0-9]{6,14}\Z", examples=[
 
 
 class RegisterDriver(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /drivers`. `phone` is E.164, as in +15551234567."""
+    """The body of `POST /drivers`. `phone` is E.164, for example +15551234567."""
 
     ovnDriverId: Annotated[Reference, msgspec.Meta(examples=["OVN-DRIVER-789"])]
     name: Name
@@ -27,7 +27,7 @@ class RegisterDriver(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class UpdateDriver(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `PUT /drivers/:id`; what is left out stays."""
+    """The body of `PUT /drivers/:id`; fields that are left out stay unchanged."""
 
     name: Name | UnsetType = UNSET
     email: EmailAddress | UnsetType = UNSET
@@ -38,7 +38,7 @@ class UpdateDriver(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ListDrivers(PageQuery, kw_only=True):
-    """Which drivers."""
+    """Filters of drivers."""
 
     status: DriverStatus | UnsetType = UNSET
 
@@ -53,15 +53,15 @@ class Driver(TypedDict):
     phone: Annotated[str, Meta(examples=["+15551234567"])] | None
     status: DriverStatus
     kycStatus: KycStatus
-    totalPaid: Annotated[int, Meta(description="Net amounts of completed payouts, in cents.", examples=[125000])]
-    pendingPayouts: Annotated[int, Meta(description="Payouts that have not ended.", examples=[0])]
+    totalPaid: Annotated[int, Meta(description="The net amount of the completed payouts, in cents.", examples=[125000])]
+    pendingPayouts: Annotated[int, Meta(description="Payouts that are still open.", examples=[0])]
     bankAccountLast4: Annotated[str, Meta(examples=["6789"])] | None
     createdAt: Time
     registrationError: NotRequired[str]
 
 
 class DeletedDriver(TypedDict):
-    """A driver that was deleted."""
+    """A deleted driver."""
 
     id: DriverId
     status: Literal["inactive"]

@@ -1,4 +1,4 @@
-"""Endpoints of drivers: register, list, get, update, delete, and a driver's payouts."""
+"""Handlers of drivers: register, list, get, update, delete, and a driver's payouts."""
 
 import uuid
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from gateway.handlers.requests import (
     success_response,
     wallet_id,
 )
-from gateway.http.envelope import list_page_payload as shaped_page
+from gateway.http.envelope import list_page_payload
 from gateway.http.query_parameters import PageQuery, requested_page
 from gateway.openapi.operation import operation
 from shared.drivers import register as registering
@@ -43,9 +43,9 @@ from shared.schema.scenarios import Scenario
 
 @operation(body=RegisterDriver, response=Driver, error_codes=("DRIVER_EXISTS",), idempotent=True)
 async def register_driver(request: web.Request, body: RegisterDriver) -> web.Response:
-    """Registers a driver.
+    """Register a driver.
 
-    He is `invited` at first; Paystream is told, and once it has verified him he is `active` and can be paid.
+    The driver is `invited` at first, and `active` once Paystream has verified them: then they can be paid.
     """
     services, wallet, actor = request.app[SERVICES], wallet_id(request), request_actor(request)
     added: list[uuid.UUID] = []
@@ -63,7 +63,7 @@ async def register_driver(request: web.Request, body: RegisterDriver) -> web.Res
 
 
 def registration_entries(actor: audit.Actor, answers: Iterable[rows.DriverRow | DomainError]) -> list[audit.Entry]:
-    """What the audit log says of drivers who were registered."""
+    """Build the audit entries of registered drivers."""
     return [
         audit.Entry(
             actor,
@@ -77,7 +77,7 @@ def registration_entries(actor: audit.Actor, answers: Iterable[rows.DriverRow | 
 
 
 def driver_id_from_path(request: web.Request) -> uuid.UUID:
-    """The driver's id in the path; one that can't be an id is an unknown driver."""
+    """The driver id in the path; raises NotFound if the text is no driver id."""
     text = request.match_info["id"]
     driver_id = parse_id(DRIVER, text)
     if driver_id is None:
@@ -87,7 +87,7 @@ def driver_id_from_path(request: web.Request) -> uuid.UUID:
 
 @operation(response=Driver, error_codes=("DRIVER_NOT_FOUND",))
 async def get_driver(request: web.Request) -> web.Response:
-    """Shows a driver."""
+    """Return a driver."""
     wallet, driver_id = wallet_id(request), driver_id_from_path(request)
     row = await request.app[SERVICES].read(lambda connection: load_driver(connection, wallet, driver_id))
     if row is None:
@@ -96,7 +96,7 @@ async def get_driver(request: web.Request) -> web.Response:
 
 
 def driver_response_payload(request: web.Request, row: rows.DriverRow) -> dict[str, Any]:
-    """The driver, or what the sandbox scenario makes of him."""
+    """Format a driver, as the request's sandbox scenario changes it."""
     if request[SCENARIO] is Scenario.KYC_PENDING:
         row = row._replace(status="pending", kyc_status="pending")
     return rows.driver_payload(row)
@@ -104,10 +104,11 @@ def driver_response_payload(request: web.Request, row: rows.DriverRow) -> dict[s
 
 @operation(body=UpdateDriver, response=Driver, error_codes=("DRIVER_NOT_FOUND",))
 async def update_driver(request: web.Request, body: UpdateDriver) -> web.Response:
-    """Changes a driver.
+    """Update a driver.
 
-    What is left out stays; a phone that is null is taken away. `status` switches him off, or on again.
-    `bankAccount` and `identity` are passed on to Paystream and not kept: he is `pending` until it has verified them.
+    Fields that are left out stay unchanged; a null `phone` is removed. `status` deactivates or reactivates the driver.
+    `bankAccount` and `identity` are passed on to Paystream and not stored; the driver is `pending` until it has
+    verified them.
     """
     wallet, driver_id = wallet_id(request), driver_id_from_path(request)
     changes = DriverChanges(
@@ -148,7 +149,7 @@ PERSONAL_FIELDS: Final = frozenset({"name", "email", "phone"})
 def audited_driver_changes(
     before: rows.DriverRow, after: rows.DriverRow, changes: DriverChanges
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the audit log says of a driver's change: which of his personal data it is, and not what that was or is."""
+    """The audited changes of a driver: personal data is masked."""
     names = PERSONAL_FIELDS | {"status", "kycStatus"}
     was, is_ = (rows.driver_payload(row) for row in (before, after))
     differing = audit.changed_fields({name: was[name] for name in names}, {name: is_[name] for name in names})
@@ -158,9 +159,9 @@ def audited_driver_changes(
 
 @operation(response=DeletedDriver, error_codes=("DRIVER_NOT_FOUND", "DRIVER_HAS_OPEN_PAYOUTS"))
 async def delete_driver(request: web.Request) -> web.Response:
-    """Deletes a driver who has no open payout.
+    """Delete a driver without open payouts.
 
-    His payouts stay, and his `ovnDriverId` is free again.
+    The driver's payouts stay, and the `ovnDriverId` can be registered again.
     """
     wallet, driver_id = wallet_id(request), driver_id_from_path(request)
     services, actor = request.app[SERVICES], request_actor(request)
@@ -179,28 +180,28 @@ async def delete_driver(request: web.Request) -> web.Response:
 
 @operation(query=PageQuery, response=ListPage[Payout], error_codes=("DRIVER_NOT_FOUND",))
 async def list_driver_payouts(request: web.Request, listing: PageQuery) -> web.Response:
-    """Lists a driver's payouts, newest first."""
-    wallet, driver_id, part = wallet_id(request), driver_id_from_path(request), requested_page(listing, PAYOUT)
+    """List a driver's payouts, newest first."""
+    wallet, driver_id, page = wallet_id(request), driver_id_from_path(request), requested_page(listing, PAYOUT)
 
     def read(connection: sa.Connection) -> Page[PayoutRow] | None:
         if load_driver(connection, wallet, driver_id) is None:
             return None
-        return queries.load_payout_page(connection, wallet, part, driver_id=driver_id)
+        return queries.load_payout_page(connection, wallet, page, driver_id=driver_id)
 
     found = await request.app[SERVICES].read(read)
     if found is None:
         raise driver_not_found(request.match_info["id"])
-    return success_response(request, shaped_page([payout_payload(row) for row in found.rows], found, part))
+    return success_response(request, list_page_payload([payout_payload(row) for row in found.rows], found, page))
 
 
 @operation(query=ListDrivers, response=ListPage[Driver])
 async def list_drivers(request: web.Request, listing: ListDrivers) -> web.Response:
-    """Lists drivers, newest first."""
-    wallet, part = wallet_id(request), requested_page(listing, DRIVER)
+    """List drivers, newest first."""
+    wallet, page = wallet_id(request), requested_page(listing, DRIVER)
     status = None if listing.status is UNSET else listing.status
     found = await request.app[SERVICES].read(
-        lambda connection: load_driver_page(connection, wallet, part, status=status)
+        lambda connection: load_driver_page(connection, wallet, page, status=status)
     )
     return success_response(
-        request, shaped_page([driver_response_payload(request, row) for row in found.rows], found, part)
+        request, list_page_payload([driver_response_payload(request, row) for row in found.rows], found, page)
     )

@@ -1,4 +1,4 @@
-"""The endpoint of events: what webhooks are told, for whoever asks; it can wait for the next one."""
+"""The handler of the event feed, with long polling."""
 
 import asyncio
 import time
@@ -26,14 +26,14 @@ _TYPE: Final = "|".join(sorted(EVENT_TYPES)).replace(".", r"\.")
 
 
 class ListEvents(msgspec.Struct, forbid_unknown_fields=True):
-    """Which events."""
+    """Filters of events."""
 
     after: (
         Annotated[
             str,
             msgspec.Meta(
                 max_length=100,
-                description="`after` of the answer before.",
+                description="The `after` of the previous response.",
                 extra_json_schema={"pattern": r"^evt_[0-7][0-9a-hjkmnp-tv-z]{25}$"},
             ),
         ]
@@ -44,35 +44,35 @@ class ListEvents(msgspec.Struct, forbid_unknown_fields=True):
             str,
             msgspec.Meta(
                 max_length=500,
-                description="Only these types, with commas between.",
+                description="Only these types, separated by commas.",
                 examples=["payout.succeeded"],
                 extra_json_schema={"pattern": f"^({_TYPE})(,({_TYPE}))*$"},
             ),
         ]
         | UnsetType
     ) = UNSET
-    limit: Annotated[int, msgspec.Meta(ge=1, le=PAGE_SIZE_MAX, description="Events at the most.")] = 50
-    wait: Annotated[
-        int, msgspec.Meta(ge=0, le=20, description="Seconds to wait for an event where there is none yet.")
-    ] = 0
+    limit: Annotated[int, msgspec.Meta(ge=1, le=PAGE_SIZE_MAX, description="Maximum number of events.")] = 50
+    wait: Annotated[int, msgspec.Meta(ge=0, le=20, description="Seconds to wait if there is no event yet.")] = 0
 
 
 @operation(query=ListEvents, response=EventPage)
-async def list_events(request: web.Request, asked: ListEvents) -> web.Response:
-    """Lists the events after a place, the oldest first; without `after` the newest ones.
+async def list_events(request: web.Request, parameters: ListEvents) -> web.Response:
+    """List the events after a position, oldest first; without `after`, the newest ones.
 
-    Follow `after`, and every event comes once. An event is listed about half a second after it happened.
+    Following `after` returns each event once. An event is listed about half a second after it happened.
     """
     services, wallet = request.app[SERVICES], wallet_id(request)
-    after = None if asked.after is UNSET else parse_id(EVENT, asked.after)
-    if asked.after is not UNSET and after is None:
-        raise ApiError(400, "VALIDATION_ERROR", "after is not one that this list has given", field="after")
-    types = None if asked.types is UNSET else asked.types.split(",")
+    after = None if parameters.after is UNSET else parse_id(EVENT, parameters.after)
+    if parameters.after is not UNSET and after is None:
+        raise ApiError(400, "VALIDATION_ERROR", "`after` is not a value returned by this list", field="after")
+    types = None if parameters.types is UNSET else parameters.types.split(",")
     if types is not None and not EVENT_TYPES.issuperset(types):
-        raise ApiError(400, "VALIDATION_ERROR", f"types may be {', '.join(sorted(EVENT_TYPES))}", field="types")
-    deadline = time.monotonic() + asked.wait
+        raise ApiError(400, "VALIDATION_ERROR", f"`types` can contain {', '.join(sorted(EVENT_TYPES))}", field="types")
+    deadline = time.monotonic() + parameters.wait
     while True:
-        found = await services.read(partial(load_events, wallet_id=wallet, after=after, types=types, limit=asked.limit))
+        found = await services.read(
+            partial(load_events, wallet_id=wallet, after=after, types=types, limit=parameters.limit)
+        )
         if found.events or time.monotonic() >= deadline or request.app[STOPPING].is_set():
             items = [event_payload(row) for row in found.events]
             return success_response(request, {"items": items, "after": public_id(EVENT, found.after)})

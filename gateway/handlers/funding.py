@@ -1,4 +1,4 @@
-"""Endpoints of the wallet's money: balance, top-up, statement, projection."""
+"""Handlers of the wallet's money: balance, top-up, statement, projection."""
 
 import uuid
 from decimal import Decimal
@@ -26,8 +26,7 @@ from gateway.handlers.requests import (
     wallet_id,
 )
 from gateway.http.csv_tables import csv_body, csv_file_response
-from gateway.http.envelope import ApiError
-from gateway.http.envelope import list_page_payload as shaped_page
+from gateway.http.envelope import ApiError, list_page_payload
 from gateway.http.query_parameters import Format, parse_time_range, requested_page
 from gateway.openapi.operation import operation
 from shared import ledger
@@ -43,15 +42,15 @@ from shared.schema.audit import Action
 
 @operation(response=Balance)
 async def get_balance(request: web.Request) -> web.Response:
-    """Shows the wallet's balance."""
+    """Return the wallet's balance."""
     wallet = wallet_id(request)
-    held = await request.app[SERVICES].read(lambda connection: ledger.load_balances(connection, wallet))
+    balances = await request.app[SERVICES].read(lambda connection: ledger.load_balances(connection, wallet))
     return success_response(
         request,
         {
-            "available": held.available_cents,
-            "pending": held.pending_funding_cents,
-            "inTransit": held.in_transit_cents,
+            "available": balances.available_cents,
+            "pending": balances.pending_funding_cents,
+            "inTransit": balances.in_transit_cents,
             "currency": request[CREDENTIAL].currency,
         },
     )
@@ -59,12 +58,12 @@ async def get_balance(request: web.Request) -> web.Response:
 
 @operation(body=CreateTopup, response=Topup, idempotent=True)
 async def create_topup(request: web.Request, body: CreateTopup) -> web.Response:
-    """Tops the wallet up.
+    """Top up the wallet.
 
     The money is pending until Paystream has confirmed it: days for a bank transfer, seconds for RTP.
     """
     services, wallet, actor = request.app[SERVICES], wallet_id(request), request_actor(request)
-    asked: list[uuid.UUID] = []
+    topup_ids: list[uuid.UUID] = []
 
     def work(connection: Any, now: Any) -> dict[str, Any]:
         row = topups.request_topup(
@@ -73,7 +72,7 @@ async def create_topup(request: web.Request, body: CreateTopup) -> web.Response:
         facts = {"amount": row.amount_cents, "method": body.method.value}
         entry = audit.Entry(actor, Action.TOPUP_CREATE, public_id(TRANSACTION, row.id), after=facts)
         audit.record_entries(connection, [entry], now)
-        asked.append(row.id)
+        topup_ids.append(row.id)
         return {
             "transactionId": public_id(TRANSACTION, row.id),
             "amount": row.amount_cents,
@@ -84,25 +83,24 @@ async def create_topup(request: web.Request, body: CreateTopup) -> web.Response:
             "createdAt": format_rfc3339(row.created_at),
         }
 
-    return await run_idempotently_and_enqueue(request, work, task_queue.REQUEST_TOPUPS, asked)
+    return await run_idempotently_and_enqueue(request, work, task_queue.REQUEST_TOPUPS, topup_ids)
 
 
 @operation(query=ListTransactions, response=DatedListPage[Transaction], csv=True)
 async def list_transactions(request: web.Request, listing: ListTransactions) -> web.Response:
-    """Lists the wallet's statement, newest first.
+    """List the wallet's statement, newest first.
 
-    `get_balance` is what was available after each line. From `from` on and before `to`, `total` is counted to
-    100,000 and
-    `totalIsMinimum` says whether there are more. With `format=csv` all of it comes as a file, oldest first, up to
-    100,000 lines; beyond that, ask for a shorter time.
+    `balance` is the available balance after each entry. `from` is inclusive, `to` exclusive; with either, `total` is
+    counted up to 100,000, and `totalIsMinimum` is true if there are more. `format=csv` returns the statement as a file,
+    oldest first, with up to 100,000 entries; use a shorter range for more.
     """
     since, until = parse_time_range(listing.since, listing.until)
-    asked = statement.StatementFilter(None if listing.type is UNSET else listing.type, since, until)
+    filters = statement.StatementFilter(None if listing.type is UNSET else listing.type, since, until)
     if listing.format is Format.CSV:
-        return await _exported(request, listing, asked)
-    wallet, part = wallet_id(request), requested_page(listing, TRANSACTION)
+        return await _export_statement(request, listing, filters)
+    wallet, page = wallet_id(request), requested_page(listing, TRANSACTION)
     found = await request.app[SERVICES].read(
-        lambda connection: statement.load_statement_page(connection, wallet, part, asked)
+        lambda connection: statement.load_statement_page(connection, wallet, page, filters)
     )
     items = [
         {
@@ -117,8 +115,8 @@ async def list_transactions(request: web.Request, listing: ListTransactions) -> 
         }
         for line in found.rows
     ]
-    shown = shaped_page(items, found, part)
-    if asked.is_dated:
+    shown = list_page_payload(items, found, page)
+    if filters.is_dated:
         shown["totalIsMinimum"] = found.total >= statement.LINES_COUNTED_MAX
     return success_response(request, shown)
 
@@ -126,17 +124,19 @@ async def list_transactions(request: web.Request, listing: ListTransactions) -> 
 STATEMENT_COLUMNS: Final = (
     "createdAt", "type", "amount", "balance", "changeUsd", "balanceUsd", "description", "payoutId", "topupId", "id",
 )  # fmt: skip
-"""Of the statement as a file: cents as in the API, and the same in dollars, with the sign of the change."""
+"""The CSV columns of the statement: cents as in the API, and signed dollars."""
 
 
-async def _exported(request: web.Request, listing: ListTransactions, asked: statement.StatementFilter) -> web.Response:
+async def _export_statement(
+    request: web.Request, listing: ListTransactions, filters: statement.StatementFilter
+) -> web.Response:
     for name, value in (("page", listing.page), ("cursor", listing.cursor)):
         if value is not UNSET:
-            raise ApiError(400, "VALIDATION_ERROR", f"A file is not made of pages: leave {name} out", field=name)
+            raise ApiError(400, "VALIDATION_ERROR", f"`{name}` can't be combined with `format=csv`", field=name)
     services, wallet = request.app[SERVICES], wallet_id(request)
 
     def read(connection: sa.Connection) -> bytes:
-        return csv_body(STATEMENT_COLUMNS, map(_cells, statement.load_all_statement_lines(connection, wallet, asked)))
+        return csv_body(STATEMENT_COLUMNS, map(_cells, statement.load_all_statement_lines(connection, wallet, filters)))
 
     async with services.export:
         body = await services.read_snapshot(read)
@@ -159,16 +159,16 @@ def _cells(line: statement.StatementLine) -> tuple[Any, ...]:
 
 
 @operation(query=ProjectionQuery, response=Projection)
-async def get_projection(request: web.Request, asked: ProjectionQuery) -> web.Response:
-    """Projects the balance: what scheduled batches will take out of it, day by day (UTC).
+async def get_projection(request: web.Request, parameters: ProjectionQuery) -> web.Response:
+    """Project the balance after scheduled batches, day by day (UTC).
 
-    `shortfall` is the first day on which what is available now will not cover them. Pending top-ups are shown on the
-    day on which they may be there, and are not counted on. What has left `available` already is in `openPayouts`;
-    batches that wait for somebody to release them, on no day, are in `unscheduled`.
+    `shortfall` is the first day on which the available balance does not cover them. Pending top-ups are shown on the
+    day of their expected arrival, and are not included in the projected balance. `openPayouts` have already left
+    `available`; `unscheduled` batches wait for a release.
     """
     services, wallet = request.app[SERVICES], wallet_id(request)
     now = services.clock.now()
-    found = await services.read_snapshot(lambda connection: project_funding(connection, wallet, now, asked.days))
+    found = await services.read_snapshot(lambda connection: project_funding(connection, wallet, now, parameters.days))
     shortfall = found.shortfall
     return success_response(
         request,
@@ -186,12 +186,12 @@ async def get_projection(request: web.Request, asked: ProjectionQuery) -> web.Re
                 for day in found.days
             ],
             "shortfall": shortfall and {"date": shortfall.date.isoformat(), "amount": shortfall.missing_cents},
-            "openPayouts": _counted(found.open_payouts),
-            "pendingTopups": _counted(found.pending_topups),
-            "unscheduled": _counted(found.unscheduled),
+            "openPayouts": _count_and_amount(found.open_payouts),
+            "pendingTopups": _count_and_amount(found.pending_topups),
+            "unscheduled": _count_and_amount(found.unscheduled),
         },
     )
 
 
-def _counted(waiting: PendingTotal) -> dict[str, int]:
+def _count_and_amount(waiting: PendingTotal) -> dict[str, int]:
     return {"count": waiting.number, "amount": waiting.amount_cents}

@@ -12,7 +12,7 @@ from shared.ledger import statement
 
 
 class TopupMethod(enum.StrEnum):
-    """How the money comes: `bank_transfer` takes days, `rtp` seconds."""
+    """How a top-up is transferred: `bank_transfer` takes days, `rtp` seconds."""
 
     BANK_TRANSFER = "bank_transfer"
     RTP = "rtp"
@@ -27,7 +27,7 @@ class CreateTopup(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ListTransactions(PageQuery, kw_only=True):
-    """Which lines of the statement."""
+    """Filters of the statement."""
 
     type: statement.StatementLineType | UnsetType = UNSET
     since: DayOrTime | UnsetType = msgspec.field(name="from", default=UNSET)
@@ -36,13 +36,13 @@ class ListTransactions(PageQuery, kw_only=True):
 
 
 class ProjectionQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """How far to look."""
+    """The range of the projection."""
 
     days: Annotated[int, msgspec.Meta(ge=1, le=366, description="Days to look ahead, today included.")] = 30
 
 
 class Transaction(TypedDict):
-    """A line of the wallet's statement; `balance` is what was available after it."""
+    """An entry of the wallet's statement; `balance` is the available balance after it."""
 
     id: TransactionId
     type: Literal["credit", "debit", "release", "return"]
@@ -55,45 +55,45 @@ class Transaction(TypedDict):
 
 
 class DayOutflow(TypedDict):
-    """What leaves the wallet on a day (UTC), and what else may arrive then."""
+    """The money that leaves the wallet on a day (UTC), and top-ups that can arrive on it."""
 
     date: Annotated[str, Meta(examples=["2026-02-08"], pattern=r"^\d{4}-\d\d-\d\d$")]
     outflow: Annotated[int, Meta(examples=[250000])]
-    pendingTopups: Annotated[int, Meta(description="Not counted on.", examples=[0], ge=0)]
-    settling: Annotated[int, Meta(description="Reaches drivers; left the balance before.", examples=[0], ge=0)]
+    pendingTopups: Annotated[int, Meta(description="Not included in the projected balance.", examples=[0], ge=0)]
+    settling: Annotated[
+        int, Meta(description="Reaches drivers on this day; left the balance earlier.", examples=[0], ge=0)
+    ]
 
 
 class CountAndAmount(TypedDict):
-    """How many, and how much money in cents."""
+    """A number and its total amount, in cents."""
 
     count: Count
     amount: Annotated[int, Meta(examples=[135000], ge=0)]
 
 
 class Shortfall(TypedDict):
-    """The first day on which the money will not reach, and how much is missing then, in cents."""
+    """The first day with a negative projected balance, and the missing amount, in cents."""
 
     date: Annotated[str, Meta(examples=["2026-02-10"])]
     amount: Annotated[int, Meta(examples=[120000])]
 
 
 class Projection(TypedDict):
-    """What scheduled batches will do to the balance."""
+    """The balance after the scheduled batches."""
 
     currentBalance: Annotated[int, Meta(examples=[5000000])]
     projectedBalance: Annotated[int, Meta(examples=[3500000])]
     projectedOutflow: Annotated[int, Meta(examples=[1500000])]
     dailyProjection: list[DayOutflow]
     shortfall: Shortfall | None
-    openPayouts: Annotated[
-        CountAndAmount, Meta(description="In transit: no longer in the balance, not with the driver yet.")
-    ]
-    pendingTopups: Annotated[CountAndAmount, Meta(description="Topped up, not confirmed by Paystream yet.")]
-    unscheduled: Annotated[CountAndAmount, Meta(description="Batches that wait for somebody to release them.")]
+    openPayouts: Annotated[CountAndAmount, Meta(description="In transit: no longer in the balance, not yet received.")]
+    pendingTopups: Annotated[CountAndAmount, Meta(description="Not yet confirmed by Paystream.")]
+    unscheduled: Annotated[CountAndAmount, Meta(description="Batches that wait for a release.")]
 
 
 class Topup(TypedDict):
-    """A top-up; `balance` is available plus pending, this one included."""
+    """A top-up; `balance` is available plus pending, including this top-up."""
 
     transactionId: TransactionId
     amount: Annotated[int, Meta(examples=[500000])]
@@ -105,7 +105,7 @@ class Topup(TypedDict):
 
 
 class Balance(TypedDict):
-    """The wallet's money: to spend, on its way in, on its way out."""
+    """The wallet's balance: available, incoming, outgoing."""
 
     available: Annotated[int, Meta(examples=[5000000])]
     pending: Annotated[int, Meta(examples=[50000])]

@@ -1,7 +1,7 @@
-"""Health: whether this gateway lives, and whether it can serve, for load balancers, orchestrators and people.
+"""Handlers of health checks, for load balancers, orchestrators and operators.
 
-`/health/live` fails when only a restart helps, so it asks nobody else: a database that is away must not have every
-gateway restarted. `/health/ready` fails while this gateway should get no requests. `/health` is for people.
+`/health/live` fails only when a restart helps, so it does not query the database: an outage must not restart all
+gateways. `/health/ready` fails while the gateway should get no requests.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ DATABASE_SECONDS_MAX = 3.0
 
 
 class HealthStatus(TypedDict):
-    """Whether the gateway can serve."""
+    """The gateway's health."""
 
     status: Literal["healthy"]
     version: Annotated[str, Meta(examples=["1.0.0"])]
@@ -36,45 +36,45 @@ class HealthStatus(TypedDict):
 
 @operation(response=HealthStatus, query=None)
 async def get_health(request: web.Request) -> web.Response:
-    """Says whether the gateway can serve: 200 while the database answers, 503 otherwise.
+    """Check whether the gateway can serve: 200 while the database responds, 503 otherwise.
 
-    With `outgoing: reconcile-only` no payment leaves, and requests for payments are refused: our record is being
+    With `outgoing: reconcile-only`, no payment is sent and requests for payments are rejected: our records are being
     compared with Paystream's.
     """
-    stopped = await _asked(request, is_reconcile_only)
+    stopped = await _query_database(request, is_reconcile_only)
     return _healthy(request, **({"outgoing": "reconcile-only"} if stopped else {}))
 
 
 @operation(response=HealthStatus, query=None)
 async def get_liveness(request: web.Request) -> web.Response:
-    """Says that the gateway lives: 200 as long as it answers at all, whatever it needs may be away."""
+    """Check whether the process responds, regardless of its dependencies."""
     return _healthy(request)
 
 
 @operation(response=HealthStatus, query=None)
 async def get_readiness(request: web.Request) -> web.Response:
-    """Says whether requests should come here: 200 while the database answers and is migrated, 503 otherwise.
+    """Check whether the gateway should get requests: 200 while the database responds and is migrated, 503 otherwise.
 
-    A database that is already further than this gateway is good: while a release is rolled out, old gateways serve on.
+    A newer database is accepted: during a rollout, old gateways keep serving.
     """
-    revision = await _asked(request, migrations.recorded_revision)
+    revision = await _query_database(request, migrations.recorded_revision)
     if not migrations.is_compatible_revision(revision):
         message = f"The database is at revision {revision}, not {migrations.HEAD_REVISION}: run `ovnpay migrate`"
         raise ApiError(503, "SERVICE_UNAVAILABLE", message, headers={"Retry-After": "1"})
     return _healthy(request)
 
 
-async def _asked(request: web.Request, question: Callable[[sa.Connection], Any]) -> Any:
-    """The database's answer, if it comes soon; on the connection that is kept apart for keys and signs of life."""
+async def _query_database(request: web.Request, query: Callable[[sa.Connection], Any]) -> Any:
+    """Query the database on the connection reserved for credentials and health checks."""
     try:
         async with asyncio.timeout(DATABASE_SECONDS_MAX):
-            return await request.app[SERVICES].read_key(question)
+            return await request.app[SERVICES].read_key(query)
     except (TimeoutError, sa.exc.SQLAlchemyError):
         raise ApiError(
-            503, "SERVICE_UNAVAILABLE", "The database does not answer", headers={"Retry-After": "1"}
+            503, "SERVICE_UNAVAILABLE", "The database does not respond", headers={"Retry-After": "1"}
         ) from None
 
 
-def _healthy(request: web.Request, **more: str) -> web.Response:
+def _healthy(request: web.Request, **fields: str) -> web.Response:
     now = format_rfc3339(request.app[SERVICES].clock.now())
-    return success_response(request, {"status": "healthy", "version": VERSION, "timestamp": now, **more})
+    return success_response(request, {"status": "healthy", "version": VERSION, "timestamp": now, **fields})

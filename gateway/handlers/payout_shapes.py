@@ -32,13 +32,13 @@ DriverReference = Annotated[
 ]
 LoadReference = Annotated[Reference, msgspec.Meta(description="Your id of the load.", examples=["L-12345"])]
 AllowDuplicate = Annotated[
-    bool, msgspec.Meta(description="Pay the driver for this load again; needs a duplicateReason.")
+    bool, msgspec.Meta(description="Pay the driver for this load again; requires `duplicateReason`.")
 ]
 DuplicateReason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 
 
 class Urgency(enum.StrEnum):
-    """How fast; names the rail (conventions: Urgency and rail)."""
+    """The requested speed: the name of the rail in `shared.schema.payouts.Rail`."""
 
     STANDARD = "standard"
     SAME_DAY = "same_day"
@@ -70,7 +70,7 @@ class CreateInstantPayout(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class InstantFeeQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """What to quote."""
+    """The payout to quote."""
 
     amount: Annotated[
         int, msgspec.Meta(ge=1, le=RAIL_LIMIT_CENTS[Rail.INSTANT], description="US cents.", examples=[50000])
@@ -78,7 +78,7 @@ class InstantFeeQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class PayoutFields(Protocol):
-    """What every way of asking for a payout names."""
+    """The fields common to all requests that create a payout."""
 
     driverId: str
     amount: int
@@ -89,7 +89,7 @@ class PayoutFields(Protocol):
 
 
 class ListPayouts(PageQuery, kw_only=True):
-    """Which payouts."""
+    """Filters of payouts."""
 
     status: PayoutStatus | UnsetType = UNSET
     driverId: Annotated[str, msgspec.Meta(max_length=100)] | UnsetType = UNSET
@@ -99,7 +99,7 @@ class ListPayouts(PageQuery, kw_only=True):
             msgspec.Meta(
                 min_length=1,
                 max_length=idempotency.KEY_LENGTH_MAX,
-                description="Only what a POST with this Idempotency-Key has made, within 48 hours: did it go through?",
+                description="Only what a POST with this Idempotency-Key created within the last 48 hours.",
             ),
         ]
         | UnsetType
@@ -107,7 +107,7 @@ class ListPayouts(PageQuery, kw_only=True):
 
 
 class Failure(TypedDict):
-    """Why a payout failed or came back."""
+    """Why a payout failed or was returned."""
 
     code: Annotated[str, Meta(examples=["BANK_REJECTED"])]
     message: Annotated[str, Meta(examples=["Account closed"])] | None
@@ -115,7 +115,7 @@ class Failure(TypedDict):
 
 
 class PayoutWarning(TypedDict):
-    """A warning: the request was carried out all the same."""
+    """A warning; the request was executed."""
 
     code: Literal["DUPLICATE_LOAD"]
     message: str
@@ -153,7 +153,7 @@ class InstantPayout(Payout):
 
 
 class InstantFee(TypedDict):
-    """What an instant payout of this amount is charged."""
+    """The fee of an instant payout."""
 
     amount: Annotated[int, Meta(examples=[50000])]
     fee: Annotated[int, Meta(examples=[250])]
@@ -163,7 +163,7 @@ class InstantFee(TypedDict):
 
 
 class CanceledPayout(TypedDict):
-    """A payout that was canceled."""
+    """A canceled payout."""
 
     id: PayoutId
     status: Literal["canceled"]
@@ -172,7 +172,7 @@ class CanceledPayout(TypedDict):
 
 
 class RetriedPayout(TypedDict):
-    """A payout in another attempt."""
+    """A payout queued for another attempt."""
 
     id: PayoutId
     status: Literal["queued"]
@@ -182,7 +182,7 @@ class RetriedPayout(TypedDict):
 
 
 class TimelineEvent(TypedDict):
-    """One thing that happened to a payout."""
+    """An entry of a payout's timeline."""
 
     at: Time
     kind: Annotated[
@@ -201,33 +201,33 @@ class TimelineEvent(TypedDict):
         Meta(examples=["transition"]),
     ]
     title: Annotated[str, Meta(description="One sentence.", examples=["Accepted: $450.00 to John Smith"])]
-    details: Annotated[dict[str, Any], Meta(description="By kind: ids, amounts in cents, codes.")]
+    details: Annotated[dict[str, Any], Meta(description="Depends on `kind`: ids, amounts in cents, codes.")]
 
 
 class EstimatedArrival(TypedDict):
-    """When the driver has the money, by the rail; business days are Monday to Friday, holidays come on top."""
+    """When the driver receives the money. Business days are Monday to Friday; holidays are not considered."""
 
     speed: Annotated[str, Meta(examples=["2-4 business days"])]
     by: Time
 
 
 class ExpectedStep(TypedDict):
-    """What is expected next of a payout."""
+    """The expected next step of a payout."""
 
     kind: Annotated[
         Literal["batch_release", "queueing", "submission", "provider_webhook", "return", "customer", "person"],
         Meta(examples=["submission"]),
     ]
     expected: Annotated[str, Meta(description="One sentence.", examples=["It is submitted to Paystream"])]
-    by: Annotated[Time, Meta(description="At the latest, or until when; null: nobody knows.")] | None
+    by: Annotated[Time, Meta(description="The deadline; null if there is none.")] | None
     estimatedArrival: EstimatedArrival | None
 
 
 class Timeline(TypedDict):
-    """What happened to a payout, oldest first, in all attempts, and what is expected next."""
+    """The history of a payout in all attempts, oldest first, and its expected next step."""
 
     payoutId: PayoutId
     status: PayoutStatus
     events: list[TimelineEvent]
-    truncated: Annotated[bool, Meta(description="Whether there are older events than are shown here.")]
+    truncated: Annotated[bool, Meta(description="Whether older events are left out.")]
     next: ExpectedStep | None

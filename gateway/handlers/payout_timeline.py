@@ -1,4 +1,4 @@
-"""The endpoint that tells a payout's whole story."""
+"""The handler of a payout's timeline."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ from shared.platform.ids import PAYOUT, echo_id, parse_id
 
 @operation(response=Timeline, error_codes=("PAYOUT_NOT_FOUND",))
 async def get_payout_timeline(request: web.Request) -> web.Response:
-    """Tells what happened to a payout, in order, and what is expected next.
+    """Return a payout's history, oldest first, and its expected next step.
 
-    All attempts: every step, request to Paystream, answer, webhook in and event out, and every movement of money. At
-    most the newest 1,000 events; `truncated` says that there are older ones.
+    It covers all attempts: status changes, requests to Paystream and their responses, webhooks, customer events, and
+    transfers. Up to the newest 1,000 events are returned; `truncated` is true if there are older ones.
     """
     wallet, text, now = wallet_id(request), request.match_info["id"], request.app[SERVICES].clock.now()
     payout_id = parse_id(PAYOUT, text)

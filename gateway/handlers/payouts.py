@@ -1,4 +1,4 @@
-"""Endpoints of payouts: create, instant pay and its fee, list, get, cancel, retry."""
+"""Handlers of payouts: create, instant payout and its fee, list, get, cancel, retry."""
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -33,16 +33,13 @@ from gateway.handlers.requests import (
     success_response,
     wallet_id,
 )
-from gateway.http.envelope import ApiError
-from gateway.http.envelope import list_page_payload as shaped_page
+from gateway.http.envelope import ApiError, list_page_payload
 from gateway.http.query_parameters import requested_page
 from gateway.intake.payouts import PayoutRequest, single_payout_payload
 from gateway.openapi.operation import operation
 from shared.identity import audit
 from shared.ledger import prices
-from shared.payouts import cancel as canceling
-from shared.payouts import queries
-from shared.payouts import retry as retrying
+from shared.payouts import cancel, queries, retry
 from shared.payouts.orders import PayoutOrder
 from shared.payouts.rows import PayoutRow, duplicate_warning, payout_payload
 from shared.platform import idempotency, task_queue
@@ -54,14 +51,14 @@ from shared.schema.audit import Action
 from shared.schema.payouts import Rail
 
 UNKNOWN_DRIVER_ID = uuid.UUID(int=0)
-"""Stands for text that can't be an id: nobody has it."""
+"""Replaces invalid driver ids in filters; no driver has it."""
 
 INSTANT_SETTLEMENT = "~30 seconds"
-"""What the API says of the instant rail's speed."""
+"""The instant rail's speed, as the API reference shows it."""
 
 
 def instant_payout_payload(row: PayoutRow) -> dict[str, Any]:
-    """An instant payout as its endpoint shows it."""
+    """Format an instant payout."""
     return payout_payload(row) | {"requestedBy": row.requested_by, "estimatedSettlement": INSTANT_SETTLEMENT}
 
 
@@ -73,15 +70,15 @@ PAYOUT_ERROR_CODES = (
     "DRIVER_INACTIVE",
     "DUPLICATE_PAYOUT",
 )
-"""Why a payout is not accepted."""
+"""Why a payout is rejected."""
 
 
 @operation(body=CreatePayout, response=Payout, error_codes=PAYOUT_ERROR_CODES, idempotent=True)
 async def create_payout(request: web.Request, body: CreatePayout) -> web.Response:
-    """Creates a payout.
+    """Create a payout.
 
-    Its amount is reserved at once; the fee is taken out of it. A second payout for a driver's load is warned of, or
-    refused, by the wallet's policy.
+    Its amount, which includes the fee, is reserved at once. A second payout for a driver's load gets a warning or is
+    rejected, depending on the wallet's policy.
     """
     shape = instant_payout_payload if body.urgency is Urgency.INSTANT else payout_payload
     return await _accept(request, build_payout_order(request, body, body.urgency), shape)
@@ -89,16 +86,16 @@ async def create_payout(request: web.Request, body: CreatePayout) -> web.Respons
 
 @operation(body=CreateInstantPayout, response=InstantPayout, error_codes=PAYOUT_ERROR_CODES, idempotent=True)
 async def create_instant_payout(request: web.Request, body: CreateInstantPayout) -> web.Response:
-    """Pays a driver within seconds."""
+    """Pay a driver within seconds."""
     order = build_payout_order(request, body, Urgency.INSTANT)._replace(requested_by=body.requestedBy)
     return await _accept(request, order, instant_payout_payload)
 
 
 def build_payout_order(request: web.Request, body: PayoutFields, urgency: Urgency) -> PayoutOrder:
-    """The order that a body asks for, on the wallet of the request's key."""
+    """Build the order of a request body, for the wallet of the request's key."""
     if body.allowDuplicate and not body.duplicateReason:
         raise ApiError(
-            400, "VALIDATION_ERROR", "duplicateReason is required with allowDuplicate", field="duplicateReason"
+            400, "VALIDATION_ERROR", "`duplicateReason` is required with `allowDuplicate`", field="duplicateReason"
         )
     return PayoutOrder(
         id=new_id(),
@@ -118,7 +115,7 @@ def build_payout_order(request: web.Request, body: PayoutFields, urgency: Urgenc
 async def _accept(
     request: web.Request, order: PayoutOrder, shape: Callable[[PayoutRow], dict[str, Any]]
 ) -> web.Response:
-    asked = PayoutRequest(
+    payout_request = PayoutRequest(
         wallet_id=order.wallet_id,
         orders=[order],
         key=idempotency_key(request),
@@ -127,14 +124,14 @@ async def _accept(
         shape=single_payout_payload(shape),
         actor=request_actor(request),
     )
-    got = await request.app[SERVICES].payout_intake.submit(asked)
-    return stored_response(got.status, got.body, replayed=got.replayed)
+    result = await request.app[SERVICES].payout_intake.submit(payout_request)
+    return stored_response(result.status, result.body, replayed=result.replayed)
 
 
 @operation(query=InstantFeeQuery, response=InstantFee)
-async def quote_instant_fee(request: web.Request, asked: InstantFeeQuery) -> web.Response:
-    """Quotes the fee of an instant payout: what a payout of that amount would be charged."""
-    amount_cents = asked.amount
+async def quote_instant_fee(request: web.Request, parameters: InstantFeeQuery) -> web.Response:
+    """Quote the fee of an instant payout."""
+    amount_cents = parameters.amount
     price_list = await request.app[SERVICES].read(prices.load_price_list)
     fee_cents = price_list.fee_cents(Rail.INSTANT, amount_cents)
     return success_response(
@@ -151,7 +148,7 @@ async def quote_instant_fee(request: web.Request, asked: InstantFeeQuery) -> web
 
 @operation(response=Payout, error_codes=("PAYOUT_NOT_FOUND",))
 async def get_payout(request: web.Request) -> web.Response:
-    """Shows a payout."""
+    """Return a payout."""
     wallet, text = wallet_id(request), request.match_info["id"]
     payout_id = parse_id(PAYOUT, text)
     row = None
@@ -164,13 +161,13 @@ async def get_payout(request: web.Request) -> web.Response:
 
 @operation(response=CanceledPayout, error_codes=("PAYOUT_NOT_FOUND", "PAYOUT_NOT_CANCELABLE"), idempotent=True)
 async def cancel_payout(request: web.Request) -> web.Response:
-    """Cancels a payout that is not submitted yet."""
+    """Cancel a payout that is not submitted yet."""
     wallet, actor, text = wallet_id(request), request_actor(request), request.match_info["id"]
     payout_id = parse_id(PAYOUT, text)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        row = _decided(
-            text, payout_id, canceling.cancel_wallet_payouts(connection, wallet, [payout_id], now) if payout_id else {}
+        row = _row_or_raise(
+            text, payout_id, cancel.cancel_wallet_payouts(connection, wallet, [payout_id], now) if payout_id else {}
         )
         record_status_changes(connection, actor, Action.PAYOUT_CANCEL, [row], now)
         return {"id": text, "status": row.status, "canceledAt": format_rfc3339(now), "amount": row.amount_cents}
@@ -184,31 +181,31 @@ async def cancel_payout(request: web.Request) -> web.Response:
     idempotent=True,
 )
 async def retry_payout(request: web.Request) -> web.Response:
-    """Queues a failed payout again: another attempt, whose money is reserved anew."""
+    """Queue a failed payout for another attempt, and reserve its money again."""
     services, wallet, text = request.app[SERVICES], wallet_id(request), request.match_info["id"]
     payout_id, actor = parse_id(PAYOUT, text), request_actor(request)
     queued: list[uuid.UUID] = []
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
         answers = (
-            retrying.retry_wallet_payouts(
+            retry.retry_wallet_payouts(
                 connection, wallet, [payout_id], now, grace=services.wake_up_grace, scenario=request[SCENARIO]
             )
             if payout_id
             else {}
         )
-        row = _decided(text, payout_id, answers)
+        row = _row_or_raise(text, payout_id, answers)
         record_status_changes(connection, actor, Action.PAYOUT_RETRY, [row], now)
         queued.append(row.id)
-        shown: dict[str, Any] = {
+        payload: dict[str, Any] = {
             "id": text,
             "status": row.status,
             "retriedAt": format_rfc3339(now),
             "attempt": row.attempt,
         }
         if row.duplicate_of is not None:
-            shown["warnings"] = [duplicate_warning(row.duplicate_of)]
-        return shown
+            payload["warnings"] = [duplicate_warning(row.duplicate_of)]
+        return payload
 
     return await run_idempotently_and_enqueue(request, work, task_queue.SUBMIT_PAYOUTS, queued)
 
@@ -217,11 +214,11 @@ def record_status_changes(
     connection: sa.Connection,
     actor: audit.Actor,
     action: Action,
-    stepped: Iterable[PayoutRow | DomainError],
+    outcomes: Iterable[PayoutRow | DomainError],
     now: datetime,
 ) -> None:
-    """Notes in the audit log that payouts were taken a step further, those of them that were."""
-    rows = [row for row in stepped if isinstance(row, PayoutRow)]
+    """Record in the audit log the payouts whose status changed."""
+    rows = [row for row in outcomes if isinstance(row, PayoutRow)]
     before = queries.previous_statuses(connection, rows)
     audit.record_entries(
         connection,
@@ -233,7 +230,9 @@ def record_status_changes(
     )
 
 
-def _decided(text: str, payout_id: uuid.UUID | None, answers: Mapping[uuid.UUID, PayoutRow | DomainError]) -> PayoutRow:
+def _row_or_raise(
+    text: str, payout_id: uuid.UUID | None, answers: Mapping[uuid.UUID, PayoutRow | DomainError]
+) -> PayoutRow:
     outcome = (
         answers[payout_id] if payout_id else NotFound(f"No payout {echo_id(PAYOUT, text)}", code="PAYOUT_NOT_FOUND")
     )
@@ -244,11 +243,11 @@ def _decided(text: str, payout_id: uuid.UUID | None, answers: Mapping[uuid.UUID,
 
 @operation(query=ListPayouts, response=ListPage[Payout])
 async def list_payouts(request: web.Request, listing: ListPayouts) -> web.Response:
-    """Lists payouts, newest first.
+    """List payouts, newest first.
 
-    A filter by an unknown driver finds nothing.
+    An unknown driver as a filter finds nothing.
     """
-    wallet, part = wallet_id(request), requested_page(listing, PAYOUT)
+    wallet, page = wallet_id(request), requested_page(listing, PAYOUT)
     status = None if listing.status is UNSET else listing.status
     driver_id = None if listing.driverId is UNSET else parse_id(DRIVER, listing.driverId) or UNKNOWN_DRIVER_ID
     key = None if listing.idempotencyKey is UNSET else listing.idempotencyKey
@@ -256,7 +255,7 @@ async def list_payouts(request: web.Request, listing: ListPayouts) -> web.Respon
 
     def read(connection: sa.Connection) -> Page[PayoutRow]:
         ids = None if key is None else idempotency.load_created_ids(connection, wallet, key, now)
-        return queries.load_payout_page(connection, wallet, part, status=status, driver_id=driver_id, ids=ids)
+        return queries.load_payout_page(connection, wallet, page, status=status, driver_id=driver_id, ids=ids)
 
     found = await request.app[SERVICES].read(read)
-    return success_response(request, shaped_page([payout_payload(row) for row in found.rows], found, part))
+    return success_response(request, list_page_payload([payout_payload(row) for row in found.rows], found, page))

@@ -1,4 +1,4 @@
-"""Endpoints of webhooks: the one that hears Paystream (verified before it is parsed, stored, answered), and the log."""
+"""Handlers of Paystream's webhooks: receive one, and list those about the wallet's payouts."""
 
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -11,22 +11,19 @@ from gateway.app_state import SERVICES
 from gateway.handlers.common_shapes import CappedListPage, LogId, Message, PayoutId, Time
 from gateway.handlers.requests import success_response, wallet_id
 from gateway.http.decoding import parse_json, read_body
-from gateway.http.envelope import ApiError
-from gateway.http.envelope import list_page_payload as shaped_page
+from gateway.http.envelope import ApiError, list_page_payload
 from gateway.http.query_parameters import DayOrTime, PageQuery, parse_time_range, requested_page
 from gateway.openapi.operation import operation
 from shared import inbox
 from shared.platform.ids import LOG
 from shared.provider.signature import InvalidSignature, verify_signature
 
-WEBHOOKS = Counter(
-    "ovnpay_provider_webhooks_total", "Webhooks of the provider by what became of them at our door.", ["result"]
-)
+WEBHOOKS = Counter("ovnpay_provider_webhooks_total", "Provider webhooks by result of their receipt.", ["result"])
 WEBHOOKS_BY_RESULT = {result: WEBHOOKS.labels(result) for result in (*inbox.StoreResult, "malformed", "refused")}
 
 
 class WebhookLog(TypedDict):
-    """A webhook of Paystream's about one of the wallet's payouts."""
+    """A webhook from Paystream about one of the wallet's payouts."""
 
     id: LogId
     event: Annotated[str, Meta(examples=["payout.completed"])]
@@ -34,18 +31,18 @@ class WebhookLog(TypedDict):
     receivedAt: Time
     processedAt: Time | None
     status: Literal["pending", "success", "error"]
-    verified: Annotated[bool, Meta(description="Whether its signature was right; nothing else is taken.")]
-    outcome: Annotated[str, Meta(description="What it did, in a few words.")] | None
+    verified: Annotated[bool, Meta(description="Whether its signature is valid; others are rejected.")]
+    outcome: Annotated[str, Meta(description="What it changed, in a few words.")] | None
     payoutId: PayoutId | None
 
 
 @operation(response=Message, query=None, raw_body=True, error_codes=("INVALID_SIGNATURE",))
 async def receive_provider_webhook(request: web.Request) -> web.Response:
-    """Hears Paystream.
+    """Receive a webhook from Paystream.
 
     The header `X-Signature` is verified before the body is parsed: `t={unix seconds},v1={hex HMAC-SHA256 of "{t}.{raw
-    body}"}`, at most 300 seconds old; while the secret is being changed it may carry several `v1`. A repeat gets the
-    same answer and does nothing.
+    body}"}`, at most 300 seconds old; it can contain several `v1` during a change of the secret. A repeat gets the same
+    response and changes nothing.
     """
     services = request.app[SERVICES]
     settings = services.settings
@@ -71,7 +68,7 @@ async def receive_provider_webhook(request: web.Request) -> web.Response:
 
 
 class ListLogs(PageQuery, kw_only=True):
-    """Which webhooks."""
+    """Filters of Paystream's webhooks."""
 
     event: Annotated[str, msgspec.Meta(max_length=100, examples=["payout.completed"])] | UnsetType = UNSET
     status: inbox.WebhookLogStatus | UnsetType = UNSET
@@ -81,21 +78,23 @@ class ListLogs(PageQuery, kw_only=True):
 
 @operation(query=ListLogs, response=CappedListPage[WebhookLog])
 async def list_provider_webhooks(request: web.Request, listing: ListLogs) -> web.Response:
-    """Lists Paystream's webhooks about the wallet's payouts, newest first.
+    """List Paystream's webhooks about the wallet's payouts, newest first.
 
-    Received from `from` on and before `to`. `status` is `pending` while a worker has yet to look at it, and `error`
-    where it contradicts our record; `outcome` says what it did. Webhooks without a right signature belong to nobody
-    and are in no log. `total` is counted to 10,000; `totalIsMinimum` says that there are more.
+    `from` is inclusive, `to` exclusive. `status` is `pending` until a worker has processed the webhook, and `error` if
+    it contradicts our records; `outcome` says what it changed. Webhooks with an invalid signature are not
+    listed. `total` is counted up to 10,000; `totalIsMinimum` is true if there are more.
     """
-    wallet, part = wallet_id(request), requested_page(listing, LOG)
+    wallet, page = wallet_id(request), requested_page(listing, LOG)
     since, until = parse_time_range(listing.since, listing.until)
-    asked = inbox.WebhookLogFilter(
+    filters = inbox.WebhookLogFilter(
         event=None if listing.event is UNSET else listing.event,
         status=None if listing.status is UNSET else listing.status,
         since=since,
         until=until,
     )
-    found = await request.app[SERVICES].read(lambda connection: inbox.load_webhook_log(connection, wallet, part, asked))
+    found = await request.app[SERVICES].read(
+        lambda connection: inbox.load_webhook_log(connection, wallet, page, filters)
+    )
     items = [inbox.webhook_log_payload(row) for row in found.rows]
-    counted_out = {"totalIsMinimum": found.total >= inbox.LOG_COUNTED_MAX}
-    return success_response(request, shaped_page(items, found, part) | counted_out)
+    capped_total = {"totalIsMinimum": found.total >= inbox.LOG_COUNTED_MAX}
+    return success_response(request, list_page_payload(items, found, page) | capped_total)

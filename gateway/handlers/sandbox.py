@@ -1,4 +1,4 @@
-"""Endpoints of the sandbox: start it afresh, fill it, look into it. A production key is refused."""
+"""Handlers of the sandbox: reset, seed, state. They reject production keys."""
 
 import asyncio
 import uuid
@@ -41,13 +41,13 @@ VERIFICATION_POLL_SECONDS = 0.1
 SANDBOX_ERROR_CODES = ("SANDBOX_ONLY",)
 
 
-def _sandbox_only(request: web.Request) -> None:
+def _require_sandbox(request: web.Request) -> None:
     if request[CREDENTIAL].mode != Mode.SANDBOX:
-        raise Forbidden("This endpoint takes sandbox keys only", code="SANDBOX_ONLY")
+        raise Forbidden("This endpoint requires a sandbox key", code="SANDBOX_ONLY")
 
 
 class SandboxState(TypedDict):
-    """What is in the sandbox: the newest 100 of each, and how many there are."""
+    """The sandbox's newest 100 drivers and payouts, and their total numbers."""
 
     drivers: list[Driver]
     payouts: list[Payout]
@@ -57,14 +57,14 @@ class SandboxState(TypedDict):
 
 
 class SeededCounts(TypedDict):
-    """How many of the seed are there now."""
+    """The numbers of seeded objects."""
 
     drivers: Annotated[int, Meta(examples=[5])]
     payouts: Annotated[int, Meta(examples=[10])]
 
 
 class SandboxSeeded(TypedDict):
-    """The sandbox has its test data."""
+    """The result of seeding the sandbox."""
 
     message: str
     data: SeededCounts
@@ -72,11 +72,11 @@ class SandboxSeeded(TypedDict):
 
 @operation(response=Message, flat=True, error_codes=SANDBOX_ERROR_CODES)
 async def reset_sandbox_state(request: web.Request) -> web.Response:
-    """Clears the sandbox: no drivers, no payouts, the opening balance.
+    """Reset the sandbox to no drivers, no payouts and the opening balance.
 
-    It answers once every gateway knows, which takes 2 seconds. What is under way ends unseen.
+    The response takes 2 seconds, until all gateways use the new state. Payouts in progress end invisibly.
     """
-    _sandbox_only(request)
+    _require_sandbox(request)
     services, organization_id = request.app[SERVICES], request[CREDENTIAL].organization_id
     now, actor = services.clock.now(), request_actor(request)
 
@@ -87,22 +87,22 @@ async def reset_sandbox_state(request: web.Request) -> web.Response:
         return old_wallet
 
     old_wallet = await services.write(work)
-    services.credential_cache.forget()
+    services.credential_cache.clear()
     for waiting in await services.read(lambda connection: load_unreleased_batches(connection, old_wallet)):
         await services.write(partial(cancel_queued_batches, refs=[waiting], now=now))
-    await asyncio.sleep(CREDENTIAL_CACHE_SECONDS)  # other gateways remember the old wallet for that long
+    await asyncio.sleep(CREDENTIAL_CACHE_SECONDS)  # other gateways cache the old wallet for that long
     return flat_response(request, message="Sandbox state reset successfully")
 
 
 @operation(response=SandboxState, error_codes=SANDBOX_ERROR_CODES)
 async def get_sandbox_state(request: web.Request) -> web.Response:
-    """Shows what is in the sandbox: the newest 100 drivers and payouts, and the balance."""
-    _sandbox_only(request)
-    wallet, part = wallet_id(request), PageRequest(STATE_ITEMS_MAX)
+    """Return the sandbox's newest 100 drivers and payouts, and its balance."""
+    _require_sandbox(request)
+    wallet, page = wallet_id(request), PageRequest(STATE_ITEMS_MAX)
 
     def read(connection: sa.Connection) -> dict[str, Any]:
-        known = load_driver_page(connection, wallet, part)
-        payouts = queries.load_payout_page(connection, wallet, part)
+        known = load_driver_page(connection, wallet, page)
+        payouts = queries.load_payout_page(connection, wallet, page)
         return {
             "drivers": [driver_payload(row) for row in known.rows],
             "payouts": [payout_payload(row) for row in payouts.rows],
@@ -120,22 +120,22 @@ async def get_sandbox_state(request: web.Request) -> web.Response:
     error_codes=(*SANDBOX_ERROR_CODES, "INSUFFICIENT_FUNDS", "KYC_PENDING", "KYC_REJECTED", "DRIVER_INACTIVE"),
 )
 async def seed_sandbox_data(request: web.Request) -> web.Response:
-    """Fills the sandbox with five drivers and ten payouts; what is there already is left alone.
+    """Add five drivers and ten payouts to the sandbox, as far as they are missing.
 
-    It answers once Paystream has verified the drivers, which takes a second or two.
+    The response takes a second or two, until Paystream has verified the drivers.
     """
-    _sandbox_only(request)
+    _require_sandbox(request)
     services, wallet = request.app[SERVICES], wallet_id(request)
     now: datetime = services.clock.now()
     actor = request_actor(request)
 
-    def note(connection: sa.Connection, ids: list[str]) -> None:
+    def record(connection: sa.Connection, ids: list[str]) -> None:
         entry = audit.Entry(actor, Action.SANDBOX_SEED, None, after={"count": len(ids), "ids": ids})
         audit.record_entries(connection, [entry] if ids else [], now)
 
     def register(connection: sa.Connection) -> list[uuid.UUID]:
         ids = seeding.register_seed_drivers(connection, wallet, now, grace=services.wake_up_grace)
-        note(connection, [public_id(DRIVER, driver_id) for driver_id in ids])
+        record(connection, [public_id(DRIVER, driver_id) for driver_id in ids])
         return ids
 
     added = await services.write(register)
@@ -151,13 +151,13 @@ async def seed_sandbox_data(request: web.Request) -> web.Response:
         raise ApiError(
             503,
             "SERVICE_UNAVAILABLE",
-            "Paystream has not verified the drivers yet; repeat the request in a moment",
+            "Paystream has not verified the drivers yet; retry in a few seconds",
             headers={"Retry-After": "5"},
         ) from None
 
     def create(connection: sa.Connection) -> list[PayoutRow]:
         rows = seeding.accept_seed_payouts(connection, wallet, known.ids, now, grace=services.wake_up_grace)
-        note(connection, [public_id(PAYOUT, row.id) for row in rows])
+        record(connection, [public_id(PAYOUT, row.id) for row in rows])
         return rows
 
     payouts = await services.write(create)

@@ -1,4 +1,4 @@
-"""Endpoints of sessions: sign in, sign out, who am I."""
+"""Handlers of sessions: sign in, sign out, current user."""
 
 import asyncio
 from typing import Annotated, Any, TypedDict
@@ -34,12 +34,12 @@ class Login(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def user_payload(account: SessionUser) -> dict[str, Any]:
-    """A user as the API shows him."""
+    """Format a user."""
     return {"email": account.email, "role": account.role, "organization": account.organization}
 
 
 class User(TypedDict):
-    """Who is signed in."""
+    """A signed-in user."""
 
     email: Email
     role: Role
@@ -47,7 +47,7 @@ class User(TypedDict):
 
 
 class SessionStarted(TypedDict):
-    """A session; the token is shown once."""
+    """A new session; the token is shown once."""
 
     token: Annotated[str, Meta(examples=["ovnp_sess_…"])]
     expiresAt: Time
@@ -56,13 +56,13 @@ class SessionStarted(TypedDict):
 
 @operation(body=Login, response=SessionStarted, error_codes=("INVALID_CREDENTIALS", "TOO_MANY_ATTEMPTS"))
 async def login(request: web.Request, body: Login) -> web.Response:
-    """Signs a user in.
+    """Sign a user in.
 
-    The token opens the developer and admin endpoints; it ends after two idle hours, or a day.
+    The token is for the developer and admin endpoints. It expires after two hours without use, or after a day.
     """
     services = request.app[SERVICES]
     with services.sign_ins.slot(body.email.lower()):
-        account = await _checked(request, body)
+        account = await _authenticate(request, body)
     now, actor = services.clock.now(), request_actor(request, account)
 
     def work(connection: sa.Connection) -> NewSession:
@@ -76,12 +76,11 @@ async def login(request: web.Request, body: Login) -> web.Response:
     )
 
 
-async def _checked(request: web.Request, body: Login) -> SessionUser:
-    """Whose email and password these are. The attempt is counted before the password is checked, and taken back where
-    it was right, or was not checked at all.
+async def _authenticate(request: web.Request, body: Login) -> SessionUser:
+    """Check an email and password; the attempt counts as failed until the password is verified.
 
     Raises:
-        ApiError: they are wrong; too many were, of late; or too many are being checked.
+        ApiError: they are wrong; too many sign-ins failed recently; or too many are being checked.
 
     """
     services, limits = request.app[SERVICES], request.app[SERVICES].rate_limits
@@ -91,25 +90,25 @@ async def _checked(request: web.Request, body: Login) -> SessionUser:
         raise ApiError(
             429,
             "TOO_MANY_ATTEMPTS",
-            f"Too many failed sign-ins; wait {wait} s",
+            f"Too many failed sign-ins; retry after {wait} s",
             headers={"Retry-After": str(wait)},
         )
     try:
-        account, right = await _right(services, body)
+        account, is_right = await _check_password(services, body)
     except Exception:
         await limits.undo_sign_in(account_name, address)
         raise
-    if account is None or not right:
+    if account is None or not is_right:
         logger.warning("sign_in.refused", request_id=request[REQUEST_ID], address=address)
         if account is not None:
-            _note_refused(request, account)
-        raise ApiError(401, "INVALID_CREDENTIALS", "The email or the password is wrong")
+            _record_failure(request, account)
+        raise ApiError(401, "INVALID_CREDENTIALS", "The email or password is wrong")
     await limits.undo_sign_in(account_name, address)
     return account
 
 
-async def _right(services: Services, body: Login) -> tuple[SessionUser | None, bool]:
-    """Whose email this is, and whether the password is his; that takes as long where it is nobody's."""
+async def _check_password(services: Services, body: Login) -> tuple[SessionUser | None, bool]:
+    """Find the user of an email, and check the password; both take as long for unknown emails."""
     found = await services.read(lambda connection: sessions.find_user_and_password_hash(connection, body.email))
     account, password_hash = found or (None, None)
     try:
@@ -121,17 +120,17 @@ async def _right(services: Services, body: Login) -> tuple[SessionUser | None, b
         ) from None
 
 
-def _note_refused(request: web.Request, account: SessionUser) -> None:
-    """Notes a refused sign-in without its answer waiting: that must take as long for emails that nobody has."""
+def _record_failure(request: web.Request, account: SessionUser) -> None:
+    """Record a failed sign-in in the background: the response must take as long for unknown emails."""
     services = request.app[SERVICES]
-    now, nobody = services.clock.now(), request_actor(request, account)._replace(user_id=None)
-    entry = audit.Entry(nobody, Action.SESSION_REFUSE, public_id(USER, account.id))
+    now, actor = services.clock.now(), request_actor(request, account)._replace(user_id=None)
+    entry = audit.Entry(actor, Action.SESSION_REFUSE, public_id(USER, account.id))
     services.write_in_background(lambda connection: audit.record_entries(connection, [entry], now))
 
 
 @operation(response=Message)
 async def logout(request: web.Request) -> web.Response:
-    """Signs the user out: the token is refused from now on."""
+    """Sign the user out; the token is rejected from now on."""
     services = request.app[SERVICES]
     hashes = [api_keys.hash_token(request[SESSION_TOKEN], pepper) for pepper in services.settings.peppers]
     now = services.clock.now()
@@ -148,5 +147,5 @@ async def logout(request: web.Request) -> web.Response:
 
 @operation(response=User)
 async def get_current_user(request: web.Request) -> web.Response:
-    """Shows who is signed in."""
+    """Return the signed-in user."""
     return success_response(request, user_payload(request[SIGNED_IN_USER]))

@@ -1,4 +1,4 @@
-"""Endpoints of deliveries: the list, a test, and another delivery of one event or of all since a time."""
+"""Handlers of deliveries: list, test event, redelivery of an event or of all since a time."""
 
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ from gateway.handlers.requests import (
 )
 from gateway.handlers.webhook_endpoints import WEBHOOK_ERROR_CODES, webhook_id_from_path
 from gateway.handlers.webhook_shapes import DeliveryPage, ListDeliveries, Redeliver, RedeliveryCount, WebhookTest
-from gateway.http.envelope import list_page_payload as shaped_page
+from gateway.http.envelope import list_page_payload
 from gateway.http.query_parameters import requested_page
 from gateway.openapi.operation import operation
 from shared.events import deliveries
@@ -33,25 +33,25 @@ from shared.schema.audit import Action
 
 @operation(query=ListDeliveries, response=DeliveryPage, error_codes=WEBHOOK_ERROR_CODES)
 async def list_deliveries(request: web.Request, listing: ListDeliveries) -> web.Response:
-    """Lists a webhook's deliveries, those of the newest events first; they are kept for 30 days.
+    """List a webhook's deliveries of the last 30 days, newest events first.
 
-    Of answers only the status is kept. `total` is counted to 10,000; `totalIsMinimum` says that there are more.
+    Only the status of responses is kept. `total` is counted up to 10,000; `totalIsMinimum` is true if there are more.
     """
-    wallet, endpoint, part = wallet_id(request), webhook_id_from_path(request), requested_page(listing, EVENT)
+    wallet, endpoint, page = wallet_id(request), webhook_id_from_path(request), requested_page(listing, EVENT)
     status = None if listing.status is UNSET else listing.status
 
     def read(connection: sa.Connection) -> Page[DeliveryRow]:
-        return load_deliveries(connection, load_endpoint(connection, wallet, endpoint), part, status)
+        return load_deliveries(connection, load_endpoint(connection, wallet, endpoint), page, status)
 
     found = await request.app[SERVICES].read(read)
     items = [delivery_payload(row) for row in found.rows]
-    counted_out = {"totalIsMinimum": found.total >= DELIVERIES_COUNTED_MAX}
-    return success_response(request, shaped_page(items, found, part) | counted_out)
+    capped_total = {"totalIsMinimum": found.total >= DELIVERIES_COUNTED_MAX}
+    return success_response(request, list_page_payload(items, found, page) | capped_total)
 
 
 @operation(response=WebhookTest, error_codes=(*WEBHOOK_ERROR_CODES, "WEBHOOK_NOT_ACTIVE"), idempotent=True)
 async def send_webhook_test(request: web.Request) -> web.Response:
-    """Sends an event of type `webhook.test` to a webhook; its deliveries say what came of it."""
+    """Send an event of type `webhook.test` to a webhook; its deliveries show the result."""
     wallet, wanted_id, actor = wallet_id(request), webhook_id_from_path(request), request_actor(request)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
@@ -70,14 +70,14 @@ async def send_webhook_test(request: web.Request) -> web.Response:
 
 @operation(response=WebhookTest, error_codes=(*WEBHOOK_ERROR_CODES, "DELIVERY_NOT_FOUND"), idempotent=True)
 async def redeliver_delivery(request: web.Request) -> web.Response:
-    """Delivers an event again, whatever became of it before: with all of its attempts, and the same `id`."""
+    """Deliver an event again, with the same `id` and all attempts, regardless of earlier results."""
     wallet, wanted_id, actor = wallet_id(request), webhook_id_from_path(request), request_actor(request)
     event_id = parse_id(EVENT, request.match_info["delivery"])
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
         endpoint = load_endpoint(connection, wallet, wanted_id)
         deliveries.redeliver_event(connection, wallet, endpoint, event_id, now)
-        assert event_id is not None, "an unknown delivery is refused"
+        assert event_id is not None, "an unknown delivery is rejected"
         shown = {"id": public_id(EVENT, event_id), "webhookId": public_id(WEBHOOK, endpoint.id)}
         entry = audit.Entry(actor, Action.WEBHOOK_REDELIVER, shown["webhookId"], after={"event": shown["id"]})
         audit.record_entries(connection, [entry], now)
@@ -90,9 +90,9 @@ async def redeliver_delivery(request: web.Request) -> web.Response:
 
 @operation(body=Redeliver, response=RedeliveryCount, error_codes=WEBHOOK_ERROR_CODES, idempotent=True)
 async def redeliver_deliveries_since(request: web.Request, body: Redeliver) -> web.Response:
-    """Delivers everything since a time again: every event that the webhook asks for, the oldest first.
+    """Deliver the webhook's events since a time again, oldest first.
 
-    One request takes 10,000 events; where there are more, `until` says from when on to ask again.
+    A request covers up to 10,000 events; if there are more, `until` is the next request's `since`.
     """
     wallet, wanted_id, actor = wallet_id(request), webhook_id_from_path(request), request_actor(request)
 

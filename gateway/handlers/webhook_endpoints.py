@@ -1,4 +1,4 @@
-"""Endpoints of customers' webhooks: make, list, get, change, delete; another secret."""
+"""Handlers of webhook endpoints: create, list, get, update, delete, rotate the secret."""
 
 import uuid
 from datetime import datetime, timedelta
@@ -33,46 +33,45 @@ WEBHOOK_ERROR_CODES: Final = ("WEBHOOK_NOT_FOUND",)
 
 
 def webhook_id_from_path(request: web.Request) -> uuid.UUID | None:
-    """The webhook that the path names."""
+    """The webhook id in the path, or None if the text is no webhook id."""
     return parse_id(WEBHOOK, request.match_info["id"])
 
 
 def audited_endpoint_fields(row: EndpointRow) -> dict[str, Any]:
-    """What the audit log has of an endpoint."""
+    """The audited fields of an endpoint."""
     return {"url": mask_url_query(row.url), "events": row.events, "status": row.status}
 
 
-def _secretless(data: Any) -> Any:
-    """An answer as it is remembered: the secret is shown once."""
+def _without_secret(data: Any) -> Any:
     return {**data, "secret": None}
 
 
 @operation(body=CreateWebhook, response=WebhookWithSecret, error_codes=("TOO_MANY_WEBHOOKS",), idempotent=True)
 async def create_webhook(request: web.Request, body: CreateWebhook) -> web.Response:
-    """Subscribes a URL to events.
+    """Subscribe a URL to events.
 
-    Each is POSTed to it as JSON and signed with `secret`, which is shown once. Any 2xx answer within 15 seconds is
-    success; else it is tried again: 10 attempts over 3.1 days. The same event may come twice, with the same `id`, and
-    events in another order: `sequence` orders those of one payout. A wallet can have 20 webhooks.
+    Each event is sent as a POST with a JSON body, signed with `secret`, which is shown once. A 2xx response within 15
+    seconds is a success; a failed delivery is retried: 10 attempts over 3.1 days. An event can arrive more than once,
+    with the same `id`, and in any order: `sequence` orders the events of one payout. A wallet can have 20 webhooks.
     """
     services, wallet, actor = request.app[SERVICES], wallet_id(request), request_actor(request)
     settings = services.settings
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
         check_url(body.url, allow_loopback=settings.is_loopback_allowed)
-        made = endpoints.create_endpoint(connection, wallet, body.url, body.events, settings.key_pepper, now)
+        issued = endpoints.create_endpoint(connection, wallet, body.url, body.events, settings.key_pepper, now)
         entry = audit.Entry(
-            actor, Action.WEBHOOK_CREATE, public_id(WEBHOOK, made.row.id), after=audited_endpoint_fields(made.row)
+            actor, Action.WEBHOOK_CREATE, public_id(WEBHOOK, issued.row.id), after=audited_endpoint_fields(issued.row)
         )
         audit.record_entries(connection, [entry], now)
-        return {**endpoint_payload(made.row, now), "secret": made.secret}
+        return {**endpoint_payload(issued.row, now), "secret": issued.secret}
 
-    return await run_idempotently(request, work, _secretless)
+    return await run_idempotently(request, work, _without_secret)
 
 
 @operation(response=Webhooks)
 async def list_webhooks(request: web.Request) -> web.Response:
-    """Lists the wallet's webhooks, newest first."""
+    """List the wallet's webhooks, newest first."""
     services, wallet = request.app[SERVICES], wallet_id(request)
     rows = await services.read(lambda connection: load_endpoints(connection, wallet))
     now = services.clock.now()
@@ -81,7 +80,7 @@ async def list_webhooks(request: web.Request) -> web.Response:
 
 @operation(response=Webhook, error_codes=WEBHOOK_ERROR_CODES)
 async def get_webhook(request: web.Request) -> web.Response:
-    """Shows a webhook."""
+    """Return a webhook."""
     services, wallet, wanted = request.app[SERVICES], wallet_id(request), webhook_id_from_path(request)
     row = await services.read(lambda connection: load_endpoint(connection, wallet, wanted))
     return success_response(request, endpoint_payload(row, services.clock.now()))
@@ -89,10 +88,10 @@ async def get_webhook(request: web.Request) -> web.Response:
 
 @operation(body=UpdateWebhook, response=Webhook, error_codes=WEBHOOK_ERROR_CODES)
 async def update_webhook(request: web.Request, body: UpdateWebhook) -> web.Response:
-    """Changes a webhook.
+    """Update a webhook.
 
-    While it is `paused` its events wait for it, for 30 days; once it is `active` again they are delivered. While it is
-    `disabled` nothing is kept for it.
+    Events of a `paused` webhook are kept for 30 days and delivered when it is `active` again. No events are kept for a
+    `disabled` webhook.
     """
     services, wallet, wanted, actor = (
         request.app[SERVICES],
@@ -104,14 +103,14 @@ async def update_webhook(request: web.Request, body: UpdateWebhook) -> web.Respo
 
     def work(connection: sa.Connection) -> EndpointRow:
         if body.url is not None:
-            load_endpoint(connection, wallet, wanted)  # whether there is one comes first
+            load_endpoint(connection, wallet, wanted)  # a missing webhook is reported before an invalid URL
             check_url(body.url, allow_loopback=services.settings.is_loopback_allowed)
         before, after = endpoints.update_endpoint(
             connection, wallet, wanted, now, url=body.url, events=body.events, status=body.status
         )
-        differing = audit.changed_fields(audited_endpoint_fields(before), audited_endpoint_fields(after))
+        changes = audit.changed_fields(audited_endpoint_fields(before), audited_endpoint_fields(after))
         audit.record_entries(
-            connection, [audit.Entry(actor, Action.WEBHOOK_UPDATE, public_id(WEBHOOK, after.id), *differing)], now
+            connection, [audit.Entry(actor, Action.WEBHOOK_UPDATE, public_id(WEBHOOK, after.id), *changes)], now
         )
         return after
 
@@ -120,7 +119,7 @@ async def update_webhook(request: web.Request, body: UpdateWebhook) -> web.Respo
 
 @operation(response=DeletedWebhook, error_codes=WEBHOOK_ERROR_CODES)
 async def delete_webhook(request: web.Request) -> web.Response:
-    """Deletes a webhook: it is called no more, and what waited for it is dropped."""
+    """Delete a webhook and its pending deliveries."""
     services, wallet, wanted, actor = (
         request.app[SERVICES],
         wallet_id(request),
@@ -149,9 +148,9 @@ async def delete_webhook(request: web.Request) -> web.Response:
     idempotent=True,
 )
 async def rotate_webhook_secret(request: web.Request, body: RotateSecret) -> web.Response:
-    """Gives a webhook another secret, which is shown once.
+    """Replace a webhook's secret; the new one is shown once.
 
-    For 24 hours, or as long as asked for, calls are signed with both: `X-Signature` has a second `v1=`, and
+    For `gracePeriodHours`, 24 by default, deliveries are signed with both: `X-Signature` has a second `v1=`, and
     `webhook-signature` a second `v1,`.
     """
     services, wallet, wanted, actor = (
@@ -163,10 +162,10 @@ async def rotate_webhook_secret(request: web.Request, body: RotateSecret) -> web
     pepper, grace = services.settings.key_pepper, timedelta(hours=body.gracePeriodHours)
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        made = endpoints.rotate_endpoint_secret(connection, wallet, wanted, pepper, now, grace=grace)
+        issued = endpoints.rotate_endpoint_secret(connection, wallet, wanted, pepper, now, grace=grace)
         after = {"gracePeriodHours": body.gracePeriodHours}
-        entry = audit.Entry(actor, Action.WEBHOOK_ROTATE, public_id(WEBHOOK, made.row.id), after=after)
+        entry = audit.Entry(actor, Action.WEBHOOK_ROTATE, public_id(WEBHOOK, issued.row.id), after=after)
         audit.record_entries(connection, [entry], now)
-        return {**endpoint_payload(made.row, now), "secret": made.secret}
+        return {**endpoint_payload(issued.row, now), "secret": issued.secret}
 
-    return await run_idempotently(request, work, _secretless)
+    return await run_idempotently(request, work, _without_secret)

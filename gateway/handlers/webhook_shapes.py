@@ -16,7 +16,7 @@ Url = Annotated[
     msgspec.Meta(
         min_length=1,
         max_length=URL_LENGTH_MAX,
-        description="https, on a public host, without credentials.",
+        description="An https URL of a public host, without credentials.",
         examples=["https://example.com/webhooks"],
     ),
 ]
@@ -38,7 +38,7 @@ class CreateWebhook(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class UpdateWebhook(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `PUT /webhooks/:id`; what is left out stays."""
+    """The body of `PUT /webhooks/:id`; fields that are left out stay unchanged."""
 
     url: Url | None = None
     events: EventTypes | None = None
@@ -49,12 +49,12 @@ class RotateSecret(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `POST /webhooks/:id/rotate-secret`."""
 
     gracePeriodHours: Annotated[
-        int, msgspec.Meta(ge=0, le=168, description="How long the old secret signs beside the new one.")
+        int, msgspec.Meta(ge=0, le=168, description="How long the old secret is used in addition to the new one.")
     ] = 24
 
 
 class ListDeliveries(PageQuery, kw_only=True):
-    """Which deliveries."""
+    """Filters of deliveries."""
 
     status: DeliveryStatus | UnsetType = UNSET
 
@@ -66,56 +66,56 @@ class Redeliver(msgspec.Struct, forbid_unknown_fields=True):
         str,
         msgspec.Meta(
             max_length=40,
-            description="RFC 3339 with Z or an offset, at most 30 days ago: events from then on.",
+            description="RFC 3339 with Z or an offset, at most 30 days ago: redeliver events from this time.",
             extra_json_schema={"format": "date-time"},
             examples=["2026-01-31T12:00:00Z"],
         ),
     ]
-    failedOnly: Annotated[bool, msgspec.Meta(description="Leave out what was delivered, or never sent.")] = False
+    failedOnly: Annotated[bool, msgspec.Meta(description="Leave out events that were delivered or never sent.")] = False
 
 
 class Webhook(TypedDict):
-    """A URL that is called for the wallet's events."""
+    """A webhook endpoint of the wallet."""
 
     id: WebhookId
     url: Annotated[str, Meta(examples=["https://example.com/webhooks"])]
     events: list[EventType]
     status: EndpointStatus
     pausedReason: PausedReason | None
-    failingSince: Annotated[str, Meta(description="Since when each call has failed; null: the last did not.")] | None
-    previousSecretValidUntil: Annotated[str, Meta(description="Until when two secrets sign.")] | None
+    failingSince: Annotated[str, Meta(description="Start of the current failures; null without.")] | None
+    previousSecretValidUntil: Annotated[str, Meta(description="Until when both secrets are used.")] | None
     createdAt: Time
     updatedAt: Time
 
 
 class WebhookWithSecret(Webhook):
-    """A webhook with its new secret: the only time that it is shown; null where an answer is repeated."""
+    """A webhook with its new secret, shown only once: null in a repeated response."""
 
     secret: Annotated[str, Meta(examples=["whsec_…"])] | None
 
 
 class Webhooks(TypedDict):
-    """The wallet's webhooks, all of them, newest first."""
+    """All webhooks of the wallet, newest first."""
 
     items: list[Webhook]
     total: Count
 
 
 class DeletedWebhook(TypedDict):
-    """A webhook that was deleted."""
+    """A deleted webhook."""
 
     id: WebhookId
     deletedAt: Time
 
 
 class Delivery(TypedDict):
-    """An event on its way to a webhook; its id is the event's."""
+    """The delivery of an event to a webhook; its id is the event's."""
 
     id: EventId
     event: Annotated[str, Meta(examples=["payout.succeeded"])]
     status: DeliveryStatus
     attempts: Count
-    httpStatus: Annotated[int, Meta(description="Of the last attempt's answer.", examples=[200])] | None
+    httpStatus: Annotated[int, Meta(description="The status of the last attempt's response.", examples=[200])] | None
     error: Annotated[str, Meta(description="Why the last attempt failed.", examples=["answered 500"])] | None
     durationMs: Annotated[int, Meta(ge=0, examples=[120])] | None
     createdAt: Annotated[str, Meta(description="When the event happened.", examples=["2026-01-31T12:00:00Z"])]
@@ -128,21 +128,21 @@ DeliveryPage = CappedListPage[Delivery]
 
 
 class WebhookTest(TypedDict):
-    """A test that is on its way."""
+    """A test event to be delivered."""
 
     id: EventId
     webhookId: WebhookId
 
 
 class RedeliveryCount(TypedDict):
-    """What will be delivered again."""
+    """The events to be delivered again."""
 
     count: Count
-    until: Annotated[str, Meta(description="Where there are more: the time of the last one, to go on from.")] | None
+    until: Annotated[str, Meta(description="If there are more events: the next request's `since`.")] | None
 
 
 class Event(TypedDict):
-    """What happened, as webhooks are told."""
+    """An event, as webhooks receive it."""
 
     id: EventId
     type: Annotated[str, Meta(examples=["payout.succeeded"])]
@@ -153,7 +153,7 @@ class Event(TypedDict):
 
 
 class EventPage(TypedDict):
-    """Events in the order of their ids, the oldest first."""
+    """Events in the order of their ids, oldest first."""
 
     items: list[Event]
-    after: Annotated[str, Meta(description="Where to go on: the next request's `after`.")]
+    after: Annotated[str, Meta(description="The next request's `after`.")]

@@ -1,6 +1,6 @@
-"""The keyring: finds the credential behind a key, and remembers it for two seconds.
+"""A cache of credentials by API key, for two seconds: a revoked key is rejected within that time.
 
-Junk is refused by form and checksum without a visit to the database; a revoked key is refused within two seconds.
+Malformed keys are rejected by their checksum, without a query.
 """
 
 import asyncio
@@ -22,60 +22,58 @@ CredentialReader = Callable[[Callable[[sa.Connection], Credential | None]], Awai
 
 
 class CredentialCache:
-    """Looks keys up."""
+    """Finds the credentials of API keys."""
 
     def __init__(self, peppers: tuple[str, ...], clock: Clock) -> None:
         self._peppers = peppers
         self._clock = clock
         self._secret = secrets.token_bytes()
-        self._known: dict[bytes, tuple[float, Credential | None]] = {}
-        self._asked: dict[bytes, asyncio.Future[Credential | None]] = {}
+        self._cached: dict[bytes, tuple[float, Credential | None]] = {}
+        self._pending: dict[bytes, asyncio.Future[Credential | None]] = {}
 
     async def find(self, text: str, read: CredentialReader) -> Credential | None:
-        """The credential behind a key; None for a key that is malformed, unknown, expired or revoked."""
-        name = self._name(text)
-        known = self._known.get(name)
-        if known is not None and time.monotonic() <= known[0]:
-            credential = known[1]
+        """Find a key's credential; None if the key is malformed, unknown, expired or revoked."""
+        cache_key = self._cache_key(text)
+        cached = self._cached.get(cache_key)
+        if cached is not None and time.monotonic() <= cached[0]:
+            credential = cached[1]
         elif api_keys.is_well_formed_key(text):
-            credential = await self._ask(text, name, read)
+            credential = await self._query(text, cache_key, read)
         else:
             return None
         if credential is not None and credential.expires_at and credential.expires_at <= self._clock.now():
             return None
         return credential
 
-    def forget(self) -> None:
-        """Forgets everything, because a key has changed."""
-        self._known.clear()
+    def clear(self) -> None:
+        """Empty the cache after a key has changed."""
+        self._cached.clear()
 
-    def _name(self, text: str) -> bytes:
-        """By which a key is remembered: a hash under a secret of this process, a third of the work of the one that is
-        stored.
-        """
+    def _cache_key(self, text: str) -> bytes:
+        """A key's hash with a secret of this process; a third of the work of the stored hash."""
         return hashlib.blake2s(text.encode(errors="surrogateescape"), key=self._secret).digest()
 
-    async def _ask(self, text: str, name: bytes, read: CredentialReader) -> Credential | None:
-        """Asks the database, once for all who ask at the same time."""
-        under_way = self._asked.get(name)
-        if under_way is not None:
-            return await asyncio.shield(under_way)
-        answer: asyncio.Future[Credential | None] = asyncio.get_running_loop().create_future()
-        self._asked[name] = answer
+    async def _query(self, text: str, cache_key: bytes, read: CredentialReader) -> Credential | None:
+        """Query the database, once for concurrent requests with the same key."""
+        pending = self._pending.get(cache_key)
+        if pending is not None:
+            return await asyncio.shield(pending)
+        future: asyncio.Future[Credential | None] = asyncio.get_running_loop().create_future()
+        self._pending[cache_key] = future
         try:
             now = self._clock.now()
             credential = await read(lambda connection: api_keys.authenticate_key(connection, text, self._peppers, now))
         except BaseException as error:
             if isinstance(error, Exception):
-                answer.set_exception(error)
-                answer.exception()
+                future.set_exception(error)
+                future.exception()
             else:
-                answer.cancel()
+                future.cancel()
             raise
         finally:
-            del self._asked[name]
-        if len(self._known) >= CACHED_CREDENTIALS_MAX:
-            self._known.clear()
-        self._known[name] = (time.monotonic() + CREDENTIAL_CACHE_SECONDS, credential)
-        answer.set_result(credential)
+            del self._pending[cache_key]
+        if len(self._cached) >= CACHED_CREDENTIALS_MAX:
+            self._cached.clear()
+        self._cached[cache_key] = (time.monotonic() + CREDENTIAL_CACHE_SECONDS, credential)
+        future.set_result(credential)
         return credential

@@ -1,4 +1,4 @@
-"""Tables as CSV, for spreadsheets: a text that a spreadsheet would run as a formula stays a text."""
+"""CSV tables for spreadsheets, with protection against formula injection."""
 
 import csv
 import io
@@ -9,13 +9,11 @@ from typing import Any, Final
 from aiohttp import web
 
 _FORMULA: Final = re.compile(r"[\s]*[=+\-@\t\r\n|%]")
-"""How a cell begins that spreadsheets may run (OWASP: CSV injection)."""
+"""The start of a cell that spreadsheets can execute (OWASP: CSV injection)."""
 
 
 def csv_cell(value: Any) -> str:
-    """A value as a cell. Numbers are ours and pass as they are; a dangerous text gets an apostrophe in front, which a
-    spreadsheet hides.
-    """
+    """Format a value; text that looks like a formula gets a leading apostrophe, which spreadsheets hide."""
     if value is None:
         return ""
     text = str(value)
@@ -23,7 +21,7 @@ def csv_cell(value: Any) -> str:
 
 
 def csv_body(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    """The table as RFC 4180 has it, in UTF-8, the columns' names first."""
+    """Encode a table by RFC 4180, in UTF-8, with a header row."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(columns)
@@ -32,12 +30,12 @@ def csv_body(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
 
 
 def csv_table_response(filename: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> web.Response:
-    """The table as a file to keep. `filename` is ours: letters, digits, `-`, `_` and dots."""
+    """A table as a file. `filename` must not contain user input: it is not escaped."""
     return csv_file_response(filename, csv_body(columns, rows))
 
 
 def csv_file_response(filename: str, body: bytes) -> web.Response:
-    """The same with a table that `csv_body` has made, off the event loop where it is long."""
+    """An encoded table as a file; encode long tables off the event loop."""
     return web.Response(
         body=body,
         content_type="text/csv",

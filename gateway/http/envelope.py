@@ -69,9 +69,9 @@ def error_body(code: str, message: str, details: dict[str, Any], request_id: str
     return msgspec.json.encode({"success": False, "error": error, "meta": _meta(request_id, now)})
 
 
-def refusal_body(refusal: DomainError, request_id: str, now: datetime) -> bytes:
+def domain_error_body(error: DomainError, request_id: str, now: datetime) -> bytes:
     """Encode an error of the domain."""
-    return error_body(refusal.code, refusal.message, refusal.details, request_id, now)
+    return error_body(error.code, error.message, error.details, request_id, now)
 
 
 def json_response(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from uuid_utils import uuid4
 
 from gateway.app_state import CREDENTIAL, RATE_LIMIT, REQUEST_ID, SCENARIO, SERVICES, SESSION_TOKEN, SIGNED_IN_USER
-from gateway.http.envelope import INTERNAL_ERROR_MESSAGE, ApiError, error_body, json_response, refusal_body
+from gateway.http.envelope import INTERNAL_ERROR_MESSAGE, ApiError, domain_error_body, error_body, json_response
 from gateway.intake.group_commit import Overloaded, ShuttingDown
 from gateway.routes import ROUTES_BY_ENDPOINT, UNKNOWN_PATH
 from shared.identity import sessions
@@ -106,7 +106,7 @@ async def convert_errors(request: web.Request, handler: Handler) -> web.StreamRe
     except DomainError as refusal:
         wait = refusal.retry_after_seconds
         headers = {"Retry-After": str(wait)} if wait is not None else None
-        return json_response(refusal_body(refusal, request_id, clock.now()), refusal.status, headers)
+        return json_response(domain_error_body(refusal, request_id, clock.now()), refusal.status, headers)
     except ApiError as error:
         return _error_response(error, request_id, clock.now())  # a variable would keep the request alive
     except (Overloaded, ShuttingDown, OperationalError, InterfaceError, PoolTimeoutError) as unavailable:

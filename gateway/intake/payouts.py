@@ -1,23 +1,23 @@
-"""The intake of payouts: one transaction for all that arrive together, an answer of its own to each.
+"""Intake of payouts: one transaction for all requests that arrive together, and a response to each.
 
-In that transaction: the idempotency keys are looked up under the wallet's lock, the payouts are accepted, the audit log
-says who asked for them, and the answers are stored under their keys.
+The transaction locks the wallets, looks up the idempotency keys, accepts the payouts, and writes the audit entries and
+the responses under their keys.
 
-A wallet that somebody else holds, for as long as a batch of 10,000 takes perhaps, is not waited for here: its requests
-go to a second lane, which waits, and the payouts of everybody else go on.
+The group does not wait for a wallet that another transaction has locked, for example to release a large batch: its
+requests are deferred to other threads, which wait.
 """
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import OperationalError
 
-from gateway.http.envelope import refusal_body, success_body
+from gateway.http.envelope import domain_error_body, success_body
 from gateway.intake.group_commit import DEFERRED, Deferred, GroupCommit
 from shared import ledger
 from shared.identity import audit
@@ -46,14 +46,16 @@ from shared.schema.payouts import Rail
 logger = structlog.get_logger(__name__)
 
 LOCKED_WALLET_THREADS = 2
-"""How many wallets that somebody else holds are waited for at the same time."""
+"""Threads that wait for locked wallets, one wallet each."""
 
+_COUNT_PAYOUTS: Final = sa.text("SELECT count(*) FROM payouts WHERE id = ANY(:ids)")
+"""Counts which payouts of an earlier attempt were committed; locks nothing."""
 
 PayoutOutcome = PayoutRow | DomainError
 
 
 class PayoutRequest(NamedTuple):
-    """One request of a client: for one payout, or for several in bulk."""
+    """A request for a payout, or for several in bulk."""
 
     wallet_id: uuid.UUID
     orders: Sequence[PayoutOrder]
@@ -62,35 +64,35 @@ class PayoutRequest(NamedTuple):
     fingerprint: bytes
     request_id: str
     shape: Callable[[Sequence[PayoutOutcome]], dict[str, Any]]
-    """What the endpoint shows of the orders' outcomes; may raise one of them as the answer to the whole request."""
+    """Formats the orders' outcomes; can raise a DomainError as the response to the whole request."""
     actor: Actor
     traceparent: str | None = None
-    """Of the trace that the request is part of, where there is one."""
+    """The request's trace, if it has one."""
 
 
 def single_payout_payload(
-    show: Callable[[PayoutRow], dict[str, Any]],
+    format_row: Callable[[PayoutRow], dict[str, Any]],
 ) -> Callable[[Sequence[PayoutOutcome]], dict[str, Any]]:
-    """The shape of a request for one payout: the payout, or the refusal as the answer."""
+    """Format the outcome of a request for one payout, or raise its error."""
 
     def shape(outcomes: Sequence[PayoutOutcome]) -> dict[str, Any]:
         [outcome] = outcomes
         if isinstance(outcome, DomainError):
             raise outcome
-        return show(outcome)
+        return format_row(outcome)
 
     return shape
 
 
 class IntakeResponse(NamedTuple):
-    """What its client gets."""
+    """A response, as it is sent and stored."""
 
     status: int
     body: bytes
     replayed: bool = False
 
 
-ResponseOrDeferred = IntakeResponse | Literal[Deferred.LATER]
+ResponseOrDeferred = IntakeResponse | Literal[Deferred.DEFERRED]
 
 
 class PayoutIntake:
@@ -101,64 +103,65 @@ class PayoutIntake:
         self._task_sender = task_sender
         self._clock = clock
         self._grace = timedelta(seconds=settings.wake_up_grace_seconds)
-        lane = partial(
+        group_commit = partial(
             GroupCommit[PayoutRequest, IntakeResponse],
             queue_size=settings.intake_queue_size,
             group_size=settings.intake_group_size,
-            weigh=lambda request: len(request.orders),
-            line=lambda request: request.wallet_id,
+            weight=lambda request: len(request.orders),
+            queue_key=lambda request: request.wallet_id,
         )
-        patient = lane("payouts_of_held_wallets", self._traced, at_once=LOCKED_WALLET_THREADS)
-        self._group_commit = lane("payouts", partial(self._traced, skip_locked=True), behind=patient)
+        waiting = group_commit("payouts_of_locked_wallets", self._flush_traced, threads=LOCKED_WALLET_THREADS)
+        self._group_commit = group_commit("payouts", partial(self._flush_traced, skip_locked=True), deferred_to=waiting)
 
     async def submit(self, request: PayoutRequest) -> IntakeResponse:
-        """Waits for the request's answer; raises as `GroupCommit.submit` does."""
+        """Wait for the request's response; raise as `GroupCommit.submit` does."""
         return await self._group_commit.submit(request._replace(traceparent=tracing.current_traceparent()))
 
     async def close(self) -> None:
-        """Answers everybody who waits, then stops."""
+        """Respond to all waiting requests, then stop."""
         await self._group_commit.close()
 
-    def _traced(self, requests: Sequence[PayoutRequest], *, skip_locked: bool = False) -> list[ResponseOrDeferred]:
-        """Flushes within a span of the requests' traces, in which the doorbells are rung too."""
+    def _flush_traced(
+        self, requests: Sequence[PayoutRequest], *, skip_locked: bool = False
+    ) -> list[ResponseOrDeferred]:
         parents = [request.traceparent for request in requests]
         with tracing.span("payouts.accept", parents=parents, requests=len(requests)):
             return self.flush(requests, skip_locked=skip_locked)
 
     def flush(self, requests: Sequence[PayoutRequest], *, skip_locked: bool = False) -> list[ResponseOrDeferred]:
-        """Answers a group in one transaction; with `skip_locked`, those whose wallet somebody else holds later.
+        """Respond to a group in one transaction; with `skip_locked`, defer requests whose wallet is locked.
 
-        A connection lost at any point, COMMIT included, is tried once more: the second transaction first takes
-        the wallet's lock, which the first one, should it still be at work, holds; then it looks whether the
-        first one's payouts are there. If they are, the answers already made are true.
+        After a lost connection, also during COMMIT, the group is tried once more. The second transaction waits for the
+        wallets' locks, and so for the first one; if the first one was committed, its responses are valid.
 
         Raises:
-            sqlalchemy.exc.OperationalError: the database is away; what became of the group is not known, and
-                a repeat with the same key finds out.
+            sqlalchemy.exc.OperationalError: the database is unavailable. The group's outcome is unknown; a repeat with
+                the same key returns it.
 
         """
-        made: list[ResponseOrDeferred] = []
+        prepared: list[ResponseOrDeferred] = []
         try:
-            answers, accepted = self._transaction(requests, made, skip_locked=skip_locked)
+            responses, accepted = self._transaction(requests, prepared, skip_locked=skip_locked)
         except OperationalError as error:
             logger.warning("intake.again", requests=len(requests), why=str(error.orig).strip())
-            answers, accepted = self._transaction(requests, list(made), look=True)
+            responses, accepted = self._transaction(requests, list(prepared), is_second=True)
         except idempotency.IdempotencyKeyInUse:
-            answers, accepted = self._transaction(requests, made, skip_locked=skip_locked)  # finds the other answer now
+            # Another request stored its response after the look-up: now it is found.
+            responses, accepted = self._transaction(requests, prepared, skip_locked=skip_locked)
         except Exception:
             if len(requests) == 1:
                 raise
             logger.exception("intake.split", requests=len(requests))
             middle = len(requests) // 2
-            return [*self._half(requests[:middle]), *self._half(requests[middle:])]
+            return [*self._flush_half(requests[:middle]), *self._flush_half(requests[middle:])]
         failpoint("accept.after_commit")
         self._enqueue(accepted)
         failpoint("accept.after_enqueue")
-        _tell(requests, accepted)
-        return answers
+        _log_accepted(requests, accepted)
+        return responses
 
-    def _half(self, requests: Sequence[PayoutRequest]) -> list[ResponseOrDeferred]:
-        """Half of a group that could not be flushed as a whole: nobody fails for a neighbour's sake."""
+    def _flush_half(self, requests: Sequence[PayoutRequest]) -> list[ResponseOrDeferred]:
+        """Flush half of a failed group: an invalid request must not fail the others."""
         try:
             return self.flush(requests)
         except OperationalError:
@@ -167,107 +170,104 @@ class PayoutIntake:
             logger.exception("intake.failed", requests=len(requests))
             now = self._clock.now()
             failed = DomainError("An internal error; nothing was changed", code="INTERNAL_ERROR")
-            return [IntakeResponse(500, refusal_body(failed, request.request_id, now)) for request in requests]
+            return [IntakeResponse(500, domain_error_body(failed, request.request_id, now)) for request in requests]
 
     def _transaction(
         self,
         requests: Sequence[PayoutRequest],
-        made: list[ResponseOrDeferred],
+        prepared: list[ResponseOrDeferred],
         *,
-        look: bool = False,
+        is_second: bool = False,
         skip_locked: bool = False,
     ) -> tuple[list[ResponseOrDeferred], list[PayoutRow]]:
-        """One attempt at the group. `made` gets the answers before the commit; with `look`, it holds those of an
-        attempt whose fate is not known.
-        """
+        """Try a group once. `prepared` gets the responses before the commit; a second attempt reads the first's."""
         now = self._clock.now()
-        everything = [order for request in requests for order in request.orders]
+        all_orders = [order for request in requests for order in request.orders]
         wallets = {request.wallet_id for request in requests}
         keys = {(request.wallet_id, request.key) for request in requests if request.key is not None}
         with self._engine.begin() as connection:
             price_list, payees, available, stored, *locked_state = run_queries(
                 connection,
-                *order_context_queries(everything),
+                *order_context_queries(all_orders),
                 ledger.lock_wallets_query(wallets, skip_locked=skip_locked),
                 idempotency.find_answers_query(keys, now) if keys else None,
-                *locked_state_queries(everything),
+                *locked_state_queries(all_orders),
             )
-            if look and made and self._landed(connection, requests):
-                return made, []
+            if (
+                is_second
+                and prepared
+                and connection.scalar(_COUNT_PAYOUTS, {"ids": [order.id for order in all_orders]})
+            ):
+                return prepared, []
             stored = stored or {}
-            fresh = [place for place in self._fresh(requests, stored) if requests[place].wallet_id in available]
-
+            new = [index for index in self._new(requests, stored) if requests[index].wallet_id in available]
             acceptance = start_acceptance(
                 connection,
-                [order for place in fresh for order in requests[place].orders],
+                [order for index in new for order in requests[index].orders],
                 OrderContext(price_list, payees),
                 LockedState.of(available, *locked_state),
                 now,
                 grace=self._grace,
             )
-            following = iter(acceptance.outcomes)
-            outcomes = {place: [next(following) for _ in requests[place].orders] for place in fresh}
-            responses = {place: self._shaped(requests[place], outcomes[place], now) for place in fresh}
-            new = [
-                StoredAnswer(request.wallet_id, request.key, request.fingerprint, *responses[place][:2])
-                for place in fresh
-                if (request := requests[place]).key is not None
+            remaining = iter(acceptance.outcomes)
+            outcomes = {index: [next(remaining) for _ in requests[index].orders] for index in new}
+            responses = {index: self._respond(requests[index], outcomes[index], now) for index in new}
+            answers = [
+                StoredAnswer(request.wallet_id, request.key, request.fingerprint, *responses[index][:2])
+                for index in new
+                if (request := requests[index]).key is not None
             ]
-            entries = list(_entries((requests[place], outcomes[place]) for place in fresh))
+            entries = list(_audit_entries((requests[index], outcomes[index]) for index in new))
             finish_acceptance(
                 connection,
                 acceptance,
                 now,
                 audit.record_entries_query(entries, now) if entries else None,
-                idempotency.store_answers_query(new, now) if new else None,
+                idempotency.store_answers_query(answers, now) if answers else None,
             )
-            stored.update({(one.wallet_id, one.key): one for one in new})
-            made[:] = [
+            stored.update({(one.wallet_id, one.key): one for one in answers})
+            prepared[:] = [
                 DEFERRED
                 if request.wallet_id not in available
-                else responses.get(place) or self._repeated(request, stored, now)
-                for place, request in enumerate(requests)
+                else responses.get(index) or self._replay(request, stored, now)
+                for index, request in enumerate(requests)
             ]
             failpoint("accept.before_commit")
-        return made, [outcome for outcome in acceptance.outcomes if isinstance(outcome, PayoutRow)]
+        return prepared, [outcome for outcome in acceptance.outcomes if isinstance(outcome, PayoutRow)]
 
     @staticmethod
-    def _landed(connection: sa.Connection, requests: Sequence[PayoutRequest]) -> bool:
-        """Whether the payouts of an earlier attempt are there: all are, or none."""
-        found = connection.scalar(
-            sa.text("SELECT count(*) FROM payouts WHERE id = ANY(:ids)"),
-            {"ids": [order.id for request in requests for order in request.orders]},
-        )
-        return bool(found)
+    def _is_committed(connection: sa.Connection, orders: Sequence[PayoutOrder]) -> bool:
+        """Whether an earlier attempt was committed: all of its payouts exist, or none."""
+        return bool(connection.scalar(_COUNT_PAYOUTS, {"ids": [order.id for order in orders]}))
 
     @staticmethod
-    def _fresh(requests: Sequence[PayoutRequest], stored: dict[Any, StoredAnswer]) -> list[int]:
-        """The places of the requests that are no repeats: of those in a group with one key, the first."""
+    def _new(requests: Sequence[PayoutRequest], stored: dict[Any, StoredAnswer]) -> list[int]:
+        """The indexes of requests that are not repeats; in a group, the first request with a key is the new one."""
         seen = set(stored)
-        fresh = []
-        for place, request in enumerate(requests):
+        new = []
+        for index, request in enumerate(requests):
             name = (request.wallet_id, request.key)
             if request.key is None or name not in seen:
-                fresh.append(place)
+                new.append(index)
                 seen.add(name)
-        return fresh
+        return new
 
     @staticmethod
-    def _repeated(request: PayoutRequest, stored: dict[Any, StoredAnswer], now: datetime) -> IntakeResponse:
-        """The answer to a request whose key is taken: the first one's, if it is the same request."""
+    def _replay(request: PayoutRequest, stored: dict[Any, StoredAnswer], now: datetime) -> IntakeResponse:
+        """The stored response of a repeat, or an error if the key belongs to a different request."""
         assert request.key is not None
         first = stored[request.wallet_id, request.key]
         if first.fingerprint != request.fingerprint:
-            refusal = IdempotencyKeyReused(request.key)
-            return IntakeResponse(refusal.status, refusal_body(refusal, request.request_id, now))
+            error = IdempotencyKeyReused(request.key)
+            return IntakeResponse(error.status, domain_error_body(error, request.request_id, now))
         return IntakeResponse(first.http_status, first.answer, replayed=True)
 
     @staticmethod
-    def _shaped(request: PayoutRequest, outcomes: Sequence[PayoutOutcome], now: datetime) -> IntakeResponse:
+    def _respond(request: PayoutRequest, outcomes: Sequence[PayoutOutcome], now: datetime) -> IntakeResponse:
         try:
             return IntakeResponse(200, success_body(request.shape(outcomes), request.request_id, now))
-        except DomainError as refusal:
-            return IntakeResponse(refusal.status, refusal_body(refusal, request.request_id, now))
+        except DomainError as error:
+            return IntakeResponse(error.status, domain_error_body(error, request.request_id, now))
 
     def _enqueue(self, accepted: Sequence[PayoutRow]) -> None:
         instant = [row.submission_id for row in accepted if row.rail == Rail.INSTANT and row.submission_id]
@@ -275,33 +275,35 @@ class PayoutIntake:
         self._task_sender.enqueue(task_queue.QUEUE_PAYOUTS, [row.id for row in accepted if row.rail != Rail.INSTANT])
 
 
-def _tell(requests: Sequence[PayoutRequest], accepted: Sequence[PayoutRow]) -> None:
-    """One line for all: which request made which payouts."""
+def _log_accepted(requests: Sequence[PayoutRequest], accepted: Sequence[PayoutRow]) -> None:
+    """Log one line for the group: each request's payouts."""
     if not accepted:
         return
-    made = {row.id for row in accepted}
-    ids = [(request.request_id, order.id) for request in requests for order in request.orders if order.id in made]
-    shown: dict[str, list[str]] = {}
+    accepted_ids = {row.id for row in accepted}
+    ids = [
+        (request.request_id, order.id) for request in requests for order in request.orders if order.id in accepted_ids
+    ]
+    payouts_by_request: dict[str, list[str]] = {}
     for request_id, payout_id in ids[: logs.LOGGED_IDS_MAX]:
-        shown.setdefault(request_id, []).append(public_id(PAYOUT, payout_id))
-    if len(shown) == 1:
-        [(request_id, payouts)] = shown.items()
+        payouts_by_request.setdefault(request_id, []).append(public_id(PAYOUT, payout_id))
+    if len(payouts_by_request) == 1:
+        [(request_id, payouts)] = payouts_by_request.items()
         logger.info("payouts.accepted", request_id=request_id, payouts=payouts, count=len(accepted))
     else:
-        logger.info("payouts.accepted", requests=shown, count=len(accepted))
+        logger.info("payouts.accepted", requests=payouts_by_request, count=len(accepted))
 
 
-def _entries(done: Iterable[tuple[PayoutRequest, Sequence[PayoutOutcome]]]) -> Iterator[audit.Entry]:
-    """What the audit log says of requests that have made payouts: an entry for each, however many it has made."""
+def _audit_entries(done: Iterable[tuple[PayoutRequest, Sequence[PayoutOutcome]]]) -> Iterator[audit.Entry]:
+    """Build an audit entry for each request that created payouts."""
     for request, outcomes in done:
         actor = request.actor
         rows = [outcome for outcome in outcomes if isinstance(outcome, PayoutRow)]
-        facts: dict[str, Any] = {
+        after: dict[str, Any] = {
             "amount": sum(row.amount_cents for row in rows),
             **idempotency.audit_key_hash(request.key),
         }
         if len(outcomes) == 1 and rows:
-            yield audit.Entry(actor, Action.PAYOUT_CREATE, public_id(PAYOUT, rows[0].id), after=facts)
+            yield audit.Entry(actor, Action.PAYOUT_CREATE, public_id(PAYOUT, rows[0].id), after=after)
         elif rows:
-            facts |= {"count": len(rows), "ids": [public_id(PAYOUT, row.id) for row in rows]}
-            yield audit.Entry(actor, Action.PAYOUT_CREATE, None, after=facts)
+            after |= {"count": len(rows), "ids": [public_id(PAYOUT, row.id) for row in rows]}
+            yield audit.Entry(actor, Action.PAYOUT_CREATE, None, after=after)

@@ -1,4 +1,4 @@
-"""The intake of payouts: one transaction for a group, an answer of its own to each, and nothing half-done."""
+"""Intake of payouts: one transaction for a group, a response to each request, nothing partial."""
 
 import asyncio
 import threading
@@ -21,8 +21,8 @@ from tests.support.polling import until
 from tests.support.world import World
 
 
-def test_a_group_is_one_transaction_with_an_answer_for_each(world: World, intake: PayoutIntake) -> None:
-    """Given $100, three payouts of $45 in one group: two succeed, the third gets its 400."""
+def test_group_is_one_transaction_with_a_response_to_each_request(world: World, intake: PayoutIntake) -> None:
+    # Given $100, and three payouts of $45 in a group
     driver_id = world.driver()
     world.leave_available(10_000)
     answers = intake.flush([payout_request(world.order(driver_id, 4_500)) for _ in range(3)])
@@ -34,8 +34,8 @@ def test_a_group_is_one_transaction_with_an_answer_for_each(world: World, intake
     assert transactions == [(1,)]
 
 
-def test_one_key_in_one_group_and_again_later_pays_once(world: World, intake: PayoutIntake) -> None:
-    """The same request three times with one key: one payout, the same bytes each time; another body is refused."""
+def test_repeats_of_a_key_in_a_group_and_later_pay_once(world: World, intake: PayoutIntake) -> None:
+    """The response is the same to the byte; another body is rejected."""
     driver_id = world.driver()
     requests = [payout_request(world.order(driver_id), "key-1", b"same") for _ in range(2)]
     first, second = intake.flush(requests)
@@ -47,8 +47,7 @@ def test_one_key_in_one_group_and_again_later_pays_once(world: World, intake: Pa
     assert world.rows("SELECT count(*) FROM payouts WHERE driver_id = :id", id=driver_id) == [(1,)]
 
 
-def test_a_refusal_is_an_answer_and_is_given_again(world: World, intake: PayoutIntake) -> None:
-    """Even if it could be paid by now: the key stands for the first answer."""
+def test_error_is_replayed_even_after_its_cause_is_gone(world: World, intake: PayoutIntake) -> None:
     driver_id = world.driver("pending", "pending")
     [first] = intake.flush([payout_request(world.order(driver_id), "key-2")])
     world.execute("UPDATE drivers SET status = 'active', kyc_status = 'verified' WHERE id = :id", id=driver_id)
@@ -57,8 +56,7 @@ def test_a_refusal_is_an_answer_and_is_given_again(world: World, intake: PayoutI
     assert again.body == first.body
 
 
-def test_a_key_is_free_again_after_48_hours(world: World, intake: PayoutIntake) -> None:
-    """And not before."""
+def test_key_expires_after_48_hours(world: World, intake: PayoutIntake) -> None:
     driver_id = world.driver()
     intake.flush([payout_request(world.order(driver_id), "key-3")])
     world.clock.advance(hours=47)
@@ -68,8 +66,7 @@ def test_a_key_is_free_again_after_48_hours(world: World, intake: PayoutIntake) 
     assert (kept.replayed, fresh.replayed) == (True, False)
 
 
-def test_one_key_in_two_gateways_at_once_pays_once(world: World, settings: Settings, task_sender: TaskSender) -> None:
-    """Given eight gateways, each with the same request at the same moment: one payout."""
+def test_key_used_at_two_gateways_at_once_pays_once(world: World, settings: Settings, task_sender: TaskSender) -> None:
     driver_id = world.driver()
     answers: list[IntakeResponse] = []
     barrier = threading.Barrier(8)
@@ -90,10 +87,9 @@ def test_one_key_in_two_gateways_at_once_pays_once(world: World, settings: Setti
 
 
 @pytest.mark.parametrize("committed", [True, False])
-def test_a_connection_lost_during_commit_pays_once(
+def test_connection_lost_during_commit_pays_once(
     world: World, settings: Settings, task_sender: TaskSender, committed: bool
 ) -> None:
-    """Whether the commit had happened or not, the client gets its answer and there is one payout."""
     engine = make_engine(settings, "lossy", pool_size=2)
     lost: list[bool] = []
 
@@ -118,10 +114,8 @@ def test_a_connection_lost_during_commit_pays_once(
     world.assert_ledger_consistent()
 
 
-def test_an_order_that_breaks_the_statement_does_not_take_its_neighbours_along(
-    world: World, intake: PayoutIntake
-) -> None:
-    """Something no check foresaw (here: a text that Postgres refuses) fails alone, with a 500 and no money moved."""
+def test_order_that_breaks_the_statement_fails_alone(world: World, intake: PayoutIntake) -> None:
+    """An unforeseen error (here: text that Postgres rejects) fails only its own request, with a 500."""
     driver_id = world.driver()
     poison = world.order(driver_id)._replace(description="a NUL \0 in the text")
     orders = [world.order(driver_id), world.order(driver_id), poison, world.order(driver_id), world.order(driver_id)]
@@ -132,43 +126,39 @@ def test_an_order_that_breaks_the_statement_does_not_take_its_neighbours_along(
 
 
 def test_requests_that_arrive_during_a_flush_form_the_next_one() -> None:
-    """One at once when idle, the rest together, at most `group_size`; too many are refused, none after closing."""
+    """At most `group_size` items form a group; more than `queue_size` are rejected, and all after closing."""
     groups: list[list[int]] = []
-    begun, gate = threading.Event(), threading.Event()
+    begun, may_finish = threading.Event(), threading.Event()
 
     def flush(items: Any) -> list[int]:
         groups.append(list(items))
         begun.set()
-        gate.wait(5)
+        may_finish.wait(5)
         return [item * 10 for item in items]
 
-    async def story() -> list[Any]:
+    async def scenario() -> list[Any]:
         commits: GroupCommit[int, int] = GroupCommit("test", flush, queue_size=5, group_size=3)
         first = asyncio.create_task(commits.submit(0))
         await asyncio.to_thread(begun.wait, 5)
         rest = [asyncio.create_task(commits.submit(number)) for number in range(1, 7)]
         await asyncio.sleep(0)
-        gate.set()
+        may_finish.set()
         answers = await asyncio.gather(first, *rest, return_exceptions=True)
         await commits.close()
         with pytest.raises(ShuttingDown):
             await commits.submit(9)
         return answers
 
-    answers = asyncio.run(story())
+    answers = asyncio.run(scenario())
     assert answers[:6] == [0, 10, 20, 30, 40, 50]
     assert isinstance(answers[6], Overloaded)
     assert groups == [[0], [1, 2, 3], [4, 5]]
 
 
-def test_a_wallet_that_is_held_keeps_nobody_elses_payout_waiting(
-    world: World, intake: PayoutIntake, engine: sa.Engine
-) -> None:
-    """Given a wallet locked by a large batch: another wallet's payouts are accepted meanwhile; its own wait, keep
-    their order, and are answered once it is free, even by a gateway that is closing.
-    """
-    neighbour = World(engine)
-    mine, theirs = world.driver(), neighbour.driver()
+def test_locked_wallet_delays_only_its_own_payouts(world: World, intake: PayoutIntake, engine: sa.Engine) -> None:
+    """The locked wallet's own payouts wait in order, and are answered once it is unlocked, even during shutdown."""
+    other = World(engine)
+    mine, theirs = world.driver(), other.driver()
     world.leave_available(45_000)
     done: list[str] = []
 
@@ -177,37 +167,36 @@ def test_a_wallet_that_is_held_keeps_nobody_elses_payout_waiting(
         done.append(name)
         return answer
 
-    async def story() -> list[IntakeResponse]:
-        with engine.begin() as holder:
-            ledger.lock_wallets(holder, [world.wallet_id])
-            waiting = [asyncio.create_task(submit(f"held {n}", world.order(mine))) for n in range(2)]
-            together = [asyncio.create_task(submit(f"free {n}", neighbour.order(theirs))) for n in range(2)]
+    async def scenario() -> list[IntakeResponse]:
+        with engine.begin() as locking:
+            ledger.lock_wallets(locking, [world.wallet_id])
+            waiting = [asyncio.create_task(submit(f"locked {n}", world.order(mine))) for n in range(2)]
+            together = [asyncio.create_task(submit(f"free {n}", other.order(theirs))) for n in range(2)]
             await asyncio.gather(*together)
-            waiting.append(asyncio.create_task(submit("held 2", world.order(mine))))
-            await submit("free 2", neighbour.order(theirs))
+            waiting.append(asyncio.create_task(submit("locked 2", world.order(mine))))
+            await submit("free 2", other.order(theirs))
             assert not any(task.done() for task in waiting)
             closing = asyncio.create_task(intake.close())
         answers = await asyncio.gather(*waiting)
         await closing
         return answers
 
-    answers = asyncio.run(story())
-    assert done == ["free 0", "free 1", "free 2", "held 0", "held 1", "held 2"]
-    # The money reached for one: the first that came
+    answers = asyncio.run(scenario())
+    assert done == ["free 0", "free 1", "free 2", "locked 0", "locked 1", "locked 2"]
+    # The balance covers only the first payout
     assert [answer.status for answer in answers] == [200, 400, 400]
     world.assert_ledger_consistent()
 
 
-def test_a_wallet_that_is_free_again_waits_for_no_other_that_is_held(
+def test_unlocked_wallet_does_not_wait_for_another_locked_one(
     world: World, intake: PayoutIntake, engine: sa.Engine
 ) -> None:
-    """Given two held wallets of which one is let go, as by a settlement: its requests are answered at once."""
     other = World(engine)
     mine, theirs = world.driver(), other.driver()
 
-    async def story() -> None:
-        with engine.begin() as holder:
-            ledger.lock_wallets(holder, [world.wallet_id])
+    async def scenario() -> None:
+        with engine.begin() as locking:
+            ledger.lock_wallets(locking, [world.wallet_id])
             with engine.begin() as brief:
                 ledger.lock_wallets(brief, [other.wallet_id])
                 long = asyncio.create_task(intake.submit(payout_request(world.order(mine, 900))))
@@ -219,11 +208,11 @@ def test_a_wallet_that_is_free_again_waits_for_no_other_that_is_held(
         assert (await long).status == 200
         await intake.close()
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 def waiting_for_locks(world: World) -> int:
-    """How many transactions wait for a row."""
+    """The number of transactions that wait for a row lock."""
     found = world.rows("""
         SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
     """)
@@ -231,16 +220,16 @@ def waiting_for_locks(world: World) -> int:
 
 
 def test_requests_with_one_request_id_get_answers_of_their_own(world: World, intake: PayoutIntake) -> None:
-    """A client may send the same X-Request-Id twice: it is a label, and identifies nothing."""
+    """X-Request-Id is a label chosen by the client, not an identity."""
     driver_id = world.driver()
     same = [payout_request(world.order(driver_id))._replace(request_id="the same") for _ in range(3)]
     assert len({content_of(answer)["id"] for answer in intake.flush(same)}) == 3
 
 
-def test_a_key_answered_elsewhere_in_the_meantime_is_noticed(
+def test_response_stored_meanwhile_under_the_same_key_is_found(
     world: World, intake: PayoutIntake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Given another kind of request that stores its answer between our look-up and our store, ours is refused."""
+    # Given a request of another kind that stores its response between our look-up and our store
     driver_id = world.driver()
     storing, looks = idempotency.store_answers_query, []
 

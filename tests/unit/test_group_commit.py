@@ -1,4 +1,4 @@
-"""Group commit: nobody who waits is forgotten."""
+"""Group commit: each waiting item is answered."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from gateway.intake.group_commit import GroupCommit
 
 
-def test_who_comes_as_a_flush_ends_does_not_wait_for_the_next_to_come() -> None:
-    """An answer wakes its client before the flush's task is quite over; what he then asks is flushed like any other."""
+def test_item_submitted_as_a_flush_ends_is_flushed_without_another_one() -> None:
+    """An answer wakes its client before the flushing thread is done; the client's next item must not be missed."""
 
     def flush(items: Sequence[int]) -> list[int]:
         return [2 * item for item in items]
@@ -22,8 +22,8 @@ def test_who_comes_as_a_flush_ends_does_not_wait_for_the_next_to_come() -> None:
     assert asyncio.run(client()) == [2 * number for number in range(20)]
 
 
-def test_a_flush_that_breaks_leaves_nobody_waiting() -> None:
-    """Not even where it raises what is no error; whoever comes then is answered, and the gateway can stop."""
+def test_flush_that_raises_answers_its_items_and_the_next_ones() -> None:
+    """Even if it raises SystemExit."""
 
     def flush(items: Sequence[int]) -> list[int]:
         if 13 in items:
@@ -37,6 +37,6 @@ def test_a_flush_that_breaks_leaves_nobody_waiting() -> None:
             await group_commit.close()
         return list(answers)
 
-    first, broken, last = asyncio.run(client())
+    first, failed, last = asyncio.run(client())
     assert (first, last) == (12, 14)
-    assert isinstance(broken, RuntimeError)
+    assert isinstance(failed, RuntimeError)
