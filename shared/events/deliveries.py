@@ -19,6 +19,7 @@ DELIVERY_RETENTION: Final = timedelta(days=30)
 REDELIVERED_EVENTS_MAX: Final = 10_000
 """Events redelivered by one request."""
 
+# Resets an existing delivery: due now, with all attempts.
 _MAKE_DUE_AGAIN: Final = """
     ON CONFLICT (endpoint_id, event_id) DO UPDATE SET status = 'pending', attempts = 0, next_action_at = :now,
         lease_token = NULL, lease_expires_at = NULL
@@ -73,6 +74,7 @@ _REDELIVER_SINCE: Final = """
     )
     SELECT created_at FROM wanted ORDER BY id
 """
+# Condition on `customer_events`: its delivery failed or waits for another attempt.
 _HAS_UNDELIVERED: Final = """
     AND EXISTS (SELECT FROM webhook_deliveries WHERE endpoint_id = :endpoint_id
                 AND event_id = customer_events.id AND status <> 'delivered')

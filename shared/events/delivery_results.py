@@ -182,6 +182,7 @@ def _update_endpoints(connection: sa.Connection, endpoints: Sequence[dict[str, A
     connection.execute(_UPDATE_ENDPOINTS, {"states": encode_rows(states)})
 
 
+# Reads the organization of a wallet.
 _WALLET_ORGANIZATION: Final = sa.text("SELECT organization_id FROM wallets WHERE id = :id")
 
 

@@ -18,6 +18,7 @@ WALLET_ENDPOINTS_MAX: Final = 20
 
 # Serializes the creation of a wallet's endpoints: two requests must not both create the last one allowed.
 _LOCK_WALLET_ENDPOINTS: Final = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+# Inserts an active endpoint.
 _INSERT: Final = sa.text(f"""
     INSERT INTO webhook_endpoints (id, wallet_id, url, events, sealed_secret, status, pace, next_action_at,
                                    created_at, updated_at)

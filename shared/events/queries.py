@@ -61,6 +61,7 @@ def load_events(
 ENDPOINT_COLUMNS: Final = ", ".join(EndpointRow._fields)
 """The columns of an `EndpointRow`, in its order."""
 
+# Reads a wallet's endpoints.
 _LOAD_ENDPOINTS: Final = sa.text(f"""
     SELECT {ENDPOINT_COLUMNS} FROM webhook_endpoints
     WHERE wallet_id = :wallet_id AND deleted_at IS NULL ORDER BY id DESC
@@ -72,6 +73,7 @@ def load_endpoints(connection: sa.Connection, wallet_id: uuid.UUID) -> list[Endp
     return [EndpointRow._make(row) for row in connection.execute(_LOAD_ENDPOINTS, {"wallet_id": wallet_id})]
 
 
+# Reads one of a wallet's endpoints; locks it with FOR NO KEY UPDATE appended.
 _LOAD_ENDPOINT: Final = (
     f"SELECT {ENDPOINT_COLUMNS} FROM webhook_endpoints WHERE id = :id AND wallet_id = :wallet_id AND deleted_at IS NULL"
 )

@@ -45,6 +45,7 @@ def find_user_and_password_hash(connection: sa.Connection, email: str) -> tuple[
     return None if row is None else (SessionUser._make(row[:-1]), row[-1])
 
 
+# Inserts a session.
 _INSERT_SESSION: Final = sa.text("""
     INSERT INTO sessions (id, user_id, token_hash, created_at, last_seen_at, expires_at)
     VALUES (:id, :user_id, :token_hash, :now, :now, :expires_at)
@@ -73,6 +74,7 @@ _FIND_SESSION: Final = sa.text(f"""
     JOIN users ON users.id = user_id JOIN organizations ON organizations.id = organization_id
     WHERE token_hash = :token_hash AND revoked_at IS NULL AND expires_at > :now AND last_seen_at > :idle
 """)
+# Updates the last use of a session.
 _SET_LAST_SEEN: Final = sa.text("UPDATE sessions SET last_seen_at = :now WHERE id = :id")
 
 

@@ -81,6 +81,7 @@ def _optional_time(moment: datetime | None) -> str | None:
     return None if moment is None else format_rfc3339(moment)
 
 
+# Reads batches by id and wallet.
 _SELECT: Final = f"""
     SELECT {BATCH_COLUMNS}
     FROM json_to_recordset(CAST(:wanted AS json)) AS wanted (id uuid, wallet_id uuid)

@@ -22,6 +22,7 @@ _SELECT: Final = """
 """
 """Selects the columns of a `KeyRow`, in its order."""
 
+# Reads the keys that a user requested.
 _LOAD_USER_KEYS: Final = sa.text(f"{_SELECT} WHERE created_by = :user_id ORDER BY api_keys.id DESC LIMIT :limit")
 
 
@@ -57,6 +58,7 @@ def load_key(
     return KeyRow._make(row)
 
 
+# Reads an organization's pending keys, at most 1,000.
 _LOAD_PENDING_KEYS: Final = sa.text(f"""
     {_SELECT} WHERE wallets.organization_id = :organization_id AND approval_status = 'pending'
                     AND revoked_at IS NULL ORDER BY api_keys.id LIMIT 1000
@@ -90,6 +92,7 @@ def load_organization_keys(
     return Page([KeyRow._make(row) for row in rows], total, more)
 
 
+# Reads all keys that are not revoked, of one organization or of all.
 _LOAD_UNREVOKED: Final = sa.text(f"""
     SELECT organizations.name, rate_limit_per_minute, found.*
     FROM ({_SELECT} WHERE revoked_at IS NULL) AS found ({", ".join(KeyRow._fields)})
@@ -108,6 +111,7 @@ def load_unrevoked_keys(
     return [(row[0], KeyRow._make(row[2:]), row[1]) for row in rows]
 
 
+# Reads the organization of a key.
 _KEY_ORGANIZATION: Final = sa.text(
     "SELECT organization_id FROM api_keys JOIN wallets ON wallets.id = wallet_id WHERE api_keys.id = :id"
 )

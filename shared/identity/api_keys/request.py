@@ -20,6 +20,7 @@ USER_KEYS_MAX: Final = 1_000
 
 # Waits for a sandbox reset, as it replaces the wallet under an exclusive lock of the organization's row.
 _LOCK_ORGANIZATION: Final = sa.text("SELECT FROM organizations WHERE id = :organization_id FOR SHARE")
+# Counts a user's keys that are not revoked.
 _COUNT_USER_KEYS: Final = sa.text("SELECT count(*) FROM api_keys WHERE created_by = :user_id AND revoked_at IS NULL")
 # Inserts a key of the organization's current wallet.
 _INSERT_KEY: Final = sa.text("""

@@ -83,6 +83,7 @@ NOT_TABLE_OWNER: Final = (
 )
 
 
+# Whether the role owns the tables.
 _IS_OWNER: Final = sa.text(
     "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('alembic_version')"
 )
@@ -123,6 +124,7 @@ def apply_grants(connection: sa.Connection) -> str | None:
     return None
 
 
+# Reads the tables, of those given, that the role can modify.
 _MODIFIABLE: Final = sa.text("""
     SELECT relname FROM pg_class
     WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(:tables)
@@ -136,6 +138,7 @@ def modifiable_append_only_tables(connection: sa.Connection) -> list[str]:
     return list(connection.scalars(_MODIFIABLE, {"tables": list(APPEND_ONLY_TABLES)}))
 
 
+# Reads the schema's name and the roles' privileges on it.
 _SCHEMA_PRIVILEGES: Final = sa.text("""
     SELECT quote_ident(current_schema()),
            has_schema_privilege(:service, current_schema(), 'USAGE')
