@@ -1,4 +1,4 @@
-"""What the database says of an error reaches our logs without the row that it is about."""
+"""Database errors contain no row values, because they end in logs."""
 
 import traceback
 
@@ -7,11 +7,11 @@ import sqlalchemy as sa
 
 from tests.support.world import World
 
-MARK = "".join(("mar", "ked"))  # or a traceback would have it as a line of this file
+MARK = "".join(("mar", "ked"))  # in parts, because a traceback shows this line
 
 
 @pytest.mark.parametrize(
-    ("statement", "says"),
+    ("statement", "message"),
     [
         ("UPDATE drivers SET status = :mark WHERE wallet_id = :id", "violates check constraint"),
         ("UPDATE drivers SET email = NULL WHERE wallet_id = :id", "violates not-null constraint"),
@@ -20,12 +20,12 @@ MARK = "".join(("mar", "ked"))  # or a traceback would have it as a line of this
         ("SELECT * FROM json_to_recordset(CAST('{' || :mark AS json)) AS made (a text)", "a value was refused"),
     ],
 )
-def test_an_error_has_no_value_in_it(world: World, statement: str, says: str) -> None:
-    """Neither in its sentence nor anywhere in its traceback."""
+def test_error_contains_no_value(world: World, statement: str, message: str) -> None:
+    """Neither in its message nor in its traceback."""
     world.driver()
     with pytest.raises(sa.exc.DBAPIError) as refused:
         world.execute(statement, id=world.wallet_id, mark=MARK)
     text = "".join(traceback.format_exception(refused.value))
-    assert says in text
+    assert message in text
     for value in ("Dora", "dora@", MARK, str(world.wallet_id)):
         assert value not in text

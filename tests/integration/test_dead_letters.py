@@ -198,7 +198,7 @@ def test_commands_report_an_unreachable_redis_or_database(
     code, text = run(capsys, "dead", "list")
     assert (code, "Redis is unreachable" in text, "The database is unreachable" in text) == (2, True, False), text
     monkeypatch.setenv("OVNPAY_REDIS_URL", settings.redis_url)
-    monkeypatch.setenv("OVNPAY_DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
+    monkeypatch.setenv("OVNPAY_DATABASE_URL", "postgresql://none@127.0.0.1:9/none")
     code, text = run(capsys, "queues", "--once")
     assert (code, "Redis is unreachable" in text, "The database is unreachable" in text) == (0, False, True), text
     monkeypatch.setenv("OVNPAY_REDIS_URL", "redis://127.0.0.1:9/0")

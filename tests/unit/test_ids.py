@@ -1,4 +1,4 @@
-"""Ids: sortable, readable, and nothing else parses as one."""
+"""Ids sort by time, and only valid ones are parsed."""
 
 import uuid
 
@@ -10,21 +10,19 @@ from shared.platform.ids import DRIVER, PAYOUT, new_id, parse_id, public_id
 
 
 @given(st.uuids())
-def test_every_id_comes_back_from_its_public_form(value: uuid.UUID) -> None:
-    """26 base32 characters after the prefix, whatever the id."""
+def test_parsing_a_public_id_returns_the_id(value: uuid.UUID) -> None:
     text = public_id(PAYOUT, value)
     assert len(text) == len("pay_") + 26
     assert parse_id(PAYOUT, text) == value
 
 
-def test_the_public_form_is_that_of_the_typeid_specification() -> None:
-    """The specification's own example."""
+def test_public_id_follows_the_typeid_specification() -> None:
+    """By the specification's own example."""
     value = uuid.UUID("01890a5d-ac96-774b-bcce-b302099a8057")
     assert public_id("prefix", value) == "prefix_01h455vb4pex5vsknk084sn02q"
 
 
-def test_ids_made_later_sort_later() -> None:
-    """In both forms."""
+def test_later_ids_sort_later_in_both_forms() -> None:
     ids = [new_id() for _ in range(1_000)]
     assert sorted(ids) == ids
     assert sorted(public_id(PAYOUT, value) for value in ids) == [public_id(PAYOUT, value) for value in ids]
@@ -47,11 +45,9 @@ def test_ids_made_later_sort_later() -> None:
         "pay__01h455vb4pex5vsknk084sn02q",
     ],
 )
-def test_what_cannot_be_an_id_is_none(text: str) -> None:
-    """To a caller: unknown."""
+def test_invalid_id_is_not_parsed(text: str) -> None:
     assert parse_id(PAYOUT, text) is None
 
 
-def test_an_id_of_another_kind_is_unknown() -> None:
-    """A driver's id is no payout."""
+def test_id_with_another_prefix_is_not_parsed() -> None:
     assert parse_id(PAYOUT, public_id(DRIVER, new_id())) is None

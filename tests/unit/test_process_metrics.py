@@ -1,4 +1,4 @@
-"""A count outlives the process that counted; what a process said of its present does not."""
+"""Counts outlive the process that counted, live gauges do not."""
 
 import os
 import signal
@@ -23,25 +23,25 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def counted_and_killed(folder: Path) -> None:
-    """A process that counts, and is killed before it can say goodbye."""
+def count_and_die(folder: Path) -> None:
+    """Run a process that counts and is killed before its exit handlers run."""
     done = subprocess.run(
         [sys.executable, "-c", COUNTING], env={**os.environ, METRICS_FOLDER_VARIABLE: str(folder)}, check=False
     )
     assert done.returncode == -signal.SIGKILL
 
 
-def figures(folder: Path) -> list[str]:
-    """What is there, without its descriptions."""
+def sample_lines(folder: Path) -> list[str]:
+    """Return the metrics of the folder, without descriptions."""
     lines = generate_latest(multiprocess_registry(folder)).decode().splitlines()
     return sorted(line for line in lines if not line.startswith("#"))
 
 
 def test_counts_of_killed_processes_stay_and_their_gauges_go(tmp_path: Path) -> None:
-    counted_and_killed(tmp_path)
-    counted_and_killed(tmp_path)
+    count_and_die(tmp_path)
+    count_and_die(tmp_path)
 
-    assert figures(tmp_path) == [
+    assert sample_lines(tmp_path) == [
         'jobs_total{kind="a"} 6.0',
         'seconds_bucket{le="+Inf"} 2.0',
         'seconds_bucket{le="1.0"} 0.0',
@@ -51,23 +51,23 @@ def test_counts_of_killed_processes_stay_and_their_gauges_go(tmp_path: Path) -> 
     ]
 
 
-def test_the_next_life_of_a_pool_counts_on_from_one_file(tmp_path: Path) -> None:
-    # Given a pool all of whose processes were killed
+def test_restarted_pool_continues_its_counts_in_one_file_of_each_kind(tmp_path: Path) -> None:
+    # Given a pool whose processes were all killed
     with open_metrics_folder(str(tmp_path), "workers-1") as folder:
-        counted_and_killed(folder)
-        counted_and_killed(folder)
-        before = figures(folder)
-    # When it is started again, and again
+        count_and_die(folder)
+        count_and_die(folder)
+        before = sample_lines(folder)
+    # When it is started twice more
     for _ in range(2):
         with open_metrics_folder(str(tmp_path), "workers-1") as again:
             assert again == folder
-            # Then it goes on with what it had, in a file for each kind
-            assert figures(again) == before
+            # Then its counts are unchanged, in one file of each kind
+            assert sample_lines(again) == before
             assert sorted(path.name for path in again.glob("*.db")) == ["counter_0.db", "histogram_0.db"]
     os.environ.pop(METRICS_FOLDER_VARIABLE, None)
 
 
-def test_two_pools_of_one_name_do_not_count_in_one_folder(tmp_path: Path) -> None:
+def test_second_pool_of_the_same_name_gets_another_folder(tmp_path: Path) -> None:
     with (
         open_metrics_folder(str(tmp_path), "workers-1") as first,
         open_metrics_folder(str(tmp_path), "workers-1") as second,
@@ -78,8 +78,8 @@ def test_two_pools_of_one_name_do_not_count_in_one_folder(tmp_path: Path) -> Non
     os.environ.pop(METRICS_FOLDER_VARIABLE, None)
 
 
-def test_a_file_that_was_cut_off_spoils_no_other(tmp_path: Path) -> None:
-    counted_and_killed(tmp_path)
+def test_truncated_file_does_not_affect_others(tmp_path: Path) -> None:
+    count_and_die(tmp_path)
     (tmp_path / "counter_99999999.db").write_bytes(b"\xff\xff\xff")
 
     merge_ended_counts(tmp_path)

@@ -1,6 +1,4 @@
-"""What a refused request leaves behind goes at once: a body held by its error's traceback would wait for a collection,
-and those are rare.
-"""
+"""A rejected request frees its body at once: a body kept by its error's traceback would wait for a rare collection."""
 
 import asyncio
 import gc
@@ -21,27 +19,27 @@ from shared.platform.errors import NotFound
 
 
 class Body:
-    """What a handler holds while it refuses."""
+    """A body that the handler refers to."""
 
 
 @pytest.mark.parametrize(
-    "refusal",
+    "error",
     [
         lambda: ApiError(400, "INVALID_JSON", "no"),
         lambda: NotFound("no"),
         web.HTTPNotFound,
-        lambda: ValueError("a mistake of ours"),
+        lambda: ValueError("a bug"),
     ],
 )
-def test_a_refused_body_is_not_kept(refusal: Callable[[], Exception]) -> None:
-    held: list[weakref.ref[Body]] = []
+def test_body_of_a_rejected_request_is_freed(error: Callable[[], Exception]) -> None:
+    bodies: list[weakref.ref[Body]] = []
 
     async def handler(request: web.Request) -> web.StreamResponse:
         body = Body()
-        held.append(weakref.ref(body))
-        raise refusal()
+        bodies.append(weakref.ref(body))
+        raise error()
 
-    async def answered() -> int:
+    async def answer() -> int:
         application = web.Application()
         application[SERVICES] = cast(Services, SimpleNamespace(clock=SystemClock()))
         request: Any = make_mocked_request("GET", "/", app=application)
@@ -50,8 +48,8 @@ def test_a_refused_body_is_not_kept(refusal: Callable[[], Exception]) -> None:
 
     gc.disable()
     try:
-        status = asyncio.run(answered())
+        status = asyncio.run(answer())
         assert status >= 400
-        assert [one() for one in held] == [None]
+        assert [one() for one in bodies] == [None]
     finally:
         gc.enable()
