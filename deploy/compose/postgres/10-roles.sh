@@ -1,8 +1,8 @@
 #!/bin/sh
-# Run once by PostgreSQL's image, while its volume is new: the database, who owns it, and what the services sign in as.
+# Create the database, its owner and the services' login. PostgreSQL's image runs this once, on a new volume.
 #
-# The owner migrates and is used by nobody else; the services' login can add to the ledger and not change it, see
-# shared/schema/migrations/grants.py. Both passwords are those of the URLs that our containers get.
+# Only migrations use the owner; the services' login can append to the ledger but not modify it, see
+# shared/schema/migrations/grants.py. The passwords come from the URLs that our containers get.
 set -eu
 password() { sed -n 's|^[a-z+]*://[^:]*:\([^@]*\)@.*|\1|p' "${SECRETS:-/run/secrets}/$1"; }
 OWNER_PASSWORD=$(password migration_database_url) SERVICES_PASSWORD=$(password database_url) \
