@@ -53,7 +53,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _with(options: argparse.Namespace, settings: Settings) -> Settings:
-    """Override settings by command line options."""
     given = {"gateway_processes": options.processes, "gateway_host": options.host, "gateway_port": options.port}
     return msgspec.structs.replace(settings, **{name: value for name, value in given.items() if value is not None})
 

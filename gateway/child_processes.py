@@ -1,8 +1,7 @@
 """What a gateway's parent and child processes share: listening sockets, and a channel between them.
 
-A child is a new program: it always runs the code that is on disk. It inherits the sockets and one end of the channel.
-Through it the child reports that it serves, and its end of file tells the child that the parent has ended, for whatever
-reason.
+A child is a new program, to run the code that is on disk. It inherits the sockets and one end of the channel: through
+it the child reports that it serves, and its end of file means that the parent has ended.
 """
 
 import argparse
@@ -21,7 +20,6 @@ class InheritedSockets(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse the result of `str`."""
         try:
             channel, *listeners = (int(number) for number in text.split(","))
         except ValueError:

@@ -31,8 +31,6 @@ RESTART_DELAY_SECONDS, RESTART_DELAY_SECONDS_MAX = 0.2, 5.0
 
 
 class ChildProcess:
-    """A child process."""
-
     def __init__(self, sockets: list[socket.socket], environment: dict[str, str]) -> None:
         self.channel, childs_end = socket.socketpair()
         with childs_end:
@@ -48,7 +46,6 @@ class ChildProcess:
         self.stop_requested_at: float | None = None
 
     def check_ready(self) -> None:
-        """Update `is_ready` from the channel."""
         with contextlib.suppress(OSError):
             self.is_ready = self.is_ready or self.channel.recv(1) == READY_MESSAGE
 
@@ -79,7 +76,6 @@ class ParentProcess:
         self._wake_reader, self._wake_writer = os.pipe()
 
     def run(self) -> int:
-        """Run until SIGTERM or SIGINT; return the exit code."""
         for end in (self._wake_reader, self._wake_writer):
             os.set_blocking(end, False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -175,7 +171,6 @@ class ParentProcess:
             self._replaced.remove(old)
 
     def _wait(self, channels: list[socket.socket]) -> None:
-        """Wait for a signal, a message from a child, or a moment."""
         is_starting = bool(channels or self._replaced or self._next_start_at > time.monotonic())
         seconds = 0.1 if is_starting or self._exit_code is not None else 5.0
         select.select([self._wake_reader, *(one.fileno() for one in channels)], [], [], seconds)

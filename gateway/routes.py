@@ -36,8 +36,6 @@ ADMIN_ROLES: Final = frozenset({Role.OWNER, Role.ADMIN})
 
 
 class Route(NamedTuple):
-    """An endpoint."""
-
     method: str
     path: str
     handler: Handler

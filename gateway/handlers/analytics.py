@@ -61,8 +61,6 @@ class RangeQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class RailRangeQuery(RangeQuery, kw_only=True):
-    """A range, with a filter by rail."""
-
     rail: Rail | UnsetType = UNSET
 
 
@@ -73,8 +71,6 @@ class TimeseriesQuery(RailRangeQuery, kw_only=True):
 
 
 class DriverRankingQuery(RangeQuery, kw_only=True):
-    """A range, and a page of drivers."""
-
     sort: Annotated[ranking.DriverSort, msgspec.Meta(description="The order, highest first.")] = (
         ranking.DriverSort.VOLUME
     )
@@ -83,7 +79,6 @@ class DriverRankingQuery(RangeQuery, kw_only=True):
 
 
 def parse_date_or_time(text: str | UnsetType, field: str) -> date | datetime | None:
-    """Parse a date, or a time with an offset."""
     if text is UNSET:
         return None
     try:
@@ -93,7 +88,6 @@ def parse_date_or_time(text: str | UnsetType, field: str) -> date | datetime | N
 
 
 def requested_rail(parameters: RailRangeQuery) -> Rail | None:
-    """The requested rail."""
     return None if parameters.rail is UNSET else parameters.rail
 
 

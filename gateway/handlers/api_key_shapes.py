@@ -52,8 +52,6 @@ class RegenerateKey(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ListKeys(ShortPageQuery, kw_only=True):
-    """Filters of API keys."""
-
     mode: Mode | UnsetType = UNSET
     status: ApprovalStatus | UnsetType = UNSET
 

@@ -26,8 +26,6 @@ UNKNOWN_REQUEST_ID: Final = uuid.UUID(int=0)
 
 
 class ListAuditEntries(PageQuery, kw_only=True):
-    """Filters of audit entries."""
-
     action: Action | UnsetType = UNSET
     actor: Annotated[FilterText, msgspec.Meta(description="A user's email, or an API key's id.")] | UnsetType = UNSET
     object_id: (

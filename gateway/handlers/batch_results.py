@@ -33,7 +33,7 @@ RESULT_COLUMNS: Final = (
 
 @operation(query=ListBatchPayouts, response=ListPage[Payout], error_codes=("BATCH_NOT_FOUND",), csv=True)
 async def list_batch_payouts(request: web.Request, listing: ListBatchPayouts) -> web.Response:
-    """Lists a batch's payouts in the order of the request that created it.
+    """List a batch's payouts in the order of the request that created it.
 
     `format=csv` returns the batch's complete results as a file.
     """

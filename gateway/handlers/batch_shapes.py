@@ -40,22 +40,16 @@ class CreateBatch(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ListBatches(ShortPageQuery, kw_only=True):
-    """Filters of batches."""
-
     status: BatchStatus | UnsetType = UNSET
 
 
 class ListBatchPayouts(PageQuery, kw_only=True):
-    """Filters of a batch's payouts."""
-
     pageSize: Annotated[int, msgspec.Meta(ge=1, le=queries.BATCH_PAYOUTS_SHOWN_MAX, description="Per page.")] = 100
     status: PayoutStatus | UnsetType = UNSET
     format: Format = Format.JSON
 
 
 class ScheduledStatus(enum.StrEnum):
-    """The statuses that scheduled payouts can be filtered by."""
-
     QUEUED = "queued"
     PROCESSING = "processing"
     COMPLETED = "completed"
@@ -63,8 +57,6 @@ class ScheduledStatus(enum.StrEnum):
 
 
 class ListScheduled(ShortPageQuery, kw_only=True):
-    """Filters of scheduled batches."""
-
     status: ScheduledStatus | UnsetType = UNSET
 
 

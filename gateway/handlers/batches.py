@@ -47,9 +47,9 @@ BATCH_ERROR_CODES: Final = tuple(code for code in PAYOUT_ERROR_CODES if code != 
 
 @operation(body=CreateBatch, response=BatchQuote, error_codes=BATCH_ERROR_CODES, body_bytes_max=BATCH_BYTES_MAX)
 async def quote_batch(request: web.Request, body: CreateBatch) -> web.Response:
-    """Returns the totals of a batch without creating it.
+    """Return the totals of a batch without creating it.
 
-    Takes the body of `POST /batches` and rejects what that rejects, with each invalid item in `details.items`.
+    The body and its validation are those of `POST /batches`; each invalid item is in `details.items`.
     """
     services = request.app[SERVICES]
     new = await _build_batch(request, body)
@@ -83,7 +83,7 @@ async def quote_batch(request: web.Request, body: CreateBatch) -> web.Response:
     body_bytes_max=BATCH_BYTES_MAX,
 )
 async def create_batch(request: web.Request, body: CreateBatch) -> web.Response:
-    """Creates a batch of up to 10,000 payouts.
+    """Create a batch of up to 10,000 payouts.
 
     All of them are accepted, or none: `details.items` lists the invalid ones. The money is reserved when the batch is
     released, at `scheduledFor` or by `release` or `run`.
@@ -124,7 +124,6 @@ def _orders(new: create.NewBatch) -> list[PayoutOrder]:
 
 
 def _warnings(rows: Sequence[PayoutRow]) -> dict[str, Any]:
-    """The field `warnings` with a batch's duplicate payouts; no field without duplicates."""
     duplicates = [(index, row.duplicate_of) for index, row in enumerate(rows) if row.duplicate_of is not None]
     warnings = [{**duplicate_warning(first), "index": index} for index, first in duplicates[:WARNINGS_SHOWN_MAX]]
     return {"warnings": warnings} if warnings else {}
@@ -149,7 +148,7 @@ def parse_schedule_time(text: str, now: datetime) -> datetime:
 
 @operation(query=ListBatches, response=ListPage[Batch])
 async def list_batches(request: web.Request, listing: ListBatches) -> web.Response:
-    """Lists batches, newest first."""
+    """List batches, newest first."""
     wallet, page = wallet_id(request), requested_page(listing, BATCH)
     status = None if listing.status is UNSET else listing.status
     found = await request.app[SERVICES].read(
@@ -160,7 +159,7 @@ async def list_batches(request: web.Request, listing: ListBatches) -> web.Respon
 
 @operation(response=BatchDetails, error_codes=("BATCH_NOT_FOUND",))
 async def get_batch(request: web.Request) -> web.Response:
-    """Returns a batch with up to 1,000 of its payouts; `/batches/{id}/payouts` lists all of them."""
+    """Return a batch with up to 1,000 of its payouts; `/batches/{id}/payouts` lists all of them."""
     wallet, batch_id = wallet_id(request), batch_id_from_path(request)
     found = await request.app[SERVICES].read(lambda connection: queries.load_batch(connection, wallet, batch_id))
     if found is None:
@@ -178,12 +177,7 @@ async def get_batch(request: web.Request) -> web.Response:
 
 
 def batch_id_from_path(request: web.Request) -> uuid.UUID:
-    """The batch id in the path.
-
-    Raises:
-        NotFound: the text is no batch id.
-
-    """
+    """The batch id in the path; raises NotFound if the text is no batch id."""
     text = request.match_info["id"]
     batch_id = parse_id(BATCH, text)
     if batch_id is None:

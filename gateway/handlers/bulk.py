@@ -56,7 +56,6 @@ def bulk_results_payload(items: Sequence[tuple[dict[str, Any], DomainError | Non
 
 
 def convert_item(content: Any, shape: type[Shape]) -> Shape | InvalidRequest:
-    """Convert an item to its shape, or return its error."""
     try:
         return convert_to_shape(content, shape)
     except ApiError as error:
@@ -135,7 +134,6 @@ async def bulk_create_payouts(request: web.Request, body: BulkPayouts) -> web.Re
 
 
 def convert_to_order(request: web.Request, item: PayoutFields, urgency: Urgency) -> PayoutOrder | InvalidRequest:
-    """Build the order of an item, or return the item's error."""
     try:
         return build_payout_order(request, item, urgency)
     except ApiError as error:
@@ -143,7 +141,6 @@ def convert_to_order(request: web.Request, item: PayoutFields, urgency: Urgency)
 
 
 def payout_summary_payload(row: PayoutRow) -> dict[str, Any]:
-    """Format a payout for bulk results."""
     warnings = {} if row.duplicate_of is None else {"warnings": [duplicate_warning(row.duplicate_of)]}
     return warnings | {
         "id": public_id(PAYOUT, row.id),

@@ -45,26 +45,23 @@ def _asset(name: str) -> bytes:
 
 
 async def get_root(request: web.Request) -> web.Response:
-    """Redirect browsers to the documentation; the body tells the same to programs."""
+    """Redirect browsers to the documentation; the body names it for programs."""
     links = {"documentation": "/docs", "openapi": "/openapi.json"}
     body = success_body(links, request[REQUEST_ID], request.app[SERVICES].clock.now())
     return json_response(body, 302, {"Location": "docs"})  # relative, like the page's links: the API may have a prefix
 
 
 async def get_openapi_document(request: web.Request) -> web.Response:
-    """Return the OpenAPI document."""
     return web.Response(body=request.app[SERVICES].openapi_document(), content_type="application/json")
 
 
 async def get_docs_page(request: web.Request) -> web.Response:
-    """Return the page that displays the document."""
     return web.Response(
         text=DOCS_PAGE, content_type="text/html", headers={"Content-Security-Policy": DOCS_SECURITY_POLICY}
     )
 
 
 async def get_docs_asset(request: web.Request) -> web.Response:
-    """Return a file of the page."""
     name = request.match_info["file"]
     if name == "start.js":
         return web.Response(text=DOCS_SCRIPT, content_type="text/javascript")

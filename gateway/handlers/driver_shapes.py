@@ -38,8 +38,6 @@ class UpdateDriver(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ListDrivers(PageQuery, kw_only=True):
-    """Filters of drivers."""
-
     status: DriverStatus | UnsetType = UNSET
 
 

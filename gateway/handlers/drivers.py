@@ -63,7 +63,6 @@ async def register_driver(request: web.Request, body: RegisterDriver) -> web.Res
 
 
 def registration_entries(actor: audit.Actor, answers: Iterable[rows.DriverRow | DomainError]) -> list[audit.Entry]:
-    """Build the audit entries of registered drivers."""
     return [
         audit.Entry(
             actor,

@@ -26,8 +26,6 @@ _TYPE: Final = "|".join(sorted(EVENT_TYPES)).replace(".", r"\.")
 
 
 class ListEvents(msgspec.Struct, forbid_unknown_fields=True):
-    """Filters of events."""
-
     after: (
         Annotated[
             str,

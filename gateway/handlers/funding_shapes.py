@@ -27,8 +27,6 @@ class CreateTopup(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ListTransactions(PageQuery, kw_only=True):
-    """Filters of the statement."""
-
     type: statement.StatementLineType | UnsetType = UNSET
     since: DayOrTime | UnsetType = msgspec.field(name="from", default=UNSET)
     until: DayOrTime | UnsetType = msgspec.field(name="to", default=UNSET)

@@ -65,7 +65,6 @@ async def get_readiness(request: web.Request) -> web.Response:
 
 
 async def _query_database(request: web.Request, query: Callable[[sa.Connection], Any]) -> Any:
-    """Query the database on the connection reserved for credentials and health checks."""
     try:
         async with asyncio.timeout(DATABASE_SECONDS_MAX):
             return await request.app[SERVICES].read_key(query)

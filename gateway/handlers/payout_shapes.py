@@ -70,8 +70,6 @@ class CreateInstantPayout(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class InstantFeeQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """The payout to quote."""
-
     amount: Annotated[
         int, msgspec.Meta(ge=1, le=RAIL_LIMIT_CENTS[Rail.INSTANT], description="US cents.", examples=[50000])
     ]
@@ -89,8 +87,6 @@ class PayoutFields(Protocol):
 
 
 class ListPayouts(PageQuery, kw_only=True):
-    """Filters of payouts."""
-
     status: PayoutStatus | UnsetType = UNSET
     driverId: Annotated[str, msgspec.Meta(max_length=100)] | UnsetType = UNSET
     idempotencyKey: (

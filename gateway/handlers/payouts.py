@@ -58,7 +58,6 @@ INSTANT_SETTLEMENT = "~30 seconds"
 
 
 def instant_payout_payload(row: PayoutRow) -> dict[str, Any]:
-    """Format an instant payout."""
     return payout_payload(row) | {"requestedBy": row.requested_by, "estimatedSettlement": INSTANT_SETTLEMENT}
 
 

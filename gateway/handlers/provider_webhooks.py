@@ -68,8 +68,6 @@ async def receive_provider_webhook(request: web.Request) -> web.Response:
 
 
 class ListLogs(PageQuery, kw_only=True):
-    """Filters of Paystream's webhooks."""
-
     event: Annotated[str, msgspec.Meta(max_length=100, examples=["payout.completed"])] | UnsetType = UNSET
     status: inbox.WebhookLogStatus | UnsetType = UNSET
     since: DayOrTime | UnsetType = msgspec.field(name="from", default=UNSET)

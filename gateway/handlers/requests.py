@@ -22,7 +22,6 @@ from shared.schema.audit import ActorKind
 
 
 def wallet_id(request: web.Request) -> uuid.UUID:
-    """The wallet of the request's API key."""
     return request[CREDENTIAL].wallet_id
 
 
@@ -57,7 +56,6 @@ def parse_time(text: str, field: str) -> datetime:
 
 
 def success_response(request: web.Request, data: Any) -> web.Response:
-    """A success with `data`."""
     return json_response(success_body(data, request[REQUEST_ID], request.app[SERVICES].clock.now()))
 
 
@@ -133,7 +131,6 @@ async def _run_once(
     encode: Callable[[Any, str, datetime], bytes],
     redact: Callable[[Any], Any],
 ) -> web.Response:
-    """Run `work` once per key; keys are unique within the scope."""
     services, request_id = request.app[SERVICES], request[REQUEST_ID]
     key = idempotency_key(request)
     fingerprint = idempotency.request_fingerprint(request.method, request.path, await request.read())

@@ -19,7 +19,7 @@ from shared.schema.payouts import BatchStatus
 
 @operation(query=ListScheduled, response=ListPage[Batch])
 async def list_scheduled_batches(request: web.Request, listing: ListScheduled) -> web.Response:
-    """Lists batches with a release time, newest first."""
+    """List batches with a release time, newest first."""
     wallet, page = wallet_id(request), requested_page(listing, BATCH)
     status = None if listing.status is UNSET else BatchStatus(listing.status)
     found = await request.app[SERVICES].read(
@@ -30,7 +30,7 @@ async def list_scheduled_batches(request: web.Request, listing: ListScheduled) -
 
 @operation(response=ScheduledStats)
 async def get_scheduled_stats(request: web.Request) -> web.Response:
-    """Counts the batches with a release time."""
+    """Count the batches with a release time."""
     wallet = wallet_id(request)
     found = await request.app[SERVICES].read(lambda connection: queries.load_scheduled_stats(connection, wallet))
     return success_response(

@@ -34,7 +34,6 @@ class Login(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def user_payload(account: SessionUser) -> dict[str, Any]:
-    """Format a user."""
     return {"email": account.email, "role": account.role, "organization": account.organization}
 
 

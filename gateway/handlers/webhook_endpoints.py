@@ -38,7 +38,6 @@ def webhook_id_from_path(request: web.Request) -> uuid.UUID | None:
 
 
 def audited_endpoint_fields(row: EndpointRow) -> dict[str, Any]:
-    """The audited fields of an endpoint."""
     return {"url": mask_url_query(row.url), "events": row.events, "status": row.status}
 
 

@@ -54,8 +54,6 @@ class RotateSecret(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ListDeliveries(PageQuery, kw_only=True):
-    """Filters of deliveries."""
-
     status: DeliveryStatus | UnsetType = UNSET
 
 

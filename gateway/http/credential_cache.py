@@ -22,8 +22,6 @@ CredentialReader = Callable[[Callable[[sa.Connection], Credential | None]], Awai
 
 
 class CredentialCache:
-    """Finds the credentials of API keys."""
-
     def __init__(self, peppers: tuple[str, ...], clock: Clock) -> None:
         self._peppers = peppers
         self._clock = clock
@@ -46,7 +44,6 @@ class CredentialCache:
         return credential
 
     def clear(self) -> None:
-        """Empty the cache after a key has changed."""
         self._cached.clear()
 
     def _cache_key(self, text: str) -> bytes:

@@ -34,8 +34,6 @@ _AT = re.compile(r" - at `\$\.?([^`]*)`$")
 
 
 class _InvalidJson(ValueError):
-    """Why a body is rejected, and the invalid field if it is known."""
-
     def __init__(self, problem: str, field: str = "") -> None:
         super().__init__(problem)
         self.field = field
@@ -101,7 +99,6 @@ async def decode_body(request: web.Request, shape: type[Shape], *, bytes_max: in
 
 
 def parse_json(raw: bytes) -> Any:
-    """Decode strict JSON."""
     if len(raw) <= NUMBER_DIGITS_MAX and b"\\" not in raw:
         with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             # Three times as fast as Python's decoder with its checks, but it accepts duplicate fields.

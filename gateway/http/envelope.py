@@ -1,7 +1,6 @@
 """The envelope of each response (`success`, then `data` or `error`, then `meta`), and the headers of each response.
 
-The security headers are for an API: a browser must not run, frame, sniff or cache a response, nor show it to another
-site. The documentation page has a policy of its own.
+The security headers forbid a browser to run, frame, sniff, cache or share a response.
 """
 
 from collections.abc import Mapping
@@ -33,7 +32,7 @@ PRODUCTION_HEADERS: Final[Mapping[str, str]] = {"Strict-Transport-Security": "ma
 
 
 class ApiError(Exception):
-    """An error response of the gateway's own, unlike a `DomainError` of the domain."""
+    """An error response of the gateway itself; those of the domain are `DomainError`."""
 
     def __init__(
         self, status: int, code: str, message: str, headers: dict[str, str] | None = None, **details: Any
@@ -52,7 +51,6 @@ def security_headers(environment: str) -> Mapping[str, str]:
 
 
 def success_body(data: Any, request_id: str, now: datetime) -> bytes:
-    """Encode a success."""
     return flat_body({"data": data}, request_id, now)
 
 
@@ -62,7 +60,6 @@ def flat_body(fields: dict[str, Any], request_id: str, now: datetime) -> bytes:
 
 
 def error_body(code: str, message: str, details: dict[str, Any], request_id: str, now: datetime) -> bytes:
-    """Encode an error."""
     error: dict[str, Any] = {"code": code, "message": message}
     if details:
         error["details"] = details
@@ -70,12 +67,10 @@ def error_body(code: str, message: str, details: dict[str, Any], request_id: str
 
 
 def domain_error_body(error: DomainError, request_id: str, now: datetime) -> bytes:
-    """Encode an error of the domain."""
     return error_body(error.code, error.message, error.details, request_id, now)
 
 
 def json_response(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """A response with an encoded body."""
     return web.Response(body=body, status=status, content_type=JSON_CONTENT_TYPE, headers=headers)
 
 

@@ -158,7 +158,6 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
 
 
 async def _credential(request: web.Request, token: str, scope: str) -> Credential:
-    """The credential of an API key that has the scope."""
     services = request.app[SERVICES]
     credential = await services.credential_cache.find(token, services.read_key)
     if credential is None:
@@ -170,7 +169,6 @@ async def _credential(request: web.Request, token: str, scope: str) -> Credentia
 
 
 async def _signed_in_user(request: web.Request, token: str, roles: frozenset[Role]) -> SessionUser:
-    """The user of a session, who must have one of the roles."""
     services = request.app[SERVICES]
     user = None
     if is_well_formed_session_token(token):
@@ -188,7 +186,6 @@ async def _signed_in_user(request: web.Request, token: str, roles: frozenset[Rol
 
 
 async def _count(request: web.Request, caller: str, per_minute: int | None) -> None:
-    """Count the request against its caller's limit."""
     request[RATE_LIMIT] = state = await request.app[SERVICES].rate_limits.count_request(caller, per_minute)
     if state.retry_after_seconds is not None:
         raise ApiError(

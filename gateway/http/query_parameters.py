@@ -48,16 +48,12 @@ class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class PageQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The page of a list."""
-
     page: PageNumber | UnsetType = UNSET
     pageSize: PageSize = 50
     cursor: Cursor | UnsetType = UNSET
 
 
 class ShortPageQuery(PageQuery, kw_only=True):
-    """The page of a list, with shorter pages by default."""
-
     pageSize: PageSize = 20
 
 
@@ -89,7 +85,6 @@ def parse_query(request: web.Request, shape: type[Shape]) -> Shape:
 
 
 def requested_page(listing: PageQuery, prefix: str) -> PageRequest:
-    """The requested page of a list whose ids have a prefix."""
     if listing.cursor is UNSET:
         return PageRequest(listing.pageSize, 1 if listing.page is UNSET else listing.page)
     if listing.page is not UNSET:

@@ -56,7 +56,6 @@ class RateLimitState(NamedTuple):
     """How long to wait; None: the request is accepted."""
 
     def headers(self) -> dict[str, str]:
-        """The headers that each response has."""
         limits = {
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(self.remaining),
@@ -92,12 +91,10 @@ class RateLimits:
         self._rounds: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """Close the connections."""
         client: Any = self._redis._backend.get_client()
         await client.connection_pool.disconnect()
 
     def full_state(self) -> RateLimitState:
-        """The state of a caller without requests."""
         return RateLimitState(self.per_minute, self.per_minute * BURST_MINUTES, math.ceil(time.time()), None)
 
     async def count_request(self, caller: str, per_minute: int | None = None) -> RateLimitState:

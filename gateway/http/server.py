@@ -32,8 +32,6 @@ LINE_BYTES_MAX: Final = 8190
 
 
 class ConnectionHandler(RequestHandler):
-    """A client's connection."""
-
     __slots__ = ()
 
     def data_received(self, data: bytes) -> None:
@@ -56,7 +54,6 @@ class ConnectionHandler(RequestHandler):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is waiting for a response."""
         return self._current_request is None and not self._request_in_progress and not self._messages
 
     async def finish_response(
@@ -99,27 +96,21 @@ class ConnectionHandler(RequestHandler):
 
 
 class ApiServer(web.Server):
-    """Creates a `ConnectionHandler` for each connection."""
-
     headers: Mapping[str, str] = {}
     """The headers of each response, for those that reach no handler."""
     closes_connections = False
     """Whether each response closes its connection: set while the process drains."""
 
     def __call__(self) -> ConnectionHandler:
-        """Create a connection's handler."""
         return ConnectionHandler(self, loop=self._loop, **self._kwargs)
 
     def close_idle_connections(self) -> None:
-        """Close the connections without a request in progress."""
         for connection in self.connections:
             if isinstance(connection, ConnectionHandler) and connection.is_idle:
                 connection.force_close()
 
 
 class ApiRunner(web.AppRunner):
-    """Runs the application on an `ApiServer`."""
-
     def __init__(self, application: web.Application, *, headers: Mapping[str, str], **options: Any) -> None:
         """`headers` are sent with each response, those to invalid requests included."""
         super().__init__(application, **options)

@@ -2,8 +2,8 @@
 
 There is no timer: an idle gateway flushes a single request at once, a busy one flushes hundreds in one transaction.
 
-A flush can defer an item (`DEFERRED`) because another transaction has its rows locked. The item then waits in a second
-group commit, on another thread, and so do later items of the same queue. Items of other queues don't wait for them.
+A flush can defer an item (`DEFERRED`) whose rows another transaction has locked. It then waits in a second group
+commit, as do later items of its queue. Items of other queues don't wait for them.
 """
 
 import asyncio
@@ -33,8 +33,6 @@ FLUSH_SECONDS = Histogram("ovnpay_intake_flush_duration_seconds", "Duration of a
 
 
 class Deferred(enum.Enum):
-    """The type of `DEFERRED`."""
-
     DEFERRED = "deferred"
 
 

@@ -55,8 +55,6 @@ PayoutOutcome = PayoutRow | DomainError
 
 
 class PayoutRequest(NamedTuple):
-    """A request for a payout, or for several in bulk."""
-
     wallet_id: uuid.UUID
     orders: Sequence[PayoutOrder]
     key: str | None
@@ -96,8 +94,6 @@ ResponseOrDeferred = IntakeResponse | Literal[Deferred.DEFERRED]
 
 
 class PayoutIntake:
-    """Accepts payouts by group commit."""
-
     def __init__(self, settings: Settings, engine: sa.Engine, task_sender: TaskSender, clock: Clock) -> None:
         self._engine = engine
         self._task_sender = task_sender
@@ -118,7 +114,6 @@ class PayoutIntake:
         return await self._group_commit.submit(request._replace(traceparent=tracing.current_traceparent()))
 
     async def close(self) -> None:
-        """Respond to all waiting requests, then stop."""
         await self._group_commit.close()
 
     def _flush_traced(
@@ -276,7 +271,6 @@ class PayoutIntake:
 
 
 def _log_accepted(requests: Sequence[PayoutRequest], accepted: Sequence[PayoutRow]) -> None:
-    """Log one line for the group: each request's payouts."""
     if not accepted:
         return
     accepted_ids = {row.id for row in accepted}
@@ -294,7 +288,6 @@ def _log_accepted(requests: Sequence[PayoutRequest], accepted: Sequence[PayoutRo
 
 
 def _audit_entries(done: Iterable[tuple[PayoutRequest, Sequence[PayoutOutcome]]]) -> Iterator[audit.Entry]:
-    """Build an audit entry for each request that created payouts."""
     for request, outcomes in done:
         actor = request.actor
         rows = [outcome for outcome in outcomes if isinstance(outcome, PayoutRow)]

@@ -54,7 +54,6 @@ class WebhookIntake:
         return await self._group_commit.submit(notice)
 
     async def close(self) -> None:
-        """Store what waits, then stop."""
         await self._group_commit.close()
 
     def flush(self, notices: Sequence[ProviderNotification]) -> list[StoreResult]:

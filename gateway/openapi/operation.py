@@ -17,8 +17,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True)
 class Operation:
-    """An endpoint's declaration."""
-
     summary: str
     description: str
     query: type | None
@@ -105,6 +103,5 @@ def operation(
 
 
 def operation_of(handler: Handler) -> Operation:
-    """A handler's declaration."""
     declared: Operation = getattr(handler, _ATTRIBUTE)
     return declared

@@ -55,7 +55,6 @@ def _success(operation: Operation, components: SchemaComponents) -> dict[str, An
 
 
 def _error_codes(route: Route, operation: Operation) -> dict[int, list[str]]:
-    """Map each error status of an endpoint to its codes."""
     codes = ["VALIDATION_ERROR", "BAD_REQUEST", "SERVICE_UNAVAILABLE", "INTERNAL_ERROR", *operation.error_codes]
     if route.access is not None:
         codes += ["UNAUTHORIZED", "FORBIDDEN", "RATE_LIMITED"]

@@ -17,11 +17,9 @@ class SchemaComponents:
         self.by_name: dict[str, Any] = {name: to_portable_schema(schema) for name, schema in components.items()}
 
     def reference(self, shape: Any) -> Any:
-        """The reference to a shape's schema."""
         return self._references[id(shape)]
 
     def example(self, schema: dict[str, Any]) -> Any:
-        """An example of a schema."""
         return example_value(schema, self.by_name)
 
 
@@ -65,7 +63,6 @@ def example_value(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
 
 
 def _example_object(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
-    """An example with the required fields, and the optional fields that have an example."""
     required = schema.get("required", ())
     return {
         name: example_value(one, schemas)
