@@ -89,15 +89,15 @@ def test_an_operator_limits_a_key_and_revokes_it(stack: Stack) -> None:
 
 def test_mistakes_are_said(stack: Stack) -> None:
     # Given nobody by that name
-    nobody = f"{uuid.uuid4().hex}@carrier.example"
+    unknown_email = f"{uuid.uuid4().hex}@carrier.example"
     # When an operator mistypes
-    unknown = _users(stack, "create", nobody, "--organization", "No such carrier")
-    role = _users(stack, "create", nobody, "--organization", "Demo Carrier", "--role", "king")
-    reset = _users(stack, "reset-password", nobody)
+    unknown = _users(stack, "create", unknown_email, "--organization", "No such carrier")
+    role = _users(stack, "create", unknown_email, "--organization", "Demo Carrier", "--role", "king")
+    reset = _users(stack, "reset-password", unknown_email)
     # Then each says what is wrong and what to do
     assert (unknown.returncode, "--new opens it" in unknown.stderr) == (1, True)
     assert (role.returncode, "owner, admin, developer, viewer" in role.stderr) == (2, True)
-    assert (reset.returncode, f"no user {nobody}" in reset.stderr) == (1, True)
+    assert (reset.returncode, f"no user {unknown_email}" in reset.stderr) == (1, True)
 
 
 def test_sign_ins_that_fail_again_and_again_have_to_wait(stack: Stack) -> None:

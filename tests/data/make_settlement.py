@@ -1,7 +1,7 @@
-"""How settlement.csv was made: a carrier's week, 1,000 payouts to 50 drivers.
+"""Generate settlement.csv: a carrier's week with 1,000 payouts to 50 drivers.
 
-`python make_settlement.py > settlement.csv` makes the same file each time. Instant
-amounts are multiples of $50, so that no fee has a fraction of a cent.
+`python make_settlement.py > settlement.csv` always writes the same file. Instant amounts are multiples of $50, because
+their fees then have no fraction of a cent.
 """
 
 import csv
@@ -50,18 +50,18 @@ def main() -> None:
     drivers = [
         (f"OVN-DRIVER-{number}", name, f"driver{number}@fleet.example") for number, name in enumerate(names, start=1001)
     ]
-    # Each drives at least once; some drive every day, and local ones several times a day.
+    # Each driver has at least one payout; some have several a day.
     driven = [*drivers, *chance.choices(drivers, weights=[chance.choice([1, 2, 5, 9]) for _ in drivers], k=950)]
     chance.shuffle(driven)
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(["driver_id", "name", "email", "amount_cents", "urgency", "load_id", "description"])
     for number, driver in enumerate(driven):
-        load_id = f"L-{40_001 + number * 7 // 8}"  # now and then two payouts belong to one load
+        load_id = f"L-{40_001 + number * 7 // 8}"  # sometimes two payouts belong to one load
         table.writerow([*driver, *payout(chance, load_id, number)])
 
 
 def payout(chance: random.Random, load_id: str, number: int) -> tuple[int, str, str, str]:
-    """(amount in cents, urgency, load id, description); every description is there once."""
+    """Return amount in cents, urgency, load id, description; descriptions are unique."""
     kind = chance.choices(["linehaul", "advance", "detention", "lumper", "bonus"], weights=[70, 9, 9, 7, 5])[0]
     match kind:
         case "linehaul":

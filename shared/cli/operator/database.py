@@ -12,10 +12,13 @@ from shared.platform.settings import Settings
 
 
 @contextmanager
-def open_database() -> Iterator[tuple[Settings, sa.Engine]]:
-    """Yield the settings and an engine whose database responds; otherwise print why not and exit with code 2."""
+def open_database(*, connections: int = 1) -> Iterator[tuple[Settings, sa.Engine]]:
+    """Yield the settings and an engine whose database responds; otherwise print why not and exit with code 2.
+
+    `connections` is how many the caller has open at the same time.
+    """
     settings = load_operator_settings()
-    engine = make_engine(settings, "cli", pool_size=1)
+    engine = make_engine(settings, "cli", pool_size=connections)
     try:
         wait_for_database(engine, revision=None)
         yield settings, engine

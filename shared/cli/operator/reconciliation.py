@@ -24,6 +24,7 @@ from shared.holds.reconcile_only import is_reconcile_only
 from shared.platform.clock import Clock, SystemClock
 from shared.platform.errors import DomainError
 from shared.platform.ids import CASE, parse_id, public_id
+from shared.platform.logs import configure_logging
 from shared.platform.settings import Settings
 from shared.provider.call_budget import CallBudget
 from shared.provider.client import PaystreamClient
@@ -34,7 +35,8 @@ def run_reconciliation(since: str | None, until: str | None, mode: str | None, *
     """Compare now and print the reports and open cases; exit with 1 if a case is open."""
     clock = SystemClock()
     window = _parse_window(since, until, clock.now())
-    with open_database() as (settings, engine):
+    with open_database(connections=3) as (settings, engine):
+        configure_logging(settings, "cli")  # to stderr: stdout has the result
         modes = configured_modes(settings)
         if mode is not None and mode not in modes:
             fail_command("reconcile", f"no Paystream key is set for the mode {mode!r}", 2)

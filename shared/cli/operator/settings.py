@@ -1,5 +1,6 @@
 """Settings of operator commands: from the environment, else from the local stack."""
 
+import functools
 import os
 import sys
 from collections.abc import Mapping
@@ -35,9 +36,13 @@ def operator_environment(*, as_owner: bool = False) -> Mapping[str, str]:
     stack = find_local_stack(os.environ, Path.cwd())
     if stack is None or DATABASE_VARIABLE not in stack.settings:
         return os.environ
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(Text(f"using the local stack in {stack.home}", style="dim"))
+    _print_once(f"using the local stack in {stack.home}")
     return {**_unset_settings(stack, os.environ, as_owner=as_owner), **os.environ}
+
+
+@functools.cache
+def _print_once(line: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(line, style="dim"))
 
 
 def _unset_settings(stack: LocalStack, environ: Mapping[str, str], *, as_owner: bool) -> dict[str, str]:
