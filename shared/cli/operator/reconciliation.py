@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+import structlog
 from rich.console import Console
 from rich.table import Table
 
@@ -24,7 +25,6 @@ from shared.holds.reconcile_only import is_reconcile_only
 from shared.platform.clock import Clock, SystemClock
 from shared.platform.errors import DomainError
 from shared.platform.ids import CASE, parse_id, public_id
-from shared.platform.logs import configure_logging
 from shared.platform.settings import Settings
 from shared.provider.call_budget import CallBudget
 from shared.provider.client import PaystreamClient
@@ -33,10 +33,10 @@ from shared.schema.controls import RunCause
 
 def run_reconciliation(since: str | None, until: str | None, mode: str | None, *, as_json: bool) -> None:
     """Compare now and print the reports and open cases; exit with 1 if a case is open."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))  # stdout has the result
     clock = SystemClock()
     window = _parse_window(since, until, clock.now())
     with open_database(connections=3) as (settings, engine):
-        configure_logging(settings, "cli")  # to stderr: stdout has the result
         modes = configured_modes(settings)
         if mode is not None and mode not in modes:
             fail_command("reconcile", f"no Paystream key is set for the mode {mode!r}", 2)
