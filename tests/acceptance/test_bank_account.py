@@ -1,4 +1,4 @@
-"""A carrier gives its driver's bank account: Paystream has it, we keep four digits."""
+"""A driver's bank account is passed on to Paystream; only its last four digits are stored."""
 
 import json
 
@@ -18,31 +18,31 @@ IDENTITY = {
 }
 
 
-def test_a_bank_account_reaches_paystream_and_is_not_kept(stack: Stack, customer: Customer) -> None:
-    # Given a driver who can be paid
+def test_bank_account_reaches_paystream_and_is_not_stored(stack: Stack, customer: Customer) -> None:
+    # Given a verified driver
     driver = customer.verified_driver("Ada Driver")
-    # When the carrier gives his account and identity
+    # When the carrier sends the account and identity
     path = f"/api/v1/drivers/{driver['id']}"
     body = b'{"bankAccount": %s, "identity": %s}' % (_json(ACCOUNT), _json(IDENTITY))
     answer = call(customer.url, "PUT", path, body, customer.headers)
     assert answer.status == 200, answer
-    # Then he is verified anew, shows the last four digits, and can be paid
+    # Then the driver is verified again, has the last four digits, and can be paid
     until(lambda: customer.get(path).data["bankAccountLast4"] == "4321", "Paystream has the account")
     customer.until_verified(driver["id"])
     customer.until_payout(customer.pay(driver["id"], 45_000)["id"], "completed")
-    # And our database does not have the number
+    # And the database does not contain the number
     with psycopg.connect(stack["database_url"]) as database:
         rows = database.execute("select drivers::text from drivers").fetchall()
     assert not [row for row in rows if "987654321" in row[0]]
 
 
-def test_an_identity_alone_is_refused(customer: Customer) -> None:
+def test_identity_without_account_is_rejected(customer: Customer) -> None:
     # Given a driver
     driver_id = customer.register()["id"]
-    # When his identity comes without an account
+    # When an identity is sent without an account
     body = b'{"identity": %s}' % _json(IDENTITY)
     answer = call(customer.url, "PUT", f"/api/v1/drivers/{driver_id}", body, customer.headers)
-    # Then the answer says what is missing
+    # Then the response names the missing field
     assert (answer.status, answer.error["details"]["field"]) == (400, "bankAccount")
 
 
