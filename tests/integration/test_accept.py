@@ -1,4 +1,4 @@
-"""Accepting payouts: what a customer is promised is in the database, to the cent, or he got a refusal."""
+"""Acceptance: an accepted payout is in the database, to the cent; anything else is an error."""
 
 import threading
 import uuid
@@ -12,8 +12,7 @@ from shared.schema.payouts import Rail
 from tests.support.world import World
 
 
-def test_an_accepted_payout_has_its_reservation_history_and_event(world: World) -> None:
-    """One payout of $450: the amount is in transit, the fee is known, the customer is told."""
+def test_accepted_payout_has_reservation_history_and_event(world: World) -> None:
     [row] = world.accept(world.order(world.driver(), 45_000))
     assert isinstance(row, PayoutRow)
     assert (row.status, row.fee_cents, row.net_cents) == ("validated", 250, 44_750)
@@ -24,8 +23,8 @@ def test_an_accepted_payout_has_its_reservation_history_and_event(world: World) 
     world.assert_ledger_consistent()
 
 
-def test_an_instant_payout_is_processing_with_its_submission_written(world: World) -> None:
-    """The answer says processing, and truthfully so: the submission is committed with it."""
+def test_instant_payout_is_processing_with_its_submission(world: World) -> None:
+    """The submission is committed with the response."""
     [row] = world.accept(world.order(world.driver(), 45_000, Rail.INSTANT))
     assert isinstance(row, PayoutRow)
     assert (row.status, row.fee_cents, row.net_cents) == ("processing", 450, 44_550)
@@ -37,8 +36,8 @@ def test_an_instant_payout_is_processing_with_its_submission_written(world: Worl
     world.assert_ledger_consistent()
 
 
-def test_funds_go_in_order_of_arrival_and_neighbours_succeed(world: World) -> None:
-    """With $100 left: $60 is paid, $50 is refused with the figures, $40 is paid."""
+def test_order_beyond_the_balance_is_refused_alone(world: World) -> None:
+    """With $100 available: $60 is accepted, $50 refused, $40 accepted."""
     driver_id = world.driver()
     world.leave_available(10_000)
     first, second, third = world.accept(*(world.order(driver_id, cents) for cents in (6_000, 5_000, 4_000)))
@@ -60,51 +59,45 @@ def test_funds_go_in_order_of_arrival_and_neighbours_succeed(world: World) -> No
         ("inactive", "verified", "DRIVER_INACTIVE"),
     ],
 )
-def test_a_driver_who_cannot_be_paid_is_refused_with_the_reason(
-    world: World, status: str, kyc_status: str, code: str
-) -> None:
-    """422 with a code of its own; nothing is reserved."""
+def test_unpayable_driver_is_refused_with_reason(world: World, status: str, kyc_status: str, code: str) -> None:
+    """422 with its own code; nothing is reserved."""
     [refusal] = world.accept(world.order(world.driver(status, kyc_status)))
     assert isinstance(refusal, NotPayable)
     assert (refusal.status, refusal.code) == (422, code)
     assert world.balances().in_transit_cents == 0
 
 
-def test_another_wallets_driver_is_unknown(world: World) -> None:
-    """A driver of another organization is answered like one that does not exist."""
-    stranger = World(world.engine).driver()
-    other, nobody = world.accept(world.order(stranger), world.order(new_id()))
+def test_driver_of_another_wallet_is_not_found(world: World) -> None:
+    other_driver = World(world.engine).driver()
+    other, missing = world.accept(world.order(other_driver), world.order(new_id()))
     assert isinstance(other, NotFound)
-    assert isinstance(nobody, NotFound)
-    assert other.code == nobody.code == "DRIVER_NOT_FOUND"
+    assert isinstance(missing, NotFound)
+    assert other.code == missing.code == "DRIVER_NOT_FOUND"
 
 
 @pytest.mark.parametrize(
     ("rail", "amount_cents"),
     [(Rail.INSTANT, 1_000_001), (Rail.STANDARD, 100_000_001), (Rail.STANDARD, 250), (Rail.SAME_DAY, 500)],
 )
-def test_amounts_over_the_rails_limit_or_not_above_the_fee_are_invalid(
-    world: World, rail: Rail, amount_cents: int
-) -> None:
-    """400, naming the field."""
+def test_amount_above_limit_or_not_above_fee_is_invalid(world: World, rail: Rail, amount_cents: int) -> None:
     [refusal] = world.accept(world.order(world.driver(), amount_cents, rail))
     assert isinstance(refusal, InvalidRequest)
     assert refusal.details["field"] == "amount"
 
 
-def test_accepting_at_the_same_time_never_overspends(world: World) -> None:
-    """Given $1,000, when eight threads ask for forty payouts of $50, then exactly twenty are accepted."""
+def test_concurrent_acceptance_never_overspends(world: World) -> None:
+    """$1,000 covers twenty of forty payouts of $50 from eight threads."""
     driver_id = world.driver()
     world.leave_available(100_000)
     accepted: list[uuid.UUID] = []
 
-    def ask() -> None:
+    def accept_five() -> None:
         for _ in range(5):
             [row] = world.accept(world.order(driver_id, 5_000))
             if isinstance(row, PayoutRow):
                 accepted.append(row.id)
 
-    threads = [threading.Thread(target=ask) for _ in range(8)]
+    threads = [threading.Thread(target=accept_five) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

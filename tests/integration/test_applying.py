@@ -1,4 +1,4 @@
-"""Applying in a worker process: one thread for all, and a wallet that somebody holds keeps only its own."""
+"""Applying events in a worker process: one thread for all, and a locked wallet delays only its own events."""
 
 import threading
 import uuid
@@ -14,27 +14,30 @@ from tests.support.world import World
 from workers.provider_events import apply_provider_events
 
 
-def told(world: World) -> tuple[uuid.UUID, uuid.UUID]:
-    """A payout that the provider has paid, and the notice that says so."""
+def paid_payout_and_event(world: World) -> tuple[uuid.UUID, uuid.UUID]:
+    """A payout that the provider has paid, and the event that reports it."""
     payout_id, payment_id = submitted_payout(world)
     [event_id] = store_webhooks(world, webhook_body(payment_id, "completed"))
     return payout_id, event_id
 
 
-def test_a_wallet_that_is_held_keeps_only_its_own(world: World) -> None:
-    """Given two wallets' notices in one message, and one of the wallets held, as a large batch's release holds it: the
-    other's are applied, and who is told of more meanwhile leaves word. Once it is free, all that waited is applied.
+def test_locked_wallet_delays_only_its_own_events(world: World) -> None:
+    """One of two wallets in a message is locked, as by a large batch's release.
+
+    The other wallet's events are applied, as are those that arrive meanwhile; after the unlock, the rest.
     """
     other, context = World(world.engine), WorkerContext(world)
-    (slow, slow_event), (fast, fast_event), (later, later_event) = told(world), told(other), told(other)
-    with ExitStack() as held:
-        connection = held.enter_context(world.engine.begin())
+    slow, slow_event = paid_payout_and_event(world)
+    fast, fast_event = paid_payout_and_event(other)
+    later, later_event = paid_payout_and_event(other)
+    with ExitStack() as stack:
+        connection = stack.enter_context(world.engine.begin())
         ledger.lock_wallets(connection, [world.wallet_id])
         worker = threading.Thread(target=apply_provider_events, args=(context, [slow_event, fast_event]))
         worker.start()
-        until(lambda: other.statuses([fast]) == ["completed"], "the free wallet's payout")
-        apply_provider_events(context, [later_event])  # returns at once: the other thread is at it
-        until(lambda: other.statuses([later]) == ["completed"], "the one told of meanwhile")
+        until(lambda: other.statuses([fast]) == ["completed"], "the payout of the unlocked wallet")
+        apply_provider_events(context, [later_event])  # returns at once: the other thread applies it
+        until(lambda: other.statuses([later]) == ["completed"], "the payout of the later event")
         assert worker.is_alive()
         assert world.statuses([slow]) == ["processing"]
     worker.join()
@@ -42,10 +45,9 @@ def test_a_wallet_that_is_held_keeps_only_its_own(world: World) -> None:
     world.assert_ledger_consistent()
 
 
-def test_what_waits_too_long_for_a_lock_is_left_to_the_tick(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread is free again; the rows are due."""
+def test_event_that_waits_too_long_for_a_lock_stays_due(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.provider_events.RETRY_LOCKED_SECONDS", 0.0)
-    payout_id, event_id = told(world)
+    payout_id, event_id = paid_payout_and_event(world)
     with world.engine.begin() as connection:
         ledger.lock_wallets(connection, [world.wallet_id])
         apply_provider_events(WorkerContext(world), [event_id])
@@ -55,10 +57,10 @@ def test_what_waits_too_long_for_a_lock_is_left_to_the_tick(world: World, monkey
     ]
 
 
-def test_a_failure_is_the_groups_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second message's notices are applied by the thread whose own have failed."""
+def test_failure_affects_its_own_group_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread whose events failed applies another message's events."""
     context = WorkerContext(world)
-    (_, wrong_event), (payout_id, right_event) = told(world), told(world)
+    (_, wrong_event), (payout_id, right_event) = paid_payout_and_event(world), paid_payout_and_event(world)
     apply = inbox.apply_events
 
     def failing(connection: sa.Connection, event_ids: list[uuid.UUID], *rest: object, **options: object) -> object:

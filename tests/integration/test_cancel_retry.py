@@ -1,4 +1,4 @@
-"""Canceling and retrying: what a person may still decide, and what it does to the money."""
+"""Cancel and retry: what a customer can do with a payout, and its effect on the money."""
 
 import threading
 import uuid
@@ -16,20 +16,20 @@ from shared.schema.payouts import PayoutStatus as S
 from tests.support.world import GRACE, World
 
 
-def canceled(world: World, *payout_ids: uuid.UUID) -> dict[uuid.UUID, PayoutRow | DomainError]:
-    """Cancels, committed."""
+def cancel(world: World, *payout_ids: uuid.UUID) -> dict[uuid.UUID, PayoutRow | DomainError]:
+    """Cancel payouts, committed."""
     with world.engine.begin() as connection:
         return cancel_wallet_payouts(connection, world.wallet_id, payout_ids, world.clock.now())
 
 
-def retried(world: World, *payout_ids: uuid.UUID) -> dict[uuid.UUID, PayoutRow | DomainError]:
-    """Retries, committed."""
+def retry(world: World, *payout_ids: uuid.UUID) -> dict[uuid.UUID, PayoutRow | DomainError]:
+    """Retry payouts, committed."""
     with world.engine.begin() as connection:
         return retry_wallet_payouts(connection, world.wallet_id, payout_ids, world.clock.now(), grace=GRACE)
 
 
-def failed(world: World, count: int = 1) -> list[uuid.UUID]:
-    """Payouts that the provider refused."""
+def failed_payouts(world: World, count: int = 1) -> list[uuid.UUID]:
+    """Payouts that the provider rejected."""
     payout_ids, _ = world.leased_submission(count)
     moves = [Move(payout_id, "refused", failure_code="BANK_REJECTED") for payout_id in payout_ids]
     with world.engine.begin() as connection:
@@ -37,22 +37,22 @@ def failed(world: World, count: int = 1) -> list[uuid.UUID]:
     return payout_ids
 
 
-def test_a_payout_can_be_canceled_until_it_is_submitted(world: World) -> None:
-    """Validated and queued ones; the money comes back, the customer is told, twice is a conflict."""
+def test_payout_can_be_canceled_until_submitted(world: World) -> None:
+    """The amount is released and the customer receives an event; a second cancel is a conflict."""
     [validated], [queued], ([submitted], _) = world.accepted(), world.queued(), world.leased_submission()
-    answers = canceled(world, validated, queued, submitted)
+    answers = cancel(world, validated, queued, submitted)
     assert world.statuses([validated, queued, submitted]) == ["canceled", "canceled", "processing"]
     assert isinstance(answers[submitted], Conflict)
     assert answers[submitted].details == {"status": "processing"}  # type: ignore[union-attr]
     for payout_id in (validated, queued):
         assert world.transfers(payout_id) == [("reserve", 45_000), ("release", 45_000)]
         assert world.events(payout_id) == ["payout.created", "payout.cancelled"]
-    assert isinstance(canceled(world, validated)[validated], Conflict)
+    assert isinstance(cancel(world, validated)[validated], Conflict)
     world.assert_ledger_consistent()
 
 
-def test_canceling_and_submitting_at_once_have_one_winner(world: World) -> None:
-    """Either it is canceled and never sent, or it is sent and the cancel is refused."""
+def test_concurrent_cancel_and_submission_have_one_winner(world: World) -> None:
+    """A payout is either canceled and never sent, or sent and the cancel is rejected."""
     payout_ids = world.queued(30)
     with_submission: list[uuid.UUID] = []
 
@@ -66,24 +66,24 @@ def test_canceling_and_submitting_at_once_have_one_winner(world: World) -> None:
 
     def customer() -> None:
         for payout_id in reversed(payout_ids):
-            answers.update(canceled(world, payout_id))
+            answers.update(cancel(world, payout_id))
 
     threads = [threading.Thread(target=worker), threading.Thread(target=customer)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    called_off = {payout_id for payout_id, answer in answers.items() if isinstance(answer, PayoutRow)}
-    assert called_off.isdisjoint(with_submission)
-    assert called_off | set(with_submission) == set(payout_ids)
+    canceled_ids = {payout_id for payout_id, answer in answers.items() if isinstance(answer, PayoutRow)}
+    assert canceled_ids.isdisjoint(with_submission)
+    assert canceled_ids | set(with_submission) == set(payout_ids)
     world.assert_ledger_consistent()
 
 
-def test_a_failed_payout_is_retried_as_a_new_attempt(world: World) -> None:
-    """Reserved again, queued, and due; a new submission with a new key follows."""
-    [payout_id] = failed(world)
+def test_retry_of_failed_payout_is_a_new_attempt(world: World) -> None:
+    """Reserved again, queued and due; a new submission with a new key follows."""
+    [payout_id] = failed_payouts(world)
     [(old,)] = world.rows("SELECT submission_id FROM payouts WHERE id = :id", id=payout_id)
-    row = retried(world, payout_id)[payout_id]
+    row = retry(world, payout_id)[payout_id]
     assert isinstance(row, PayoutRow)
     assert (row.status, row.attempt, row.failure_code) == ("queued", 2, None)
     assert world.transfers(payout_id) == [("reserve", 45_000), ("release", 45_000), ("reserve", 45_000)]
@@ -95,20 +95,19 @@ def test_a_failed_payout_is_retried_as_a_new_attempt(world: World) -> None:
     world.assert_ledger_consistent()
 
 
-def test_only_failed_payouts_can_be_retried(world: World) -> None:
-    """Others are a conflict with their status; another wallet's are unknown."""
-    [validated], [stranger], nobody = world.accepted(), failed(World(world.engine)), new_id()
-    answers = retried(world, validated, stranger, nobody)
+def test_retry_of_other_payouts_is_rejected(world: World) -> None:
+    [validated], [other], missing = world.accepted(), failed_payouts(World(world.engine)), new_id()
+    answers = retry(world, validated, other, missing)
     assert isinstance(answers[validated], Conflict)
-    assert isinstance(answers[stranger], NotFound)
-    assert isinstance(answers[nobody], NotFound)
+    assert isinstance(answers[other], NotFound)
+    assert isinstance(answers[missing], NotFound)
 
 
-def test_retries_are_paid_in_order_until_the_money_ends(world: World) -> None:
-    """Given $500 for two payouts of $450: the first is queued, the second stays failed and says why."""
-    first, second = failed(world, 2)
+def test_retries_beyond_the_balance_are_rejected(world: World) -> None:
+    """$500 covers the first of two payouts of $450."""
+    first, second = failed_payouts(world, 2)
     world.leave_available(50_000)
-    answers = retried(world, first, second)
+    answers = retry(world, first, second)
     assert world.statuses([first, second]) == ["queued", "failed"]
     refusal = answers[second]
     assert isinstance(refusal, InsufficientFunds)
@@ -116,14 +115,14 @@ def test_retries_are_paid_in_order_until_the_money_ends(world: World) -> None:
     world.assert_ledger_consistent()
 
 
-@pytest.mark.parametrize("hindrance", ["inactive", "held"])
-def test_a_retry_asks_again_whether_it_can_be_paid(world: World, hindrance: str) -> None:
-    """An inactive driver, and a payout about which the provider contradicts itself, are refused."""
-    [payout_id] = failed(world)
-    if hindrance == "inactive":
+@pytest.mark.parametrize("obstacle", ["inactive", "held"])
+def test_retry_of_unpayable_payout_is_rejected(world: World, obstacle: str) -> None:
+    """For an inactive driver, or a payout on hold."""
+    [payout_id] = failed_payouts(world)
+    if obstacle == "inactive":
         world.execute("UPDATE drivers SET status = 'inactive' WHERE wallet_id = :id", id=world.wallet_id)
     else:
         world.execute("UPDATE payouts SET held_reason = 'x' WHERE id = :id", id=payout_id)
-    refusal = retried(world, payout_id)[payout_id]
-    assert isinstance(refusal, NotPayable if hindrance == "inactive" else Conflict)
+    refusal = retry(world, payout_id)[payout_id]
+    assert isinstance(refusal, NotPayable if obstacle == "inactive" else Conflict)
     assert world.statuses([payout_id]) == ["failed"]

@@ -1,4 +1,4 @@
-"""Settling: webhooks repeated, late, contradicting, orphaned; the payout ends as the provider's record says."""
+"""Settlement: webhooks repeated, late, contradicting or orphaned; the payout ends as the provider's record says."""
 
 import json
 import threading
@@ -22,8 +22,8 @@ from tests.support.provider_steps import (
 from tests.support.world import GRACE, World
 
 
-def test_the_same_webhook_is_stored_once(world: World) -> None:
-    """Repeats in one group or later ring no bell; a body without an id is known by its hash."""
+def test_repeated_webhook_is_stored_once(world: World) -> None:
+    """Repeats wake no worker; a body without an id is recognized by its hash."""
     _, payment_id = submitted_payout(world)
     body = webhook_body(payment_id, "completed")
     nameless = json.dumps({"type": "payment.completed", "data": {"paymentId": payment_id, "amount": 44_750}}).encode()
@@ -31,8 +31,7 @@ def test_the_same_webhook_is_stored_once(world: World) -> None:
     assert store_webhooks(world, body, nameless) == []
 
 
-def test_a_webhook_faster_than_the_answer_waits_and_is_woken_by_it(world: World) -> None:
-    """Given a payment whose answer we have not recorded, its webhook is an orphan until we have."""
+def test_webhook_before_the_response_is_an_orphan_until_the_response(world: World) -> None:
     [payout_id], held = world.leased_submission()
     answer = accepted_answer(held)
     event_ids = store_webhooks(world, webhook_body(answer.data["id"], "completed"))
@@ -47,8 +46,8 @@ def test_a_webhook_faster_than_the_answer_waits_and_is_woken_by_it(world: World)
     assert world.statuses([payout_id]) == ["completed"]
 
 
-def test_an_orphan_is_tried_again_later_each_time_and_given_up_after_a_day(world: World) -> None:
-    """It stays in the log, says so, and nothing is due. Should its payment become known after all, it counts."""
+def test_orphan_is_retried_with_backoff_for_a_day(world: World) -> None:
+    """Then it stays in the log and is not due. If its payment becomes known later, it is applied."""
     [payout_id], held = world.leased_submission()
     answer = accepted_answer(held)
     event_ids = store_webhooks(world, webhook_body(answer.data["id"], "completed"))
@@ -76,8 +75,8 @@ def test_an_orphan_is_tried_again_later_each_time_and_given_up_after_a_day(world
     assert world.statuses([payout_id]) == ["completed"]
 
 
-def test_a_notice_on_the_way_that_is_faster_than_the_answer_waits_too(world: World) -> None:
-    """What it says of the payment can't be compared before we know it. No worker is woken for it before the answer."""
+def test_progress_webhook_before_the_response_waits_for_it(world: World) -> None:
+    """It can't be compared before the payment is known, and wakes no worker."""
     [payout_id], held = world.leased_submission()
     answer = accepted_answer(held)
     early = webhook_body(answer.data["id"], "created", 1)
@@ -92,8 +91,7 @@ def test_a_notice_on_the_way_that_is_faster_than_the_answer_waits_too(world: Wor
     assert world.statuses([payout_id]) == ["processing"]
 
 
-def test_a_notice_on_the_way_that_is_looked_at_too_early_is_woken_by_the_answer(world: World) -> None:
-    """As an orphan, like any other."""
+def test_progress_webhook_applied_too_early_is_an_orphan_until_the_response(world: World) -> None:
     _, held = world.leased_submission()
     answer = accepted_answer(held)
     assert store_webhooks(world, webhook_body(answer.data["id"], "created")) == []
@@ -105,8 +103,8 @@ def test_a_notice_on_the_way_that_is_looked_at_too_early_is_woken_by_the_answer(
 
 
 @pytest.mark.parametrize(("first", "then"), [("completed", "failed"), ("failed", "completed"), ("failed", "returned")])
-def test_a_contradiction_touches_no_money(world: World, first: str, then: str) -> None:
-    """What was settled stays settled, and the payout is held."""
+def test_contradiction_moves_no_money(world: World, first: str, then: str) -> None:
+    """The payout stays settled and is put on hold."""
     payout_id, payment_id = submitted_payout(world)
     apply_events(world, store_webhooks(world, webhook_body(payment_id, first)))
     [settled] = apply_events(world, store_webhooks(world, webhook_body(payment_id, then)))
@@ -116,8 +114,8 @@ def test_a_contradiction_touches_no_money(world: World, first: str, then: str) -
     assert world.rows("SELECT held_reason IS NOT NULL FROM payouts WHERE id = :id", id=payout_id) == [(True,)]
 
 
-def test_a_late_word_on_an_older_attempt_does_not_touch_the_new_one(world: World) -> None:
-    """Attempt 1 failed and attempt 2 is on its way: a repeat of the failure changes nothing, "completed" holds it."""
+def test_late_update_of_an_older_attempt_does_not_change_the_new_one(world: World) -> None:
+    """A repeated failure changes nothing; `completed` puts the payout on hold."""
     payout_id, payment_id = submitted_payout(world)
     apply_events(world, store_webhooks(world, webhook_body(payment_id, "failed")))
     with world.engine.begin() as connection:
@@ -130,7 +128,7 @@ def test_a_late_word_on_an_older_attempt_does_not_touch_the_new_one(world: World
 
 
 @pytest.mark.parametrize("amount_cents", [45_000, 44_750])
-def test_the_references_shape_names_our_payout(world: World, amount_cents: int) -> None:
+def test_webhook_in_the_references_shape_names_our_payout(world: World, amount_cents: int) -> None:
     """`event`, `data.payoutId`, and the amount with or without the fee."""
     payout_id, _ = submitted_payout(world)
     body = {
@@ -157,22 +155,21 @@ def test_the_references_shape_names_our_payout(world: World, amount_cents: int) 
         b'{"type": "\xff"}',
     ],
 )
-def test_what_is_no_event_is_malformed(body: bytes) -> None:
-    """A clear refusal, whatever it is."""
+def test_invalid_body_is_malformed(body: bytes) -> None:
     with pytest.raises(inbox.MalformedNotification):
         inbox.parse_notification(body)
 
 
-def test_a_payment_canceled_at_the_provider_fails_the_payout(world: World) -> None:
-    """Somebody called it off there: the money is available again."""
+def test_payment_canceled_at_the_provider_fails_the_payout(world: World) -> None:
+    """The amount is available again."""
     payout_id, payment_id = submitted_payout(world)
     apply_events(world, store_webhooks(world, webhook_body(payment_id, "canceled")))
     assert world.statuses([payout_id]) == ["failed"]
     assert world.transfers(payout_id) == TRANSFERS_BY_STATUS["failed"]
 
 
-def test_settling_two_wallets_in_opposite_order_never_deadlocks(world: World) -> None:
-    """Given workers that complete in one wallet and fail in the other, both ways round, all of it is applied."""
+def test_settling_two_wallets_in_opposite_order_does_not_deadlock(world: World) -> None:
+    """Two workers each complete a payout of one wallet and fail one of the other."""
     other = World(world.engine)
     rounds = []
     for _ in range(6):

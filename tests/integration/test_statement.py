@@ -1,4 +1,4 @@
-"""The statement: filtered by type and time, its balances following each other, and whole in a file."""
+"""The statement: filtered by type and time, with consistent balances, complete in a file."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,20 +12,20 @@ from shared.schema.payouts import PayoutStatus
 from tests.support.world import World
 
 
-def page(world: World, asked: StatementFilter, size: int = 100) -> Page[StatementLine]:
-    """The first page."""
+def first_page(world: World, asked: StatementFilter, size: int = 100) -> Page[StatementLine]:
+    """The first page of the statement."""
     with world.engine.connect() as connection:
         return statement.load_statement_page(connection, world.wallet_id, PageRequest(size), asked)
 
 
-def export(world: World, asked: StatementFilter = statement.ALL_LINES) -> list[StatementLine]:
-    """All lines, as a file has them."""
+def all_lines(world: World, asked: StatementFilter = statement.ALL_LINES) -> list[StatementLine]:
+    """All lines, as in a file."""
     with world.engine.connect() as connection:
         return list(statement.load_all_statement_lines(connection, world.wallet_id, asked))
 
 
-def three_days(world: World) -> datetime:
-    """Money on three days: the opening balance, a payout that fails, and two that are reserved."""
+def fill_three_days(world: World) -> datetime:
+    """Post lines on three days and return the first: a top-up and a debit, a release, two debits."""
     first = world.clock.moment = datetime(2026, 2, 1, 12, tzinfo=UTC)
     payout_ids = world.queued(1)
     world.clock.advance(days=1)
@@ -35,10 +35,10 @@ def three_days(world: World) -> datetime:
     return first
 
 
-def test_lines_of_a_time_begin_with_it_and_end_before_its_end(world: World) -> None:
-    """Half-open, in either shape; the total is that of the time."""
-    first = three_days(world)
-    lines = [line for line in export(world) if line.created_at < first + timedelta(days=5)]
+def test_dated_statement_is_half_open(world: World) -> None:
+    """As a page and as a file; the total is of the time range."""
+    first = fill_three_days(world)
+    lines = [line for line in all_lines(world) if line.created_at < first + timedelta(days=5)]
     assert [line.type for line in lines] == [
         StatementLineType.DEBIT,
         StatementLineType.RELEASE,
@@ -55,33 +55,31 @@ def test_lines_of_a_time_begin_with_it_and_end_before_its_end(world: World) -> N
         (first + 3 * day, first + 4 * day, []),
     ):
         asked = StatementFilter(since=since, until=until)
-        found = page(world, asked)
+        found = first_page(world, asked)
         assert (list(found.rows), found.total) == (expected[::-1], len(expected))
-        assert export(world, asked) == expected
-    debits = page(world, StatementFilter(StatementLineType.DEBIT, first, first + 3 * day), size=2)
+        assert all_lines(world, asked) == expected
+    debits = first_page(world, StatementFilter(StatementLineType.DEBIT, first, first + 3 * day), size=2)
     assert (list(debits.rows), debits.total, debits.more) == (lines[:1:-1], 3, True)
 
 
-def test_a_file_is_read_in_parts_and_has_each_line_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the size of the parts; its order is that of the list, turned round."""
+def test_file_is_read_in_slices_and_has_each_line_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the reverse order of the list."""
     world.accepted(7)
     monkeypatch.setattr(statement, "_LINES_READ_AT_ONCE", 3)
-    lines = export(world)
-    assert lines[::-1] == list(page(world, statement.ALL_LINES).rows)
+    lines = all_lines(world)
+    assert lines[::-1] == list(first_page(world, statement.ALL_LINES).rows)
     assert len(lines) == 8
 
 
-def test_too_many_lines_for_one_file_are_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the way out in the sentence."""
+def test_file_with_too_many_lines_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.accepted(3)
     monkeypatch.setattr(statement, "EXPORTED_LINES_MAX", 3)
     with pytest.raises(InvalidRequest, match="`from` and `to`"):
-        export(world)
-    assert len(export(world, StatementFilter(StatementLineType.DEBIT))) == 3
+        all_lines(world)
+    assert len(all_lines(world, StatementFilter(StatementLineType.DEBIT))) == 3
 
 
-def test_a_statement_whose_balances_do_not_follow_is_not_given_out(world: World) -> None:
-    """Nobody shall reconcile by it."""
+def test_inconsistent_statement_is_not_exported(world: World) -> None:
     world.accepted(2)
     with world.engine.connect() as connection:
         lines = list(statement.load_all_statement_lines(connection, world.wallet_id, statement.ALL_LINES))

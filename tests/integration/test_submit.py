@@ -1,4 +1,4 @@
-"""Submitting: what happens when a worker dies, the provider is silent, or somebody wakes up late."""
+"""Submission: dead workers, silent providers, late responses."""
 
 import uuid
 from datetime import timedelta
@@ -27,27 +27,27 @@ from workers.payouts import submit_payouts
 POLL_AFTER = timedelta(minutes=1)
 
 
-def answered(world: World, held: LeasedSubmission, outcome: CallOutcome) -> RecordedOutcome:
-    """Records an outcome, committed."""
+def record(world: World, held: LeasedSubmission, outcome: CallOutcome) -> RecordedOutcome:
+    """Record an outcome, committed."""
     with world.engine.begin() as connection:
         return record_outcome(connection, held, outcome, world.clock.now(), poll_after=POLL_AFTER)
 
 
-def claimed(world: World, submission_ids: list[uuid.UUID], lease_seconds: float = 60) -> list[LeasedSubmission]:
-    """Claims submissions, committed."""
+def claim(world: World, submission_ids: list[uuid.UUID], lease_seconds: float = 60) -> list[LeasedSubmission]:
+    """Claim submissions, committed."""
     with world.engine.begin() as connection:
         return claim_submissions(connection, submission_ids, lease_seconds=lease_seconds)
 
 
 def expire_lease(world: World, submission_id: uuid.UUID) -> None:
-    """Lets the lease run out."""
+    """Let the lease expire."""
     world.execute(
         "UPDATE submissions SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE id = :id", id=submission_id
     )
 
 
-def test_the_submission_is_committed_before_anybody_could_be_called(world: World) -> None:
-    """The key and the request are on disk, the payouts processing, the lease ours, the row due when it ends."""
+def test_submission_is_committed_before_the_call(world: World) -> None:
+    """Key and request are stored, the payouts are processing, and the row is due when the lease expires."""
     payout_ids, held = world.leased_submission(3)
     [(status, request, due)] = world.rows(
         "SELECT status, request, next_action_at >= lease_expires_at FROM submissions WHERE id = :id", id=held.id
@@ -57,25 +57,25 @@ def test_the_submission_is_committed_before_anybody_could_be_called(world: World
     assert [payment["amount"] for payment in held.request["payments"]] == [44_750] * 3
 
 
-def test_a_worker_that_died_before_the_call_is_followed_by_another_with_the_same_key(world: World) -> None:
-    """Nobody else gets it while the lease holds; afterwards the same id and the same request go out."""
+def test_submission_of_a_dead_worker_is_sent_again_with_the_same_key(world: World) -> None:
+    """It can't be claimed during the lease; afterwards it goes out with the same id and request."""
     _, held = world.leased_submission()
-    assert claimed(world, [held.id]) == []
+    assert claim(world, [held.id]) == []
     expire_lease(world, held.id)
-    [again] = claimed(world, [held.id])
+    [again] = claim(world, [held.id])
     assert (again.id, again.request) == (held.id, held.request)
     assert again.token != held.token
     assert again.call().idempotency_key == held.call().idempotency_key
 
 
-def due(world: World, payout_id: uuid.UUID) -> object:
-    """When the tick rings for a payout."""
+def due_at(world: World, payout_id: uuid.UUID) -> object:
+    """When the payout is due."""
     [(at,)] = world.rows("SELECT next_action_at FROM payouts WHERE id = :id", id=payout_id)
     return at
 
 
-def sent(world: World) -> tuple[uuid.UUID, LeasedSubmission]:
-    """A payout whose submission was written by a worker that knows when to ask, and is about to be sent."""
+def prepared_with_poll(world: World) -> tuple[uuid.UUID, LeasedSubmission]:
+    """A payout with a first poll, and its leased submission."""
     [payout_id] = world.queued()
     with world.engine.begin() as connection:
         now = world.clock.now()
@@ -87,35 +87,35 @@ def sent(world: World) -> tuple[uuid.UUID, LeasedSubmission]:
 
 
 @pytest.mark.parametrize(("seconds", "written_anew"), [(1, False), (50, True), (90, True)])
-def test_when_to_ask_is_noted_with_the_request(world: World, seconds: int, written_anew: bool) -> None:
-    """An answer that comes soon leaves it as it is; from a late one on the payout waits anew for its webhook."""
-    payout_id, held = sent(world)
+def test_first_poll_is_set_with_the_submission(world: World, seconds: int, written_anew: bool) -> None:
+    """A prompt response keeps it; a late one postpones it."""
+    payout_id, held = prepared_with_poll(world)
     noted = world.clock.now() + POLL_AFTER
-    assert due(world, payout_id) == noted
+    assert due_at(world, payout_id) == noted
     world.clock.advance(seconds=seconds)
-    answered(world, held, accepted_answer(held))
-    assert due(world, payout_id) == (world.clock.now() + POLL_AFTER if written_anew else noted)
+    record(world, held, accepted_answer(held))
+    assert due_at(world, payout_id) == (world.clock.now() + POLL_AFTER if written_anew else noted)
 
 
-def test_nothing_is_asked_about_a_payout_whose_submission_has_no_answer(world: World) -> None:
-    """It is left to its submission's own times, and due again from the answer on."""
-    payout_id, held = sent(world)
+def test_payout_without_a_response_is_not_polled(world: World) -> None:
+    """The response makes it due."""
+    payout_id, held = prepared_with_poll(world)
     with world.engine.begin() as connection:
         assert poll.start_polls(connection, [payout_id], world.clock.now(), first_seconds=60) == []
-    assert due(world, payout_id) is None
-    answered(world, held, accepted_answer(held))
-    assert due(world, payout_id) == world.clock.now() + POLL_AFTER
+    assert due_at(world, payout_id) is None
+    record(world, held, accepted_answer(held))
+    assert due_at(world, payout_id) == world.clock.now() + POLL_AFTER
 
 
-def test_who_wakes_up_after_losing_the_lease_changes_nothing(world: World) -> None:
-    """Given that another worker holds it now, when the late one records a rejection, then nothing happens."""
+def test_worker_without_the_lease_changes_nothing(world: World) -> None:
+    """Another worker has the lease when the late one records a rejection."""
     [payout_id], late = world.leased_submission()
     expire_lease(world, late.id)
-    [current] = claimed(world, [late.id])
-    answered(world, late, Rejected("BANK_REJECTED", "no"))
+    [current] = claim(world, [late.id])
+    record(world, late, Rejected("BANK_REJECTED", "no"))
     assert world.statuses([payout_id]) == ["processing"]
     assert world.transfers(payout_id) == [("reserve", 45_000)]
-    answered(world, current, accepted_answer(current))
+    record(world, current, accepted_answer(current))
     assert world.rows("SELECT status FROM submissions WHERE id = :id", id=late.id) == [("accepted",)]
 
 
@@ -128,36 +128,33 @@ def test_who_wakes_up_after_losing_the_lease_changes_nothing(world: World) -> No
         (Throttled(7.0), "prepared"),
     ],
 )
-def test_an_unknown_outcome_is_asked_again_with_the_same_key_and_fails_nobody(
-    world: World, outcome: CallOutcome, status: str
-) -> None:
-    """The payout stays processing, its money reserved; the submission is due again."""
+def test_unknown_outcome_is_retried_with_the_same_key(world: World, outcome: CallOutcome, status: str) -> None:
+    """The payout stays processing with its amount reserved."""
     [payout_id], held = world.leased_submission()
-    answered(world, held, outcome)
+    record(world, held, outcome)
     [(found, due)] = world.rows(
         "SELECT status, next_action_at > :now FROM submissions WHERE id = :id", id=held.id, now=world.clock.now()
     )
     assert (found, due) == (status, True)
     assert world.statuses([payout_id]) == ["processing"]
     assert world.transfers(payout_id) == [("reserve", 45_000)]
-    [again] = claimed(world, [held.id])
+    [again] = claim(world, [held.id])
     attempts = 1 if isinstance(outcome, Throttled) else 2  # what was throttled was not tried
     assert (again.id, again.request, again.attempts) == (held.id, held.request, attempts)
 
 
-def test_a_definite_rejection_fails_the_payout_and_frees_the_money(world: World) -> None:
-    """Only that does."""
+def test_rejection_fails_the_payout_and_releases_the_amount(world: World) -> None:
     [payout_id], held = world.leased_submission()
-    answered(world, held, Rejected("INVALID_RECIPIENT", "No such recipient"))
+    record(world, held, Rejected("INVALID_RECIPIENT", "No such recipient"))
     assert world.statuses([payout_id]) == ["failed"]
     assert world.transfers(payout_id) == [("reserve", 45_000), ("release", 45_000)]
     assert world.events(payout_id) == ["payout.created", "payout.failed"]
-    assert claimed(world, [held.id]) == []
+    assert claim(world, [held.id]) == []
     world.assert_ledger_consistent()
 
 
-def test_a_rejected_batch_is_halved_until_the_one_at_fault_is_alone(world: World) -> None:
-    """Given five payouts of which the provider refuses one, then four are accepted and one fails, each once."""
+def test_rejected_batch_is_split_until_the_payout_at_fault_is_alone(world: World) -> None:
+    """The provider rejects one of five payouts: four are accepted and one fails, each once."""
     payout_ids, held = world.leased_submission(5)
     culprit = payout_ids[3]
     waiting, keys = [held], []
@@ -168,7 +165,7 @@ def test_a_rejected_batch_is_halved_until_the_one_at_fault_is_alone(world: World
             row[0] for row in world.rows("SELECT payout_id FROM submission_items WHERE submission_id = :id", id=one.id)
         }
         outcome = Rejected("INVALID_RECIPIENT", "no") if culprit in carried else accepted_answer(one)
-        waiting += claimed(world, answered(world, one, outcome).submissions)
+        waiting += claim(world, record(world, one, outcome).submissions)
     assert len(set(keys)) == len(keys)
     assert world.statuses(payout_ids) == ["processing"] * 3 + ["failed"] + ["processing"]
     live = world.rows(
@@ -180,12 +177,11 @@ def test_a_rejected_batch_is_halved_until_the_one_at_fault_is_alone(world: World
     world.assert_ledger_consistent()
 
 
-def test_an_answer_over_another_amount_holds_the_payout(world: World) -> None:
-    """No money moves, nothing more is asked or sent, a person has to look."""
+def test_response_with_another_amount_puts_payout_on_hold(world: World) -> None:
     payout_ids, held = world.leased_submission(2)
     answer = accepted_answer(held)
     answer.data["payments"][1]["amount"] += 1
-    answered(world, held, answer)
+    record(world, held, answer)
     wrong = world.rows(
         "SELECT held_reason IS NOT NULL, next_action_at IS NULL FROM payouts WHERE id = :id", id=payout_ids[1]
     )
@@ -193,12 +189,11 @@ def test_an_answer_over_another_amount_holds_the_payout(world: World) -> None:
     assert world.transfers(payout_ids[1]) == [("reserve", 45_000)]
 
 
-def test_an_answer_in_another_order_is_matched_by_name(world: World) -> None:
-    """Batch payments carry our payout's id, so their order does not matter."""
+def test_response_in_another_order_is_matched_by_payout_id(world: World) -> None:
     payout_ids, held = world.leased_submission(4)
     answer = accepted_answer(held)
     answer.data["payments"].reverse()
-    answered(world, held, answer)
+    record(world, held, answer)
     names = {payment["id"]: payment["description"].split()[0] for payment in answer.data["payments"]}
     found = world.rows(
         "SELECT payout_id, provider_payment_id FROM submission_items WHERE submission_id = :id", id=held.id
@@ -207,8 +202,8 @@ def test_an_answer_in_another_order_is_matched_by_name(world: World) -> None:
     assert all(names[str(payment_id)] == public_id(PAYOUT, payout_id) for payout_id, payment_id in found)  # type: ignore[arg-type]
 
 
-def test_what_the_provider_may_have_forgotten_ends_with_a_person(world: World) -> None:
-    """Past the key's lifetime and not found: unresolved, not failed; the money stays reserved."""
+def test_expired_key_without_a_payment_is_unresolved(world: World) -> None:
+    """Not failed: the amount stays reserved."""
     [payout_id], held = world.leased_submission()
     with world.engine.begin() as connection:
         mark_unresolved(connection, held, world.clock.now())
@@ -219,8 +214,7 @@ def test_what_the_provider_may_have_forgotten_ends_with_a_person(world: World) -
     assert world.transfers(payout_id) == [("reserve", 45_000)]
 
 
-def test_a_payout_can_be_in_one_live_submission_only(world: World) -> None:
-    """The database refuses a second one for the same attempt."""
+def test_database_rejects_a_second_live_submission_of_an_attempt(world: World) -> None:
     [payout_id], held = world.leased_submission()
     with pytest.raises(sa.exc.IntegrityError, match="payout_id_attempt_live"):
         world.execute(
@@ -231,8 +225,7 @@ def test_a_payout_can_be_in_one_live_submission_only(world: World) -> None:
         )
 
 
-def test_only_standard_payouts_travel_in_batches(world: World) -> None:
-    """Each instant payout goes alone, on its rail."""
+def test_instant_payouts_are_submitted_alone(world: World) -> None:
     [one, two] = world.accepted(2, Rail.INSTANT)
     kinds = world.rows(
         """SELECT kind, rail FROM submissions JOIN submission_items ON submission_id = submissions.id
@@ -243,21 +236,19 @@ def test_only_standard_payouts_travel_in_batches(world: World) -> None:
     assert kinds == [("payment", "instant")] * 2
 
 
-def test_a_late_no_to_an_old_attempt_leaves_the_new_one_alone(world: World) -> None:
-    """Attempt 1 failed by a webhook while its submission was unknown; attempt 2 is on its way; then attempt 1's
-    submission gets its rejection: nothing happens to attempt 2, alone or in a batch.
-    """
+def test_late_rejection_of_an_old_attempt_does_not_change_the_new_one(world: World) -> None:
+    """A webhook failed attempt 1 while its submission was unknown, alone or in a batch; then attempt 1 is rejected."""
     for count in (1, 3):
         payout_ids, first = world.leased_submission(count)
-        answered(world, first, Unknown("no answer"))
+        record(world, first, Unknown("no answer"))
         with world.engine.begin() as connection:
             now = world.clock.now()
             moves = [Move(payout_ids[0], "webhook", failure_code="BANK_REJECTED")]
             transition_payouts(connection, moves, S.PROCESSING, S.FAILED, now)
             retry_wallet_payouts(connection, world.wallet_id, payout_ids[:1], now, grace=GRACE)
             second = submissions.prepare_submissions(connection, payout_ids[:1], now, reason="test").submission_ids
-        [again] = claimed(world, [first.id])
-        recorded = answered(world, again, Rejected("INVALID_RECIPIENT", "no"))
+        [again] = claim(world, [first.id])
+        recorded = record(world, again, Rejected("INVALID_RECIPIENT", "no"))
         assert world.statuses(payout_ids[:1]) == ["processing"]
         carried = world.rows(
             "SELECT payout_id FROM submission_items WHERE submission_id = ANY(:ids)", ids=recorded.submissions
@@ -267,10 +258,10 @@ def test_a_late_no_to_an_old_attempt_leaves_the_new_one_alone(world: World) -> N
     world.assert_ledger_consistent()
 
 
-def test_instant_payouts_are_rung_for_where_threads_are_kept_for_them(
+def test_retried_instant_payouts_use_the_instant_queue(
     world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that is tried again comes by the way of all payouts, and leaves by its own: with others of its kind."""
+    """They are submitted by the actor for all rails, and sent by the one for instant payouts."""
     enqueued: dict[Task, list[uuid.UUID]] = {}
     task_sender = TaskSender(settings)
     monkeypatch.setattr(task_sender, "enqueue", lambda task, ids: enqueued.setdefault(task, []).extend(ids))

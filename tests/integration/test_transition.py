@@ -1,4 +1,4 @@
-"""The one transition function: only allowed edges, only the first of many, and the money that goes with each."""
+"""The transition function: only allowed edges, one winner, and the right transfers."""
 
 import re
 import threading
@@ -14,15 +14,15 @@ from tests.support.world import World
 ROOT = Path(__file__).parents[2]
 
 
-def step(world: World, payout_id: object, source: S, target: S, **fields: object) -> TransitionResult:
-    """One payout's step, committed."""
+def move(world: World, payout_id: object, source: S, target: S, **fields: object) -> TransitionResult:
+    """Move one payout, committed."""
     move = Move(payout_id, "test", **fields)  # type: ignore[arg-type]
     with world.engine.begin() as connection:
         return transition_payouts(connection, [move], source, target, world.clock.now())
 
 
-def test_the_life_of_a_paid_and_returned_payout_moves_the_money_once(world: World) -> None:
-    """Validated → queued → processing → completed → returned; the fee stays ours, the net comes back."""
+def test_paid_and_returned_payout_moves_money_once(world: World) -> None:
+    """Validated → queued → processing → completed → returned; the fee is kept, the net amount comes back."""
     [payout_id] = world.accepted(amount_cents=45_000)
     for source, target in [
         (S.VALIDATED, S.QUEUED),
@@ -30,43 +30,42 @@ def test_the_life_of_a_paid_and_returned_payout_moves_the_money_once(world: Worl
         (S.PROCESSING, S.COMPLETED),
         (S.COMPLETED, S.RETURNED),
     ]:
-        assert len(step(world, payout_id, source, target).rows) == 1
+        assert len(move(world, payout_id, source, target).rows) == 1
     assert world.transfers(payout_id) == [("reserve", 45_000), ("settle", 44_750), ("fee", 250), ("return", 44_750)]
     assert world.events(payout_id) == ["payout.created", "payout.succeeded", "payout.returned"]
     assert world.balances() == (9_999_750, 0, 0, 250, -10_000_000)
     world.assert_ledger_consistent()
 
 
-def test_a_retry_is_a_new_attempt_that_reserves_again(world: World) -> None:
-    """Failed → queued reserves the whole amount for attempt 2."""
+def test_retry_is_a_new_attempt_that_reserves_again(world: World) -> None:
     [payout_id] = world.accepted()
-    step(world, payout_id, S.VALIDATED, S.QUEUED)
-    step(world, payout_id, S.QUEUED, S.PROCESSING)
-    [failed] = step(world, payout_id, S.PROCESSING, S.FAILED, failure_code="BANK_REJECTED").rows
+    move(world, payout_id, S.VALIDATED, S.QUEUED)
+    move(world, payout_id, S.QUEUED, S.PROCESSING)
+    [failed] = move(world, payout_id, S.PROCESSING, S.FAILED, failure_code="BANK_REJECTED").rows
     assert (failed.failure_code, failed.attempt) == ("BANK_REJECTED", 1)
-    [again] = step(world, payout_id, S.FAILED, S.QUEUED).rows
+    [again] = move(world, payout_id, S.FAILED, S.QUEUED).rows
     assert (again.failure_code, again.attempt) == (None, 2)
     assert world.transfers(payout_id) == [("reserve", 45_000), ("release", 45_000), ("reserve", 45_000)]
     world.assert_ledger_consistent()
 
 
-def test_every_step_not_in_the_table_is_refused(world: World) -> None:
-    """All pairs of statuses but the allowed ones raise, whatever state the payout is in."""
+def test_transition_outside_the_allowed_edges_raises(world: World) -> None:
+    """For every pair of statuses, whatever status the payout has."""
     [payout_id] = world.accepted()
     for source in S:
         for target in S:
             if (source, target) not in EDGES:
                 with pytest.raises(ForbiddenEdge):
-                    step(world, payout_id, source, target)
+                    move(world, payout_id, source, target)
 
 
-def test_of_many_who_move_a_payout_at_once_one_wins(world: World) -> None:
-    """Given a payout in processing, when ten complete it at once, then one does and nine are told that they lost."""
+def test_one_of_concurrent_transitions_wins(world: World) -> None:
+    """Ten threads complete a payout: one moves it, nine get it back as skipped."""
     [payout_id] = world.queued()
-    step(world, payout_id, S.QUEUED, S.PROCESSING)
+    move(world, payout_id, S.QUEUED, S.PROCESSING)
     results: list[TransitionResult] = []
     threads = [
-        threading.Thread(target=lambda: results.append(step(world, payout_id, S.PROCESSING, S.COMPLETED)))
+        threading.Thread(target=lambda: results.append(move(world, payout_id, S.PROCESSING, S.COMPLETED)))
         for _ in range(10)
     ]
     for thread in threads:
@@ -79,10 +78,10 @@ def test_of_many_who_move_a_payout_at_once_one_wins(world: World) -> None:
     world.assert_ledger_consistent()
 
 
-def test_a_crash_before_the_commit_leaves_nothing_of_the_step(world: World) -> None:
-    """Status, history, money and event stand or fall together."""
+def test_crash_before_the_commit_leaves_no_trace(world: World) -> None:
+    """Status, history, transfers and event are committed together."""
     [payout_id] = world.queued()
-    step(world, payout_id, S.QUEUED, S.PROCESSING)
+    move(world, payout_id, S.QUEUED, S.PROCESSING)
     before = (world.transfers(payout_id), world.events(payout_id), world.history(payout_id))
 
     class Crash(Exception):
@@ -99,15 +98,15 @@ def test_a_crash_before_the_commit_leaves_nothing_of_the_step(world: World) -> N
     assert (world.transfers(payout_id), world.events(payout_id), world.history(payout_id)) == before
 
 
-def test_the_database_refuses_to_settle_an_attempt_twice_or_to_edit_the_books(world: World) -> None:
-    """Even code that bypassed the transition function could not."""
-    world.accepted()  # so that there is money in transit that a second settlement could take
+def test_database_rejects_a_second_settlement_and_changed_books(world: World) -> None:
+    """Even from code that bypasses the transition function."""
+    world.accepted()  # money in transit for a second settlement to take
     [payout_id] = world.queued()
-    step(world, payout_id, S.QUEUED, S.PROCESSING)
-    step(world, payout_id, S.PROCESSING, S.COMPLETED)
+    move(world, payout_id, S.QUEUED, S.PROCESSING)
+    move(world, payout_id, S.PROCESSING, S.COMPLETED)
     world.execute("UPDATE payouts SET status = 'processing' WHERE id = :id", id=payout_id)
     with pytest.raises(sa.exc.IntegrityError, match="uq_transfers_payout_id_attempt_kind"):
-        step(world, payout_id, S.PROCESSING, S.COMPLETED)
+        move(world, payout_id, S.PROCESSING, S.COMPLETED)
     world.execute("UPDATE payouts SET status = 'completed' WHERE id = :id", id=payout_id)
     for statement in (
         "UPDATE transfers SET amount_cents = 1",
@@ -124,8 +123,8 @@ def test_the_database_refuses_to_settle_an_attempt_twice_or_to_edit_the_books(wo
         )
 
 
-def test_nothing_else_in_the_code_assigns_a_payouts_status() -> None:
-    """No statement but the transition's sets `status` on payouts, and none but the accepting one inserts them."""
+def test_only_the_transition_assigns_a_status() -> None:
+    """One statement updates `payouts.status`, and one inserts payouts."""
     updates, inserts = [], []
     for folder in ("shared", "gateway", "workers", "scheduler"):
         for path in (ROOT / folder).rglob("*.py"):

@@ -1,4 +1,4 @@
-"""Prices: the documented list gives the fee of every sample in the API reference."""
+"""Prices: the default price list gives the fee of every sample in the API reference."""
 
 import importlib
 
@@ -31,19 +31,18 @@ DEFAULT = PriceList(
         (Rail.SAME_DAY, 45_000, True, 500),
     ],
 )
-def test_the_fee_of(rail: Rail, amount_cents: int, in_batch: bool, fee_cents: int) -> None:
-    """Rounded half up; a rail without a batch price costs its single price."""
+def test_fee(rail: Rail, amount_cents: int, in_batch: bool, fee_cents: int) -> None:
+    """Rounded half up; a rail without a batch price has its single price."""
     assert DEFAULT.fee_cents(rail, amount_cents, in_batch=in_batch) == fee_cents
 
 
-def test_the_samples_batch_costs_675() -> None:
+def test_sample_batch_costs_675() -> None:
     """45000 + 50000 + 40000 in a batch (reference: Create Batch)."""
     assert sum(DEFAULT.fee_cents(Rail.STANDARD, cents, in_batch=True) for cents in (45_000, 50_000, 40_000)) == 675
 
 
 @given(st.sampled_from(Rail), st.integers(1, 100_000_000), st.booleans())
-def test_a_fee_is_never_negative_and_always_whole_cents(rail: Rail, amount_cents: int, in_batch: bool) -> None:
-    """Whatever the amount."""
+def test_fee_is_a_non_negative_integer(rail: Rail, amount_cents: int, in_batch: bool) -> None:
     fee_cents = DEFAULT.fee_cents(rail, amount_cents, in_batch=in_batch)
     assert isinstance(fee_cents, int)
     assert fee_cents >= 0
