@@ -1,5 +1,4 @@
-"""Paystream as its published API describes it: a stand-in provider for development and tests.
+"""Simulator of Paystream's published API, for development and tests.
 
-It imports nothing of OVN Pay's, so that a misreading of the provider's documents in our client cannot hide
-behind the same misreading here.
+Imports nothing of OVN Pay: a misreading of the provider's documents in our client must not be repeated here.
 """

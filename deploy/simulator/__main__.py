@@ -1,4 +1,4 @@
-"""How is the simulator run as a process? `python -m deploy.simulator`."""
+"""Run the simulator: `python -m deploy.simulator`."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Which call is at which path, and what does it answer?"""
+"""Routes of the API and their handlers."""
 
 import re
 from typing import Any
@@ -39,17 +39,17 @@ _CURSOR = re.compile(r"^[a-z]{3,5}_[0-9a-f]{19}$")
 
 
 class PaystreamApi:
-    """Paystream's published API, call by call."""
+    """Paystream's published API."""
 
     def __init__(
         self,
-        record: DocumentStore,
+        store: DocumentStore,
         balances: Balances,
         recipients: Recipients,
         payments: Payments,
         batches: Batches,
     ) -> None:
-        self._record = record
+        self._store = store
         self._balances = balances
         self._recipients = recipients
         self._payments = payments
@@ -96,7 +96,7 @@ class PaystreamApi:
         for name, comparison in (("startDate", ">="), ("endDate", "<=")):
             if text := call.query.get(name):
                 where.append(f"json_extract(doc, '$.createdAt') {comparison} ?")
-                values.append(_moment(name, text))
+                values.append(_parse_bound(name, text))
         return self._page(Payment, call, where, values)
 
     def cancel_payment(self, call: ApiCall) -> Any:
@@ -107,11 +107,11 @@ class PaystreamApi:
 
     def create_batch(self, call: ApiCall) -> Any:
         batch, payments = self._batches.create(call.mode, call.body, call.key)
-        return _whole(batch, payments)
+        return _batch_view(batch, payments)
 
     def get_batch(self, call: ApiCall) -> Any:
         batch = self._batches.get(call.mode, call.path["id"])
-        return _whole(batch, self._batches.payments_of(batch.id))
+        return _batch_view(batch, self._batches.payments_of(batch.id))
 
     def list_batches(self, call: ApiCall) -> ResultPage:
         where = ["mode = ?", "NOT json_extract(doc, '$.deleted')"]
@@ -123,7 +123,7 @@ class PaystreamApi:
 
     def release_batch(self, call: ApiCall) -> Any:
         payments = self._batches.payments_of(call.path["id"])
-        return _whole(self._batches.release(call.mode, call.path["id"], payments), payments)
+        return _batch_view(self._batches.release(call.mode, call.path["id"], payments), payments)
 
     def delete_batch(self, call: ApiCall) -> Any:
         batch_id = call.path["id"]
@@ -163,15 +163,15 @@ class PaystreamApi:
         return self._page(BalanceEntry, call, where, values)
 
     def _page(self, kind: type[Document], call: ApiCall, where: list[str], values: list[str]) -> ResultPage:
-        """One page, newest first; the cursor is the last id of the page before."""
+        """Return a page, newest first; the cursor is the last id of the previous page."""
         limit = parse_limit(call.query.get("limit"), most=100)
         if cursor := call.query.get("cursor"):
             if not _CURSOR.match(cursor):
-                raise invalid("This cursor is none of ours.", error_id="INVALID_CURSOR", field="cursor")
+                raise invalid("Unknown cursor.", error_id="INVALID_CURSOR", field="cursor")
             where.append("id < ?")
             values.append(cursor)
         tail = f"ORDER BY id DESC LIMIT {limit + 1}"
-        found: list[Any] = self._record.find(kind, " AND ".join(where), values, tail)
+        found: list[Any] = self._store.select(kind, " AND ".join(where), values, tail)
         page = found[:limit]
         return ResultPage([item.view() for item in page], page[-1].id if len(found) > limit else None)
 
@@ -180,24 +180,24 @@ def parse_limit(text: str | None, *, most: int, default: int = 50) -> int:
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= most):
-        raise invalid(f"limit is a whole number from 1 to {most}.", error_id="INVALID_LIMIT", field="limit")
+        raise invalid(f"limit must be a whole number from 1 to {most}.", error_id="INVALID_LIMIT", field="limit")
     return int(text)
 
 
 def _choice(call: ApiCall, name: str, known: tuple[str, ...]) -> str | None:
     value = call.query.get(name)
     if value is not None and value not in known:
-        message = f"{name} is one of {', '.join(known)}."
+        message = f"{name} must be one of {', '.join(known)}."
         raise invalid(message, error_id=f"INVALID_{name.upper()}", field=name)
     return value
 
 
-def _moment(name: str, text: str) -> str:
+def _parse_bound(name: str, text: str) -> str:
     try:
         return parse_time(text, end_of_day=name == "endDate")
     except ValueError as error:
-        raise invalid(f"{name} is an RFC 3339 date or time.", error_id="INVALID_DATE", field=name) from error
+        raise invalid(f"{name} must be an RFC 3339 date or time.", error_id="INVALID_DATE", field=name) from error
 
 
-def _whole(batch: Batch, payments: list[Payment]) -> dict[str, Any]:
+def _batch_view(batch: Batch, payments: list[Payment]) -> dict[str, Any]:
     return batch.view() | {"payments": [payment.view() for payment in payments]}

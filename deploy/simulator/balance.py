@@ -1,4 +1,4 @@
-"""Where is the money? One balance a mode, and a statement line for each move."""
+"""Balances: one for each mode, with a statement entry for each change."""
 
 from typing import Any
 
@@ -12,26 +12,26 @@ from deploy.simulator.timer import Timer
 
 
 class Balances:
-    """Sending locks, completion settles, failure unlocks, a return credits back."""
+    """Sending locks money, completion settles it, failure unlocks it, a return credits it."""
 
-    def __init__(self, options: Options, record: DocumentStore, timer: Timer) -> None:
+    def __init__(self, options: Options, store: DocumentStore, timer: Timer) -> None:
         self._options = options
-        self._record = record
+        self._store = store
         self._timer = timer
-        self._of: dict[Mode, Balance] = {}
+        self._by_mode: dict[Mode, Balance] = {}
 
     def start(self) -> None:
         for mode in MODES:
-            balance = self._record.get(Balance, mode)
+            balance = self._store.get(Balance, mode)
             if balance is None:
                 balance = Balance(id=mode, mode=mode, available_cents=self._options.starting_balance_cents)
-                self._record.keep(balance)
-            self._of[mode] = balance
-        for topup in self._record.load_due(Topup):
+                self._store.save(balance)
+            self._by_mode[mode] = balance
+        for topup in self._store.load_due(Topup):
             self._timer.at(topup.due_at or 0, self._settle_topup, topup)
 
     def summary(self, mode: Mode) -> dict[str, Any]:
-        balance = self._of[mode]
+        balance = self._by_mode[mode]
         return {
             "availableBalance": balance.available_cents,
             "pendingBalance": balance.pending_cents,
@@ -39,9 +39,9 @@ class Balances:
             "currency": "usd",
         }
 
-    def require(self, mode: Mode, required_cents: int) -> None:
-        """Raises INSUFFICIENT_BALANCE when less than this is available."""
-        available_cents = self._of[mode].available_cents
+    def require_available(self, mode: Mode, required_cents: int) -> None:
+        """Raise INSUFFICIENT_BALANCE if less is available."""
+        available_cents = self._by_mode[mode].available_cents
         if available_cents < required_cents:
             raise rejected(
                 "INSUFFICIENT_BALANCE",
@@ -51,30 +51,30 @@ class Balances:
             )
 
     def lock(self, mode: Mode, amount_cents: int, reference: str) -> None:
-        balance = self._of[mode]
+        balance = self._by_mode[mode]
         balance.available_cents -= amount_cents
         balance.locked_cents += amount_cents
         self._write(balance, "lock", amount_cents, reference)
 
     def unlock(self, mode: Mode, amount_cents: int, reference: str) -> None:
-        balance = self._of[mode]
+        balance = self._by_mode[mode]
         balance.locked_cents -= amount_cents
         balance.available_cents += amount_cents
         self._write(balance, "unlock", amount_cents, reference)
 
     def settle(self, mode: Mode, amount_cents: int, reference: str) -> None:
-        balance = self._of[mode]
+        balance = self._by_mode[mode]
         balance.locked_cents -= amount_cents
         self._write(balance, "settlement", amount_cents, reference)
 
     def credit(self, mode: Mode, amount_cents: int, reference: str) -> None:
-        balance = self._of[mode]
+        balance = self._by_mode[mode]
         balance.available_cents += amount_cents
         self._write(balance, "credit", amount_cents, reference)
 
     def debit(self, mode: Mode, amount_cents: int, reference: str) -> None:
-        self.require(mode, amount_cents)
-        balance = self._of[mode]
+        self.require_available(mode, amount_cents)
+        balance = self._by_mode[mode]
         balance.available_cents -= amount_cents
         self._write(balance, "debit", amount_cents, reference)
 
@@ -91,22 +91,22 @@ class Balances:
             created_at=format_time(now),
             due_at=now + delay_seconds,
         )
-        balance = self._of[mode]
+        balance = self._by_mode[mode]
         balance.pending_cents += topup.amount_cents
-        self._record.keep(balance)
-        self._record.keep(topup)
+        self._store.save(balance)
+        self._store.save(topup)
         self._timer.at(now + delay_seconds, self._settle_topup, topup)
         return topup
 
     def _settle_topup(self, topup: Topup) -> None:
         topup.due_at, topup.status = None, "completed"
-        self._record.keep(topup)
-        self._of[topup.mode].pending_cents -= topup.amount_cents
+        self._store.save(topup)
+        self._by_mode[topup.mode].pending_cents -= topup.amount_cents
         self.credit(topup.mode, topup.amount_cents, topup.id)
 
     def _write(self, balance: Balance, kind: Any, amount_cents: int, reference: str) -> None:
-        self._record.keep(balance)
-        self._record.keep(
+        self._store.save(balance)
+        self._store.save(
             BalanceEntry(
                 id=new_id("btx"),
                 mode=balance.mode,

@@ -1,4 +1,4 @@
-"""How does a test steer the simulator and read its record? Not part of Paystream's API."""
+"""Control endpoints for tests: faults, the record of all calls, outcomes by hand. Not part of Paystream's API."""
 
 import ipaddress
 from collections.abc import Awaitable, Callable
@@ -28,7 +28,7 @@ class OutcomeRequest(RequestBody, kw_only=True):
 
 
 class CustomEvent(RequestBody, kw_only=True):
-    """An event of the test's own making."""
+    """Any webhook event, made by a test."""
 
     error_prefix: ClassVar[str] = "EVENT"
 
@@ -49,19 +49,19 @@ class BalanceAdjustment(RequestBody, kw_only=True):
 
 
 class ControlApi:
-    """The /control endpoints: loopback only, without a key."""
+    """The /control endpoints: loopback only, no API key."""
 
     def __init__(
         self,
-        door: RequestHandler,
-        record: DocumentStore,
+        handler: RequestHandler,
+        store: DocumentStore,
         faults: FaultRules,
         balances: Balances,
         settlement: Settlement,
         webhooks: Webhooks,
     ) -> None:
-        self._door = door
-        self._record = record
+        self._handler = handler
+        self._store = store
         self._faults = faults
         self._balances = balances
         self._settlement = settlement
@@ -87,9 +87,9 @@ class ControlApi:
         async def guarded(request: web.Request) -> web.StreamResponse:
             try:
                 if not ipaddress.ip_address(request.remote or "0.0.0.0").is_loopback:
-                    raise PaystreamError(403, "FORBIDDEN", "The control endpoints answer this machine only.")
+                    raise PaystreamError(403, "FORBIDDEN", "The control endpoints accept loopback connections only.")
                 data = await handler(request)
-                await self._record.committed()
+                await self._store.committed()
                 answer = RawResponse(200, msgspec.json.encode(data))
             except PaystreamError as error:
                 answer = error_response(error)
@@ -115,15 +115,15 @@ class ControlApi:
         return {"id": request.match_info["id"], "deleted": True}
 
     async def record(self, request: web.Request) -> Any:
-        """Everything Paystream knows, oldest first: the truth that tests compare with."""
-        await self._record.committed()
+        """Return everything the simulator stored, oldest first."""
+        await self._store.committed()
         mode, limit = request.query.get("mode"), request.query.get("limit")
         if mode is not None and mode not in MODES:
             raise invalid("mode is test or live.", field="mode")
         size = -1 if limit is None else parse_limit(limit, most=1_000_000)
         modes = MODES if mode is None else (mode, mode)
         query = "SELECT id, doc FROM payments WHERE mode IN (?, ?) AND id > ? ORDER BY id LIMIT ?"
-        rows = self._record.rows(query, (*modes, request.query.get("cursor", ""), size))
+        rows = self._store.rows(query, (*modes, request.query.get("cursor", ""), size))
         return {
             "payments": [msgspec.Raw(doc.encode()) for _, doc in rows],
             "nextCursor": rows[-1][0] if len(rows) == size else None,
@@ -131,38 +131,38 @@ class ControlApi:
             "topups": self._documents("topups", modes),
             "batches": self._documents("batches", modes),
             "balances": {name: self._balances.summary(name) for name in MODES if name in modes},
-            "webhooks": self._webhooks.counts(),
+            "webhooks": self._webhooks.summary(),
         }
 
     def _documents(self, table: str, modes: tuple[str, ...]) -> list[msgspec.Raw]:
         query = f"SELECT doc FROM {table} WHERE mode IN (?, ?) ORDER BY id"
-        return [msgspec.Raw(doc.encode()) for (doc,) in self._record.rows(query, modes)]
+        return [msgspec.Raw(doc.encode()) for (doc,) in self._store.rows(query, modes)]
 
     async def stats(self, request: web.Request) -> Any:
-        await self._record.committed()
+        await self._store.committed()
         calls: dict[str, dict[str, int]] = {}
-        for (endpoint, outcome), count in sorted(self._door.calls.items()):
+        for (endpoint, outcome), count in sorted(self._handler.calls.items()):
             calls.setdefault(endpoint, {})[outcome] = count
         payments: dict[Mode, dict[str, int]] = {mode: {} for mode in MODES}
         query = "SELECT mode, status, count(*) FROM payments GROUP BY mode, status"
-        for mode, status, count in self._record.rows(query):
+        for mode, status, count in self._store.rows(query):
             payments[mode][status] = count
-        return {"calls": calls, "payments": payments, "webhooks": self._webhooks.counts()}
+        return {"calls": calls, "payments": payments, "webhooks": self._webhooks.summary()}
 
     async def settle(self, request: web.Request) -> Any:
-        """Ends a payment by hand, as the bank would."""
+        """End a payment, as the bank would."""
         outcome = decode(await request.read() or b"{}", OutcomeRequest)
-        payment = self._record.get(Payment, request.match_info["id"])
+        payment = self._store.get(Payment, request.match_info["id"])
         if payment is None:
             raise not_found("payment")
         what = request.match_info["outcome"]
-        begun = payment.started_at > 0
-        allowed = begun and (payment.status in ("sent", "completed") if what == "return" else is_unsettled(payment))
+        started = payment.started_at > 0
+        allowed = started and (payment.status in ("sent", "completed") if what == "return" else is_unsettled(payment))
         if not allowed:
-            message = f"A payment that is {payment.status} has no {what} now."
+            message = f"Can't {what} a payment that is {payment.status}."
             raise conflict("INVALID_STATE", message, status=payment.status)
         if what == "return":
-            self._settlement.give_back(payment, outcome.code or "R02")
+            self._settlement.return_payment(payment, outcome.code or "R02")
         elif what == "fail":
             self._settlement.fail(payment, outcome.code or "BANK_REJECTED")
         else:
@@ -177,25 +177,25 @@ class ControlApi:
 
     async def pause(self, request: web.Request) -> Any:
         self._webhooks.pause()
-        return self._webhooks.counts()
+        return self._webhooks.summary()
 
     async def resume(self, request: web.Request) -> Any:
         self._webhooks.resume()
-        return self._webhooks.counts()
+        return self._webhooks.summary()
 
     async def send(self, request: web.Request) -> Any:
-        notice = decode(await request.read(), CustomEvent)
+        event = decode(await request.read(), CustomEvent)
         subject = new_id("sent")
         event_id = self._webhooks.emit(
             "test",
-            notice.type,
+            event.type,
             subject,
-            notice.data,
-            forged=notice.forge,
-            event_id=notice.id,
-            at=notice.timestamp,
-            copies=notice.copies,
-            delay_seconds=notice.delay_seconds,
+            event.data,
+            forged=event.forge,
+            event_id=event.id,
+            at=event.timestamp,
+            copies=event.copies,
+            delay_seconds=event.delay_seconds,
             always=True,
         )
         if event_id is None:

@@ -1,13 +1,12 @@
-"""How does Paystream's memory survive a crash? One SQLite file, written in group commits.
+"""Document store: one SQLite file, written in group commits, that survives `kill -9`.
 
-Changes are made to the documents in memory, in one step without an `await`, and marked with `keep`. At the end of
-the event loop's turn, or a few milliseconds after the last commit, one transaction writes everything marked: requests
-that arrive meanwhile share it, and each request's effects land together with its stored answer. Nothing may be
-answered before `committed()`.
+Documents are changed in memory, in one step without an `await`, and marked by `save`. At the end of the event loop's
+iteration, or a few milliseconds after the last commit, one transaction writes everything marked: concurrent requests
+share it, and each request's changes are committed together with its stored response. No response is sent before
+`committed()`.
 
-The transaction runs on the event loop, not in a thread: executemany gives up the interpreter lock at every row, and a
-thread competing with a busy loop then waits for it again and again. Only the checkpoint, one long call,
-has a thread. WAL without fsync survives a killed process, which is what is promised, though not a power cut.
+The transaction runs on the event loop: in a thread, executemany would wait for the interpreter lock at every row. Only
+the checkpoint runs in a thread. WAL without fsync survives a killed process, but not a power failure.
 """
 
 import asyncio
@@ -23,9 +22,9 @@ from deploy.simulator.documents import Balance, BalanceEntry, Batch, Document, P
 K = TypeVar("K", bound=Document)
 
 CHECKPOINT_EVERY_ROWS = 10_000
-# An idle record commits at the end of the turn; a busy one gathers this long, since a commit costs as much as
-# a dozen rows, and its neighbours in the file share their pages.
-GATHER_SECONDS = 0.004
+# An idle store commits at the end of the iteration; a busy one collects for this long, since a commit costs as much as
+# a dozen rows.
+COLLECT_SECONDS = 0.004
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -38,25 +37,25 @@ CREATE INDEX IF NOT EXISTS payments_by_status ON payments (mode, status, id);
 CREATE INDEX IF NOT EXISTS payments_by_recipient ON payments (recipient_id, id);
 CREATE INDEX IF NOT EXISTS payments_by_batch ON payments (batch_id, id) WHERE batch_id IS NOT NULL;
 """
-INSERT_ANSWER = "INSERT INTO answers (mode, key, fingerprint, status, body) VALUES (?, ?, ?, ?, ?)"
+INSERT_RESPONSE = "INSERT INTO answers (mode, key, fingerprint, status, body) VALUES (?, ?, ?, ?, ?)"
 INSERT_MARK = "INSERT OR IGNORE INTO marks (id) VALUES (?)"
 UPSERT_NOTE = "INSERT OR REPLACE INTO notes (id, doc) VALUES (?, ?)"
 
 
-# Events need no such index: all of them are due.
+# Kinds with an index of due documents. Events need none: all of them are due.
 TIMED_KINDS: tuple[type[Document], ...] = (Payment, Recipient, Topup)
 
 
-class _Shelf:
-    """The table of one kind of document, with what of it is in memory."""
+class _Table:
+    """The table of a kind of document, and its documents in memory."""
 
     def __init__(self, kind: type[Document]) -> None:
         self.kind = kind
         self.decoder = msgspec.json.Decoder(kind)
-        self.held: dict[str, Document] = {}
-        """Every document that is due or not yet committed; no other copy of these may be made."""
+        self.loaded: dict[str, Document] = {}
+        """Every document that is due or not committed yet; there must be no other copy."""
         self.dirty: dict[str, Document] = {}
-        self.dropped: list[tuple[str]] = []
+        self.deleted: list[tuple[str]] = []
         names = ("id", "mode", "due", *kind.columns, "doc")
         updates = ", ".join(f"{name} = excluded.{name}" for name in names[2:])
         self.upsert = (
@@ -80,7 +79,7 @@ class _Shelf:
 
 
 class DocumentStore:
-    """Every document, stored answer and note of the simulator. All methods belong to the event loop's thread."""
+    """Every document, stored response and note of the simulator. Call it in the event loop's thread only."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -93,9 +92,9 @@ class DocumentStore:
         if path is not None:
             self._db.execute("PRAGMA wal_autocheckpoint = 0")
         kinds: tuple[type[Document], ...] = (Payment, Batch, Recipient, Topup, Balance, BalanceEntry, WebhookEvent)
-        self._shelves = {kind: _Shelf(kind) for kind in kinds}
-        self._db.executescript("".join(shelf.create() for shelf in self._shelves.values()) + SCHEMA)
-        self._answers: dict[tuple[str, str], tuple[bytes, int, bytes]] = {}
+        self._tables = {kind: _Table(kind) for kind in kinds}
+        self._db.executescript("".join(table.create() for table in self._tables.values()) + SCHEMA)
+        self._responses: dict[tuple[str, str], tuple[bytes, int, bytes]] = {}
         self._notes: dict[str, Any] = {}
         self._marks: list[tuple[str]] = []
         self._flush: asyncio.Future[None] | None = None
@@ -104,75 +103,74 @@ class DocumentStore:
         self._checkpoint: asyncio.Task[None] | None = None
         self.on_commit: list[Callable[[], None]] = []
 
-    def keep(self, document: Document) -> None:
-        """Marks a document as changed: it is part of the next commit."""
-        shelf = self._shelves[type(document)]
-        shelf.held[document.id] = shelf.dirty[document.id] = document
+    def save(self, document: Document) -> None:
+        """Mark a document as changed, for the next commit."""
+        table = self._tables[type(document)]
+        table.loaded[document.id] = table.dirty[document.id] = document
         self._schedule()
 
-    def drop(self, document: Document) -> None:
-        shelf = self._shelves[type(document)]
-        shelf.dirty.pop(document.id, None)
-        shelf.held.pop(document.id, None)
-        shelf.dropped.append((document.id,))
+    def delete(self, document: Document) -> None:
+        table = self._tables[type(document)]
+        table.dirty.pop(document.id, None)
+        table.loaded.pop(document.id, None)
+        table.deleted.append((document.id,))
         self._schedule()
 
-    def keep_answer(self, mode: str, key: str, fingerprint: bytes, status: int, body: bytes) -> None:
-        self._answers[mode, key] = (fingerprint, status, body)
+    def save_response(self, mode: str, key: str, fingerprint: bytes, status: int, body: bytes) -> None:
+        self._responses[mode, key] = (fingerprint, status, body)
         self._schedule()
 
-    def keep_note(self, name: str, value: Any) -> None:
-        """Small state of the simulator itself (fault rules, counters), written as it is at the commit."""
+    def save_note(self, name: str, value: Any) -> None:
+        """Save small state (fault rules, counters), as it is at the commit."""
         self._notes[name] = value
         self._schedule()
 
-    def keep_mark(self, mark: str) -> None:
-        """That something has happened once and for all."""
+    def save_mark(self, mark: str) -> None:
+        """Record that something has happened."""
         self._marks.append((mark,))
         self._schedule()
 
-    def marks(self) -> set[str]:
-        """The marks of earlier processes."""
+    def load_marks(self) -> set[str]:
         return {mark for (mark,) in self.rows("SELECT id FROM marks")}
 
-    def note(self, name: str, kind: Any) -> Any:
-        """The note of that name as loaded at start, or None."""
+    def load_note(self, name: str, kind: Any) -> Any:
+        """Return the note, or None."""
         row = self._db.execute("SELECT doc FROM notes WHERE id = ?", (name,)).fetchone()
         return None if row is None else msgspec.json.decode(row[0], type=kind)
 
     async def committed(self) -> None:
-        """Returns when everything kept so far is on disk."""
+        """Wait until everything saved so far is committed."""
         if self._flush is not None:
             await asyncio.shield(self._flush)
 
     def get(self, kind: type[K], document_id: str) -> K | None:
-        shelf = self._shelves[kind]
-        document = shelf.held.get(document_id)
+        table = self._tables[kind]
+        document = table.loaded.get(document_id)
         if document is None:
             query = f"SELECT doc FROM {kind.table} WHERE id = ?"
             row = self._db.execute(query, (document_id,)).fetchone()
-            document = None if row is None else shelf.decoder.decode(row[0])
+            document = None if row is None else table.decoder.decode(row[0])
         return document  # type: ignore[return-value]
 
     def load_due(self, kind: type[K]) -> list[K]:
-        """Every document that acts by itself, into memory."""
-        shelf = self._shelves[kind]
+        """Load every document with a timer into memory."""
+        table = self._tables[kind]
         rows = self._db.execute(f"SELECT doc FROM {kind.table} WHERE due ORDER BY id")
-        shelf.held.update((document.id, document) for document in map(shelf.decoder.decode, _first(rows)))
-        return list(shelf.held.values())  # type: ignore[arg-type]
+        table.loaded.update((document.id, document) for document in map(table.decoder.decode, _first(rows)))
+        return list(table.loaded.values())  # type: ignore[arg-type]
 
-    def find(self, kind: type[K], where: str, parameters: Iterable[Any], tail: str) -> list[K]:
-        """Committed documents; callers await `committed()` first, so that a list never lags behind an answer."""
-        shelf = self._shelves[kind]
+    def select(self, kind: type[K], where: str, parameters: Iterable[Any], tail: str) -> list[K]:
+        """Return committed documents. Await `committed()` before, or the list may miss a confirmed change."""
+        table = self._tables[kind]
         docs = self._db.execute(f"SELECT doc FROM {kind.table} WHERE {where} {tail}", tuple(parameters))
-        return [shelf.held.get(found.id, found) for found in map(shelf.decoder.decode, _first(docs))]  # type: ignore[misc]
+        return [table.loaded.get(found.id, found) for found in map(table.decoder.decode, _first(docs))]  # type: ignore[misc]
 
     def rows(self, query: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         return self._db.execute(query, tuple(parameters)).fetchall()
 
-    def answer(self, mode: str, key: str) -> tuple[bytes, int, bytes] | None:
-        """The stored answer of an idempotency key: (fingerprint, status, body)."""
-        fresh = self._answers.get((mode, key))
+    def stored_response(self, mode: str, key: str) -> tuple[bytes, int, bytes] | None:
+        """Return the stored response of an idempotency key: fingerprint, status, body."""
+        fresh = self._responses.get((mode, key))
         if fresh is not None:
             return fresh
         query = "SELECT fingerprint, status, body FROM answers WHERE mode = ? AND key = ?"
@@ -183,7 +181,7 @@ class DocumentStore:
         if self._flush is None:
             loop = asyncio.get_running_loop()
             self._flush = loop.create_future()
-            wait_seconds = self._committed_at + GATHER_SECONDS - loop.time()
+            wait_seconds = self._committed_at + COLLECT_SECONDS - loop.time()
             if wait_seconds > 0:
                 loop.call_later(wait_seconds, self._commit)
             else:
@@ -196,27 +194,27 @@ class DocumentStore:
             self._write()
         except Exception as error:
             done.set_exception(error)
-            # Nobody may be waiting (a timer's change), and asyncio would complain about the unread exception.
+            # Mark the exception as read: after a timer's change no caller may wait for it.
             done.exception()
             raise
         self._committed_at = asyncio.get_running_loop().time()
         done.set_result(None)
         for callback in self.on_commit:
             callback()
-        self._checkpoint_when_long()
+        self._checkpoint_if_long()
 
     def _write(self) -> None:
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         try:
-            for shelf in self._shelves.values():
-                if shelf.dirty:
-                    self._rows_since_checkpoint += len(shelf.dirty)
-                    db.executemany(shelf.upsert, map(shelf.row, shelf.dirty.values()))
-                if shelf.dropped:
-                    db.executemany(f"DELETE FROM {shelf.kind.table} WHERE id = ?", shelf.dropped)
-            if self._answers:
-                db.executemany(INSERT_ANSWER, ((*key, *stored) for key, stored in self._answers.items()))
+            for table in self._tables.values():
+                if table.dirty:
+                    self._rows_since_checkpoint += len(table.dirty)
+                    db.executemany(table.upsert, map(table.row, table.dirty.values()))
+                if table.deleted:
+                    db.executemany(f"DELETE FROM {table.kind.table} WHERE id = ?", table.deleted)
+            if self._responses:
+                db.executemany(INSERT_RESPONSE, ((*key, *stored) for key, stored in self._responses.items()))
             if self._notes:
                 notes = ((name, msgspec.json.encode(value).decode()) for name, value in self._notes.items())
                 db.executemany(UPSERT_NOTE, notes)
@@ -226,17 +224,17 @@ class DocumentStore:
         except BaseException:
             db.execute("ROLLBACK")
             raise
-        for shelf in self._shelves.values():
-            for document in shelf.dirty.values():
+        for table in self._tables.values():
+            for document in table.dirty.values():
                 if document.due_at is None:
-                    shelf.held.pop(document.id, None)
-            shelf.dirty.clear()
-            shelf.dropped.clear()
-        self._answers.clear()
+                    table.loaded.pop(document.id, None)
+            table.dirty.clear()
+            table.deleted.clear()
+        self._responses.clear()
         self._notes.clear()
         self._marks.clear()
 
-    def _checkpoint_when_long(self) -> None:
+    def _checkpoint_if_long(self) -> None:
         if self._path is None or self._rows_since_checkpoint < CHECKPOINT_EVERY_ROWS or self._checkpoint is not None:
             return
         self._rows_since_checkpoint = 0
@@ -253,7 +251,7 @@ class DocumentStore:
     def _checkpoint_done(self, task: asyncio.Task[None]) -> None:
         self._checkpoint = None
         if task.exception() is None:
-            # What was committed during the long one: little enough to do here, and only then does the log shrink.
+            # The rest, committed meanwhile, is short; only TRUNCATE shrinks the log.
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     async def close(self) -> None:

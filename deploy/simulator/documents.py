@@ -1,6 +1,6 @@
-"""What does Paystream remember? The objects of the record, each stored as one JSON document.
+"""The simulator's stored objects, each a JSON document with the API's public names.
 
-The names in the documents are the public ones of the API, so the record can be read with any SQLite shell.
+Readable with any SQLite shell.
 """
 
 from typing import Any, ClassVar, Literal
@@ -11,13 +11,13 @@ Mode = Literal["test", "live"]
 Rail = Literal["standard", "same_day_ach", "rtp"]
 MODES: tuple[Mode, ...] = ("test", "live")
 
-# Before `processing` nothing has left for the bank, so a payment may still be canceled.
+# Before `processing` nothing was sent to the bank, so a payment can be canceled.
 CANCELABLE = ("created", "validated", "queued")
 UNSETTLED = (*CANCELABLE, "processing", "sent")
 
 
 class Document(msgspec.Struct, rename="camel", kw_only=True):
-    """A document of the record; `columns` are the fields that queries filter on."""
+    """A stored document; `columns` are the fields that queries filter on."""
 
     table: ClassVar[str]
     columns: ClassVar[tuple[str, ...]] = ()
@@ -25,7 +25,7 @@ class Document(msgspec.Struct, rename="camel", kw_only=True):
     id: str
     mode: Mode
     due_at: float | None = None
-    """Unix seconds at which it acts by itself; such documents are loaded when the process starts."""
+    """Unix seconds of its next change by timer; such documents are loaded at start."""
 
 
 class StatusChange(msgspec.Struct):
@@ -34,7 +34,7 @@ class StatusChange(msgspec.Struct):
 
 
 class Payment(Document, kw_only=True):
-    """One payment: created → validated → queued → processing → sent → completed, or failed, returned, canceled."""
+    """A payment: created → validated → queued → processing → sent → completed, or failed, returned, canceled."""
 
     table = "payments"
     columns = ("status", "recipient_id", "batch_id")
@@ -55,12 +55,11 @@ class Payment(Document, kw_only=True):
     history: list[StatusChange]
     faults: list[str] = []
     started_at: float = 0.0
-    """Unix seconds from which the rail's delay counts: creation, release of the batch, or retry."""
+    """Unix seconds from which the rail's delay counts: creation, batch release, or retry."""
     retries: int = 0
     retried_at: float | None = None
 
     def view(self) -> dict[str, Any]:
-        """The payment as the API shows it."""
         return {
             "id": self.id,
             "recipientId": self.recipient_id,
@@ -79,7 +78,7 @@ class Payment(Document, kw_only=True):
 
 
 class Batch(Document, kw_only=True):
-    """Payments sent together; done when none of them is `open` any more."""
+    """Payments sent together; it ends when none is open."""
 
     table = "batches"
     columns = ("status",)
@@ -105,7 +104,7 @@ class Batch(Document, kw_only=True):
 
 
 class PaymentMethod(msgspec.Struct, rename="camel", kw_only=True):
-    """A recipient's way to be paid. Of the account number only the last four digits are kept."""
+    """A recipient's payment method; of the account number only the last four digits are stored."""
 
     id: str
     type: Literal["bank_account", "plaid"]
@@ -170,7 +169,7 @@ class Topup(Document, kw_only=True):
 
 
 class Balance(Document, kw_only=True):
-    """One mode's money. available + locked changes only by credits, debits and settlements."""
+    """The money of a mode; available + locked changes only by credits, debits and settlements."""
 
     table = "balances"
 
@@ -180,7 +179,7 @@ class Balance(Document, kw_only=True):
 
 
 class BalanceEntry(Document, kw_only=True):
-    """A line of the balance's statement; `balanceAfter` is the available balance after it."""
+    """An entry of the balance statement; `balanceAfter` is the available balance after it."""
 
     table = "entries"
     columns = ("type",)
@@ -203,12 +202,12 @@ class BalanceEntry(Document, kw_only=True):
 
 
 class WebhookEvent(Document, kw_only=True):
-    """A webhook not yet delivered; it leaves the record when it is."""
+    """A webhook that is not delivered yet; deleted when it is."""
 
     table = "events"
 
     subject: str
-    """What it tells about (a payment or batch id): one subject's events go out in order."""
+    """Payment or batch id; the events of a subject are sent in order."""
     body: str
     created_at: float
     forged: bool = False

@@ -1,10 +1,10 @@
-"""Which errors does Paystream answer, and with which HTTP status?"""
+"""Paystream's errors and their HTTP statuses."""
 
 from typing import Any
 
 
 class PaystreamError(Exception):
-    """Paystream answers this call with an error."""
+    """The call fails with this error."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class PaystreamError(Exception):
 
     @property
     def is_definite(self) -> bool:
-        """Only a definite answer may be stored under an idempotency key: the next try could end otherwise."""
+        """Whether the response may be stored under the idempotency key: a retry could not succeed."""
         return 400 <= self.status < 500 and self.status not in (401, 408, 409, 429)
 
     def as_json(self) -> dict[str, Any]:

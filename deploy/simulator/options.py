@@ -1,4 +1,4 @@
-"""What can be set, from the command line or the environment?"""
+"""Options from the command line or the environment."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ BATCH_EVENTS = ("batch.created", "batch.released", "batch.completed", "batch.fai
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Every setting of the simulator; the help text of each stands in `_parser`."""
+    """The simulator's options; `_parser` has the help texts."""
 
     host: str = "127.0.0.1"
     port: int = 8090
@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def read_options(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> Options:
-    """The options of this process; exits with a usage message when one is wrong."""
+    """Parse the options; exit with a usage message if one is invalid."""
     parser = _parser()
     names = list(Options.__dataclass_fields__)
     parser.set_defaults(**{name: Options.__dataclass_fields__[name].default for name in names})
@@ -128,11 +128,11 @@ def read_options(arguments: Sequence[str] | None = None, environ: Mapping[str, s
         if name == "control":
             parser.set_defaults(control=text.strip().lower() not in ("0", "no", "false", "off"))
         else:
-            # argparse converts a default that is a string exactly as it converts an argument.
+            # argparse converts a string default like an argument.
             parser.set_defaults(**{name: text})
     options = Options(**vars(parser.parse_args(arguments)))
     if options.webhook_url is not None and not options.webhook_url.startswith(("http://", "https://")):
-        parser.error(f"--webhook-url is no http or https URL: {options.webhook_url!r}")
+        parser.error(f"--webhook-url must be an http or https URL: {options.webhook_url!r}")
     if options.test_key == options.live_key:
-        parser.error("--test-key and --live-key are the same: the two modes could not be told apart")
+        parser.error("--test-key and --live-key must differ: the key selects the mode")
     return options

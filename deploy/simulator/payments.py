@@ -1,4 +1,4 @@
-"""How is a payment asked for, looked up, canceled and retried?"""
+"""Payments: create, look up, cancel, retry."""
 
 from typing import Any
 
@@ -24,35 +24,35 @@ def requested_rail(body: NewPayment) -> Rail:
 
 
 class Payments:
-    """The payment calls. None of them awaits: each is one step, then committed as a whole."""
+    """The payment calls. None awaits: each is one step, committed as a whole."""
 
     def __init__(
         self,
         options: Options,
-        record: DocumentStore,
+        store: DocumentStore,
         balances: Balances,
         recipients: Recipients,
         settlement: Settlement,
         faults: FaultRules,
     ) -> None:
         self._options = options
-        self._record = record
+        self._store = store
         self._balances = balances
         self._recipients = recipients
         self._settlement = settlement
         self._faults = faults
 
     def create(self, mode: Mode, body: NewPayment, key: str | None) -> Payment:
-        """Raises INVALID_RECIPIENT, PAYMENT_METHOD_NOT_VERIFIED or INSUFFICIENT_BALANCE."""
+        """Create a payment, or raise INVALID_RECIPIENT, PAYMENT_METHOD_NOT_VERIFIED or INSUFFICIENT_BALANCE."""
         self._recipients.require_payable(mode, body.recipient_id, "recipientId")
-        self._balances.require(mode, body.amount)
-        payment = self.new(mode, body, key, endpoint="payments", batch_id=None)
-        self._settlement.begin(payment)
-        self._settlement.created(payment)
+        self._balances.require_available(mode, body.amount)
+        payment = self.build(mode, body, key, endpoint="payments", batch_id=None)
+        self._settlement.start_payment(payment)
+        self._settlement.save_created(payment)
         return payment
 
-    def new(self, mode: Mode, body: NewPayment, key: str | None, *, endpoint: str, batch_id: str | None) -> Payment:
-        """A payment that has not begun yet, nor is in the record."""
+    def build(self, mode: Mode, body: NewPayment, key: str | None, *, endpoint: str, batch_id: str | None) -> Payment:
+        """Return a payment that is neither started nor stored."""
         created_at = now_text()
         return Payment(
             id=new_id("pay"),
@@ -71,7 +71,7 @@ class Payments:
         )
 
     def get(self, mode: Mode, payment_id: str) -> Payment:
-        payment = self._record.get(Payment, payment_id)
+        payment = self._store.get(Payment, payment_id)
         if payment is None or payment.mode != mode:
             raise not_found("payment")
         return payment
@@ -79,31 +79,31 @@ class Payments:
     def cancel(self, mode: Mode, payment_id: str) -> Payment:
         payment = self.get(mode, payment_id)
         if payment.status not in CANCELABLE:
-            message = f"A payment that is {payment.status} can not be canceled."
+            message = f"A payment that is {payment.status} can't be canceled."
             raise conflict("INVALID_STATE", message, status=payment.status)
-        self._settlement.cancel(payment, was_begun=payment.started_at > 0)
+        self._settlement.cancel(payment, was_started=payment.started_at > 0)
         return payment
 
     def retry(self, mode: Mode, payment_id: str) -> Payment:
-        """Sends a failed payment again: at most 3 times, with a pause between, and some failures never."""
+        """Send a failed payment again: at most 3 times, with a pause between, and not after every failure."""
         payment = self.get(mode, payment_id)
         details: dict[str, Any] = {"status": payment.status, "retries": payment.retries}
         if payment.status != "failed":
             raise conflict("INVALID_STATE", "Only a failed payment can be retried.", **details)
         if payment.failure_code in NON_RETRYABLE_CODES:
-            message = "This failure can not be retried."
+            message = "This failure can't be retried."
             raise rejected("RETRY_NOT_ALLOWED", message, failureCode=payment.failure_code)
         if payment.retries >= RETRIES_MAX:
-            raise rejected("RETRY_LIMIT_REACHED", f"A payment is retried {RETRIES_MAX} times at most.", **details)
+            raise rejected("RETRY_LIMIT_REACHED", f"A payment can be retried at most {RETRIES_MAX} times.", **details)
         now = now_seconds()
         if payment.retried_at is not None and now - payment.retried_at < self._options.retry_gap_seconds:
-            raise conflict("RETRY_TOO_SOON", "The last retry was too short a while ago.", **details)
-        self._balances.require(mode, payment.amount_cents)
+            raise conflict("RETRY_TOO_SOON", "The last retry is too recent.", **details)
+        self._balances.require_available(mode, payment.amount_cents)
         payment.retries += 1
         payment.retried_at = now
         payment.failure_code = payment.failure_reason = None
         payment.status = "created"
         payment.updated_at = now_text()
         payment.history.append(StatusChange("created", payment.updated_at))
-        self._settlement.begin(payment)
+        self._settlement.start_payment(payment)
         return payment

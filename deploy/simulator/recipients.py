@@ -1,4 +1,4 @@
-"""Who can be paid, and by which verified method?"""
+"""Recipients and their payment methods."""
 
 from deploy.simulator.document_store import DocumentStore
 from deploy.simulator.documents import Mode, PaymentMethod, Recipient
@@ -10,26 +10,26 @@ from deploy.simulator.timer import Timer
 
 
 class Recipients:
-    """Recipients verify by themselves; `+kyc_rejected` and `+kyc_pending` in the email say otherwise."""
+    """Recipients are verified automatically, except for `+kyc_rejected` and `+kyc_pending` in the email."""
 
-    def __init__(self, options: Options, record: DocumentStore, timer: Timer) -> None:
+    def __init__(self, options: Options, store: DocumentStore, timer: Timer) -> None:
         self._options = options
-        self._record = record
+        self._store = store
         self._timer = timer
-        self._known: dict[str, Recipient] = {}
-        """Recipients are read with every payment and change rarely, so all that were asked for stay here."""
+        self._cache: dict[str, Recipient] = {}
+        """Cache: recipients are read with every payment and change rarely."""
 
     def start(self) -> None:
-        for recipient in self._record.load_due(Recipient):
-            self._known[recipient.id] = recipient
+        for recipient in self._store.load_due(Recipient):
+            self._cache[recipient.id] = recipient
             self._timer.at(recipient.due_at or 0, self._verify, recipient)
 
     def find(self, mode: Mode, recipient_id: str) -> Recipient | None:
-        """The recipient, if it exists in this mode."""
-        recipient = self._known.get(recipient_id) or self._record.get(Recipient, recipient_id)
+        """Return the recipient, or None if this mode has none."""
+        recipient = self._cache.get(recipient_id) or self._store.get(Recipient, recipient_id)
         if recipient is None or recipient.mode != mode:
             return None
-        return self._known.setdefault(recipient_id, recipient)
+        return self._cache.setdefault(recipient_id, recipient)
 
     def get(self, mode: Mode, recipient_id: str) -> Recipient:
         recipient = self.find(mode, recipient_id)
@@ -38,7 +38,7 @@ class Recipients:
         return recipient
 
     def require_payable(self, mode: Mode, recipient_id: str, field: str) -> None:
-        """Raises INVALID_RECIPIENT or PAYMENT_METHOD_NOT_VERIFIED."""
+        """Raise INVALID_RECIPIENT or PAYMENT_METHOD_NOT_VERIFIED."""
         recipient = self.find(mode, recipient_id)
         if recipient is None:
             raise rejected("INVALID_RECIPIENT", "No such recipient.", recipientId=recipient_id, field=field)
@@ -63,14 +63,14 @@ class Recipients:
             idempotency_key=key,
             created_at=now_text(),
         )
-        self._known[recipient.id] = recipient
+        self._cache[recipient.id] = recipient
         self._add(recipient, "bank_account", body.bank_account, make_default=True)
         return recipient
 
     def add_method(self, mode: Mode, recipient_id: str, body: NewMethod) -> PaymentMethod:
         recipient = self.get(mode, recipient_id)
         if (body.bank_account is None) == (body.plaid_token is None):
-            message = "Give either bankAccount or plaidToken."
+            message = "Exactly one of bankAccount and plaidToken is required."
             raise invalid(message, error_id="PAYMENT_METHOD_INVALID_BODY", field="bankAccount")
         if len(recipient.methods) >= 20:
             raise invalid("A recipient has at most 20 payment methods.", error_id="PAYMENT_METHOD_TOO_MANY")
@@ -83,9 +83,9 @@ class Recipients:
         if is_default:
             self._make_default(recipient, method)
         elif method.is_default:
-            message = "A default method stops being it when another becomes it."
+            message = "To change the default method, make another one the default."
             raise invalid(message, error_id="PAYMENT_METHOD_INVALID_IS_DEFAULT", field="isDefault")
-        self._record.keep(recipient)
+        self._store.save(recipient)
         return method
 
     def delete_method(self, mode: Mode, recipient_id: str, method_id: str) -> None:
@@ -93,7 +93,7 @@ class Recipients:
         recipient.methods.remove(method)
         if method.is_default and recipient.methods:
             recipient.methods[0].is_default = True
-        self._record.keep(recipient)
+        self._store.save(recipient)
 
     def _method(self, mode: Mode, recipient_id: str, method_id: str) -> tuple[Recipient, PaymentMethod]:
         recipient = self.get(mode, recipient_id)
@@ -123,7 +123,7 @@ class Recipients:
             method.due_at = now + (self._options.live_verify_seconds if live else self._options.verify_seconds)
             recipient.due_at = min(recipient.due_at or method.due_at, method.due_at)
             self._timer.at(method.due_at, self._verify, recipient)
-        self._record.keep(recipient)
+        self._store.save(recipient)
         return method
 
     def _make_default(self, recipient: Recipient, chosen: PaymentMethod) -> None:
@@ -132,14 +132,14 @@ class Recipients:
 
     def _verify(self, recipient: Recipient) -> None:
         now = now_seconds()
-        rejects = "+kyc_rejected" in recipient.email.partition("@")[0]
+        is_rejected = "+kyc_rejected" in recipient.email.partition("@")[0]
         for method in recipient.methods:
             if method.due_at is not None and method.due_at <= now:
                 method.due_at = None
-                method.status = "rejected" if rejects else "verified"
-                method.verified_at = None if rejects else format_time(now)
-        waits = [method.due_at for method in recipient.methods if method.due_at is not None]
-        recipient.due_at = min(waits, default=None)
+                method.status = "rejected" if is_rejected else "verified"
+                method.verified_at = None if is_rejected else format_time(now)
+        due_times = [method.due_at for method in recipient.methods if method.due_at is not None]
+        recipient.due_at = min(due_times, default=None)
         if recipient.due_at is not None:
             self._timer.at(recipient.due_at, self._verify, recipient)
-        self._record.keep(recipient)
+        self._store.save(recipient)

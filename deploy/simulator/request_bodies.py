@@ -1,4 +1,4 @@
-"""What may a client send, and what does each mistake in it answer?"""
+"""Request bodies, and the error for each invalid field."""
 
 import re
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -18,12 +18,12 @@ Routing = Annotated[str, Meta(pattern=r"^[0-9]{9}$")]
 
 
 class RequestBody(msgspec.Struct, rename="camel", kw_only=True):
-    """A request's JSON. Fields that Paystream does not publish are ignored."""
+    """A request's JSON; unknown fields are ignored."""
 
     error_prefix: ClassVar[str] = "REQUEST"
 
     def subjects(self) -> list["NewPayment"]:
-        """The payments it asks for, where faults may be written."""
+        """Return the payments it requests, for their faults."""
         return []
 
 
@@ -59,13 +59,13 @@ class NewBatch(RequestBody, kw_only=True):
 
     def subjects(self) -> list[NewPayment]:
         return [
-            NewPayment(recipient_id=line.recipient_id, amount=line.amount, description=line.description)
-            for line in self.payments
+            NewPayment(recipient_id=payment.recipient_id, amount=payment.amount, description=payment.description)
+            for payment in self.payments
         ]
 
 
 class Identity(RequestBody, kw_only=True):
-    """Who the recipient is. It is checked and then forgotten."""
+    """The recipient's identity; validated and discarded."""
 
     first_name: Text
     last_name: Text
@@ -115,30 +115,30 @@ class NewTopup(RequestBody, kw_only=True):
 
 
 class EmptyBody(RequestBody, kw_only=True):
-    """The body of a POST that needs none."""
+    """The body of a POST without fields."""
 
 
 B = TypeVar("B", bound=RequestBody)
 
-_WHERE = re.compile(r" - at `\$\.?([^`]*)`$")
+_FIELD_PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 _MISSING = re.compile(r"missing required field `([^`]+)`")
 
 
 def decode(content: bytes, kind: type[B]) -> B:
-    """The body of a request. Raises a 400 that names the field."""
+    """Decode a body, or raise a 400 that names the field."""
     if kind is EmptyBody and not content.strip():
         content = b"{}"
     try:
         return msgspec.json.decode(content, type=kind)
     except msgspec.ValidationError as error:
-        raise _mistake(str(error), kind) from error
+        raise _field_error(str(error), kind) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid(f"The body is not JSON: {error}", error_id="INVALID_JSON") from error
 
 
-def _mistake(message: str, kind: type[RequestBody]) -> PaystreamError:
-    where = _WHERE.search(message)
-    field = where.group(1) if where else ""
+def _field_error(message: str, kind: type[RequestBody]) -> PaystreamError:
+    path = _FIELD_PATH.search(message)
+    field = path.group(1) if path else ""
     missing = _MISSING.search(message)
     if missing:
         field = f"{field}.{missing.group(1)}" if field else missing.group(1)
@@ -149,5 +149,5 @@ def _mistake(message: str, kind: type[RequestBody]) -> PaystreamError:
 
 
 def fingerprint_source(content: bytes, body: RequestBody | None) -> bytes:
-    """What makes two bodies the same: their meaning where they have one, not their spaces or the order of keys."""
+    """Return what identifies a body: its content, independent of spaces and key order, or else its bytes."""
     return content if body is None else msgspec.json.encode(body, order="deterministic")

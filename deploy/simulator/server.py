@@ -1,4 +1,4 @@
-"""How do the parts become one server? `Simulator`: an app, `start()` and `stop()`."""
+"""The simulator as an aiohttp server: `Simulator` with `start()` and `stop()`."""
 
 from collections.abc import Awaitable, Callable
 
@@ -26,21 +26,21 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Simulator:
-    """Paystream on one port. `start()` answers the URL it is bound to."""
+    """Paystream on one port; `start()` returns its URL."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._record = record = DocumentStore(options.record)
+        self._store = store = DocumentStore(options.record)
         self._timer = timer = Timer()
-        self._faults = FaultRules(record)
-        self._webhooks = Webhooks(options, record, timer)
-        self._balances = Balances(options, record, timer)
-        self._recipients = Recipients(options, record, timer)
-        self._settlement = Settlement(options, record, timer, self._balances, self._webhooks)
-        payments = Payments(options, record, self._balances, self._recipients, self._settlement, self._faults)
-        batches = Batches(record, self._balances, self._recipients, self._settlement, payments)
-        self._door = RequestHandler(options, record, self._faults)
-        self._api = PaystreamApi(record, self._balances, self._recipients, payments, batches)
+        self._faults = FaultRules(store)
+        self._webhooks = Webhooks(options, store, timer)
+        self._balances = Balances(options, store, timer)
+        self._recipients = Recipients(options, store, timer)
+        self._settlement = Settlement(options, store, timer, self._balances, self._webhooks)
+        payments = Payments(options, store, self._balances, self._recipients, self._settlement, self._faults)
+        batches = Batches(store, self._balances, self._recipients, self._settlement, payments)
+        self._handler = RequestHandler(options, store, self._faults)
+        self._api = PaystreamApi(store, self._balances, self._recipients, payments, batches)
         self.app = self._app()
         self._runner: web.AppRunner | None = None
 
@@ -50,7 +50,7 @@ class Simulator:
         self._recipients.start()
         self._webhooks.start()
         self._settlement.start()
-        await self._record.committed()
+        await self._store.committed()
         self._runner = web.AppRunner(
             self.app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=75.0, handle_signals=False
         )
@@ -61,27 +61,27 @@ class Simulator:
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def stop(self) -> None:
-        self._door.stopping.set()
+        self._handler.stopping.set()
         if self._runner is not None:
             await self._runner.cleanup()
         self._timer.stop()
         await self._webhooks.stop()
-        await self._record.close()
+        await self._store.close()
 
     def _app(self) -> web.Application:
-        app = web.Application(middlewares=[_errors_in_envelope], client_max_size=BODY_BYTES_MAX)
+        app = web.Application(middlewares=[_wrap_errors], client_max_size=BODY_BYTES_MAX)
         app.router.add_get("/health", _health)
         for route in self._api.routes():
-            app.router.add_route(route.method, "/api/v1" + route.path, self._through_door(route))
+            app.router.add_route(route.method, "/api/v1" + route.path, self._route_handler(route))
         if self._options.control:
-            ControlApi(self._door, self._record, self._faults, self._balances, self._settlement, self._webhooks).add_to(
-                app
-            )
+            ControlApi(
+                self._handler, self._store, self._faults, self._balances, self._settlement, self._webhooks
+            ).add_to(app)
         return app
 
-    def _through_door(self, route: Route) -> Handler:
+    def _route_handler(self, route: Route) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
-            return await self._door.handle(route, request)
+            return await self._handler.handle(route, request)
 
         return handle
 
@@ -91,8 +91,8 @@ async def _health(request: web.Request) -> web.Response:
 
 
 @web.middleware
-async def _errors_in_envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What aiohttp itself refuses (an unknown path, a body too long) looks like every other error."""
+async def _wrap_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give aiohttp's own errors (unknown path, body too long) the API's format."""
     try:
         return await handler(request)
     except web.HTTPException as error:

@@ -1,4 +1,4 @@
-"""What becomes of a payment? created → validated → queued → processing → sent → completed, and the other endings."""
+"""Settlement: moves payments through their statuses, by a timer or by the control endpoints."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from deploy.simulator.time_and_ids import format_time, now_seconds
 from deploy.simulator.timer import Timer
 from deploy.simulator.webhooks import Webhooks
 
-# At which part of the rail's delay a payment comes to which state.
+# Fraction of the rail's delay after which a payment gets each status.
 STATUS_SCHEDULE = (("validated", 0.1), ("queued", 0.1), ("processing", 0.2), ("sent", 0.6), ("completed", 1.0))
 STATUSES = ("created", *(status for status, _ in STATUS_SCHEDULE))
 
-# A state that would last shorter than this gets no wake-up of its own: it is passed on the way to the next one.
+# A status that would last shorter has no timer of its own: it is set together with the next one.
 STATUS_SECONDS_MIN = 0.15
 
 FAILURE_REASONS = {
@@ -39,64 +39,64 @@ FAILURE_REASONS = {
 
 
 class Settlement:
-    """Moves payments along, with their money, their batch and their events."""
+    """Changes payments together with their money, batch and events."""
 
     def __init__(
-        self, options: Options, record: DocumentStore, timer: Timer, balances: Balances, webhooks: Webhooks
+        self, options: Options, store: DocumentStore, timer: Timer, balances: Balances, webhooks: Webhooks
     ) -> None:
         self._options = options
-        self._record = record
+        self._store = store
         self._timer = timer
         self._balances = balances
         self._webhooks = webhooks
 
     def start(self) -> None:
-        for payment in self._record.load_due(Payment):
+        for payment in self._store.load_due(Payment):
             self._timer.at(payment.due_at or 0, self._advance, payment.id)
 
-    def begin(self, payment: Payment) -> None:
-        """Locks the money and sets the payment off. The caller has made sure that the balance covers it."""
+    def start_payment(self, payment: Payment) -> None:
+        """Lock the money and start the payment; the caller has checked the balance."""
         self._balances.lock(payment.mode, payment.amount_cents, payment.id)
         payment.started_at = now_seconds()
-        self._wait_for_next(payment)
+        self._schedule_next(payment)
 
     def complete(self, payment: Payment) -> None:
-        self._move(payment, "completed")
+        self._set_status(payment, "completed")
         self._balances.settle(payment.mode, payment.amount_cents, payment.id)
         if fault_argument(payment.faults, "return") is None:
-            self._end(payment)
+            self._finish(payment)
         else:
-            self._wait_until(payment, now_seconds() + self._options.return_seconds)
-            self._close_in_batch(payment)
-            if not _reorders(payment):
-                self._tell(payment, "completed")
+            self._schedule(payment, now_seconds() + self._options.return_seconds)
+            self._count_in_batch(payment)
+            if not _is_reordered(payment):
+                self._send_event(payment, "completed")
 
     def fail(self, payment: Payment, code: str) -> None:
         self._set_failure(payment, code)
-        self._move(payment, "failed")
+        self._set_status(payment, "failed")
         self._balances.unlock(payment.mode, payment.amount_cents, payment.id)
-        self._end(payment)
+        self._finish(payment)
 
-    def give_back(self, payment: Payment, code: str) -> None:
-        """The bank returns a payment, days after it said yes."""
+    def return_payment(self, payment: Payment, code: str) -> None:
+        """Return a payment, as the bank does days after it accepted it."""
         was_completed = payment.status == "completed"
         if not was_completed:
             self._balances.settle(payment.mode, payment.amount_cents, payment.id)
         self._set_failure(payment, code)
-        self._move(payment, "returned")
+        self._set_status(payment, "returned")
         self._balances.credit(payment.mode, payment.amount_cents, payment.id)
-        self._end(payment, in_batch=not was_completed)
+        self._finish(payment, in_batch=not was_completed)
 
-    def cancel(self, payment: Payment, *, was_begun: bool) -> None:
-        self._move(payment, "canceled")
-        if was_begun:
+    def cancel(self, payment: Payment, *, was_started: bool) -> None:
+        self._set_status(payment, "canceled")
+        if was_started:
             self._balances.unlock(payment.mode, payment.amount_cents, payment.id)
-        self._close_in_batch(payment)
+        self._count_in_batch(payment)
 
-    def created(self, payment: Payment) -> None:
-        self._record.keep(payment)
-        if not _reorders(payment):
-            self._tell(payment, "created")
+    def save_created(self, payment: Payment) -> None:
+        self._store.save(payment)
+        if not _is_reordered(payment):
+            self._send_event(payment, "created")
 
     def send_batch_event(self, batch: Batch, kind: str) -> None:
         data = {
@@ -108,20 +108,20 @@ class Settlement:
         self._webhooks.emit(batch.mode, kind, batch.id, data)
 
     def _advance(self, payment_id: str) -> None:
-        payment = self._record.get(Payment, payment_id)
-        # A payment that was canceled, failed or completed by hand meanwhile leaves its old turn in the timer.
+        payment = self._store.get(Payment, payment_id)
+        # The timer keeps entries of payments that were ended by hand.
         if payment is None or payment.due_at is None or payment.due_at > now_seconds():
             return
         if payment.status == "completed":
-            self.give_back(payment, fault_argument(payment.faults, "return") or "R01")
+            self.return_payment(payment, fault_argument(payment.faults, "return") or "R01")
             return
-        self._pass_states(payment)
+        self._catch_up(payment)
 
-    def _pass_states(self, payment: Payment) -> None:
-        """Moves a payment to where it should be by now."""
+    def _catch_up(self, payment: Payment) -> None:
+        """Set every status that is due by now."""
         now, delay_seconds = now_seconds(), self._options.settle_seconds(payment.rail)
-        for status, part in STATUS_SCHEDULE[STATUSES.index(payment.status) :]:
-            if payment.started_at + part * delay_seconds > now:
+        for status, fraction in STATUS_SCHEDULE[STATUSES.index(payment.status) :]:
+            if payment.started_at + fraction * delay_seconds > now:
                 break
             failure = self._planned_failure(payment) if status == "completed" else None
             if failure is not None:
@@ -130,54 +130,54 @@ class Settlement:
             if status == "completed":
                 self.complete(payment)
                 return
-            self._move(payment, status)
+            self._set_status(payment, status)
             if status == "processing":
-                self._tell_processing(payment)
+                self._send_processing_event(payment)
                 if fault_argument(payment.faults, "stuck") is not None:
                     return
-        self._wait_for_next(payment)
+        self._schedule_next(payment)
 
     def _planned_failure(self, payment: Payment) -> str | None:
-        """The nth `fail` is for the nth try; a try beyond the last one succeeds."""
+        """Return the code of the nth `fail` for the nth attempt; attempts beyond the last one succeed."""
         codes = [fault.partition(":")[2] for fault in payment.faults if fault.startswith("fail:")]
         return codes[payment.retries] if payment.retries < len(codes) else None
 
-    def _wait_for_next(self, payment: Payment) -> None:
+    def _schedule_next(self, payment: Payment) -> None:
         delay_seconds = self._options.settle_seconds(payment.rail)
         soon = now_seconds() + STATUS_SECONDS_MIN
-        for _, part in STATUS_SCHEDULE[STATUSES.index(payment.status) :]:
-            due_at = payment.started_at + part * delay_seconds
+        for _, fraction in STATUS_SCHEDULE[STATUSES.index(payment.status) :]:
+            due_at = payment.started_at + fraction * delay_seconds
             if due_at >= soon:
                 break
-        self._wait_until(payment, due_at)
+        self._schedule(payment, due_at)
 
-    def _wait_until(self, payment: Payment, due_at: float) -> None:
+    def _schedule(self, payment: Payment, due_at: float) -> None:
         payment.due_at = due_at
-        self._record.keep(payment)
+        self._store.save(payment)
         self._timer.at(due_at, self._advance, payment.id)
 
     def _set_failure(self, payment: Payment, code: str) -> None:
         payment.failure_code = code
         payment.failure_reason = FAILURE_REASONS.get(code, "Rejected by the receiving bank")
 
-    def _move(self, payment: Payment, status: str) -> None:
+    def _set_status(self, payment: Payment, status: str) -> None:
         payment.status, payment.due_at = status, None
         payment.updated_at = format_time(now_seconds())
         payment.history.append(StatusChange(status, payment.updated_at))
-        self._record.keep(payment)
+        self._store.save(payment)
 
-    def _end(self, payment: Payment, *, in_batch: bool = True) -> None:
-        self._tell(payment, payment.status)
+    def _finish(self, payment: Payment, *, in_batch: bool = True) -> None:
+        self._send_event(payment, payment.status)
         unplanned_return = payment.status == "returned" and fault_argument(payment.faults, "return") is None
-        if _reorders(payment) and not unplanned_return:
+        if _is_reordered(payment) and not unplanned_return:
             for status in ("completed", "processing", "created"):
                 if status != payment.status and any(stage.status == status for stage in payment.history):
-                    self._tell(payment, status)
+                    self._send_event(payment, status)
         if in_batch:
-            self._close_in_batch(payment)
+            self._count_in_batch(payment)
 
-    def _close_in_batch(self, payment: Payment) -> None:
-        batch = None if payment.batch_id is None else self._record.get(Batch, payment.batch_id)
+    def _count_in_batch(self, payment: Payment) -> None:
+        batch = None if payment.batch_id is None else self._store.get(Batch, payment.batch_id)
         if batch is None or batch.open_count == 0:
             return
         batch.open_count -= 1
@@ -185,16 +185,16 @@ class Settlement:
         if batch.open_count == 0 and not batch.deleted:
             batch.status = "failed" if batch.failed_count == batch.payment_count else "completed"
             self.send_batch_event(batch, f"batch.{batch.status}")
-        self._record.keep(batch)
+        self._store.save(batch)
 
-    def _tell_processing(self, payment: Payment) -> None:
+    def _send_processing_event(self, payment: Payment) -> None:
         if fault_argument(payment.faults, "forged_webhook") is not None:
             data = _data(payment, "failed") | {"failureCode": "BANK_REJECTED", "failureReason": "Account closed"}
             self._webhooks.emit(payment.mode, "payment.failed", payment.id, data, forged=True)
-        if not _reorders(payment):
-            self._tell(payment, "processing")
+        if not _is_reordered(payment):
+            self._send_event(payment, "processing")
 
-    def _tell(self, payment: Payment, status: str) -> None:
+    def _send_event(self, payment: Payment, status: str) -> None:
         if fault_argument(payment.faults, "lost_webhook") is not None:
             self._webhooks.count_lost()
             return
@@ -217,8 +217,8 @@ def _data(payment: Payment, status: str) -> dict[str, Any]:
     return {"paymentId": payment.id, "amount": payment.amount_cents, "status": status}
 
 
-def _reorders(payment: Payment) -> bool:
-    # A retry's predecessors were told already.
+def _is_reordered(payment: Payment) -> bool:
+    # A retry's earlier events were sent already.
     return fault_argument(payment.faults, "reorder_webhooks") is not None and payment.retries == 0
 
 

@@ -1,11 +1,11 @@
-"""How does the simulator tell time and name things?"""
+"""Timestamps and ids."""
 
 import random
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
 
-_last_tick = 0
+_last_microsecond = 0
 
 
 def now_seconds() -> float:
@@ -13,13 +13,13 @@ def now_seconds() -> float:
 
 
 def format_time(unix_seconds: float) -> str:
-    """RFC 3339 in UTC with milliseconds, fixed width: text order is time order."""
-    return _moment_of_millisecond(int(unix_seconds * 1_000))
+    """Return RFC 3339 in UTC with milliseconds; fixed width, so text order is time order."""
+    return _format_milliseconds(int(unix_seconds * 1_000))
 
 
 @lru_cache(maxsize=64)
-def _moment_of_millisecond(milliseconds: int) -> str:
-    # Cached, since whatever happens in one turn of the event loop happens in the same few milliseconds.
+def _format_milliseconds(milliseconds: int) -> str:
+    # Cached: changes of one event loop iteration happen in the same few milliseconds.
     text = datetime.fromtimestamp(milliseconds / 1_000, UTC).isoformat(timespec="milliseconds")
     return text[:-6] + "Z"
 
@@ -29,9 +29,9 @@ def now_text() -> str:
 
 
 def parse_time(text: str, *, end_of_day: bool = False) -> str:
-    """The fixed-width form of a client's RFC 3339 date or time. Raises ValueError.
+    """Return the fixed-width form of a client's RFC 3339 date or time; raise ValueError if it is invalid.
 
-    A "+" that a client left unescaped in a query arrives as a space.
+    An unescaped "+" in a query arrives as a space.
     """
     try:
         at = datetime.fromisoformat(text.strip().replace(" ", "+"))
@@ -44,7 +44,7 @@ def parse_time(text: str, *, end_of_day: bool = False) -> str:
 
 
 def new_id(prefix: str) -> str:
-    """An id whose text order is its order of creation, so that "newest first" is the primary key backwards."""
-    global _last_tick
-    _last_tick = max(_last_tick + 1, time.time_ns() // 1_000)
-    return f"{prefix}_{_last_tick:013x}{random.getrandbits(24):06x}"
+    """Return an id whose text order is the order of creation."""
+    global _last_microsecond
+    _last_microsecond = max(_last_microsecond + 1, time.time_ns() // 1_000)
+    return f"{prefix}_{_last_microsecond:013x}{random.getrandbits(24):06x}"

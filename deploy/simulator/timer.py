@@ -1,4 +1,4 @@
-"""What is due now? One heap for everything that happens by itself, instead of a task each."""
+"""Timer: one heap for all scheduled changes, instead of a task for each."""
 
 import asyncio
 import heapq
@@ -13,7 +13,7 @@ CALLBACKS_PER_WAKE_MAX = 100
 
 
 class Timer:
-    """Calls back what is due, in groups: whatever falls due within one wait shares one commit of the record."""
+    """Runs due callbacks in groups: those due within one wait share one commit."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Callable[[Any], None], Any]] = []
@@ -37,9 +37,9 @@ class Timer:
         if self._handle is not None:
             self._handle.cancel()
         self._wakes_at = wakes_at
-        self._handle = asyncio.get_running_loop().call_later(wakes_at - now_seconds(), self._turn)
+        self._handle = asyncio.get_running_loop().call_later(wakes_at - now_seconds(), self._run_due)
 
-    def _turn(self) -> None:
+    def _run_due(self) -> None:
         self._handle, self._wakes_at = None, float("inf")
         now = now_seconds()
         try:

@@ -1,8 +1,7 @@
-"""Which event is sent next? A durable queue, at least once, each payment's events in order.
+"""Webhook queue: durable, at least once, the events of each payment in order.
 
-An event enters the record in the transaction of the change it tells about, is sent only after that commit, and
-leaves the record when the receiver answers 2xx. What a killed process had not sent, or not yet crossed out, is sent
-by the next one.
+An event is stored in the transaction of its change, sent only after the commit, and deleted when the receiver responds
+with 2xx. After a crash the next process sends what is stored.
 """
 
 import asyncio
@@ -25,17 +24,17 @@ COUNTERS_NOTE = "webhooks"
 
 
 class Webhooks:
-    """Queues events and keeps `webhook_concurrency` deliveries under way."""
+    """Queues events and runs `webhook_concurrency` deliveries at a time."""
 
-    def __init__(self, options: Options, record: DocumentStore, timer: Timer) -> None:
+    def __init__(self, options: Options, store: DocumentStore, timer: Timer) -> None:
         self._options = options
-        self._record = record
+        self._store = store
         self._timer = timer
         self._delivery = Delivery(options)
-        self._chosen = frozenset(options.webhook_events)
-        self._fresh: list[WebhookEvent] = []
-        """Queued since the last commit; nothing may leave before it."""
-        self._lines: dict[str, deque[WebhookEvent]] = {}
+        self._enabled_types = frozenset(options.webhook_events)
+        self._uncommitted: list[WebhookEvent] = []
+        """Queued since the last commit; must not be sent before it."""
+        self._queues: dict[str, deque[WebhookEvent]] = {}
         self._attempts: Counter[str] = Counter()
         self._ready: asyncio.Queue[WebhookEvent] = asyncio.Queue()
         self._running = asyncio.Event()
@@ -43,12 +42,12 @@ class Webhooks:
         self.counters: Counter[str] = Counter()
 
     def start(self) -> None:
-        self.counters.update(self._record.note(COUNTERS_NOTE, dict[str, int]) or {})
-        self._record.on_commit.append(self._release)
+        self.counters.update(self._store.load_note(COUNTERS_NOTE, dict[str, int]) or {})
+        self._store.on_commit.append(self._release)
         self._running.set()
         if self._options.webhook_url is None:
             return
-        self._fresh.extend(self._record.load_due(WebhookEvent))
+        self._uncommitted.extend(self._store.load_due(WebhookEvent))
         self._release()
         for number in range(max(1, self._options.webhook_concurrency)):
             self._senders.append(asyncio.create_task(self._send_forever(), name=f"webhooks-{number}"))
@@ -65,8 +64,8 @@ class Webhooks:
     def resume(self) -> None:
         self._running.set()
 
-    def counts(self) -> dict[str, Any]:
-        pending = sum(map(len, self._lines.values())) + len(self._fresh)
+    def summary(self) -> dict[str, Any]:
+        pending = sum(map(len, self._queues.values())) + len(self._uncommitted)
         return {
             "sent": self.counters["sent"],
             "pending": pending,
@@ -92,8 +91,8 @@ class Webhooks:
         event_id: str | None = None,
         always: bool = False,
     ) -> str | None:
-        """Queues an event with the next commit; returns its id, or None when nobody asked for its type."""
-        if self._options.webhook_url is None or not (always or forged or kind in self._chosen):
+        """Queue an event with the next commit; return its id, or None if its type is not enabled."""
+        if self._options.webhook_url is None or not (always or forged or kind in self._enabled_types):
             return None
         now = now_seconds()
         event_id = event_id or new_id("evt")
@@ -108,8 +107,8 @@ class Webhooks:
             forged=forged,
             copies=copies,
         )
-        self._record.keep(event)
-        self._fresh.append(event)
+        self._store.save(event)
+        self._uncommitted.append(event)
         return event_id
 
     def count_lost(self) -> None:
@@ -117,17 +116,17 @@ class Webhooks:
 
     def _count(self, name: str) -> None:
         self.counters[name] += 1
-        self._record.keep_note(COUNTERS_NOTE, self.counters)
+        self._store.save_note(COUNTERS_NOTE, self.counters)
 
     def _release(self) -> None:
-        for event in self._fresh:
-            line = self._lines.setdefault(event.subject, deque())
-            line.append(event)
-            if len(line) == 1:
-                self._put_ready(event)
-        self._fresh.clear()
+        for event in self._uncommitted:
+            queue = self._queues.setdefault(event.subject, deque())
+            queue.append(event)
+            if len(queue) == 1:
+                self._make_ready(event)
+        self._uncommitted.clear()
 
-    def _put_ready(self, event: WebhookEvent) -> None:
+    def _make_ready(self, event: WebhookEvent) -> None:
         if event.due_at is not None and event.due_at > now_seconds():
             self._timer.at(event.due_at, self._ready.put_nowait, event)
         else:
@@ -143,20 +142,20 @@ class Webhooks:
                 statuses = await asyncio.gather(*sends)
             else:
                 statuses = [await self._delivery.send(body, forged=event.forged)]
-            self._sent(event, statuses)
+            self._handle_statuses(event, statuses)
 
-    def _sent(self, event: WebhookEvent, statuses: list[int]) -> None:
+    def _handle_statuses(self, event: WebhookEvent, statuses: list[int]) -> None:
         if event.forged and all(statuses):
             self._count("forgedSent")
             if any(200 <= status < 300 for status in statuses):
                 self._count("forgedAccepted")
-            self._next(event)
+            self._remove(event)
         elif all(200 <= status < 300 for status in statuses):
             self._count("sent")
-            self._next(event)
+            self._remove(event)
         elif now_seconds() - event.created_at > GIVE_UP_SECONDS:
             self._count("failed")
-            self._next(event)
+            self._remove(event)
         else:
             self._count("attemptsRefused")
             attempt = self._attempts[event.id]
@@ -164,12 +163,12 @@ class Webhooks:
             wait_seconds = min(FIRST_RETRY_SECONDS * 2.0 ** min(attempt, 10), RETRY_SECONDS_MAX)
             self._timer.at(now_seconds() + wait_seconds, self._ready.put_nowait, event)
 
-    def _next(self, event: WebhookEvent) -> None:
+    def _remove(self, event: WebhookEvent) -> None:
         self._attempts.pop(event.id, None)
-        self._record.drop(event)
-        line = self._lines[event.subject]
-        line.popleft()
-        if line:
-            self._put_ready(line[0])
+        self._store.delete(event)
+        queue = self._queues[event.subject]
+        queue.popleft()
+        if queue:
+            self._make_ready(queue[0])
         else:
-            del self._lines[event.subject]
+            del self._queues[event.subject]

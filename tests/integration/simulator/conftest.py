@@ -1,4 +1,4 @@
-"""How do the simulator's tests run? Each `async def test_…` in an event loop of its own."""
+"""Run each `async def test_…` of the simulator's tests in an event loop of its own."""
 
 import asyncio
 import inspect

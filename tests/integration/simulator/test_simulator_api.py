@@ -1,23 +1,23 @@
-"""Does the API hold its published bounds, and answer every mistake with a 4xx in the envelope?"""
+"""The API keeps its published limits and returns a 4xx for every invalid request."""
 
 import asyncio
 from typing import Any
 
 import pytest
-from paystream_world import paystream, until
+from simulator_client import run_simulator, until
 
 
 async def test_batch_is_all_or_nothing() -> None:
-    async with paystream() as provider:
-        # Given a good line, one to nobody and one to somebody unverified
+    async with run_simulator() as provider:
+        # Given a valid payment, one to an unknown recipient, and one to an unverified recipient
         good = {"recipientId": await provider.recipient(), "amount": 5}
-        nobody = {"recipientId": "rec_nobody", "amount": 5}
+        unknown = {"recipientId": "rec_unknown", "amount": 5}
         pending = (await provider.post("/recipients", {"name": "P", "email": "p+kyc_pending@example.com"})).data
         unverified = {"recipientId": pending["id"], "amount": 5}
-        # When batches contain them
-        invalid = await provider.post("/batches", {"name": "b", "payments": [good, nobody]})
+        # When a batch contains them
+        invalid = await provider.post("/batches", {"name": "b", "payments": [good, unknown]})
         too_early = await provider.post("/batches", {"name": "b", "payments": [good, good, unverified]})
-        # Then the error names the line, and nothing was made
+        # Then the error names the payment, and nothing was created
         assert (invalid.status, invalid.error["code"]) == (422, "INVALID_RECIPIENT")
         assert invalid.error["details"]["field"] == "payments[1].recipientId"
         assert too_early.error["code"] == "PAYMENT_METHOD_NOT_VERIFIED"
@@ -26,23 +26,23 @@ async def test_batch_is_all_or_nothing() -> None:
         assert (record["payments"], record["batches"]) == ([], [])
 
 
-async def test_batch_has_its_limits() -> None:
-    async with paystream(starting_balance_cents=200_000_000) as provider:
-        line = {"recipientId": await provider.recipient(), "amount": 100_000}
+async def test_batch_limits() -> None:
+    async with run_simulator(starting_balance_cents=200_000_000) as provider:
+        payment = {"recipientId": await provider.recipient(), "amount": 100_000}
 
-        async def sends(lines: list[Any]) -> Any:
-            return await provider.post("/batches", {"name": "b", "payments": lines})
+        async def send_batch(payments: list[Any]) -> Any:
+            return await provider.post("/batches", {"name": "b", "payments": payments})
 
         # When batches are at and beyond the limits
         replies = [
-            await sends([]),
-            await sends([line] * 1_001),
-            await sends([line] * 1_000 + []),
-            await sends([{**line, "amount": 100_000_001}]),
-            await sends([{**line, "amount": 0}]),
-            await sends([{**line, "amount": 100_000_000}, {**line, "amount": 1}]),
+            await send_batch([]),
+            await send_batch([payment] * 1_001),
+            await send_batch([payment] * 1_000 + []),
+            await send_batch([{**payment, "amount": 100_000_001}]),
+            await send_batch([{**payment, "amount": 0}]),
+            await send_batch([{**payment, "amount": 100_000_000}, {**payment, "amount": 1}]),
         ]
-        # Then only what keeps to them is taken
+        # Then only the one within the limits is accepted
         assert [reply.status for reply in replies] == [400, 400, 201, 400, 400, 400]
         assert {reply.error["code"] for reply in replies if reply.status == 400} == {"VALIDATION_ERROR"}
         assert replies[4].error["errorId"] == "PAYMENT_INVALID_AMOUNT"
@@ -50,14 +50,14 @@ async def test_batch_has_its_limits() -> None:
         assert (made["paymentCount"], made["totalAmount"], len(made["payments"])) == (1_000, 100_000_000, 1_000)
 
 
-async def test_batch_needs_the_money_for_all_of_it() -> None:
-    async with paystream(starting_balance_cents=14) as provider:
-        line = {"recipientId": await provider.recipient(), "amount": 5}
-        # Given money for two lines of three
-        refused = await provider.post("/batches", {"name": "b", "payments": [line] * 3})
-        assert refused.error["details"] == {"available": 14, "required": 15}
-        # When it is held instead, nothing is locked, and its release asks for the money
-        held = (await provider.post("/batches", {"name": "b", "hold": True, "payments": [line] * 3})).data
+async def test_batch_is_rejected_unless_the_balance_covers_all_of_it() -> None:
+    async with run_simulator(starting_balance_cents=14) as provider:
+        payment = {"recipientId": await provider.recipient(), "amount": 5}
+        # Given money for two of three payments
+        rejected = await provider.post("/batches", {"name": "b", "payments": [payment] * 3})
+        assert rejected.error["details"] == {"available": 14, "required": 15}
+        # When it is held, it locks nothing; its release needs the money
+        held = (await provider.post("/batches", {"name": "b", "hold": True, "payments": [payment] * 3})).data
         assert (held["status"], await provider.balance()) == ("held", (14, 0, 0))
         release = f"/batches/{held['id']}/release"
         assert (await provider.post(release, {})).error["code"] == "INSUFFICIENT_BALANCE"
@@ -73,13 +73,13 @@ async def test_batch_needs_the_money_for_all_of_it() -> None:
         assert await provider.balance() == (0, 0, 0)
 
 
-async def test_deleted_batch_is_gone_and_its_payments_are_canceled() -> None:
-    async with paystream() as provider:
-        line = {"recipientId": await provider.recipient(), "amount": 5}
-        held = (await provider.post("/batches", {"name": "b", "hold": True, "payments": [line]})).data
+async def test_deleted_batch_is_not_found_and_its_payments_are_canceled() -> None:
+    async with run_simulator() as provider:
+        payment = {"recipientId": await provider.recipient(), "amount": 5}
+        held = (await provider.post("/batches", {"name": "b", "hold": True, "payments": [payment]})).data
         # When it is deleted
         deleted = await provider.call("DELETE", f"/api/v1/batches/{held['id']}")
-        # Then it is no more
+        # Then it is not found
         assert deleted.data == {"id": held["id"], "deleted": True}
         assert (await provider.get(f"/batches/{held['id']}")).status == 404
         assert (await provider.get("/batches")).data == []
@@ -87,24 +87,24 @@ async def test_deleted_batch_is_gone_and_its_payments_are_canceled() -> None:
 
 
 async def test_requests_and_funding_are_limited_by_key() -> None:
-    async with paystream(requests_per_hour=8, funding_per_minute=2) as provider:
+    async with run_simulator(requests_per_hour=8, funding_per_minute=2) as provider:
         topup = {"amount": 5, "fundingSourceId": "fs"}
-        # When a key tops up three times, and then asks on
+        # When a key tops up three times, then makes other calls
         funded = [(await provider.post("/balance/topup", topup, key=f"k{number}")) for number in range(3)]
         asked = [await provider.get("/balance/summary") for _ in range(6)]
-        # Then the third top-up and the ninth request are turned away, and said when to come back
+        # Then the third top-up and the ninth request are rejected with a Retry-After
         assert [reply.status for reply in funded] == [201, 201, 429]
         assert 1 <= int(funded[2].headers["Retry-After"]) <= 60
         assert [reply.status for reply in asked] == [200] * 5 + [429]
         assert 1 <= int(asked[5].headers["Retry-After"]) <= 3_600
         assert asked[5].error["code"] == "RATE_LIMIT_EXCEEDED"
-        # And the other mode's key has its own count; a refused call made nothing
+        # And the other mode's key has its own limit; a rejected call created nothing
         assert (await provider.get("/balance/summary", api_key="psk_live_simulator")).status == 200
         assert len((await provider.record())["topups"]) == 2
 
 
-async def test_payment_methods() -> None:
-    async with paystream() as provider:
+async def test_payment_methods_can_be_added_and_deleted() -> None:
+    async with run_simulator() as provider:
         # Given a recipient with a bank account
         account = {"accountNumber": "000123456789", "routingNumber": "021000021", "accountHolderName": "A Driver"}
         body = {"name": "A", "email": "a@example.com", "externalId": "drv_1", "bankAccount": account}
@@ -122,12 +122,12 @@ async def test_payment_methods() -> None:
         assert [(method["id"], method["isDefault"]) for method in (await provider.get(path)).data] == [
             (first["id"], True)
         ]
-        # And no account number was kept
+        # And no account number was stored
         assert b"000123456789" not in (await provider.call("GET", "/control/record", api_key=None)).content
 
 
-async def test_verification_that_is_refused_or_never_comes() -> None:
-    async with paystream() as provider:
+async def test_payment_to_an_unverified_recipient_is_rejected() -> None:
+    async with run_simulator() as provider:
         rejected = (await provider.post("/recipients", {"name": "R", "email": "r+kyc_rejected@example.com"})).data
         pending = (await provider.post("/recipients", {"name": "P", "email": "p+kyc_pending@example.com"})).data
         await provider.until_method(rejected["id"], "rejected")
@@ -138,7 +138,7 @@ async def test_verification_that_is_refused_or_never_comes() -> None:
 
 
 async def test_lists_are_paged_and_filtered() -> None:
-    async with paystream() as provider:
+    async with run_simulator() as provider:
         # Given seven payments to two recipients
         first, second = await provider.recipient(), await provider.recipient()
         made = [(await provider.pay(first if number % 2 else second, 10 + number))["id"] for number in range(7)]
@@ -149,7 +149,7 @@ async def test_lists_are_paged_and_filtered() -> None:
             reply = await provider.get(f"/payments?limit=3&cursor={cursor}")
             seen += [payment["id"] for payment in reply.data]
             cursor = reply.json["meta"]["nextCursor"]
-        # Then all come once, newest first
+        # Then each is listed once, newest first
         assert seen == made[::-1]
         assert len((await provider.get(f"/payments?recipientId={first}")).data) == 3
         for payment_id in made:
@@ -184,18 +184,18 @@ async def test_lists_are_paged_and_filtered() -> None:
         ("/payments", b'{"recipientId": "rec_1", "amount": 5, "rail": "pigeon"}', "PAYMENT_INVALID_RAIL"),
         ("/batches", b'{"name": "b", "payments": {}}', "BATCH_INVALID_PAYMENTS"),
         ("/batches", b'{"name": "b", "payments": [7]}', "PAYMENT_INVALID_PAYMENTS"),
-        ("/recipients", b'{"name": "A", "email": "nobody"}', "RECIPIENT_INVALID_EMAIL"),
+        ("/recipients", b'{"name": "A", "email": "invalid"}', "RECIPIENT_INVALID_EMAIL"),
         ("/balance/topup", b'{"amount": 0, "fundingSourceId": "fs"}', "TOPUP_INVALID_AMOUNT"),
     ],
 )
-async def test_bad_bodies(path: str, content: bytes, error_id: str) -> None:
-    async with paystream() as provider:
+async def test_invalid_body_is_rejected(path: str, content: bytes, error_id: str) -> None:
+    async with run_simulator() as provider:
         reply = await provider.call("POST", f"/api/v1{path}", content=content)
         assert (reply.status, reply.error["code"], reply.error["errorId"]) == (400, "VALIDATION_ERROR", error_id)
 
 
-async def test_everything_else_that_can_be_wrong() -> None:
-    async with paystream() as provider:
+async def test_invalid_request_gets_its_status() -> None:
+    async with run_simulator() as provider:
         expected = {
             ("GET", "/payments?limit=0"): 400,
             ("GET", "/payments?limit=101"): 400,
@@ -227,12 +227,12 @@ async def test_everything_else_that_can_be_wrong() -> None:
         assert key.error["errorId"] == "INVALID_IDEMPOTENCY_KEY"
 
 
-async def test_many_clients_at_once_get_their_own_answers() -> None:
-    async with paystream() as provider:
-        # When two hundred payments are asked for at once
+async def test_concurrent_clients_get_their_own_responses() -> None:
+    async with run_simulator() as provider:
+        # When two hundred payments are requested at once
         recipient_id = await provider.recipient()
         made = await asyncio.gather(*(provider.pay(recipient_id, 1 + n, key=f"k{n}") for n in range(200)))
-        # Then each answer is about its own amount, and the record holds each once
+        # Then each response has its own amount, and each payment is stored once
         assert [payment["amount"] for payment in made] == list(range(1, 201))
         kept = (await provider.record())["payments"]
         assert sorted((payment["idempotencyKey"], payment["amount"]) for payment in kept) == sorted(
@@ -240,13 +240,13 @@ async def test_many_clients_at_once_get_their_own_answers() -> None:
         )
 
 
-async def test_control_can_be_switched_off() -> None:
-    async with paystream(control=False) as provider:
+async def test_control_can_be_disabled() -> None:
+    async with run_simulator(control=False) as provider:
         assert (await provider.call("GET", "/control/record")).status == 404
         assert (await provider.call("GET", "/health", api_key=None)).json == {"status": "healthy"}
 
 
-async def test_an_event_to_nobody_is_refused() -> None:
-    async with paystream(webhook_url=None) as provider:
+async def test_event_without_a_receiver_is_rejected() -> None:
+    async with run_simulator(webhook_url=None) as provider:
         reply = await provider.call("POST", "/control/webhooks/send", {"type": "payment.failed", "data": {}})
         assert (reply.status, reply.error["code"]) == (409, "NO_RECEIVER")

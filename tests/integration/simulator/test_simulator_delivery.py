@@ -1,4 +1,4 @@
-"""Does a delivery understand its receiver, however that one speaks HTTP?"""
+"""Delivery handles every form of HTTP response."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from deploy.simulator.options import Options
 
 @asynccontextmanager
 async def _receiver(answers: list[bytes], *, closes: bool) -> AsyncIterator[tuple[Delivery, list[bytes]]]:
-    """A receiver that gives these raw answers in turn, and what it was sent."""
+    """Run a receiver with these raw responses; yield a delivery to it and the received bodies."""
     heard: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -57,27 +57,27 @@ async def _receiver(answers: list[bytes], *, closes: bool) -> AsyncIterator[tupl
         (b"SMTP says what?\r\n\r\n", NO_RESPONSE),
     ],
 )
-async def test_status_of_an_answer(answer: bytes, status: int, closes: bool) -> None:
-    # Given a receiver that answers so, and keeps the connection or not
+async def test_status_of_a_response(answer: bytes, status: int, closes: bool) -> None:
+    # Given a receiver with this response that keeps or closes the connection
     async with _receiver([answer] * 6, closes=closes) as (delivery, heard):
         # When three bodies are sent one after the other
         statuses = [await delivery.send(b'{"number": %d}' % number) for number in range(3)]
-        # Then each answer was understood, and each body arrived
+        # Then each status is read, and each body arrives
         assert statuses == [status] * 3
         assert {request.partition(b"\r\n\r\n")[2] for request in heard} == {b'{"number": %d}' % n for n in range(3)}
         assert heard[0].startswith(b"POST /hooks?from=paystream HTTP/1.1\r\nHost: 127.0.0.1:")
 
 
-async def test_nobody_listens() -> None:
-    # Given a port that was just given back
+async def test_closed_port_gives_no_response() -> None:
+    # Given a port that was just closed
     async with _receiver([], closes=True) as (delivery, _):
         pass
-    # When something is sent there, then there is no answer, and no exception
+    # When a webhook is sent there, then there is no response and no exception
     assert await delivery.send(b"{}") == NO_RESPONSE
 
 
-async def test_receiver_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each delivery at its own time, those that come later too."""
+async def test_receiver_that_never_responds_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each delivery has its own timeout."""
     monkeypatch.setattr("deploy.simulator.delivery.RESPONSE_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr("deploy.simulator.delivery.TIMEOUT_CHECK_SECONDS", 0.01)
     silent = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)

@@ -1,37 +1,37 @@
-"""Does each fault of the README's table do what the table says?"""
+"""Each fault does what the README's table says."""
 
 import asyncio
 from typing import Any
 
 import aiohttp
 import pytest
-from paystream_world import Paystream, Reply, paystream, receiver, until
+from simulator_client import Reply, SimulatorClient, run_simulator, until, webhook_receiver
 
 
-async def _sends(provider: Paystream, fault: str, key: str = "k") -> Reply:
+async def _send_with_fault(provider: SimulatorClient, fault: str, key: str = "k") -> Reply:
     body = {"recipientId": await provider.recipient(), "amount": 900, "rail": "rtp", "metadata": {"simulate": fault}}
     return await provider.post("/payments", body, key=key)
 
 
-async def test_reject_answers_the_code_and_makes_nothing() -> None:
-    async with paystream() as provider:
-        # When a payment asks to be rejected
-        reply = await _sends(provider, "reject:COMPLIANCE_HOLD")
-        # Then it is, definitely
+async def test_reject_returns_the_code_and_creates_nothing() -> None:
+    async with run_simulator() as provider:
+        # When a payment requests a rejection
+        reply = await _send_with_fault(provider, "reject:COMPLIANCE_HOLD")
+        # Then it is rejected
         assert (reply.status, reply.error["code"]) == (422, "COMPLIANCE_HOLD")
         assert (await provider.record())["payments"] == []
 
 
-async def test_fail_ends_the_payment_with_code_and_reason_and_unlocks_its_money() -> None:
-    async with receiver() as told, paystream(webhook_url=told.url) as provider:
-        # Given a payment that is to fail
-        payment = (await _sends(provider, "fail:BANK_REJECTED")).data
+async def test_fail_ends_the_payment_with_its_code_and_unlocks_its_money() -> None:
+    async with webhook_receiver() as receiver, run_simulator(webhook_url=receiver.url) as provider:
+        # Given a payment with the fault
+        payment = (await _send_with_fault(provider, "fail:BANK_REJECTED")).data
         # When it has failed
         failed = await provider.until_payment(payment["id"], "failed")
-        await told.until_received(payment["id"], "payment.failed")
-        # Then it says why, so does the event, and the balance is whole again
+        await receiver.until_received(payment["id"], "payment.failed")
+        # Then it and its event have the reason, and the money is unlocked
         assert (failed["failureCode"], failed["failureReason"]) == ("BANK_REJECTED", "Account closed")
-        data = told.about(payment["id"])[-1].body["data"]
+        data = receiver.about(payment["id"])[-1].body["data"]
         assert (data["status"], data["failureCode"], data["failureReason"]) == (
             "failed",
             "BANK_REJECTED",
@@ -41,9 +41,9 @@ async def test_fail_ends_the_payment_with_code_and_reason_and_unlocks_its_money(
 
 
 @pytest.mark.parametrize("fault", ["timeout_after_accept", "error_500_after_accept"])
-async def test_lost_answer_is_there_for_the_retry(fault: str) -> None:
-    async with paystream(fault_timeout_seconds=0.05) as provider:
-        # Given a payment that was processed, but whose answer never came
+async def test_retry_gets_the_response_that_was_lost(fault: str) -> None:
+    async with run_simulator(fault_timeout_seconds=0.05) as provider:
+        # Given a payment that was processed without a response
         recipient_id = await provider.recipient()
         body = {"recipientId": recipient_id, "amount": 900, "metadata": {"simulate": fault}}
         if fault == "timeout_after_accept":
@@ -54,15 +54,15 @@ async def test_lost_answer_is_there_for_the_retry(fault: str) -> None:
         (kept,) = (await provider.record())["payments"]
         # When the call is repeated with its key
         again = await provider.post("/payments", body, key="k")
-        # Then it names the payment that was made
+        # Then the response has the first payment
         assert (again.status, again.data["id"]) == (201, kept["id"])
         assert len((await provider.record())["payments"]) == 1
 
 
 @pytest.mark.parametrize("fault", ["timeout_before_accept", "error_500", "rate_limited"])
-async def test_call_that_was_not_processed_succeeds_at_the_second_try(fault: str) -> None:
-    async with paystream(fault_timeout_seconds=0.05) as provider:
-        # Given a call that was turned away before anything was processed
+async def test_call_that_was_not_processed_succeeds_on_retry(fault: str) -> None:
+    async with run_simulator(fault_timeout_seconds=0.05) as provider:
+        # Given a call that was not processed
         recipient_id = await provider.recipient()
         body = {"recipientId": recipient_id, "amount": 900, "metadata": {"simulate": [fault]}}
         if fault == "timeout_before_accept":
@@ -80,54 +80,54 @@ async def test_call_that_was_not_processed_succeeds_at_the_second_try(fault: str
         assert len((await provider.record())["payments"]) == 1
 
 
-async def test_timeout_lets_go_when_the_client_has_gone() -> None:
-    async with paystream(fault_timeout_seconds=60) as provider:
-        # Given a client that gives up before the provider does
+async def test_timeout_ends_when_the_client_disconnects() -> None:
+    async with run_simulator(fault_timeout_seconds=60) as provider:
+        # Given a client that disconnects first
         recipient_id = await provider.recipient()
         body = {"recipientId": recipient_id, "amount": 900, "metadata": {"simulate": "timeout_after_accept"}}
         with pytest.raises(TimeoutError):
             await provider.post("/payments", body, key="k", timeout_seconds=0.1)
 
-        # Then the provider notices that nobody waits any more
+        # Then the provider webhooks that the client has disconnected
         async def is_over() -> Any:
             return (await provider.control("GET", "/stats"))["calls"].get("POST /payments") == {"no answer": 1}
 
         await until(is_over)
 
 
-async def test_slow_answers_late() -> None:
-    async with paystream() as provider:
-        # When a payment asks for a slow answer
+async def test_slow_delays_the_response() -> None:
+    async with run_simulator() as provider:
+        # When a payment requests a slow response
         started_at = asyncio.get_running_loop().time()
-        reply = await _sends(provider, "slow:0.2")
-        # Then it comes, later
+        reply = await _send_with_fault(provider, "slow:0.2")
+        # Then the response is late
         assert reply.status == 201
         assert asyncio.get_running_loop().time() - started_at >= 0.2
 
 
-async def test_stuck_never_settles_by_itself() -> None:
-    async with receiver() as told, paystream(webhook_url=told.url) as provider:
-        # Given a payment that gets stuck, and one after it that doesn't
-        stuck = (await _sends(provider, "stuck")).data
-        healthy = (await _sends(provider, "duplicate_webhook", key="other")).data
-        # When the other one is long through
-        await told.until_received(healthy["id"], "payment.completed", times=2)
-        # Then the stuck one stays where it was, until someone ends it
+async def test_stuck_payment_settles_only_by_hand() -> None:
+    async with webhook_receiver() as receiver, run_simulator(webhook_url=receiver.url) as provider:
+        # Given a stuck payment, and a later one without a fault
+        stuck = (await _send_with_fault(provider, "stuck")).data
+        healthy = (await _send_with_fault(provider, "duplicate_webhook", key="other")).data
+        # When the later one is completed
+        await receiver.until_received(healthy["id"], "payment.completed", times=2)
+        # Then the stuck one stays until it is ended by hand
         assert (await provider.get(f"/payments/{stuck['id']}")).data["status"] == "processing"
         await provider.control("POST", f"/payments/{stuck['id']}/complete", {})
         assert (await provider.get(f"/payments/{stuck['id']}")).data["status"] == "completed"
         assert await provider.balance() == (1_000_000_00 - 1_800, 0, 0)
 
 
-async def test_return_follows_completion_and_brings_the_money_back() -> None:
-    async with receiver() as told, paystream(webhook_url=told.url) as provider:
-        # Given a payment that the bank will return
-        payment = (await _sends(provider, "return:R02")).data
-        # When it has
-        await told.until_received(payment["id"], "payment.returned")
-        # Then it was completed before, and the money is back
-        assert told.event_types_of(payment["id"])[-2:] == ["payment.completed", "payment.returned"]
-        assert told.about(payment["id"])[-1].body["data"]["failureCode"] == "R02"
+async def test_return_follows_completion_and_credits_the_money() -> None:
+    async with webhook_receiver() as receiver, run_simulator(webhook_url=receiver.url) as provider:
+        # Given a payment with the fault
+        payment = (await _send_with_fault(provider, "return:R02")).data
+        # When it is returned
+        await receiver.until_received(payment["id"], "payment.returned")
+        # Then it was completed before, and the money is credited
+        assert receiver.event_types_of(payment["id"])[-2:] == ["payment.completed", "payment.returned"]
+        assert receiver.about(payment["id"])[-1].body["data"]["failureCode"] == "R02"
         assert await provider.balance() == (1_000_000_00, 0, 0)
         (kept,) = (await provider.record())["payments"]
         assert [stage["status"] for stage in kept["history"]] == [
@@ -141,9 +141,9 @@ async def test_return_follows_completion_and_brings_the_money_back() -> None:
         ]
 
 
-async def test_faults_in_a_batch_are_written_in_descriptions() -> None:
-    async with paystream(fault_timeout_seconds=0.05) as provider:
-        # Given a batch in which one payment fails, and whose answer is lost
+async def test_faults_in_a_batch_are_requested_in_descriptions() -> None:
+    async with run_simulator(fault_timeout_seconds=0.05) as provider:
+        # Given a batch with one failing payment and a lost response
         recipient_id = await provider.recipient()
         lines = [
             {"recipientId": recipient_id, "amount": 10, "description": "load 7 [simulate:fail:R03]"},
@@ -151,27 +151,27 @@ async def test_faults_in_a_batch_are_written_in_descriptions() -> None:
         ]
         body = {"name": "b", "payments": lines}
         assert (await provider.post("/batches", body, key="b")).status == 500
-        # When it is repeated and has settled
+        # When it is retried and has settled
         batch = (await provider.post("/batches", body, key="b")).data
         first, second = batch["payments"]
         failed = await provider.until_payment(first["id"], "failed")
         await provider.until_payment(second["id"], "completed")
-        # Then the one failed, and the batch exists once
+        # Then that payment failed, and the batch exists once
         assert failed["failureCode"] == "R03"
         assert len((await provider.get("/batches")).data) == 1
 
 
-async def test_a_fault_that_does_not_exist_is_a_mistake_of_the_client() -> None:
-    async with paystream() as provider:
+async def test_unknown_fault_is_rejected() -> None:
+    async with run_simulator() as provider:
         for fault in ("explode", "fail", "slow:much", "stuck:now", 7):
-            reply = await _sends(provider, fault)  # type: ignore[arg-type]
+            reply = await _send_with_fault(provider, fault)  # type: ignore[arg-type]
             assert (reply.status, reply.error["errorId"]) == (400, "SIMULATE_UNKNOWN_FAULT")
             reply = await provider.call("POST", "/control/faults", {"fault": fault})
             assert reply.status == 400
 
 
-async def test_rule_counts_its_hits_and_ends() -> None:
-    async with paystream() as provider:
+async def test_rule_ends_after_its_number_of_hits() -> None:
+    async with run_simulator() as provider:
         # Given a rule that rejects two payments to one recipient
         chosen, other = await provider.recipient(), await provider.recipient()
         rule = {
@@ -194,28 +194,28 @@ async def test_rule_counts_its_hits_and_ends() -> None:
         assert (await provider.control("GET", "/faults"))["faults"] == []
 
 
-async def test_outage_rule_hits_the_retries_of_one_key_too() -> None:
-    async with paystream() as provider:
+async def test_outage_rule_applies_to_retries_too() -> None:
+    async with run_simulator() as provider:
         # Given an outage of everything
         recipient_id = await provider.recipient()
         await provider.control("POST", "/faults", {"fault": "error_500", "oncePerKey": False})
         body = {"recipientId": recipient_id, "amount": 1}
-        # When one call is tried again and again, then all sorts of calls
+        # When one call is retried, and other calls are made
         statuses = [(await provider.post("/payments", body, key="k")).status for _ in range(3)]
         statuses.append((await provider.get("/balance/summary")).status)
-        # Then none gets through until it is over
+        # Then none succeeds until the outage ends
         assert statuses == [500] * 4
         await provider.control("DELETE", "/faults")
         assert (await provider.post("/payments", body, key="k")).status == 201
 
 
-async def test_rule_of_a_payment_fault_meets_each_payment_of_a_batch() -> None:
-    async with paystream() as provider:
-        # Given a rule about descriptions
+async def test_rule_of_a_payment_fault_applies_to_each_payment_of_a_batch() -> None:
+    async with run_simulator() as provider:
+        # Given a rule that matches descriptions
         recipient_id = await provider.recipient()
         rule = {"fault": "fail:R16", "endpoint": "batches", "match": {"descriptionContains": "frozen"}}
         await provider.control("POST", "/faults", rule)
-        # When a batch has two such payments and another
+        # When a batch has two matching payments and another one
         lines = [{"recipientId": recipient_id, "amount": 5, "description": text} for text in ("frozen", "ok", "frozen")]
         batch = (await provider.post("/batches", {"name": "b", "payments": lines})).data
         # Then those two fail

@@ -1,29 +1,29 @@
-"""Do the balance, its statement and the payments always agree, and stay apart between test and live?"""
+"""The balance, its statement and the payments agree, separately for each mode."""
 
 import asyncio
 from typing import Any
 
-from paystream_world import paystream, until
+from simulator_client import run_simulator, until
 
 START_CENTS = 1_000_000_00
 
 
-async def test_locks_settlements_and_returns_add_up() -> None:
-    async with paystream() as provider:
-        # Given payments that end in every way
+async def test_statement_adds_up_to_the_balance() -> None:
+    async with run_simulator() as provider:
+        # Given payments with every final status
         recipient_id = await provider.recipient()
         endings = [None, "fail:R01", "return:R02", "stuck", None, "fail:BANK_REJECTED"]
         payments = [
             await provider.pay(recipient_id, 1_000 + number, metadata={"simulate": ending} if ending else None)
             for number, ending in enumerate(endings)
         ]
-        # When all are where they will stay
+        # When all are final
         ends = ["completed", "failed", "returned", "processing", "completed", "failed"]
         for payment, status in zip(payments, ends, strict=True):
             await provider.until_payment(payment["id"], status)
-        # Then the balance holds the stuck one locked, and only the completed ones are gone
+        # Then the stuck one is locked, and only the completed ones are debited
         assert await provider.balance() == (START_CENTS - 1_000 - 1_004 - 1_003, 0, 1_003)
-        # And the statement, line by line, leads there
+        # And the statement entries add up to it
         entries = (await provider.get("/balance/transactions?limit=100")).data
         sign = {"lock": -1, "unlock": 1, "credit": 1, "settlement": 0}
         available_cents = START_CENTS
@@ -35,13 +35,13 @@ async def test_locks_settlements_and_returns_add_up() -> None:
         assert [entry["reference"] for entry in locks] == [payment["id"] for payment in reversed(payments)]
 
 
-async def test_more_than_there_is_can_not_be_sent() -> None:
-    async with paystream(starting_balance_cents=1_000) as provider:
+async def test_payments_beyond_the_balance_are_rejected() -> None:
+    async with run_simulator(starting_balance_cents=1_000) as provider:
         # Given money for two of five equal payments
         body = {"recipientId": await provider.recipient(), "amount": 400, "metadata": {"simulate": "stuck"}}
-        # When all are asked for at once
+        # When all are requested at once
         replies = await asyncio.gather(*(provider.post("/payments", body) for _ in range(5)))
-        # Then two are made, and the others are told what is there
+        # Then two are created, and the errors of the others have the available amount
         assert sorted(reply.status for reply in replies) == [201, 201, 422, 422, 422]
         refused = next(reply.error for reply in replies if reply.status == 422)
         assert refused["code"] == "INSUFFICIENT_BALANCE"
@@ -50,41 +50,41 @@ async def test_more_than_there_is_can_not_be_sent() -> None:
 
 
 async def test_topup_is_pending_then_available() -> None:
-    async with paystream() as provider:
+    async with run_simulator() as provider:
         # Given a top-up by ACH and one by RTP
         slow = (await provider.post("/balance/topup", {"amount": 500, "fundingSourceId": "fs_bank"}, key="a")).data
         fast = (await provider.post("/balance/topup", {"amount": 70, "fundingSourceId": "fs_rtp"}, key="b")).data
         assert (slow["status"], fast["status"]) == ("pending", "pending")
         assert await provider.balance() == (START_CENTS, 570, 0)
 
-        # When the fast one, then the slow one has come
+        # When the fast one, then the slow one is completed
         async def has(cents: int) -> Any:
             return (await provider.balance())[0] == START_CENTS + cents
 
         await until(lambda: has(70))
         assert await provider.balance() == (START_CENTS + 70, 500, 0)
         await until(lambda: has(570))
-        # Then both are credits of the statement
+        # Then both are in the statement
         credits = (await provider.get("/balance/transactions?type=credit")).data
         assert [entry["reference"] for entry in credits] == [slow["id"], fast["id"]]
 
 
-async def test_test_and_live_are_two_worlds() -> None:
-    async with paystream() as provider:
+async def test_modes_share_no_data() -> None:
+    async with run_simulator() as provider:
         # Given a recipient, a payment and a batch in test mode
         recipient_id = await provider.recipient()
         payment = await provider.pay(recipient_id)
         batch = (
             await provider.post("/batches", {"name": "b", "payments": [{"recipientId": recipient_id, "amount": 1}]})
         ).data
-        # When live mode asks for them
+        # When live mode requests them
         live = {"api_key": "psk_live_simulator"}
         paths = (
             f"/payments/{payment['id']}",
             f"/batches/{batch['id']}",
             f"/recipients/{recipient_id}/payment-methods",
         )
-        # Then they don't exist there, nor did its balance change
+        # Then they are not found, and its balance is unchanged
         assert [(await provider.get(path, **live)).status for path in paths] == [404, 404, 404]
         refused = await provider.post("/payments", {"recipientId": recipient_id, "amount": 1}, **live)
         assert (refused.status, refused.error["code"]) == (422, "INVALID_RECIPIENT")
@@ -93,28 +93,28 @@ async def test_test_and_live_are_two_worlds() -> None:
 
 
 async def test_cancel_before_processing_and_retry_after_failure() -> None:
-    async with paystream(rtp_seconds=60, retry_gap_seconds=0.0) as provider:
-        # Given a payment that has not left, and one that fails
+    async with run_simulator(rtp_seconds=60, retry_gap_seconds=0.0) as provider:
+        # Given a payment that is not processed yet, and one that fails
         recipient_id = await provider.recipient()
         waiting = await provider.pay(recipient_id, 300)
         failing = await provider.pay(recipient_id, 400, rail="standard", metadata={"simulate": "fail:R03"})
         failed = await provider.until_payment(failing["id"], "failed")
-        # When the one is canceled and the other retried
+        # When the first is canceled and the second retried
         canceled = (await provider.post(f"/payments/{waiting['id']}/cancel", {})).data
         retried = (await provider.post(f"/payments/{failing['id']}/retry", {}, key="again")).data
-        # Then the money of the one is back, and the other's second try succeeds
+        # Then the first one's money is unlocked, and the second one's retry succeeds
         assert (failed["failureCode"], canceled["status"], retried["status"]) == ("R03", "canceled", "created")
         await provider.until_payment(failing["id"], "completed")
         assert await provider.balance() == (START_CENTS - 400, 0, 0)
-        # And what is done can't be done again
+        # And neither can be repeated
         for action in ("cancel", "retry"):
             reply = await provider.post(f"/payments/{failing['id']}/{action}", {})
             assert (reply.status, reply.error["code"]) == (409, "INVALID_STATE")
 
 
-async def test_a_payment_is_retried_three_times_at_most_and_some_never() -> None:
-    async with paystream(retry_gap_seconds=0.0) as provider:
-        # Given one that always fails, and one that failed for a reason that stays
+async def test_payment_is_retried_at_most_three_times_and_some_failures_never() -> None:
+    async with run_simulator(retry_gap_seconds=0.0) as provider:
+        # Given a payment that always fails, and one with a non-retryable failure
         recipient_id = await provider.recipient()
         stubborn = await provider.pay(recipient_id, metadata={"simulate": ["fail:R01"] * 4})
         held = await provider.pay(recipient_id, metadata={"simulate": "fail:COMPLIANCE_HOLD"})
@@ -124,7 +124,7 @@ async def test_a_payment_is_retried_three_times_at_most_and_some_never() -> None
             assert (await provider.post(f"/payments/{stubborn['id']}/retry", {})).status == 200
         await provider.until_payment(stubborn["id"], "failed")
         await provider.until_payment(held["id"], "failed")
-        # Then the fourth time is refused, and the other at once
+        # Then the fourth retry is rejected, and the other one at once
         fourth = await provider.post(f"/payments/{stubborn['id']}/retry", {})
         never = await provider.post(f"/payments/{held['id']}/retry", {})
         assert [fourth.error["code"], never.error["code"]] == ["RETRY_LIMIT_REACHED", "RETRY_NOT_ALLOWED"]

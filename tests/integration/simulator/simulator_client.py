@@ -1,4 +1,4 @@
-"""What do the simulator's tests need? Paystream on a free port, a client of its API, and a receiver of its webhooks."""
+"""A simulator on a free port, a client of its API, and a receiver of its webhooks."""
 
 import asyncio
 import io
@@ -21,7 +21,7 @@ from deploy.simulator.server import Simulator
 
 T = TypeVar("T")
 SECRET = "whsec_of_the_tests"
-PATIENCE_SECONDS = 8.0
+WAIT_SECONDS_MAX = 8.0
 FAST: dict[str, Any] = {
     "port": 0,
     "webhook_secret": SECRET,
@@ -41,7 +41,7 @@ FAST: dict[str, Any] = {
 
 @dataclass
 class Reply:
-    """One answer of the API; `data` and `error` fail loudly when the answer was of the other sort."""
+    """A response of the API; `data` fails for an error, `error` for a success."""
 
     status: int
     headers: dict[str, str]
@@ -62,8 +62,8 @@ class Reply:
         return self.json["error"]
 
 
-class Paystream:
-    """A client of one running simulator."""
+class SimulatorClient:
+    """Client of a running simulator."""
 
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
         self.url = url
@@ -78,7 +78,7 @@ class Paystream:
         key: str | None = None,
         api_key: str | None = "psk_test_simulator",
         content: bytes | None = None,
-        timeout_seconds: float = PATIENCE_SECONDS,
+        timeout_seconds: float = WAIT_SECONDS_MAX,
     ) -> Reply:
         headers = {"Content-Type": "application/json"}
         if api_key is not None:
@@ -106,17 +106,17 @@ class Paystream:
         return await self.control("GET", "/record")
 
     async def recipient(self, email: str = "driver@example.com", **options: Any) -> str:
-        """A new recipient, already verified."""
-        made = (await self.post("/recipients", {"name": "A Driver", "email": email}, **options)).data
-        await self.until_method(made["id"], "verified", **options)
-        return str(made["id"])
+        """Create a recipient; return its id once it is verified."""
+        created = (await self.post("/recipients", {"name": "A Driver", "email": email}, **options)).data
+        await self.until_method(created["id"], "verified", **options)
+        return str(created["id"])
 
     async def until_method(self, recipient_id: str, status: str, **options: Any) -> Any:
-        async def is_there() -> Any:
+        async def probe() -> Any:
             (method,) = (await self.get(f"/recipients/{recipient_id}/payment-methods", **options)).data
             return method if method["status"] == status else None
 
-        return await until(is_there)
+        return await until(probe)
 
     async def pay(self, recipient_id: str, amount: int = 1_000, **fields: Any) -> Any:
         key = fields.pop("key", None)
@@ -124,21 +124,21 @@ class Paystream:
         return (await self.post("/payments", body, key=key)).data
 
     async def until_payment(self, payment_id: str, status: str) -> Any:
-        async def is_there() -> Any:
+        async def probe() -> Any:
             payment = (await self.get(f"/payments/{payment_id}")).data
             return payment if payment["status"] == status else None
 
-        return await until(is_there)
+        return await until(probe)
 
     async def balance(self, **options: Any) -> tuple[int, int, int]:
-        """(available, pending, locked), in cents."""
+        """Return available, pending and locked cents."""
         summary = (await self.get("/balance/summary", **options)).data
         return summary["availableBalance"], summary["pendingBalance"], summary["lockedBalance"]
 
 
 @dataclass
-class Notice:
-    """One webhook as it arrived."""
+class ReceivedWebhook:
+    """A webhook as it arrived."""
 
     raw: bytes
     signature: str
@@ -154,69 +154,69 @@ class Notice:
 
 
 class Receiver:
-    """Someone's webhook endpoint. It answers `status`, and remembers everything."""
+    """Webhook endpoint that responds with `status` and stores what it receives."""
 
     def __init__(self) -> None:
         self.status = 200
-        self.notices: list[Notice] = []
+        self.webhooks: list[ReceivedWebhook] = []
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.Response:
         raw = await request.read()
         now = asyncio.get_running_loop().time()
-        self.notices.append(Notice(raw, request.headers["X-Signature"], now))
+        self.webhooks.append(ReceivedWebhook(raw, request.headers["X-Signature"], now))
         return web.Response(status=self.status)
 
-    def about(self, subject_id: str) -> list[Notice]:
-        return [notice for notice in self.notices if subject_id in notice.body["data"].values()]
+    def about(self, subject_id: str) -> list[ReceivedWebhook]:
+        return [webhook for webhook in self.webhooks if subject_id in webhook.body["data"].values()]
 
     def event_types_of(self, subject_id: str) -> list[str]:
-        return [notice.type for notice in self.about(subject_id)]
+        return [webhook.type for webhook in self.about(subject_id)]
 
     async def until_received(self, subject_id: str, kind: str, times: int = 1) -> None:
-        async def is_there() -> bool:
+        async def probe() -> bool:
             return self.event_types_of(subject_id).count(kind) >= times
 
-        await until(is_there)
+        await until(probe)
 
 
 async def until(condition: Callable[[], Awaitable[T]]) -> T:
-    """What the condition gives, as soon as that is something. Fails when it takes too long."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not (found := await condition()):  # noqa: ASYNC110 - what it waits for is another process's
+    """Return the first truthy result of the condition; fail after `WAIT_SECONDS_MAX`."""
+    async with asyncio.timeout(WAIT_SECONDS_MAX):
+        while not (found := await condition()):  # noqa: ASYNC110 - it polls another process
             await asyncio.sleep(0.005)
     return found
 
 
 @asynccontextmanager
-async def receiver() -> AsyncIterator[Receiver]:
-    told = Receiver()
+async def webhook_receiver() -> AsyncIterator[Receiver]:
+    receiver = Receiver()
     app = web.Application()
-    app.router.add_post("/webhooks", told.handle)
+    app.router.add_post("/webhooks", receiver.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    told.url = f"http://127.0.0.1:{runner.addresses[0][1]}/webhooks"
+    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/webhooks"
     try:
-        yield told
+        yield receiver
     finally:
         await runner.cleanup()
 
 
 @asynccontextmanager
-async def paystream(**options: Any) -> AsyncIterator[Paystream]:
-    """A simulator in this process, over real HTTP."""
+async def run_simulator(**options: Any) -> AsyncIterator[SimulatorClient]:
+    """Run a simulator in this process; yield a client."""
     simulator = Simulator(Options(**{**FAST, **options}))
     url = await simulator.start()
     try:
         async with aiohttp.ClientSession() as session:
-            yield Paystream(url, session)
+            yield SimulatorClient(url, session)
     finally:
         await simulator.stop()
 
 
-class PaystreamProcess:
-    """A simulator in a process of its own, to be killed."""
+class SimulatorProcess:
+    """A simulator in a process of its own, for tests that kill it."""
 
     def __init__(self, record: Path, **options: Any) -> None:
         arguments = [sys.executable, "-m", "deploy.simulator", f"--record={record}"]
@@ -235,14 +235,14 @@ class PaystreamProcess:
         self.end(signal.SIGKILL)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Returns the exit status."""
+        """Send the signal; return the exit status."""
         self._process.send_signal(number)
-        status = self._process.wait(PATIENCE_SECONDS)
+        status = self._process.wait(WAIT_SECONDS_MAX)
         assert self._process.stderr is not None
         self._process.stderr.close()
         return status
 
-    def __enter__(self) -> "PaystreamProcess":
+    def __enter__(self) -> "SimulatorProcess":
         return self
 
     def __exit__(self, *_: object) -> None:
