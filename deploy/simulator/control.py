@@ -18,7 +18,7 @@ from deploy.simulator.request_bodies import RequestBody, decode
 from deploy.simulator.request_handler import RawResponse, RequestHandler, error_response
 from deploy.simulator.settlement import Settlement, is_unsettled
 from deploy.simulator.time_and_ids import new_id
-from deploy.simulator.webhooks import Webhooks
+from deploy.simulator.webhooks import DeliveryOptions, Webhooks
 
 Handler = Callable[[web.Request], Awaitable[Any]]
 
@@ -186,18 +186,15 @@ class ControlApi:
     async def send(self, request: web.Request) -> Any:
         event = decode(await request.read(), CustomEvent)
         subject = new_id("sent")
-        event_id = self._webhooks.emit(
-            "test",
-            event.type,
-            subject,
-            event.data,
-            forged=event.forge,
-            event_id=event.id,
-            at=event.timestamp,
-            copies=event.copies,
+        options = DeliveryOptions(
             delay_seconds=event.delay_seconds,
+            copies=event.copies,
+            forged=event.forge,
+            at=event.timestamp,
+            event_id=event.id,
             always=True,
         )
+        event_id = self._webhooks.emit("test", event.type, subject, event.data, options)
         if event_id is None:
             raise conflict("NO_RECEIVER", "The simulator was started without --webhook-url.")
         return {"id": event_id}

@@ -9,7 +9,7 @@ from deploy.simulator.faults import fault_argument
 from deploy.simulator.options import Options
 from deploy.simulator.time_and_ids import format_time, now_seconds
 from deploy.simulator.timer import Timer
-from deploy.simulator.webhooks import Webhooks
+from deploy.simulator.webhooks import DeliveryOptions, Webhooks
 
 # Fraction of the rail's delay after which a payment gets each status.
 STATUS_SCHEDULE = (("validated", 0.1), ("queued", 0.1), ("processing", 0.2), ("sent", 0.6), ("completed", 1.0))
@@ -190,7 +190,7 @@ class Settlement:
     def _send_processing_event(self, payment: Payment) -> None:
         if fault_argument(payment.faults, "forged_webhook") is not None:
             data = _data(payment, "failed") | {"failureCode": "BANK_REJECTED", "failureReason": "Account closed"}
-            self._webhooks.emit(payment.mode, "payment.failed", payment.id, data, forged=True)
+            self._webhooks.emit(payment.mode, "payment.failed", payment.id, data, DeliveryOptions(forged=True))
         if not _is_reordered(payment):
             self._send_event(payment, "processing")
 
@@ -202,15 +202,12 @@ class Settlement:
         if status in ("failed", "returned"):
             data |= {"failureCode": payment.failure_code, "failureReason": payment.failure_reason}
         at = next((stage.at for stage in reversed(payment.history) if stage.status == status), None)
-        self._webhooks.emit(
-            payment.mode,
-            f"payment.{status}",
-            payment.id,
-            data,
+        options = DeliveryOptions(
             delay_seconds=float(fault_argument(payment.faults, "late_webhook") or 0),
             copies=1 if fault_argument(payment.faults, "duplicate_webhook") is None else 2,
             at=at,
         )
+        self._webhooks.emit(payment.mode, f"payment.{status}", payment.id, data, options)
 
 
 def _data(payment: Payment, status: str) -> dict[str, Any]:

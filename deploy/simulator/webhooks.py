@@ -6,7 +6,7 @@ with 2xx. After a crash the next process sends what is stored.
 
 import asyncio
 from collections import Counter, deque
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,6 +21,22 @@ FIRST_RETRY_SECONDS = 0.5
 RETRY_SECONDS_MAX = 60.0
 GIVE_UP_SECONDS = 86_400.0
 COUNTERS_NOTE = "webhooks"
+
+
+class DeliveryOptions(NamedTuple):
+    """How an event is sent."""
+
+    delay_seconds: float = 0.0
+    copies: int = 1
+    forged: bool = False
+    """Whether its signature is invalid."""
+    at: str | None = None
+    event_id: str | None = None
+    always: bool = False
+    """Whether to send it even if its type is not enabled."""
+
+
+DEFAULT_OPTIONS = DeliveryOptions()
 
 
 class Webhooks:
@@ -83,29 +99,23 @@ class Webhooks:
         kind: str,
         subject: str,
         data: dict[str, Any],
-        *,
-        delay_seconds: float = 0.0,
-        copies: int = 1,
-        forged: bool = False,
-        at: str | None = None,
-        event_id: str | None = None,
-        always: bool = False,
+        options: DeliveryOptions = DEFAULT_OPTIONS,
     ) -> str | None:
         """Queue an event with the next commit; return its id, or None if its type is not enabled."""
-        if self._options.webhook_url is None or not (always or forged or kind in self._enabled_types):
+        if self._options.webhook_url is None or not (options.always or options.forged or kind in self._enabled_types):
             return None
         now = now_seconds()
-        event_id = event_id or new_id("evt")
-        body = {"id": event_id, "type": kind, "data": data, "timestamp": at or format_time(now)}
+        event_id = options.event_id or new_id("evt")
+        body = {"id": event_id, "type": kind, "data": data, "timestamp": options.at or format_time(now)}
         event = WebhookEvent(
             id=new_id("dlv"),
             mode=mode,
-            due_at=now + delay_seconds,
+            due_at=now + options.delay_seconds,
             subject=subject,
             body=msgspec.json.encode(body).decode(),
             created_at=now,
-            forged=forged,
-            copies=copies,
+            forged=options.forged,
+            copies=options.copies,
         )
         self._store.save(event)
         self._uncommitted.append(event)

@@ -4,7 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from simulator_client import run_simulator, until
+
+from tests.support.simulator_client import run_simulator, until
 
 
 async def test_batch_is_all_or_nothing() -> None:

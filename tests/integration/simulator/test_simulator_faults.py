@@ -5,7 +5,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from simulator_client import Reply, SimulatorClient, run_simulator, until, webhook_receiver
+
+from tests.support.simulator_client import Reply, SimulatorClient, run_simulator, until, webhook_receiver
 
 
 async def _send_with_fault(provider: SimulatorClient, fault: str, key: str = "k") -> Reply:
@@ -88,7 +89,7 @@ async def test_timeout_ends_when_the_client_disconnects() -> None:
         with pytest.raises(TimeoutError):
             await provider.post("/payments", body, key="k", timeout_seconds=0.1)
 
-        # Then the provider webhooks that the client has disconnected
+        # Then the provider ends the call
         async def is_over() -> Any:
             return (await provider.control("GET", "/stats"))["calls"].get("POST /payments") == {"no answer": 1}
 

@@ -4,7 +4,8 @@ import asyncio
 from pathlib import Path
 
 import aiohttp
-from simulator_client import SimulatorClient, SimulatorProcess, run_simulator
+
+from tests.support.simulator_client import SimulatorClient, SimulatorProcess, run_simulator
 
 
 async def test_repeat_gets_the_first_response_and_no_second_payment() -> None:

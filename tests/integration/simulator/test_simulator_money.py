@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from simulator_client import run_simulator, until
+from tests.support.simulator_client import run_simulator, until
 
 START_CENTS = 1_000_000_00
 

@@ -5,7 +5,8 @@ import hmac
 from pathlib import Path
 
 import aiohttp
-from simulator_client import (
+
+from tests.support.simulator_client import (
     SECRET,
     ReceivedWebhook,
     SimulatorClient,
