@@ -141,7 +141,7 @@ class FaultRules:
         self._save_rules()
 
     def call_faults(self, endpoint: str, mode: Mode, payments: list[NewPayment], once_key: str) -> list[str]:
-        """Return the faults of a call. A fault before processing applies once per key, unless its rule says otherwise."""
+        """Return the faults of a call. A fault before processing applies once per key, unless its rule differs."""
         selected: list[str] = []
         for payment in payments:
             for fault in requested_faults(payment):
