@@ -1,8 +1,8 @@
-"""Is an answer what the reference's sample shows? And which samples have been found so.
+"""Compare responses with the samples of the API reference, and record which samples are covered.
 
-samples.json holds them letter by letter, in the reference's order; `determined` are the values that the request, or the
-story before it, fixes. Where the reference shows no answer, `ours` says what our answer was made after. The Batches
-chapter stands twice in the page: the samples of its first copy are called "… (first)".
+samples.json contains the samples to the letter, in the reference's order. `determined` lists the fields whose value the
+request fixes. `ours` explains responses that the reference does not show. The reference has its chapter on batches
+twice; samples of the first copy are named "… (first)".
 """
 
 import json
@@ -18,9 +18,9 @@ from tests.support.http_client import Answer
 
 SAMPLES: dict[str, Any] = json.loads((Path(__file__).parent / "samples.json").read_text(encoding="utf-8"))
 CONFORMED: defaultdict[str, set[str]] = defaultdict(set)
-"""Sample → the tests of this run (their node ids) that found it served as it is shown."""
+"""Each sample → the node ids of this run's tests that have confirmed it."""
 
-# What we serve beyond a sample: from another sample of the same thing, from the request, or ours. Each is deliberate.
+# Fields that we return in addition to a sample: from another sample, from the request, or our own. Each is deliberate.
 ADDED_EVERYWHERE = {"meta", "hasNextPage", "nextCursor"}
 ADDED_TO_DRIVERS = {"email", "phone", "kycStatus", "totalPaid", "pendingPayouts", "createdAt", "bankAccountLast4"}
 ADDED_TO_PAYOUTS = {
@@ -41,10 +41,7 @@ ADDED_TO_KEYS = {
 
 
 def conforms(name: str, answer: Answer, added: AbstractSet[str] = frozenset()) -> Any:
-    """Assert that `answer` is what the sample `name` shows, in the envelope that the conventions add; its data.
-
-    The key endpoints have no `data`: theirs is the whole body.
-    """
+    """Assert that a response matches a sample, within the envelope; return its data (of API keys, the whole body)."""
     sample = SAMPLES[name]
     assert answer.status == sample.get("status", 200), answer
     different = differences(answer.body, sample["response"])
@@ -53,7 +50,7 @@ def conforms(name: str, answer: Answer, added: AbstractSet[str] = frozenset()) -
         value, shown = at_path(answer.body, path), at_path(sample["response"], path)
         assert value == shown, f"{name}: {path} is {value!r}, the sample shows {shown!r}"
     undeclared = additions(answer.body, sample["response"]) - added - ADDED_EVERYWHERE
-    assert not undeclared, f"{name}: nobody has said why there is {undeclared}"
+    assert not undeclared, f"{name}: undeclared fields {undeclared}"
     assert uuid.UUID(answer.body["meta"]["requestId"])
     assert TIME.match(answer.body["meta"]["timestamp"]), answer.body["meta"]
     CONFORMED[name].add(os.environ["PYTEST_CURRENT_TEST"].rpartition(" ")[0])
@@ -61,7 +58,7 @@ def conforms(name: str, answer: Answer, added: AbstractSet[str] = frozenset()) -
 
 
 def with_only(answer: Answer, listed_at: str, item_id: str) -> Answer:
-    """`answer` with one item in the list at that path: the rest of it belongs to other stories."""
+    """Reduce a list in a response to one item: the others belong to other tests."""
     body = json.loads(json.dumps(answer.body))
     items = at_path(body, listed_at)
     items[:] = [item for item in items if item["id"] == item_id]
@@ -70,5 +67,5 @@ def with_only(answer: Answer, listed_at: str, item_id: str) -> Answer:
 
 
 def endpoint(name: str) -> str:
-    """The heading of a sample: `GET /api/v1/drivers`."""
+    """The heading of a sample, for example `GET /api/v1/drivers`."""
     return f"{SAMPLES[name]['method']} {SAMPLES[name]['path'].partition('?')[0]}"

@@ -1,4 +1,4 @@
-"""Does an answer have the shape of the reference's sample? Names and types; identifiers by prefix; times by format."""
+"""Compare a response's shape with a sample: names and types, identifiers by prefix, times by format."""
 
 import re
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ _NUMBERS = (int, float)
 
 
 def differences(answer: Any, sample: Any, at: str = "") -> list[str]:
-    """One line for everything of `sample` that `answer` lacks or has in another type. More fields are no difference.
+    """Describe each field of `sample` that `answer` lacks or has with another type; additional fields are permitted.
 
-    Where the sample shows null, or a list without items, it doesn't say of which type: anything, and any list, will do.
+    A null in the sample matches anything, and an empty list any list.
     """
     match sample:
         case None:
@@ -50,7 +50,7 @@ def differences(answer: Any, sample: Any, at: str = "") -> list[str]:
 
 
 def _pairs(answer: list[Any], sample: list[Any]) -> Iterator[tuple[Any, Any]]:
-    """Each item with the one it is like: its own where the sample shows as many, else the sample's first."""
+    """Pair each item with the sample's item at its index if both have as many, else with the first."""
     if len(answer) == len(sample):
         yield from zip(answer, sample, strict=True)
     elif sample:
@@ -72,7 +72,7 @@ def _text_differences(answer: Any, sample: str, at: str) -> list[str]:
 
 
 def additions(answer: Any, sample: Any) -> set[str]:
-    """The names of the fields that `answer` has beyond `sample`, at any depth; an empty sample tells no names."""
+    """The names of fields in `answer` that `sample` lacks, at any depth; an empty sample has no names to compare."""
     if isinstance(sample, dict) and isinstance(answer, dict) and sample:
         below = {name for key in sample if key in answer for name in additions(answer[key], sample[key])}
         return (answer.keys() - sample.keys()) | below
