@@ -1,4 +1,4 @@
-"""Cancel, retry and bulk over HTTP, drivers edited and deleted, the statement: shapes and rules of the reference."""
+"""Cancel, retry and bulk operations, updated and deleted drivers, the statement: shapes and rules of the reference."""
 
 import itertools
 import uuid
@@ -12,12 +12,12 @@ from tests.support.customer import Customer
 
 @pytest.fixture(scope="module")
 def dora_id(customer: Customer) -> str:
-    """A driver of this module's own."""
+    """A driver of this module."""
     return str(customer.verified_driver("Dora Bulk")["id"])
 
 
-def test_a_payout_canceled_before_it_is_submitted(customer: Customer, dora_id: str) -> None:
-    """Its money is back at once; later it is a conflict that names the status."""
+def test_payout_can_be_canceled_before_it_is_submitted(customer: Customer, dora_id: str) -> None:
+    """Later it is a conflict that names the status."""
     for _ in range(50):
         payout_id = customer.pay(dora_id, 45_000)["id"]
         answer = customer.post(f"/api/v1/payouts/{payout_id}/cancel", {})
@@ -31,8 +31,7 @@ def test_a_payout_canceled_before_it_is_submitted(customer: Customer, dora_id: s
     assert (again.status, again.body["error"]["details"]["status"]) == (409, "canceled")
 
 
-def test_a_failed_payout_is_retried_and_no_other(customer: Customer, dora_id: str) -> None:
-    """Queued again, as attempt 2."""
+def test_only_failed_payouts_can_be_retried(customer: Customer, dora_id: str) -> None:
     payout_id = failed_payout(customer, dora_id)
     answer = customer.post(f"/api/v1/payouts/{payout_id}/retry", {})
     assert (answer.data["id"], answer.data["status"], answer.data["attempt"]) == (payout_id, "queued", 2)
@@ -45,13 +44,12 @@ def test_a_failed_payout_is_retried_and_no_other(customer: Customer, dora_id: st
 
 @pytest.mark.parametrize("action", ["cancel", "retry"])
 def test_unknown_payouts_are_not_found(customer: Customer, action: str) -> None:
-    """Whatever the id looks like."""
     for payout_id in ("pay_xyz", "pay_00000000000000000000000000"):
         assert customer.post(f"/api/v1/payouts/{payout_id}/{action}", {}).status == 404
 
 
-def test_bulk_payouts_get_a_result_each_and_one_bad_item_spoils_nobody(customer: Customer, dora_id: str) -> None:
-    """In request order, with index; under a key the whole answer comes again."""
+def test_invalid_item_of_a_bulk_request_does_not_affect_the_others(customer: Customer, dora_id: str) -> None:
+    """Results are in the order of the request; a repeat with the same key gets the same response."""
     body = {
         "urgency": "standard",
         "payouts": [
@@ -94,16 +92,15 @@ def test_bulk_payouts_get_a_result_each_and_one_bad_item_spoils_nobody(customer:
         ("/api/v1/drivers/bulk", "drivers", {"ovnDriverId": "x", "name": "x", "email": "x@x.example"}),
     ],
 )
-def test_none_or_more_than_a_hundred_are_refused_as_a_whole(
+def test_empty_or_oversized_bulk_request_is_rejected_as_a_whole(
     customer: Customer, path: str, name: str, item: object, count: int
 ) -> None:
-    """400, naming the field."""
     answer = customer.post(path, {name: [item] * count})
     assert (answer.status, answer.body["error"]["details"]["field"]) == (400, name)
 
 
-def test_bulk_retry_and_cancel_answer_for_each_id(customer: Customer, dora_id: str) -> None:
-    """As in the reference: one that can't be is an error with its status, its neighbours succeed."""
+def test_bulk_retry_and_cancel_return_a_result_for_each_id(customer: Customer, dora_id: str) -> None:
+    """As in the reference: an item that can't be changed is an error with its status, and the others succeed."""
     broken = failed_payout(customer, dora_id)
     done = customer.pay(dora_id, 45_000)["id"]
     customer.until_payout(done, "completed")
@@ -116,8 +113,8 @@ def test_bulk_retry_and_cancel_answer_for_each_id(customer: Customer, dora_id: s
     assert [result["code"] for result in canceled["results"]] == ["PAYOUT_NOT_CANCELABLE", "PAYOUT_NOT_FOUND"]
 
 
-def test_bulk_drivers_are_registered_each_on_its_own(customer: Customer) -> None:
-    """Two new ones, one of them twice, one without a name."""
+def test_drivers_of_a_bulk_request_are_registered_independently(customer: Customer) -> None:
+    """The request has two new drivers, one of them twice, and one without a name."""
     marks = [uuid.uuid4().hex for _ in range(3)]
     drivers: list[dict[str, Any]] = [
         {"ovnDriverId": mark, "name": "Jane Doe", "email": "jane@drivers.example", "phone": "+15551234568"}
@@ -132,8 +129,8 @@ def test_bulk_drivers_are_registered_each_on_its_own(customer: Customer) -> None
         customer.until_verified(result["item"]["id"])
 
 
-def test_a_driver_is_edited_switched_off_and_deleted(customer: Customer) -> None:
-    """Inactive ones can't be paid; a deleted one is gone, and his id can be registered again."""
+def test_driver_can_be_updated_deactivated_and_deleted(customer: Customer) -> None:
+    """An inactive driver can't be paid, and a deleted one is not found."""
     driver = customer.verified_driver("Ed Edited")
     path = f"/api/v1/drivers/{driver['id']}"
     edited = send(customer, "PUT", path, {"name": "Edwin Edited", "status": "inactive"}).data
@@ -147,8 +144,7 @@ def test_a_driver_is_edited_switched_off_and_deleted(customer: Customer) -> None
     assert send(customer, "DELETE", path).status == 404
 
 
-def test_the_payouts_of_a_driver(customer: Customer, dora_id: str) -> None:
-    """His alone, newest first; an unknown driver is not found."""
+def test_payouts_of_a_driver_are_listed_newest_first(customer: Customer, dora_id: str) -> None:
     payout_id = customer.pay(dora_id, 45_000)["id"]
     page = customer.get(f"/api/v1/drivers/{dora_id}/payouts", pageSize=1).data
     assert (page["items"][0]["id"], page["hasNextPage"]) == (payout_id, True)
@@ -156,8 +152,8 @@ def test_the_payouts_of_a_driver(customer: Customer, dora_id: str) -> None:
     assert customer.get("/api/v1/drivers/drv_abc123/payouts").status == 404
 
 
-def test_the_statement_adds_up_line_by_line(production: Customer) -> None:
-    """Each balance is the one before it and the line's amount; filtered by type."""
+def test_statement_balances_add_up(production: Customer) -> None:
+    """Each balance is the previous balance plus the signed amount, also when filtered by type."""
     lines = list(reversed(list(production.items("/api/v1/funding/transactions"))))
     signs = {"credit": 1, "debit": -1, "release": 1, "return": 1}
     for before, line in itertools.pairwise(lines):

@@ -1,7 +1,6 @@
-"""Nothing of the reference is left out: each of its headings has its sample, and each sample is compared in a test.
+"""Each heading of the API reference has a sample, and each sample is compared in a test.
 
-This reads the tests, it doesn't run them, so it holds for a test alone, too. Which samples a run has found served is in
-the table at its end.
+This reads the tests without running them. The table at the end of a run lists the samples that the run has confirmed.
 """
 
 import ast
@@ -10,8 +9,8 @@ from pathlib import Path
 
 from tests.contract.conformance import SAMPLES, endpoint
 
-# Every method and path of the reference, in its order and as often as it has them. The Batches chapter stands there
-# twice, and POST /api/v1/payouts a second time with a sandbox scenario.
+# The headings of the reference, in its order. It has the chapter on batches twice, and POST /api/v1/payouts a second
+# time with a sandbox scenario.
 HEADINGS = """
     GET /health
     GET /api/v1/drivers
@@ -68,15 +67,15 @@ HEADINGS = """
 """
 
 
-def test_every_heading_of_the_reference_has_its_samples() -> None:
+def test_each_heading_of_the_reference_has_its_samples() -> None:
     headings = Counter(line.strip() for line in HEADINGS.strip().splitlines())
     samples = Counter(endpoint(name) for name in SAMPLES)
     assert headings - samples == Counter(), "without a sample"
-    # One heading has two samples: a key is created for the sandbox, or for production
+    # One heading has two samples: a sandbox key and a production key
     assert samples - headings == Counter({"POST /api/v1/developer/keys": 1}), "of no heading"
 
 
-def test_every_sample_is_compared_in_a_test() -> None:
+def test_each_sample_is_compared_in_a_test() -> None:
     compared = {
         name
         for path in Path(__file__).parent.glob("test_*.py")
@@ -89,7 +88,7 @@ def test_every_sample_is_compared_in_a_test() -> None:
 
 
 def _compared_in(function: ast.FunctionDef) -> list[str]:
-    """The names in its calls `conforms("name", …)`."""
+    """The names in calls of `conforms("name", …)`."""
     return [
         str(call.args[0].value)
         for call in ast.walk(function)

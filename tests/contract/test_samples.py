@@ -1,7 +1,6 @@
-"""Each sample of the reference, asked for as it says and compared with what it shows: drivers, payouts, the wallet.
+"""The samples of the API reference on drivers, payouts, webhooks and the wallet: same request, same response.
 
-Bulk operations, batches, keys and the sandbox are in files of their own. Where two samples disagree, the test says
-which of them holds, and why.
+Where two samples disagree, the test explains which of them we follow.
 """
 
 import uuid
@@ -25,7 +24,7 @@ from tests.support.polling import until
 from tests.support.simulator import Simulator
 from tests.support.stack import Stack
 
-# A changed payout is answered whole, where the samples show three fields of it.
+# A changed payout is returned with all fields; the samples show three.
 WHOLE_PAYOUT = {"driverId", "amount", "fee", "netAmount", "rail", "requestedAt"}
 ADDED_TO_STATEMENT = {"payoutId", "topupId"}
 ADDED_TO_PROJECTION = {"shortfall", "pendingTopups", "settling", "openPayouts", "unscheduled"}
@@ -34,7 +33,7 @@ ADDED_TO_LOGS = {"receivedAt", "payoutId", "outcome", "verified", "totalIsMinimu
 
 @pytest.fixture(scope="module")
 def ovn_driver_id() -> str:
-    """The number of the reference's driver, and a mark of our own: another story may register his."""
+    """The `ovnDriverId` of the reference's driver, with a suffix: another test can register the same driver."""
     return f"{SAMPLES['register driver']['body']['ovnDriverId']}-{uuid.uuid4().hex[:8]}"
 
 
@@ -47,13 +46,13 @@ def registered(customer: Customer, ovn_driver_id: str) -> Answer:
 
 @pytest.fixture(scope="module")
 def john_id(customer: Customer, registered: Answer) -> str:
-    """The id of the reference's driver, once he is verified."""
+    """The id of the reference's driver, once verified."""
     return str(customer.until_verified(registered.data["id"])["id"])
 
 
 @pytest.fixture(scope="module")
 def created(customer: Customer, john_id: str) -> Answer:
-    """The reference's payout. Its body has no loadId though its answer has one: as in the bulk samples, we send it."""
+    """The reference's payout. Its body lacks the `loadId` of its response; we send it, as the bulk samples do."""
     sample = SAMPLES["create payout"]
     return customer.post(sample["path"], sample["body"] | {"driverId": john_id, "loadId": "L-12345"})
 
@@ -83,12 +82,12 @@ def test_create_payout(created: Answer, john_id: str) -> None:
     assert (payout["driverId"], payout["loadId"]) == (john_id, "L-12345")
 
 
-def test_create_payout_takes_the_samples_body_as_it_stands(customer: Customer, john_id: str) -> None:
+def test_create_payout_accepts_the_body_of_the_sample(customer: Customer, john_id: str) -> None:
     sample = SAMPLES["create payout"]
     answer = customer.post(sample["path"], sample["body"] | {"driverId": john_id})
     for path in sample["determined"]:
         assert at_path(answer.body, path) == at_path(sample["response"], path), path
-    # The sample's answer has a loadId that its body has not: the body holds, we make up no load out of a description
+    # The sample's response has a loadId that its body lacks. We follow the body.
     assert answer.data["loadId"] is None
 
 
@@ -105,7 +104,7 @@ def test_list_payouts(customer: Customer, created: Answer, john_id: str) -> None
     customer.until_payout(created.data["id"], "completed")
     # When the completed ones are listed
     answer = customer.get("/api/v1/payouts", driverId=john_id, status="completed", pageSize=50)
-    # Then it is among them, as the sample shows it
+    # Then it is among them, as in the sample
     data = conforms("list payouts", with_only(answer, "data.items", created.data["id"]), ADDED_TO_PAYOUTS)
     assert data["hasNextPage"] is (data["total"] > 50)
     (item,) = data["items"]
@@ -114,14 +113,13 @@ def test_list_payouts(customer: Customer, created: Answer, john_id: str) -> None
         assert item[name] == sample[name], name
 
 
-def test_the_payouts_of_a_driver(customer: Customer, created: Answer, john_id: str) -> None:
+def test_list_driver_payouts(customer: Customer, created: Answer, john_id: str) -> None:
     # Given the sample's payout, completed
     customer.until_payout(created.data["id"], "completed")
-    # When his driver's payouts are listed
+    # When its driver's payouts are listed
     answer = customer.get(f"/api/v1/drivers/{john_id}/payouts")
-    # Then it is there, at the price that was charged. The sample of this list shows a fee of 450 for 45000 at the
-    # standard rail, where those of this very payout, created, shown and listed, say 250: they agree with each other and
-    # with the price list (450 is what the instant rail costs), so 250 holds.
+    # Then it has the fee that was charged. The sample of this list shows a fee of 450 on the standard rail; the other
+    # samples of this payout show 250, as the price list does (450 is the fee of the instant rail). We follow those.
     data = conforms("driver payouts", with_only(answer, "data.items", created.data["id"]), ADDED_TO_PAYOUTS)
     (item,) = data["items"]
     assert (item["driverId"], item["fee"], item["netAmount"]) == (john_id, 250, 44_750)
@@ -140,8 +138,7 @@ def test_retry_payout(customer: Customer, john_id: str) -> None:
     payout_id = failed_payout(customer, john_id)
     # When it is retried
     answer = customer.post(f"/api/v1/payouts/{payout_id}/retry", {})
-    # Then it is queued. `retriedAt` is in this sample alone, not in those of a payout or of bulk retry: so it is in
-    # this answer, and need not be in theirs.
+    # Then it is queued. Only this sample has `retriedAt`, not those of a payout or of a bulk retry.
     assert conforms("retry payout", answer, ADDED_TO_PAYOUTS | WHOLE_PAYOUT)["id"] == payout_id
     customer.until_payout(payout_id, "failed")
 
@@ -158,7 +155,7 @@ def test_instant_pay_fee(customer: Customer) -> None:
 
 def test_funding_projection(customer: Customer) -> None:
     data = conforms("funding projection", customer.get("/api/v1/funding/projection"), ADDED_TO_PROJECTION)
-    # The sample's three days are 825000 together, its whole outflow is 1500000: it shows the first of more days
+    # The sample's three days add up to 825000 of an outflow of 1500000: it leaves out later days
     assert data["projectedOutflow"] == sum(day["outflow"] for day in data["dailyProjection"])
     assert data["projectedBalance"] == data["currentBalance"] - data["projectedOutflow"]
 
@@ -166,15 +163,15 @@ def test_funding_projection(customer: Customer) -> None:
 def test_top_up_is_pending_then_available_and_on_the_statement(customer: Customer) -> None:
     # Given a balance
     before = customer.balance()
-    # When it is topped up as the sample does
+    # When it is topped up as in the sample
     sample = SAMPLES["top up"]
     topup = conforms("top up", customer.post(sample["path"], sample["body"]), ADDED_TO_TOPUPS)
     assert topup["balance"] > 0
-    # Then the money is pending first, and available once the bank has sent it
+    # Then the money is pending, and available once it has arrived
     assert customer.balance()["pending"] in (before["pending"], before["pending"] + 500_000)
     until(lambda: customer.balance()["pending"] == 0, "the top-up has settled")
     assert customer.available_cents() >= before["available"] + 500_000
-    # and the statement has it, under its description, with the balance that it led to
+    # and the statement contains it, with its description and the new balance
     answer = customer.get("/api/v1/funding/transactions")
     (line,) = [item for item in answer.data["items"] if item["topupId"] == topup["transactionId"]]
     conforms("list funding transactions", with_only(answer, "data.items", line["id"]), ADDED_TO_STATEMENT)
@@ -187,18 +184,18 @@ def test_balance(customer: Customer) -> None:
 
 
 def test_paystream_webhook_in_the_shape_of_the_reference(stack: Stack, customer: Customer, driver_id: str) -> None:
-    # Given a payout that Paystream has completed without telling us
+    # Given a payout that Paystream has completed without sending a webhook
     paystream = Simulator(stack["paystream"])
     description = f"told by the sample {uuid.uuid4().hex}"
     with paystream.misbehaving("lost_webhook", description):
         payout = customer.pay(driver_id, 45_000, description=description)
         until(lambda: _completed_at(paystream, description), "Paystream has completed it")
         asked_before = paystream.stats()["calls"].get("GET /payments/{id}")
-        # When the reference's notice comes, about this payout
+        # When the sample's webhook arrives, about this payout
         sample = SAMPLES["Paystream webhook"]
         body = sample["body"] | {"data": sample["body"]["data"] | {"payoutId": payout["id"]}}
         answer = provider_webhooks.send_signed(stack["gateway"], body, stack["webhook_secret"])
-        # Then it is taken, and by it, not by asking Paystream, the payout completes
+        # Then the payout completes by it, without a request to Paystream
         conforms("Paystream webhook", answer)
         customer.until_payout(payout["id"], "completed")
         assert paystream.stats()["calls"].get("GET /payments/{id}") == asked_before
@@ -211,33 +208,33 @@ def _completed_at(paystream: Simulator, description: str) -> bool:
 
 
 def test_webhook_logs(customer: Customer, created: Answer) -> None:
-    # Given the sample's payout, completed by Paystream's word
+    # Given the sample's payout, completed by a webhook
     customer.until_payout(created.data["id"], "completed")
-    # When the logs of that event are listed
+    # When the webhooks of that event are listed
     path, query = SAMPLES["webhook logs"]["path"], {"event": "payout.completed"}
 
     def logged() -> str | None:
         items = customer.get(path, **query).data["items"]
         return next((str(item["id"]) for item in items if item["payoutId"] == created.data["id"]), None)
 
-    # Then that word is among them
-    log_id = until(logged, "the notice is in the logs")
+    # Then its webhook is among them
+    log_id = until(logged, "the webhook is in the logs")
     conforms("webhook logs", with_only(customer.get(path, **query), "data.items", log_id), ADDED_TO_LOGS)
 
 
-def test_update_driver_then_delete_him(customer: Customer) -> None:
-    # Given a verified driver with the name and number of the reference's
+def test_update_then_delete_driver(customer: Customer) -> None:
+    # Given a verified driver like the reference's
     sample = SAMPLES["register driver"]["body"]
     body = sample | {"ovnDriverId": f"{sample['ovnDriverId']}-{uuid.uuid4().hex[:8]}"}
     driver = customer.until_verified(customer.post("/api/v1/drivers", body).data["id"])
     path = f"/api/v1/drivers/{driver['id']}"
-    # When he has a new number
+    # When the phone number is updated
     updated = send(customer, "PUT", path, SAMPLES["update driver"]["body"])
-    # Then the answer and the driver have it
+    # Then the response and the driver have it
     assert conforms("update driver", updated, ADDED_TO_DRIVERS)["id"] == driver["id"]
     assert customer.get(path).data["phone"] == SAMPLES["update driver"]["body"]["phone"]
-    # When he is deleted
+    # When the driver is deleted
     deleted = conforms("delete driver", send(customer, "DELETE", path))
-    # Then he is gone
+    # Then the driver is not found
     assert deleted["id"] == driver["id"]
     assert customer.get(path).status == 404

@@ -1,4 +1,4 @@
-"""The samples of batches and scheduled payouts. The page has the Batches chapter twice: both copies are compared."""
+"""The samples of batches and scheduled payouts. The reference has this chapter twice; both copies are compared."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ ADDED_TO_DETAILS = ADDED_TO_BATCHES | ADDED_TO_PAYOUTS | {"fee", "rail", "reques
 
 @pytest.fixture(scope="module")
 def body(three_drivers: list[str]) -> dict[str, Any]:
-    """The complete body of the second copy, for our drivers, and for tomorrow: the sample's moment is past."""
+    """The complete body of the second copy, with our drivers, and scheduled for tomorrow: the sample's time is past."""
     sample = SAMPLES["create batch"]["body"]
     payouts = [
         payout | {"driverId": driver_id} for payout, driver_id in zip(sample["payouts"], three_drivers, strict=True)
@@ -26,13 +26,13 @@ def body(three_drivers: list[str]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def unscheduled(body: dict[str, Any]) -> dict[str, Any]:
-    """The body of the first copy, as far as it can be seen: it has no `scheduledFor` before `payouts`."""
+    """The body of the first copy: it is cut off, and has no `scheduledFor` before `payouts`."""
     return {name: value for name, value in body.items() if name != "scheduledFor"}
 
 
 @pytest.fixture(scope="module")
 def released(carrier: Customer, unscheduled: dict[str, Any]) -> Answer:
-    """The answer to releasing the first copy's batch."""
+    """The response to the release of the first copy's batch."""
     return carrier.post(f"{PATH}/{carrier.post(PATH, unscheduled).data['id']}/release", {})
 
 
@@ -42,14 +42,14 @@ def test_create_batch(carrier: Customer, body: dict[str, Any]) -> None:
 
 
 def test_create_batch_of_the_first_copy(carrier: Customer, body: dict[str, Any], unscheduled: dict[str, Any]) -> None:
-    # Given a body that the page breaks off after its first payout, while the answer below it counts three
+    # Given a body that is cut off after its first payout, while its response counts three
     cut_off = "".join(SAMPLES["create batch (first)"]["cut_off_body"])
     shown = json.loads(cut_off + "]}")
-    # When it is sent as it stands
+    # When it is sent unchanged
     answer = call(carrier.url, "POST", PATH, cut_off.encode(), carrier.headers)
-    # Then it is no JSON
+    # Then it is invalid JSON
     assert (answer.status, answer.error["code"]) == (400, "INVALID_JSON")
-    # So the answer holds, and the second copy has the body for it: the first begins like that one, until it breaks off
+    # The response follows from the body of the second copy, of which the first is a beginning
     complete = SAMPLES["create batch"]["body"]
     assert shown == {name: complete[name] for name in ("name", "urgency")} | {"payouts": complete["payouts"][:1]}
     data = conforms("create batch (first)", carrier.post(PATH, unscheduled), ADDED_TO_BATCHES)
@@ -62,7 +62,7 @@ def test_release_batch(released: Answer) -> None:
 
 
 def test_run_batch_regardless_of_its_scheduled_time(carrier: Customer, body: dict[str, Any]) -> None:
-    # Release and run do the same; one sample calls the moment releasedAt, the other processedAt, so the answer has both
+    # Release and run do the same. One sample has releasedAt, the other processedAt: the response has both.
     batch_id = carrier.post(PATH, body).data["id"]
     answer = carrier.post(f"{PATH}/{batch_id}/run", {})
     data = conforms("run batch (first)", answer, ADDED_TO_BATCHES)
@@ -77,7 +77,7 @@ def test_get_batch(carrier: Customer, released: Answer, three_drivers: list[str]
     answer = carrier.get(f"{PATH}/{batch_id}")
     conforms("get batch (first)", answer, ADDED_TO_DETAILS)
     data = conforms("get batch", answer, ADDED_TO_DETAILS)
-    # The sample counts three payouts and shows the first: the count holds, all are there in the order of the request
+    # The sample counts three payouts and shows one: we follow the count, in the order of the request
     payouts = data["payouts"]
     assert [payout["driverId"] for payout in payouts] == three_drivers
     assert [payout["amount"] for payout in payouts] == list(AMOUNTS_CENTS)
@@ -92,20 +92,19 @@ def test_batch_of_45_is_listed_as_scheduled_and_later_as_completed(carrier: Cust
     created = carrier.post(PATH, {"name": WEEKLY, "payouts": payouts, "scheduledFor": scheduled_for}).data
     # When the scheduled payouts are listed
     answer = carrier.get("/api/v1/scheduled-payouts")
-    # Then it is there
+    # Then it is among them
     data = conforms("list scheduled payouts", with_only(answer, "data.items", created["id"]), ADDED_TO_BATCHES)
     assert data["items"][0]["name"] == WEEKLY
     assert is_same_time(data["items"][0]["scheduledFor"], scheduled_for)
-    # When it has been run and the batches are listed
+    # When it has been run, and the batches are listed
     carrier.post(f"{PATH}/{created['id']}/run", {}).data  # noqa: B018
     until_batch(carrier, created["id"], "completed")
     answer = with_only(carrier.get(PATH), "data.items", created["id"])
-    # Then it is there too. The two copies of this sample differ in its times, which nothing determines.
+    # Then it is among them. The two copies of this sample differ only in times.
     conforms("list batches (first)", answer, ADDED_TO_BATCHES)
     data = conforms("list batches", answer, ADDED_TO_BATCHES)
-    # Its fees of 11250 are 45 times 250, the flat price outside of a batch. The samples that create and show a batch
-    # say 675 for three, 0.5 % of each, and 0.5 % of these 2025000 is 10125, however they are divided. Those hold, since
-    # there the request determines the fees, and the price list says the same.
+    # Its fees of 11250 are 45 times 250, the flat price outside of batches. The samples that create and show a batch
+    # have 675 for three payouts, 0.5 % of each: 10125 for these. We follow those, as the price list does.
     (batch,) = data["items"]
     assert (batch["totalFees"], batch["netAmount"]) == (45 * 225, 2_025_000 - 45 * 225)
 

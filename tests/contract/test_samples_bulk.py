@@ -7,7 +7,7 @@ from tests.contract.conformance import ADDED_TO_DRIVERS, ADDED_TO_PAYOUTS, ADDED
 from tests.contract.customers import cancel_in_time
 from tests.support.customer import Customer
 
-# A result shows its payout whole, where the sample shows three or four fields of it.
+# Results have more fields of the payout than the three or four of the sample.
 ADDED_TO_PAYOUT_RESULTS = ADDED_TO_RESULTS | ADDED_TO_PAYOUTS | {"fee", "netAmount", "rail", "requestedAt"}
 
 
@@ -33,7 +33,7 @@ def test_bulk_create_payouts(carrier: Customer, three_drivers: list[str]) -> Non
     answer = carrier.post(sample["path"], sample["body"] | {"payouts": payouts})
     items = _items(conforms("bulk create payouts", answer, ADDED_TO_PAYOUT_RESULTS))
     assert [item["driverId"] for item in items] == three_drivers
-    # The reference shows no fees here: those of single payouts hold, a list of payouts is no batch
+    # The reference shows no fees here: we follow those of single payouts
     for item, net_cents in zip(items, (44_750, 49_750, 39_750), strict=True):
         paid = carrier.until_payout(item["id"], "completed")
         assert (paid["fee"], paid["netAmount"]) == (250, net_cents)
@@ -48,25 +48,25 @@ def test_bulk_cancel_payouts(carrier: Customer, three_drivers: list[str]) -> Non
         ]
 
     answer, ids = cancel_in_time(carrier, SAMPLES["bulk cancel payouts"]["path"], three_new)
-    # The sample counts three and shows one result: the count holds, there is a result for each
+    # The sample counts three payouts and shows one result: we return one for each
     data = conforms("bulk cancel payouts", answer, ADDED_TO_PAYOUT_RESULTS)
     assert [item["id"] for item in _items(data)] == ids
 
 
 def test_bulk_retry_payouts(carrier: Customer, three_drivers: list[str]) -> None:
-    # Given three payouts that the bank has rejected, the last one for almost everything that the wallet has
+    # Given three failed payouts, the last one for almost the whole balance
     john_id = three_drivers[0]
     too_much_cents = carrier.available_cents() - 500_000
     rejected = "[simulate:fail:BANK_REJECTED]"
     ids = [carrier.pay(john_id, cents, description=rejected)["id"] for cents in (45_000, 45_000, too_much_cents)]
     for payout_id in ids:
         carrier.until_payout(payout_id, "failed")
-    # and a payout since then, after which the wallet has not that much any more
+    # and a completed payout since then, after which the balance no longer covers it
     carrier.until_payout(carrier.pay(john_id, 1_000_000)["id"], "completed")
     # When all are retried
     sample = SAMPLES["bulk retry payouts"]
     answer = carrier.post(sample["path"], {"payoutIds": ids})
-    # Then the last is refused in the reference's words, and stays as it was
+    # Then the last is rejected with the message of the reference, and stays failed
     data = conforms("bulk retry payouts", answer, ADDED_TO_PAYOUT_RESULTS)
     assert [item["id"] for item in _items(data)] == ids
     assert data["results"][2]["code"] == "INSUFFICIENT_FUNDS"

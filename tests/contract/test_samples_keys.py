@@ -1,4 +1,4 @@
-"""The samples of the key endpoints: snake_case, at the top level but for the admin's list and detail."""
+"""The samples of API keys: in snake_case, and flat except for the admin list and detail."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,19 +12,19 @@ from tests.support.polling import until
 from tests.support.stack import Stack
 
 KEYS, ADMIN = "/api/v1/developer/keys", "/api/v1/admin/api-keys"
-# The conventions call these "ours to add", where an endpoint fits none of theirs.
+# Scopes that the reference does not have.
 ADDED_SCOPES = {"funding:write", "analytics:read"}
 
 
 @pytest.fixture(scope="module")
 def organization(fast_stack: Stack) -> Organization:
-    """A carrier of this module's own: its owner is the reference's admin@example.com."""
+    """An organization of this module; its owner stands for the reference's admin@example.com."""
     return Organization(fast_stack)
 
 
 @pytest.fixture
 def developer(organization: Organization) -> Person:
-    """The reference's developer@example.com."""
+    """Stands for the reference's developer@example.com."""
     return organization.add("developer")
 
 
@@ -37,9 +37,9 @@ def _create(developer: Person, name: str, **more: object) -> Any:
 def test_create_sandbox_key(developer: Person) -> None:
     answer = developer.post(KEYS, SAMPLES["create sandbox key"]["body"])
     key = conforms("create sandbox key", answer, ADDED_TO_KEYS)
-    # `expires_in` is days: nothing else gives a key that is shown to expire some day a sensible life
-    lives = datetime.fromisoformat(key["expires_at"]) - datetime.fromisoformat(key["created_at"])
-    assert lives == timedelta(days=SAMPLES["create sandbox key"]["body"]["expires_in"])
+    # `expires_in` is in days: no other unit makes sense for the sample
+    lifetime = datetime.fromisoformat(key["expires_at"]) - datetime.fromisoformat(key["created_at"])
+    assert lifetime == timedelta(days=SAMPLES["create sandbox key"]["body"]["expires_in"])
 
 
 def test_create_production_key(developer: Person) -> None:
@@ -51,7 +51,7 @@ def test_list_developer_keys(developer: Person) -> None:
     sample = SAMPLES["list developer keys"]["response"]["keys"][0]
     body = {name: sample[name] for name in ("name", "mode", "scopes")}
     key_id = developer.post(KEYS, body).body["id"]
-    # When the keys are listed, then it is there
+    # When the keys are listed, then it is among them
     data = conforms("list developer keys", developer.get(KEYS), ADDED_TO_KEYS)
     assert [key["id"] for key in data["keys"]] == [key_id]
     assert (data["total"], data["has_next_page"]) == (1, False)
@@ -84,14 +84,14 @@ def test_list_scopes(developer: Person) -> None:
 
 
 def test_list_all_keys(organization: Organization, developer: Person) -> None:
-    # Given the sample's key, which doesn't expire, and has been used
+    # Given the sample's key, without expiration, used once
     sample = SAMPLES["list all keys"]["response"]["data"]["items"][0]
     created = developer.post(KEYS, {name: sample[name] for name in ("name", "mode", "scopes")}).body
     assert with_key(developer, created["key"]).get("/api/v1/drivers").status == 200
-    until(lambda: developer.get(f"{KEYS}/{created['id']}").body["last_used_at"], "its use is written down")
-    # When the owner lists the keys of everybody
+    until(lambda: developer.get(f"{KEYS}/{created['id']}").body["last_used_at"], "its use is recorded")
+    # When the owner lists all keys
     answer = organization.owner.get(ADMIN)
-    # Then it is there
+    # Then it is among them
     data = conforms("list all keys", with_only(answer, "data.items", created["id"]), ADDED_TO_KEYS)
     assert data["items"][0]["created_by"] == developer.email
 

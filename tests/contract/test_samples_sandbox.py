@@ -1,4 +1,4 @@
-"""The samples of the sandbox utilities, in a sandbox of their own: one of them clears it."""
+"""The samples of the sandbox, in a sandbox of their own: one of them resets it."""
 
 from tests.contract.conformance import SAMPLES, conforms
 from tests.contract.customers import with_scenario
@@ -16,7 +16,7 @@ def test_sandbox_state(organization: Organization) -> None:
     # Given a sandbox with a driver
     sandbox = organization.sandbox()
     driver_id = sandbox.register()["id"]
-    # When its state is looked at, then he is there. What the sample's dots stand for are drivers and payouts as listed.
+    # When its state is read, then it contains the driver. The sample's dots stand for drivers and payouts as listed.
     data = conforms("sandbox state", sandbox.get(SAMPLES["sandbox state"]["path"]), {"driverCount", "payoutCount"})
     assert [driver["id"] for driver in data["drivers"]] == [driver_id]
     assert data["payouts"] == []
@@ -26,5 +26,5 @@ def test_sandbox_scenario(carrier: Customer, three_drivers: list[str]) -> None:
     sample = SAMPLES["sandbox scenario"]
     (scenario,) = sample["headers"].values()
     answer = with_scenario(carrier, scenario).post(sample["path"], sample["body"] | {"driverId": three_drivers[0]})
-    # The sample is in words, so its error's details are the conventions' and ours
+    # The reference describes this error in words only
     conforms("sandbox scenario", answer)

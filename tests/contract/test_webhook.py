@@ -1,4 +1,4 @@
-"""Paystream's own notices at our door: both shapes, at least once, in any order, and malformed ones."""
+"""Webhooks from Paystream: both shapes, repeated, in any order, and malformed."""
 
 import uuid
 
@@ -12,7 +12,7 @@ from tests.support.stack import PREVIOUS_WEBHOOK_SECRET, Stack
 
 
 def _event(payment_id: str, status: str, amount_cents: int = 44_750) -> dict[str, object]:
-    """A notice in Paystream's native shape."""
+    """A webhook in Paystream's native shape."""
     return {
         "id": f"evt_{uuid.uuid4().hex}",
         "type": f"payment.{status}",
@@ -21,15 +21,15 @@ def _event(payment_id: str, status: str, amount_cents: int = 44_750) -> dict[str
     }
 
 
-def test_same_notice_five_times_completes_once(stack: Stack, customer: Customer, driver_id: str) -> None:
-    # Given a payment that Paystream has completed without telling us
+def test_repeated_webhook_completes_a_payout_once(stack: Stack, customer: Customer, driver_id: str) -> None:
+    # Given a payment that Paystream has completed without sending a webhook
     paystream = Simulator(stack["paystream"])
     description = f"told five times {uuid.uuid4().hex}"
     with paystream.misbehaving("lost_webhook", description):
         payout = customer.pay(driver_id, 45_000, description=description)
         (payment,) = until(lambda: paystream.payments_described(description), "it is at Paystream")
         until(lambda: paystream.payments_described(description)[0]["status"] == "completed", "Paystream completed it")
-        # When its notice comes five times, and an older one behind it
+        # When its webhook arrives five times, and an older one after it
         completed = _event(payment["id"], "completed")
         answers = [
             provider_webhooks.send_signed(stack["gateway"], completed, stack["webhook_secret"]) for _ in range(5)
@@ -39,7 +39,7 @@ def test_same_notice_five_times_completes_once(stack: Stack, customer: Customer,
                 stack["gateway"], _event(payment["id"], "processing"), stack["webhook_secret"]
             )
         )
-        # Then each is taken, and the payout completes once and stays so
+        # Then each is accepted, and the payout completes once and stays completed
         assert [answer.data for answer in answers] == [{"message": "Webhook processed"}] * 6
         customer.until_payout(payout["id"], "completed")
     moved = ledger.transfers_of(stack["database_url"], payout["id"])
@@ -47,8 +47,8 @@ def test_same_notice_five_times_completes_once(stack: Stack, customer: Customer,
     assert customer.payout(payout["id"])["status"] == "completed"
 
 
-def test_notice_about_a_payment_that_we_dont_know_is_taken(stack: Stack) -> None:
-    # Events come in any order, so one may come before we know its payment: refusing it would only make it come again
+def test_webhook_of_an_unknown_payment_is_accepted(stack: Stack) -> None:
+    # A webhook can arrive before our own call returns: rejecting it would only cause a repeat
     event = _event("pay_from_somewhere_else", "processing")
     assert provider_webhooks.send_signed(stack["gateway"], event, stack["webhook_secret"]).status == 200
 
@@ -70,7 +70,7 @@ def test_webhook_signed_with_a_dropped_secret_is_rejected(stack: Stack) -> None:
         pytest.param(b'{"type": "payment.completed", "data": {"paymentId": 7}}', "paymentId", id="paymentId no text"),
     ],
 )
-def test_malformed_notice_is_a_client_mistake(stack: Stack, body: bytes, field: str | None) -> None:
+def test_malformed_webhook_is_rejected(stack: Stack, body: bytes, field: str | None) -> None:
     answer = provider_webhooks.send(stack["gateway"], body, provider_webhooks.signature(body, stack["webhook_secret"]))
     assert answer.status == 400
     assert answer.error["code"] in ("VALIDATION_ERROR", "INVALID_JSON")
