@@ -1,1 +1,1 @@
-"""The chaos machine: a seeded plan breaks the whole system under load, and nobody may be lost or paid twice by it."""
+"""Chaos: a seeded plan injects faults into the whole system under load; no payout may be lost or paid twice."""

@@ -1,4 +1,4 @@
-"""Does to the running system what the plan says, and makes everything whole again."""
+"""Injects a plan's faults into the running system, and heals it."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ import aiohttp
 import redis
 
 from tests.chaos.links import Link
-from tests.chaos.plan import Fault, Habit, Kind
+from tests.chaos.plan import Fault, FaultKind, ProviderHabit
 from tests.support.stack import Stack, descendants_of
 
 _CONTROL_PATIENCE_SECONDS: Final = 15.0
@@ -21,7 +21,7 @@ _CALL_PATIENCE_SECONDS: Final = 10.0
 
 
 class Injector:
-    """Breaks a stack and its links."""
+    """Injects faults into a stack and its links."""
 
     def __init__(self, stack: Stack, links: Mapping[str, Link]) -> None:
         self._stack = stack
@@ -29,17 +29,17 @@ class Injector:
         self._stopped: set[int] = set()
         self.done: list[Fault] = []
         self.hits: dict[str, int] = {}
-        """How often each of Paystream's habits hit, by what the report calls it."""
-        self._habits: dict[str, Habit] = {}
+        """Hits of each of Paystream's habits, by its label."""
+        self._habits: dict[str, ProviderHabit] = {}
 
-    async def begin(self, habits: tuple[Habit, ...]) -> None:
-        """Makes Paystream a stranger."""
+    async def begin(self, habits: tuple[ProviderHabit, ...]) -> None:
+        """Turn Paystream's habits on."""
         for habit in habits:
             made = await self._control("POST", "/faults", fault=habit.fault, rate=habit.rate, endpoint=habit.endpoint)
             self._habits[made["id"]] = habit
 
     async def run(self, faults: tuple[Fault, ...], seconds: float) -> None:
-        """Does each at its time; returns when the time is over and all have ended."""
+        """Inject each fault at its time; return when the time is over and all have ended."""
         started = time.monotonic()
 
         async def at_its_time(fault: Fault) -> None:
@@ -53,52 +53,52 @@ class Injector:
                 group.create_task(at_its_time(fault))
 
     async def heal(self) -> None:
-        """Everything passes, runs and answers again."""
+        """End all faults."""
         for link in self._links.values():
             link.heal()
         self._continue(set(self._stopped))
         rules = (await self._control("GET", "/faults"))["faults"]
         for rule in rules:
             if habit := self._habits.get(rule["id"]):
-                self.hits[habit.called] = self.hits.get(habit.called, 0) + rule["hits"]
+                self.hits[habit.label] = self.hits.get(habit.label, 0) + rule["hits"]
         await self._control("DELETE", "/faults")
 
     async def _do(self, fault: Fault) -> None:
         match fault.kind:
-            case Kind.KILL:
+            case FaultKind.KILL:
                 self._signal(self._victims(fault), signal.SIGKILL)
-            case Kind.STOP:
+            case FaultKind.STOP:
                 pids = self._victims(fault, whole=True)
                 self._stopped |= pids
                 self._signal(pids, signal.SIGSTOP)
                 await asyncio.sleep(fault.lasts_seconds)
                 self._continue(pids)
-            case Kind.FLUSH:
+            case FaultKind.FLUSH:
                 await asyncio.to_thread(self._flush)
-            case Kind.REDIS_EMPTY:
+            case FaultKind.REDIS_EMPTY:
                 shutil.rmtree(self._stack.home / "valkey" / "appendonlydir", ignore_errors=True)
                 self._signal(self._victims(fault), signal.SIGKILL)
-            case Kind.REDIS_DOWN:
+            case FaultKind.REDIS_DOWN:
                 await self._unreachable([link for name, link in self._links.items() if name.endswith(">valkey")], fault)
-            case Kind.POSTGRES_RESTART:
+            case FaultKind.POSTGRES_RESTART:
                 self._signal(self._victims(fault), signal.SIGQUIT)
-            case Kind.COMMIT_LOST:
+            case FaultKind.COMMIT_LOST:
                 self._links[fault.target].commits_to_lose += int(fault.detail.partition(" ")[0])
-            case Kind.RESET:
+            case FaultKind.RESET:
                 if fault.detail:
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._links[fault.detail].in_the_air.wait(), _CALL_PATIENCE_SECONDS)
                 self._links[fault.target].reset()
-            case Kind.SLOW_LINK:
+            case FaultKind.SLOW_LINK:
                 link = self._links[fault.target]
                 link.delay_seconds = int(fault.detail.partition(" ")[0]) / 1000
                 await asyncio.sleep(fault.lasts_seconds)
                 link.delay_seconds = 0.0
-            case Kind.THROTTLED:
+            case FaultKind.THROTTLED:
                 await self._misbehave(fault.lasts_seconds, fault="rate_limited", oncePerKey=False)
-            case Kind.SILENT_PROVIDER:
+            case FaultKind.SILENT_PROVIDER:
                 await self._misbehave(fault.lasts_seconds, fault="timeout_before_accept", oncePerKey=False)
-            case Kind.SLOW_PROVIDER:
+            case FaultKind.SLOW_PROVIDER:
                 await self._misbehave(fault.lasts_seconds, fault=f"slow:{fault.detail.partition(' ')[0]}")
 
     async def _unreachable(self, links: list[Link], fault: Fault) -> None:
@@ -116,7 +116,7 @@ class Injector:
             await self._control("DELETE", f"/faults/{made['id']}")
 
     def _victims(self, fault: Fault, *, whole: bool = False) -> set[int]:
-        """The process, or a child of it, or with `whole` all of it; nobody while it is being started again."""
+        """Return the process, or a child of it, or with `whole` all of it; none while it restarts."""
         pid = self._stack.pid(fault.target)
         below = [] if pid is None else descendants_of(pid)
         if pid is None or whole:
@@ -137,10 +137,10 @@ class Injector:
             client.flushall()
 
     async def _control(self, method: str, path: str, **body: object) -> Any:
-        """Asks the simulator, straight and until it answers: it may have been killed just now.
+        """Call the simulator's control API until it answers, because it may have been killed.
 
         Raises:
-            LookupError: there is no such fault, any more.
+            LookupError: the fault no longer exists.
 
         """
         deadline = time.monotonic() + _CONTROL_PATIENCE_SECONDS

@@ -1,5 +1,5 @@
-"""The journal: triggers in the database that write down every step of a payout and every hold of a submission, as they
-are committed, and whose connection made it. What the code says of itself is not asked.
+"""The journal: database triggers record each transition of a payout and each lease of a submission at its commit, and
+which service's connection made it, independently of the application's code.
 """
 
 import bisect
@@ -41,20 +41,20 @@ EDGES: Final = {
     ("failed", "queued"),
     ("completed", "returned"),
 }
-"""Every step that a payout may take, by the design and not by the code."""
+"""The allowed transitions, by the design and not by the code."""
 
 
-def install(database_url: str) -> None:
-    """Begins the journal, as the owner of the tables."""
+def install_journal(database_url: str) -> None:
+    """Create the triggers, as the owner of the tables."""
     with psycopg.connect(database_url) as connection:
         connection.execute(_TRIGGERS)
 
 
-class Owners:
-    """Whose connection a port was, at a time."""
+class ConnectionOwners:
+    """The service that used a port at a time."""
 
     def __init__(self, opened: Mapping[str, Iterable[tuple[float, int]]]) -> None:
-        """`opened`: when each service opened connections, and from which port."""
+        """`opened`: the time and port of each connection of each service."""
         self._of_port: defaultdict[int, list[tuple[float, str]]] = defaultdict(list)
         for service, connections in opened.items():
             for at, port in connections:
@@ -62,38 +62,38 @@ class Owners:
         for uses in self._of_port.values():
             uses.sort()
 
-    def of(self, port: int, at: float) -> str:
-        """The service, or who else."""
+    def service_of(self, port: int, at: float) -> str:
+        """Return the service, or `another process`."""
         uses = self._of_port.get(port, [])
         place = bisect.bisect_right(uses, (at, "~"))
-        return uses[place - 1][1] if place else "somebody else"
+        return uses[place - 1][1] if place else "another process"
 
 
 Step = tuple[float, int, str, Any, str | None, str, Any, Any]
-"""at, port, kind, subject, status before, after, token before, after."""
+"""at, port, kind, subject, status before and after, token before and after."""
 
 
-def read(connection: "psycopg.Connection[Any]") -> list[Step]:
-    """The journal, in the order of its rows."""
+def load_journal(connection: "psycopg.Connection[Any]") -> list[Step]:
+    """Load the journal, in the order of its rows."""
     return connection.execute(
         "SELECT extract(epoch FROM at)::float8, port, kind, subject, before, after, held_before, held_after"
         " FROM chaos.journal ORDER BY position"
     ).fetchall()
 
 
-def breaks(steps: Sequence[Step], owners: Owners) -> Iterator[str]:
-    """Steps that no payout may take, and answers that were recorded by somebody who did not hold the submission."""
+def find_violations(steps: Sequence[Step], owners: ConnectionOwners) -> Iterator[str]:
+    """Yield transitions that are not allowed, and answers that were recorded without the submission's lease."""
     holders: dict[Any, str] = {}
     for at, port, kind, subject, before, after, held_before, held_after in steps:
         if kind == "payout":
             if (before, after) not in EDGES:
                 yield f"payout {subject} went from {before} to {after}"
             continue
-        service = owners.of(port, at)
+        service = owners.service_of(port, at)
         if held_after is not None and held_after != held_before:
             holders[held_after] = service
         elif held_before is None:
-            yield f"{service} recorded an answer ({before} -> {after}) to submission {subject}, which nobody held"
+            yield f"{service} recorded an answer ({before} -> {after}) to submission {subject}, which was not leased"
         elif holders.get(held_before, service) != service:
             holder = holders[held_before]
-            yield f"{service} recorded an answer ({before} -> {after}) to submission {subject}, which {holder} held"
+            yield f"{service} recorded an answer ({before} -> {after}) to submission {subject}, leased by {holder}"

@@ -1,4 +1,4 @@
-"""What is between two processes: a TCP proxy that delays, resets, refuses, and drops the replies to COMMIT."""
+"""A TCP proxy between two processes that delays, resets, refuses, and drops the replies to COMMIT."""
 
 import asyncio
 import itertools
@@ -8,16 +8,13 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from tests.chaos.commits import Replies
+from tests.chaos.commit_replies import ServerReplies
 
 _CHUNK_BYTES = 65_536
 
 
 class Link:
-    """One way between two processes. It listens on `port` and connects to `targets` in turn.
-
-    `speaks_postgres` lets it know a COMMIT's reply.
-    """
+    """A proxy from `port` to `targets` in turn; with `speaks_postgres` it can drop the replies to COMMIT."""
 
     def __init__(self, name: str, targets: Sequence[int], *, speaks_postgres: bool = False) -> None:
         self.name = name
@@ -28,10 +25,9 @@ class Link:
         self.commits_lost = 0
         self.connections_reset = 0
         self.opened: list[tuple[float, int]] = []
-        """When (Unix time) each connection to the target was opened, and from which port, by which the target knows
-        whose it is."""
+        """The Unix time and the source port of each connection to the target, which identify its owner there."""
         self.in_the_air = asyncio.Event()
-        """Set while something was asked that is not answered yet."""
+        """Set while a request has no answer."""
         self._awaited: set[asyncio.StreamWriter] = set()
         self._targets = itertools.cycle(targets)
         self._speaks_postgres = speaks_postgres
@@ -40,12 +36,12 @@ class Link:
         self._serving: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Takes a free port and listens."""
+        """Listen on a free port."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=_CHUNK_BYTES)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Ends all connections."""
+        """End all connections."""
         if self._server is not None:
             self._server.close()
         self.reset()
@@ -54,13 +50,13 @@ class Link:
         await asyncio.gather(*self._serving, return_exceptions=True)
 
     def reset(self) -> None:
-        """Resets every connection, as a router does that has lost its memory."""
+        """Reset every connection, as a restarted router does."""
         self.connections_reset += len(self._open) // 2
         for writer in list(self._open):
             _reset(writer)
 
     def heal(self) -> None:
-        """From now on everything passes."""
+        """Pass everything from now on."""
         self.refuses, self.delay_seconds, self.commits_to_lose = False, 0.0, 0
 
     def _loses_commit(self) -> bool:
@@ -86,10 +82,10 @@ class Link:
             self.opened.append((time.time(), back.get_extra_info("sockname")[1]))
             for end in ends:
                 end.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            replies = Replies(self._loses_commit) if self._speaks_postgres else None
+            replies = ServerReplies(self._loses_commit) if self._speaks_postgres else None
             ways = [
-                asyncio.create_task(self._asks(reader, back, replies)),
-                asyncio.create_task(self._answers(there, writer, replies, back)),
+                asyncio.create_task(self._pass_requests(reader, back, replies)),
+                asyncio.create_task(self._pass_answers(there, writer, replies, back)),
             ]
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -98,37 +94,39 @@ class Link:
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
         except OSError:
-            _reset(writer)  # there is nobody: the client sees a server that is down
+            _reset(writer)  # nothing listens there: the client sees a server that is down
         finally:
             for end in ends:
                 self._open.discard(end)
-                self._no_more_awaits(end)
+                self._mark_answered(end)
                 with suppress(OSError):
                     end.close()
             self._serving.discard(task)
 
-    def _no_more_awaits(self, writer: asyncio.StreamWriter) -> None:
+    def _mark_answered(self, writer: asyncio.StreamWriter) -> None:
         self._awaited.discard(writer)
         if not self._awaited:
             self.in_the_air.clear()
 
-    async def _asks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, replies: Replies | None) -> None:
+    async def _pass_requests(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, replies: ServerReplies | None
+    ) -> None:
         while chunk := await reader.read(_CHUNK_BYTES):
             if replies is not None:
-                replies.asked(chunk)
+                replies.observe_request(chunk)
             self._awaited.add(writer)
             self.in_the_air.set()
             await self._pass(chunk, writer)
 
-    async def _answers(
+    async def _pass_answers(
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        replies: Replies | None,
-        asked: asyncio.StreamWriter,
+        replies: ServerReplies | None,
+        requests: asyncio.StreamWriter,
     ) -> None:
         while chunk := await reader.read(_CHUNK_BYTES):
-            self._no_more_awaits(asked)
+            self._mark_answered(requests)
             passed, ends = (chunk, False) if replies is None else replies.feed(chunk)
             if passed:
                 await self._pass(passed, writer)
@@ -144,7 +142,7 @@ class Link:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Ends a connection with a reset instead of a farewell."""
+    """End a connection with a reset."""
     with suppress(OSError, AttributeError):
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

@@ -1,6 +1,4 @@
-"""Careful clients: they ask for payouts in every way there is, repeat under the same key whatever was not answered, and
-write down each answer.
-"""
+"""Clients that request payouts in every way, repeat unanswered requests under the same key, and record each answer."""
 
 import asyncio
 import itertools
@@ -15,45 +13,45 @@ from typing import Any, Final
 import aiohttp
 
 _PATIENCE_SECONDS: Final = 6.0
-"""How long a client waits for an answer before it asks again."""
+"""How long a client waits for an answer before it repeats the request."""
 _CLIENTS: Final = 6
 _NOT_YET: Final = "IDEMPOTENCY_KEY_IN_USE"
 _RAILS: Final = ("standard", "standard", "standard", "same_day", "instant", "instant")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedPayout:
     """One payout as its client wants it."""
 
     mark: str
-    """In its description: by it the payout is known in the database and at Paystream."""
+    """In its description, which identifies it in the database and at Paystream."""
     driver_id: str
     amount_cents: int
     rail: str
 
     def body(self) -> dict[str, Any]:
-        """As the API takes it, its rail aside."""
+        """Return the request body, without the rail."""
         return {"driverId": self.driver_id, "amount": self.amount_cents, "description": self.mark}
 
 
 @dataclass
 class Request:
-    """One thing that a client wants, all its tries, and the answer."""
+    """One request of a client, with its attempts and its answer."""
 
     key: str
     path: str
     body: Any
-    wants: Sequence[Wanted] = ()
+    wants: Sequence[WantedPayout] = ()
     tries: int = 0
     status: int | None = None
-    """Of the first definite answer; None: there was none."""
+    """HTTP status of the first definite answer; None if there was none."""
     answer: Any = None
     contradicted: str = ""
-    """A later answer under the same key that says something else."""
+    """A later answer under the same key that differs."""
 
     @property
     def made(self) -> dict[str, str]:
-        """The ids of the payouts that it was told of, by their marks; of a batch they are not told."""
+        """The ids of the created payouts in the answer, by mark; a batch's answer has none."""
         if self.status != 200 or not self.wants or self.path == "/api/v1/batches":
             return {}
         if "results" not in self.answer:
@@ -72,17 +70,17 @@ class Load:
     seed: int
     requests: list[Request] = field(default_factory=list)
     repeats: Counter[str] = field(default_factory=Counter)
-    """How often a client had to ask again, by why."""
+    """Repeats by reason."""
     _ending: asyncio.Event = field(default_factory=asyncio.Event)
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
     def start(self) -> None:
-        """Lets the clients go."""
+        """Start the clients."""
         self._tasks = [asyncio.create_task(self._client(number)) for number in range(_CLIENTS)]
 
     async def stop(self, within_seconds: float) -> int:
-        """They begin nothing more and get their last answers; how many got none in time."""
+        """Let the clients finish their last requests; return how many got no answer in time."""
         self._ending.set()
         done, late = await asyncio.wait(self._tasks, timeout=within_seconds)
         for task in late:
@@ -100,24 +98,24 @@ class Load:
             while not self._ending.is_set():
                 request = self._next(chance)
                 self.requests.append(request)
-                await self._insist(session, chance, request)
-                if chance.random() < 0.1:  # the answer got lost further up, say: the same once more
-                    await self._insist(session, chance, request)
+                await self._send(session, chance, request)
+                if chance.random() < 0.1:  # repeats an answered request, as after a lost response
+                    await self._send(session, chance, request)
                 await asyncio.sleep(chance.uniform(0.1, 0.5))
 
     def _next(self, chance: random.Random) -> Request:
-        """What this client does next."""
+        """Choose the client's next request."""
         key = f"chaos-{self.seed}-{next(self._numbers)}"
         what = chance.choices(("one", "bulk", "batch", "cancel", "retry"), (10, 3, 2, 2, 2))[0]
         known = [id_ for request in self.requests[-60:] for id_ in request.made.values()] if what != "one" else []
         if what in ("cancel", "retry") and known:
-            # Most have gone by the time that somebody cancels, and few have failed: a bulk of the latest finds some.
+            # Few can still be canceled, and few have failed: the latest are the most likely.
             latest = known[-6:] if what == "cancel" else chance.sample(known, min(len(known), 40))
             return Request(key, f"/api/v1/payouts/bulk/{what}", {"payoutIds": latest})
         rail = chance.choice(_RAILS)
         count = {"bulk": chance.randint(2, 8), "batch": chance.randint(3, 12)}.get(what, 1)
         wants = [
-            Wanted(f"<{key}/{place}>", chance.choice(self.driver_ids), chance.randrange(1_000, 20_000), rail)
+            WantedPayout(f"<{key}/{place}>", chance.choice(self.driver_ids), chance.randrange(1_000, 20_000), rail)
             for place in range(count)
         ]
         bodies = [want.body() for want in wants]
@@ -131,8 +129,8 @@ class Load:
             return Request(key, "/api/v1/payouts/instant", bodies[0], wants)
         return Request(key, "/api/v1/payouts", bodies[0] | {"urgency": rail}, wants)
 
-    async def _insist(self, session: aiohttp.ClientSession, chance: random.Random, request: Request) -> None:
-        """Asks until there is a definite answer, each time at any of the gateways."""
+    async def _send(self, session: aiohttp.ClientSession, chance: random.Random, request: Request) -> None:
+        """Repeat the request until there is a definite answer, each time at a random gateway."""
         while True:
             request.tries += 1
             try:
@@ -144,13 +142,13 @@ class Load:
             else:
                 code = body.get("error", {}).get("code", "")
                 if status < 500 and status != 429 and code != _NOT_YET:
-                    _note(request, status, body)
+                    _record_answer(request, status, body)
                     return
                 self.repeats[f"{status} {code}"] += 1
             await asyncio.sleep(chance.uniform(0.2, 0.6))
 
 
-def _note(request: Request, status: int, body: Mapping[str, Any]) -> None:
+def _record_answer(request: Request, status: int, body: Mapping[str, Any]) -> None:
     answer = body.get("data", body.get("error"))
     if request.status is None:
         request.status, request.answer = status, answer
@@ -158,8 +156,8 @@ def _note(request: Request, status: int, body: Mapping[str, Any]) -> None:
         request.contradicted = f"{request.status} {request.answer}, later {status} {answer}"[:400]
 
 
-async def until_ready(gateways: Sequence[str], within_seconds: float = 60.0) -> None:
-    """Waits until each gateway says that it is healthy."""
+async def wait_until_ready(gateways: Sequence[str], within_seconds: float = 60.0) -> None:
+    """Wait until each gateway is healthy."""
     deadline = time.monotonic() + within_seconds
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
         for url in gateways:

@@ -1,4 +1,4 @@
-"""The tables: what was done to the system in each run, and what became of the payouts."""
+"""The table of runs: injected faults, and the outcome of the payouts."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -8,15 +8,15 @@ from tests.chaos.run import Result
 _HEADER = ("seed", "faults", "requests", "repeats", "accepted", "paid", "failed", "canceled", "lost", "doubled")
 
 
-def summary(results: Sequence[Result]) -> Iterator[str]:
-    """One line a run, a line of sums, and the faults by kind."""
-    yield "".join(f"{name:>10}" for name in _HEADER) + f"{'recovery':>11}  verdict"
+def summary_lines(results: Sequence[Result]) -> Iterator[str]:
+    """Yield a line for each run, the sums, and the faults by kind."""
+    yield "".join(f"{name:>10}" for name in _HEADER) + f"{'recovery':>11}  outcome"
     total: Counter[str] = Counter()
     for result in results:
         cells = _cells(result)
         total.update(dict(zip(_HEADER[1:], cells[1:], strict=True)))
-        verdict = "good" if result.is_good else f"{len(result.verdict.breaks)} BREAKS"
-        yield "".join(f"{cell:>10}" for cell in cells) + f"{result.recovery_seconds:9.1f} s  {verdict}"
+        outcome = "good" if result.is_good else f"{len(result.outcome.violations)} VIOLATIONS"
+        yield "".join(f"{cell:>10}" for cell in cells) + f"{result.recovery_seconds:9.1f} s  {outcome}"
     if len(results) > 1:
         longest = max(result.recovery_seconds for result in results)
         good = sum(result.is_good for result in results)
@@ -27,16 +27,16 @@ def summary(results: Sequence[Result]) -> Iterator[str]:
 
 
 def _cells(result: Result) -> tuple[int, ...]:
-    verdict = result.verdict
+    outcome = result.outcome
     return (
         result.plan.seed,
         result.injected.total(),
         result.requests,
         result.repeats.total(),
-        verdict.accepted,
-        verdict.paid,
-        verdict.statuses["failed"],
-        verdict.statuses["canceled"],
-        len(verdict.lost),
-        len(verdict.doubled),
+        outcome.accepted,
+        outcome.paid,
+        outcome.statuses["failed"],
+        outcome.statuses["canceled"],
+        len(outcome.lost),
+        len(outcome.doubled),
     )

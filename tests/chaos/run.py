@@ -1,4 +1,4 @@
-"""One run: the system is started, loaded and broken by a plan, healed, waited for, and judged."""
+"""One run: start the system, load it, inject the plan's faults, heal it, wait, and evaluate the records."""
 
 import asyncio
 import subprocess
@@ -12,91 +12,93 @@ from pathlib import Path
 from typing import Final
 
 from tests.chaos import controls, journal, system
-from tests.chaos.ending import until_ended
 from tests.chaos.injector import Injector
 from tests.chaos.links import Link
-from tests.chaos.load import Load, until_ready
+from tests.chaos.load import Load, wait_until_ready
+from tests.chaos.open_work import wait_until_ended
+from tests.chaos.outcome import RunOutcome, evaluate_run
 from tests.chaos.plan import LINKS, Plan
-from tests.chaos.verdict import Verdict, judge
 from tests.support.customer import Customer
 from tests.support.ports import free_port
 from tests.support.stack import Stack, running_stack
 
 RECOVERED_SECONDS: Final = 120.0
-"""Within which everything has to have ended once everything is whole again."""
+"""Time until all work must have ended after the healing."""
 _DRIVERS: Final = 6
 _FUNDS_CENTS: Final = 10_000_000_00
 _TARGETS: Final = ("postgres", "valkey", "paystream", "gateway-1", "gateway-2")
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a run."""
+    """The result of a run."""
 
     plan: Plan
     without: str
-    """The safeguards that were switched off."""
-    verdict: Verdict
+    """The safeguards that were removed."""
+    outcome: RunOutcome
     injected: Counter[str]
-    """What was done to the system, by kind."""
+    """Injected faults by kind."""
     requests: int
     repeats: Counter[str]
     recovery_seconds: float
     seconds: float
-    """Of everything, the start and the end included."""
+    """Duration, start and end included."""
 
     @property
     def is_good(self) -> bool:
-        return not self.verdict.breaks
+        return not self.outcome.violations
 
 
-def run(plan: Plan, home: Path, tell: Tell, *, without: str = "", within_seconds: float = RECOVERED_SECONDS) -> Result:
-    """Runs the plan in `home`, an empty folder that has its logs and data afterwards."""
-    return asyncio.run(_run(plan, home, tell, without, within_seconds))
+def run_chaos(
+    plan: Plan, home: Path, report: Report, *, without: str = "", within_seconds: float = RECOVERED_SECONDS
+) -> Result:
+    """Run the plan in `home`, an empty folder that has its logs and data afterwards."""
+    return asyncio.run(_run(plan, home, report, without, within_seconds))
 
 
-async def _run(plan: Plan, home: Path, tell: Tell, without: str, within_seconds: float) -> Result:
+async def _run(plan: Plan, home: Path, report: Report, without: str, within_seconds: float) -> Result:
     started = time.monotonic()
     async with AsyncExitStack() as opened:
-        tell("starting the system")
+        report("starting the system")
         links, stack = await opened.enter_async_context(_system(home, without))
-        # In a thread: it may wait for a service's lock, and the service for its link, which runs in this one.
-        await asyncio.to_thread(journal.install, stack["database_url"])
+        # In a thread: it may wait for a lock of a service that waits for its link, and the links run in this thread.
+        await asyncio.to_thread(journal.install_journal, stack["database_url"])
         customer = Customer(stack["gateway"], stack["sandbox_key"])
-        with _ticking(stack) if controls.DUE_TICK in without else nullcontext():
-            driver_ids, spendable_cents = await asyncio.to_thread(_prepared, customer)
+        with _run_scheduler(stack) if controls.DUE_TICK in without else nullcontext():
+            driver_ids, spendable_cents = await asyncio.to_thread(_prepare, customer)
         through = [f"http://127.0.0.1:{links[f'client>gateway-{number}'].port}" for number in (1, 2)]
-        await until_ready(through)
+        await wait_until_ready(through)
         load = Load(through, stack["sandbox_key"], driver_ids, plan.seed)
         injector = Injector(stack, links)
         await injector.begin(plan.habits)
         load.start()
-        progress = asyncio.create_task(_progress(plan, injector, load, tell))
+        progress = asyncio.create_task(_progress(plan, injector, load, report))
         try:
             await injector.run(plan.faults, plan.seconds)
         finally:
             progress.cancel()
         await injector.heal()
         healed = time.monotonic()
-        tell("healed; the clients get their last answers")
+        report("healed; the clients get their last answers")
         unanswered = await load.stop(within_seconds)
-        _, left = await until_ended(stack, within_seconds - (time.monotonic() - healed), tell)
+        _, left = await wait_until_ended(stack, within_seconds - (time.monotonic() - healed), report)
         recovery_seconds = time.monotonic() - healed
         if unanswered:
             left = {**left, "clients without an answer": unanswered}
-        tell(f"judging, after {time.monotonic() - started:.0f} s")
-        owners = journal.Owners(_opened_by(links))
-        verdict = await asyncio.to_thread(judge, stack, load.requests, owners, left, spendable_cents)
+        report(f"evaluating, after {time.monotonic() - started:.0f} s")
+        owners = journal.ConnectionOwners(_opened_by(links))
+        outcome = await asyncio.to_thread(evaluate_run, stack, load.requests, owners, left, spendable_cents)
         injected = _injected(injector, links)
     seconds = time.monotonic() - started
-    return Result(plan, without, verdict, injected, len(load.requests), load.repeats, recovery_seconds, seconds)
+    return Result(plan, without, outcome, injected, len(load.requests), load.repeats, recovery_seconds, seconds)
 
 
 @asynccontextmanager
 async def _system(home: Path, without: str) -> AsyncIterator[tuple[dict[str, Link], Stack]]:
-    """The links, and the system behind them."""
+    """Start the links, and the system behind them."""
     ports = {name: free_port() for name in _TARGETS}
     links: dict[str, Link] = {}
     for name in LINKS:
@@ -111,7 +113,7 @@ async def _system(home: Path, without: str) -> AsyncIterator[tuple[dict[str, Lin
         "PAYSTREAM_SIM_PORT": str(ports["paystream"]),
         "OVNPAY_GATEWAY_PORT": str(ports["gateway-1"]),
         system.SECOND_GATEWAY_VARIABLE: str(ports["gateway-2"]),
-        system.LINKS_VARIABLE: system.written(links),
+        system.LINKS_VARIABLE: system.encode_links(links),
         "PAYSTREAM_SIM_WEBHOOK_URL": f"http://127.0.0.1:{links['paystream>gateway'].port}/api/v1/webhooks/paystream",
         **({system.WITHOUT_VARIABLE: without} if without else {}),
     }
@@ -129,8 +131,8 @@ async def _system(home: Path, without: str) -> AsyncIterator[tuple[dict[str, Lin
 
 
 @contextmanager
-def _ticking(stack: Stack) -> Iterator[None]:
-    """A scheduler with everything on: without a tick nobody could even be funded."""
+def _run_scheduler(stack: Stack) -> Iterator[None]:
+    """Run a complete scheduler: without a tick the wallet could not even be funded."""
     environment = {
         "OVNPAY_DATABASE_URL": stack["service_database_url"],
         "OVNPAY_REDIS_URL": stack["redis_url"],
@@ -145,19 +147,19 @@ def _ticking(stack: Stack) -> Iterator[None]:
         scheduler.wait(20)
 
 
-def _prepared(customer: Customer) -> tuple[list[str], int]:
-    """Drivers who can be paid, and money; before anything breaks."""
+def _prepare(customer: Customer) -> tuple[list[str], int]:
+    """Create drivers and funds, before any fault."""
     customer.fund(_FUNDS_CENTS)
     invited = [customer.register(f"Driver {number}")["id"] for number in range(_DRIVERS)]
     return [customer.until_verified(driver_id)["id"] for driver_id in invited], customer.available_cents()
 
 
-async def _progress(plan: Plan, injector: Injector, load: Load, tell: Tell) -> None:
+async def _progress(plan: Plan, injector: Injector, load: Load, report: Report) -> None:
     started = time.monotonic()
     while True:
         answered = sum(request.status is not None for request in load.requests)
         repeats = load.repeats.total()
-        tell(
+        report(
             f"{time.monotonic() - started:3.0f} of {plan.seconds} s: {len(injector.done)} of {len(plan.faults)} faults,"
             f" {answered} of {len(load.requests)} requests answered, {repeats} repeats"
         )
@@ -165,7 +167,7 @@ async def _progress(plan: Plan, injector: Injector, load: Load, tell: Tell) -> N
 
 
 def _opened_by(links: dict[str, Link]) -> dict[str, list[tuple[float, int]]]:
-    """The connections to Postgres, by service."""
+    """Return the connections to Postgres by service."""
     return {name.partition(">")[0]: link.opened for name, link in links.items() if name.endswith(">postgres")}
 
 

@@ -1,6 +1,6 @@
-"""The whole system, twice: two gateways, two worker masters, two schedulers, each behind links of its own.
+"""The system under chaos: two gateways, two worker pools and two schedulers, each behind its own links.
 
-`python -m tests.chaos.system` runs it under the supervisor of `ovnpay up`, told by the environment where the links are.
+`python -m tests.chaos.system` runs it under the supervisor of `ovnpay up`; the environment has the ports of the links.
 """
 
 import json
@@ -30,11 +30,11 @@ SETTINGS: Final = {
     "PAYSTREAM_SIM_FAULT_TIMEOUT_SECONDS": "3",
     "OVNPAY_LOG_FORMAT": "json",
 }
-"""A system that notices within seconds what would take minutes."""
+"""Short timeouts, to detect within seconds what would take minutes."""
 
 
 def chaos_plan(home: Home, environ: Mapping[str, str]) -> Plan:
-    """The plan of `ovnpay up` with each service of ours doubled."""
+    """Make the plan of `ovnpay up` with each of our services twice."""
     links: dict[str, int] = json.loads(environ[LINKS_VARIABLE])
     plan = make_plan(home, environ)
     services: list[Service] = []
@@ -47,8 +47,8 @@ def chaos_plan(home: Home, environ: Mapping[str, str]) -> Plan:
     return Plan(services, plan.description, plan.notes)
 
 
-def written(links: Mapping[str, Link]) -> str:
-    """Where the links are, for the environment."""
+def encode_links(links: Mapping[str, Link]) -> str:
+    """Encode the ports of the links for the environment."""
     return json.dumps({name: link.port for name, link in links.items()})
 
 
@@ -62,7 +62,7 @@ def _without_safeguards(service: Service, names: str) -> Service:
 
 
 def _behind_links(service: Service, number: int, links: Mapping[str, int], environ: Mapping[str, str]) -> Service:
-    """The first or the second of a service, which reaches everything through its links."""
+    """Make the first or second instance of a service, connected through its links."""
     name = f"{service.name}-{number}"
     own = dict(service.environment)
     for variable, to in (
@@ -85,7 +85,7 @@ def _behind_links(service: Service, number: int, links: Mapping[str, int], envir
 
 
 def _at(url: str, port: int) -> str:
-    """The same URL at another port."""
+    """Return the URL with another port."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition(":")[0] + f":{port}").geturl()
 

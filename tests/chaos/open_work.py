@@ -1,4 +1,4 @@
-"""Has all work ended? Asked of the database and of the simulator, straight and not through the system."""
+"""Open work, read directly from the database and the simulator."""
 
 import asyncio
 import time
@@ -21,8 +21,8 @@ _PAUSE_SECONDS: Final = 0.25
 _ENDS: Final = frozenset({"completed", "failed", "returned", "canceled"})
 
 
-def open_work(stack: Stack) -> dict[str, int]:
-    """What has not ended, by what it is. Raises OSError, psycopg.Error where somebody does not answer."""
+def load_open_work(stack: Stack) -> dict[str, int]:
+    """Count what has not ended, by kind. Raises OSError or psycopg.Error if one does not answer."""
     found: dict[str, int] = {}
     with psycopg.connect(stack["database_url"], connect_timeout=5) as connection:
         for name, query in _OPEN.items():
@@ -35,16 +35,18 @@ def open_work(stack: Stack) -> dict[str, int]:
     return {name: count for name, count in found.items() if count}
 
 
-async def until_ended(stack: Stack, within_seconds: float, tell: Callable[[str], None]) -> tuple[float, dict[str, Any]]:
-    """Waits until all has ended: after how many seconds that was, and what has not, in time."""
+async def wait_until_ended(
+    stack: Stack, within_seconds: float, report: Callable[[str], None]
+) -> tuple[float, dict[str, Any]]:
+    """Wait until all has ended; return the seconds that took, and what is still open."""
     started = time.monotonic()
     while True:
         try:
-            left = await asyncio.to_thread(open_work, stack)
+            left = await asyncio.to_thread(load_open_work, stack)
         except (OSError, psycopg.Error, KeyError, ValueError) as error:
             left = {type(error).__name__: 1}
         seconds = time.monotonic() - started
         if not left or seconds > within_seconds:
             return seconds, left
-        tell("open: " + ", ".join(f"{count} {name}" for name, count in left.items()))
+        report("open: " + ", ".join(f"{count} {name}" for name, count in left.items()))
         await asyncio.sleep(_PAUSE_SECONDS)

@@ -1,39 +1,39 @@
-"""Which bytes of a Postgres server say that a COMMIT is done? Enough of its protocol to find them."""
+"""Finds the replies to COMMIT in what a Postgres server sends."""
 
 from collections.abc import Callable
 from typing import Final
 
 _REQUESTS_FOR_A_LETTER: Final = frozenset({(80877103).to_bytes(4), (80877104).to_bytes(4)})
-"""Of TLS and of GSS encryption: before the startup message, answered by a single letter without a length."""
+"""Requests for TLS and GSS encryption, before the startup message; the answer is one letter without a length."""
 _HEADER: Final = 5
 _COMMAND_COMPLETE: Final = ord("C")
 _COMMIT: Final = b"COMMIT\0"
 
 
-class Replies:
-    """A server's side of one connection, fed as it comes."""
+class ServerReplies:
+    """The server's side of one connection."""
 
     def __init__(self, loses: Callable[[], bool]) -> None:
-        """`loses` is asked at each reply to a COMMIT, whether the client is not to hear it."""
+        """`loses` is called for each reply to a COMMIT and returns whether to drop it."""
         self._loses = loses
         self._started = False
         self._letters = 0
         self._left = 0
-        """Bytes of the message under way that may go on unseen."""
-        self._held = b""
+        """Remaining bytes of the current message, which need no inspection."""
+        self._buffered = b""
 
-    def asked(self, chunk: bytes) -> None:
-        """What the client says; only its beginning matters."""
+    def observe_request(self, chunk: bytes) -> None:
+        """Observe what the client sends; only its first messages matter."""
         if not self._started:
             letter = len(chunk) == 8 and chunk[4:] in _REQUESTS_FOR_A_LETTER
             self._letters += letter
             self._started = not letter
 
     def feed(self, chunk: bytes) -> tuple[bytes, bool]:
-        """What may be passed on of this chunk and what was held back before it; and whether the connection has to end
-        there, for a COMMIT's reply comes next.
+        """Return the bytes to pass on, buffered ones included, and whether to reset the connection instead of passing
+        the reply to a COMMIT.
         """
-        data, place = self._held + chunk, 0
+        data, place = self._buffered + chunk, 0
         while place < len(data):
             if self._letters:
                 place, self._letters = place + 1, self._letters - 1
@@ -53,5 +53,5 @@ class Replies:
             if data[place + _HEADER : place + size] == _COMMIT and self._loses():
                 return data[:place], True
             place += size
-        self._held = data[place:]
+        self._buffered = data[place:]
         return data[:place], False

@@ -1,4 +1,4 @@
-"""Was anybody paid twice, or not at all? The clients' own records, the database and the provider's record, compared."""
+"""The outcome of a run: the clients' records, the database and the provider's record are compared."""
 
 import itertools
 import json
@@ -12,17 +12,17 @@ from typing import Any, Final, NamedTuple
 import psycopg
 
 from tests.chaos import journal
-from tests.chaos.load import Request, Wanted
+from tests.chaos.load import Request, WantedPayout
 from tests.support.ledger import uuid_of
 from tests.support.simulator import RAILS, Simulator
 from tests.support.stack import Stack
 
 _DEAD: Final = frozenset({"failed", "canceled"})
 _AS_PAID: Final = {"completed": "completed", "returned": "returned"}
-"""What Paystream's payment has to be where our payout is that; nothing at all where it is anything else."""
+"""Payout status → the status of its payment; a payout in another status must have none."""
 
 
-class Row(NamedTuple):
+class PayoutRecord(NamedTuple):
     """A payout in the database."""
 
     id: Any
@@ -38,55 +38,59 @@ class Row(NamedTuple):
 
 
 @dataclass
-class Verdict:
-    """What was found."""
+class RunOutcome:
+    """Violations, and counts of payouts."""
 
-    breaks: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
     accepted: int = 0
     """Payouts that are in the database."""
     paid: int = 0
-    """Those of them that Paystream has paid, or paid and brought back."""
+    """Payouts that Paystream has paid, returned ones included."""
     statuses: Counter[str] = field(default_factory=Counter)
     lost: set[str] = field(default_factory=set)
-    """The marks of payouts that a client was promised and that are not there, or count as paid and were not."""
+    """Marks of payouts that a client's answer has and the database does not, or that count as paid and were not."""
     doubled: set[str] = field(default_factory=set)
-    """Those that are there twice, or were paid twice."""
+    """Marks of payouts that exist twice, or were paid twice."""
 
 
-def judge(
-    stack: Stack, requests: Sequence[Request], owners: journal.Owners, left: Mapping[str, int], spendable_cents: int
-) -> Verdict:
-    """Everything that is wrong. `left` is what has not ended, `spendable_cents` what the wallet had at the start."""
-    verdict = Verdict()
+def evaluate_run(
+    stack: Stack,
+    requests: Sequence[Request],
+    owners: journal.ConnectionOwners,
+    left: Mapping[str, int],
+    spendable_cents: int,
+) -> RunOutcome:
+    """Compare all records. `left` is open work, `spendable_cents` the wallet's balance at the start."""
+    outcome = RunOutcome()
     with psycopg.connect(stack["database_url"]) as connection:
         rows = _rows(connection)
-        steps = journal.read(connection)
+        steps = journal.load_journal(connection)
         unresolved = connection.execute("SELECT count(*) FROM submissions WHERE status = 'unresolved'").fetchone()
         available_cents = _available_cents(connection, stack)
-    verdict.accepted, verdict.statuses = len(rows), Counter(row.status for row in rows)
-    verdict.breaks += _of_clients(requests, rows, verdict)
-    verdict.breaks += _of_provider(rows, Simulator(stack["paystream"]).payments(), verdict)
-    verdict.breaks += journal.breaks(steps, owners)
-    verdict.breaks += [f"payout {row.id} is held: {row.held_reason}" for row in rows if row.held_reason]
+    outcome.accepted, outcome.statuses = len(rows), Counter(row.status for row in rows)
+    outcome.violations += _client_violations(requests, rows, outcome)
+    outcome.violations += _provider_violations(rows, Simulator(stack["paystream"]).payments(), outcome)
+    outcome.violations += journal.find_violations(steps, owners)
+    outcome.violations += [f"payout {row.id} is on hold: {row.held_reason}" for row in rows if row.held_reason]
     if unresolved != (0,):
-        verdict.breaks.append(f"{unresolved} submissions are unresolved")
-    # An open payout holds its amount, unless it waits in a batch; that it is open has been told already.
+        outcome.violations.append(f"{unresolved} submissions are unresolved")
+    # An open payout has reserved its amount, unless it waits in a batch; open work is a violation already.
     spent_cents = sum(row.amount_cents for row in rows if row.status == "completed")
     spent_cents += sum(row.fee_cents for row in rows if row.status == "returned")
     if not left and spendable_cents - available_cents != spent_cents:
-        verdict.breaks.append(f"the wallet is {spendable_cents - available_cents} cents lighter, not {spent_cents}")
+        outcome.violations.append(f"the wallet has {spendable_cents - available_cents} cents less, not {spent_cents}")
     if left:
-        verdict.breaks.append("not ended: " + ", ".join(f"{count} {name}" for name, count in left.items()))
-    verdict.breaks += _of_the_system_itself(stack)
-    return verdict
+        outcome.violations.append("not ended: " + ", ".join(f"{count} {name}" for name, count in left.items()))
+    outcome.violations += _invariant_violations(stack)
+    return outcome
 
 
-def _rows(connection: "psycopg.Connection[Any]") -> list[Row]:
+def _rows(connection: "psycopg.Connection[Any]") -> list[PayoutRecord]:
     found = connection.execute(
         "SELECT payouts.id, description, payouts.status, amount_cents, fee_cents, rail, attempt, held_reason,"
         " drivers.id, recipient_id FROM payouts JOIN drivers ON drivers.id = driver_id ORDER BY payouts.id"
     )
-    return [Row._make(row) for row in found]
+    return [PayoutRecord._make(row) for row in found]
 
 
 def _available_cents(connection: "psycopg.Connection[Any]", stack: Stack) -> int:
@@ -98,14 +102,14 @@ def _available_cents(connection: "psycopg.Connection[Any]", stack: Stack) -> int
     return int(row[0])
 
 
-def _of_clients(requests: Sequence[Request], rows: Sequence[Row], verdict: Verdict) -> Iterator[str]:
-    """What a client was told, against what is there."""
-    by_mark: defaultdict[str, list[Row]] = defaultdict(list)
+def _client_violations(requests: Sequence[Request], rows: Sequence[PayoutRecord], outcome: RunOutcome) -> Iterator[str]:
+    """Compare the clients' answers with the database."""
+    by_mark: defaultdict[str, list[PayoutRecord]] = defaultdict(list)
     for row in rows:
         by_mark[row.mark].append(row)
     for mark, found in by_mark.items():
         if len(found) > 1:
-            verdict.doubled.add(mark)
+            outcome.doubled.add(mark)
             yield f"{mark} was accepted {len(found)} times"
     for request in requests:
         if request.contradicted:
@@ -115,22 +119,22 @@ def _of_clients(requests: Sequence[Request], rows: Sequence[Row], verdict: Verdi
             found = by_mark.pop(want.mark, [])
             promised = want.mark in made or (request.status == 200 and request.path == "/api/v1/batches")
             if promised and not found:
-                verdict.lost.add(want.mark)
-                yield f"{want.mark} was promised ({request.status}) and is not there"
+                outcome.lost.add(want.mark)
+                yield f"{want.mark} was answered with {request.status} and does not exist"
             if found and not promised and request.status is not None:
-                yield f"{want.mark} is there, and its client was told {request.status} {request.answer}"[:300]
+                yield f"{want.mark} exists, and its client's answer was {request.status} {request.answer}"[:300]
             if found and not _is_as_wanted(found[0], want, made.get(want.mark)):
-                yield f"{want.mark} is not as its client wanted it: {found[0]}"
-    yield from (f"{mark} was wanted by nobody" for mark in by_mark)
+                yield f"{want.mark} differs from the request: {found[0]}"
+    yield from (f"{mark} was never requested" for mark in by_mark)
 
 
-def _is_as_wanted(row: Row, want: Wanted, told_id: str | None) -> bool:
+def _is_as_wanted(row: PayoutRecord, want: WantedPayout, answered_id: str | None) -> bool:
     same = (row.amount_cents, row.rail, row.driver_id) == (want.amount_cents, want.rail, uuid_of(want.driver_id))
-    return same and (told_id is None or row.id == uuid_of(told_id))
+    return same and (answered_id is None or row.id == uuid_of(answered_id))
 
 
-def _of_provider(rows: Sequence[Row], payments: Sequence[Any], verdict: Verdict) -> Iterator[str]:
-    """What Paystream has really paid, against what we believe."""
+def _provider_violations(rows: Sequence[PayoutRecord], payments: Sequence[Any], outcome: RunOutcome) -> Iterator[str]:
+    """Compare Paystream's payments with the payouts."""
     of_payout: defaultdict[Any, list[Any]] = defaultdict(list)
     for payment in sorted(payments, key=lambda payment: payment["createdAt"]):
         name = (payment["metadata"] or {}).get("payoutId") or (payment["description"] or "").partition(" ")[0]
@@ -140,13 +144,13 @@ def _of_provider(rows: Sequence[Row], payments: Sequence[Any], verdict: Verdict)
         live = [payment for payment in made if payment["status"] not in _DEAD]
         overlap = [two for one, two in itertools.pairwise(made) if not _ended_before(one, two["createdAt"])]
         if len(live) > 1 or overlap:
-            verdict.doubled.add(row.mark)
+            outcome.doubled.add(row.mark)
             yield f"{row.mark} has {len(live)} payments: {[(one['id'], one['status']) for one in made]}"
         wanted = _AS_PAID.get(row.status)
         paid = [payment["status"] for payment in live]
-        verdict.paid += any(status in _AS_PAID for status in paid)
+        outcome.paid += any(status in _AS_PAID for status in paid)
         if wanted and not live:
-            verdict.lost.add(row.mark)
+            outcome.lost.add(row.mark)
             yield f"{row.mark} is {row.status}, and Paystream has paid nothing"
         elif paid and paid[0] != wanted:
             yield f"{row.mark} is {row.status}, and its payment is {paid[0]}"
@@ -154,18 +158,16 @@ def _of_provider(rows: Sequence[Row], payments: Sequence[Any], verdict: Verdict)
         for payment in made:
             if (asked := (payment["amount"], payment["recipientId"], payment["rail"])) != expected:
                 yield f"{row.mark} was to be {expected}, and was paid as {asked}"
-    yield from (
-        f"Paystream was asked for {one['id']} of no payout of ours" for ones in of_payout.values() for one in ones
-    )
+    yield from (f"Paystream has payment {one['id']} without a payout" for ones in of_payout.values() for one in ones)
 
 
 def _ended_before(payment: Any, moment: str) -> bool:
-    """Whether a payment had failed by then."""
+    """Return whether a payment had failed by then."""
     return any(stage["status"] in _DEAD and stage["at"] <= moment for stage in payment["history"])
 
 
-def _of_the_system_itself(stack: Stack) -> Iterator[str]:
-    """What `ovnpay verify` finds."""
+def _invariant_violations(stack: Stack) -> Iterator[str]:
+    """Yield what `ovnpay verify` finds."""
     environment = {
         "OVNPAY_DATABASE_URL": stack["service_database_url"],
         "OVNPAY_REDIS_URL": stack["redis_url"],
@@ -180,5 +182,5 @@ def _of_the_system_itself(stack: Stack) -> Iterator[str]:
     if done.returncode not in (0, 1):
         yield f"`ovnpay verify` ends with {done.returncode}: {(done.stdout + done.stderr).strip()[-600:]}"
         return
-    for law in json.loads(done.stdout)["invariants"]:
-        yield from (f"`ovnpay verify`: {law['name']}: {found}" for found in law["breaks"])
+    for invariant in json.loads(done.stdout)["invariants"]:
+        yield from (f"`ovnpay verify`: {invariant['name']}: {found}" for found in invariant["breaks"])
