@@ -1,7 +1,4 @@
-"""`ovnpay`: `client` uses the public API only, `operator` uses the installation's database; `main` joins them.
-
-Services, the local system and the simulator run as modules of their own. Owns no tables and takes no locks itself.
-"""
+"""`ovnpay`: `client` uses the public API only, `operator` the installation's database."""
 
 from shared.cli.main import main
 

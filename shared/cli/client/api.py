@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 class ApiClient:
-    """The public API with one key. Times are RFC 3339 and amounts are cents, as in the API."""
+    """The public API with one key."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class ApiClient:
     async def iterate_items(
         self, path: str, filters: Mapping[str, str] | None = None, *, page_size: int = PAGE_SIZE
     ) -> AsyncIterator[Json]:
-        """Yield every item of a list, newest first; pages are loaded as they are needed."""
+        """Yield every item of a list, newest first."""
         query: dict[str, str | int] = {"pageSize": page_size, **(filters or {})}
         while True:
             page = await self._get(path, query)
@@ -55,22 +55,22 @@ class ApiClient:
         return self.iterate_items(f"/batches/{_path_segment(batch_id)}/payouts", page_size=BATCH_PAGE_SIZE)
 
     async def get_batch_by_key(self, key: str) -> Json | None:
-        """Return the batch that a POST with this Idempotency-Key created in the last 48 hours, if any."""
+        """Return the batch that this Idempotency-Key created in the last 48 hours."""
         page = await self._get("/payouts", {"idempotencyKey": key, "pageSize": 1})
         batch_ids = [item["batchId"] for item in page["items"] if item["batchId"]]
         return await self.get_batch(batch_ids[0]) if batch_ids else None
 
     async def get_batch(self, batch_id: str) -> Json:
-        """Return a batch with `countsByStatus`, without its payouts (see `iterate_batch_payouts`)."""
+        """Return a batch without its payouts."""
         batch = await self._get(f"/batches/{_path_segment(batch_id)}")
         return {name: value for name, value in batch.items() if name not in ("payouts", "payoutsTruncated")}
 
     async def quote_batch(self, body: Json) -> Json:
-        """Return what a batch would cost; nothing is created."""
+        """Return the cost of a batch."""
         return await self._post("/batches/quote", body)
 
     async def create_batch(self, body: Json, key: str) -> ApiResponse:
-        """Create a batch, once for this Idempotency-Key."""
+        """Create a batch, once for this key."""
         return await self._transport.request("POST", "/api/v1/batches", body=body, key=key)
 
     async def reschedule_batch(self, batch_id: str, scheduled_for: datetime | None) -> Json:
@@ -87,7 +87,7 @@ class ApiClient:
         return await self._get(f"/payouts/{_path_segment(payout_id)}")
 
     async def get_timeline(self, payout_id: str) -> Json | None:
-        """Return the timeline of a payout; None if this API has no timelines."""
+        """Return the timeline of a payout, if the API has one."""
         try:
             return await self._get(f"/payouts/{_path_segment(payout_id)}/timeline")
         except ApiRejected:
@@ -98,7 +98,7 @@ class ApiClient:
         return await self._post(f"/payouts/{_path_segment(payout_id)}/{action}")
 
     async def get_events(self, **query: str | int) -> Json:
-        """Return a page of the event feed, and the position after it."""
+        """Return a page of the event feed."""
         return await self._get("/events", query)
 
     async def _get(self, path: str, query: Mapping[str, str | int] | None = None) -> Json:
@@ -111,5 +111,4 @@ class ApiClient:
 
 
 def _path_segment(text: str) -> str:
-    """Quote an id from the command line; it can't become more than one path segment."""
     return "-" if text in ("", ".", "..") else quote(text, safe="")

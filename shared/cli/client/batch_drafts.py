@@ -1,9 +1,8 @@
 """Turns a settlement into batches and creates each batch at most once.
 
-The Idempotency-Key of a batch is a hash of its payments: the carrier's driver ids, amounts, loads, descriptions and the
-urgency. File name, encoding, row order, batch name and release time don't change it, so the same content finds the
-batch that it created before. A key whose request was rejected, or whose batch was canceled, paid nothing; then the next
-key of the same sequence is used.
+The Idempotency-Key of a batch is a hash of its payments, so the same content under any file name, row order or release
+time finds its batch again. A key whose request was rejected, or whose batch was canceled, paid nothing: then the next
+key of the sequence is used.
 """
 
 import enum
@@ -32,7 +31,7 @@ class PayableRow(NamedTuple):
 
 
 class BatchDraft(NamedTuple):
-    """The rows of one urgency, which become one batch."""
+    """The rows of one urgency."""
 
     urgency: str
     rows: list[PayableRow]
@@ -54,7 +53,7 @@ class PaymentTerms(NamedTuple):
 
 
 def draft_batches(rows: Sequence[SettlementRow], drivers: DriverIndex) -> list[BatchDraft]:
-    """Group rows by urgency, in the order of first occurrence. Every driver must be in the index."""
+    """Group rows by urgency."""
     by_urgency: dict[str, list[PayableRow]] = {}
     for row in rows:
         driver = drivers.find_driver(row.driver)
@@ -65,7 +64,7 @@ def draft_batches(rows: Sequence[SettlementRow], drivers: DriverIndex) -> list[B
 
 
 def idempotency_keys(draft: BatchDraft) -> list[str]:
-    """Return the keys under which this content may have been submitted, in order of use."""
+    """Return the keys of this content, in order of use."""
     payments = sorted(
         [driver.ovn_driver_id, row.amount_cents, row.load_id or "", row.description or ""] for row, driver in draft.rows
     )
@@ -98,7 +97,7 @@ def _payout_body(payable: PayableRow, duplicate_reason: str | None) -> Json:
 
 
 class EarlierBatch(NamedTuple):
-    """Result of the search for an earlier submission of the same content."""
+    """Result of the search."""
 
     batch: Json | None
     unused_keys: list[str]
@@ -106,7 +105,7 @@ class EarlierBatch(NamedTuple):
 
 
 async def find_earlier_batch(api: ApiClient, draft: BatchDraft) -> EarlierBatch:
-    """Search for a batch that this content created in the last 48 hours, under any of its keys."""
+    """Find the batch that this content created in the last 48 hours, under any of its keys."""
     unused_keys = []
     for key in idempotency_keys(draft):
         batch = await api.get_batch_by_key(key)
@@ -168,7 +167,7 @@ class NextStep(enum.Enum):
 
 
 def next_step(batch: Json, terms: PaymentTerms) -> NextStep:
-    """Return the step that brings an existing batch to these terms. The time of an earlier run is never changed."""
+    """Return what brings a batch to these terms. A time set earlier is never changed."""
     is_waiting = batch["status"] == "queued" or (batch["status"] == "failed" and "failure" in batch)
     if not is_waiting:
         return NextStep.FOLLOW

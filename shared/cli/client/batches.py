@@ -1,4 +1,4 @@
-"""`ovnpay batches …`: show, release, reschedule, cancel, retry and follow batches, and print their results."""
+"""The commands of `ovnpay batches`."""
 
 import asyncio
 import sys
@@ -96,7 +96,7 @@ def release_run_or_cancel(access: AccessOptions, batch_id: str, action: str) -> 
 def change_release_time(
     access: AccessOptions, batch_id: str, at: str | None, timezone: str | None, *, no_time: bool
 ) -> int:
-    """Change the release time of a batch, or remove it."""
+    """Change or remove the release time."""
 
     async def run(api: ApiClient, out: Output) -> int:
         if (at is None) != no_time:
@@ -115,7 +115,7 @@ def change_release_time(
 
 
 def retry_failed_payouts(access: AccessOptions, batch_id: str) -> int:
-    """Retry the failed payouts of a batch; the exit code is 1 if the API rejects one of them."""
+    """Retry the failed payouts of a batch."""
 
     async def run(api: ApiClient, out: Output) -> int:
         response = await api.post_batch_action(batch_id, "retry-failed")
@@ -132,7 +132,7 @@ def retry_failed_payouts(access: AccessOptions, batch_id: str) -> int:
 
 
 def print_batch_results(access: AccessOptions, batch_id: str, path: Path | None) -> int:
-    """Print the outcome of each payout of a batch as CSV, or write it to a file."""
+    """Print the outcome of each payout as CSV, or write it to a file."""
 
     async def run(api: ApiClient, out: Output) -> int:
         payouts = [payout async for payout in api.iterate_batch_payouts(batch_id)]
@@ -152,7 +152,7 @@ def print_batch_results(access: AccessOptions, batch_id: str, path: Path | None)
 
 
 def watch_batches(access: AccessOptions, batch_ids: Sequence[str]) -> int:
-    """Follow batches until they are finished and print a summary; the exit code is 1 unless all payouts are paid."""
+    """Follow batches and print a summary; fail unless all payouts are paid."""
 
     def watch(runner: asyncio.Runner, api: ApiClient, out: Output) -> int:
         hint = f"the payouts continue. To watch them again: ovnpay batches follow {' '.join(batch_ids)}"

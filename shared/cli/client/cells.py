@@ -1,4 +1,4 @@
-"""Parsers for single cells of a settlement file. An ambiguous value is an error, never a guess."""
+"""Parsers of single cells. An ambiguous value is an error."""
 
 import re
 import unicodedata
@@ -24,12 +24,7 @@ class CellError(ValueError):
 
 
 def parse_dollars(text: str) -> int:
-    """Return the cents of `1234.56` or `$1,234.56`.
-
-    Raises:
-        CellError: the text is not an amount, is ambiguous, or is not positive.
-
-    """
+    """Return the cents of `1234.56` or `$1,234.56`; raise CellError."""
     match = _DOLLARS.fullmatch(text)
     if match is None:
         raise CellError(_amount_problem(text))
@@ -38,12 +33,7 @@ def parse_dollars(text: str) -> int:
 
 
 def parse_cents(text: str) -> int:
-    """Return the cents of `123456`.
-
-    Raises:
-        CellError: the text is not made of digits only, or is zero.
-
-    """
+    """Return the cents of `123456`; raise CellError."""
     if not re.fullmatch(r"[0-9]{1,15}", text):
         raise CellError(
             _amount_problem(text)
@@ -63,12 +53,12 @@ def check_rail_limit(cents: int, urgency: str) -> None:
 
 
 def parse_reference(text: str) -> str:
-    """Check the reference of a driver or load: at most 100 visible characters."""
+    """Check a load or driver: at most 100 visible characters."""
     return _check_text(text, REFERENCE_LENGTH_MAX)
 
 
 def parse_driver(text: str) -> str:
-    """Check the reference of a driver, required."""
+    """Check a driver reference, required."""
     if not text:
         raise CellError("is blank")
     return parse_reference(text)
@@ -80,7 +70,7 @@ def parse_description(text: str) -> str:
 
 
 def parse_urgency(text: str) -> str:
-    """Return `standard`, `same_day` or `instant`; case, spaces, hyphens and underscores don't matter."""
+    """Return the urgency; case, spaces and hyphens are ignored."""
     urgency = re.sub(r"[\s_-]+", "_", text.lower())
     if urgency not in URGENCIES:
         raise CellError(f"{_quote(text)} is not one of {', '.join(URGENCIES)}")

@@ -1,4 +1,4 @@
-"""Runs a client command: connection, event loop, and the exit code however it ends."""
+"""Runs a client command and returns its exit code."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ class AccessOptions(NamedTuple):
 
 
 def run_command(access: AccessOptions, body: Callable[[asyncio.Runner, ApiClient, Output], int]) -> int:
-    """Run `body` and return its exit code. An error is printed as a sentence and, with `--json`, as a document."""
+    """Run `body`; an error is printed as a sentence and, with `--json`, as a document."""
     out = Output(as_json=access.as_json)
     try:
         api = ApiClient(find_connection(access.url, access.key, os.environ, Path.cwd()), out.info)

@@ -1,4 +1,4 @@
-"""API URL and key: from options, else from the environment, else from the local stack."""
+"""API URL and key: options, else environment, else local stack."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -28,9 +28,7 @@ class Connection:
 
 
 def find_connection(url: str | None, key: str | None, environ: Mapping[str, str], folder: Path) -> Connection:
-    """Return the connection that options, environment and the local stack give, in this order.
-
-    The key of a local stack is never sent to a URL from an option or the environment.
+    """Return URL and key; the key of the local stack is never sent to another URL.
 
     Raises:
         UsageError: URL or key is missing or invalid.
@@ -56,7 +54,7 @@ def find_connection(url: str | None, key: str | None, environ: Mapping[str, str]
 
 
 def _normalize_url(text: str) -> str:
-    """Return the URL without `/api/v1`; reject one that would send the key unencrypted over the network."""
+    """Return the URL without `/api/v1`; reject one that would send the key unencrypted."""
     try:
         parts = urlsplit(text.strip())
         host, port = parts.hostname, parts.port

@@ -1,4 +1,4 @@
-"""CSV files: encoding, delimiter, header and records. The meaning of cells is left to `settlement_file`."""
+"""CSV files: encoding, delimiter, header and records."""
 
 import csv
 import io
@@ -46,12 +46,7 @@ class CsvTable(NamedTuple):
 
 
 def read_csv_file(path: Path) -> CsvTable:
-    """Read the table of a file.
-
-    Raises:
-        UsageError: the file does not exist or can't be opened.
-
-    """
+    """Read a table; raise UsageError if the file is unreadable."""
     try:
         with path.open("rb") as file:
             raw = file.read(FILE_BYTES_MAX + 1)
@@ -61,7 +56,7 @@ def read_csv_file(path: Path) -> CsvTable:
 
 
 def parse_csv(raw: bytes) -> CsvTable:
-    """Parse a table. Content that is not a table gives problems and no records."""
+    """Parse a table; other content gives problems and no records."""
     if len(raw) > FILE_BYTES_MAX:
         return _unreadable(None, f"is larger than {FILE_BYTES_MAX // 1_000_000} MB; split it")
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -92,7 +87,6 @@ def _unreadable(line: int | None, message: str) -> CsvTable:
 
 
 def _detect_delimiter(text: str) -> str:
-    """Return the delimiter that occurs most often in the header, outside quotes."""
     first = next(line for line in text.splitlines() if line.strip())
     unquoted = re.sub(r'"(?:[^"]|"")*"', "", first)
     return max(DELIMITERS, key=unquoted.count)

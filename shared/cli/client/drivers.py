@@ -1,4 +1,4 @@
-"""Drivers that a settlement file names: lookup by either id, and whether they can be paid."""
+"""Drivers that a file names: lookup, and whether they can be paid."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -31,11 +31,11 @@ class DriverIndex:
         self._by_folded_ovn_id = {driver.ovn_driver_id.casefold(): driver for driver in drivers}
 
     def find_driver(self, reference: str) -> ApiDriver | None:
-        """Return the driver with this id; OVN Pay's id takes precedence over the carrier's."""
+        """Return the driver with this id, OVN Pay's or the carrier's."""
         return self._by_id.get(reference) or self._by_ovn_id.get(reference)
 
     def payment_problem(self, reference: str) -> str | None:
-        """Return why the driver can't be paid, None if they can."""
+        """Return why the driver can't be paid, or None."""
         driver = self.find_driver(reference)
         if driver is None:
             similar = self._by_folded_ovn_id.get(reference.casefold())
@@ -52,7 +52,7 @@ class DriverIndex:
 
 
 async def load_driver_index(api: ApiClient, references: Iterable[str], info: Callable[[str], None]) -> DriverIndex:
-    """Page through the drivers until every reference is found, or to the end of the list."""
+    """Load drivers until every reference is found."""
     missing, drivers = set(references) - {""}, list[ApiDriver]()
     if not missing:
         return DriverIndex(drivers)
@@ -73,7 +73,7 @@ def _to_driver(item: dict[str, Any]) -> ApiDriver:
 def check_settlement_drivers(
     settlement: Settlement, drivers: DriverIndex, *, allow_duplicates: bool
 ) -> list[FileProblem]:
-    """Return the errors that parsing can't find: drivers that can't be paid, and payments that occur twice."""
+    """Return drivers that can't be paid, and payments that occur twice."""
     problems: list[FileProblem] = []
     driver_column = settlement.columns.get("driver", "driver")
     load_column = settlement.columns.get("load", "loadId")

@@ -1,4 +1,4 @@
-"""Exit codes of the client commands, and the errors that end a command."""
+"""Exit codes and errors of the client commands."""
 
 import enum
 from collections.abc import Mapping
@@ -32,14 +32,14 @@ class CommandError(Exception):
 
 
 class UsageError(CommandError):
-    """The command line, the environment or a file is invalid; nothing was sent."""
+    """The command line, environment or file is invalid; nothing was sent."""
 
     exit_code = ExitCode.NOT_SENT
     code = "USAGE"
 
 
 class Interrupted(CommandError):
-    """Ctrl-C; the message says what goes on without the command."""
+    """Ctrl-C."""
 
     exit_code = ExitCode.INTERRUPTED
     code = "INTERRUPTED"

@@ -1,4 +1,4 @@
-"""Watches batches until they are finished. It only reads: interrupting it changes nothing."""
+"""Watches batches until they are finished."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ OPEN_STATUSES: Final = ("validated", "queued", "processing")
 
 
 class BatchesState(NamedTuple):
-    """The latest state of the watched batches."""
+    """The latest state of the batches."""
 
     batches: list[Json]
 
@@ -31,24 +31,24 @@ class BatchesState(NamedTuple):
 
     @property
     def is_finished(self) -> bool:
-        """Whether every batch is finished or waits for a person."""
+        """Whether every batch is finished."""
         return all(is_batch_finished(batch) for batch in self.batches)
 
 
 def is_batch_finished(batch: Json) -> bool:
-    """Return whether a batch will not change by itself: it has ended, or it waits for a person."""
+    """Return whether a batch has ended or waits for a person."""
     if "failure" in batch or batch["status"] == "canceled" or is_waiting_for_release(batch):
         return True
     return batch["status"] != "queued" and not any(batch["countsByStatus"].get(status) for status in OPEN_STATUSES)
 
 
 def is_waiting_for_release(batch: Json) -> bool:
-    """Return whether a batch has no release time and must be released by a person."""
+    """Return whether a batch is queued without a time."""
     return batch["status"] == "queued" and batch.get("scheduledFor") is None
 
 
 async def follow_batches(api: ApiClient, batch_ids: Sequence[str], out: Output) -> BatchesState:
-    """Show progress until the batches are finished, and return their state."""
+    """Show progress until the batches are finished."""
     pause_seconds, watched_seconds = FIRST_PAUSE_SECONDS, 0.0
     last_line = ""
     with _progress_bar(out) as bar:
@@ -82,7 +82,6 @@ def _describe_progress(state: BatchesState) -> str:
 
 
 def _seconds_until_release(state: BatchesState) -> float:
-    """Return the pause after which the next scheduled batch has just been released."""
     now = datetime.now(UTC)
     left = [
         (datetime.fromisoformat(batch["scheduledFor"]) - now).total_seconds()

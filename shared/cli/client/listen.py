@@ -1,7 +1,4 @@
-"""`ovnpay listen`: prints the wallet's events as they happen and forwards them, signed, to a local program.
-
-The program receives the body and headers of a real webhook. Nothing has to be reachable from outside.
-"""
+"""`ovnpay listen`: prints events and forwards them to a local program with the body and headers of a webhook."""
 
 import base64
 import hashlib
@@ -28,7 +25,7 @@ TIMEOUT: Final = aiohttp.ClientTimeout(total=15, connect=5)
 
 
 def run_listen(access: AccessOptions, forward: str | None, types: str | None, secret: str | None) -> int:
-    """Run the command until it is interrupted; return its exit code."""
+    """Run until interrupted."""
 
     async def listen(api: ApiClient, out: Output) -> int:
         await EventListener(api, out, _check_forward_url(forward), types, _check_secret(secret)).run()
@@ -38,7 +35,7 @@ def run_listen(access: AccessOptions, forward: str | None, types: str | None, se
 
 
 class EventListener:
-    """Reads the event feed, prints events and forwards them."""
+    """Prints and forwards events."""
 
     def __init__(self, api: ApiClient, out: Output, forward: str | None, types: str | None, secret: str) -> None:
         self._api, self._out, self._forward, self._secret = api, out, forward, secret
@@ -82,7 +79,7 @@ class EventListener:
 
 
 def signature_headers(secret: str, event_id: str, body: bytes, at_seconds: int) -> dict[str, str]:
-    """Return the signature headers of a webhook: ours and those of Standard Webhooks."""
+    """Return the signature headers of a webhook."""
     ours = hmac.digest(secret.encode(), f"{at_seconds}.".encode() + body, hashlib.sha256)
     key = base64.b64decode(secret.removeprefix(PREFIX))
     standard = hmac.digest(key, f"{event_id}.{at_seconds}.".encode() + body, hashlib.sha256)
@@ -118,7 +115,6 @@ def _check_forward_url(forward: str | None) -> str | None:
 
 
 def _check_secret(secret: str | None) -> str:
-    """Return the given signing secret, or a random one."""
     if secret is None:
         return PREFIX + base64.b64encode(os.urandom(32)).decode()
     try:

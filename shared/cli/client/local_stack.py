@@ -1,4 +1,4 @@
-"""The stack that `ovnpay up` runs on this machine, as its `stack.json` describes it."""
+"""The stack that `ovnpay up` runs on this machine."""
 
 import json
 import os
@@ -24,7 +24,7 @@ class LocalStack(NamedTuple):
 
 
 def find_local_stack(environ: Mapping[str, str], folder: Path) -> LocalStack | None:
-    """Return the stack that runs in OVNPAY_HOME; without it, in `.ovnpay` of this folder or of its project."""
+    """Return the stack of OVNPAY_HOME, else of `.ovnpay` in this folder or its project."""
     if home := environ.get(HOME_VARIABLE):
         return _load_stack(folder / Path(home).expanduser())
     project = next((parent for parent in folder.parents if (parent / "pyproject.toml").exists()), folder)
@@ -40,7 +40,6 @@ def _load_stack(home: Path) -> LocalStack | None:
 
 
 def _is_running(description: Mapping[str, Any]) -> bool:
-    """Return False for the stack.json of a stack that was killed: its supervisor's process is gone."""
     processes = description.get("processes")
     pid = processes.get("stack") if isinstance(processes, dict) else None
     if not isinstance(pid, int):

@@ -1,4 +1,4 @@
-"""Output of the client commands: tables for people or one JSON document on stdout, progress on stderr."""
+"""Output: the answer on stdout, progress on stderr."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ STATUS_STYLES: Final = {"completed": "green", "failed": "red", "returned": "red"
 
 
 class Output:
-    """Writes the answer to stdout and everything else to stderr; with `as_json`, stdout has only one document."""
+    """With `as_json`, stdout has only one document."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
@@ -34,7 +34,7 @@ class Output:
         self._answer_console.print(Text(sanitize_text(sentence), style=style), soft_wrap=True)
 
     def print_table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[str] = ()) -> None:
-        """Print a table; `numeric` columns are aligned to the right."""
+        """Print a table."""
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in columns:
             table.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
@@ -43,19 +43,19 @@ class Output:
         self._answer_console.print(table)
 
     def print_fields(self, pairs: Iterable[tuple[str, str | None]]) -> None:
-        """Print names and values, one pair a line, without the pairs whose value is None."""
+        """Print pairs, one a line; a value None omits the pair."""
         fields = [(name, value) for name, value in pairs if value is not None]
         width = max((len(name) for name, _ in fields), default=0)
         for name, value in fields:
             self.print_line(f"  {name:{width}}  {value}")
 
     def print_json(self, content: Any) -> None:
-        """Print the JSON document, if `--json` asks for it."""
+        """Print the document if `--json` is given."""
         if self.as_json:
             print(json.dumps(content, ensure_ascii=False, indent=2), flush=True)
 
     def print_error(self, error: CommandError) -> ExitCode:
-        """Print the error that ends the command, and return its exit code."""
+        """Print an error and return its exit code."""
         self.info(str(error))
         self.print_json({"exitCode": int(error.exit_code), "error": error.to_json()})
         return error.exit_code

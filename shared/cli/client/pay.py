@@ -1,4 +1,4 @@
-"""`ovnpay pay FILE`: check the file, show the plan, ask, create batches, release or schedule them, follow them."""
+"""`ovnpay pay FILE`: check, plan, confirm, create, release, follow."""
 
 import asyncio
 import sys
@@ -42,7 +42,7 @@ def pay_file(options: PayOptions, access: AccessOptions) -> int:
 
 
 class PayCommand:
-    """One run of the command. Its progress decides what the message after an interruption says."""
+    """One run of the command."""
 
     def __init__(self, options: PayOptions, api: ApiClient, out: Output) -> None:
         self._options, self._api, self._out = options, api, out
@@ -54,7 +54,7 @@ class PayCommand:
         self._document: Json = {"file": str(options.file)}
 
     def run(self, runner: asyncio.Runner) -> int:
-        """Run every step. The confirmation runs outside the event loop, where Ctrl-C ends it at once."""
+        """Run every step. The confirmation runs outside the event loop: there Ctrl-C ends it at once."""
         try:
             results_file.check_results_path(self._results_path, self._options.file)
             settlement, plan = runner.run(self._prepare())
@@ -80,7 +80,6 @@ class PayCommand:
             return self._fail(error)
 
     async def _prepare(self) -> tuple[Settlement, PaymentPlan]:
-        """Read and check the file, and build the plan. Nothing is written."""
         options = self._options
         settlement = parse_settlement(read_csv_file(options.file), options.urgency)
         problems = list(settlement.problems)
@@ -98,7 +97,6 @@ class PayCommand:
         return settlement, await build_payment_plan(self._api, settlement, drafts, self._terms)
 
     def _confirm(self, plan: PaymentPlan) -> bool:
-        """Print the plan and return whether to carry it out; ask if it changes anything."""
         options, terms = self._options, self._terms
         print_payment_plan(plan, terms, self._api, self._out, file_name=str(options.file))
         self._document["plan"] = plan.to_json()
@@ -117,7 +115,6 @@ class PayCommand:
         return typer.confirm(f"{verb} {payouts}, {describe_schedule(terms)}?", err=True)
 
     async def _carry_out(self, settlement: Settlement, plan: PaymentPlan) -> int:
-        """Create the missing batches, take each batch's next step, and follow them."""
         self._is_submitting = True
         created_batches = []
         for planned in plan.planned:
@@ -149,7 +146,7 @@ class PayCommand:
         return self._summarize(payouts, state.batches)
 
     async def _take_step(self, batch: Json) -> NextStep:
-        """Take the next step of a batch and return what remains after it."""
+        """Take the next step of a batch and return what remains."""
         terms = self._terms
         step = batch_drafts.next_step(batch, terms)
         match step:
@@ -211,7 +208,7 @@ class PayCommand:
         return self._finish(*((ExitCode.DONE, "paid") if is_complete else (ExitCode.FAILED, "not all paid")))
 
     def _describe_progress(self, reason: str) -> str:
-        """Return the reason why the command stops early, and what is true after it."""
+        """Say what is true after the command stops early."""
         if self._released_ids and len(self._released_ids) == len(self._batch_ids):
             batch_ids = " ".join(self._released_ids)
             return f"{reason}; the payouts continue. To watch them again: ovnpay batches follow {batch_ids}"

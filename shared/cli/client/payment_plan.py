@@ -1,4 +1,4 @@
-"""The plan of `ovnpay pay`: batches that exist, batches to create, their cost. Building it writes nothing."""
+"""The plan of `ovnpay pay`. Building it writes nothing."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ SETTLEMENT_FIELDS: Final = {"driverId": "driver", "loadId": "load", "description
 
 
 class RowsRejected(CommandError):
-    """The API would reject some rows; nothing was submitted."""
+    """The API would reject rows; nothing was submitted."""
 
     code = "ROWS_REFUSED"
 
@@ -63,14 +63,14 @@ class PaymentPlan(NamedTuple):
 
     @property
     def available_after_cents(self) -> int:
-        """Available balance after every unreleased batch of the plan is released."""
+        """Balance after every unreleased batch is released."""
         return self.available_cents - sum(
             int(planned.quote["totalAmount"]) for planned in self.planned if planned.step is not NextStep.FOLLOW
         )
 
     @property
     def missing_cents(self) -> int:
-        """Shortfall of the wallet for the batches that would be released now."""
+        """Shortfall for the batches that would be released now."""
         needed_cents = sum(
             int(planned.quote["totalAmount"]) for planned in self.planned if planned.step is NextStep.RELEASE
         )
@@ -144,7 +144,6 @@ async def build_payment_plan(
 
 
 def _check_schedule(terms: PaymentTerms) -> None:
-    """Check the release time, only where it is still used: a repeated command may follow a batch of the past."""
     if terms.scheduled_for is not None:
         check_release_time(terms.scheduled_for, datetime.now(UTC))
 
@@ -164,7 +163,6 @@ def _file_notes(settlement: Settlement, drafts: Sequence[BatchDraft]) -> list[st
 
 
 def _item_problem(item: dict[str, Any], draft: BatchDraft, columns: dict[str, str]) -> FileProblem:
-    """Return a rejected item of the API as a problem of its row."""
     details = item.get("details") or {}
     field = str(details.get("field") or "")
     if field == "amount":
@@ -180,7 +178,6 @@ def _item_problem(item: dict[str, Any], draft: BatchDraft, columns: dict[str, st
 
 
 async def _duplicates_hint(api: ApiClient, rejected_items: Sequence[Json], drafts: Sequence[BatchDraft]) -> str:
-    """Return what to do about loads that are already paid. If every row is one, the file was probably submitted."""
     duplicates = [item for item in rejected_items if item.get("code") == DUPLICATE_CODE]
     if not duplicates:
         return ""

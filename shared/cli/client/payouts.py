@@ -1,4 +1,4 @@
-"""`ovnpay payouts …` and `ovnpay balance`: show, cancel and retry single payouts."""
+"""The commands of `ovnpay payouts`, and `ovnpay balance`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -88,7 +88,7 @@ def _print_timeline(timeline: Json, out: Output) -> None:
 
 
 def cancel_or_retry_each(access: AccessOptions, payout_ids: Sequence[str], action: str) -> int:
-    """`cancel` or `retry` each payout; the exit code is 1 if the API rejects one of them."""
+    """`cancel` or `retry` each payout."""
 
     async def run(api: ApiClient, out: Output) -> int:
         results: list[Json] = []

@@ -45,7 +45,7 @@ def describe_schedule(terms: PaymentTerms) -> str:
 
 
 def describe_existing_batch(batch: Json) -> str:
-    """Return the sentence for a file that an earlier run submitted."""
+    """Describe the batch of an earlier run."""
     is_scheduled = batch["status"] == "queued" and batch.get("scheduledFor")
     schedule = f" for {format_local_time(batch['scheduledFor'])}" if is_scheduled else ""
     consequence = "nothing is paid again" if batch.get("releasedAt") is not None else "it is not submitted twice"

@@ -1,8 +1,4 @@
-"""Finds rows without a load that repeat a payment of the last days.
-
-A load identifies its payout permanently, and unchanged content is found by its Idempotency-Key for 48 hours. A row
-without a load in a changed file can only be compared by driver, amount and description.
-"""
+"""Finds rows without a load that repeat a payment of the last days, by driver, amount and description."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -32,7 +28,7 @@ class RecentDuplicates(NamedTuple):
 
 
 async def find_recent_duplicates(api: ApiClient, rows: Sequence[PayableRow], now: datetime) -> RecentDuplicates:
-    """Compare rows without a load with the wallet's payouts of the last RECENT_DAYS days."""
+    """Compare rows without a load with the payouts of the last RECENT_DAYS days."""
     wanted: dict[PaymentFacts, list[PayableRow]] = {}
     for payable in rows:
         row = payable.row

@@ -1,4 +1,4 @@
-"""Parser of `--at`: `Friday 17:00` and the like become one moment; ambiguous or nonexistent times are errors."""
+"""Parser of `--at`: ambiguous or nonexistent times are errors."""
 
 import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -17,10 +17,7 @@ _DAY_AND_CLOCK = re.compile(r"(?:(?P<day>[a-z]+|[0-9]{4}-[0-9]{2}-[0-9]{2})\s+)?
 
 
 def parse_release_time(text: str, now: datetime, zone_name: str | None) -> datetime:
-    """Return the moment with its offset, to the second.
-
-    A weekday means the next one, including today. A time that has passed is not moved by a week: `check_release_time`
-    rejects it.
+    """Return the moment, to the second. A weekday is the next one, including today, even if the time has passed.
 
     Raises:
         UsageError: the text is malformed, or the clocks change at that time.
@@ -35,7 +32,7 @@ def parse_release_time(text: str, now: datetime, zone_name: str | None) -> datet
 
 
 def check_release_time(at: datetime, now: datetime) -> None:
-    """Raise UsageError if the moment has passed or is more than AHEAD_DAYS_MAX days ahead."""
+    """Raise UsageError if the moment has passed or is too far ahead."""
     if at <= now:
         raise UsageError(f"{format_time(at)} has passed; omit --at to pay now, or give a date")
     if at - now > timedelta(days=AHEAD_DAYS_MAX):
@@ -43,7 +40,6 @@ def check_release_time(at: datetime, now: datetime) -> None:
 
 
 def _load_zone(name: str | None) -> tzinfo | None:
-    """Return the named zone; None means this machine's, whose rules `astimezone` knows."""
     if name is None:
         return None
     try:
@@ -53,7 +49,6 @@ def _load_zone(name: str | None) -> tzinfo | None:
 
 
 def _parse_absolute(text: str) -> datetime | None:
-    """Parse ISO 8601 with an offset or Z; return None for anything else."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
@@ -97,7 +92,6 @@ def _parse_clock(clock: str, text: str) -> time:
 
 
 def _resolve_local(day: date, clock: time, zone: tzinfo | None, text: str) -> datetime:
-    """Return the moment of a local time. A time that a clock change skips or repeats raises UsageError."""
     local = datetime.combine(day, clock)
     first, second = (_attach_zone(local.replace(fold=fold), zone) for fold in (0, 1))
     round_trip = first.astimezone(UTC).astimezone(zone).replace(tzinfo=None)

@@ -1,4 +1,4 @@
-"""Results as CSV: the input's columns and the outcome of each row, safe to open in a spreadsheet."""
+"""Results as CSV, safe to open in a spreadsheet."""
 
 import contextlib
 import csv
@@ -25,12 +25,12 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 
 
 def escape_formula(cell: str) -> str:
-    """Prefix a cell that a spreadsheet would run as a formula with an apostrophe; numbers stay numbers."""
+    """Prefix a cell that a spreadsheet would run with an apostrophe; numbers stay numbers."""
     return f"'{cell}" if cell.startswith(FORMULA_STARTS) and not _NUMBER.fullmatch(cell) else cell
 
 
 def default_results_path(path: Path) -> Path:
-    """Return the results file of a settlement: payday.csv → payday.results.csv."""
+    """payday.csv → payday.results.csv."""
     return path.with_name(f"{path.stem}.results.csv")
 
 
@@ -51,10 +51,7 @@ def check_results_path(path: Path, source: Path) -> None:
 def settlement_results(
     table: CsvTable, rows: Sequence[PayableRow], payouts: Iterable[dict[str, Any]]
 ) -> list[list[str]]:
-    """Return the results of a settlement, header first, in the order of its rows.
-
-    A payout is matched by its payment, not by position: the batch may come from a file with another row order.
-    """
+    """Return the results, header first. Payouts are matched by what they pay, not by position."""
     unmatched: defaultdict[tuple[Any, ...], deque[dict[str, Any]]] = defaultdict(deque)
     for payout in payouts:
         unmatched[_payment_facts(payout)].append(payout)
@@ -90,7 +87,7 @@ def format_csv(rows: Iterable[Sequence[str]], delimiter: str = ",") -> str:
 
 
 def replace_file(path: Path, content: str) -> None:
-    """Replace a file atomically; the new one is readable by its owner only."""
+    """Replace a file atomically."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(
@@ -123,5 +120,4 @@ def _outcome_cells(payout: dict[str, Any]) -> list[str]:
 
 
 def _format_dollars(cents: int) -> str:
-    """Return 1234.56, a number that spreadsheets read."""
     return format_money(cents).replace("$", "").replace(",", "")

@@ -1,4 +1,4 @@
-"""Settlement files: which driver gets how much for which load, and every error of the file at once."""
+"""Settlement files: their rows, and every error at once."""
 
 import re
 from collections.abc import Callable
@@ -53,7 +53,7 @@ class Settlement(NamedTuple):
 
 
 def parse_settlement(table: CsvTable, urgency: str | None) -> Settlement:
-    """Parse the rows of a table. `urgency` applies to every row if the command line gives one."""
+    """Parse a table. `urgency` is that of every row, if given."""
     indexes, problems, unknown = _recognize_columns(table.header) if table.header else ({}, [], [])
     problems = [*table.problems, *problems]
     columns = {field: table.header[index] for field, index in indexes.items()}
@@ -71,7 +71,7 @@ def parse_settlement(table: CsvTable, urgency: str | None) -> Settlement:
 
 
 def _recognize_columns(header: list[str]) -> tuple[dict[str, int], list[FileProblem], list[str]]:
-    """Return the index of each recognized field, the header's errors, and the names that are not recognized."""
+    """Return field indexes, errors, and unknown names."""
     fields = {name: field for field, names in COLUMN_NAMES.items() for name in names}
     indexes: dict[str, int] = {}
     problems: list[FileProblem] = []
@@ -103,7 +103,6 @@ def _recognize_columns(header: list[str]) -> tuple[dict[str, int], list[FileProb
 def _parse_row(
     record: CsvRecord, header: list[str], indexes: dict[str, int], default_urgency: str, problems: list[FileProblem]
 ) -> SettlementRow:
-    """Parse one row and append its errors to `problems`."""
     if len(record.cells) != len(header):
         message = f"has {len(record.cells)} fields, the header has {len(header)}"
         problems.append(FileProblem(record.line, "", message))

@@ -1,4 +1,4 @@
-"""Summary of paid batches: how many payouts succeeded, why others failed, cost and duration."""
+"""Summary of paid batches."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -1,8 +1,4 @@
-"""HTTP requests to the API, repeated until the outcome is known.
-
-Every POST has an Idempotency-Key. A lost response, a 5xx or a timeout doesn't say whether the request took effect, so
-it is repeated with the same key: the API then returns the outcome of the first one.
-"""
+"""HTTP requests to the API, repeated with the same Idempotency-Key until their outcome is known."""
 
 import asyncio
 import json
@@ -36,7 +32,7 @@ class ApiResponse(NamedTuple):
 
 
 class _NoUsableResponse(Exception):
-    """The outcome of a request is unknown, or the rate limit stopped it."""
+    """The outcome of a request is unknown, or it was rate limited."""
 
     def __init__(self, reason: str, retry_after_seconds: float | None = None, *, is_rate_limited: bool = False) -> None:
         super().__init__(reason)
@@ -45,7 +41,7 @@ class _NoUsableResponse(Exception):
 
 
 class Transport:
-    """Sends requests with one key over one connection pool; close it with `close`."""
+    """Sends requests with one key."""
 
     def __init__(
         self,
@@ -108,7 +104,6 @@ class Transport:
                 await self._sleep(pause_seconds)
 
     def _report_rate_limit(self, pause_seconds: float) -> None:
-        """Report the first wait for the rate limit, then one every INFO_EVERY_SECONDS of waiting."""
         if self._rate_limited_seconds >= self._next_info_at_seconds:
             self._info(f"rate limited: waiting {pause_seconds:.0f} s, repeatedly if needed")
             self._next_info_at_seconds = self._rate_limited_seconds + INFO_EVERY_SECONDS
@@ -165,7 +160,7 @@ class Transport:
 def _classify_failure(
     status: int, headers: Mapping[str, str], envelope: dict[str, Any] | None, *, is_replay: bool
 ) -> _NoUsableResponse | ApiRejected:
-    """Decide whether a response other than success is repeated or is a definite error. The only place that decides."""
+    """Decide, here only, whether a response is repeated or is a definite error."""
     error = (envelope or {}).get("error")
     error = error if isinstance(error, dict) else {}
     code, retry_after_seconds = str(error.get("code", "")), _parse_retry_after(headers.get("Retry-After"))

@@ -1,8 +1,4 @@
-"""`ovnpay` for operators: commands that need the installation's database, Redis or processes.
-
-They read the settings of the services from the environment, else from the local stack (see `settings`). Every change is
-made through the package that owns the table, in one transaction with its audit entry.
-"""
+"""`ovnpay` for operators: commands that need the installation's database, Redis or processes."""
 
 import sys
 from typing import Final, NoReturn

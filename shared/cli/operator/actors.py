@@ -1,4 +1,4 @@
-"""The actor of a command: a user who signs in with `--as`, else the operator's login on this machine."""
+"""The actor of a command: a signed-in user, else the login on this machine."""
 
 import os
 import uuid
@@ -40,5 +40,5 @@ def identify_actor(engine: sa.Engine, email: str | None) -> Reviewer:
 
 
 def operator_login() -> str:
-    """Return the login and machine name of the operator, as the audit log records them."""
+    """Return login and machine, as the audit log records them."""
     return audit.operator_actor(uuid.UUID(int=0)).address or "?"

@@ -1,4 +1,4 @@
-"""`ovnpay keys`: list, limit and revoke API keys of all organizations, and follow a pepper rotation."""
+"""The commands of `ovnpay keys`."""
 
 import json
 import uuid
@@ -60,7 +60,7 @@ def revoke_api_key(key_id: str) -> None:
 
 
 def print_pepper_rotation(*, seal: bool, as_json: bool) -> None:
-    """Print what depends on the previous pepper; exit with 1 if anything does. `seal` encrypts webhook secrets anew."""
+    """Print what depends on the previous pepper; exit with 1 if anything does."""
     with open_database() as (settings, engine):
         if not settings.key_pepper_previous:
             fail_command("keys", "OVNPAY_KEY_PEPPER_PREVIOUS is not set: no rotation is in progress", 2)

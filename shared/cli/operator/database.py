@@ -13,10 +13,7 @@ from shared.platform.settings import Settings
 
 @contextmanager
 def open_database(*, connections: int = 1) -> Iterator[tuple[Settings, sa.Engine]]:
-    """Yield the settings and an engine whose database responds; otherwise print why not and exit with code 2.
-
-    `connections` is how many the caller has open at the same time.
-    """
+    """Yield settings and an engine for so many connections; exit with 2 if it doesn't respond."""
     settings = load_operator_settings()
     engine = make_engine(settings, "cli", pool_size=connections)
     try:

@@ -21,7 +21,7 @@ IDS_SHOWN_MAX = 3
 
 
 def print_dead_letters(queue: str | None, *, as_json: bool) -> None:
-    """Print failed messages and abandoned rows; exit with 2 if Redis can't be reached."""
+    """Print failed messages and abandoned rows; exit with 2 without Redis."""
     queues = _check_queue(queue)
     with open_stores() as stores:
         letters = stores.query_redis(lambda client: _load_letters(client, queues))
@@ -39,7 +39,7 @@ def print_dead_letters(queue: str | None, *, as_json: bool) -> None:
 
 
 def retry_dead_letters(letter_id: str | None, queue: str | None, *, everything: bool) -> None:
-    """Enqueue the rows of the selected messages again; exit with 1 if the named message does not exist."""
+    """Enqueue the rows of the selected messages again."""
     if sum((letter_id is not None, queue is not None, everything)) != 1:
         fail_command("dead", "give exactly one of ID, --queue NAME and --all", 2)
     queues = _check_queue(queue)

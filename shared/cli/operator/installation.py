@@ -24,7 +24,6 @@ BOOTSTRAP_VARIABLE = "OVNPAY_BOOTSTRAP"
 
 
 def _migrate() -> list[str]:
-    """Migrate as the owner of the tables and return the applied revisions; print missing grants to stderr."""
     settings = load_operator_settings(as_owner=True)
     engine = make_engine(settings, "migrate", pool_size=1, url=settings.migration_database_url)
     try:
@@ -50,7 +49,7 @@ def _migrate() -> list[str]:
 
 
 def migrate_database() -> None:
-    """Migrate, print the applied revisions, and warn if the services' role can change the ledger."""
+    """Migrate; warn if the services' role can change the ledger."""
     applied = _migrate()
     with open_database() as (_, engine), engine.connect() as connection:
         modifiable = grants.modifiable_append_only_tables(connection)

@@ -1,4 +1,4 @@
-"""`ovnpay wallet` and `ovnpay organization`: settings of an organization and its wallets."""
+"""`ovnpay wallet` and `ovnpay organization`."""
 
 import sqlalchemy as sa
 

@@ -1,4 +1,4 @@
-"""`ovnpay pause`, `resume` and `wallet unfreeze`: stop outgoing money, list what is on hold, let it continue."""
+"""`ovnpay pause`, `resume` and `wallet unfreeze`."""
 
 import json
 import sys
@@ -32,7 +32,7 @@ _OWNER_OF_WALLET = sa.text("""
 
 
 class ScopeOptions(NamedTuple):
-    """Options that select the money of a command: exactly one of organization, rail, wallet and everything."""
+    """Options that select money: exactly one of organization, rail, wallet, everything."""
 
     organization: str | None
     mode: str
@@ -115,7 +115,7 @@ def _lift(connection: sa.Connection, kind: HoldKind, scope: HoldScope, reason: s
 
 
 def _parse_scope(connection: sa.Connection, command: str, options: ScopeOptions) -> HoldScope:
-    """Return the scope that the options select; exit with 2 unless they select exactly one that exists."""
+    """Exit with 2 unless the options select exactly one existing scope."""
     organization, mode, rail, wallet, everything = options
     if sum((organization is not None, rail is not None, wallet is not None, everything)) != 1:
         other = "--wallet" if command == "wallet unfreeze" else "--rail"

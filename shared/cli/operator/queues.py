@@ -1,4 +1,4 @@
-"""`ovnpay queues`: messages of each queue in Redis, and the due rows of the database."""
+"""`ovnpay queues`: messages in Redis and due rows of the database."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ QUEUE_OF = {kind.name: kind.task.queue for kind in (*due_rows.DUE_KINDS, due_row
 
 
 class QueueReading(NamedTuple):
-    """State of both stores at one moment; the error text of a store that can't be reached."""
+    """State of both stores; the error text of an unreachable one."""
 
     at: datetime
     in_redis: list[QueueStatus] | str
@@ -32,7 +32,7 @@ class QueueReading(NamedTuple):
     """For each kind of due rows: their number, and the age of the oldest one in seconds."""
 
     def due_rows_of_queue(self, queue: str) -> tuple[int, float] | None:
-        """Return number and oldest age in seconds of the rows that the queue's actors process; None if unknown."""
+        """Return number and oldest age in seconds; None if unknown."""
         if isinstance(self.in_database, str):
             return None
         backlogs = [backlog for kind, backlog in self.in_database.items() if QUEUE_OF[kind] == queue]
@@ -45,7 +45,7 @@ class QueueReading(NamedTuple):
 
 
 def print_queues(*, once: bool, as_json: bool) -> None:
-    """Refresh the table every second until Ctrl-C, or print it once; exit with 2 if neither store can be reached."""
+    """Refresh every second, or print once; exit with 2 if neither store responds."""
     with open_stores() as stores:
         if as_json:
             reading = _read(stores)

@@ -1,4 +1,4 @@
-"""`ovnpay reconcile` and `reconcile-only`: compare with Paystream now, review cases, stop and allow payments."""
+"""`ovnpay reconcile` and `reconcile-only`."""
 
 import sys
 import time
@@ -32,7 +32,7 @@ from shared.schema.controls import RunCause
 
 
 def run_reconciliation(since: str | None, until: str | None, mode: str | None, *, as_json: bool) -> None:
-    """Compare now and print the reports and open cases; exit with 1 if a case is open."""
+    """Compare now; exit with 1 if a case is open."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))  # stdout has the result
     clock = SystemClock()
     window = _parse_window(since, until, clock.now())

@@ -1,4 +1,4 @@
-"""`ovnpay retention`: what is kept for how long, how many rows there are, and when the next are deleted."""
+"""`ovnpay retention`: retention rules and their status."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from shared.platform.clock import SystemClock, format_rfc3339
 
 
 def print_retention(*, as_json: bool) -> None:
-    """Print the retention rules and their status; changes nothing."""
+    """Print the rules; changes nothing."""
     with open_database() as (settings, engine), engine.connect() as connection:
         statuses = retention.load_rule_statuses(connection, settings)
     if as_json:

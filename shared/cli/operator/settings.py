@@ -18,7 +18,7 @@ DATABASE_VARIABLE: Final = "OVNPAY_DATABASE_URL"
 
 
 def load_operator_settings(*, as_owner: bool = False) -> Settings:
-    """Load the settings. InvalidRequest or missing ones are printed and exit with code 2."""
+    """Load the settings; print what is wrong and exit with 2."""
     try:
         return load_settings(operator_environment(as_owner=as_owner))
     except SettingsError as error:
@@ -27,10 +27,7 @@ def load_operator_settings(*, as_owner: bool = False) -> Settings:
 
 
 def operator_environment(*, as_owner: bool = False) -> Mapping[str, str]:
-    """Return the environment; without a database URL in it, completed by the settings of the local stack.
-
-    A dimmed line on stderr names the stack. `as_owner` adds the URL of the role that owns its tables.
-    """
+    """Return the environment, completed by the local stack's settings unless it names a database."""
     if DATABASE_VARIABLE in os.environ or f"{DATABASE_VARIABLE}_FILE" in os.environ:
         return os.environ
     stack = find_local_stack(os.environ, Path.cwd())
@@ -46,7 +43,6 @@ def _print_once(line: str) -> None:
 
 
 def _unset_settings(stack: LocalStack, environ: Mapping[str, str], *, as_owner: bool) -> dict[str, str]:
-    """Return the settings of the stack that the environment sets neither directly nor by a file."""
     settings = stack.settings
     if as_owner:
         settings["OVNPAY_MIGRATION_DATABASE_URL"] = str(stack.description.get("database_url") or "")

@@ -1,4 +1,4 @@
-"""Redis and the database for commands that work while one of them is unreachable."""
+"""Redis and the database, for commands that work without one of them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

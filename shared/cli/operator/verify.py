@@ -1,4 +1,4 @@
-"""`ovnpay verify`: checks every invariant, explains violations, and freezes the wallets that have one."""
+"""`ovnpay verify`: checks invariants and freezes wallets with a violation."""
 
 import json
 import sys
@@ -78,7 +78,6 @@ def _load_owners(engine: sa.Engine, wallet_ids: set[uuid.UUID]) -> Owners:
 
 
 def _progress() -> Callable[[str, int], None]:
-    """Return a callback that shows progress on a terminal."""
     if not sys.stderr.isatty():
         return lambda subject, checked: None
     return lambda subject, checked: print(f"\r\x1b[K{subject}: {checked:,}", end="", file=sys.stderr, flush=True)
