@@ -161,9 +161,11 @@ def _check(installed: Path) -> Iterator[str]:
     services = "gateway.app, workers.app, workers.batches, workers.delivery_worker, scheduler.__main__"
     yield from run("python", "-c", f"import {services}, deploy.simulator.server, shared.platform.healthcheck")
     yield from run(
-        "python", "-c", "from shared.schema import migrations as m; assert m._script().get_heads() == [m.HEAD]"
+        "python", "-c", "from shared.schema import migrations as m; assert m._script().get_heads() == [m.HEAD_REVISION]"
     )
-    yield from run("python", "-c", "from gateway.handlers import documents as d; [d._asset(name) for name in d.ASSETS]")
+    yield from run(
+        "python", "-c", "from gateway.handlers import documentation as d; [d._asset(n) for n in d.DOCS_ASSETS]"
+    )
 
 
 def _as_image_user(installed: Path) -> list[str]:
