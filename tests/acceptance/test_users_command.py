@@ -97,7 +97,7 @@ def test_mistakes_are_explained(stack: Stack) -> None:
     # Then each message says what is wrong and what to do
     assert (unknown.returncode, "--new creates it" in unknown.stderr) == (1, True)
     assert (role.returncode, "owner, admin, developer, viewer" in role.stderr) == (2, True)
-    assert (reset.returncode, f"no user {unknown_email}" in reset.stderr) == (1, True)
+    assert (reset.returncode, unknown_email in reset.stderr) == (1, True)
 
 
 def test_repeated_failed_sign_ins_are_rate_limited(stack: Stack) -> None:

@@ -158,7 +158,6 @@ SHORT = {
     "deploy/simulator/limits.py": "shared by two packages of the simulator",
     "deploy/simulator/signature.py": "must not depend on the rest, because a test compares it with ours",
     "shared/cli/__main__.py": "the entry point of `python -m`",
-    "shared/cli/operator/database.py": "every command that needs the database imports it, and nothing else of it",
     "shared/ledger/balances.py": "one query that several packages read",
     "shared/platform/clock.py": "domain functions import it and nothing else of the platform",
     "shared/platform/encryption.py": "the only module that may import the cryptography package",

@@ -4,7 +4,7 @@ import json
 import uuid
 
 from shared.cli.operator import fail_command
-from shared.cli.operator.database import open_database
+from shared.cli.operator.environment import open_database
 from shared.identity import audit
 from shared.identity.api_keys.change import revoke_key, set_key_rate_limit
 from shared.identity.api_keys.queries import key_organization_id, load_unrevoked_keys

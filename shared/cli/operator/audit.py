@@ -8,7 +8,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from shared.cli.operator import fail_command
-from shared.cli.operator.database import open_database
+from shared.cli.operator.environment import open_database
 from shared.identity import audit
 from shared.onboarding import organizations
 from shared.platform.clock import SystemClock

@@ -6,7 +6,7 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
-from shared.cli.operator.settings import operator_environment
+from shared.cli.operator.environment import operator_environment
 from shared.operations.doctor.checkup import has_no_failures, run_checks
 from shared.operations.doctor.finding import Finding, Level
 

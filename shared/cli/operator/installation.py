@@ -9,8 +9,7 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from shared.cli.operator.database import open_database
-from shared.cli.operator.settings import load_operator_settings
+from shared.cli.operator.environment import load_operator_settings, open_database
 from shared.identity import api_keys
 from shared.onboarding.organizations import NewOrganization, open_organization
 from shared.platform.clock import SystemClock

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from shared.cli.operator import fail_command
-from shared.cli.operator.database import open_database
+from shared.cli.operator.environment import open_database
 from shared.identity import audit
 from shared.onboarding import organizations
 from shared.onboarding.organizations import set_wallet_policy

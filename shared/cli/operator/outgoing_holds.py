@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from shared.cli.operator import fail_command
 from shared.cli.operator.actors import operator_login
-from shared.cli.operator.database import open_database
+from shared.cli.operator.environment import open_database
 from shared.holds import outgoing_holds
 from shared.holds.outgoing_holds import HoldRow, HoldScope
 from shared.holds.reconcile_only import OutboundGuard, load_outbound_guard

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from shared.cli.operator import fail_command
 from shared.cli.operator.actors import AuthenticationFailed, identify_actor
-from shared.cli.operator.database import open_database
+from shared.cli.operator.environment import open_database
 from shared.controls.reconciliation import after_restore, database_identity, runs
 from shared.controls.reconciliation.provider_pages import ProviderRecordUnavailable
 from shared.controls.reconciliation.reconcile import RunReport, execute_run

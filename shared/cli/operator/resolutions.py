@@ -2,7 +2,7 @@
 
 from shared.cli.operator import fail_command
 from shared.cli.operator.actors import AuthenticationFailed, identify_actor
-from shared.cli.operator.database import open_database
+from shared.cli.operator.environment import open_database
 from shared.payouts.apply_resolution import Resolution
 from shared.payouts.resolve import resolve_payout
 from shared.platform.clock import SystemClock

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from rich.console import Console
 from rich.table import Table
 
-from shared.cli.operator.database import open_database
+from shared.cli.operator.environment import open_database
 from shared.operations import retention
 from shared.platform.clock import SystemClock, format_rfc3339
 

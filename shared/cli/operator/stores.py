@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 import redis
 import sqlalchemy as sa
 
-from shared.cli.operator.settings import load_operator_settings
+from shared.cli.operator.environment import load_operator_settings
 from shared.platform.database import make_engine
 from shared.platform.settings import Settings
 from shared.platform.task_queue import redis_client

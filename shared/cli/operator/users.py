@@ -3,7 +3,7 @@
 import secrets
 
 from shared.cli.operator import fail_command
-from shared.cli.operator.database import open_database
+from shared.cli.operator.environment import open_database
 from shared.identity import users
 from shared.onboarding import organizations
 from shared.platform.clock import SystemClock

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import sqlalchemy as sa
 
 from shared.cli.operator import fail_command
-from shared.cli.operator.database import open_database
+from shared.cli.operator.environment import open_database
 from shared.cli.operator.outgoing_holds import unfreeze_command
 from shared.controls import invariants
 from shared.controls.invariants import INVARIANTS, INVARIANTS_BY_NAME, CheckResult

@@ -1,16 +1,19 @@
-"""Settings of operator commands: from the environment, else from the local stack."""
+"""Settings and database of operator commands: from the environment, else from the local stack."""
 
 import functools
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import sqlalchemy as sa
 from rich.console import Console
 from rich.text import Text
 
 from shared.cli.client.local_stack import LocalStack, find_local_stack
+from shared.platform.database import DatabaseNotReady, make_engine, wait_for_database
 from shared.platform.settings import Settings, SettingsError
 from shared.platform.settings_loading import load_settings
 
@@ -47,3 +50,18 @@ def _unset_settings(stack: LocalStack, environ: Mapping[str, str], *, as_owner: 
     if as_owner:
         settings["OVNPAY_MIGRATION_DATABASE_URL"] = str(stack.description.get("database_url") or "")
     return {name: value for name, value in settings.items() if f"{name}_FILE" not in environ}
+
+
+@contextmanager
+def open_database(*, connections: int = 1) -> Iterator[tuple[Settings, sa.Engine]]:
+    """Yield settings and an engine for so many connections; exit with 2 if it doesn't respond."""
+    settings = load_operator_settings()
+    engine = make_engine(settings, "cli", pool_size=connections)
+    try:
+        wait_for_database(engine, revision=None)
+        yield settings, engine
+    except DatabaseNotReady as error:
+        print(f"ovnpay: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    finally:
+        engine.dispose()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.cli.operator.settings import load_operator_settings, operator_environment
+from shared.cli.operator.environment import load_operator_settings, operator_environment
 
 SETTINGS = {
     "OVNPAY_DATABASE_URL": "postgresql://stack/db",
