@@ -1,7 +1,4 @@
-"""Create batches: all payouts are stored, or none is. No money moves before the release.
-
-`compute_batch_quote` returns what `insert_batch` would store, and writes nothing.
-"""
+"""Create batches: all payouts are stored, or none is. No money moves before the release."""
 
 import uuid
 from collections.abc import Sequence
@@ -65,7 +62,7 @@ class BatchQuote(NamedTuple):
 
 
 def compute_batch_quote(connection: sa.Connection, batch: NewBatch, context: OrderContext, now: datetime) -> BatchQuote:
-    """Return what `insert_batch` would store now. Locks nothing, so a concurrent transaction may change the result.
+    """Return what `insert_batch` would store now, without locks.
 
     Raises:
         ItemsRejected: an item can't be accepted; lists all of them.

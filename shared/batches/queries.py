@@ -119,8 +119,8 @@ def load_scheduled_stats(connection: sa.Connection, wallet_id: uuid.UUID) -> Sch
 def load_scheduled_outflow(
     connection: sa.Connection, wallet_id: uuid.UUID, first: date, days: int
 ) -> list[tuple[date, int]]:
-    """Return the cents that queued scheduled batches will reserve on each day (UTC), starting with `first`. Overdue
-    batches count for the first day; canceled payouts don't count.
+    """Return the cents that scheduled batches will reserve on each day (UTC) from `first` on; overdue ones count for
+    `first`.
     """
     rows = connection.execute(
         sa.text("""

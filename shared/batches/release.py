@@ -1,7 +1,4 @@
-"""Release batches: reserve the money of each, all or nothing, and queue its payouts.
-
-A concurrent release of the same batch finds it released and changes nothing.
-"""
+"""Release batches: reserve the money of each, all or nothing, and queue its payouts."""
 
 import uuid
 from collections import defaultdict
@@ -69,7 +66,7 @@ class _Release(NamedTuple):
 
 
 class _PlanChanged(Exception):
-    """The plan under the locks differs from the one whose payouts were written."""
+    """The plan changed before the locks."""
 
 
 def release_queued_batches(
@@ -85,8 +82,8 @@ def release_queued_batches(
     """Release the batches that are queued or failed for lack of money, in this order; return a result for each.
 
     `by` is the actor for the audit log, by wallet. With `due_only`, batches that are not due under the lock are
-    skipped and have no result. A batch that the balance doesn't cover becomes `failed`, or stays `queued` if its time
-    is still to come; nothing of it moves. Payouts whose driver can't be paid any more are canceled.
+    skipped. A batch that the balance doesn't cover becomes `failed`, or stays `queued` until its time. Payouts whose
+    driver can't be paid are canceled.
     """
     waiting: defaultdict[uuid.UUID, list[Any]] = defaultdict(list)
     for row in connection.execute(_LOCK_PAYOUTS, {"refs": encode_rows(ref._asdict() for ref in refs)}):
@@ -100,8 +97,8 @@ def release_queued_batches(
         return _carry_out(release, None)
 
 
+# What will be released if nothing changes before the wallets are locked.
 def _expected_batches(release: _Release) -> list[uuid.UUID]:
-    """Return the batches that will be released if nothing changes before their wallets are locked."""
     [available, batches] = run_queries(
         release.connection,
         ledger.available_balances_query({ref.wallet_id for ref in release.refs}),
@@ -110,10 +107,9 @@ def _expected_batches(release: _Release) -> list[uuid.UUID]:
     return _plan(release, release.refs, available, batches)[0].batches
 
 
+# The payouts of the expected batches are written before the wallets are locked: they take longer than the ledger's
+# part, and other payouts of the wallet would wait.
 def _carry_out(release: _Release, expected: list[uuid.UUID] | None) -> dict[uuid.UUID, ReleasedBatch | DomainError]:
-    """Release what can be released. The payouts of the expected batches are written before the wallets are locked: they
-    take longer than the ledger's part, and other payouts of the wallet would wait.
-    """
     connection, refs, started = release.connection, release.refs, None
     if expected is not None:
         started = _queue_payouts(release, expected)

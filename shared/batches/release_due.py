@@ -38,8 +38,8 @@ def release_due_batches(
 def load_release_slices(
     connection: sa.Connection, batch_ids: Sequence[uuid.UUID], *, payouts_max: int
 ) -> list[list[uuid.UUID]]:
-    """Return the batches in slices of at most so many payouts, or of one batch. With a transaction for each, a wallet
-    is locked no longer than its largest batch takes.
+    """Return the batches in slices of at most so many payouts, or of one batch: a transaction for each locks a wallet
+    briefly.
     """
     slices: list[list[uuid.UUID]] = []
     size = payouts_max

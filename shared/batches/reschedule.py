@@ -21,9 +21,7 @@ _RESCHEDULE: Final = sa.text(f"""
 def set_batch_schedule(
     connection: sa.Connection, wallet_id: uuid.UUID, batch_id: uuid.UUID, scheduled_for: datetime | None
 ) -> BatchRow | DomainError:
-    """Set the batch's time, or None to wait for a manual release. A batch that failed for lack of money is queued
-    again.
-    """
+    """Set or remove the batch's time; one that failed for lack of money is queued again."""
     batch = lock_batches(connection, [BatchRef(batch_id, wallet_id)]).get(batch_id)
     if batch is None:
         return batch_not_found(batch_id)

@@ -27,9 +27,7 @@ def retry_failed_payouts(
     grace: timedelta,
     scenario: Scenario = Scenario.SUCCESS,
 ) -> RetriedBatch | DomainError:
-    """Queue the batch's failed payouts again, as far as they can be paid and the balance covers them, in the order of
-    the request.
-    """
+    """Queue the failed payouts that can be paid and are covered, in the order of the request."""
     failed = connection.scalars(_FAILED_PAYOUTS, {"id": batch_id, "wallet_id": wallet_id}).all()
     answers = retry_wallet_payouts(connection, wallet_id, failed, now, grace=grace, scenario=scenario)
     batch = lock_batches(connection, [BatchRef(batch_id, wallet_id)]).get(batch_id)

@@ -55,5 +55,5 @@ class RetriedBatch(NamedTuple):
 
 
 def is_unreleased(batch: BatchRow) -> bool:
-    """Return whether none of its money has moved: it is queued, or its release failed for lack of money."""
+    """Return whether none of its money has moved."""
     return batch.status == BatchStatus.QUEUED or (batch.status == BatchStatus.FAILED and batch.failure_code is not None)

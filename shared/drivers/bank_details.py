@@ -1,7 +1,4 @@
-"""Bank details and identity: sent to the provider and then discarded.
-
-Until a worker has sent them they are encrypted, with a key derived from the installation's pepper.
-"""
+"""Bank details and identity: encrypted with a key derived from the pepper until they are sent to the provider."""
 
 import hashlib
 import uuid
@@ -27,7 +24,7 @@ class BankAccount(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 
     @property
     def last4(self) -> str:
-        """Last four digits of the account number: all that is kept."""
+        """Last four digits of the account number."""
         return self.account_number[-4:]
 
 
@@ -49,7 +46,7 @@ class DriverDetails(msgspec.Struct, omit_defaults=True, rename="camel"):
     identity: DriverIdentity | None = None
 
     def redact(self, text: str) -> str:
-        """Mask the details in a text: a rejection by the provider may repeat them, and is stored and shown."""
+        """Mask the details in a text, such as the provider's error message."""
         account, identity = self.bank_account, self.identity
         values = [account.account_number, account.routing_number, account.account_holder_name or ""]
         if identity is not None:
@@ -82,5 +79,5 @@ def decrypt_details(sealed: bytes, pepper: Pepper) -> DriverDetails:
 
 
 def details_idempotency_key(driver_id: uuid.UUID, sealed: bytes, name: str) -> str:
-    """Return the idempotency key for sending details; it changes if the details or the name sent with them change."""
+    """Return the key for sending details; it depends on the details and the name sent with them."""
     return f"details-{driver_id.hex}-{hashlib.sha256(sealed + name.encode()).hexdigest()[:32]}"

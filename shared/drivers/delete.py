@@ -1,4 +1,4 @@
-"""Delete a driver for the customer; the row stays for the payouts that name it."""
+"""Delete a driver; the row stays for its payouts."""
 
 import uuid
 from datetime import datetime

@@ -49,8 +49,7 @@ class LeasedDriver(NamedTuple):
     def call(self, pepper: Pepper) -> ProviderCall:
         """Return the next call: create the recipient, add the bank account, or list the payment methods.
 
-        Bank details wait for the recipient: the body sent under a key must not change, and a first attempt to create
-        it may have reached the provider without them.
+        Bank details wait for the recipient, because the body sent under a key must not change.
         """
         if self.recipient_id is None:
             return create_recipient_call(self.mode, self.id, self.name, self.email)
@@ -135,8 +134,7 @@ def record_recipient_outcome(
 ) -> None:
     """Record the outcome of a driver's call and write `driver.verified`; do nothing if the lease is no longer ours.
 
-    Details that the customer has replaced since the claim are kept and sent next. `first_seconds` is the first interval
-    of polling for the verification; it doubles each time.
+    `first_seconds` is the first interval of polling for the verification; it doubles each time.
     """
     changes = _UNCHANGED | _changes(leased, outcome, now, pepper, first_seconds)
     if changes["error"] is not None and leased.sealed_details is not None:
@@ -183,8 +181,8 @@ def _changes(
     return changes
 
 
+# invited → pending with the recipient id, pending → active once verified.
 def _progress(leased: LeasedDriver, data: object, now: datetime, first_seconds: float) -> dict[str, Any]:
-    """Return the changes of an accepted call: invited → pending with recipient id, pending → active if verified."""
     soon = now + timedelta(seconds=first_seconds)
     if leased.recipient_id is None:
         return {

@@ -43,9 +43,8 @@ _EXISTING_IDS: Final = sa.text("""
 def register_drivers(
     connection: sa.Connection, wallet_id: uuid.UUID, drivers: Sequence[NewDriver], now: datetime, *, grace: timedelta
 ) -> list[DriverRow | Conflict]:
-    """Register the drivers whose `ovnDriverId` the wallet does not have yet; return a result for each, in order.
-
-    `grace` is the time for the wake-up of the workers before the tick enqueues one.
+    """Register drivers; return a result for each, in order. `grace` is the time for their wake-up before the tick
+    enqueues one.
     """
     new = [(new_id(), driver) for driver in drivers]
     values = {

@@ -1,4 +1,4 @@
-"""Row type of drivers, and their form in the API."""
+"""Row type of drivers, and their API format."""
 
 import uuid
 from datetime import datetime

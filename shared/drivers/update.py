@@ -53,8 +53,7 @@ def apply_driver_changes(
     *,
     grace: timedelta,
 ) -> DriverRow:
-    """Change a driver; return the new row. A worker sends new bank details to the provider; `grace` is the time for its
-    wake-up before the tick enqueues one.
+    """Change a driver; return the new row. `grace` is the time for the wake-up that sends new bank details.
 
     Raises:
         NotFound: the wallet has no such driver.

@@ -1,7 +1,6 @@
 """Funding projection: a wallet's money day by day (UTC), and the first day on which it falls short.
 
-Conservative: a pending top-up is shown on the day it may arrive, but the projected balance and the shortfall ignore it
-until the provider confirms it.
+Pending top-ups are shown, but the projected balance and the shortfall ignore them until the provider confirms them.
 """
 
 import uuid
@@ -73,7 +72,7 @@ class FundingProjection(NamedTuple):
 
 
 def project_funding(connection: sa.Connection, wallet_id: uuid.UUID, now: datetime, days: int) -> FundingProjection:
-    """Project a wallet for so many days, today included. Run it in a REPEATABLE READ transaction."""
+    """Project a wallet for so many days, today included; run it in a REPEATABLE READ transaction."""
     today = now.date()
     topups = _topups(connection, wallet_id, today)
     settling = _settling(connection, wallet_id, today)
@@ -112,8 +111,8 @@ def _pending_total(connection: sa.Connection, statement: str, wallet_id: uuid.UU
     return PendingTotal(int(row[0]), int(row[1] or 0))
 
 
+# By their latest day: overdue ones count for today, stuck ones for no day.
 def _topups(connection: sa.Connection, wallet_id: uuid.UUID, today: date) -> dict[date, int]:
-    """Return the cents of pending top-ups by their latest day; overdue ones count for today, stuck ones for no day."""
     rows = connection.execute(
         sa.text("""
             SELECT created_at, method, amount_cents FROM topups
@@ -130,8 +129,8 @@ def _topups(connection: sa.Connection, wallet_id: uuid.UUID, today: date) -> dic
     return found
 
 
+# By the latest day of arrival; payouts on hold count for no day.
 def _settling(connection: sa.Connection, wallet_id: uuid.UUID, today: date) -> dict[date, int]:
-    """Return the cents in transit by their latest day of arrival. Payouts on hold count for no day."""
     rows = connection.execute(
         sa.text("""
             SELECT rail, date_trunc('day', updated_at, 'UTC') AS moved_on, sum(amount_cents) FROM payouts

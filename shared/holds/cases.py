@@ -1,4 +1,4 @@
-"""Reconciliation cases: each difference is recorded once for review, and closed when it is gone or reviewed."""
+"""Reconciliation cases: differences recorded once for review, closed when gone or reviewed."""
 
 import uuid
 from collections.abc import Sequence
@@ -93,9 +93,7 @@ _RECORD_DIFFERENCES: Final = sa.text("""
 
 
 def record_differences(connection: sa.Connection, mode: str, differences: Sequence[Difference], now: datetime) -> int:
-    """Record the differences; return how many cases are new. A difference with an open case, or with a case that a
-    reviewer closed with the same facts, opens no new one.
-    """
+    """Record the differences; return how many cases are new: neither open nor reviewed with the same facts."""
     if not differences:
         return 0
     distinct = {(one.kind, one.subject): one for one in differences}
@@ -123,7 +121,7 @@ _CLOSE_RESOLVED: Final = sa.text("""
 def close_resolved_cases(
     connection: sa.Connection, mode: str, since: datetime, until: datetime, started_at: datetime, now: datetime
 ) -> int:
-    """Close the cases that a comparison of the window, started at `started_at`, should have seen again and has not."""
+    """Close cases that a comparison of the window should have seen again and has not."""
     done = connection.execute(
         _CLOSE_RESOLVED,
         {

@@ -1,8 +1,7 @@
 """SQL conditions for outgoing holds, used by every statement that sends money or enqueues work to send it.
 
-The deciding check is in `shared.payouts.submission_leases.claim_submissions`: only a leased submission may be sent. The
-client repeats it before it sends one more than a second after its claim: a hold takes effect within a second of its
-commit.
+`shared.payouts.submission_leases.claim_submissions` decides; the client checks again before it sends a submission more
+than a second after its claim.
 """
 
 import uuid
@@ -20,19 +19,19 @@ HOLD_RECHECK_SECONDS: Final = 300.0
 
 
 def on_hold_condition(wallet: str, rail: str) -> str:
-    """SQL condition: an active hold covers the wallet and the rail in these columns. The table has few rows."""
+    """SQL condition: an active hold covers the wallet and the rail in these columns."""
     return f"EXISTS (SELECT FROM outgoing_holds AS hold WHERE hold.lifted_at IS NULL AND {_covers(wallet, rail)})"
 
 
 def hold_kind_expression(wallet: str, rail: str) -> str:
-    """SQL expression: the most severe kind of the active holds that cover them; null if there is none."""
+    """SQL expression: the most severe kind of the active holds that cover them, or null."""
     return (
         f"(SELECT min(hold.kind) FROM outgoing_holds AS hold WHERE hold.lifted_at IS NULL AND {_covers(wallet, rail)})"
     )
 
 
 def unheld_since_expression(wallet: str, rail: str) -> str:
-    """SQL expression: when the last hold that covers them was lifted. Now if one is active, null if there never was."""
+    """SQL expression: when the last hold that covers them was lifted; now if one is active, or null."""
     return (
         "(SELECT max(coalesce(hold.lifted_at, clock_timestamp())) FROM outgoing_holds AS hold "
         f"WHERE {_covers(wallet, rail)})"

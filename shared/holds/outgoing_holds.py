@@ -56,9 +56,7 @@ _PLACE_HOLD: Final = sa.text("""
 def place_hold(
     connection: sa.Connection, kind: HoldKind, scope: HoldScope, reason: str, placed_by: str, now: datetime
 ) -> uuid.UUID | None:
-    """Put outgoing money on hold from the commit on. Return the hold's id; None if that kind of hold covers the scope
-    already.
-    """
+    """Put outgoing money on hold from the commit on; return the id, or None if that kind covers the scope already."""
     hold_id: uuid.UUID | None = connection.scalar(
         _PLACE_HOLD,
         {
@@ -78,9 +76,7 @@ def place_hold(
 
 
 def freeze_outgoing(connection: sa.Connection, violations: Iterable[Violation], now: datetime) -> list[HoldScope]:
-    """Freeze the outgoing money of each wallet with a violation, or all of it if a violation has no wallet. Return the
-    scopes that were not frozen before.
-    """
+    """Freeze the wallets with a violation, or all outgoing money if one has no wallet; return the newly frozen scopes."""
     first: dict[HoldScope, Violation] = {}
     for one in violations:
         first.setdefault(HoldScope(one.wallet_id), one)
@@ -113,7 +109,7 @@ _LIFT_HOLD: Final = sa.text("""
 def lift_hold(
     connection: sa.Connection, kind: HoldKind, scope: HoldScope, reason: str, lifted_by: str, now: datetime
 ) -> HoldRow | None:
-    """Lift a hold and make what waited for it due at once. Return the hold as it was; None if there is none."""
+    """Lift a hold and make due what waited for it; return the hold as it was, or None."""
     found = next((row for row in load_active_holds(connection) if (row.kind, row.scope) == (kind, scope)), None)
     if found is None:
         return None
@@ -129,8 +125,8 @@ def lift_hold(
     return found
 
 
+# Rows that another hold covers are postponed again by the tick. Skips locked rows.
 def _make_due(connection: sa.Connection, scope: HoldScope) -> None:
-    """Make due what the tick has postponed. Rows that another hold covers are postponed again. Skips locked rows."""
     conditions = ["true"]
     if scope.wallet_id:
         conditions.append("wallet_id = :wallet_id")
@@ -167,6 +163,7 @@ def load_active_holds(connection: sa.Connection) -> Sequence[HoldRow]:
     ]
 
 
+# A scope without a wallet is recorded for every organization.
 def _audit(
     connection: sa.Connection,
     action: Action,
@@ -177,7 +174,6 @@ def _audit(
     before: dict[str, str] | None = None,
     automatic: bool = False,
 ) -> None:
-    """Record it in the audit log of the wallet's organization; of every organization if the scope has no wallet."""
     owners = connection.execute(
         sa.text(
             "SELECT organization_id, id FROM wallets WHERE id = :id"

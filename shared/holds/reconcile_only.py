@@ -1,8 +1,7 @@
 """Outbound guard: may money leave? Checked in every transaction that prepares or claims a request to the provider.
 
-No money leaves in two cases. In reconcile-only mode, until the provider's record was compared; the mode is stored in
-`installation`. And while the database identity is unverified: the server restarted, or the row came from a dump. The
-second is visible to every reader at once, even if a backup is restored under running processes.
+Not in reconcile-only mode, until the provider's record was compared; nor while the database identity is unverified,
+because the server restarted or the row came from a dump, even if that happens under running processes.
 """
 
 import enum
@@ -40,7 +39,7 @@ class OutboundGuard(enum.StrEnum):
 
 
 def load_outbound_guard(connection: sa.Connection) -> OutboundGuard:
-    """Return whether money may leave. A database that no service has used yet has nothing to guard: it is open."""
+    """Return whether money may leave; a database without an `installation` row is open."""
     row = connection.execute(
         sa.text(f"SELECT reconcile_only_since IS NOT NULL, coalesce({SAME_DATABASE_IDENTITY}, false) FROM installation")
     ).one_or_none()
@@ -52,5 +51,5 @@ def load_outbound_guard(connection: sa.Connection) -> OutboundGuard:
 
 
 def is_reconcile_only(connection: sa.Connection) -> bool:
-    """Return whether new payouts are rejected too, because the balances are known to be out of date."""
+    """Return whether new payouts are rejected too, because balances are out of date."""
     return load_outbound_guard(connection) is OutboundGuard.RECONCILE_ONLY

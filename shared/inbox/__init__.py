@@ -1,8 +1,7 @@
-"""The inbox of provider events: verified webhooks are stored once, applied by a worker, and shown in the webhook log.
+"""The inbox of provider events: verified webhooks, stored once, applied by a worker, shown in the webhook log.
 
 Promises: one row per event id; an event id with two bodies puts its payout on hold; an event about an unknown payment
-is retried for a day. Owns the table `provider_events`. Applying locks the events, then the payouts, then their
-wallets.
+is retried for a day. Owns the table `provider_events`. Applying locks the events, their payouts, then the wallets.
 """
 
 from shared.inbox.apply import EVENTS_PER_TRANSACTION_MAX, AppliedEvent, apply_events, events_of_locked_wallets

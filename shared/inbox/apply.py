@@ -99,8 +99,7 @@ def apply_events(
 ) -> list[AppliedEvent]:
     """Apply the events that still wait, in order of arrival, contradictions first.
 
-    An event about an unknown payment becomes an `orphan` and is retried for a day: it may arrive before the response to
-    our own call. `lock_timeout` limits the wait for each lock.
+    An event about an unknown payment becomes an `orphan`: it may arrive before the response to our own call.
 
     Raises:
         sqlalchemy.exc.OperationalError: caused by psycopg.errors.LockNotAvailable after `lock_timeout`.

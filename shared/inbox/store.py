@@ -1,7 +1,6 @@
 """Store notifications: each event id once, all that arrived together in one transaction.
 
-Most events are progress (created, processing) and need no worker. One that agrees with our record is finished here; one
-that arrives before the response to our own call is applied with a later event, or by the tick.
+Progress events (created, processing) that agree with our record are finished here, without a worker.
 """
 
 import enum
@@ -102,10 +101,10 @@ def store_notifications(
     return StoredNotifications(results, sorted(event_id for event_id, waits in inserted.items() if waits))
 
 
+# Returns the ids of the new ones, each with whether to wake a worker for it.
 def _insert(
     connection: sa.Connection, notifications: Sequence[ProviderNotification], now: datetime, grace: timedelta
 ) -> dict[uuid.UUID, bool]:
-    """Insert those whose event key is new; return their ids, each with whether to wake a worker for it."""
     if not notifications:
         return {}
     first = {one.event_key: one for one in reversed(notifications)}
@@ -120,7 +119,6 @@ def _insert(
 def _contradictions(
     connection: sa.Connection, repeats: Sequence[ProviderNotification]
 ) -> dict[uuid.UUID, ProviderNotification]:
-    """Return the repeats whose body differs from the stored one, by id, each with an event key of its own."""
     rows = connection.execute(_STORED_EVENTS, {"keys": [one.event_key for one in repeats]})
     stored: dict[str, Any] = {row.event_key: row for row in rows}
     found = {}

@@ -1,7 +1,4 @@
-"""The webhook log: a wallet's provider events, when they arrived, and what they did.
-
-Webhooks with an invalid signature are not stored: the wallet that they name can't be trusted.
-"""
+"""The webhook log: a wallet's provider events, when they arrived, and what they did."""
 
 import enum
 import uuid

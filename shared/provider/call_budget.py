@@ -1,9 +1,8 @@
-"""Call budget: the provider's rate limits, enforced over all processes before the provider enforces them.
+"""Call budget: the provider's rate limits, kept by all processes together.
 
-Calls are counted in Postgres in buckets of a sliding window: the limit holds in any window, for any number of
-processes, and after a loss of Redis. A part of the hour's calls is reserved for instant payouts, and a larger part for
-payments: registering drivers or polling after an outage can't delay a payout. A call beyond the budget is not sent; its
-outcome is `Throttled`, as after a 429, with the time until the budget has room.
+Calls are counted in Postgres in buckets of a sliding window. Part of the hour's calls is reserved for instant payouts,
+and a larger part for payments: registering drivers or polling can't delay a payout. A call beyond the budget is not
+sent; its outcome is `Throttled`.
 """
 
 import math
@@ -51,7 +50,7 @@ class CallLimit(NamedTuple):
 
 
 class CallGrant(NamedTuple):
-    """How many of the calls may be made now, and how long to wait with the others."""
+    """How many calls may be made now, and how long the others wait."""
 
     granted: int
     wait_seconds: float
@@ -100,7 +99,7 @@ _DELETE_OLD_BUCKETS: Final = sa.text("""
 
 
 class CallBudget:
-    """Grants calls, each time in a short transaction of its own; grants all where no limit is configured."""
+    """Grants calls, in short transactions of its own."""
 
     def __init__(self, settings: Settings, engine: sa.Engine) -> None:
         self._engine = engine
@@ -140,7 +139,7 @@ class CallBudget:
         return CallGrant(granted, wait_seconds)
 
     def pause(self, call: ProviderCall, seconds: float) -> None:
-        """Stop all processes from making such calls for so long, after a 429 that the budget did not prevent."""
+        """Stop such calls in all processes for so long, after a 429."""
         limits = self.limits(call)
         if not limits:
             return
@@ -149,9 +148,7 @@ class CallBudget:
             connection.execute(_PAUSE_LIMIT, {"name": name, "seconds": seconds})
 
     def pace_seconds(self, connection: sa.Connection, mode: str) -> float:
-        """Return how long a wallet's standard payouts wait to share calls: 0 while calls are plentiful, up to 60 s as
-        they run out. ACH takes days, so the delay is not noticeable.
-        """
+        """Return how long a wallet's standard payouts wait to share calls: 0 to 60 s, as calls run out."""
         if not self._hourly_calls:
             return 0.0
         limit = self._hourly_limit(mode)
@@ -166,8 +163,8 @@ def _used_calls(connection: sa.Connection, limit: CallLimit) -> int:
     return int(used or 0)
 
 
+# The wait applies if fewer calls remain than wanted.
 def _lock_remaining_calls(connection: sa.Connection, limit: CallLimit, *, urgent: bool) -> tuple[int, float]:
-    """Lock the limit; return how many calls may be made now, and the seconds to wait where that is too few."""
     connection.execute(_CREATE_LIMIT, {"name": limit.name})
     paused_seconds = connection.scalar(_LOCK_LIMIT, {"name": limit.name})
     if paused_seconds is not None and paused_seconds > 0:

@@ -1,7 +1,6 @@
-"""HTTP client of the provider: an asyncio loop in a thread of its own, called from synchronous workers.
+"""HTTP client of the provider: an asyncio loop in a thread, called from synchronous workers.
 
-Every call returns a `CallOutcome`; provider and network errors are never raised. Each call is counted against the call
-budget before it is sent.
+Every call returns a `CallOutcome`; provider and network errors are never raised.
 """
 
 import asyncio
@@ -57,9 +56,7 @@ class PaystreamClient:
         return [outcomes[index] for index in range(len(calls))]
 
     def call_each(self, calls: Sequence[ProviderCall]) -> Iterator[tuple[int, CallOutcome]]:
-        """Make the calls; yield each outcome with its call's index as it arrives, so a slow call delays no other.
-        Calls without budget come first, unsent.
-        """
+        """Make the calls; yield each outcome with its call's index as it arrives, calls without budget first."""
         done: queue.SimpleQueue[tuple[int, CallOutcome]] = queue.SimpleQueue()
         over_budget = self._reject_over_budget(calls)
         for index, call in enumerate(calls):
@@ -73,7 +70,6 @@ class PaystreamClient:
             yield index, outcome
 
     def _reject_over_budget(self, calls: Sequence[ProviderCall]) -> dict[int, CallOutcome]:
-        """Count the calls against the budget; return those that it does not cover, by index."""
         groups: dict[tuple[tuple[CallLimit, ...], bool], list[int]] = {}
         for index, call in enumerate(calls):
             groups.setdefault((tuple(self.budget.limits(call)), call.urgent), []).append(index)

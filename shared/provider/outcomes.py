@@ -1,7 +1,6 @@
 """Outcomes of provider calls, and the one place that decides what may be retried.
 
-Every request carries an idempotency key that is committed before it is sent, so a retry is always safe. What must be
-certain is calling a payment failed.
+Every request has a committed idempotency key, so a retry is safe; calling a payment failed must be certain.
 """
 
 import math
@@ -89,7 +88,6 @@ def classify_response(status: int, body: Any, retry_after: str | None) -> CallOu
 
 
 def _storable_text(value: Any) -> str:
-    """Return untrusted text in a form that Postgres can store: no NUL, valid UTF-8, at most 500 characters."""
     return str(value or "").replace("\0", "").encode("utf-8", "replace").decode()[:500]
 
 

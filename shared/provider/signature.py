@@ -39,10 +39,10 @@ def sign_body(secret: str, body: bytes, timestamp_seconds: int) -> str:
 
 
 def verify_signature(headers: Sequence[str], secrets: Iterable[str], body: bytes, now_seconds: float) -> None:
-    """Accept a body that was signed with one of the secrets within 300 seconds of now, comparing in constant time.
+    """Accept a body signed with one of the secrets within 300 seconds of now, comparing in constant time.
 
-    `headers` are the values of `X-Signature`; exactly one is accepted. During a rotation of the sender's secret it may
-    carry up to five `v1` digests, and one of them must match.
+    `headers` are the values of `X-Signature`, exactly one; it may have five `v1` digests while the sender rotates its
+    secret.
 
     Raises:
         InvalidSignature: otherwise; the message never says what would be right.

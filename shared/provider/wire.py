@@ -118,9 +118,7 @@ def get_payment_call(mode: str, provider_payment_id: str) -> ProviderCall:
 
 
 def create_recipient_call(mode: str, driver_id: uuid.UUID, name: str, email: str) -> ProviderCall:
-    """Call that creates a driver's recipient. Our driver id is the idempotency key and the external id, because two
-    carriers may use the same `ovnDriverId`.
-    """
+    """Call that creates a recipient. Our driver id is key and external id: two carriers may use one `ovnDriverId`."""
     body = {"name": name, "email": email, "externalId": public_id(DRIVER, driver_id)}
     return ProviderCall(mode, "POST", "/recipients", body, idempotency_key=f"recipient-{driver_id.hex}")
 

@@ -1,7 +1,6 @@
 """Reset the sandbox: a new wallet replaces the current one.
 
-Nothing is deleted, because the ledger is append-only. Open payouts end in the old wallet, which no key opens any more
-and whose webhooks are disabled.
+The ledger is append-only: open payouts end in the old wallet, which no key opens any more.
 """
 
 import uuid
@@ -14,9 +13,7 @@ from shared.schema.organizations import DuplicateLoads, Mode
 
 
 def replace_sandbox_wallet(connection: sa.Connection, organization_id: uuid.UUID, now: datetime) -> uuid.UUID:
-    """Create a sandbox wallet with the old one's policy and move the organization's sandbox keys to it. Return the old
-    wallet's id, for the caller to cancel its queued batches.
-    """
+    """Create a sandbox wallet with the old one's policy and keys; return the old id, to cancel its batches."""
     # Serializes resets: a concurrent one finds the new wallet.
     connection.execute(
         sa.text("SELECT FROM organizations WHERE id = :organization_id FOR NO KEY UPDATE"),

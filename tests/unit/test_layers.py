@@ -155,8 +155,6 @@ LONG = {
 LONG_FUNCTIONS = {"gateway/intake/payouts.py:_transaction": "one transaction, step by step"}
 """Functions of more than `FUNCTION_LINES_MAX` lines, each with its reason."""
 SHORT = {
-    "deploy/simulator/limits.py": "shared by two packages of the simulator",
-    "deploy/simulator/signature.py": "must not depend on the rest, because a test compares it with ours",
     "shared/cli/__main__.py": "the entry point of `python -m`",
     "shared/ledger/balances.py": "one query that several packages read",
     "shared/platform/clock.py": "domain functions import it and nothing else of the platform",
