@@ -1,1 +1,1 @@
-"""The handlers: each parses, calls the domain, shapes the answer."""
+"""The handlers of each resource, with their request and response shapes."""

@@ -25,7 +25,7 @@ from gateway.handlers.requests import (
 )
 from gateway.http.decoding import convert_to_shape
 from gateway.http.envelope import ApiError
-from gateway.intake.payouts import PayoutOutcome, PayoutRequest
+from gateway.intake.payout_requests import PayoutOutcome, PayoutRequest
 from gateway.openapi.operation import operation
 from shared.drivers.register import NewDriver, register_drivers
 from shared.identity import audit

@@ -35,7 +35,7 @@ from gateway.handlers.requests import (
 )
 from gateway.http.envelope import ApiError, list_page_payload
 from gateway.http.query_parameters import requested_page
-from gateway.intake.payouts import PayoutRequest, single_payout_payload
+from gateway.intake.payout_requests import PayoutRequest, single_payout_payload
 from gateway.openapi.operation import operation
 from shared.identity import audit
 from shared.ledger import prices

@@ -1,1 +1,1 @@
-"""gateway.http."""
+"""What surrounds each request: middleware, decoding, envelope, rate limits, the server."""

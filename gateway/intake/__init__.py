@@ -1,1 +1,1 @@
-"""gateway.intake."""
+"""Group commit of payouts and provider webhooks."""

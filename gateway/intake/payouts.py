@@ -7,21 +7,29 @@ The group does not wait for a wallet that another transaction has locked, for ex
 requests are deferred to other threads, which wait.
 """
 
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import OperationalError
 
-from gateway.http.envelope import domain_error_body, success_body
-from gateway.intake.group_commit import DEFERRED, Deferred, GroupCommit
+from gateway.http.envelope import domain_error_body
+from gateway.intake.group_commit import DEFERRED, GroupCommit
+from gateway.intake.payout_requests import (
+    IntakeResponse,
+    PayoutRequest,
+    ResponseOrDeferred,
+    audit_entries,
+    find_new_requests,
+    log_accepted,
+    replay,
+    respond,
+)
 from shared import ledger
 from shared.identity import audit
-from shared.identity.audit import Actor
 from shared.payouts.accept import finish_acceptance, start_acceptance
 from shared.payouts.orders import (
     LockedState,
@@ -31,16 +39,14 @@ from shared.payouts.orders import (
     order_context_queries,
 )
 from shared.payouts.rows import PayoutRow
-from shared.platform import idempotency, logs, task_queue, tracing
+from shared.platform import idempotency, task_queue, tracing
 from shared.platform.clock import Clock
 from shared.platform.errors import DomainError
 from shared.platform.failpoints import failpoint
-from shared.platform.idempotency import IdempotencyKeyReused, StoredAnswer
-from shared.platform.ids import PAYOUT, public_id
+from shared.platform.idempotency import StoredAnswer
 from shared.platform.pipelined_queries import run_queries
 from shared.platform.settings import Settings
 from shared.platform.task_queue import TaskSender
-from shared.schema.audit import Action
 from shared.schema.payouts import Rail
 
 logger = structlog.get_logger(__name__)
@@ -50,47 +56,6 @@ LOCKED_WALLET_THREADS = 2
 
 _COUNT_PAYOUTS: Final = sa.text("SELECT count(*) FROM payouts WHERE id = ANY(:ids)")
 """Counts which payouts of an earlier attempt were committed; locks nothing."""
-
-PayoutOutcome = PayoutRow | DomainError
-
-
-class PayoutRequest(NamedTuple):
-    wallet_id: uuid.UUID
-    orders: Sequence[PayoutOrder]
-    key: str | None
-    """The client's Idempotency-Key."""
-    fingerprint: bytes
-    request_id: str
-    shape: Callable[[Sequence[PayoutOutcome]], dict[str, Any]]
-    """Formats the orders' outcomes; can raise a DomainError as the response to the whole request."""
-    actor: Actor
-    traceparent: str | None = None
-    """The request's trace, if it has one."""
-
-
-def single_payout_payload(
-    format_row: Callable[[PayoutRow], dict[str, Any]],
-) -> Callable[[Sequence[PayoutOutcome]], dict[str, Any]]:
-    """Format the outcome of a request for one payout, or raise its error."""
-
-    def shape(outcomes: Sequence[PayoutOutcome]) -> dict[str, Any]:
-        [outcome] = outcomes
-        if isinstance(outcome, DomainError):
-            raise outcome
-        return format_row(outcome)
-
-    return shape
-
-
-class IntakeResponse(NamedTuple):
-    """A response, as it is sent and stored."""
-
-    status: int
-    body: bytes
-    replayed: bool = False
-
-
-ResponseOrDeferred = IntakeResponse | Literal[Deferred.DEFERRED]
 
 
 class PayoutIntake:
@@ -152,7 +117,7 @@ class PayoutIntake:
         failpoint("accept.after_commit")
         self._enqueue(accepted)
         failpoint("accept.after_enqueue")
-        _log_accepted(requests, accepted)
+        log_accepted(requests, accepted)
         return responses
 
     def _flush_half(self, requests: Sequence[PayoutRequest]) -> list[ResponseOrDeferred]:
@@ -188,14 +153,10 @@ class PayoutIntake:
                 idempotency.find_answers_query(keys, now) if keys else None,
                 *locked_state_queries(all_orders),
             )
-            if (
-                is_second
-                and prepared
-                and connection.scalar(_COUNT_PAYOUTS, {"ids": [order.id for order in all_orders]})
-            ):
+            if is_second and prepared and self._is_committed(connection, all_orders):
                 return prepared, []
             stored = stored or {}
-            new = [index for index in self._new(requests, stored) if requests[index].wallet_id in available]
+            new = [index for index in find_new_requests(requests, stored) if requests[index].wallet_id in available]
             acceptance = start_acceptance(
                 connection,
                 [order for index in new for order in requests[index].orders],
@@ -206,13 +167,13 @@ class PayoutIntake:
             )
             remaining = iter(acceptance.outcomes)
             outcomes = {index: [next(remaining) for _ in requests[index].orders] for index in new}
-            responses = {index: self._respond(requests[index], outcomes[index], now) for index in new}
+            responses = {index: respond(requests[index], outcomes[index], now) for index in new}
             answers = [
                 StoredAnswer(request.wallet_id, request.key, request.fingerprint, *responses[index][:2])
                 for index in new
                 if (request := requests[index]).key is not None
             ]
-            entries = list(_audit_entries((requests[index], outcomes[index]) for index in new))
+            entries = list(audit_entries((requests[index], outcomes[index]) for index in new))
             finish_acceptance(
                 connection,
                 acceptance,
@@ -222,9 +183,7 @@ class PayoutIntake:
             )
             stored.update({(one.wallet_id, one.key): one for one in answers})
             prepared[:] = [
-                DEFERRED
-                if request.wallet_id not in available
-                else responses.get(index) or self._replay(request, stored, now)
+                DEFERRED if request.wallet_id not in available else responses.get(index) or replay(request, stored, now)
                 for index, request in enumerate(requests)
             ]
             failpoint("accept.before_commit")
@@ -235,68 +194,7 @@ class PayoutIntake:
         """Whether an earlier attempt was committed: all of its payouts exist, or none."""
         return bool(connection.scalar(_COUNT_PAYOUTS, {"ids": [order.id for order in orders]}))
 
-    @staticmethod
-    def _new(requests: Sequence[PayoutRequest], stored: dict[Any, StoredAnswer]) -> list[int]:
-        """The indexes of requests that are not repeats; in a group, the first request with a key is the new one."""
-        seen = set(stored)
-        new = []
-        for index, request in enumerate(requests):
-            name = (request.wallet_id, request.key)
-            if request.key is None or name not in seen:
-                new.append(index)
-                seen.add(name)
-        return new
-
-    @staticmethod
-    def _replay(request: PayoutRequest, stored: dict[Any, StoredAnswer], now: datetime) -> IntakeResponse:
-        """The stored response of a repeat, or an error if the key belongs to a different request."""
-        assert request.key is not None
-        first = stored[request.wallet_id, request.key]
-        if first.fingerprint != request.fingerprint:
-            error = IdempotencyKeyReused(request.key)
-            return IntakeResponse(error.status, domain_error_body(error, request.request_id, now))
-        return IntakeResponse(first.http_status, first.answer, replayed=True)
-
-    @staticmethod
-    def _respond(request: PayoutRequest, outcomes: Sequence[PayoutOutcome], now: datetime) -> IntakeResponse:
-        try:
-            return IntakeResponse(200, success_body(request.shape(outcomes), request.request_id, now))
-        except DomainError as error:
-            return IntakeResponse(error.status, domain_error_body(error, request.request_id, now))
-
     def _enqueue(self, accepted: Sequence[PayoutRow]) -> None:
         instant = [row.submission_id for row in accepted if row.rail == Rail.INSTANT and row.submission_id]
         self._task_sender.enqueue(task_queue.SEND_INSTANT_SUBMISSIONS, instant)
         self._task_sender.enqueue(task_queue.QUEUE_PAYOUTS, [row.id for row in accepted if row.rail != Rail.INSTANT])
-
-
-def _log_accepted(requests: Sequence[PayoutRequest], accepted: Sequence[PayoutRow]) -> None:
-    if not accepted:
-        return
-    accepted_ids = {row.id for row in accepted}
-    ids = [
-        (request.request_id, order.id) for request in requests for order in request.orders if order.id in accepted_ids
-    ]
-    payouts_by_request: dict[str, list[str]] = {}
-    for request_id, payout_id in ids[: logs.LOGGED_IDS_MAX]:
-        payouts_by_request.setdefault(request_id, []).append(public_id(PAYOUT, payout_id))
-    if len(payouts_by_request) == 1:
-        [(request_id, payouts)] = payouts_by_request.items()
-        logger.info("payouts.accepted", request_id=request_id, payouts=payouts, count=len(accepted))
-    else:
-        logger.info("payouts.accepted", requests=payouts_by_request, count=len(accepted))
-
-
-def _audit_entries(done: Iterable[tuple[PayoutRequest, Sequence[PayoutOutcome]]]) -> Iterator[audit.Entry]:
-    for request, outcomes in done:
-        actor = request.actor
-        rows = [outcome for outcome in outcomes if isinstance(outcome, PayoutRow)]
-        after: dict[str, Any] = {
-            "amount": sum(row.amount_cents for row in rows),
-            **idempotency.audit_key_hash(request.key),
-        }
-        if len(outcomes) == 1 and rows:
-            yield audit.Entry(actor, Action.PAYOUT_CREATE, public_id(PAYOUT, rows[0].id), after=after)
-        elif rows:
-            after |= {"count": len(rows), "ids": [public_id(PAYOUT, row.id) for row in rows]}
-            yield audit.Entry(actor, Action.PAYOUT_CREATE, None, after=after)

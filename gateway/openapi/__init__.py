@@ -1,1 +1,1 @@
-"""gateway.openapi."""
+"""The declarations of endpoints, and the OpenAPI document generated from them."""

@@ -5,14 +5,17 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from tests.support.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_three_commands_of_the_readme_pay_a_driver(stack: Stack) -> None:
+@pytest.mark.parametrize("document", ["README.md", "gateway/README.md"])
+def test_the_three_commands_of_the_readme_pay_a_driver(stack: Stack, document: str) -> None:
     """Given the running system, when the three blocks are pasted, then the payout is completed and shown."""
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
     assert len(blocks) == 3
     script = "\n".join(blocks).replace(".ovnpay/", f"{stack.home}/")
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)

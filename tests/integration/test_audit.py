@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from gateway.intake.payouts import PayoutIntake, PayoutRequest
+from gateway.intake.payout_requests import PayoutRequest
+from gateway.intake.payouts import PayoutIntake
 from shared.batches.release_due import release_due_batches
 from shared.identity import audit
 from shared.identity.audit import Actor, Entry, EntryFilters, EntryRow

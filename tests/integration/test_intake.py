@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from gateway.intake.group_commit import GroupCommit, Overloaded, ShuttingDown
-from gateway.intake.payouts import IntakeResponse, PayoutIntake
+from gateway.intake.payout_requests import IntakeResponse
+from gateway.intake.payouts import PayoutIntake
 from shared import ledger
 from shared.payouts.orders import PayoutOrder
 from shared.platform import idempotency

@@ -29,7 +29,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from gateway.intake.payouts import IntakeResponse, PayoutIntake, PayoutRequest
+from gateway.intake.payout_requests import IntakeResponse, PayoutRequest
+from gateway.intake.payouts import PayoutIntake
 from gateway.intake.provider_webhooks import WebhookIntake
 from scheduler.jobs import Jobs
 from shared import inbox

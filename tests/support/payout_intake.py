@@ -4,7 +4,7 @@ import json
 import uuid
 from typing import Any
 
-from gateway.intake.payouts import IntakeResponse, PayoutRequest, single_payout_payload
+from gateway.intake.payout_requests import IntakeResponse, PayoutRequest, single_payout_payload
 from shared.identity.audit import Actor
 from shared.payouts.orders import PayoutOrder
 from shared.payouts.rows import payout_payload

@@ -148,11 +148,10 @@ LINES_MAX, FUNCTION_LINES_MAX, LINES_MIN = 300, 60, 30
 HISTORY = "shared/schema/migrations/versions/"
 """Applied migrations keep their text, whatever its length."""
 LONG = {
-    "gateway/intake/payouts.py": "the group commit of payouts in order: collect, decide, write, answer",
     "shared/funding/topups.py": "the verbs of a top-up share their statements",
 }
 """Files of more than `LINES_MAX` lines, each with its reason."""
-LONG_FUNCTIONS = {"gateway/intake/payouts.py:_transaction": "one transaction, step by step"}
+LONG_FUNCTIONS: dict[str, str] = {}
 """Functions of more than `FUNCTION_LINES_MAX` lines, each with its reason."""
 SHORT = {
     "shared/cli/__main__.py": "the entry point of `python -m`",

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gateway.handlers.bulk import bulk_results_payload
-from gateway.intake.payouts import PayoutIntake, PayoutOutcome, PayoutRequest
+from gateway.intake.payout_requests import PayoutOutcome, PayoutRequest
+from gateway.intake.payouts import PayoutIntake
 from shared.identity.audit import Actor
 from shared.payouts.orders import PayoutOrder
 from shared.payouts.rows import PayoutRow, payout_payload
