@@ -76,7 +76,7 @@ def place_hold(
 
 
 def freeze_outgoing(connection: sa.Connection, violations: Iterable[Violation], now: datetime) -> list[HoldScope]:
-    """Freeze the wallets with a violation, or all outgoing money if one has no wallet; return the newly frozen scopes."""
+    """Freeze the wallets with a violation, or all outgoing money if one has no wallet; return the new scopes."""
     first: dict[HoldScope, Violation] = {}
     for one in violations:
         first.setdefault(HoldScope(one.wallet_id), one)
