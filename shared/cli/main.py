@@ -1,6 +1,7 @@
 """The commands of `ovnpay`. Each imports what it needs when it runs, to keep `--help` fast."""
 
 import os
+import signal
 import sys
 from typing import Annotated, NoReturn
 
@@ -102,4 +103,6 @@ for group in (money_app, monitoring_app, account_app):
 
 def main() -> None:
     """Run `ovnpay`."""
+    # A parent, such as a script that runs it in the background, may have left SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     app(prog_name="ovnpay")
