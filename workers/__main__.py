@@ -43,7 +43,7 @@ Each process uses a database connection for each thread, and one more for custom
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the options, open the metrics folder and hand over to Dramatiq; return the exit code."""
+    """Run the workers; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="ovnpay workers",
         description="Run worker processes.",

@@ -55,7 +55,7 @@ class GracefulShutdown(Middleware):
     """
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
-        """Hand back waiting messages, and finish calls of customers' webhooks while Dramatiq waits for the actors."""
+        """Hand back waiting messages, and finish webhook calls while Dramatiq waits for the actors."""
         assert isinstance(broker, TaskBroker)
         broker.is_draining = True
         for queue, count, error in requeue_waiting(worker):  # Redis is down: the tick enqueues their rows again

@@ -71,7 +71,7 @@ class Context:
         return timedelta(seconds=seconds)
 
     def split_by_lease(self, ids: Sequence[uuid.UUID]) -> tuple[Sequence[uuid.UUID], Sequence[uuid.UUID]]:
-        """Split off as many ids as every thread can call within a lease even if each call times out."""
+        """Split off the ids that this thread can call within a lease, even if every call times out."""
         settings = self.settings
         rounds = settings.lease_seconds / settings.paystream_timeout_seconds / 2
         count = max(int(rounds * settings.paystream_concurrency / settings.workers_threads), 1)

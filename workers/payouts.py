@@ -74,7 +74,7 @@ def _submit(context: Context, payout_ids: Collection[uuid.UUID]) -> None:
 
 
 def _write_and_lease(context: Context, connection: sa.Connection, payout_ids: Collection[uuid.UUID]) -> _Submitted:
-    """Write the submissions, and lease as many as this worker can send; instant payouts have a queue of their own."""
+    """Write the submissions, and lease as many as this worker can send."""
     budget = context.paystream.budget
     selected = dispatch.select_for_dispatch(
         connection, list(payout_ids), lambda mode: budget.pace_seconds(connection, mode)

@@ -23,8 +23,8 @@ MERGED_PID: Final = 0
 def open_metrics_folder(kept_in: str, pool: str) -> Iterator[Path]:
     """Create a pool's metrics folder and set it in the environment.
 
-    Below `kept_in` the folder persists, and the pool counts on after a restart: Dramatiq ends a whole pool when one of
-    its processes is killed. If `kept_in` is empty or another pool uses the name, the folder is temporary.
+    Below `kept_in` the folder persists across restarts. If that is empty, or another pool uses the name, the folder is
+    temporary.
     """
     with contextlib.ExitStack() as stack:
         folder = _lock_folder(Path(kept_in) / pool, stack) if kept_in else None
