@@ -111,7 +111,7 @@ class Bells:
         if ids:
             self.enqueued.append((task, list(ids)))
 
-    def waiting(self, queue_name: str) -> int:
+    def message_count(self, queue_name: str) -> int:
         return 0
 
 
