@@ -1,4 +1,4 @@
-"""The metrics of the running system: well named, without ids, and all there that alerts and dashboards ask for."""
+"""Metrics of a running system: naming conventions, no ids in labels, and all that alerts and dashboards query."""
 
 import os
 import re
@@ -26,24 +26,24 @@ LATER = {
     "ovnpay_invariant_checked_timestamp_seconds",
     "ovnpay_reconciliation_last_run_timestamp_seconds",
 }
-"""Served from the start on; with figures from the first proof on, a minute later, and the first daily comparison."""
+"""Served from the start; with values after the first check, a minute later, or the first daily run."""
 OTHER_UNITS = re.compile(r"_(milliseconds|ms|minutes|hours|kilobytes|mb|dollars|percent)(_|$)")
 
 
 def scrape(stack: Stack, service: str) -> list[Metric]:
-    """What a service says now."""
+    """Scrape a service."""
     with urllib.request.urlopen(stack["metrics"][service]) as answer:
         return list(text_string_to_metric_families(answer.read().decode()))
 
 
 def total(stack: Stack, service: str, name: str) -> float:
-    """The sum of a counter's series."""
+    """Sum a counter's series."""
     return sum(sample.value for metric in scrape(stack, service) for sample in metric.samples if sample.name == name)
 
 
 @pytest.fixture(scope="module")
 def scrapes(stack: Stack, customer: Customer) -> dict[str, list[Metric]]:
-    """Every service's metrics, after a little of everything was done."""
+    """Every service's metrics, after payouts and a batch."""
     driver_id = customer.verified_driver()["id"]
     paid = customer.pay(driver_id, 1_000)
     customer.post("/api/v1/payouts/instant", {"driverId": driver_id, "amount": 1_000, "requestedBy": "test"})
@@ -61,29 +61,29 @@ def _metrics(scrapes: dict[str, list[Metric]]) -> Iterator[tuple[str, Metric]]:
         yield from ((service, metric) for metric in metrics)
 
 
-def test_what_alerts_and_dashboards_ask_for_is_there(scrapes: dict[str, list[Metric]]) -> None:
+def test_queried_metrics_are_served(scrapes: dict[str, list[Metric]]) -> None:
     samples = {sample.name for _, metric in _metrics(scrapes) for sample in metric.samples}
     rules = [rule["expr"] for rule in EVERY_RULE]
     panels = [one["expr"] for board in DASHBOARDS.values() for panel in board["panels"] for one in panel["targets"]]
-    asked = {name for expression in rules + panels for name in re.findall(r"\bovnpay_[a-z0-9_]+", expression)}
+    queried = {name for expression in rules + panels for name in re.findall(r"\bovnpay_[a-z0-9_]+", expression)}
     families = {metric.name for _, metric in _metrics(scrapes) if metric.name.startswith("ovnpay_")}
-    missing = asked - samples - (LATER & families)
+    missing = queried - samples - (LATER & families)
     report(
         f"{len(families)} metrics are served; {len(rules)} rules and {len(panels)} queries of {len(DASHBOARDS)} "
-        f"dashboards ask for {len(asked)} series, {len(missing)} of them are missing"
+        f"dashboards query {len(queried)} series, {len(missing)} of them are missing"
     )
     assert missing == set()
-    assert len(asked) > 60
+    assert len(queried) > 60
 
 
-def test_names_and_labels_are_those_of_the_field(scrapes: dict[str, list[Metric]]) -> None:
+def test_names_and_labels_follow_prometheus_conventions(scrapes: dict[str, list[Metric]]) -> None:
     wrong: list[Any] = []
     for service, metric in _metrics(scrapes):
         if not metric.name.startswith("ovnpay_"):
             continue
         text = metric.documentation
         samples = {sample.name for sample in metric.samples}
-        well = (
+        is_valid = (
             re.fullmatch(r"[a-z][a-z0-9_]*", metric.name)
             and text
             and not OTHER_UNITS.search(metric.name)
@@ -92,7 +92,7 @@ def test_names_and_labels_are_those_of_the_field(scrapes: dict[str, list[Metric]
             and (metric.type != "histogram" or metric.name.endswith((*UNITS, "_size")))
             and metric.type != "unknown"
         )
-        wrong += [] if well else [(service, metric.name, metric.type, text)]
+        wrong += [] if is_valid else [(service, metric.name, metric.type, text)]
         for sample in metric.samples:
             wrong += [(service, sample) for label in sample.labels if label in ("job", "instance")]
             wrong += [
@@ -101,30 +101,30 @@ def test_names_and_labels_are_those_of_the_field(scrapes: dict[str, list[Metric]
     assert wrong == []
 
 
-def test_each_process_says_which_version_it_is(scrapes: dict[str, list[Metric]]) -> None:
+def test_each_process_reports_its_version(scrapes: dict[str, list[Metric]]) -> None:
     for service, metrics in scrapes.items():
         [build] = [metric for metric in metrics if metric.name == "ovnpay_build_info"]
         assert set(build.samples[0].labels) == {"version", "python"}, service
 
 
 def test_counters_survive_killed_workers(stack: Stack, scrapes: dict[str, list[Metric]]) -> None:
-    # Given workers that have counted
+    # Given counters of workers
     before = total(stack, "workers", "ovnpay_messages_total")
     steps = total(stack, "workers", "ovnpay_payout_transitions_total")
     assert before > 0
-    # When all of their processes are killed
+    # When all worker processes are killed
     master = until(lambda: stack.pid("workers"), "workers run")
     for pid in [*descendants_of(master), master]:
         os.kill(pid, signal.SIGKILL)
     until(lambda: stack.pid("workers") not in (None, master), "workers run again", 30)
 
-    # Then the next ones count on
-    def again() -> float:
+    # Then their successors continue the counters
+    def consumers() -> float:
         try:
             return total(stack, "workers", "ovnpay_queue_workers")
         except OSError:
             return 0.0
 
-    until(lambda: again() == 7, "they listen to all queues, once each", 30)
+    until(lambda: consumers() == 7, "they consume all queues, once each", 30)
     assert total(stack, "workers", "ovnpay_messages_total") >= before
     assert total(stack, "workers", "ovnpay_payout_transitions_total") >= steps

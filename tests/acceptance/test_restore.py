@@ -1,7 +1,7 @@
-"""The drill: yesterday's database is put back, clients repeat what they had asked for, and nobody is paid twice.
+"""Restore drill: an old backup is put back, clients repeat their requests, and no payout is paid twice.
 
-Paystream's own record is the witness. The copy is one of the files, made while the server stands still: cluster,
-timeline and database are those of before, so that nothing in the database says that it is old.
+Checked against Paystream's record. The backup is a copy of the files of the stopped server: cluster, timeline and
+database identity are unchanged, so nothing in the database shows its age.
 """
 
 import json
@@ -35,30 +35,26 @@ SETTINGS = {
     "PAYSTREAM_SIM_FAULT_TIMEOUT_SECONDS": "1.2",
 }
 
-PATIENT = {"OVNPAY_PAYSTREAM_TIMEOUT_SECONDS": "3.0", "OVNPAY_LEASE_SECONDS": "6"}
-"""So long it waits for calls that may have been under way, and can be looked at meanwhile."""
+LONG_TIMEOUTS = {"OVNPAY_PAYSTREAM_TIMEOUT_SECONDS": "3.0", "OVNPAY_LEASE_SECONDS": "6"}
+"""Reconcile-only lasts long enough to be observed."""
 
 
-def test_an_old_backup_pays_nobody_twice(tmp_path: Path) -> None:
+def test_restored_backup_pays_no_payout_twice(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     with running_stack(home, keep=True, **SETTINGS) as stack:
         customer, paystream = _customer(stack), Simulator(stack["paystream"])
         customer.fund(1_000_000)
         driver = customer.verified_driver()["id"]
-        # Given a payout that is paid, one that Paystream has and we have not heard of, and a batch for later
+        # Given a paid payout, one that Paystream has without our knowing, and a batch without a scheduled time
         before = _pay(customer, driver, "before")
         customer.until_payout(before["id"], "completed")
         with paystream.misbehaving("timeout_after_accept", "<drill in flight>"):
             in_flight = _pay(customer, driver, "in flight")
             until(lambda: paystream.payments_described("<drill in flight>"), "Paystream has it")
-        batch = customer.post(
-            "/api/v1/batches",
-            _weekly(driver),
-            "drill/batch",
-        ).data
-    # When a copy is made of the files, the system goes on, and loses its database
-    _put(home / "postgres", tmp_path / "copy")
+        batch = customer.post("/api/v1/batches", _weekly(driver), "drill/batch").data
+    # When the files are copied, the system continues, and then loses its database
+    _copy_files(home / "postgres", tmp_path / "copy")
     with running_stack(home, keep=True, **SETTINGS) as stack:
         customer, paystream = _customer(stack), Simulator(stack["paystream"])
         customer.until_payout(in_flight["id"], "completed")
@@ -71,32 +67,32 @@ def test_an_old_backup_pays_nobody_twice(tmp_path: Path) -> None:
         assert paid == Counter(["before", "in flight", "lost 0", "lost 1", "batch 0", "batch 1"])
         missing = {one["id"] for one in paystream.payments() if re.search(r"<drill (lost|batch)", one["description"])}
     shutil.rmtree(home / "postgres")
-    _put(tmp_path / "copy", home / "postgres")
-    with running_stack(home, **SETTINGS | PATIENT) as stack:
+    _copy_files(tmp_path / "copy", home / "postgres")
+    with running_stack(home, **SETTINGS | LONG_TIMEOUTS) as stack:
         customer, paystream = _customer(stack), Simulator(stack["paystream"])
-        # Then the system sees by itself that it has forgotten payments, and stops
-        until(lambda: "installation.reconcile_only" in stack.logs(4_000), "it is seen")
-        # and the clients, who repeat all they had asked for under the same keys, are told to come back
+        # Then the system detects lost payments and stops outgoing money
+        until(lambda: "installation.reconcile_only" in stack.logs(4_000), "the backup is detected")
+        # and clients that repeat their requests under the same keys get 503
         assert set(_repeat(customer, driver, batch["id"])) <= {200, 503}
         assert _outgoing(stack) == "reconcile-only"
-        until(lambda: _gauge(stack, "ovnpay_reconcile_only") == 1.0, "the gauge says so")
+        until(lambda: _gauge(stack, "ovnpay_reconcile_only") == 1.0, "the gauge is set")
         until(lambda: _outgoing(stack) is None, "Paystream's record was compared", 25)
         assert "installation.money_may_leave" in stack.logs(4_000)
         until(
             lambda: set(_repeat(customer, driver, batch["id"])) == {200},
-            "all that is repeated is taken",
+            "repeated requests are accepted",
             pause_seconds=0.5,
         )
-        # and then everything that may be sent was sent: what could be a second payment waits for a person
+        # and then all that is safe to send is sent; possible second payments are on hold
         customer.until_payout(in_flight["id"], "completed")
-        until(lambda: _held(stack) == 4, f"four wait for a person, not {_held(stack)}")
+        until(lambda: _on_hold_count(stack) == 4, f"four wait for a person, not {_on_hold_count(stack)}")
         fresh = _pay(customer, driver, "after")
         customer.until_payout(fresh["id"], "completed")
         assert _paid(paystream) == paid + Counter(["after"])
-        # whose cases name each payment that is missing here
+        # and the cases name each payment that is missing in our record
         cases = [case for case in _cases(stack) if case["kind"] == "missing_here"]
         assert {case["payment_id"] for case in cases} == missing
-        # A person says what he knows: the ledger then has each of them once.
+        # When a person resolves them, then the ledger has each of them once
         for payout_id in {public_id(PAYOUT, uuid.UUID(case["payout_id"])) for case in cases}:
             done = _ovnpay(stack, "payouts", "resolve", payout_id, "--outcome", "paid", "--reason", "seen there")
             assert done.returncode == 0, done.stderr
@@ -128,7 +124,7 @@ def _pay(customer: Customer, driver: str, words: str, urgency: str = "standard")
 
 
 def _repeat(customer: Customer, driver: str, batch_id: str) -> list[int]:
-    """Everything that clients have asked for, with the keys that they used: the answers' statuses."""
+    """Repeat all requests under their keys; return the statuses."""
     answers = [_post(customer, driver, words) for words in ("before", "in flight", "lost 0")]
     answers.append(_post(customer, driver, "lost 1", "instant"))
     answers.append(customer.post("/api/v1/batches", _weekly(driver), "drill/batch"))
@@ -137,16 +133,16 @@ def _repeat(customer: Customer, driver: str, batch_id: str) -> list[int]:
 
 
 def _paid(paystream: Simulator) -> Counter[str]:
-    """How often Paystream was asked to pay what, by its own record."""
+    """Count payments in Paystream's record by description."""
     return Counter(re.findall(r"<drill (.*)>", one["description"])[0] for one in paystream.payments())
 
 
-def _put(copy: Path, place: Path) -> None:
-    """The files as they were, their owner too."""
-    shutil.copytree(copy, place)
-    for was in [copy, *copy.rglob("*")]:
-        owner = was.stat()
-        os.chown(place / was.relative_to(copy), owner.st_uid, owner.st_gid)
+def _copy_files(source: Path, target: Path) -> None:
+    """Copy files with their owners."""
+    shutil.copytree(source, target)
+    for path in [source, *source.rglob("*")]:
+        owner = path.stat()
+        os.chown(target / path.relative_to(source), owner.st_uid, owner.st_gid)
 
 
 def _outgoing(stack: Stack) -> str | None:
@@ -154,7 +150,7 @@ def _outgoing(stack: Stack) -> str | None:
     return found
 
 
-def _held(stack: Stack) -> int:
+def _on_hold_count(stack: Stack) -> int:
     with psycopg.connect(stack["database_url"]) as connection:
         row = connection.execute("SELECT count(*) FROM payouts WHERE held_reason IS NOT NULL").fetchone()
     assert row is not None
@@ -173,7 +169,7 @@ def _cases(stack: Stack) -> list[Any]:
 
 
 def _ovnpay(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command on the installation, as an operator types it."""
+    """Run a command as an operator of the installation."""
     settings = {
         "OVNPAY_DATABASE_URL": stack["service_database_url"],
         "OVNPAY_REDIS_URL": stack["redis_url"],

@@ -1,4 +1,4 @@
-"""Analytics: what they say of a carrier's payouts, in which form, and what they refuse."""
+"""Analytics endpoints: values, CSV, and invalid parameters."""
 
 import csv
 import io
@@ -25,15 +25,14 @@ ENDPOINTS = ("summary", "timeseries", "drivers", "rails", "failures")
 
 
 @pytest.fixture(scope="module")
-def told(fast_stack: Stack) -> Organization:
-    """A carrier of this file's own."""
+def organization(fast_stack: Stack) -> Organization:
     return Organization(fast_stack)
 
 
 @pytest.fixture(scope="module")
-def carrier(told: Organization) -> Customer:
-    """Its sandbox: two payouts paid, one instant one, one failed, one failed and paid then."""
-    carrier = told.sandbox()
+def carrier(organization: Organization) -> Customer:
+    """A wallet with two standard and one instant payout paid, one failed, and one retried after a failure."""
+    carrier = organization.sandbox()
     carrier.fund(1_000_000)
     formula = str(carrier.verified_driver("=1+1")["id"])
     other = str(carrier.verified_driver("Ann Other")["id"])
@@ -49,24 +48,24 @@ def carrier(told: Organization) -> Customer:
 
 
 def analytics(carrier: Customer, endpoint: str, **query: object) -> Any:
-    """The answer's data; `from_` is from."""
+    """Return the response's data; `from_` is `from`."""
     return carrier.get(f"{PATH}/{endpoint}", **{name.rstrip("_"): value for name, value in query.items()}).data
 
 
-def sheet(carrier: Customer, endpoint: str, **query: str) -> list[dict[str, str]]:
-    """The answer as CSV."""
+def load_csv(carrier: Customer, endpoint: str, **query: str) -> list[dict[str, str]]:
+    """Return the rows of the CSV response."""
     got = ask(carrier.url, "GET", f"{PATH}/{endpoint}", None, carrier.headers, format="csv", **query)
     assert (got.status, got.headers["Content-Type"]) == (200, "text/csv; charset=utf-8")
     assert got.headers["Content-Disposition"] == f'attachment; filename="{endpoint}.csv"'
     return list(csv.DictReader(io.StringIO(got.text, newline="")))
 
 
-def test_figures_are_those_of_the_payouts(carrier: Customer) -> None:
-    # Given what the list of payouts says
+def test_analytics_match_the_list_of_payouts(carrier: Customer) -> None:
+    # Given the list of payouts
     payouts = list(carrier.items("/api/v1/payouts"))
     paid = [payout for payout in payouts if payout["status"] == "completed"]
     attempts = sum(payout["attempt"] for payout in payouts)
-    # Then the summary says the same, at once
+    # Then the summary matches it at once
     summary = analytics(carrier, "summary")
     assert summary["volume"] == sum(payout["amount"] for payout in paid)
     assert summary["fees"] == sum(payout["fee"] for payout in paid)
@@ -76,7 +75,7 @@ def test_figures_are_those_of_the_payouts(carrier: Customer) -> None:
     assert summary["successRate"] == pytest.approx(len(paid) / attempts, abs=1e-5)
     assert 0 < summary["timeToPaidP50Seconds"] <= summary["timeToPaidP95Seconds"] < 60
     assert (summary["timeZone"], summary["currency"]) == ("UTC", "USD")
-    # as do rails, days and drivers together
+    # and so do the sums of rails, days and drivers
     rails = analytics(carrier, "rails")["items"]
     assert [each["rail"] for each in rails] == ["standard", "same_day", "instant"]
     assert [each["paidCount"] for each in rails[1:]] == [0, 1]
@@ -109,7 +108,7 @@ def test_failures_are_counted_by_reason(carrier: Customer) -> None:
     assert reason["recoveredCount"] == len(retried)
 
 
-def test_rail_and_range_narrow_it(carrier: Customer) -> None:
+def test_rail_and_range_filter(carrier: Customer) -> None:
     instant = analytics(carrier, "summary", rail="instant")
     assert (instant["volume"], instant["acceptedCount"]) == (5_000, 1)
     assert analytics(carrier, "failures", rail="instant")["items"] == []
@@ -118,7 +117,7 @@ def test_rail_and_range_narrow_it(carrier: Customer) -> None:
     assert (later["volume"], later["acceptedCount"], later["successRate"]) == (0, 0, None)
     assert later["timeToPaidP50Seconds"] is None
     assert later["from"] == f"{tomorrow}T00:00:00.000Z"
-    # to the millisecond, and with an offset
+    # Times have milliseconds and may have an offset
     [first, *_] = sorted(payout["requestedAt"] for payout in carrier.items("/api/v1/payouts"))
     before = analytics(carrier, "summary", from_="2026-01-01T00:00:00+02:00", to=first)
     assert before["acceptedCount"] == 0
@@ -126,19 +125,19 @@ def test_rail_and_range_narrow_it(carrier: Customer) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_csv_says_what_json_says(carrier: Customer, endpoint: str) -> None:
+def test_csv_equals_json(carrier: Customer, endpoint: str) -> None:
     data = analytics(carrier, endpoint)
     items = data.get("items", [data])
-    lines = sheet(carrier, endpoint)
+    lines = load_csv(carrier, endpoint)
     assert lines
     expected = [{name: "" if value is None else str(value) for name, value in item.items()} for item in items]
-    for line in expected:  # a spreadsheet must not reckon with it
+    for line in expected:  # spreadsheets must not evaluate it
         if "driverName" in line:
             line["driverName"] = line["driverName"].replace("=", "'=")
     assert lines == expected
 
 
-def test_csv_has_its_columns_even_where_it_is_empty(carrier: Customer) -> None:
+def test_empty_csv_has_its_columns(carrier: Customer) -> None:
     got = ask(carrier.url, "GET", f"{PATH}/failures", None, carrier.headers, format="csv", to="2020-01-01")
     assert got.text == "outcome,code,count,amount,share,recoveredCount\r\n"
 
@@ -162,12 +161,12 @@ def test_csv_has_its_columns_even_where_it_is_empty(carrier: Customer) -> None:
     ],
     ids=str,
 )
-def test_what_can_t_be_answered_is_refused(carrier: Customer, query: dict[str, str], field: str) -> None:
+def test_invalid_parameters_are_rejected(carrier: Customer, query: dict[str, str], field: str) -> None:
     answer = carrier.get(f"{PATH}/timeseries", **query)
     assert (answer.status, answer.error["code"], answer.error["details"]["field"]) == (400, "VALIDATION_ERROR", field)
 
 
-def test_thousand_buckets_are_enough_and_weeks_begin_on_mondays(carrier: Customer) -> None:
+def test_up_to_1000_intervals_and_weeks_begin_on_mondays(carrier: Customer) -> None:
     begin = date(2024, 1, 3)  # a Wednesday
     days = analytics(carrier, "timeseries", from_=begin, to=begin + timedelta(days=1_000))["items"]
     assert len(days) == 1_000
@@ -177,12 +176,13 @@ def test_thousand_buckets_are_enough_and_weeks_begin_on_mondays(carrier: Custome
     assert [month["start"] for month in months] == ["2024-01-01", "2024-02-01", "2024-03-01"]
 
 
-def test_days_are_the_organizations(fast_stack: Stack, told: Organization, carrier: Customer) -> None:
-    """And the zone is set on the command line; the days of what has been are counted anew."""
+def test_time_zone_set_by_command_recomputes_past_days(
+    fast_stack: Stack, organization: Organization, carrier: Customer
+) -> None:
     before = analytics(carrier, "summary")
 
     def ovnpay(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [Path(sys.executable).with_name("ovnpay"), "organization", "--name", told.name, *arguments]
+        command = [Path(sys.executable).with_name("ovnpay"), "organization", "--name", organization.name, *arguments]
         return subprocess.run(
             command, env=os.environ | fast_stack.operator_environment(), capture_output=True, text=True
         )
@@ -190,7 +190,7 @@ def test_days_are_the_organizations(fast_stack: Stack, told: Organization, carri
     refused = ovnpay("--time-zone", "Mars/Olympus")
     assert (refused.returncode, "no time zone 'Mars/Olympus'" in refused.stderr) == (2, True)
     done = ovnpay("--time-zone", "Pacific/Kiritimati")  # 14 hours ahead
-    assert (done.returncode, done.stdout) == (0, f"{told.name}: time zone Pacific/Kiritimati\n"), done
+    assert (done.returncode, done.stdout) == (0, f"{organization.name}: time zone Pacific/Kiritimati\n"), done
     try:
         after = analytics(carrier, "summary", from_="2026-01-01", to="2026-01-02")
         assert (after["timeZone"], after["from"]) == ("Pacific/Kiritimati", "2025-12-31T10:00:00.000Z")

@@ -1,4 +1,4 @@
-"""The exporter says what is in the database and in Redis; what it can't read is missing, and it says so."""
+"""The exporter reports the state of the database and of Redis; what it can't read is missing."""
 
 import uuid
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from shared.schema.payouts import PayoutStatus, Rail
 from tests.support.polling import until
 from tests.support.world import World
 
-Figures = dict[tuple[str, ...], float]
+Metrics = dict[tuple[str, ...], float]
 
 
 @pytest.fixture
@@ -33,28 +33,27 @@ def client(settings: Settings) -> Iterator["redis.Redis"]:
 TEN_YEARS_SECONDS = 3_650 * 86_400
 
 
-def figures(engine: sa.Engine, client: "redis.Redis") -> Figures:
-    """A new reading: name and labels' values to figure."""
+def read_metrics(engine: sa.Engine, client: "redis.Redis") -> Metrics:
+    """Return new values by name and label values."""
     samples = [sample for metric in Exporter(engine, client).collect() for sample in metric.samples]
     return {(sample.name, *sample.labels.values()): sample.value for sample in samples}
 
 
-def test_what_waits_is_counted_and_how_long(world: World, engine: sa.Engine, client: "redis.Redis") -> None:
-    before = figures(engine, client)
-    # Given a payout that has waited in `queued` for ten years, longer than any other test's, a submission of which
-    # nobody knows what became of it, and a batch half a minute past its time
+def test_waiting_work_is_counted_with_its_age(world: World, engine: sa.Engine, client: "redis.Redis") -> None:
+    before = read_metrics(engine, client)
+    # Given a payout that has been queued for ten years, longer than any other test's, a submission with an unknown
+    # outcome, and a batch half a minute past its scheduled time
     [queued] = world.queued()
     world.execute("UPDATE payouts SET updated_at = updated_at - interval '10 years' WHERE id = :id", id=queued)
-    [_], held = world.leased_submission()
-    world.execute(
-        "UPDATE submissions SET status = 'unknown', created_at = now() - interval '2 hours' WHERE id = :id", id=held.id
-    )
+    [_], leased = world.leased_submission()
+    unknown = "UPDATE submissions SET status = 'unknown', created_at = now() - interval '2 hours' WHERE id = :id"
+    world.execute(unknown, id=leased.id)
     batch, _ = world.batch(1_000)
     world.execute(
         "UPDATE batches SET scheduled_for = now() - interval '30 s', next_action_at = now() WHERE id = :id", id=batch.id
     )
-    # When they are read, then each is there, and as old as it is
-    after = figures(engine, client)
+    # When metrics are read, then each is counted with its age
+    after = read_metrics(engine, client)
     assert after["ovnpay_payouts", "queued"] == before["ovnpay_payouts", "queued"] + 1
     assert after["ovnpay_payouts_oldest_age_seconds", "queued", "standard"] >= TEN_YEARS_SECONDS
     assert after["ovnpay_submissions", "unknown"] == before["ovnpay_submissions", "unknown"] + 1
@@ -65,24 +64,24 @@ def test_what_waits_is_counted_and_how_long(world: World, engine: sa.Engine, cli
     assert {name[1]: up for name, up in after.items() if name[0] == "ovnpay_exporter_collector_up"} == dict.fromkeys(
         [*snapshot.DATABASE_COLLECTORS, *snapshot.REDIS_COLLECTORS], 1.0
     )
-    # and once the wallet is paused, it waits for a person and is not late
+    # When the wallet is paused, then its payout does not count as late
     values = {"id": uuid.uuid4(), "wallet": world.wallet_id}
     world.execute(
         "INSERT INTO outgoing_holds (id, kind, wallet_id, reason, placed_by, since) "
         "VALUES (:id, 'paused', :wallet, 'a test', 'test', now())",
         **values,
     )
-    paused = figures(engine, client)
+    paused = read_metrics(engine, client)
     assert paused["ovnpay_outgoing_holds", "paused", "wallet"] == after["ovnpay_outgoing_holds", "paused", "wallet"] + 1
     assert paused["ovnpay_payouts_oldest_age_seconds", "queued", "standard"] < TEN_YEARS_SECONDS
     world.execute("UPDATE outgoing_holds SET lifted_at = now() WHERE id = :id", id=values["id"])
     world.execute("UPDATE batches SET status = 'canceled', next_action_at = NULL WHERE id = :id", id=batch.id)
 
 
-def test_the_oldest_instant_payout_is_found_among_many_others(
+def test_oldest_instant_payout_is_found_among_many_others(
     world: World, engine: sa.Engine, client: "redis.Redis"
 ) -> None:
-    # Given more standard payouts at the provider than are looked at, and an instant one among them for an hour
+    # Given more standard payouts at the provider than are sampled, and an instant one for an hour
     world.leased_submission(count=150)
     [instant] = world.accepted(rail=Rail.INSTANT)
     world.execute(
@@ -91,38 +90,38 @@ def test_the_oldest_instant_payout_is_found_among_many_others(
         id=instant,
     )
     # Then it is the oldest of its rail
-    assert figures(engine, client)["ovnpay_payouts_oldest_age_seconds", "processing", "instant"] >= 3_600
-    assert figures(engine, client)["ovnpay_payouts_oldest_age_seconds", "processing", "standard"] > 0
+    assert read_metrics(engine, client)["ovnpay_payouts_oldest_age_seconds", "processing", "instant"] >= 3_600
+    assert read_metrics(engine, client)["ovnpay_payouts_oldest_age_seconds", "processing", "standard"] > 0
 
 
-def test_messages_that_nobody_hears_are_counted(settings: Settings, engine: sa.Engine, client: "redis.Redis") -> None:
+def test_waiting_messages_are_counted(settings: Settings, engine: sa.Engine, client: "redis.Redis") -> None:
     depth = ("ovnpay_queue_depth", "payouts")
-    before = figures(engine, client)[depth]
-    task = TaskSender(settings)
-    task.enqueue(SUBMIT_PAYOUTS, [uuid.uuid4()])
-    task.close()
-    until(lambda: figures(engine, client)[depth] == before + 1, "the message is counted")
+    before = read_metrics(engine, client)[depth]
+    task_sender = TaskSender(settings)
+    task_sender.enqueue(SUBMIT_PAYOUTS, [uuid.uuid4()])
+    task_sender.close()
+    until(lambda: read_metrics(engine, client)[depth] == before + 1, "the message is counted")
 
 
-def test_without_its_servers_it_says_that_it_can_not_read(settings: Settings) -> None:
-    # Given a database and a Redis that are not there
-    away = make_engine(settings, "tests", url="postgresql://nobody@127.0.0.1:9/none")
-    nobody = redis_client(msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:9/0"), timeout_seconds=1.0)
-    # When it is asked, then it says so of every collector, and no figure is there that would look like a good one
-    found = figures(away, nobody)
+def test_without_servers_only_failed_collectors_are_reported(settings: Settings) -> None:
+    # Given an unreachable database and Redis
+    engine = make_engine(settings, "tests", url="postgresql://none@127.0.0.1:9/none")
+    client = redis_client(msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:9/0"), timeout_seconds=1.0)
+    # When metrics are read, then every collector is down and no other value is reported
+    found = read_metrics(engine, client)
     assert {name[0] for name in found} == {"ovnpay_exporter_collector_up"}
     assert set(found.values()) == {0.0}
     assert len(found) == len(snapshot.DATABASE_COLLECTORS) + len(snapshot.REDIS_COLLECTORS)
 
 
-def test_a_reading_is_given_again_for_some_seconds(world: World, engine: sa.Engine, client: "redis.Redis") -> None:
+def test_reading_is_cached_for_some_seconds(world: World, engine: sa.Engine, client: "redis.Redis") -> None:
     exporter = Exporter(engine, client)
     first = exporter.collect()
     world.queued()
     assert exporter.collect() is first
 
 
-def test_steps_count_once_they_are_committed(world: World) -> None:
+def test_status_changes_count_when_they_are_committed(world: World) -> None:
     labels = {"from_status": "queued", "to_status": "canceled"}
 
     def counted() -> float:
@@ -133,7 +132,7 @@ def test_steps_count_once_they_are_committed(world: World) -> None:
         transition_payouts(connection, moves, PayoutStatus.QUEUED, PayoutStatus.CANCELED, world.clock.now())
 
     payout_ids, before = world.queued(3), counted()
-    # When the transaction is rolled back, or the part of it, then nothing has happened
+    # When the transaction or its savepoint is rolled back, then nothing counts
     with world.engine.connect() as connection:
         cancel(connection)
         connection.rollback()

@@ -1,4 +1,4 @@
-"""Rotating the pepper: nobody is locked out on the way, and one sees when the previous one can go."""
+"""Pepper rotation invalidates no key, and shows when the previous pepper can be removed."""
 
 import json
 from datetime import timedelta
@@ -23,27 +23,25 @@ OLD, NEW = "a pepper for tests", "another pepper for tests"
 BOTH = (NEW, OLD)
 
 
-def identified(world: World, *accepted: str) -> bool:
-    """Whether the sandbox key opens its wallet by these peppers."""
+def authenticates(world: World, *accepted: str) -> bool:
+    """Return whether the sandbox key authenticates with these peppers."""
     with world.engine.begin() as connection:
         found = api_keys.authenticate_key(connection, world.sandbox_key, accepted, world.clock.now())
     return found is not None and found.wallet_id == world.wallet_id
 
 
-def test_a_key_is_hashed_anew_when_it_is_used(world: World) -> None:
-    """Given both peppers everywhere, then exchanged: it works throughout, and at last without the old one."""
-    assert identified(world, OLD, NEW)
-    assert not identified(world, NEW)
-    assert identified(world, *BOTH)
-    assert identified(world, NEW)
-    assert not identified(world, OLD)
-    # A process that is not restarted yet has them the other way round: that hashes it back, and both go on.
-    assert identified(world, OLD, NEW)
-    assert identified(world, *BOTH)
+def test_key_is_hashed_again_when_it_is_used(world: World) -> None:
+    assert authenticates(world, OLD, NEW)
+    assert not authenticates(world, NEW)
+    assert authenticates(world, *BOTH)
+    assert authenticates(world, NEW)
+    assert not authenticates(world, OLD)
+    # A process that is not restarted yet has them in the other order and hashes it back; both keep working.
+    assert authenticates(world, OLD, NEW)
+    assert authenticates(world, *BOTH)
 
 
-def test_a_session_of_before_goes_on(world: World) -> None:
-    """To its end, within a day."""
+def test_session_with_the_previous_pepper_keeps_working(world: World) -> None:
     token, now = generate_session_token(), world.clock.now()
     world.execute(
         """
@@ -64,10 +62,9 @@ def test_a_session_of_before_goes_on(world: World) -> None:
         assert sessions.find_session_user_by_hashes(connection, hashes[:1], now) is None
 
 
-def test_operators_see_when_the_old_one_can_go(
+def test_command_counts_what_depends_on_the_previous_pepper(
     empty: sa.Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The keys, the webhooks and the bank details that need it are counted; and not once they are done with."""
     migrations.upgrade_database(empty)
     world = World(empty)
     with empty.begin() as connection:
@@ -89,30 +86,30 @@ def test_operators_see_when_the_old_one_can_go(
     monkeypatch.setenv("OVNPAY_KEY_PEPPER", NEW)
     monkeypatch.setenv("OVNPAY_KEY_PEPPER_PREVIOUS", OLD)
 
-    def left(*words: str) -> dict[str, object]:
+    def dependents(*options: str) -> dict[str, object]:
         code = 0
         try:
-            app(["keys", "pepper", "--json", *words], standalone_mode=False)
+            app(["keys", "pepper", "--json", *options], standalone_mode=False)
         except SystemExit as ended:
             code = int(str(ended.code))
         shown: dict[str, object] = json.loads(capsys.readouterr().out)
         assert code == (1 if any(shown.values()) else 0)
         return shown
 
-    before = left()
+    before = dependents()
     assert sorted(before.pop("keys")) == sorted([sandbox, production])  # type: ignore[type-var, call-overload]
     assert before == {"replacedKeys": 0, "webhooks": 2, "drivers": 1}
-    # When the key is used, and secrets sealed anew, all but one that was sealed under a pepper that nobody knows
-    assert identified(world, *BOTH)
-    strange = "UPDATE webhook_endpoints SET sealed_secret = 'x' WHERE url LIKE '%/2'"
-    world.execute(strange)
-    assert left("--seal") == {"keys": [production], "replacedKeys": 0, "webhooks": 1, "drivers": 1}
-    # And once the details are passed on, the unused key revoked, and that webhook deleted
+    # When the key is used and secrets are resealed, except one that no pepper opens, then they no longer count
+    assert authenticates(world, *BOTH)
+    corrupt = "UPDATE webhook_endpoints SET sealed_secret = 'x' WHERE url LIKE '%/2'"
+    world.execute(corrupt)
+    assert dependents("--seal") == {"keys": [production], "replacedKeys": 0, "webhooks": 1, "drivers": 1}
+    # When details are passed on, the unused key is revoked and that endpoint deleted, then nothing counts
     world.execute("UPDATE drivers SET sealed_details = NULL")
     world.execute("UPDATE api_keys SET revoked_at = now() WHERE wallet_id <> :id", id=world.wallet_id)
     world.execute("UPDATE webhook_endpoints SET deleted_at = now() WHERE url LIKE '%/2'")
-    assert left() == {"keys": [], "replacedKeys": 0, "webhooks": 0, "drivers": 0}
-    # Then nothing needs the old one
+    assert dependents() == {"keys": [], "replacedKeys": 0, "webhooks": 0, "drivers": 0}
+    # And the secret opens with the new pepper only
     [(sealed,)] = world.rows("SELECT sealed_secret FROM webhook_endpoints WHERE deleted_at IS NULL")
     assert isinstance(sealed, bytes)
     assert signing.unseal_secret(sealed, NEW) == made.secret
@@ -120,7 +117,7 @@ def test_operators_see_when_the_old_one_can_go(
         signing.unseal_secret(sealed, OLD)
 
 
-def test_what_is_sealed_is_opened_by_either_and_sealed_by_the_first() -> None:
+def test_secret_is_opened_by_either_pepper_and_sealed_with_the_first() -> None:
     secret = signing.generate_secret()
     assert signing.unseal_secret(signing.seal_secret(secret, OLD), BOTH) == secret
     assert signing.unseal_secret(signing.seal_secret(secret, NEW), BOTH) == secret
@@ -129,10 +126,9 @@ def test_what_is_sealed_is_opened_by_either_and_sealed_by_the_first() -> None:
 
 
 @pytest.mark.parametrize("name", ["key_pepper", "paystream_webhook_secret"])
-def test_production_refuses_a_previous_secret_that_is_none(settings: Settings, name: str) -> None:
-    """Short, or the same: neither rotates anything."""
+def test_production_rejects_a_short_or_unchanged_previous_secret(settings: Settings, name: str) -> None:
     good = "f3a1c97be2d04586" * 2
-    for previous, refused in (("short", True), (good, True), ("0b9d5e7c4a8f1362" * 2, False), ("", False)):
+    for previous, is_rejected in (("short", True), (good, True), ("0b9d5e7c4a8f1362" * 2, False), ("", False)):
         changed = msgspec.structs.replace(settings, **{name: good, f"{name}_previous": previous})
         variable = f"OVNPAY_{name.upper()}_PREVIOUS "
-        assert any(one.startswith(variable) for one in production_errors(changed)) is refused, previous
+        assert any(one.startswith(variable) for one in production_errors(changed)) is is_rejected, previous

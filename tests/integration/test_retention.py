@@ -1,4 +1,4 @@
-"""Retention: what is over is forgotten, what is not stays, and the rest of an old event can't be touched."""
+"""Retention deletes or masks what is over, keeps the rest, and old events can't be changed otherwise."""
 
 import json
 import threading
@@ -32,7 +32,7 @@ HIDDEN = DRIVER | {"name": "…", "email": "…", "phone": "…", "bankAccountLa
 
 
 def event(world: World, type_: str, days_ago: float) -> uuid.UUID:
-    """An event told that long ago."""
+    """Insert a customer event of that age."""
     at = world.clock.now() - timedelta(days=days_ago)
     event_id = uuid.UUID(int=first_id_at(at).int | uuid.uuid4().int & ((1 << 64) - 1))
     world.execute(
@@ -50,7 +50,7 @@ def event(world: World, type_: str, days_ago: float) -> uuid.UUID:
 
 
 def webhook(world: World, status: str, days_ago: float) -> uuid.UUID:
-    """A webhook of Paystream's, that old."""
+    """Insert a provider event of that age."""
     at = world.clock.now() - timedelta(days=days_ago)
     event_id = uuid.UUID(int=first_id_at(at).int | uuid.uuid4().int & ((1 << 64) - 1))
     world.execute(
@@ -67,10 +67,10 @@ def webhook(world: World, status: str, days_ago: float) -> uuid.UUID:
     return event_id
 
 
-def test_what_is_over_is_forgotten_and_the_rest_stays(
+def test_expired_data_is_deleted_or_masked_and_the_rest_stays(
     world: World, settings: Settings, postgres: EmbeddedPostgres
 ) -> None:
-    """By the services' own role, in portions of two rows, by three schedulers at once."""
+    """By the services' role, in slices of two rows, by three schedulers at once."""
     old, new, other = (
         event(world, "driver.verified", 36),
         event(world, "driver.verified", 34),
@@ -103,17 +103,15 @@ def test_what_is_over_is_forgotten_and_the_rest_stays(
     assert set(marks) <= {rule.name for rule in retention.RETENTION_RULES}
     assert int(str(marks["provider_webhook_bodies"])) >= 6
 
-    # Then: sessions, keys and deliveries by the same job; see their own tests for which.
     with world.engine.connect() as connection:
-        standings = {one.rule.name: one for one in retention.load_rule_statuses(connection, settings)}
-    masking = standings["personal_data_in_events"]
+        statuses = {one.rule.name: one for one in retention.load_rule_statuses(connection, settings)}
+    masking = statuses["personal_data_in_events"]
     assert masking.forgotten >= 1
     assert masking.next_at is not None
     assert masking.next_at > world.clock.now()
 
 
-def test_one_scheduler_at_a_time_is_at_a_rule(world: World, settings: Settings) -> None:
-    """Given one that is at it, another one has nothing to do."""
+def test_one_scheduler_at_a_time_applies_a_rule(world: World, settings: Settings) -> None:
     [rule] = [one for one in retention.RETENTION_RULES if one.name == "sessions"]
     user = "SELECT id FROM users WHERE organization_id = :id"
     [(user_id,)] = world.rows(user, id=world.organization_id)
@@ -143,8 +141,8 @@ def test_one_scheduler_at_a_time_is_at_a_rule(world: World, settings: Settings) 
         (40, "type = 'payout.failed'"),
     ],
 )
-def test_nothing_else_of_an_event_can_be_changed(world: World, days: float, change: str) -> None:
-    """Not by the tables' owner either: what customers were told stays what they were told."""
+def test_customer_event_can_only_be_masked_and_only_when_it_is_old(world: World, days: float, change: str) -> None:
+    """Even by the tables' owner."""
     event_id = event(world, "driver.verified", days)
     statement = f"UPDATE customer_events SET {change.format(masked=retention._MASKED)} WHERE id = :id"
     with pytest.raises(sa.exc.IntegrityError) as refused:
@@ -152,10 +150,9 @@ def test_nothing_else_of_an_event_can_be_changed(world: World, days: float, chan
     assert isinstance(refused.value.orig, psycopg.errors.RestrictViolation)
 
 
-def test_operators_see_what_is_kept_how_long(
+def test_command_shows_rules_with_configured_times_and_reasons(
     settings: Settings, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With its reasons; and what they set is what counts."""
     monkeypatch.setenv("OVNPAY_DATABASE_URL", settings.database_url)
     monkeypatch.setenv("OVNPAY_REDIS_URL", settings.redis_url)
     monkeypatch.setenv("OVNPAY_KEEP_BODIES_DAYS", "500")
@@ -169,8 +166,8 @@ def test_operators_see_what_is_kept_how_long(
     assert "the ledger is never edited" in text
 
 
-def test_what_is_needed_longer_can_not_be_kept_shorter(settings: Settings) -> None:
-    """A bank sends money back after two months, and events are redelivered for one."""
+def test_retention_has_minimum_times(settings: Settings) -> None:
+    """Banks return money for two months, and events can be redelivered for one."""
     for name in ("keep_bodies_days", "keep_personal_data_days"):
         with pytest.raises(SettingsError, match="must be"):
             msgspec.structs.replace(settings, **{name: 30})

@@ -27,6 +27,6 @@ def collect_balances(connection: sa.Connection) -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "ovnpay_ledger_imbalance_cents",
-        "Cents by which wallets' accounts do not sum to zero; any but 0 pages.",
+        "Sum of the wallets' deviations from zero in cents; any but 0 pages.",
         value=float(connection.scalar(_IMBALANCE) or 0),
     )
