@@ -69,6 +69,6 @@ def test_no_service_starts_with_a_placeholder_secret(stack: Stack) -> None:
     }
     ended = {name: (process.communicate(timeout=30)[0], process.returncode) for name, process in started.items()}
     # Then each prints the same line with a remedy, and exits with 2
-    why = "is a placeholder and no secret, which production refuses"
-    sentence = f"OVNPAY_KEY_PEPPER {why}; make one with `openssl rand -hex 32`"
+    why = "is a placeholder, which production refuses"
+    sentence = f"OVNPAY_KEY_PEPPER {why}; generate one with `openssl rand -hex 32`"
     assert ended == {name: (f"ovnpay {name}: {sentence}\n", 2) for name in SERVICES}

@@ -285,7 +285,7 @@ def _collections() -> Iterator[Case]:
     for field, value in (
         ("name", ""),
         ("name", None),
-        ("email", "nobody"),
+        ("email", "unknown"),
         ("email", ["a@example.com"]),
         ("status", "verified"),
         ("status", "pending"),
@@ -914,8 +914,8 @@ def _slow_cases() -> Iterator[Case]:
     yield slow("POST webhooks/paystream: a byte a second", "POST", PAYSTREAM, long, (("X-Signature", b"t=1,v1=00"),))
     yield slow("POST payouts: body never comes", "POST", PAYOUTS, b"", KEY, drip=False)
     yield slow("POST payouts: half a body and no more", "POST", PAYOUTS, long[:100], KEY, drip=False)
-    nobody = slow("POST payouts: a byte a second, no key", "POST", PAYOUTS, long, ())
-    yield replace(nobody, statuses=frozenset({401, 408}), codes=frozenset({"UNAUTHORIZED", "REQUEST_TIMEOUT"}))
+    without_key = slow("POST payouts: a byte a second, no key", "POST", PAYOUTS, long, ())
+    yield replace(without_key, statuses=frozenset({401, 408}), codes=frozenset({"UNAUTHORIZED", "REQUEST_TIMEOUT"}))
     head = request("POST", PAYOUTS.encode(), (*KEY, *JSON, *_IN_CHUNKS))
     yield Case(
         "POST payouts: a byte of a chunk a second",

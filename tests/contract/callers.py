@@ -1,7 +1,6 @@
-"""Who calls in the isolation matrix: a carrier with one of everything, those whom nobody lets in, and strangers.
+"""The callers of the isolation matrix, and the carrier that they must not reach.
 
-What is in the carrier's sandbox wallet does not move: its payouts have ended or wait in a batch, so that any change is
-somebody's doing.
+Nothing in the carrier's sandbox wallet changes by itself: its payouts have ended or wait in a batch.
 """
 
 import http.client
@@ -28,7 +27,7 @@ LISTS = (
     "/api/v1/drivers", "/api/v1/payouts", "/api/v1/batches", "/api/v1/funding/transactions", "/api/v1/webhooks/logs",
 )  # fmt: skip
 _IDS = re.compile(r"\b(?:drv|pay|batch|txn|key|log|aud|whe|evt)_[0-9a-z]{26}\b")
-# Notes of a use, not of a change
+# Columns that a use changes
 _USES = ("last_used_at", "last_seen_at")
 _NOTHING_IS_DUE = """
     select not exists (select from drivers where wallet_id = %(id)s and next_action_at is not null)
@@ -40,14 +39,14 @@ _NOTHING_IS_DUE = """
 
 
 class Caller(NamedTuple):
-    """Somebody who is none of those whom a route is for."""
+    """A caller that a route is not for."""
 
     name: str
     kind: str
-    """`refused`: nobody knows him; `colleague`: a user of the carrier, with that role; `stranger`: good elsewhere."""
+    """`refused`: unknown; `lacking`: without the scope; `colleague`: of the carrier; `foreign`: of another wallet."""
     key: bool = True
     session: bool = True
-    """Whether he exists where API keys are asked for, and where sessions are."""
+    """Whether the caller exists for routes with API keys, and for routes with sessions."""
 
 
 CALLERS = (
@@ -69,31 +68,31 @@ CALLERS = (
     Caller("viewer", "colleague", key=False),
     Caller("developer", "colleague", key=False),
     Caller("admin", "colleague", key=False),
-    Caller("other organization", "stranger"),
-    Caller("other mode", "stranger", session=False),
+    Caller("other organization", "foreign"),
+    Caller("other mode", "foreign", session=False),
 )
 
 
 @dataclass(frozen=True)
 class Got:
-    """What came back, whatever it is."""
+    """A response of any content type."""
 
     status: int
     headers: http.client.HTTPMessage
     text: str
     sent: str
-    """The path and the body that were sent."""
+    """The path and the body of the request."""
 
     @property
     def body(self) -> Any:
-        """The body but for `meta`, which no two answers share."""
+        """The body without `meta`, which differs between responses."""
         body = json.loads(self.text)
         assert body.pop("meta").keys() == {"requestId", "timestamp"}, self
         return body
 
 
 class Carrier:
-    """An organization with one of everything, for its owner, who asked for all of its keys."""
+    """An organization with one of everything; its owner has requested all keys."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
@@ -103,9 +102,9 @@ class Carrier:
         self.owner = self.organization.owner
         self.password = str(stack["owner"]["password"])
         self.ids: dict[str, str] = {}
-        """What rows call it → its id, or another name that is the carrier's own."""
+        """Name in rows → id, or another name of the carrier's own."""
         self.tokens: dict[tuple[str, str], str] = {("right", "session"): self.owner.token}
-        """(Caller, `key` or `session`) → what he sends."""
+        """(Caller, `key` or `session`) → token."""
         self.tokens["right", "key"] = self.new_key("sandbox")
         self.sandbox = Customer(self.url, self.token("right", "key"))
 
@@ -113,7 +112,7 @@ class Carrier:
         return self.tokens[caller, kind]
 
     def fill_sandbox(self) -> None:
-        """Makes one of everything."""
+        """Create one of everything."""
         driver_id = fund_and_register(self.sandbox, 10_000_000)
         self.ids["idempotency_key"] = f"payout of {self.mark}"
         self.ids["driver"], self.ids["spare"] = driver_id, self.sandbox.post(*self.spare()).data["id"]
@@ -139,7 +138,7 @@ class Carrier:
             self.new_key("sandbox", name)
         for name in ("key_to_approve", "key_to_reject"):
             self.ids[name] = self._ask_for_key("production", name)["id"]
-        until(self._nothing_is_due, "nothing moves any more")
+        until(self._nothing_is_due, "no work is due")
         self.ids["log"] = self.sandbox.get("/api/v1/webhooks/logs").data["items"][0]["id"]
         entry = self.owner.get(AUDIT, object_id=paid).data["items"][0]
         self.ids["entry"], self.ids["request"] = entry["id"], entry["request_id"]
@@ -147,7 +146,7 @@ class Carrier:
         self.ids["line"] = self.sandbox.get("/api/v1/funding/transactions").data["items"][0]["id"]
 
     def _fill_webhooks(self) -> None:
-        """Webhooks, one of which is paused: the event that waits for it waits for good."""
+        """Create webhooks; one is paused, and its event stays pending."""
         for name in ("webhook", "webhook_called", "webhook_to_delete"):
             body = {"url": f"http://127.0.0.1:9/{self.mark}", "events": ["payout.returned"]}
             self.ids[name] = self.sandbox.post(WEBHOOKS, body).data["id"]
@@ -157,12 +156,12 @@ class Carrier:
         assert self.sandbox.post(path, {}).status == 200
 
     def spare(self) -> tuple[str, dict[str, str], str]:
-        """The request that made the driver who has no payouts: path, body and Idempotency-Key."""
+        """Return the request that created the driver without payouts: path, body and Idempotency-Key."""
         body = {"ovnDriverId": f"OVN-{self.mark}", "name": f"Ann {self.mark}", "email": f"{self.mark}@drivers.example"}
         return "/api/v1/drivers", body, f"driver of {self.mark}"
 
     def payout(self, driver_id: str = "") -> tuple[str, dict[str, object], str]:
-        """The request that made the payout, or the same for another driver."""
+        """Return the request that made the payout, or the same for another driver."""
         body: dict[str, object] = {
             "driverId": driver_id or self.ids["driver"],
             "amount": 45_000,
@@ -171,14 +170,12 @@ class Carrier:
         return "/api/v1/payouts", body, self.ids["idempotency_key"]
 
     def key(self) -> tuple[str, dict[str, object], str]:
-        """The request that made one of the keys."""
+        """Return the request that created one of the keys."""
         body: dict[str, object] = {"name": self._named("key"), "mode": "sandbox", "scopes": ["drivers:read"]}
         return KEYS, body, f"key of {self.mark}"
 
-    def let_callers_in(self, other: "Carrier") -> None:
-        """Gets the tokens of all `CALLERS`: of those who were let in once and are no more, of colleagues, and of
-        `other`.
-        """
+    def create_tokens(self, other: "Carrier") -> None:
+        """Create the tokens of all `CALLERS`: revoked or expired ones, of colleagues, and of `other`."""
         unknown = self.new_key("sandbox", "unknown"), self.organization.add("owner")
         self._sql("delete from api_keys where name = %(name)s", name=self._named("unknown"))
         self._end_session(unknown[1], "delete from sessions where")
@@ -197,7 +194,7 @@ class Carrier:
         self.tokens["replaced", "key"] = self.new_key("sandbox", "replaced")
         self._done("POST", f"{KEYS}/{self.ids.pop('replaced')}/regenerate")
 
-        # A key that waits for its approval has no text yet; should one get out, it must not open anything.
+        # A key without an approval has no text yet; even with one it must not work.
         for status in ("pending", "rejected"):
             self.tokens[status, "key"] = self.new_key("production", status)
             self._sql(
@@ -214,26 +211,26 @@ class Carrier:
             self.tokens["other organization", kind] = other.token("right", kind)
 
     def open_production(self) -> None:
-        """A production key, and a driver whom only it knows."""
+        """Create a production key, and a driver in production."""
         self.tokens["other mode", "key"] = self.new_key("production")
         Customer(self.url, self.token("other mode", "key")).register("Pedro Prod")
 
     def new_key(self, mode: str, name: str = "right", scopes: tuple[str, ...] = ALL_SCOPES) -> str:
-        """A new key, approved where it has to be."""
+        """Create a key, approved if necessary."""
         made = self._ask_for_key(mode, name, scopes)
         self.ids[name] = made["id"]
         if mode == "sandbox":
             return str(made["key"])
-        # by another owner, where the carrier has one by now
+        # by another admin, once the carrier has one
         admin = self.owner if name == "right" else self.organization.add("admin")
         return str(json.loads(self._done("POST", f"{ADMIN}/{made['id']}/approve", admin).text)["key"])
 
     def sign_in(self) -> Person:
-        """The owner, once more."""
+        """Sign in the owner again."""
         return Person(self.url, self.owner.email, self.password)
 
     def marks(self) -> frozenset[str]:
-        """What nobody else may ever be shown: ids and names that are this carrier's alone."""
+        """Return the ids and names that no other caller may see."""
         texts = [json.dumps(self.sandbox.get(path, pageSize=100).data) for path in LISTS]
         texts.append(json.dumps(self.sandbox.get(WEBHOOKS).data))
         texts.append(json.dumps(self.sandbox.get("/api/v1/events", limit=100).data["items"]))
@@ -242,7 +239,7 @@ class Carrier:
         return frozenset(names).union(self.tokens.values(), *(_IDS.findall(text) for text in texts))
 
     def seen(self) -> dict[str, object]:
-        """What the carrier sees of itself."""
+        """Return what the carrier sees."""
         state = self.sandbox.get("/api/v1/sandbox/state").data
         lists = {path: self.sandbox.get(path, pageSize=100).data["total"] for path in LISTS}
         balance = self.sandbox.balance()
@@ -281,7 +278,7 @@ class Carrier:
 
 
 class Rows:
-    """Every row of a carrier: of its sandbox wallet, and its keys, people and sessions."""
+    """Every row of a carrier: of its sandbox wallet, keys, users and sessions."""
 
     def __init__(self, connection: "psycopg.Connection[Any]", carrier: Carrier) -> None:
         self._connection = connection
@@ -289,10 +286,10 @@ class Rows:
         wallets = f"wallet_id in (select id from wallets where {of} and mode = 'sandbox')"
         named = "select table_name from information_schema.columns where column_name = 'wallet_id'"
         tables = {str(table): wallets for (table,) in connection.execute(named).fetchall()}
-        # Sums of what is in the others, which the scheduler adds up whenever it comes to it
+        # Sums that the scheduler updates at any time
         tables = {table: where for table, where in tables.items() if not table.startswith("analytics_")}
         tables["api_keys"] = f"wallet_id in (select id from wallets where {of})"
-        tables["idempotency_keys"] += f" or wallet_id in (select id from users where {of})"  # a signed-in user's own
+        tables["idempotency_keys"] += f" or wallet_id in (select id from users where {of})"  # of a signed-in user
         tables["audit_entries"] = f"{of} and (wallet_id is null or {wallets})"
         tables |= {"wallets": of, "users": of, "sessions": f"user_id in (select id from users where {of})"}
         uses = ", ".join(f"'{name}'" for name in _USES)
@@ -304,7 +301,7 @@ class Rows:
         self._id = carrier.organization.id
 
     def now(self) -> dict[str, tuple[int, str]]:
-        """Table → how many, and a checksum."""
+        """Return the count and a checksum of the rows of each table."""
         found = self._connection.execute(self._statement, {"id": self._id}).fetchall()
         return {table: (count, digest) for table, count, digest in found}
 
@@ -312,7 +309,7 @@ class Rows:
 def ask(
     url: str, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None, **query: str
 ) -> Got:
-    """One request. What comes back need not be JSON."""
+    """Send a request; the response need not be JSON."""
     address = urlsplit(url)
     assert address.hostname
     target = f"{path}?{urlencode(query)}" if query else path
@@ -328,5 +325,5 @@ def ask(
 
 
 def unknown_id_like(name: str) -> str:
-    """An id as like this one as can be, made in the same millisecond, that nobody has."""
+    """Return an unknown id that differs in one character."""
     return name[:-1] + ("1" if name.endswith("0") else "0")

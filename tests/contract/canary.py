@@ -1,6 +1,6 @@
-"""Marked secrets: what they are, every place of a request to put them in, and the search for them afterwards.
+"""Marked secrets, requests with them in every place, and the search for them.
 
-A secret is found in any of its forms: as it is, any twelve characters of it, in base64, in hexadecimal.
+A secret is found in any form: plain, any twelve characters of it, base64, hexadecimal.
 """
 
 import base64
@@ -21,7 +21,7 @@ from tests.support.raw_http import Headers, RawAnswer, exchange, request
 _PIECE = 12
 _OF_ITEMS = ("driverId", "amount", "description", "loadId", "ovnDriverId", "name", "email", "phone", "duplicateReason")
 _SECONDS = 15
-_GIVEN_BACK = re.compile(rb'"item":(\{[^}]*\}|"[^"]*"|\[[^\]]*\])')
+_RETURNED_ITEM = re.compile(rb'"item":(\{[^}]*\}|"[^"]*"|\[[^\]]*\])')
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,22 @@ class Secret:
     name: str
     value: str
     shown: str = ""
-    """A pattern of the routes whose successes may have it; none: no answer may."""
+    """A pattern of the routes whose successful responses may show it."""
     kept: bool = False
-    """Whether the database has it in clear: a driver's name is there to be shown."""
+    """Whether the database stores it as it is, like a driver's name."""
     pushed: bool = True
-    """Whether a client can send it at all; what only the services know is searched for all the same."""
+    """Whether a client can send it; secrets of the services are only searched for."""
 
     def forms(self) -> list[bytes]:
-        """What to look for."""
+        """Return the forms to search for."""
         raw = self.value.encode()
         pieces = [raw[at : at + _PIECE] for at in range(0, len(raw) - _PIECE + 1, _PIECE)] or [raw]
         return [*pieces, base64.b64encode(raw).rstrip(b"=")[:-1], raw.hex().encode()]
 
 
 @dataclass(frozen=True)
-class Heard:
-    """An answer, and what it was to."""
+class Response:
+    """A response and its route."""
 
     route: str
     status: int
@@ -54,12 +54,12 @@ class Heard:
 
 
 @dataclass
-class Pushing:
-    """Sends requests full of secrets, and remembers what was sent and heard."""
+class SecretSender:
+    """Sends requests with secrets, and records requests and responses."""
 
     url: str
     secrets: list[Secret]
-    heard: list[Heard] = field(default_factory=list)
+    responses: list[Response] = field(default_factory=list)
     sent: list[tuple[str, bytes]] = field(default_factory=list)
     times: Counter[str] = field(default_factory=Counter)
 
@@ -69,13 +69,13 @@ class Pushing:
         return ".".join(secret.value for secret in self.secrets if secret.pushed)
 
     def raw(self, route: str, piece: bytes, method: str = "GET", *, hang_up: bool = False) -> RawAnswer:
-        """Sends these bytes."""
+        """Send bytes."""
         answer = exchange(self.url, [piece], _SECONDS, method=method, hang_up=hang_up)
         of_the_moment = {"x-request-id", "x-ratelimit-remaining", "x-ratelimit-reset", "date"}
         lines = (f"{name}: {value}" for name, value in answer.headers.items() if name not in of_the_moment)
         head = "\n".join(lines).encode()
         route = f"{route} (hung up)" if hang_up else route
-        self.heard.append(Heard(route, answer.status, head + b"\n\n" + answer.body + answer.behind))
+        self.responses.append(Response(route, answer.status, head + b"\n\n" + answer.body + answer.behind))
         self.sent.append((route, piece))
         self.times.update(secret.name for secret in self.secrets if secret.value.encode() in piece)
         return answer
@@ -83,7 +83,7 @@ class Pushing:
     def ask(
         self, route: str, body: object = None, *, token: str = "", headers: Headers = (), query: str = "", **path: str
     ) -> Any:
-        """A request as it should be: the answer's JSON."""
+        """Send a valid request; return the JSON of the response."""
         method, target = route.split()
         for name, value in path.items():
             target = target.replace(f"{{{name}}}", value)
@@ -99,7 +99,7 @@ class Pushing:
         )
 
     def sweep(self, tokens: Mapping[str, str]) -> None:
-        """Puts the bundle into every place of every route's request where it is wrong; `tokens` open the routes."""
+        """Send the bundle in every wrong place of a request to every route, with the `tokens` for the routes."""
         for route in ROUTES:
             for piece, hang_up in _wrong(route, self.bundle, tokens):
                 self.raw(f"{route.method} {route.path}", piece, route.method, hang_up=hang_up)
@@ -112,16 +112,17 @@ class Pushing:
         return sum(max(text.count(form) for form in forms) for text in texts)
 
     def answers(self, *, errors: bool, of: Secret | None = None) -> Iterator[bytes]:
-        """The answers that were errors, or the successes that must not have this secret. An item that a bulk request
-        could not use is given back to its sender as it was, as the reference shows it: that is left out.
+        """Yield the error responses, or the successes that must not show a secret.
+
+        A rejected item of a bulk request is returned as it was sent, as the API reference shows, and left out here.
         """
-        for heard in dict.fromkeys(self.heard):
-            if errors == (heard.status >= 400) and not (of and of.shown and re.search(of.shown, heard.route)):
-                yield _GIVEN_BACK.sub(b"", heard.text) if "/bulk" in heard.route else heard.text
+        for response in dict.fromkeys(self.responses):
+            if errors == (response.status >= 400) and not (of and of.shown and re.search(of.shown, response.route)):
+                yield _RETURNED_ITEM.sub(b"", response.text) if "/bulk" in response.route else response.text
 
 
 def _wrong(route: Route, bundle: str, tokens: Mapping[str, str]) -> Iterator[tuple[bytes, bool]]:
-    """Requests to a route with the bundle where it does not belong; and whether the client hangs up after it."""
+    """Yield requests with the bundle in wrong places, and whether the client hangs up."""
     token = tokens["key" if isinstance(route.access, str) else "session"] if route.access else ""
     known: Headers = [("Authorization", f"Bearer {token}".encode())] if token else []
     text, escaped = bundle.encode(), quote(bundle).encode()
@@ -149,7 +150,7 @@ def _wrong(route: Route, bundle: str, tokens: Mapping[str, str]) -> Iterator[tup
     for body in _bodies(route, bundle):
         yield made(path, body=body), False
     yield made(path, body=text, kind=b"text/plain"), False
-    if _declared(route) and operation_of(route.handler).has_body:  # the others would do what they are for
+    if _declared(route) and operation_of(route.handler).has_body:  # other routes would perform the request
         yield made(path, body=b"{}", kind=text), False
     yield made(path, [*known, ("Content-Encoding", text)], b"{}"), False
     yield made(path, [*known, ("Content-Length", b"99999999")], text), False
@@ -192,7 +193,7 @@ def _declared(route: Route) -> bool:
 
 
 def operation_query(route: Route) -> type | None:
-    """The shape of a route's query parameters, if it has one."""
+    """Return the type of a route's query parameters."""
     return operation_of(route.handler).query if _declared(route) else None
 
 
@@ -201,7 +202,7 @@ def _fields(shape: type | None) -> list[str]:
 
 
 def table(rows: Iterable[tuple[object, ...]], widths: Callable[[int], int]) -> list[str]:
-    """Rows with aligned columns."""
+    """Return rows as lines with aligned columns."""
     return [
         "  ".join(f"{cell!s:>{widths(at)}}" if at else f"{cell!s:{widths(0)}}" for at, cell in enumerate(row))
         for row in rows

@@ -1,4 +1,4 @@
-"""The carrier all of whose data is marked: it does what every route is for, and fails in every way that it can."""
+"""A carrier with marked data that uses every route, with success and with every kind of error."""
 
 import json
 import secrets
@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from shared.platform.ids import TRANSACTION, parse_id
-from tests.contract.canary import Heard, Pushing, Secret
+from tests.contract.canary import Response, Secret, SecretSender
 from tests.support import provider_webhooks
 from tests.support.customer import PAYOUT_ENDS, Customer
 from tests.support.organization import ALL_SCOPES, Organization
@@ -34,7 +34,7 @@ def _mark() -> str:
 
 
 class Canary:
-    """A carrier all of whose data is marked."""
+    """A carrier with marked data."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
@@ -45,10 +45,10 @@ class Canary:
         self.driver = {"name": _mark(), "email": f"{_mark()}@drivers.example", "phone": f"+1{_digits(10)}"}
         self.account = {"accountNumber": _digits(16), "routingNumber": _digits(9), "accountType": "savings"}
         self.ssn, self.street, self.words = _digits(9), _mark(), _mark()
-        self.pushing = Pushing(stack["gateway"], list(self._secrets()))
+        self.sender = SecretSender(stack["gateway"], list(self._secrets()))
         self.customer = Customer(stack["gateway"], self.key)
         self.token = ""
-        self.refused_by_the_database: list[Heard] = []
+        self.rejected_by_the_database: list[Response] = []
 
     def _secrets(self) -> Iterator[Secret]:
         kept: Any = json.loads((self.stack.home / "secrets.json").read_text())
@@ -75,18 +75,18 @@ class Canary:
             yield Secret(f"password in {name}", password, pushed=False)
 
     def new_driver(self) -> dict[str, str]:
-        """One more of the same data."""
+        """Return a driver with the marked data."""
         return {"ovnDriverId": f"OVN-{secrets.token_hex(4)}", **self.driver}
 
     def details(self) -> dict[str, Any]:
-        """Bank account and identity."""
+        """Return bank account and identity."""
         address = {"line1": self.street, "city": "Omaha", "ssn": self.ssn}
         identity = {"firstName": self.driver["name"], "lastName": "X", "dateOfBirth": "1980-05-17", "address": address}
         return {"bankAccount": self.account, "identity": identity}
 
     def everything_done_once(self) -> None:
-        """Every route with all of it, as it should be."""
-        ask, key, words = self.pushing.ask, self.key, {"description": self.words}
+        """Call every route successfully."""
+        ask, key, words = self.sender.ask, self.key, {"description": self.words}
         for path in ("/", "/health", "/openapi.json", "/docs"):
             ask(f"GET {path}")
         ask("GET /docs/{file}", file="start.js")
@@ -120,7 +120,7 @@ class Canary:
         self._webhooks()
         self.customer.until_payout(first, "completed")
         ask("GET /api/v1/payouts/{id}/timeline", token=key, id=failed)
-        event = {"type": "payment.completed", "data": {"paymentId": "pay_nobodys", "description": self.words}}
+        event = {"type": "payment.completed", "data": {"paymentId": "pay_unknown", "description": self.words}}
         self.webhook(json.dumps(event).encode())
         for path in ("drivers/{id}/payouts", "payouts/{id}"):
             ask(f"GET /api/v1/{path}", token=key, id=made if path.startswith("drivers") else first)
@@ -135,7 +135,7 @@ class Canary:
         ask("DELETE /api/v1/drivers/{id}", token=key, id=spare)
 
     def _webhooks(self) -> None:
-        ask, key, path = self.pushing.ask, self.key, "/api/v1/webhooks"
+        ask, key, path = self.sender.ask, self.key, "/api/v1/webhooks"
         order = {"url": "http://127.0.0.1:9/hook", "events": ["payout.created"]}
         hook = ask(f"POST {path}", order, token=key)["data"]["id"]
         ask(f"GET {path}", token=key)
@@ -150,7 +150,7 @@ class Canary:
         ask(f"DELETE {path}/{{id}}", token=key, id=hook)
 
     def _batch_changes(self, payout: dict[str, object]) -> None:
-        ask, key = self.pushing.ask, self.key
+        ask, key = self.sender.ask, self.key
         order = {"name": self.words, "payouts": [payout]}
         ask("POST /api/v1/batches/quote", order, token=key)
         batch = ask("POST /api/v1/batches", order, token=key)["data"]["id"]
@@ -160,7 +160,7 @@ class Canary:
         ask("POST /api/v1/batches/{id}/cancel", {}, token=key, id=batch)
 
     def _keys(self) -> None:
-        ask, login = self.pushing.ask, {"email": self.owner.email, "password": self.stack["owner"]["password"]}
+        ask, login = self.sender.ask, {"email": self.owner.email, "password": self.stack["owner"]["password"]}
         token = ask("POST /api/v1/auth/login", login)["data"]["token"]
         ask("GET /api/v1/auth/me", token=token)
         ask("GET /api/v1/developer/scopes", token=token)
@@ -182,21 +182,21 @@ class Canary:
             ask(f"DELETE /api/v1/{family}/{{id}}", token=token, id=ids[0] if family.startswith("dev") else ids[1])
         self.token = token
 
-    def what_can_be_done_once(self) -> None:
-        """The routes that fill the wallet, take it away, and sign out."""
-        self.pushing.ask("POST /api/v1/auth/logout", token=self.token)
-        self.pushing.ask("POST /api/v1/sandbox/seed", {}, token=self.key)
-        self.pushing.ask("POST /api/v1/sandbox/reset", {}, token=self.key)
+    def reset_and_sign_out(self) -> None:
+        """Call the routes that seed and reset the wallet, and sign out."""
+        self.sender.ask("POST /api/v1/auth/logout", token=self.token)
+        self.sender.ask("POST /api/v1/sandbox/seed", {}, token=self.key)
+        self.sender.ask("POST /api/v1/sandbox/reset", {}, token=self.key)
 
     def webhook(self, body: bytes, secret: str = "") -> None:
-        """A notice of Paystream's."""
+        """Send a webhook of the provider."""
         signed = provider_webhooks.signature(body, secret or self.stack["webhook_secret"])
         headers = [("X-Signature", signed.encode())]
-        self.pushing.ask("POST /api/v1/webhooks/paystream", body, headers=headers)
+        self.sender.ask("POST /api/v1/webhooks/paystream", body, headers=headers)
 
-    def mistakes_beyond_form(self) -> None:
-        """What is refused by what it says and not by how it looks."""
-        bundle = self.pushing.bundle
+    def rejected_content(self) -> None:
+        """Send requests that are rejected for their content."""
+        bundle = self.sender.bundle
         for content in (bundle, {"type": bundle}, {"type": {bundle: bundle}}, {"data": {"amount": bundle}}):
             self.webhook(json.dumps(content).encode(), "not the secret")
         for content in (bundle, {"type": {bundle: bundle}}, {"data": {"amount": bundle}}, {bundle: bundle}):
@@ -206,34 +206,34 @@ class Canary:
             (f"{self.driver['email']}", self.stack["owner"]["password"]),
             (self.key, self.owner.token),
         ):
-            self.pushing.ask("POST /api/v1/auth/login", {"email": email, "password": password})
+            self.sender.ask("POST /api/v1/auth/login", {"email": email, "password": password})
         for token in (self.key + "x", self.production_key[:-1], self.owner.token + "x", bundle):
-            self.pushing.ask("GET /api/v1/balance", token=token)
-            self.pushing.ask("GET /api/v1/auth/me", token=token)
+            self.sender.ask("GET /api/v1/balance", token=token)
+            self.sender.ask("GET /api/v1/auth/me", token=token)
 
     def the_provider_fails(self, provider: Simulator) -> None:
-        """Paystream refuses, breaks and is silent, each time repeating in its error what it was sent."""
-        key, ask = self.key, self.pushing.ask
+        """Let the provider reject, fail and time out, with the request repeated in its errors."""
+        key, ask = self.key, self.sender.ask
         drivers = [self.customer.verified_driver()["id"] for _ in range(2)]
         with provider.misbehaving("repeat"):
             for fault in ("error_500", "reject:ACCOUNT_INVALID"):
                 with provider.misbehaving(fault, endpoint="recipients"):
                     ask("PUT /api/v1/drivers/{id}", self.details(), token=key, id=drivers[0])
-                    until(lambda: self._complaint(drivers[0]), "the error is there")
+                    until(lambda: self._registration_error(drivers[0]), "the error is recorded")
                     ask("GET /api/v1/drivers/{id}", token=key, id=drivers[0])
             payout = {"driverId": drivers[1], "amount": 45_000, "description": self.words}
             for fault in ("reject:ACCOUNT_CLOSED", "error_500", "timeout_before_accept"):
                 with provider.misbehaving(fault, endpoint="payments"):
                     paid = ask("POST /api/v1/payouts/instant", payout, token=key)["data"]["id"]
-                    until(partial(self._has_ended, paid), "it has ended")
+                    until(partial(self._has_ended, paid), "the payout ends")
                     ask("GET /api/v1/payouts/{id}", token=key, id=paid)
             for fault in ("error_500", "reject:NO_FUNDING"):
                 with provider.misbehaving(fault, endpoint="topup"):
                     topup = {"amount": 1_000, "description": self.words}
                     made = ask("POST /api/v1/funding/topup", topup, token=key)["data"]["transactionId"]
-                    until(partial(self._was_refused, made), "it was asked")
+                    until(partial(self._was_refused, made), "the top-up is requested")
 
-    def _complaint(self, driver_id: str) -> str | None:
+    def _registration_error(self, driver_id: str) -> str | None:
         found = self.customer.get(f"/api/v1/drivers/{driver_id}").data.get("registrationError")
         return None if found is None else str(found)
 

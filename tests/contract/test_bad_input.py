@@ -1,4 +1,4 @@
-"""Whatever a client sends: its documented 4xx, in the envelope, quickly, and the process unharmed.
+"""Any bad input gets its documented 4xx in the envelope, quickly, and leaves the process unharmed.
 
 The table of all cases with status and milliseconds is printed at the end.
 """
@@ -44,7 +44,7 @@ ROWS: list[Row] = []
 
 @pytest.fixture(scope="module", autouse=True)
 def table() -> Iterator[None]:
-    """Tells what every case got, when all are done."""
+    """Report the response of every case at the end."""
     yield
     lines = [f"{'bad input':80} {'status':>6} {'ms':>7}  code"]
     for row in ROWS:
@@ -54,13 +54,13 @@ def table() -> Iterator[None]:
     median = fast[len(fast) // 2] if fast else 0
     wrong = sum(bool(row.problems) for row in ROWS)
     speed = f"median {median:.1f} ms, slowest of the fast {max(fast, default=0):.0f} ms"
-    lines.append(f"{len(ROWS)} cases, {wrong} answered wrongly; {speed}")
+    lines.append(f"{len(ROWS)} cases, {wrong} with a wrong response; {speed}")
     report(*lines)
 
 
 @dataclass(frozen=True)
 class State:
-    """What the requests must not change."""
+    """State that the requests must not change."""
 
     pid: int | None
     server_errors: float
@@ -70,7 +70,7 @@ class State:
 
 
 class Attack:
-    """The gateway under the cases, the slow ones all at once in the background."""
+    """Sends the cases to the gateway; the slow ones run concurrently in the background."""
 
     def __init__(self, stack: Stack, customer: Customer, ids: dict[bytes, bytes]) -> None:
         self.stack = stack
@@ -109,7 +109,7 @@ class Attack:
         )
 
     def _fill(self, piece: bytes) -> bytes:
-        """Names replaced by ids, and Content-Length corrected by what that added."""
+        """Replace names by ids, and correct the Content-Length."""
         filled = self._names.sub(lambda name: self._ids[name[0]], piece)
         head, gap, body = filled.partition(b"\r\n\r\n")
         longer = len(body) - len(piece.partition(b"\r\n\r\n")[2])
@@ -131,7 +131,7 @@ def attack(stack: Stack, customer: Customer, driver_id: str) -> Iterator[Attack]
     before: list[Any] = []
 
     def at_rest() -> bool:
-        """Nothing is on its way to Paystream or from it since the last look; what waits for its release may wait."""
+        """Whether no payout is processing, and nothing has changed since the last call."""
         before.append(_holdings(customer))
         on_the_way = customer.get("/api/v1/payouts", status="processing", pageSize=1).data["total"]
         return on_the_way == 0 and before[-2:-1] == before[-1:]
@@ -163,13 +163,13 @@ def _session(stack: Stack) -> str:
 
 
 def problems(case: Case, answer: RawAnswer) -> Iterator[str]:
-    """What is wrong with `answer`; nothing if it is as documented."""
+    """Yield the differences between a response and its documentation."""
     if answer.milliseconds > case.seconds * 1000:
         yield f"took {answer.milliseconds:.0f} ms"
     if answer.status not in case.statuses:
         yield f"status {answer.status}, not {sorted(case.statuses)}"
     if case.ends_connection and (answer.behind or not answer.closed):
-        yield "the connection goes on"
+        yield "the connection stays open"
     if not answer.status:
         return
     for name in case.headers:
@@ -205,7 +205,7 @@ def _body_problems(case: Case, answer: RawAnswer) -> Iterator[str]:
             yield f"details.field {named}, not {case.field}"
 
 
-def _judge(case: Case, answer: RawAnswer) -> None:
+def _check(case: Case, answer: RawAnswer) -> None:
     found = tuple(problems(case, answer))
     try:
         code = str(json.loads(answer.body)["error"]["code"])
@@ -214,29 +214,28 @@ def _judge(case: Case, answer: RawAnswer) -> None:
     ROWS.append(Row(case.name, answer.status, code, answer.milliseconds, found))
     if found:
         sent = b"".join(case.pieces)
-        heard = f"{answer.status} {answer.headers} {answer.body[:400]!r} {answer.behind[:400]!r}"
-        pytest.fail(f"{'; '.join(found)}\nsent {len(sent)} bytes: {sent[:400]!r}\ngot {heard}", pytrace=False)
+        received = f"{answer.status} {answer.headers} {answer.body[:400]!r} {answer.behind[:400]!r}"
+        pytest.fail(f"{'; '.join(found)}\nsent {len(sent)} bytes: {sent[:400]!r}\ngot {received}", pytrace=False)
 
 
-def test_names_are_different() -> None:
-    """So that a line of the table is one case."""
+def test_case_names_are_unique() -> None:
     names = [case.name for case in FAST + SLOW]
     assert sorted(names) == sorted(set(names))
 
 
 @pytest.mark.parametrize("case", FAST, ids=[case.name for case in FAST])
-def test_bad_input_is_refused(attack: Attack, case: Case) -> None:
-    _judge(case, attack.send(case))
+def test_bad_input_is_rejected(attack: Attack, case: Case) -> None:
+    _check(case, attack.send(case))
 
 
 @pytest.mark.parametrize("case", SLOW, ids=[case.name for case in SLOW])
-def test_slow_body_is_not_waited_for(attack: Attack, case: Case) -> None:
-    """They run beside the fast ones, which are answered in time meanwhile."""
-    _judge(case, attack.slow[case.name].result())
+def test_slow_body_times_out(attack: Attack, case: Case) -> None:
+    """The slow cases run while the fast ones still get their responses in time."""
+    _check(case, attack.slow[case.name].result())
 
 
-def test_connections_that_never_say_anything_keep_nobody_out(attack: Attack) -> None:
-    """200 of them, some with half a header."""
+def test_silent_connections_block_no_other(attack: Attack) -> None:
+    """200 connections, some with half a header."""
     threads = [
         threading.Thread(
             target=exchange,
@@ -253,12 +252,12 @@ def test_connections_that_never_say_anything_keep_nobody_out(attack: Attack) -> 
     assert answer.milliseconds < 2_000
 
 
-def test_nothing_was_made_and_no_money_moved(attack: Attack) -> None:
+def test_bad_input_changes_nothing(attack: Attack) -> None:
     assert attack.state().holdings == attack.before.holdings
 
 
 def test_process_is_unharmed(attack: Attack, driver_id: str) -> None:
-    """The same process, connections closed, memory as before or nearly so; it works."""
+    """The same process, with its connections closed and little more memory, still works."""
     after = until(
         lambda: (now := attack.state()).open_files <= attack.before.open_files + 20 and now, "connections are closed"
     )
@@ -274,21 +273,21 @@ def test_no_server_error_was_counted(attack: Attack) -> None:
 
 
 def test_every_exception_was_handled(attack: Attack) -> None:
-    """No input gets as far as the server's last resort."""
+    """No input reaches the server's last error handler."""
     lines = (attack.stack.home / "logs" / "gateway.log").read_bytes().splitlines()
     assert [line[-300:] for line in lines if b"Unhandled exception" in line] == []
 
 
-def test_metrics_have_no_label_that_a_client_chose(attack: Attack) -> None:
-    """Or anybody could fill the memory of whoever stores them."""
+def test_no_metric_label_comes_from_a_client(attack: Attack) -> None:
+    """Or any client could fill the memory of the metrics store."""
     names = "\n".join(name for name in _metrics(attack.stack) if name.startswith("ovnpay_http"))
     for chosen in ("/drv_", "/pay_", "etc/passwd", "BREW", "%00", "xxx"):
         assert chosen not in names
 
 
 def test_no_key_is_in_the_log(attack: Attack) -> None:
-    """A request that can't be read is no reason to write down what was in it."""
+    """The log has no part of an unreadable request."""
     key = attack.stack["sandbox_key"].encode()
     lines = (attack.stack.home / "logs" / "gateway.log").read_bytes().splitlines()
-    telling = [line.replace(key, b"<key>")[-300:] for line in lines if key in line]
-    assert telling == []
+    lines_with_key = [line.replace(key, b"<key>")[-300:] for line in lines if key in line]
+    assert lines_with_key == []

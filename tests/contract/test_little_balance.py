@@ -31,7 +31,7 @@ def test_exactly_as_many_succeed_as_are_covered(stack: Stack, production: Custom
         for number in range(covered + TOO_MANY)
     ]
     _, posted = post_all(production, "/api/v1/payouts", requests, clients=32)
-    # Then the covered ones succeed, and each of the rest is told why not
+    # Then the covered ones succeed, and the rest get an error
     assert Counter(post.status for post in posted) == {200: covered, 400: TOO_MANY}
     for post in posted:
         if post.status == 400:

@@ -58,7 +58,7 @@ def _pgbouncer(description: Mapping[str, str]) -> Iterator[str]:
     server = urlsplit(description["service_database_url"])
     port = free_port()
     folder = Path(tempfile.mkdtemp(prefix="ovnpay-pgbouncer-"))
-    folder.chmod(0o755)  # started by root, it runs as `nobody`
+    folder.chmod(0o755)  # started by root, it runs as another user
     (folder / "users.txt").write_text(f'"{server.username}" "{server.password}"\n')
     (folder / "pgbouncer.ini").write_text(
         f"""[databases]

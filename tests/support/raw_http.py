@@ -111,7 +111,7 @@ class _Wire:
         return True
 
     def receive(self, seconds: float) -> bool:
-        """Wait for at most `seconds`; True when something was heard or the connection ended."""
+        """Wait for at most `seconds`; True when something was received or the connection ended."""
         readable, _, _ = select.select([self._connection], [], [], min(seconds, self._left()))
         if readable:
             self._receive()
@@ -129,12 +129,12 @@ class _Wire:
         return max(0, self.deadline - time.monotonic())
 
 
-def _parse(heard: bytes, method: str, closed: bool) -> tuple[int, dict[str, str], bytes, int] | None:
+def _parse(received: bytes, method: str, closed: bool) -> tuple[int, dict[str, str], bytes, int] | None:
     """Status, headers, body and where the answer ends; None while it isn't complete."""
     start = 0
     while True:
-        head_end = heard.find(b"\r\n\r\n", start)
-        line = re.match(rb"HTTP/\d\.\d (\d{3})[^\r\n]*\r\n", heard[start:])
+        head_end = received.find(b"\r\n\r\n", start)
+        line = re.match(rb"HTTP/\d\.\d (\d{3})[^\r\n]*\r\n", received[start:])
         if head_end < 0 or not line:
             return None
         status = int(line[1])
@@ -142,7 +142,7 @@ def _parse(heard: bytes, method: str, closed: bool) -> tuple[int, dict[str, str]
             break
         start = head_end + 4  # 100 Continue is no answer
     headers = {}
-    for text in heard[start:head_end].decode("latin-1").split("\r\n")[1:]:
+    for text in received[start:head_end].decode("latin-1").split("\r\n")[1:]:
         name, _, value = text.partition(":")
         headers[name.strip().lower()] = value.strip()
     at = head_end + 4
@@ -150,5 +150,5 @@ def _parse(heard: bytes, method: str, closed: bool) -> tuple[int, dict[str, str]
         return status, headers, b"", at
     if "content-length" in headers:
         end = at + int(headers["content-length"])
-        return (status, headers, heard[at:end], end) if len(heard) >= end else None
-    return (status, headers, heard[at:], len(heard)) if closed else None
+        return (status, headers, received[at:end], end) if len(received) >= end else None
+    return (status, headers, received[at:], len(received)) if closed else None

@@ -260,5 +260,7 @@ class World:
 
     def violations(self, *names: str) -> list[Violation]:
         """Return the violations in this wallet of all invariants or of some."""
-        laws = [INVARIANTS_BY_NAME[name] for name in names or INVARIANTS_BY_NAME]
-        return [one for proof in check_invariants(self.engine, laws, [self.wallet_id]) for one in proof.violations]
+        invariants = [INVARIANTS_BY_NAME[name] for name in names or INVARIANTS_BY_NAME]
+        return [
+            one for proof in check_invariants(self.engine, invariants, [self.wallet_id]) for one in proof.violations
+        ]
