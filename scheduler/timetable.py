@@ -20,6 +20,7 @@ TIMETABLE = (
     # Faster than the tick: customers choose the second of a release, and wait for their webhooks.
     TimetableEntry("release_batches", Jobs.release_batches, 0.1),
     TimetableEntry("deliver_customer_events", Jobs.deliver_customer_events, 0.2),
+    # Opens the outbound guard within a second of a start of the database.
     TimetableEntry("verify_identity", Jobs.verify_identity, 1.0),
     TimetableEntry("refresh_identity", Jobs.refresh_identity, 60.0),
     TimetableEntry("reconcile", Jobs.reconcile, 60.0),

@@ -158,7 +158,6 @@ SHORT = {
     "shared/ledger/balances.py": "one query that several packages read",
     "shared/platform/clock.py": "domain functions import it and nothing else of the platform",
     "shared/platform/encryption.py": "the only module that may import the cryptography package",
-    "scheduler/timetable.py": "the table that operators look for",
     "workers/customer_events.py": "one file for each actor, found by the name of its queue",
 }
 """Modules of fewer than `LINES_MIN` lines, each with its reason."""
