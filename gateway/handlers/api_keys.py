@@ -163,9 +163,9 @@ async def regenerate_own_key(request: web.Request, body: RegenerateKey) -> web.R
         _record(connection, request, Action.KEY_REGENERATE, issued.row, now, after)
         return _issued_payload(issued, now)
 
-    answer = await run_idempotently_for_user(request, work)
+    response = await run_idempotently_for_user(request, work)
     services.credential_cache.clear()
-    return answer
+    return response
 
 
 @operation(response=Scopes, flat=True)

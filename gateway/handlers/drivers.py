@@ -62,7 +62,7 @@ async def register_driver(request: web.Request, body: RegisterDriver) -> web.Res
     return await run_idempotently_and_enqueue(request, work, task_queue.REGISTER_DRIVERS, added)
 
 
-def registration_entries(actor: audit.Actor, answers: Iterable[rows.DriverRow | DomainError]) -> list[audit.Entry]:
+def registration_entries(actor: audit.Actor, outcomes: Iterable[rows.DriverRow | DomainError]) -> list[audit.Entry]:
     return [
         audit.Entry(
             actor,
@@ -70,7 +70,7 @@ def registration_entries(actor: audit.Actor, answers: Iterable[rows.DriverRow | 
             public_id(DRIVER, row.id),
             after={"ovnDriverId": row.ovn_driver_id, "status": row.status},
         )
-        for row in answers
+        for row in outcomes
         if not isinstance(row, DomainError)
     ]
 

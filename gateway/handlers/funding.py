@@ -69,8 +69,8 @@ async def create_topup(request: web.Request, body: CreateTopup) -> web.Response:
         row = topups.request_topup(
             connection, wallet, body.amount, body.method.value, body.description, now, grace=services.wake_up_grace
         )
-        facts = {"amount": row.amount_cents, "method": body.method.value}
-        entry = audit.Entry(actor, Action.TOPUP_CREATE, public_id(TRANSACTION, row.id), after=facts)
+        after = {"amount": row.amount_cents, "method": body.method.value}
+        entry = audit.Entry(actor, Action.TOPUP_CREATE, public_id(TRANSACTION, row.id), after=after)
         audit.record_entries(connection, [entry], now)
         topup_ids.append(row.id)
         return {
@@ -115,10 +115,10 @@ async def list_transactions(request: web.Request, listing: ListTransactions) -> 
         }
         for line in found.rows
     ]
-    shown = list_page_payload(items, found, page)
+    payload = list_page_payload(items, found, page)
     if filters.is_dated:
-        shown["totalIsMinimum"] = found.total >= statement.LINES_COUNTED_MAX
-    return success_response(request, shown)
+        payload["totalIsMinimum"] = found.total >= statement.LINES_COUNTED_MAX
+    return success_response(request, payload)
 
 
 STATEMENT_COLUMNS: Final = (

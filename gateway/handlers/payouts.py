@@ -186,14 +186,14 @@ async def retry_payout(request: web.Request) -> web.Response:
     queued: list[uuid.UUID] = []
 
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
-        answers = (
+        outcomes = (
             retry.retry_wallet_payouts(
                 connection, wallet, [payout_id], now, grace=services.wake_up_grace, scenario=request[SCENARIO]
             )
             if payout_id
             else {}
         )
-        row = _row_or_raise(text, payout_id, answers)
+        row = _row_or_raise(text, payout_id, outcomes)
         record_status_changes(connection, actor, Action.PAYOUT_RETRY, [row], now)
         queued.append(row.id)
         payload: dict[str, Any] = {
@@ -230,10 +230,10 @@ def record_status_changes(
 
 
 def _row_or_raise(
-    text: str, payout_id: uuid.UUID | None, answers: Mapping[uuid.UUID, PayoutRow | DomainError]
+    text: str, payout_id: uuid.UUID | None, outcomes: Mapping[uuid.UUID, PayoutRow | DomainError]
 ) -> PayoutRow:
     outcome = (
-        answers[payout_id] if payout_id else NotFound(f"No payout {echo_id(PAYOUT, text)}", code="PAYOUT_NOT_FOUND")
+        outcomes[payout_id] if payout_id else NotFound(f"No payout {echo_id(PAYOUT, text)}", code="PAYOUT_NOT_FOUND")
     )
     if isinstance(outcome, DomainError):
         raise outcome

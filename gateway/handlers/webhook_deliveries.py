@@ -57,11 +57,11 @@ async def send_webhook_test(request: web.Request) -> web.Response:
     def work(connection: sa.Connection, now: datetime) -> dict[str, Any]:
         endpoint = load_endpoint(connection, wallet, wanted_id)
         event_id = public_id(EVENT, deliveries.send_test_event(connection, wallet, endpoint, now))
-        shown = public_id(WEBHOOK, endpoint.id)
+        webhook_id = public_id(WEBHOOK, endpoint.id)
         audit.record_entries(
-            connection, [audit.Entry(actor, Action.WEBHOOK_TEST, shown, after={"event": event_id})], now
+            connection, [audit.Entry(actor, Action.WEBHOOK_TEST, webhook_id, after={"event": event_id})], now
         )
-        return {"id": event_id, "webhookId": shown}
+        return {"id": event_id, "webhookId": webhook_id}
 
     return await run_idempotently_and_enqueue(
         request, work, task_queue.DELIVER_CUSTOMER_EVENTS, [wanted_id] if wanted_id else []
@@ -78,10 +78,10 @@ async def redeliver_delivery(request: web.Request) -> web.Response:
         endpoint = load_endpoint(connection, wallet, wanted_id)
         deliveries.redeliver_event(connection, wallet, endpoint, event_id, now)
         assert event_id is not None, "an unknown delivery is rejected"
-        shown = {"id": public_id(EVENT, event_id), "webhookId": public_id(WEBHOOK, endpoint.id)}
-        entry = audit.Entry(actor, Action.WEBHOOK_REDELIVER, shown["webhookId"], after={"event": shown["id"]})
+        payload = {"id": public_id(EVENT, event_id), "webhookId": public_id(WEBHOOK, endpoint.id)}
+        entry = audit.Entry(actor, Action.WEBHOOK_REDELIVER, payload["webhookId"], after={"event": payload["id"]})
         audit.record_entries(connection, [entry], now)
-        return shown
+        return payload
 
     return await run_idempotently_and_enqueue(
         request, work, task_queue.DELIVER_CUSTOMER_EVENTS, [wanted_id] if wanted_id else []

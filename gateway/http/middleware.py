@@ -84,9 +84,9 @@ async def _trace(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Handle a request within a span, which continues the client's trace if the request names one."""
     method = request.method if request.method in KNOWN_METHODS else "other"
     route = _route(request) or "unknown"
-    facts = {"http.request.method": method, "http.route": route, "ovnpay.request_id": request[REQUEST_ID]}
+    attributes = {"http.request.method": method, "http.route": route, "ovnpay.request_id": request[REQUEST_ID]}
     parents = [request.headers.get(tracing.TRACEPARENT_HEADER)]
-    with tracing.span(f"{method} {route}", tracing.SpanKind.SERVER, parents, **facts) as span:
+    with tracing.span(f"{method} {route}", tracing.SpanKind.SERVER, parents, **attributes) as span:
         response = await handler(request)
         if span is not None:
             span.set_attribute("http.response.status_code", response.status)
@@ -103,10 +103,10 @@ async def convert_errors(request: web.Request, handler: Handler) -> web.StreamRe
         if request.version not in HTTP_VERSIONS:
             raise ApiError(400, "BAD_REQUEST", "Use HTTP/1.1", headers={"Connection": "close"})
         return await handler(request)
-    except DomainError as refusal:
-        wait = refusal.retry_after_seconds
+    except DomainError as error:
+        wait = error.retry_after_seconds
         headers = {"Retry-After": str(wait)} if wait is not None else None
-        return json_response(domain_error_body(refusal, request_id, clock.now()), refusal.status, headers)
+        return json_response(domain_error_body(error, request_id, clock.now()), error.status, headers)
     except ApiError as error:
         return _error_response(error, request_id, clock.now())  # a variable would keep the request alive
     except (Overloaded, ShuttingDown, OperationalError, InterfaceError, PoolTimeoutError) as unavailable:

@@ -49,14 +49,14 @@ class WebhookIntake:
             group_size=settings.intake_group_size,
         )
 
-    async def submit(self, notice: ProviderNotification) -> StoreResult:
+    async def submit(self, notification: ProviderNotification) -> StoreResult:
         """Return once the notification is committed; raise as `GroupCommit.submit` does."""
-        return await self._group_commit.submit(notice)
+        return await self._group_commit.submit(notification)
 
     async def close(self) -> None:
         await self._group_commit.close()
 
-    def flush(self, notices: Sequence[ProviderNotification]) -> list[StoreResult]:
+    def flush(self, notifications: Sequence[ProviderNotification]) -> list[StoreResult]:
         """Store a group in one transaction, and repeat it once after a lost connection: an event is stored only once.
 
         Raises:
@@ -64,19 +64,21 @@ class WebhookIntake:
 
         """
         try:
-            stored = self._transaction(notices)
+            stored = self._transaction(notifications)
         except OperationalError:
-            stored = self._transaction(notices)
+            stored = self._transaction(notifications)
         failpoint("webhook.after_commit")
         self._task_sender.enqueue(task_queue.APPLY_PROVIDER_EVENTS, stored.waiting)
         failpoint("webhook.after_enqueue")
-        events = [{"event_id": one.event_key[:64], "payment": one.payment_id} for one in notices[: logs.LOGGED_IDS_MAX]]
-        logger.info("provider_webhooks.stored", events=events, count=len(notices), waiting=len(stored.waiting))
+        events = [
+            {"event_id": one.event_key[:64], "payment": one.payment_id} for one in notifications[: logs.LOGGED_IDS_MAX]
+        ]
+        logger.info("provider_webhooks.stored", events=events, count=len(notifications), waiting=len(stored.waiting))
         return stored.results
 
-    def _transaction(self, notices: Sequence[ProviderNotification]) -> StoredNotifications:
+    def _transaction(self, notifications: Sequence[ProviderNotification]) -> StoredNotifications:
         with self._engine.begin() as connection:
-            stored = inbox.store_notifications(connection, notices, self._clock.now(), grace=self._grace)
+            stored = inbox.store_notifications(connection, notifications, self._clock.now(), grace=self._grace)
             failpoint("webhook.before_commit")
         return stored
 
