@@ -155,7 +155,7 @@ class CrashStack:
         finally:
             timeout.cancel()
         lines = self._lines(log)[len(seen) :]
-        expected = f"crash point {failpoint.partition(':')[0]}: killed"
+        expected = f"failpoint {failpoint.partition(':')[0]}: killed"
         assert (code, lines[-1:]) == (-signal.SIGKILL, [expected]), (failpoint, code, lines[-20:])
 
     def _fork(self, service: str, log: str, settings: dict[str, str]) -> int:
