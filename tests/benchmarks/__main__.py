@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks`: measures, prints the table, writes bench.json and the pictures."""
+"""`python -m tests.benchmarks`: run the benchmarks, print the table, write bench.json and the charts."""
 
 import argparse
 import json
@@ -17,20 +17,20 @@ from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.catalogue import LINES, YARDSTICKS
 from tests.benchmarks.report import Report
 
-_DESCRIPTION = """Measures OVN Pay on this machine, everything in one run, beside yardsticks on the same Postgres and
-Redis. Without options it takes hours, for it fills a wallet with 5,000,000 payouts; --quick sees that it works."""
+_DESCRIPTION = """Benchmark OVN Pay on this machine, beside yardsticks on the same Postgres and Redis. Without options
+it takes hours, because it fills a wallet with 5,000,000 payouts; --quick only checks that it works."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; its exit code: 1 where a line could not be measured or, with --strict, a goal is missed."""
+    """Return the exit code: 1 if a benchmark failed or, with --strict, missed a goal."""
     options = _parser().parse_args(arguments)
     if options.list:
         for line in LINES.values():
             print(f"{line.name:10} {line.what}")
         return 0
-    # A yardstick runs our intake in this process: what it logs is not what is asked for here.
+    # A yardstick runs the intake in this process: its logs are not wanted here.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it gets the table of what was measured
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a terminated run prints its table too
     report = Report(machine.facts(), quick=options.quick)
     bench = Bench(report, YARDSTICKS, options.profile)
     try:
@@ -51,7 +51,7 @@ def _measure(bench: Bench, line: Line) -> None:
     bench.say(line.what)
     try:
         line.measure(bench)
-    except Exception as error:  # the others are measured all the same
+    except Exception as error:  # the other benchmarks still run
         traceback.print_exc()
         bench.report.failures[line.name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         bench.close()
@@ -78,7 +78,7 @@ def _tell(report: Report, json_path: Path, pictures_folder: Path) -> None:
         f"load by {report.machine['load_generator']}",
         highlight=False,
     )
-    console.print(report.verdict(), style="bold", highlight=False)
+    console.print(report.summary(), style="bold", highlight=False)
 
 
 def _lines(text: str) -> list[Line]:

@@ -1,4 +1,4 @@
-"""One run of the benchmarks: what its lines are given, and where they put what they have measured."""
+"""One run of the benchmarks: what the benchmarks get, and where they put their results."""
 
 import sys
 import time
@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 
 class Watch:
-    """Told by whoever watches: how many of what were done."""
+    """Set by the benchmark: how many operations were done."""
 
     done = 0
 
 
 class Bench:
-    """A run."""
+    """A run of the benchmarks."""
 
     def __init__(
         self,
@@ -40,18 +40,18 @@ class Bench:
         self._open = ExitStack()
         self._started = time.monotonic()
         self.line = ""
-        """The line that is being measured."""
+        """The benchmark that is running."""
 
     def size(self, full: T, quick: T) -> T:
-        """How much: in full, or to see that it works."""
+        """Return the full size, or the small one of a quick run."""
         return quick if self.quick else full
 
     def say(self, text: str) -> None:
-        """A line of progress."""
+        """Print a line of progress."""
         print(f"{time.monotonic() - self._started:7.1f} s  {self.line:9} {text}", file=sys.stderr, flush=True)
 
     def system(self, *, fresh: bool = False, **settings: str) -> System:
-        """The system with these settings: the one that runs, or a new one; there is never more than one."""
+        """Return the system with these settings: the running one, or a new one. Only one runs at a time."""
         if self._system is not None and (fresh or settings != self._settings):
             self.close()
         if self._system is None:
@@ -62,12 +62,12 @@ class Bench:
         return self._system
 
     def close(self) -> None:
-        """Stops the system."""
+        """Stop the system."""
         self._system = None
         self._open.close()
 
     def yardstick(self, name: str) -> Yardstick:
-        """Measured when it is first asked for."""
+        """Return a yardstick, measured at its first use."""
         if name not in self._yardsticks:
             self.say(f"measures the yardstick ({name})")
             self._yardsticks[name] = found = self._measure_yardstick[name](self)
@@ -84,27 +84,28 @@ class Bench:
         yardstick: str | None = None,
         note: str = "",
     ) -> None:
-        """A figure of this line."""
+        """Add a figure of this benchmark."""
         beside = self.yardstick(yardstick) if yardstick else None
         self.report.figures.append(Figure(self.line, what, value, unit, goal, beside, note))
 
     def tell(self, text: str) -> None:
-        """Something that a figure does not say."""
+        """Add a note."""
         self.report.texts.setdefault(self.line, []).append(text)
 
     def distribution(self, name: str, load: Load) -> None:
-        """Latencies, for the pictures."""
+        """Add latencies for the charts."""
         points = [(value, percent) for percent, value in load.curve]
         self.report.curves.append(Curve(f"{self.line} latency", name, "ms", "% answered", points))
 
     def curve(self, picture: str, name: str, points: list[tuple[float, float]], y_name: str) -> None:
-        """A rate or a count over time, for the pictures."""
+        """Add a rate or a count over time for the charts."""
         self.report.curves.append(Curve(f"{self.line} {picture}", name, "s", y_name, points))
 
     @contextmanager
     def watched(self, system: System, what: str) -> "Iterator[Watch]":
-        """Says afterwards how much of a core each service has had meanwhile and, where whoever watches has told how
-        much was done, how much for each; with PROFILE=1, where it went.
+        """Print the CPU use of each service during the block, per operation if the block sets the number of them.
+
+        With PROFILE=1 it writes profiles too.
         """
         watch, before, started = Watch(), system.cpu_seconds(), time.perf_counter()
         with ExitStack() as stack:
@@ -127,7 +128,7 @@ Measure = Callable[[Bench], None]
 
 
 class Line(NamedTuple):
-    """One line of the table."""
+    """One benchmark."""
 
     name: str
     what: str

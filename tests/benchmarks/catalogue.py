@@ -1,4 +1,4 @@
-"""Which lines and yardsticks are there? In the order in which they are measured: lines that share a system together."""
+"""All benchmarks and yardsticks, in the order of a run: benchmarks that share a system come together."""
 
 from collections.abc import Callable
 
@@ -45,7 +45,7 @@ LINES = {
         analytics,
     )
 }
-"""By name, each with its sentence."""
+"""Benchmarks by name, each with its description."""
 
 YARDSTICKS: dict[str, Callable[[Bench], Yardstick]] = {
     "a": pgbench.many,
@@ -55,4 +55,4 @@ YARDSTICKS: dict[str, Callable[[Bench], Yardstick]] = {
     "d": queues.celery,
     "s": set_based.alone,
 }
-"""By letter: (s) is the SQL of our own group commit, without Python."""
+"""Yardsticks by letter; (s) is the SQL of the group commit without Python."""

@@ -1,4 +1,4 @@
-"""Payouts from their acceptance to their completion: feeds them in, watches them arrive."""
+"""Payouts from acceptance to completion: post them, and count the completed ones."""
 
 import threading
 import time
@@ -14,32 +14,32 @@ from tests.benchmarks.storm import Load, curve_of, storm
 from tests.benchmarks.system import System
 
 FEEDERS = 8
-"""Connections that hand in bulk requests."""
+"""Connections that post bulk requests."""
 LOOK_SECONDS = 0.05
 RATE_SECONDS = 0.5
-"""Over how long a rate is taken, for the curves."""
+"""The interval of a rate in the curves."""
 
 
 class Flow(NamedTuple):
-    """What came of it."""
+    """The result."""
 
     payouts: int
     seconds: float
-    """From the first request to the last completion that was seen."""
+    """From the first request to the last completion."""
     accepted_seconds: float
-    """From the first request to the last answer."""
+    """From the first request to the last response."""
     latency: Load
-    """Of each payout, accepted to completed."""
+    """From acceptance to completion, for each payout."""
     seen: list[tuple[float, int, int]]
-    """At which second how many were accepted and completed."""
+    """(Second, accepted, completed)."""
 
     @property
     def a_second(self) -> float:
-        """Payouts a second, from end to end."""
+        """Payouts per second, end to end."""
         return self.payouts / self.seconds
 
     def rates(self, column: int) -> list[tuple[float, float]]:
-        """The curve of the accepted (1) or completed (2) a second."""
+        """Return the curve of payouts accepted (1) or completed (2) per second."""
         points, last = [], self.seen[0]
         for one in self.seen[1:]:
             if one[0] - last[0] >= RATE_SECONDS:
@@ -49,7 +49,7 @@ class Flow(NamedTuple):
 
 
 def run(bench: Bench, system: System, payouts: int, urls: Sequence[str] = ()) -> Flow:
-    """Hands in so many payouts in bulk requests, over several gateways if there are, and waits for the last."""
+    """Post payouts in bulk requests, spread over the gateways, and wait for the last completion."""
     gateways = urls or [system.stack["gateway"]]
     templates = list(bulk(system).templates)
     each = payouts // BULK // len(gateways)
@@ -87,7 +87,7 @@ def _feed(url: str, requests: Sequence[bytes]) -> Load:
 
 
 class Trickle:
-    """Bulk requests at an even pace, on a thread of its own, until it is told to stop."""
+    """Bulk requests at an even pace, in a thread, until it is stopped."""
 
     def __init__(self, system: System, requests_a_second: float) -> None:
         self._url = system.stack["gateway"]

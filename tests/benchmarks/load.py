@@ -1,4 +1,4 @@
-"""Load: requests over kept-alive connections as fast as they are answered, none pipelined.
+"""Load: requests over keep-alive connections as fast as possible, without pipelining.
 
 wrk where it is installed, our own generator (`storm`) where it is not; both are given the same templates, so both send
 the same bytes. In a template every `MARK` is replaced by a number that no other request of any run has.
@@ -23,12 +23,12 @@ JSON_TYPE = ("Content-Type", b"application/json")
 
 
 def generator() -> str:
-    """Which one is used here."""
+    """The generator that is used."""
     return "bundled" if WRK is None else "wrk"
 
 
 class Aim(NamedTuple):
-    """Where to send what."""
+    """URL and requests."""
 
     url: str
     templates: Sequence[bytes]
@@ -36,7 +36,7 @@ class Aim(NamedTuple):
 
 
 def template(method: str, path: str, headers: dict[str, str], body: Any) -> bytes:
-    """A request on the wire; write `MARK.decode()` where the number belongs, which has as many letters."""
+    """Return the bytes of a request; `MARK.decode()` stands for the number, which has the same length."""
     listed = [(name, value.encode()) for name, value in headers.items()]
     return request(method, path.encode(), listed, json.dumps(body).encode())
 
@@ -45,7 +45,7 @@ _last = 0
 
 
 def numbers() -> Iterator[bytes]:
-    """Numbers that nobody else gets: microseconds since 1970, which no server is faster than."""
+    """Unique numbers: microseconds since 1970, which no server is faster than."""
     global _last
     while True:
         _last = max(_last + 1, time.time_ns() // 1000)
@@ -53,13 +53,13 @@ def numbers() -> Iterator[bytes]:
 
 
 def requests_of(templates: Sequence[bytes]) -> Iterator[bytes]:
-    """An endless list of requests."""
+    """Yield requests without end."""
     for number, one in zip(numbers(), cycle(templates), strict=False):
         yield one.replace(MARK, number)
 
 
 def fire(aim: Aim, connections: int, seconds: float, *, bundled: bool = False) -> Load:
-    """As many requests as are answered in that time; with `bundled` by our own generator, even where wrk is there."""
+    """Send requests for that time; `bundled` uses the own generator even if wrk is installed."""
     if WRK is None or bundled:
         return storm(aim.url, requests_of(aim.templates), connections, seconds)
     with tempfile.NamedTemporaryFile(prefix="ovnpay-bench-") as file:

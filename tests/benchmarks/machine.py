@@ -1,4 +1,4 @@
-"""On what was it measured: the machine, the commit, the versions."""
+"""The machine, the commit and the versions of a run."""
 
 import importlib.metadata
 import os
@@ -18,7 +18,7 @@ _PACKAGES = (
 
 
 def facts() -> dict[str, Any]:
-    """What is known before anything runs."""
+    """Return what is known before a system runs."""
     return {
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "commit": _git("rev-parse", "HEAD"),
@@ -35,7 +35,7 @@ def facts() -> dict[str, Any]:
 
 
 def of_system(system: System) -> dict[str, Any]:
-    """What its database says of itself."""
+    """Return version and settings of the database."""
     names = (*DURABLE, "server_version", "shared_buffers", "max_wal_size", "wal_sync_method", "commit_delay")
     with system.database() as database:
         rows = {name: (database.execute(f"SHOW {name}").fetchone() or [None])[0] for name in names}

@@ -1,4 +1,4 @@
-"""The requests that are measured: single payouts and bulk requests, each with a key and loads of its own."""
+"""The measured requests: single payouts and bulk requests, each with unique keys and loads."""
 
 import uuid
 from typing import Any
@@ -26,7 +26,7 @@ def _payout(driver_id: str, load: str) -> dict[str, Any]:
 
 
 def single(system: System, path: str = "/api/v1/payouts", *, loads: bool = True) -> Aim:
-    """`POST /payouts`, for one driver after the other."""
+    """`POST /payouts`, for each driver in turn."""
     bodies = [_payout(driver_id, f"L-{_N}") for driver_id in system.drivers]
     if not loads:
         bodies = [{"driverId": body["driverId"], "amount": AMOUNT_CENTS} for body in bodies]
@@ -34,7 +34,7 @@ def single(system: System, path: str = "/api/v1/payouts", *, loads: bool = True)
 
 
 def bulk_items(system: System, mark: str, count: int = BULK) -> list[dict[str, Any]]:
-    """So many payouts of one request."""
+    """Return the payouts of one request."""
     drivers = system.drivers
     return [_payout(drivers[place % len(drivers)], f"L-{mark}-{place}") for place in range(count)]
 
@@ -46,6 +46,6 @@ def bulk(system: System) -> Aim:
 
 
 def batch(system: System, count: int, **more: object) -> dict[str, Any]:
-    """The body of `POST /batches` with so many payouts."""
+    """Return the body of `POST /batches`."""
     mark = uuid.uuid4().hex[:12]
     return {"name": f"Bench {mark}", "urgency": "standard", "payouts": bulk_items(system, mark, count), **more}

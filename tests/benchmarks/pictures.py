@@ -1,4 +1,4 @@
-"""Draws the curves of a run: latency distributions, and rates over time."""
+"""Charts of a run: latency distributions, and rates over time."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from tests.benchmarks.report import Curve
 
 
 def draw(curves: Sequence[Curve], folder: Path) -> list[Path]:
-    """A PNG for each picture. Returns their paths; none where matplotlib is missing."""
+    """Draw a PNG for each chart; return the paths, none without matplotlib."""
     try:
         import matplotlib
 

@@ -1,4 +1,4 @@
-"""Where does the time of the running services go? py-spy on each Python process, pg_stat_statements on Postgres.
+"""Profiles of the running services: py-spy on each Python process, pg_stat_statements on Postgres.
 
 Each process gets a file for speedscope.app and a text of the functions that had the most time; Postgres a text of the
 statements that did. py-spy needs the right to trace the processes: root, or `kernel.yama.ptrace_scope` 0.
@@ -18,14 +18,14 @@ from tests.benchmarks import statements
 from tests.benchmarks.system import System
 
 RATE = 200
-"""Looks a second."""
+"""Samples per second."""
 SHOWN = 40
 _PYTHON = ("gateway", "workers", "scheduler", "paystream")
 
 
 @contextmanager
 def profiled(system: System, folder: Path) -> Iterator[None]:
-    """Writes profiles of what happens meanwhile into the folder.
+    """Write profiles into the folder while the block runs.
 
     Raises:
         FileNotFoundError: there is no py-spy.
@@ -55,13 +55,13 @@ def profiled(system: System, folder: Path) -> Iterator[None]:
 
 
 def _python_processes(system: System, name: str) -> list[int]:
-    """Those of a service that do anything: of the workers, not what only waits for the others."""
+    """Return the working processes of a service; of workers without the master."""
     pids = system.pids(name)
     return pids[1:] if name == "workers" else pids[:1]
 
 
 def top(speedscope: Path) -> str:
-    """The functions that most samples were in: themselves, and with what they call."""
+    """Return the functions with most samples: of their own, and with callees."""
     told = json.loads(speedscope.read_text())
     frames = [f"{one['name']} ({one.get('file', '?')})" for one in told["shared"]["frames"]]
     itself: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""What was measured, beside its yardstick, and whether it is what was promised: as a table and as JSON."""
+"""The figures with yardsticks and goals, as a table and as JSON."""
 
 import enum
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from rich.table import Table
 
 
 class Bound(enum.StrEnum):
-    """Which way a figure has to be."""
+    """The direction of a goal."""
 
     AT_LEAST = "≥"
     AT_MOST = "≤"
@@ -17,7 +17,7 @@ class Bound(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What the same machine does in the same run with something well known."""
+    """A figure of well-known software in the same run."""
 
     name: str
     what: str
@@ -27,14 +27,14 @@ class Yardstick:
 
 @dataclass(frozen=True)
 class Goal:
-    """What was promised: of the figure itself or, where it is `of_yardstick`, of its ratio to the yardstick."""
+    """A goal for the figure or, with `of_yardstick`, for its ratio to the yardstick."""
 
     bound: Bound
     value: float
     of_yardstick: bool = False
 
     def is_met_by(self, value: float) -> bool:
-        """Whether this is as promised."""
+        """Whether a value meets the goal."""
         return value >= self.value if self.bound is Bound.AT_LEAST else value <= self.value
 
 
@@ -49,21 +49,21 @@ def at_most(value: float) -> Goal:
 
 
 def at_least_times(ratio: float) -> Goal:
-    """The figure must be that many yardsticks at least."""
+    """The ratio to the yardstick must not be smaller."""
     return Goal(Bound.AT_LEAST, ratio, of_yardstick=True)
 
 
 def at_most_times(ratio: float) -> Goal:
-    """The figure must be that many yardsticks at most."""
+    """The ratio to the yardstick must not be larger."""
     return Goal(Bound.AT_MOST, ratio, of_yardstick=True)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One thing measured."""
+    """One figure."""
 
     line: str
-    """The line of the table that it belongs to: B1."""
+    """Its benchmark, like B1."""
     what: str
     value: float
     unit: str
@@ -77,12 +77,12 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """How many yardsticks it is; None without one, or where that is nothing."""
+        """The ratio to the yardstick; None without one, or if that is zero."""
         return self.value / self.yardstick.value if self.yardstick is not None and self.yardstick.value else None
 
     @property
     def met(self) -> bool | None:
-        """Whether it is what was promised; None: nothing was."""
+        """Whether the goal is met; None without a goal."""
         if self.goal is None:
             return None
         measured = self.ratio if self.goal.of_yardstick else self.value
@@ -91,7 +91,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Curve:
-    """Points to draw: a distribution of latencies, or a rate over time. Curves of one picture are drawn together."""
+    """A distribution of latencies, or a rate over time; curves of one chart are drawn together."""
 
     picture: str
     name: str
@@ -102,7 +102,7 @@ class Curve:
 
 @dataclass
 class Report:
-    """All of one run."""
+    """All results of a run."""
 
     machine: dict[str, Any]
     quick: bool
@@ -110,17 +110,17 @@ class Report:
     yardsticks: list[Yardstick] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     texts: dict[str, list[str]] = field(default_factory=dict)
-    """What a line has to say besides figures."""
+    """Notes of the benchmarks."""
     failures: dict[str, str] = field(default_factory=dict)
-    """Lines that could not be measured, and why."""
+    """Failed benchmarks, with the error."""
 
     @property
     def missed(self) -> list[Figure]:
-        """What is not as promised."""
+        """Figures that miss their goal."""
         return [figure for figure in self.figures if figure.met is False]
 
     def as_json(self) -> dict[str, Any]:
-        """All of it for bench.json."""
+        """Return the contents of bench.json."""
         return {
             "quick": self.quick,
             "machine": self.machine,
@@ -132,7 +132,7 @@ class Report:
         }
 
     def table(self) -> Table:
-        """The table."""
+        """Return the table."""
         table = Table(title="OVN Pay, measured" + (" in small: the figures say little" if self.quick else ""))
         for name in ("line", "what"):
             table.add_column(name)
@@ -147,8 +147,8 @@ class Report:
             before = figure.line
         return table
 
-    def verdict(self) -> str:
-        """In a sentence, which promises were not kept."""
+    def summary(self) -> str:
+        """Return a sentence with the missed goals."""
         if not self.missed and not self.failures:
             return "Every goal is met." if self.figures else "Nothing was measured."
         parts = [f"{one.line} ({one.what}: {shown(one.value, one.unit)}, goal {goal_cell(one)})" for one in self.missed]
@@ -158,7 +158,7 @@ class Report:
 
 
 def cells(figure: Figure, *, first: bool = True) -> list[str]:
-    """A row of the table; `first` of its line."""
+    """Return a row of the table; `first` of its benchmark."""
     yardstick = figure.yardstick
     met = {None: "", True: "[green]met[/]", False: "[red]missed[/]"}[figure.met]
     return [
@@ -173,7 +173,7 @@ def cells(figure: Figure, *, first: bool = True) -> list[str]:
 
 
 def goal_cell(figure: Figure) -> str:
-    """What was promised, in a few letters."""
+    """Return a short form of the goal."""
     goal = figure.goal
     if goal is None:
         return ""
@@ -183,7 +183,7 @@ def goal_cell(figure: Figure) -> str:
 
 
 def shown(value: float, unit: str) -> str:
-    """A number as people read it: three digits that mean something."""
+    """Return a number with three significant digits."""
     decimals = 0 if abs(value) >= 100 or value == int(value) else 1 if abs(value) >= 10 else 2
     text = f"{value:,.{decimals}f}"
     return text + (unit if unit in ("/s", "%") else f" {unit}" if unit else "")

@@ -1,4 +1,4 @@
-"""What has Postgres been asked to do meanwhile, by the services? From pg_stat_statements: exact, whatever the noise."""
+"""The statements of the services, from pg_stat_statements: exact counts without noise."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ _QUERY = """
 
 
 class Statement(NamedTuple):
-    """One, as often as it was run."""
+    """A statement and its totals."""
 
     text: str
     calls: int
@@ -24,7 +24,7 @@ class Statement(NamedTuple):
     wal_bytes: int
 
     def minus(self, other: "Statement | None") -> "Statement":
-        """What has come since."""
+        """Return the difference to an earlier reading."""
         if other is None:
             return self
         calls, rows, wal_bytes = self.calls - other.calls, self.rows - other.rows, self.wal_bytes - other.wal_bytes
@@ -32,18 +32,18 @@ class Statement(NamedTuple):
 
 
 def so_far(database: "psycopg.Connection[Any]") -> dict[str, Statement]:
-    """By their texts, since the server began."""
+    """Return the statements since the start of the server, by text."""
     return {(row := Statement(text.strip(), *rest)).text: row for text, *rest in database.execute(_QUERY).fetchall()}
 
 
 def since(database: "psycopg.Connection[Any]", before: dict[str, Statement]) -> list[Statement]:
-    """What was run since then, the busiest first."""
+    """Return the statements since an earlier reading, the busiest first."""
     made = (row.minus(before.get(text)) for text, row in so_far(database).items())
     return sorted((row for row in made if row.calls), key=lambda row: -row.milliseconds)
 
 
 def as_text(statements: Iterable[Statement]) -> str:
-    """A table for people."""
+    """Return a table."""
     lines = [f"{'ms':>9} {'calls':>8} {'ms each':>9} {'rows':>9} {'WAL kB':>9}  statement"]
     lines += [
         f"{one.milliseconds:9.0f} {one.calls:8,} {one.milliseconds / one.calls:9.3f} {one.rows:9,} "

@@ -1,6 +1,4 @@
-"""A storm of ready-made requests over kept-alive connections, written on asyncio's protocols: on two cores the client
-must cost little, or it is what is measured.
-"""
+"""A load generator on asyncio protocols for prepared requests over keep-alive connections: on two cores it must be cheap."""
 
 import asyncio
 import re
@@ -12,26 +10,26 @@ from urllib.parse import urlsplit
 import uvloop
 
 MARK: Final = b"@" * 16
-"""Stands in a template for a number."""
+"""The placeholder of a number in a template."""
 
 PERCENTS: Final = (*range(1, 100), 99.5, 99.9, 99.99, 100)
 _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)\r\n", re.IGNORECASE)
 
 
 class Load(NamedTuple):
-    """What came of it."""
+    """The result."""
 
     generator: str
     seconds: float
     answers: int
     refused: int
-    """Answers other than 2xx and 3xx, and requests without any."""
+    """Responses other than 2xx and 3xx, and requests without a response."""
     curve: Sequence[tuple[float, float]]
-    """The latency in milliseconds that so many of a hundred did not exceed."""
+    """Return a percentile of the latency in milliseconds."""
 
     @property
     def a_second(self) -> float:
-        """Good answers a second."""
+        """Successful responses per second."""
         return (self.answers - self.refused) / self.seconds
 
     def percentile(self, of_a_hundred: float) -> float:
@@ -47,7 +45,7 @@ def curve_of(milliseconds: Iterable[float]) -> list[tuple[float, float]]:
 
 
 class _Client(asyncio.Protocol):
-    """One connection: sends the next request as soon as the one before is answered."""
+    """One connection: sends the next request after each response."""
 
     def __init__(self, waiting: Iterator[bytes], taken: list[float], refused: list[bytes], end: float) -> None:
         self._waiting, self._taken, self._refused, self._end = waiting, taken, refused, end
@@ -86,7 +84,7 @@ class _Client(asyncio.Protocol):
 
 
 def storm(url: str, requests: Iterable[bytes], connections: int, seconds: float = float("inf")) -> Load:
-    """Sends them over so many connections, as fast as they are answered: all, or what that time is enough for."""
+    """Send requests over a number of connections, all of them or for a time."""
     address = urlsplit(url)
     waiting, taken, refused = iter(requests), list[float](), list[bytes]()
 

@@ -42,35 +42,35 @@ SETTINGS = {
     "OVNPAY_LEASE_SECONDS": "30",
     "OVNPAY_PAYSTREAM_REQUESTS_PER_HOUR": "0",
     "OVNPAY_RATE_LIMIT_PER_MINUTE": "1000000",
-    # The provider settles as soon as it can: what is measured is us.
+    # The provider settles at once: the system is measured, not the provider.
     "PAYSTREAM_SIM_STANDARD_SECONDS": "0.05",
     "PAYSTREAM_SIM_RTP_SECONDS": "0.05",
     "PAYSTREAM_SIM_ACH_TOPUP_SECONDS": "0.2",
     "PAYSTREAM_SIM_STARTING_BALANCE_CENTS": str(10**15),
-    # And tells as fast as we hear: with 16 deliveries at once they, each waiting for its commit, were the bottleneck.
+    # And sends webhooks fast: 16 concurrent deliveries, each waiting for its commit, were the bottleneck.
     "PAYSTREAM_SIM_WEBHOOK_CONCURRENCY": "128",
 }
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 AMOUNT_CENTS = 1_000
 MONEY_CENTS = 10**12
-"""What the wallet is funded with; every payout of a benchmark is `AMOUNT_CENTS`."""
+"""The funds of the wallet; every payout of a benchmark is `AMOUNT_CENTS`."""
 DRIVERS = 50
 PATIENCE_SECONDS = 120.0
-"""For what comes before a measurement."""
+"""For the steps before a measurement."""
 _SERVICES = ("gateway", "workers", "scheduler", "paystream", "postgres", "valkey")
 
 
 class System:
-    """A running system with money, drivers, and a customer who owns both."""
+    """A running system with a funded customer and drivers."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.customer = Customer(stack["gateway"], stack["sandbox_key"])
         self.provider = Simulator(stack["paystream"])
         self._others: dict[str, list[int]] = {}
-        """More processes of a service, started by us."""
+        """Additional processes of a service."""
         self.served_payouts = 0
-        """How many a line has seen completed here."""
+        """Payouts that benchmarks have seen completed."""
         with self.database() as database:
             for name, wanted in DURABLE.items():
                 [found] = database.execute(f"SHOW {name}").fetchone() or [None]
@@ -78,7 +78,7 @@ class System:
 
     @cached_property
     def drivers(self) -> list[str]:
-        """Drivers that can be paid, and the money for them."""
+        """Verified drivers; funds the wallet too."""
         self.customer.post("/api/v1/funding/topup", {"amount": MONEY_CENTS, "method": "bank_transfer"}).data  # noqa: B018
         until(lambda: self.customer.available_cents() >= MONEY_CENTS, "the money is there", PATIENCE_SECONDS)
         people = [
@@ -97,7 +97,7 @@ class System:
 
     @cached_property
     def wallet_id(self) -> Any:
-        """The customer's wallet."""
+        """The id of the customer's wallet."""
         with self.database() as database:
             found = database.execute("SELECT wallet_id FROM drivers WHERE id = %s", [parse_id(DRIVER, self.drivers[0])])
             [wallet_id] = found.fetchone() or [None]
@@ -105,14 +105,14 @@ class System:
 
     @contextmanager
     def database(self) -> Iterator["psycopg.Connection[Any]"]:
-        """The database, as its owner."""
+        """Connect to the database as its owner."""
         with psycopg.connect(self.stack["database_url"], autocommit=True) as connection:
             connection.execute("SET statement_timeout = 0")
             yield connection
 
     @contextmanager
     def engine(self, pool_size: int = 2, database: str | None = None) -> Iterator[sa.Engine]:
-        """Our own kind of connections to it, or to another database of the same server."""
+        """Return an engine of the product for it, or for another database of the server."""
         url = sa.make_url(self.stack["database_url"]).set(drivername="postgresql")
         url = url.set(database=database) if database else url
         text = url.render_as_string(hide_password=False)
@@ -123,19 +123,19 @@ class System:
             engine.dispose()
 
     def count(self, name: str = "payouts:completed") -> int:
-        """One of the wallet's counts."""
+        """Return a counter of the wallet."""
         with self.database() as database:
             return self.count_by(database, name)
 
     def count_by(self, database: "psycopg.Connection[Any]", name: str = "payouts:completed") -> int:
-        """The same on a connection that is there."""
+        """Return a counter on an open connection."""
         found = database.execute(
             "SELECT count FROM list_counts WHERE wallet_id = %s AND name = %s", [self.wallet_id, name]
         ).fetchone()
         return int(found[0]) if found else 0
 
     def until_idle(self, seconds: float = 900) -> None:
-        """Waits until no payout is on its way, and no webhook either."""
+        """Wait until no payout is open and no webhook pending."""
         on_the_way = "SELECT EXISTS (SELECT FROM payouts WHERE next_action_at IS NOT NULL AND batch_id IS NULL)"
         with self.database() as database:
             until(
@@ -144,15 +144,13 @@ class System:
         until(self.provider.webhooks_settled, "all webhooks have come", PATIENCE_SECONDS)
 
     def pids(self, name: str) -> list[int]:
-        """The processes of a service, the first one first."""
+        """Return the processes of a service, the parent first."""
         tops = [pid for pid in (self.stack.pid(name), *self._others.get(name, ())) if pid is not None]
         return [pid for top in tops for pid in (top, *descendants_of(top))]
 
     @contextmanager
-    def asleep(self, *names: str) -> Iterator[None]:
-        """While this lasts, these services do nothing, and hold nothing: a transaction that sleeps keeps every version
-        of every row that is updated meanwhile.
-        """
+    def suspended(self, *names: str) -> Iterator[None]:
+        """Suspend services while the block runs, without open transactions: these would keep every old row version."""
         pids = [pid for name in names for pid in self.pids(name)]
         sessions = [f"ovnpay-{name}" for name in names]
         held = "SELECT FROM pg_stat_activity WHERE application_name = ANY(%s) AND xact_start IS NOT NULL"
@@ -172,7 +170,7 @@ class System:
             _signal(pids, signal.SIGCONT)
 
     def cpu_seconds(self) -> dict[str, float]:
-        """How long each service has had a core, in all."""
+        """Return the CPU seconds of each service."""
         ticks = os.sysconf("SC_CLK_TCK")
         spent = {}
         for name in _SERVICES:
@@ -181,15 +179,15 @@ class System:
                 try:
                     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                 except OSError:
-                    continue  # it ended meanwhile
-                # Of itself, and of those of its children that have ended (Postgres ends its backends).
+                    continue  # it has ended
+                # Of the process and of its ended children (like backends of Postgres).
                 total += sum(map(int, fields[11:15])) if pid == self.stack.pid(name) else sum(map(int, fields[11:13]))
             spent[name] = total / ticks
         return spent
 
     @contextmanager
     def another(self, service: str) -> Iterator[str]:
-        """One more gateway, or one more master of workers, with the environment of the first. Yields its URL."""
+        """Run another gateway or worker master with the environment of the first; yield its URL."""
         pid = until(lambda: self.stack.pid(service), f"{service} runs")
         lines = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         pairs = (line.partition(b"=") for line in lines)
@@ -238,7 +236,7 @@ def _healthy(url: str) -> bool:
 
 @contextmanager
 def running_system(**settings: str) -> Iterator[System]:
-    """A system of its own, on the project's disk: what is committed in a memory file system is not."""
+    """Run a system on the project's disk: commits to a memory file system would not be real."""
     folder = PROJECT / "bench"
     folder.mkdir(exist_ok=True)
     home = Path(tempfile.mkdtemp(prefix="home-", dir=folder))

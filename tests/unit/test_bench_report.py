@@ -1,4 +1,4 @@
-"""The benchmarks' table: ratios, goals and the verdict."""
+"""The benchmarks' table: ratios, goals and the summary."""
 
 import io
 import json
@@ -57,8 +57,8 @@ def test_the_report_says_which_goals_are_missed() -> None:
         Figure("B1", "p99", 12.34, "ms", at_most(30)),
     ]
     report.failures["B4"] = "not within 60 s"
-    # Then the verdict, the table and the JSON all say so
-    assert report.verdict() == "Missed: B1 (single: 6,000/s, goal ≥ 5 x (a)). Not measured: B4."
+    # Then the summary, the table and the JSON all say so
+    assert report.summary() == "Missed: B1 (single: 6,000/s, goal ≥ 5 x (a)). Not measured: B4."
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(report.table())
     text = console.export_text()

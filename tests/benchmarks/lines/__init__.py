@@ -1,1 +1,1 @@
-"""The lines of the table, one a file: each has a `LINE`."""
+"""The benchmarks, one per file; each file has a `LINE`."""

@@ -1,4 +1,4 @@
-"""ANALYTICS: do they answer within 100 ms over 2,000,000 payouts? And how long does folding them take?"""
+"""ANALYTICS: response times of analytics over 2,000,000 payouts, and the time to fold them."""
 
 import http.client
 import time
@@ -15,12 +15,12 @@ from tests.benchmarks.storm import Load, curve_of
 from tests.benchmarks.system import System
 
 UNFOLDED = 2_000
-"""Payouts whose transfers are not folded yet, at the last: some seconds of a busy wallet."""
+"""The most recent payouts, whose transfers are not folded: some seconds of a busy wallet."""
 PROMISED_MS = 100.0
-"""The promise, for the p50."""
+"""The goal for the p50."""
 
-# A carrier's year: every 10th payout instant, the rest paid two or three days later; every 50th fails, every 997th is
-# returned. In the order of the ledger, as if it had been written then.
+# A year: every 10th payout is instant, the rest completes two or three days later; every 50th fails, every 997th is
+# returned. Inserted in the order of the ledger.
 _DRIVERS = """
     insert into drivers (id, wallet_id, ovn_driver_id, name, email, status, kyc_status, recipient_id, created_at,
                          updated_at)
@@ -68,12 +68,12 @@ _LEFT = """
 
 
 def measure(bench: Bench) -> None:
-    """A carrier's year in a system of its own: its days, months and all of it, folded and not quite folded."""
+    """Query a year of payouts by days, months and as a whole, folded and partly folded."""
     system = bench.system(fresh=True)
     days, payouts, requests = bench.size(365, 60), bench.size(2_000_000, 20_000), bench.size(100, 10)
     begin = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days)
     with system.database() as database:
-        # Another zone than UTC, so that no day is whole in UTC
+        # A zone other than UTC: no day is a day of UTC
         database.execute("update organizations set time_zone = 'America/Chicago'")
         (wallet,) = database.execute("select id from wallets where mode = 'sandbox'").fetchone() or (None,)
         values = values_of(wallet, begin, days, payouts, bench.size(5_000, 100))
@@ -88,7 +88,7 @@ def measure(bench: Bench) -> None:
         ).fetchall()
         bench.tell("; ".join(f"{name}: {rows:,} rows, {mib} MiB" for name, rows, mib in sizes))
         measured = measure_all(system, begin, days, requests)
-        # and when some is not folded, because somebody holds the row that whoever folds has to hold
+        # and when some are not folded, because the row that folding locks is locked
         with psycopg.connect(system.stack["database_url"]) as holding:
             holding.execute("select from analytics_folds where wallet_id = %s for update", [wallet])
             put(database, values, payouts, payouts + UNFOLDED, begin + timedelta(days=days))
@@ -103,12 +103,12 @@ def measure(bench: Bench) -> None:
 
 
 def values_of(wallet: object, begin: datetime, days: int, payouts: int, drivers: int) -> dict[str, Any]:
-    """What the statements are told."""
+    """Return the parameters of the statements."""
     return {"wallet": wallet, "drivers": drivers, "begin": begin, "step": timedelta(days=days) / payouts}
 
 
 def fill(database: psycopg.Connection[Any], values: Mapping[str, Any], payouts: int, days: int) -> None:
-    """A year of payouts, and their transfers."""
+    """Insert a year of payouts and their transfers."""
     database.execute(_DRIVERS, values)
     for first in range(0, payouts, 100_000):
         database.execute(_PAYOUTS, {**values} | {"first": first, "last": min(first + 100_000, payouts) - 1})
@@ -124,7 +124,7 @@ def fill(database: psycopg.Connection[Any], values: Mapping[str, Any], payouts: 
 
 
 def put(database: psycopg.Connection[Any], values: Mapping[str, Any], first: int, end: int, since: datetime) -> None:
-    """Some payouts more, which begin and end after all others."""
+    """Insert more payouts, after all others."""
     database.execute(_PAYOUTS, {**values} | {"first": first, "last": end - 1})
     database.execute(
         _TRANSFERS.replace("where wallet_id", "where requested_at >= %(from)s and wallet_id"),
@@ -133,7 +133,7 @@ def put(database: psycopg.Connection[Any], values: Mapping[str, Any], first: int
 
 
 def wait_until_folded(database: psycopg.Connection[Any], wallet: object) -> int:
-    """Waits for the scheduler. Returns the number of transfers."""
+    """Wait for the scheduler; return the number of transfers."""
     deadline = time.monotonic() + 1800
     while True:
         last, position = database.execute(_LEFT, {"wallet": wallet}).fetchone() or (0, 0)
@@ -145,7 +145,7 @@ def wait_until_folded(database: psycopg.Connection[Any], wallet: object) -> int:
 
 
 def measure_all(system: System, begin: datetime, days: int, requests: int) -> dict[str, Load]:
-    """The latencies of each kind of request, asked in turn, so that a slow moment of the machine hits all alike."""
+    """Return the latencies of each kind of request. Kinds take turns: slow moments of the machine hit all of them."""
     middle, end = begin + timedelta(days=days // 2), begin + timedelta(days=days + 10)
     odd = timedelta(hours=9, minutes=41)
     ranges = {
@@ -178,7 +178,7 @@ def measure_all(system: System, begin: datetime, days: int, requests: int) -> di
 
 
 def stamp(moment: datetime) -> str:
-    """A time as a query has it."""
+    """Return a time for a query."""
     return quote(moment.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 

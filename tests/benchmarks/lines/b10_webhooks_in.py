@@ -1,4 +1,4 @@
-"""B10: how many of Paystream's webhooks are taken and applied a second? 64 connections, one wallet, completed payouts.
+"""B10: provider webhooks stored and applied per second: 64 connections, one wallet, completed payouts.
 
 First the workers are stopped: what the door takes alone. Then they wake up: what they apply alone. Then
 both at once, as in a storm. The bare aiohttp handler (b) says what this machine can do just now.
@@ -42,7 +42,7 @@ HOUR = timedelta(hours=1)
 
 
 def measure(bench: Bench) -> None:
-    """Completions of payouts that Paystream has; each is sent once, by a generator that counts every answer."""
+    """Send each completion once, and count every response."""
     system, count = bench.system(), bench.size(WEBHOOKS, IN_SMALL)
     driver_id = parse_id(DRIVER, system.drivers[0])
     assert driver_id is not None
@@ -53,7 +53,7 @@ def measure(bench: Bench) -> None:
         second = webhooks(processing(engine, system.wallet_id, driver_id, count), secret)
         database.execute("vacuum analyze")
         applied, completed = _applied(database), system.count_by(database)
-        with system.asleep("workers", "scheduler", "paystream"), bench.watched(system, "taken alone") as watch:
+        with system.suspended("workers", "scheduler", "paystream"), bench.watched(system, "taken alone") as watch:
             taken = storm(url, first, CONNECTIONS)
             watch.done = count
         with bench.watched(system, "applied alone") as watch:
@@ -78,14 +78,14 @@ def measure(bench: Bench) -> None:
 
 
 def processing(engine: sa.Engine, wallet_id: uuid.UUID, driver_id: uuid.UUID, count: int) -> list[str]:
-    """The provider's ids of that many payouts, made as the services make them, but for the call."""
+    """Create submitted payouts without the call; return the provider's ids."""
     now, payment_ids = SystemClock().now(), []
     for begin in range(0, count, GROUP):
         orders = [
             PayoutOrder(new_id(), wallet_id, driver_id, str(driver_id), AMOUNT_CENTS, Rail.STANDARD)
             for _ in range(min(GROUP, count - begin))
         ]
-        with engine.begin() as connection:  # one transaction, or the workers would take them
+        with engine.begin() as connection:  # one transaction: workers must not see them before
             rows = accept_payouts(
                 connection,
                 orders,
@@ -106,7 +106,7 @@ def processing(engine: sa.Engine, wallet_id: uuid.UUID, driver_id: uuid.UUID, co
 
 
 def webhooks(payment_ids: Sequence[str], secret: str, path: str = provider_webhooks.PATH) -> list[bytes]:
-    """Their completions, signed, as they go on the wire."""
+    """Return the signed requests of their completions."""
     made = []
     for payment_id in payment_ids:
         data = {"paymentId": payment_id, "amount": NET_CENTS, "status": "completed"}
@@ -127,7 +127,7 @@ def _applied(database: psycopg.Connection[Any]) -> int:
 
 
 def _until_completed(system: System, database: psycopg.Connection[Any], wanted: int) -> float:
-    """How many seconds it took until that many payouts were."""
+    """Return the seconds until that many payouts have the status."""
     started = time.perf_counter()
     until(lambda: system.count_by(database) >= wanted, "all are completed", 300, 0.02)
     return time.perf_counter() - started

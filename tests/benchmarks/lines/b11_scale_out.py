@@ -1,4 +1,4 @@
-"""B11: does it scale out? B4 with one and two worker processes, one and two gateways: who has the cores each time?"""
+"""B11: scale out: B4 with one and two worker processes, one and two gateways, and the CPU use of each."""
 
 import os
 from contextlib import ExitStack
@@ -8,11 +8,11 @@ from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.lines import b4_pipeline
 
 SHAPES = ((1, 1), (2, 1), (1, 2), (2, 2))
-"""Worker processes, gateways."""
+"""Numbers of worker processes and gateways."""
 
 
 def measure(bench: Bench) -> None:
-    """The second gateway takes half of the requests; the provider's webhooks all come to the first."""
+    """The second gateway gets half of the requests; all webhooks of the provider go to the first."""
     system = bench.system()
     flow.run(bench, system, bench.size(2_000, 200))
     alone = 0.0

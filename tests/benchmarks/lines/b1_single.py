@@ -1,4 +1,4 @@
-"""B1: single payouts on one hot wallet over 64 connections, everything on, beside one payout a transaction in Postgres.
+"""B1: single payouts of one wallet over 64 connections, beside one payout per transaction in Postgres.
 
 The workers sleep, as whatever else is not (a)'s either; then it is measured once more while they work.
 """
@@ -12,10 +12,10 @@ from tests.benchmarks.report import at_least_times, at_most
 
 
 def measure(bench: Bench) -> None:
-    """The middle one of three rounds counts."""
+    """The median of three rounds counts."""
     system = bench.system()
     aim, seconds = single(system), bench.size(5.0, 2.0)
-    with system.asleep("workers", "scheduler", "paystream"):
+    with system.suspended("workers", "scheduler", "paystream"):
         fire(aim, CONNECTIONS, bench.size(2, 1))
         with bench.watched(system, "single POSTs") as watch:
             rounds = [fire(aim, CONNECTIONS, seconds) for _ in range(bench.size(3, 1))]
@@ -31,7 +31,7 @@ def measure(bench: Bench) -> None:
     busy = fire(aim, CONNECTIONS, seconds)
     bench.distribution("while workers and provider work on the same cores", busy)
     bench.add("the same while the workers work", busy.a_second, "/s", note=f"p99 {busy.percentile(99):.0f} ms")
-    bench.close()  # what is accepted now would take minutes to be paid
+    bench.close()  # paying what is accepted now would take minutes
 
 
 LINE = Line("B1", "single POST /payouts on one wallet, 64 connections", measure)

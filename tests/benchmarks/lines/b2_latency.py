@@ -1,4 +1,4 @@
-"""B2: how long does one payout take, alone? Over one connection, beside a bare transaction of the same rows."""
+"""B2: latency of a single payout over one connection, beside a bare transaction of the same rows."""
 
 from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.load import fire
@@ -7,11 +7,11 @@ from tests.benchmarks.report import at_most_times
 
 
 def measure(bench: Bench) -> None:
-    """While the workers sleep."""
+    """Measured with suspended workers."""
     system = bench.system()
     aim = single(system)
     bench.yardstick("a1")
-    with system.asleep("workers", "scheduler", "paystream"):
+    with system.suspended("workers", "scheduler", "paystream"):
         fire(aim, 1, 1)
         with bench.watched(system, "one connection") as watch:
             load = fire(aim, 1, bench.size(10, 2))

@@ -1,4 +1,4 @@
-"""B3: bulk requests of 100 payouts, beside the SQL that they become."""
+"""B3: bulk requests of 100 payouts, beside their SQL alone."""
 
 from statistics import median_low
 
@@ -11,11 +11,11 @@ CONNECTIONS = 16
 
 
 def measure(bench: Bench) -> None:
-    """The middle one of three rounds counts; the workers sleep."""
+    """The median of three rounds counts; workers are suspended."""
     system = bench.system()
     aim = bulk(system)
     bench.yardstick("s")
-    with system.asleep("workers", "scheduler", "paystream"):
+    with system.suspended("workers", "scheduler", "paystream"):
         fire(aim, CONNECTIONS, 1)
         with bench.watched(system, "bulk POSTs") as watch:
             rounds = [fire(aim, CONNECTIONS, bench.size(5, 2)) for _ in range(bench.size(3, 1))]
@@ -26,7 +26,7 @@ def measure(bench: Bench) -> None:
     bench.distribution(f"requests of {BULK}, {CONNECTIONS} connections", load)
     bench.add(f"POST /payouts/bulk of {BULK}: payouts", load.a_second * BULK, "/s", at_least(20_000), "s")
     bench.add("the same, p99 of a request", load.percentile(99), "ms")
-    bench.close()  # what is accepted now would take minutes to be paid
+    bench.close()  # paying what is accepted now would take minutes
 
 
 LINE = Line("B3", "bulk requests of 100 payouts", measure)

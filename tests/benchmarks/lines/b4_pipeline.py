@@ -1,4 +1,4 @@
-"""B4: payouts from accepted to completed, through workers, provider and webhooks, all on the same cores."""
+"""B4: payouts from acceptance to completion, through workers, provider and webhooks, all on the same cores."""
 
 from tests.benchmarks import flow
 from tests.benchmarks.bench import Bench, Line
@@ -9,11 +9,11 @@ PAYOUTS, IN_SMALL = 20_000, 1_000
 
 
 def measure(bench: Bench) -> None:
-    """Handed in by bulk requests, as an ERP does; the clock runs from the first request to the last completion."""
+    """Posted in bulk requests, as an ERP does; measured from the first request to the last completion."""
     system = bench.system()
     bench.yardstick("c")
     bench.yardstick("d")
-    flow.run(bench, system, bench.size(2_000, 200))  # everything has been used once
+    flow.run(bench, system, bench.size(2_000, 200))  # warm up
     done = drive(bench, system, "all of it")
     bench.distribution("accepted to completed", done.latency)
     bench.curve("rates", "accepted", done.rates(1), "payouts/s")
@@ -27,7 +27,7 @@ def measure(bench: Bench) -> None:
 
 
 def drive(bench: Bench, system: System, what: str) -> flow.Flow:
-    """Once from end to end."""
+    """Run once, end to end."""
     with bench.watched(system, what) as watch:
         done = flow.run(bench, system, bench.size(PAYOUTS, IN_SMALL))
         watch.done = done.payouts

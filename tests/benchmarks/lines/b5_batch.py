@@ -1,4 +1,4 @@
-"""B5: a batch of 10,000 payouts, from its release to its last completion."""
+"""B5: a batch of 10,000 payouts, from its release to the last completion."""
 
 import time
 
@@ -14,7 +14,7 @@ PATH = "/api/v1/batches"
 
 
 def measure(bench: Bench) -> None:
-    """The middle one of three batches counts."""
+    """The median of three batches counts."""
     system = bench.system()
     batch_ids = [hand_in(bench, system) for _ in range(bench.size(3, 1))]
     with bench.watched(system, "batches") as watch:
@@ -30,15 +30,15 @@ def measure(bench: Bench) -> None:
 
 
 def hand_in(bench: Bench, system: System) -> str:
-    """Hands a batch in. Returns its id."""
+    """Create a batch; return its id."""
     answer = system.customer.post(PATH, batch(system, bench.size(PAYOUTS, IN_SMALL)))
     return str(answer.data["id"])
 
 
 def released(system: System, batch_id: str) -> float:
-    """How many seconds after the request to release it a batch is completed."""
+    """Release a batch; return the seconds until it is completed."""
     with system.database() as database:
-        # Not by the API, which shows all payouts of a batch: asked as often as here, that would be what is measured.
+        # Not by the API, which returns all payouts of a batch: that would slow down what is measured.
         done = "SELECT 1 FROM batches WHERE id = %s AND status = 'completed'"
         started = time.perf_counter()
         assert system.customer.post(f"{PATH}/{batch_id}/release", {}).status == 200

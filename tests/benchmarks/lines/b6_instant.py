@@ -1,4 +1,4 @@
-"""B6: an instant payout, from its POST until the provider has it: idle, and while a batch of 10,000 is paid.
+"""B6: an instant payout, from its POST until the provider has it: idle, and beside a batch of 10,000.
 
 The provider's record says when a payment came, to the millisecond it began in; half of one is added.
 """
@@ -21,7 +21,7 @@ PAUSE_SECONDS = 0.05
 
 
 def measure(bench: Bench) -> None:
-    """One after the other; a connection each, as a client has that asks now and then."""
+    """One after the other, each on a new connection, as of an occasional client."""
     system = bench.system()
     for _ in range(5):
         _pay(system)
@@ -58,7 +58,7 @@ def _while_batches_are_paid(bench: Bench, system: System) -> list[float]:
 
 
 def _pay(system: System, pause_seconds: float = 0.0) -> tuple[str, float]:
-    """Asks for one. Returns its description, and when it was asked for."""
+    """Request an instant payout; return its description and the time of the request."""
     if pause_seconds:
         threading.Event().wait(pause_seconds)
     mark = f"instant {uuid.uuid4().hex}"
@@ -70,7 +70,7 @@ def _pay(system: System, pause_seconds: float = 0.0) -> tuple[str, float]:
 
 
 def _each(system: System, sent: dict[str, float], since: str) -> list[float]:
-    """How many milliseconds after it was asked for each has come to the provider."""
+    """Return the milliseconds from each request to the provider."""
     came: dict[str, float] = {}
 
     def all_came() -> bool:
@@ -88,7 +88,7 @@ def _each(system: System, sent: dict[str, float], since: str) -> list[float]:
 
 
 def _now_cursor() -> str:
-    """Before every payment that is made from now on, in the order of the provider's ids."""
+    """Return an id before all later ones in the order of the provider's ids."""
     return f"pay_{time.time_ns() // 1000:013x}000000"
 
 

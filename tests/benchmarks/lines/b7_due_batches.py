@@ -1,4 +1,4 @@
-"""B7: are batches released on time? A thousand that are due in the same second, while single payouts flow.
+"""B7: delay of the release of 1,000 batches due in the same second, beside single payouts.
 
 The lag of a batch is from the second that its customer named until its release is committed and seen by others.
 """
@@ -21,7 +21,7 @@ LOOK_SECONDS = 0.01
 
 
 def measure(bench: Bench) -> None:
-    """Batches of three payouts, all for the same second; how long after it each was seen released."""
+    """Batches of three payouts, due in the same second."""
     system, count = bench.system(), bench.size(BATCHES, IN_SMALL)
     customer, drivers = system.customer, system.drivers[:3]
     due_at = (datetime.now(UTC) + timedelta(seconds=5 + count // 30)).replace(microsecond=0)
@@ -61,7 +61,7 @@ def measure(bench: Bench) -> None:
 
 
 def _lags(system: System, due_at: datetime, count: int) -> list[float]:
-    """For each batch, how long after its time it was seen released."""
+    """Return the delay of the release of each batch."""
     lags: list[float] = []
     with system.database() as database:
         deadline = due_at + timedelta(seconds=60)

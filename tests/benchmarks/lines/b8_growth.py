@@ -1,4 +1,4 @@
-"""B8: does it stay fast? The same requests with 10,000 and with 5,000,000 payouts in one wallet, in one run."""
+"""B8: latencies with 10,000 and with 5,000,000 payouts in one wallet."""
 
 import http.client
 import json
@@ -21,10 +21,10 @@ SMALL, LARGE = 10_000, 5_000_000
 DRIVERS = 1_000
 RATIO_MOST = 1.3
 PROMISED = ("POST /payouts", "GET /payouts/:id", "GET /payouts", "GET /payouts?driverId=…", "GET /balance")
-"""Whose p99 may not grow; the others are shown."""
+"""Requests whose p99 has a goal; the others are only reported."""
 FOLD_SECONDS_MOST = 3600.0
 
-# Ended payouts, the older the lower their ids, with the transfer that each one's line of the statement is.
+# Ended payouts, older ones with lower ids, each with the transfer of its statement line.
 _FILL = """
     with wallet as (
         select wallets.id from wallets join organizations on organizations.id = organization_id where mode = 'sandbox'
@@ -62,10 +62,10 @@ _DRIVERS = """
 """
 
 
-# What is filled in has neither history nor payments: proved, it would freeze the wallet, and nothing would be paid.
-_UNPROVED = """
+# The inserted rows have no history and no payments: an invariant check would freeze the wallet.
+_SKIP_CHECKS = """
     insert into invariant_proofs (name, next_action_at)
-    select name, now() + interval '1 day' from unnest(%(laws)s::text[]) name
+    select name, now() + interval '1 day' from unnest(%(names)s::text[]) name
     on conflict (name) do update set next_action_at = excluded.next_action_at
 """
 
@@ -76,24 +76,24 @@ _BEHIND = """
 
 
 class Pair(NamedTuple):
-    """The latencies of a kind of request, before and after."""
+    """The latencies of a kind of request, with few and with many payouts."""
 
     small: Load
     large: Load
 
     @property
     def ratio(self) -> float:
-        """How much longer the slowest of a hundred takes."""
+        """The ratio of the p99."""
         return self.large.percentile(99) / self.small.percentile(99)
 
 
 def measure(bench: Bench) -> None:
-    """In a system of its own, whose wallet gets that many payouts as if they had ended long ago."""
+    """Measure a system of its own, whose wallet is filled with ended payouts."""
     system = bench.system(fresh=True)
     small, large, requests = bench.size(SMALL, 1_000), bench.size(LARGE, 20_000), bench.size(1_000, 30)
     _ = system.drivers
     with system.database() as database:
-        database.execute(_UNPROVED, {"laws": [law.name for law in INVARIANTS]})
+        database.execute(_SKIP_CHECKS, {"names": [invariant.name for invariant in INVARIANTS]})
         database.execute(_DRIVERS, {"drivers": DRIVERS})
         _fill(database, 1, small)
         before = _measure(bench, system, database, requests)
@@ -119,7 +119,7 @@ def _fill(database: psycopg.Connection, first: int, last: int) -> None:
 
 
 def _measure(bench: Bench, system: System, database: psycopg.Connection[Any], requests: int) -> dict[str, Load]:
-    """The latencies of each kind of request, asked in turn, so that a slow moment of the machine hits all alike."""
+    """Return the latencies of each kind of request. Kinds take turns: slow moments of the machine hit all of them."""
     database.execute(_COUNT)
     database.execute("vacuum analyze")
     database.execute("checkpoint")
@@ -153,7 +153,7 @@ def _measure(bench: Bench, system: System, database: psycopg.Connection[Any], re
 
 
 def _asked(system: System, driver_id: str) -> dict[str, tuple[str, str | None]]:
-    """The path and the body of each kind of request."""
+    """Return path and body of each kind of request."""
     some = system.customer.get("/api/v1/payouts", page=3).data
     payout = json.dumps({"driverId": system.drivers[0], "amount": AMOUNT_CENTS, "description": "Growth"})
     paths = {

@@ -14,11 +14,11 @@ REQUESTS_A_SECOND = 5.0
 """Bulk requests of 100 payouts during the ten minutes."""
 LOOK_SECONDS = 1.0
 GROWTH_MB = 5.0
-"""What counts as no growth, from the second fifth of the load to the last: allocators keep some pages."""
+"""Growth from the second to the last fifth of the load that is no growth: allocators keep some pages."""
 
 
 def measure(bench: Bench) -> None:
-    """What is resident, shared pages included: of the largest process of each service."""
+    """Resident memory with shared pages, of the largest process of each service."""
     system = bench.system()
     if system.served_payouts < bench.size(b4_pipeline.PAYOUTS, b4_pipeline.IN_SMALL):
         b4_pipeline.drive(bench, system, "B4 before it")
@@ -43,7 +43,7 @@ def measure(bench: Bench) -> None:
 
 
 def _resident_mb(system: System, name: str) -> float:
-    """Of the workers not the master, who only waits."""
+    """Of workers not the master, which only waits."""
     pids = system.pids(name)
     return max(map(_resident_kb, pids[1:] if name == "workers" else pids[:1])) / 1000
 
@@ -52,7 +52,7 @@ def _resident_kb(pid: int) -> int:
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
-        return 0  # it ended meanwhile
+        return 0  # it has ended
     return next((int(line.split()[1]) for line in lines if line.startswith("VmRSS")), 0)
 
 

@@ -1,4 +1,4 @@
-"""COUNTS: what noise can't touch: round trips, WAL, Redis commands and bytes, for a payout and for a request.
+"""COUNTS: figures without noise: round trips, WAL, Redis commands and bytes, per payout and per request.
 
 Counted by Postgres (pg_stat_statements, the WAL's position) and by Redis (INFO commandstats, MONITOR), while nothing
 else happens: services that have no part in a step sleep. A round trip is a statement, BEGIN and COMMIT among them.
@@ -30,19 +30,19 @@ from tests.support.polling import until
 _SCRIPTS = ("enqueue", "fetch", "ack")
 _CONNECTING = ("hello", "client", "select", "ping")
 SHOWN = 25
-"""Statements of the whole way that are shown."""
+"""The number of statements that are shown."""
 
 
 @dataclass
 class Counted:
-    """What a step took."""
+    """The counts of a step."""
 
     statements: list[Statement] = field(default_factory=list)
-    """BEGIN and COMMIT among them."""
+    """With BEGIN and COMMIT."""
     wal_bytes: int = 0
-    """Of everything that Postgres wrote meanwhile."""
+    """Of everything that Postgres wrote."""
     redis: Counter[str] = field(default_factory=Counter)
-    """Commands by name, those of Dramatiq's script by what they do; not what the scripts call."""
+    """Commands by name, those of Dramatiq's script by operation; without what scripts call."""
 
     @property
     def trips(self) -> int:
@@ -51,17 +51,17 @@ class Counted:
 
     @property
     def transactions(self) -> int:
-        """How many were begun."""
+        """The number of transactions."""
         return sum(one.calls for one in self.statements if one.text.upper().startswith("BEGIN"))
 
     @property
     def written_bytes(self) -> int:
-        """What the statements themselves wrote to the WAL: without vacuum, and without the commits."""
+        """WAL of the statements, without vacuum and commits."""
         return sum(one.wal_bytes for one in self.statements)
 
 
 def measure(bench: Bench) -> None:
-    """Every step once to warm it up, then once to count it."""
+    """Run every step once to warm up and once to count."""
     system = bench.system()
     flow.run(bench, system, 1_000)
     system.until_idle()
@@ -72,7 +72,7 @@ def measure(bench: Bench) -> None:
 
 
 def _accepting(bench: Bench, system: System) -> None:
-    with system.asleep("workers", "scheduler", "paystream"):
+    with system.suspended("workers", "scheduler", "paystream"):
         for what, aim, payouts, requests, connections in (
             ("a single POST", single(system), 1, 1, 1),
             ("64 single POSTs at once", single(system), 1, 64, 64),
@@ -95,7 +95,7 @@ def _accepting(bench: Bench, system: System) -> None:
 
 
 def _whole_way(bench: Bench, system: System) -> None:
-    """Accepted to completed; the scheduler sleeps, for its ticks are the clock's and not the payouts'."""
+    """From acceptance to completion; the scheduler is suspended, because its ticks depend on the clock."""
     payouts, batch = bench.size(2_000, 1_000), bench.size(b5_batch.PAYOUTS, b5_batch.IN_SMALL)
 
     def in_bulk(count: int) -> None:
@@ -106,7 +106,7 @@ def _whole_way(bench: Bench, system: System) -> None:
         b5_batch.released(system, batch_id)
         system.until_idle()
 
-    with system.asleep("scheduler"):
+    with system.suspended("scheduler"):
         counted = _counted(system, lambda: in_bulk(200), lambda: in_bulk(payouts))
         _tell_way(bench, f"{payouts:,} payouts in bulk, accepted → completed", counted, payouts)
         handed_in = [b5_batch.hand_in(bench, system) for _ in range(2)]
@@ -125,7 +125,7 @@ def _tell_way(bench: Bench, what: str, counted: Counted, payouts: int) -> None:
 
 
 def _notices(bench: Bench, system: System) -> None:
-    """The provider's completions: stored at the door, applied by a worker."""
+    """Provider events: stored by the gateway, applied by a worker."""
     count = 500
     driver_id = parse_id(DRIVER, system.drivers[0])
     assert driver_id is not None
@@ -141,11 +141,11 @@ def _notices(bench: Bench, system: System) -> None:
         storm(url, sent[0], connections)
         until_applied(1)
 
-    with system.asleep("scheduler", "paystream"), ExitStack() as sleeping:
+    with system.suspended("scheduler", "paystream"), ExitStack() as sleeping:
 
         def warm() -> None:
             first()
-            sleeping.enter_context(system.asleep("workers"))
+            sleeping.enter_context(system.suspended("workers"))
 
         def wake() -> None:
             sleeping.close()
@@ -159,7 +159,7 @@ def _notices(bench: Bench, system: System) -> None:
 
 
 def _messages(bench: Bench) -> None:
-    """What a doorbell carries."""
+    """Return the sizes of the messages."""
     for ids in (1, 500):
         [message] = task_queue.build_messages(task_queue.QUEUE_PAYOUTS, [new_id() for _ in range(ids)])
         size = len(message.copy(options={"redis_message_id": str(uuid.uuid4())}).encode())
@@ -167,8 +167,8 @@ def _messages(bench: Bench) -> None:
 
 
 def _counted(system: System, warm: Callable[[], object], act: Callable[[], object]) -> Counted:
-    """Counts what happens during an act. Between a checkpoint and that it is warmed up, so that the images of whole
-    pages, which come once after a checkpoint, are not counted.
+    """Count what happens during `act`. A checkpoint and `warm` come first, because full-page images after a checkpoint
+    would be counted.
     """
     counted = Counted()
     client = redis.Redis.from_url(system.stack["redis_url"])
@@ -188,7 +188,7 @@ def _counted(system: System, warm: Callable[[], object], act: Callable[[], objec
 
 @contextmanager
 def _monitored(url: str, client: redis.Redis, seen: Counter[str]) -> Iterator[None]:
-    """Counts the commands that Redis gets from clients meanwhile; what a script calls is not one."""
+    """Count the commands that Redis gets from clients, without what scripts call."""
     mark = f"bench-{uuid.uuid4().hex}"
     watching = threading.Event()
 
@@ -206,13 +206,13 @@ def _monitored(url: str, client: redis.Redis, seen: Counter[str]) -> Iterator[No
     thread.start()
     assert watching.wait(5), "Redis does not let itself be watched"
     yield
-    time.sleep(0.1)  # what was rung a moment ago is on its way
+    time.sleep(0.1)  # messages of the last moment are in transit
     client.echo(mark)
     thread.join(10)
 
 
 def _named(command: str) -> str:
-    """What a command is, and of Dramatiq's script what it does."""
+    """Return the name of a command, for Dramatiq's script with its operation."""
     words = command.split(maxsplit=5)
     name = words[0].lower()
     if name in ("eval", "evalsha"):

@@ -1,4 +1,4 @@
-"""LOAD: is the generator the bottleneck? Both generators against the echoing handler, which does less than we do."""
+"""LOAD: both load generators against the echo handler, to show that they are no bottleneck."""
 
 from tests.benchmarks.bench import Bench, Line
 from tests.benchmarks.load import WRK, fire
@@ -11,10 +11,10 @@ MARGIN = 3.0
 
 
 def measure(bench: Bench) -> None:
-    """The goal is the same for both: to outrun the system three times."""
+    """The goal of both: three times the speed of the system."""
     system = bench.system()
     aim = single(system)
-    with system.asleep(*(set(SERVICES) - {"gateway"})):
+    with system.suspended(*(set(SERVICES) - {"gateway"})):
         ours = fire(aim, CONNECTIONS, bench.size(5, 2))
     wrong = f", {ours.refused} refused" if ours.refused else ""
     bench.tell(f"the system meanwhile: {ours.a_second:,.0f} single POSTs/s{wrong}")

@@ -1,4 +1,4 @@
-"""KEYS: over two gateways, how fast is a key refused, how exactly is it limited, what does a refusal's time tell?"""
+"""KEYS: over two gateways, delay of a revocation, exactness of a limit, and timing of rejections."""
 
 import http.client
 import statistics
@@ -21,12 +21,12 @@ PER_MINUTE = 100
 BURST = 2 * PER_MINUTE
 CLIENTS = 64
 SECONDS_MOST = 2.0
-"""The promise: a revoked key is refused everywhere within this."""
+"""The goal: every gateway rejects a revoked key within this time."""
 PEPPER = "a pepper that this benchmark knows"
 
 
 def measure(bench: Bench) -> None:
-    """Over its gateway and another one on the same databases, with the limit that customers have."""
+    """Measure two gateways on the same databases, with the limit of customers."""
     system = bench.system(OVNPAY_RATE_LIMIT_PER_MINUTE=str(PER_MINUTE), OVNPAY_KEY_PEPPER=PEPPER)
     url = system.stack["gateway"]
     signed_in = Customer(url, "").post("/api/v1/auth/login", system.stack["owner"])
@@ -38,14 +38,14 @@ def measure(bench: Bench) -> None:
 
 
 def new_key(owner: Customer) -> tuple[str, str]:
-    """A sandbox key: its id and its text."""
+    """Create a sandbox key; return its id and text."""
     body = {"name": f"Bench {uuid.uuid4().hex[:8]}", "mode": "sandbox", "scopes": ["balance:read"]}
     made = owner.post("/api/v1/developer/keys", body).body
     return made["id"], made["key"]
 
 
 def _revoked(bench: Bench, owner: Customer, gateways: Sequence[str]) -> None:
-    """How long after a key is revoked at one gateway do both refuse it?"""
+    """Measure the time from a revocation until both gateways reject the key."""
     taken: dict[str, list[float]] = {url: [] for url in gateways}
     for _ in range(bench.size(12, 3)):
         key_id, key = new_key(owner)
@@ -63,7 +63,7 @@ def _revoked(bench: Bench, owner: Customer, gateways: Sequence[str]) -> None:
 
 
 def _accepted_until(customer: Customer, revoked_at: float) -> float:
-    """When the key was asked with for the last time that it was not refused."""
+    """Return the time of the last request that was not rejected."""
     last = revoked_at
     while True:
         asked_at = time.monotonic()
@@ -75,7 +75,7 @@ def _accepted_until(customer: Customer, revoked_at: float) -> float:
 
 
 def _hammered(bench: Bench, owner: Customer, gateways: Sequence[str]) -> None:
-    """Many who use one key at both gateways as fast as they can get its limit, and no more."""
+    """Concurrent clients of one key at both gateways get its limit and no more."""
     _, key = new_key(owner)
     counts: dict[int, int] = {}
     lock = threading.Lock()
@@ -102,7 +102,7 @@ def _hammered(bench: Bench, owner: Customer, gateways: Sequence[str]) -> None:
 
 
 def _refusals(bench: Bench, system: System) -> None:
-    """Whoever guesses can't tell a key that was one from a key that never was by more than noise."""
+    """Response times of revoked and unknown keys differ only by noise."""
     count = bench.size(300, 30)
     expired, revoked = ([generate_key(Mode.SANDBOX) for _ in range(count)] for _ in range(2))
     with system.database() as database, database.cursor() as cursor:

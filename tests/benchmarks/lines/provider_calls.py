@@ -1,4 +1,4 @@
-"""CALLS: how many calls does a payday cost? Paystream takes 1,000 an hour; 100,000 payouts must need 200 at most.
+"""CALLS: provider calls per payday. The limit is 1,000 per hour; 100,000 payouts must need at most 200.
 
 Half of them come in batches of 10,000, half one hundred at a time over minutes, as an ERP sends them. The simulated
 Paystream holds its published limit, and our processes the same: nothing is refused, for we stay below it.
@@ -22,7 +22,7 @@ CALLS_MOST = 200
 
 
 def measure(bench: Bench) -> None:
-    """With Paystream's published limit on both sides."""
+    """Measured with the provider's published limit on both sides."""
     system = bench.system(OVNPAY_PAYSTREAM_REQUESTS_PER_HOUR="1000", PAYSTREAM_SIM_REQUESTS_PER_HOUR="1000")
     payouts, size = bench.size(PAYOUTS, IN_SMALL), bench.size(10_000, 1_000)
     stream_seconds = bench.size(60.0, 5.0)
@@ -63,7 +63,7 @@ def _hand_in(customer: Customer, drivers: list[str], number: int, size: int) -> 
 
 
 def _calls(paystream: Simulator) -> dict[str, int]:
-    """How often each endpoint was called, whatever it answered."""
+    """Return the number of calls of each endpoint, with any response."""
     return {endpoint: sum(by.values()) for endpoint, by in paystream.stats()["calls"].items()}
 
 

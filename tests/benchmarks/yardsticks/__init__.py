@@ -1,1 +1,1 @@
-"""Yardsticks: what the same machine does, in the same run, with something well known."""
+"""Yardsticks: figures of well-known software on the same machine in the same run."""

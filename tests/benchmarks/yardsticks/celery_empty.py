@@ -1,4 +1,4 @@
-"""A Celery task that does nothing, for the command `celery worker`."""
+"""An empty Celery task for `celery worker`."""
 
 import os
 
@@ -12,4 +12,4 @@ app.conf.update(task_default_queue=QUEUE, task_ignore_result=True, worker_send_t
 
 @app.task(name="nothing")  # type: ignore[untyped-decorator]
 def nothing() -> None:
-    """Does nothing."""
+    """Empty."""

@@ -1,4 +1,4 @@
-"""A Dramatiq actor that does nothing, on the broker as it comes, for the command `dramatiq`."""
+"""An empty Dramatiq actor on the default broker, for `dramatiq`."""
 
 import os
 
@@ -13,4 +13,4 @@ dramatiq.set_broker(broker)
 
 @dramatiq.actor(queue_name=QUEUE)
 def nothing() -> None:
-    """Does nothing."""
+    """Empty."""

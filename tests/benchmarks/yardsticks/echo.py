@@ -1,4 +1,4 @@
-"""(b) A bare aiohttp handler, one process, that decodes and echoes the same JSON over 64 connections."""
+"""(b) A bare aiohttp handler in one process that decodes and echoes the same JSON over 64 connections."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from tests.benchmarks.yardsticks.ground import SERVICES
 
 @contextmanager
 def server() -> Iterator[str]:
-    """Its URL."""
+    """Run the server; yield its URL."""
     command = [sys.executable, "-m", "tests.benchmarks.yardsticks.echo_server"]
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -27,14 +27,14 @@ def server() -> Iterator[str]:
 
 
 def load(bench: Bench, *, bundled: bool = False) -> Load:
-    """The requests of B1, sent to it; while the system's services sleep."""
+    """Send the requests of B1, with suspended services."""
     system = bench.system()
     aim = single(system)
-    with system.asleep(*SERVICES), server() as url:
+    with system.suspended(*SERVICES), server() as url:
         fire(aim._replace(url=url), CONNECTIONS, 1, bundled=bundled)
         return fire(aim._replace(url=url), CONNECTIONS, bench.size(10, 2), bundled=bundled)
 
 
 def echoed(bench: Bench) -> Yardstick:
-    """(b)."""
+    """Measure (b)."""
     return Yardstick("(b)", "a bare aiohttp handler that echoes the same JSON", load(bench).a_second, "/s")

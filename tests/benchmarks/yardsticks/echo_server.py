@@ -1,4 +1,4 @@
-"""A bare aiohttp server that decodes JSON and sends it back: what a gateway costs that does nothing."""
+"""A bare aiohttp server that decodes JSON and sends it back: a gateway without any work."""
 
 import asyncio
 
@@ -8,13 +8,13 @@ from aiohttp import web
 
 
 async def echo(request: web.Request) -> web.Response:
-    """Sends the body back, decoded and encoded."""
+    """Decode the body, and send it back."""
     body = msgspec.json.decode(await request.read())
     return web.Response(body=msgspec.json.encode(body), content_type="application/json")
 
 
 async def main() -> None:
-    """Serves on a free port, which it prints."""
+    """Serve on a free port, and print it."""
     application = web.Application(client_max_size=2**20)
     application.router.add_post("/{path:.*}", echo)
     runner = web.AppRunner(application, access_log=None)

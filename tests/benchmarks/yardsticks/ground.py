@@ -19,7 +19,7 @@ from tests.benchmarks.system import DRIVERS, MONEY_CENTS, System
 
 NAME = "yardstick"
 SERVICES = ("gateway", "workers", "scheduler", "paystream")
-"""They sleep while a yardstick is measured."""
+"""Suspended while a yardstick is measured."""
 _DRIVERS = """
     INSERT INTO drivers (id, wallet_id, ovn_driver_id, name, email, status, kyc_status, recipient_id, created_at,
                          updated_at)
@@ -30,7 +30,7 @@ _DRIVERS = """
 
 
 class Ground(NamedTuple):
-    """Where a yardstick writes."""
+    """The database of a yardstick."""
 
     engine: sa.Engine
     organization_id: uuid.UUID
@@ -39,15 +39,15 @@ class Ground(NamedTuple):
 
     @property
     def url(self) -> str:
-        """For programs that are not ours."""
+        """The URL for other programs."""
         url = self.engine.url.set(drivername="postgresql")
         return url.render_as_string(hide_password=False)
 
 
 @contextmanager
 def ground(system: System) -> Iterator[Ground]:
-    """Made anew, dropped at the end; meanwhile the system's services sleep."""
-    with system.asleep(*SERVICES), system.database() as server:
+    """Create the database, and drop it at the end; services are suspended meanwhile."""
+    with system.suspended(*SERVICES), system.database() as server:
         server.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
         server.execute(f"CREATE DATABASE {NAME}")
         with system.engine(pool_size=4, database=NAME) as engine:

@@ -1,4 +1,4 @@
-"""(a) One payout a transaction, as fast as Postgres takes it: pgbench, 32 clients on one wallet; (a1) one client."""
+"""(a) One payout per transaction by pgbench, with 32 clients on one wallet; (a1) with one client."""
 
 import re
 import shutil
@@ -20,21 +20,21 @@ _TPS = re.compile(r"^tps = ([\d.]+) \(without", re.MULTILINE)
 
 
 class Ran(NamedTuple):
-    """What pgbench said."""
+    """The output of pgbench."""
 
     a_second: float
     p50_ms: float
 
 
 def many(bench: Bench) -> Yardstick:
-    """(a)."""
+    """Measure (a)."""
     with ground(bench.system()) as place:
         ran = _run(place, CLIENTS, bench.size(15, 2))
     return Yardstick("(a)", f"pgbench, one payout a transaction, {CLIENTS} clients", ran.a_second, "/s")
 
 
 def one(bench: Bench) -> Yardstick:
-    """(a1)."""
+    """Measure (a1)."""
     with ground(bench.system()) as place:
         ran = _run(place, 1, bench.size(10, 2))
     return Yardstick("(a1)", "pgbench, the same with one client: p50", ran.p50_ms, "ms")

@@ -1,4 +1,4 @@
-"""(c) Dramatiq and (d) Celery consuming tasks that do nothing, two processes each, from the same Redis.
+"""(c) Dramatiq and (d) Celery with empty tasks, two processes each, on the same Redis.
 
 All tasks wait before the workers start; the clock runs from the first tenth of them to the last.
 """
@@ -23,7 +23,7 @@ _PATIENCE_SECONDS = 300
 
 
 def dramatiq(bench: Bench) -> Yardstick:
-    """(c)."""
+    """Measure (c)."""
     program = f"from {_HERE}.dramatiq_empty import nothing\nfor _ in range({{count}}): nothing.send()"
     worker = ["-m", "dramatiq", f"{_HERE}.dramatiq_empty", "--processes", str(PROCESSES), "--skip-logging"]
     rate = _drained(
@@ -38,7 +38,7 @@ def dramatiq(bench: Bench) -> Yardstick:
 
 
 def celery(bench: Bench) -> Yardstick:
-    """(d)."""
+    """Measure (d)."""
     program = f"from {_HERE}.celery_empty import nothing\nfor _ in range({{count}}): nothing.delay()"
     worker = ["-m", "celery", "--app", f"{_HERE}.celery_empty", "worker", "--concurrency", str(PROCESSES)]
     worker += ["--loglevel", "ERROR", "--without-gossip", "--without-mingle", "--without-heartbeat"]
@@ -61,7 +61,7 @@ def _drained(
     url = system.stack["redis_url"]
     environment = {**os.environ, _URL: url, "PYTHONWARNINGS": "ignore"}
     client = redis.Redis.from_url(url)
-    with system.asleep(*SERVICES):
+    with system.suspended(*SERVICES):
         subprocess.run([sys.executable, "-c", sender.format(count=count)], env=environment, cwd=PROJECT, check=True)
         assert left(client) >= count
         with subprocess.Popen(
@@ -85,7 +85,7 @@ def _drained(
 def _rate(
     client: redis.Redis, count: int, left: Callable[[redis.Redis], int], process: "subprocess.Popen[bytes]"
 ) -> float:
-    """How many a second are consumed between the first tenth and the last."""
+    """Return the tasks per second between the first tenth and the last."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     began: tuple[float, int] | None = None
     while True:

@@ -1,4 +1,4 @@
-"""(s) The SQL of our own group commit alone, from one connection: what B3 could be if Python cost nothing.
+"""(s) The SQL of the group commit alone, on one connection: B3 without the cost of Python.
 
 The real intake flushes groups of five bulk requests of 100 payouts; what is counted is the time within the database
 driver: the statements, and the commit.
@@ -33,23 +33,23 @@ REQUESTS, PAYOUTS = 5, 100
 
 
 class Flushed(NamedTuple):
-    """What so many payouts cost."""
+    """The cost of a number of payouts."""
 
     payouts: int
     seconds: float
     sql_seconds: float
-    """Of these, within the database driver."""
+    """Seconds within the database driver."""
 
 
-class _DeafDoorbell:
-    """Nobody hears it."""
+class _NoTaskSender:
+    """Drops every message."""
 
     def enqueue(self, task: Task, ids: Sequence[uuid.UUID]) -> None:
-        """Rings for nobody."""
+        """Drop the message."""
 
 
 def alone(bench: Bench) -> Yardstick:
-    """(s)."""
+    """Measure (s)."""
     with ground(bench.system()) as place:
         done = flushed(place, bench.size(100, 10), REQUESTS, PAYOUTS)
     whole = done.payouts / done.seconds
@@ -58,9 +58,9 @@ def alone(bench: Bench) -> Yardstick:
 
 
 def flushed(place: Ground, groups: int, requests: int, payouts: int) -> Flushed:
-    """Flushes so many groups, of so many requests for so many payouts each, after some that are not counted."""
+    """Flush groups of requests, after a warm-up."""
     settings = Settings(database_url=place.url, redis_url="")
-    intake = PayoutIntake(settings, place.engine, _DeafDoorbell(), SystemClock())  # type: ignore[arg-type]
+    intake = PayoutIntake(settings, place.engine, _NoTaskSender(), SystemClock())  # type: ignore[arg-type]
     clocked = _clock_driver(place.engine.dialect)
     made = [[_request(place, payouts) for _ in range(requests)] for _ in range(groups + 3)]
     for group in made[:3]:
@@ -75,7 +75,7 @@ def flushed(place: Ground, groups: int, requests: int, payouts: int) -> Flushed:
 
 
 def _clock_driver(dialect: Any) -> list[float]:
-    """From now on, how long each call of the driver takes."""
+    """Measure the duration of each call of the driver from now on."""
     taken: list[float] = []
 
     def clocked(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -115,7 +115,7 @@ def _request(place: Ground, payouts: int) -> PayoutRequest:
 
 
 def _shape(outcomes: Sequence[PayoutOutcome]) -> dict[str, Any]:
-    """As the bulk endpoint shows them."""
+    """Return the payouts as the bulk endpoint does."""
     items: list[tuple[dict[str, Any], DomainError | None]] = []
     for outcome in outcomes:
         assert isinstance(outcome, PayoutRow), outcome
