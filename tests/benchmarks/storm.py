@@ -1,4 +1,4 @@
-"""A load generator on asyncio protocols for prepared requests over keep-alive connections: on two cores it must be cheap."""
+"""A cheap load generator on asyncio protocols for prepared requests over keep-alive connections."""
 
 import asyncio
 import re
