@@ -1,7 +1,7 @@
-"""A provider in this process, as moody as it is told to be: it takes the place of the HTTP client, and remembers.
+"""A fake provider in this process, in index of the HTTP client, with a behavior per call.
 
-Under one key it does a thing once and answers the same each time. What it has made is its own record, and the webhooks
-that tell of it lie in `outbox` until somebody delivers them: in any order, twice, or never.
+With one key it acts once and returns the same response each time. Its payments are its own record.
+
 """
 
 import itertools
@@ -18,23 +18,23 @@ from shared.provider.outcomes import Accepted, CallOutcome, Rejected, Throttled,
 from shared.provider.wire import ProviderCall
 
 BEHAVIORS = (
-    "does it",
-    "does it",
-    "does it",
-    "refuses",
-    "is silent",
-    "does it silently",
-    "has no time",
-    "kills the worker",
+    "succeed",
+    "succeed",
+    "succeed",
+    "reject",
+    "time out",
+    "succeed and time out",
+    "throttle",
+    "kill the worker",
 )
 
 
 class WorkerDied(Exception):
-    """The worker that was calling is no more."""
+    """The calling worker was killed."""
 
 
 class UnlimitedBudget:
-    """There is always room."""
+    """A call budget that never runs out."""
 
     def pace_seconds(self, connection: sa.Connection, mode: str) -> float:
         return 0.0
@@ -42,7 +42,7 @@ class UnlimitedBudget:
 
 @dataclass
 class FakePayment:
-    """A payment as the provider has it."""
+    """A payment in the provider's record."""
 
     id: str
     payout_id: uuid.UUID
@@ -50,8 +50,8 @@ class FakePayment:
     recipient_id: str
     states: list[str] = field(default_factory=lambda: ["processing"])
 
-    def shown(self, description: str | None = None) -> dict[str, Any]:
-        """As its API shows it."""
+    def as_resource(self, description: str | None = None) -> dict[str, Any]:
+        """The payment as its API returns it."""
         return {
             "id": self.id,
             "amount": self.amount,
@@ -66,13 +66,13 @@ class FakeProvider:
 
     def __init__(self) -> None:
         self.budget = UnlimitedBudget()
-        self.moods: list[str] = []
-        """Of the next calls; then it does what it is asked."""
+        self.behaviors: list[str] = []
+        """Of the next calls, last first; afterwards calls succeed."""
         self.answers: dict[str, CallOutcome] = {}
         self.payments: dict[str, FakePayment] = {}
         self.topups: dict[str, dict[str, Any]] = {}
         self.called: list[tuple[ProviderCall, CallOutcome | None]] = []
-        """What it was asked since somebody last looked, and its answer; None: the worker died of it."""
+        """The calls so far with their outcomes; None: the worker was killed."""
         self._numbers = itertools.count(1)
 
     def call(self, call: ProviderCall) -> CallOutcome:
@@ -81,43 +81,43 @@ class FakeProvider:
 
     def call_all(self, calls: Sequence[ProviderCall]) -> list[CallOutcome]:
         outcomes = dict(self.call_each(calls))
-        return [outcomes[place] for place in range(len(calls))]
+        return [outcomes[index] for index in range(len(calls))]
 
     def call_each(self, calls: Sequence[ProviderCall]) -> Iterator[tuple[int, CallOutcome]]:
-        """The last call is answered first."""
-        for place in reversed(range(len(calls))):
-            outcome = self._answer(calls[place], self.moods.pop() if self.moods else "does it")
-            self.called.append((calls[place], outcome))
+        """Yield the outcomes, the last call's first."""
+        for index in reversed(range(len(calls))):
+            outcome = self._answer(calls[index], self.behaviors.pop() if self.behaviors else "succeed")
+            self.called.append((calls[index], outcome))
             if outcome is None:
                 raise WorkerDied
-            yield place, outcome
+            yield index, outcome
 
-    def _answer(self, call: ProviderCall, mood: str) -> CallOutcome | None:
-        if mood == "is silent":
+    def _answer(self, call: ProviderCall, behavior: str) -> CallOutcome | None:
+        if behavior == "time out":
             return Unknown("no answer")
-        if mood == "has no time":
+        if behavior == "throttle":
             return Throttled(1.0)
         if call.idempotency_key is None:
-            outcome: CallOutcome = self._looked_up(call)
+            outcome: CallOutcome = self._lookup(call)
         else:
-            outcome = self.answers.setdefault(call.idempotency_key, self._done(call, mood))
-        if mood == "kills the worker":
+            outcome = self.answers.setdefault(call.idempotency_key, self._execute(call, behavior))
+        if behavior == "kill the worker":
             return None
-        return Unknown("no answer") if mood == "does it silently" else outcome
+        return Unknown("no answer") if behavior == "succeed and time out" else outcome
 
-    def _done(self, call: ProviderCall, mood: str) -> CallOutcome:
+    def _execute(self, call: ProviderCall, behavior: str) -> CallOutcome:
         if call.idempotency_key in self.answers:
             return self.answers[call.idempotency_key]
-        if mood == "refuses":
+        if behavior == "reject":
             return Rejected("BANK_REJECTED", "no")
         if call.path == "/balance/topup":
             made = {"id": f"top_{next(self._numbers)}", "amount": call.body["amount"]}
             self.topups[made["id"]] = made
             return Accepted(made)
         if call.path == "/payments":
-            return Accepted(self._pay(call.body, call.body["metadata"]["payoutId"]).shown())
+            return Accepted(self._pay(call.body, call.body["metadata"]["payoutId"]).as_resource())
         payments = [
-            self._pay(one, one["description"].partition(" ")[0]).shown(one["description"])
+            self._pay(one, one["description"].partition(" ")[0]).as_resource(one["description"])
             for one in call.body["payments"]
         ]
         return Accepted({"id": f"batch_{next(self._numbers)}", "name": call.body["name"], "payments": payments})
@@ -126,13 +126,13 @@ class FakeProvider:
         payout_id = parse_id(PAYOUT, shown_id)
         assert payout_id is not None
         payment = FakePayment(f"pmt_{next(self._numbers)}", payout_id, body["amount"], body["recipientId"])
-        payment.id = f"{payment.id}_{payout_id.hex}"  # the provider's ids are its own, over all examples
+        payment.id = f"{payment.id}_{payout_id.hex}"  # unique over all examples
         self.payments[payment.id] = payment
         return payment
 
-    def _looked_up(self, call: ProviderCall) -> CallOutcome:
+    def _lookup(self, call: ProviderCall) -> CallOutcome:
         if call.path.startswith("/payments/"):
-            return Accepted(self.payments[call.path.rpartition("/")[2]].shown())
+            return Accepted(self.payments[call.path.rpartition("/")[2]].as_resource())
         lines = [
             {
                 "id": f"line_{made['id']}",

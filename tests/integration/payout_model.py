@@ -1,6 +1,7 @@
-"""What should be true of payouts, in a hundred lines of plain Python: no rows, no locks, no leases, no doorbells.
+"""The expected behavior of payouts in a hundred lines of plain Python: no rows, locks, leases or tasks.
 
-The state machine of `test_model.py` tells it what was asked for and what the provider has said, and compares.
+The state machine of `test_model.py` reports what was requested and what the provider did, and compares.
+
 """
 
 import uuid
@@ -9,17 +10,15 @@ from dataclasses import dataclass, field
 
 ENDS = ("completed", "failed", "returned")
 OPEN = ("validated", "queued", "processing")
-CONTRADICTING = {
+CONTRADICTIONS = {
     **dict.fromkeys(("validated", "queued", "failed", "canceled"), ("completed", "returned")),
     **dict.fromkeys(("completed", "returned"), ("failed",)),
 }
-"""What the provider can't say of a payout with this status: nothing moves then, and a person looks."""
+"""Updates that put a payout with this status on hold; no money moves."""
 
 
 @dataclass
 class Payout:
-    """One payout."""
-
     amount: int
     fee: int
     rail: str = "standard"
@@ -27,26 +26,26 @@ class Payout:
     status: str = "validated"
     reserved: bool = False
     attempt: int = 1
-    held: bool = False
+    on_hold: bool = False
     submission: str = ""
-    """The provider's key under which it is asked for."""
+    """The idempotency key of its submission."""
 
 
 @dataclass
 class Batch:
-    """One batch. It is ended by its payouts, once it is released."""
+    """A batch. Its payouts end it once it is released."""
 
     payouts: list[uuid.UUID]
     scheduled: bool
     due: bool = False
     released: bool = False
     refused: bool = False
-    """Whether the money was missing when it was to be released."""
+    """Whether the balance did not cover its release."""
 
 
 @dataclass
 class Model:
-    """One wallet."""
+    """One wallet, in cents."""
 
     available: int
     in_transit: int = 0
@@ -55,10 +54,9 @@ class Model:
     payouts: dict[uuid.UUID, Payout] = field(default_factory=dict)
     batches: dict[uuid.UUID, Batch] = field(default_factory=dict)
     payments: dict[str, tuple[uuid.UUID, int]] = field(default_factory=dict)
-    """The provider's payments that we know of: whose, and of which attempt."""
+    """The known provider payments, each with its payout and attempt."""
 
     def fee(self, rail: str, amount: int, *, in_batch: bool) -> int:
-        """The price list."""
         if rail == "instant":
             return amount * (50 if amount >= 50_000 else 100) // 10_000
         return min(amount * 50 // 10_000, 250) if in_batch else 250
@@ -73,7 +71,7 @@ class Model:
         payout.reserved = False
 
     def accept(self, payout_id: uuid.UUID, rail: str, amount: int) -> bool:
-        """Whether it is accepted: the money has to be there."""
+        """Whether the order is accepted: the balance must cover it."""
         if amount > self.available:
             return False
         self.payouts[payout_id] = payout = Payout(amount, self.fee(rail, amount, in_batch=False), rail)
@@ -87,7 +85,7 @@ class Model:
         self.batches[batch_id] = Batch(list(amounts), scheduled)
 
     def release(self, batch_id: uuid.UUID) -> bool:
-        """All of it, or nothing."""
+        """All of the batch or nothing."""
         batch = self.batches[batch_id]
         waiting = [self.payouts[one] for one in batch.payouts if self.payouts[one].status == "validated"]
         if batch.released or self.batch_status(batch_id) == "canceled":
@@ -102,7 +100,7 @@ class Model:
         return True
 
     def may_be(self, batch_id: uuid.UUID) -> set[str]:
-        """Its status; with a payout returned it depends on whether that was before its end or after it."""
+        """The possible statuses: with a returned payout, it depends on when it was returned."""
         status = self.batch_status(batch_id)
         returned = any(self.payouts[one].status == "returned" for one in self.batches[batch_id].payouts)
         return {"completed", "failed"} if returned and status in ("completed", "failed") else {status}
@@ -119,12 +117,12 @@ class Model:
             payout.status = "queued" if payout.reserved else "validated"
 
     def submit(self, payout_ids: Iterable[uuid.UUID]) -> None:
-        """These set out, and with a standard one all that wait."""
-        going = [payout for payout in self._among(payout_ids, "queued") if not payout.held]
-        if any(payout.rail == "standard" for payout in going):
-            going += [payout for payout in self._among(self.payouts, "queued") if payout.rail == "standard"]
-        for payout in going:
-            payout.status = payout.status if payout.held else "processing"
+        """Submit these, and with a standard payout all queued standard ones."""
+        submitted = [payout for payout in self._among(payout_ids, "queued") if not payout.on_hold]
+        if any(payout.rail == "standard" for payout in submitted):
+            submitted += [payout for payout in self._among(self.payouts, "queued") if payout.rail == "standard"]
+        for payout in submitted:
+            payout.status = payout.status if payout.on_hold else "processing"
 
     def cancel(self, payout_id: uuid.UUID) -> bool:
         payout = self.payouts[payout_id]
@@ -136,31 +134,31 @@ class Model:
 
     def retry(self, payout_id: uuid.UUID) -> bool:
         payout = self.payouts[payout_id]
-        if payout.status != "failed" or payout.held or payout.amount > self.available:
+        if payout.status != "failed" or payout.on_hold or payout.amount > self.available:
             return False
         payout.status, payout.attempt, payout.submission = "queued", payout.attempt + 1, ""
         self.reserve(payout)
         return True
 
-    def refused(self, key: str) -> None:
-        """The provider definitely refuses this key: one payout fails by it, several are tried again in halves."""
-        waiting = [one for one in self._among(self.payouts, "processing") if one.submission == key and not one.held]
+    def reject(self, key: str) -> None:
+        """The provider rejects this key: a single payout fails, several are split and retried."""
+        waiting = [one for one in self._among(self.payouts, "processing") if one.submission == key and not one.on_hold]
         if len(waiting) == 1:
             waiting[0].status = "failed"
             self.release_money(waiting[0])
 
-    def hear(self, payment: str, state: str, *, right: bool = True) -> bool:
-        """The provider's word on a payment; False if we don't know that one yet."""
+    def apply_update(self, payment: str, state: str, *, is_true: bool = True) -> bool:
+        """Apply a payment update; False if the payment is not known yet."""
         if payment not in self.payments:
             return False
         payout, attempt = self.payouts[self.payments[payment][0]], self.payments[payment][1]
-        if not right:
-            payout.held = True
+        if not is_true:
+            payout.on_hold = True
         elif state in ENDS and attempt != payout.attempt:
-            payout.held |= state != "failed"  # a second payment; that the first has failed is known
-        elif state in CONTRADICTING.get(payout.status, ()):
-            payout.held = True
-        elif state in ENDS and not payout.held:
+            payout.on_hold |= state != "failed"  # a second payment; a repeated failure changes nothing
+        elif state in CONTRADICTIONS.get(payout.status, ()):
+            payout.on_hold = True
+        elif state in ENDS and not payout.on_hold:
             self._end(payout, state)
         return True
 
