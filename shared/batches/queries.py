@@ -15,26 +15,32 @@ from shared.schema.payouts import BatchStatus, PayoutStatus
 BATCH_PAYOUTS_SHOWN_MAX: Final = 1_000
 """Payouts returned with a batch."""
 
+# A batch of a wallet; locks nothing.
+_BATCH: Final = sa.text(f"SELECT {BATCH_COLUMNS} FROM batches WHERE id = :id AND wallet_id = :wallet_id")
+
+# A batch's payouts by status; locks nothing.
+_PAYOUT_TOTALS: Final = sa.text(
+    "SELECT status, count(*), sum(amount_cents) FROM payouts WHERE batch_id = :id GROUP BY status"
+)
+
 
 def load_batch(connection: sa.Connection, wallet_id: uuid.UUID, batch_id: uuid.UUID) -> BatchDetails | None:
     """Return a batch of the wallet, or None."""
-    row = connection.execute(
-        sa.text(f"SELECT {BATCH_COLUMNS} FROM batches WHERE id = :id AND wallet_id = :wallet_id"),
-        {"id": batch_id, "wallet_id": wallet_id},
-    ).one_or_none()
+    row = connection.execute(_BATCH, {"id": batch_id, "wallet_id": wallet_id}).one_or_none()
     if row is None:
         return None
     first = load_batch_payouts(connection, wallet_id, batch_id, PageRequest(BATCH_PAYOUTS_SHOWN_MAX))
-    counts = connection.execute(
-        sa.text("SELECT status, count(*), sum(amount_cents) FROM payouts WHERE batch_id = :id GROUP BY status"),
-        {"id": batch_id},
-    ).all()
+    counts = connection.execute(_PAYOUT_TOTALS, {"id": batch_id}).all()
     return BatchDetails(
         BatchRow._make(row),
         list(first.rows) if first else [],
         {row[0]: row[1] for row in counts},
         {row[0]: int(row[2]) for row in counts},
     )
+
+
+# A batch's number of payouts; locks nothing.
+_PAYOUT_COUNT: Final = sa.text("SELECT payout_count FROM batches WHERE id = :id AND wallet_id = :wallet_id")
 
 
 def load_batch_payouts(
@@ -46,10 +52,7 @@ def load_batch_payouts(
     status: PayoutStatus | None = None,
 ) -> Page[PayoutRow] | None:
     """Return a page of a batch's payouts in the order of the request; None if the wallet has no such batch."""
-    count = connection.scalar(
-        sa.text("SELECT payout_count FROM batches WHERE id = :id AND wallet_id = :wallet_id"),
-        {"id": batch_id, "wallet_id": wallet_id},
-    )
+    count = connection.scalar(_PAYOUT_COUNT, {"id": batch_id, "wallet_id": wallet_id})
     if count is None:
         return None
     where, values = "payouts.batch_id = :id", dict[str, Any](id=batch_id)

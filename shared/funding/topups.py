@@ -122,10 +122,7 @@ _MARK_SETTLED: Final = sa.text("""
 def _settle(
     connection: sa.Connection, topup_id: uuid.UUID, wallet_id: uuid.UUID, amount_cents: int, now: datetime
 ) -> None:
-    row = connection.execute(
-        _MARK_SETTLED,
-        {"id": topup_id, "now": now},
-    ).one()
+    row = connection.execute(_MARK_SETTLED, {"id": topup_id, "now": now}).one()
     entry = ledger.NewTransfer(wallet_id, TransferKind.TOPUP_SETTLE, amount_cents, topup_id=topup_id)
     ledger.post_transfers(connection, [entry], now)
     if row.method == SANDBOX_GRANT_METHOD:  # not requested by the customer
@@ -238,10 +235,7 @@ def record_topup_outcome(
     connection: sa.Connection, leased: LeasedTopup, outcome: CallOutcome | None, now: datetime
 ) -> None:
     """Record the result of `call_provider_for_topup`; do nothing if the lease is no longer ours."""
-    mine = connection.scalar(
-        _LOCK_LEASED,
-        {"id": leased.id, "token": leased.token},
-    )
+    mine = connection.scalar(_LOCK_LEASED, {"id": leased.id, "token": leased.token})
     if not mine:
         logger.warning("topup.fenced", topup=public_id(TRANSACTION, leased.id))
         return
@@ -290,10 +284,7 @@ _STOP_RETRYING: Final = sa.text("""
 
 
 def _stop_retrying(connection: sa.Connection, leased: LeasedTopup) -> None:
-    connection.execute(
-        _STOP_RETRYING,
-        {"id": leased.id},
-    )
+    connection.execute(_STOP_RETRYING, {"id": leased.id})
     logger.error("topup.unresolved", topup=public_id(TRANSACTION, leased.id), hint="ask Paystream whether it was made")
 
 

@@ -150,11 +150,13 @@ def load_cases(connection: sa.Connection, *, only_open: bool) -> list[CaseRow]:
     return [CaseRow._make(row) for row in rows]
 
 
+# Open cases by kind; locks nothing.
+_OPEN_COUNTS: Final = sa.text("SELECT kind, count(*) FROM reconciliation_cases WHERE closed_at IS NULL GROUP BY kind")
+
+
 def open_case_counts(connection: sa.Connection) -> dict[str, int]:
     """Return the number of open cases of each kind."""
-    rows = connection.execute(
-        sa.text("SELECT kind, count(*) FROM reconciliation_cases WHERE closed_at IS NULL GROUP BY kind")
-    )
+    rows = connection.execute(_OPEN_COUNTS)
     return {kind.value: 0 for kind in CaseKind} | {row[0]: row[1] for row in rows}
 
 

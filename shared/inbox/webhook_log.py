@@ -89,10 +89,10 @@ class WebhookLogRow(NamedTuple):
 
 
 def load_webhook_log(
-    connection: sa.Connection, wallet_id: uuid.UUID, wanted: PageRequest, asked: WebhookLogFilter = ALL_WEBHOOKS
+    connection: sa.Connection, wallet_id: uuid.UUID, wanted: PageRequest, log_filter: WebhookLogFilter = ALL_WEBHOOKS
 ) -> Page[WebhookLogRow]:
     """Return a page of webhooks of the wallet's payouts, newest first; the total is at most `LOG_COUNTED_MAX`."""
-    where, values = asked.where(wallet_id)
+    where, values = log_filter.where(wallet_id)
     ids, more = select_page_ids(connection, "provider_events", where, values, wanted)
     rows = connection.execute(
         sa.text("""

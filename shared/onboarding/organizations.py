@@ -48,10 +48,7 @@ def open_organization(connection: sa.Connection, new: NewOrganization, pepper: s
         found = connection.execute(_OWNER, {"email": new.owner_email.lower()}).one()
     owner_id, organization_id = found
     assert isinstance(organization_id, uuid.UUID)
-    rows = connection.execute(
-        _WALLETS,
-        {"id": organization_id},
-    )
+    rows = connection.execute(_WALLETS, {"id": organization_id})
     wallets = {row.mode: row.id for row in rows}
     for mode, text in ((Mode.SANDBOX, new.sandbox_key), (Mode.PRODUCTION, new.production_key)):
         key_id = api_keys.add_approved_key(connection, wallets[mode], owner_id, text, pepper, f"First {mode} key", now)
@@ -66,13 +63,14 @@ def open_organization(connection: sa.Connection, new: NewOrganization, pepper: s
     return organization_id
 
 
+# Inserts the organization; locks nothing else.
+_INSERT_ORGANIZATION: Final = sa.text("INSERT INTO organizations (id, name, created_at) VALUES (:id, :name, :now)")
+
+
 def create_organization(connection: sa.Connection, name: str, now: datetime) -> uuid.UUID:
     """Create an organization with a wallet for each mode; return its id."""
     organization_id = new_id()
-    connection.execute(
-        sa.text("INSERT INTO organizations (id, name, created_at) VALUES (:id, :name, :now)"),
-        {"id": organization_id, "name": name, "now": now},
-    )
+    connection.execute(_INSERT_ORGANIZATION, {"id": organization_id, "name": name, "now": now})
     for mode in Mode:
         open_wallet(connection, organization_id, mode, now)
     entry = audit.Entry(
@@ -82,11 +80,13 @@ def create_organization(connection: sa.Connection, name: str, now: datetime) -> 
     return organization_id
 
 
+# The oldest organization with a name; locks nothing.
+_ORGANIZATION_BY_NAME: Final = sa.text("SELECT id FROM organizations WHERE name = :name ORDER BY id")
+
+
 def find_organization_id(connection: sa.Connection, name: str) -> uuid.UUID | None:
     """Return the id of the organization with that name, or None."""
-    found: uuid.UUID | None = connection.scalar(
-        sa.text("SELECT id FROM organizations WHERE name = :name ORDER BY id"), {"name": name}
-    )
+    found: uuid.UUID | None = connection.scalar(_ORGANIZATION_BY_NAME, {"name": name})
     return found
 
 
@@ -140,7 +140,6 @@ _LOCK_WALLET: Final = sa.text("""
     FOR NO KEY UPDATE OF wallets
 """)
 
-
 # Changes the locked wallet.
 _UPDATE_POLICY: Final = sa.text("""
     UPDATE wallets SET duplicate_loads = :duplicate_loads, low_balance_cents = :low_balance_cents
@@ -161,8 +160,7 @@ def set_wallet_policy(
     None if there is no organization with that name.
     """
     found = connection.execute(
-        _LOCK_WALLET,
-        {"organization_id": find_organization_id(connection, organization), "mode": mode.value},
+        _LOCK_WALLET, {"organization_id": find_organization_id(connection, organization), "mode": mode.value}
     ).one_or_none()
     if found is None:
         return None

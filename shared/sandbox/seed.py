@@ -64,14 +64,17 @@ class SeededDrivers(NamedTuple):
     """How many of them wait for the provider's verification."""
 
 
+# The sample drivers that exist, and whether they wait for verification; locks nothing.
+_SEEDED_DRIVERS: Final = sa.text("""
+    SELECT ovn_driver_id, id, status IN ('invited', 'pending') AND kyc_status = 'pending' AS waits FROM drivers
+    WHERE wallet_id = :wallet_id AND ovn_driver_id = ANY(:names) AND deleted_at IS NULL
+""")
+
+
 def load_seeded_drivers(connection: sa.Connection, wallet_id: uuid.UUID) -> SeededDrivers:
     """Return the sample drivers that exist."""
     rows = connection.execute(
-        sa.text("""
-            SELECT ovn_driver_id, id, status IN ('invited', 'pending') AND kyc_status = 'pending' AS waits FROM drivers
-            WHERE wallet_id = :wallet_id AND ovn_driver_id = ANY(:names) AND deleted_at IS NULL
-        """),
-        {"wallet_id": wallet_id, "names": [driver.ovn_driver_id for driver in SEED_DRIVERS]},
+        _SEEDED_DRIVERS, {"wallet_id": wallet_id, "names": [driver.ovn_driver_id for driver in SEED_DRIVERS]}
     ).all()
     indexes = {driver.ovn_driver_id: index for index, driver in enumerate(SEED_DRIVERS)}
     return SeededDrivers({indexes[row.ovn_driver_id]: row.id for row in rows}, sum(row.waits for row in rows))
@@ -83,6 +86,12 @@ def register_seed_drivers(
     """Register the missing sample drivers; return their ids."""
     answers = register_drivers(connection, wallet_id, SEED_DRIVERS, now, grace=grace)
     return [answer.id for answer in answers if not isinstance(answer, DomainError)]
+
+
+# The sample payouts that exist; read under the wallet's lock.
+_SEEDED_LOADS: Final = sa.text(
+    "SELECT load_id FROM payouts WHERE driver_id = ANY(:drivers) AND load_id LIKE 'SEED-LOAD-%'"
+)
 
 
 def accept_seed_payouts(
@@ -100,12 +109,7 @@ def accept_seed_payouts(
 
     """
     available = ledger.lock_wallets(connection, [wallet_id])
-    present = set(
-        connection.scalars(
-            sa.text("SELECT load_id FROM payouts WHERE driver_id = ANY(:drivers) AND load_id LIKE 'SEED-LOAD-%'"),
-            {"drivers": list(driver_ids.values())},
-        )
-    )
+    present = set(connection.scalars(_SEEDED_LOADS, {"drivers": list(driver_ids.values())}))
     orders = [
         PayoutOrder(
             id=new_id(),
