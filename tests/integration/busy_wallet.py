@@ -1,4 +1,4 @@
-"""A busy wallet: payouts in every state that there is, by the ways on which they really come there."""
+"""A busy wallet: payouts in every status, moved there as in production."""
 
 import json
 import uuid
@@ -30,40 +30,40 @@ NET_CENTS = 44_500
 
 
 @dataclass
-class Busy:
-    """One wallet in which everything happens, and the payouts by how they ended."""
+class BusyWallet:
+    """A wallet with payouts in every status, by name."""
 
     world: World
     payouts: dict[str, uuid.UUID] = field(default_factory=dict)
     payments: dict[str, str] = field(default_factory=dict)
     """The provider's ids of their payments."""
 
-    def submitted(self, name: str, outcome: CallOutcome | None = None, rail: Rail = Rail.SAME_DAY) -> LeasedSubmission:
-        """A payout that was sent, and what came back; by default the provider takes it."""
+    def submit(self, name: str, outcome: CallOutcome | None = None, rail: Rail = Rail.SAME_DAY) -> LeasedSubmission:
+        """Submit a payout and record the outcome; by default the provider accepts it."""
         [self.payouts[name]], held = self.world.leased_submission(rail=rail)
-        self.answer(name, held, outcome)
+        self.record(name, held, outcome)
         return held
 
-    def answer(self, name: str, held: LeasedSubmission, outcome: CallOutcome | None = None) -> None:
-        """Records what came back."""
+    def record(self, name: str, held: LeasedSubmission, outcome: CallOutcome | None = None) -> None:
+        """Record an outcome."""
         outcome = outcome or accepted_answer(held)
         with self.world.engine.begin() as connection:
             record_outcome(connection, held, outcome, self.world.clock.now(), poll_after=timedelta(minutes=1))
         if isinstance(outcome, Accepted):
             self.payments[name] = outcome.data["id"]
 
-    def told(self, name: str, *states: str, **data: Any) -> None:
-        """Webhooks come, one after the other."""
+    def update(self, name: str, *states: str, **data: Any) -> None:
+        """Apply webhooks, one after the other."""
         for state in states:
             body = webhook_body(self.payments[name], state, **{"amount_cents": NET_CENTS, **data})
             apply_events(self.world, store_webhooks(self.world, body))
 
-    def live(self) -> None:
-        """Everything happens."""
+    def fill(self) -> None:
+        """Create all payouts."""
         world = self.world
         add_endpoint(world)
         world.clock.advance(minutes=2)
-        self.payouts["asked"] = self.asked("a key")
+        self.payouts["asked"] = self.request("a key")
         for name, states in {
             "completed": ("created", "processing", "completed", "completed"),
             "failed": ("failed", "created"),
@@ -72,11 +72,11 @@ class Busy:
             "held": ("processing",),
             "retried": ("failed",),
         }.items():
-            self.submitted(name)
-            self.told(name, *states)
-        self.told("held", "completed", amount_cents=1)
-        self.submitted("refused", Rejected("INVALID_RECIPIENT", "no"))
-        self.submitted("unknown", Unknown("no answer within 10 s"))
+            self.submit(name)
+            self.update(name, *states)
+        self.update("held", "completed", amount_cents=1)
+        self.submit("refused", Rejected("INVALID_RECIPIENT", "no"))
+        self.submit("unknown", Unknown("no answer within 10 s"))
         [self.payouts["validated"]] = world.accepted()
         [self.payouts["queued"]] = world.queued()
         [self.payouts["instant"]] = world.accepted(rail=Rail.INSTANT)
@@ -87,14 +87,12 @@ class Busy:
             retry_wallet_payouts(connection, world.wallet_id, [self.payouts["retried"]], now, grace=GRACE)
             prepared = submissions.prepare_submissions(connection, [self.payouts["retried"]], now, reason="test")
             [held] = claim_submissions(connection, prepared.submission_ids, lease_seconds=60)
-        self.answer("retried", held)
-        self.told("retried", "completed")
-        self.together()
+        self.record("retried", held)
+        self.update("retried", "completed")
+        self.fill_batches()
 
-    def together(self) -> None:
-        """Batches: one released of which the provider refuses a payout, one that waits, one called off; and a wallet's
-        standard payouts that travel in one call.
-        """
+    def fill_batches(self) -> None:
+        """Create batches: one released, with a payout that the provider rejects, and one scheduled."""
         world = self.world
         for name, scheduled_for in (("released", None), ("waiting", world.clock.now() + timedelta(days=1))):
             batch, ids = world.batch(30_000, 40_000, 50_000, scheduled_for=scheduled_for)
@@ -118,8 +116,8 @@ class Busy:
                     connection, half, accepted_answer(half), world.clock.now(), poll_after=timedelta(minutes=1)
                 )
 
-    def asked(self, key: str) -> uuid.UUID:
-        """A payout by a request with an Idempotency-Key, as the gateway's intake writes it down."""
+    def request(self, key: str) -> uuid.UUID:
+        """Request a payout with an Idempotency-Key, as the gateway does."""
         world, actor = self.world, self.world.actor
         order = world.order(world.driver())
         with world.engine.begin() as connection:

@@ -14,16 +14,16 @@ from shared.controls.invariants import INVARIANTS, INVARIANTS_BY_NAME, KeySlice
 from shared.platform.ids import BATCH, PAYOUT, public_id
 from shared.reporting.analytics import fold
 from shared.schema.controls import Violation
-from tests.integration.busy_wallet import Busy
+from tests.integration.busy_wallet import BusyWallet
 from tests.integration.planted_violations import PLANTS, Plant
 from tests.support.world import World
 
 
 @pytest.fixture(scope="module")
-def busy(engine: sa.Engine) -> Busy:
+def busy(engine: sa.Engine) -> BusyWallet:
     """A wallet with payouts in every state."""
-    made = Busy(World(engine))
-    made.live()
+    made = BusyWallet(World(engine))
+    made.fill()
     return made
 
 
@@ -42,7 +42,7 @@ def check(
     return found
 
 
-def test_busy_wallet_has_no_violations(busy: Busy) -> None:
+def test_busy_wallet_has_no_violations(busy: BusyWallet) -> None:
     assert busy.world.violations() == []
 
 
@@ -51,7 +51,7 @@ def test_each_invariant_has_a_planted_violation() -> None:
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: f"{plant.invariant}: {plant.says}")
-def test_violation_is_reported_by_its_invariant_alone(busy: Busy, plant: Plant) -> None:
+def test_violation_is_reported_by_its_invariant_alone(busy: BusyWallet, plant: Plant) -> None:
     """With the payout or batch concerned, in this wallet."""
     world = busy.world
     values: dict[str, object] = {"wallet": world.wallet_id, **busy.payouts}
@@ -90,7 +90,7 @@ def overdue(world: World, payout_ids: dict[str, uuid.UUID], days: float) -> set[
     return {shown.get(name, name.partition("_")[0]) for name in (one.explanation.partition(":")[0] for one in found)}
 
 
-def test_row_in_progress_violates_its_own_deadline(busy: Busy) -> None:
+def test_row_in_progress_violates_its_own_deadline(busy: BusyWallet) -> None:
     """First rows that wait for us, then those that wait for Paystream, by rail; a batch by its scheduled time."""
     world, payouts = busy.world, busy.payouts
     waiting = {"validated", "queued", "asked"}
