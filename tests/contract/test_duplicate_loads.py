@@ -27,7 +27,7 @@ TWICE = {"allowDuplicate": True, "duplicateReason": "Detention was paid on top"}
 
 
 def _payout(driver_id: str, **more: object) -> dict[str, Any]:
-    """For a load that nobody has been paid for."""
+    """For a load without a payout."""
     return {"driverId": driver_id, "amount": 10_000, "loadId": f"L-{uuid.uuid4().hex}", **more}
 
 
@@ -177,7 +177,7 @@ def test_of_many_at_once_all_but_one_are_warned(carrier: Customer, john_id: str)
     payout = _payout(john_id)
     ways = [CHANNELS[number % 4] for number in range(CROWD)]
     outcomes = run_concurrently(*[lambda way=way: post_payout(way, carrier, payout) for way in ways])
-    # Then exactly one believes that he is the first
+    # Then exactly one has no warning
     assert all(outcome.payout_id for outcome in outcomes)
     assert Counter(len(outcome.warnings) for outcome in outcomes) == {0: 1, 1: CROWD - 1}
 
@@ -284,7 +284,7 @@ def test_of_many_at_once_one_is_paid(fast_stack: Stack, strict: Customer, jane_i
         # When many pay the same load at the same instant, and no Idempotency-Key protects them
         payout = _payout(jane_id)
         answers = run_concurrently(*[lambda payout=payout: strict.post(path, payout)] * CROWD)
-        # Then one is paid, and each other is told which
+        # Then one is paid, and each other response names it
         assert Counter(answer.status for answer in answers) == {200: 1, 409: CROWD - 1}
         (first,) = [answer.data for answer in answers if answer.status == 200]
         refusals = [answer.error for answer in answers if answer.status == 409]
@@ -329,7 +329,7 @@ def test_retry_and_replacement_at_once_are_not_both_made(strict: Customer, jane_
 
 
 def test_batch_holds_its_loads_while_it_is_queued_and_when_it_is_paid(strict: Customer, jane_id: str) -> None:
-    # Given a load in a batch that nobody has released yet
+    # Given a load in an unreleased batch
     payout = _payout(jane_id)
     queued = post_payout("batch", strict, payout)
     # When it is paid otherwise, then that is a conflict

@@ -25,7 +25,7 @@ COLUMNS = ["createdAt", "type", "amount", "balance", "changeUsd", "balanceUsd", 
 
 @pytest.fixture(scope="module")
 def payer(fast_stack: Stack) -> Customer:
-    """Somebody whose wallet was topped up, has paid, failed to pay, and got money back."""
+    """A customer with a top-up, a paid, a failed and a returned payout."""
     payer = Organization(fast_stack).sandbox()
     driver_id = fund_and_register(payer, 1_000_000)
     failed_payout(payer, driver_id)

@@ -99,7 +99,7 @@ def test_a_payout_that_fails_and_is_retried(carrier: Customer, john_id: str) -> 
     # When it is retried, and fails again
     assert carrier.post(f"/api/v1/payouts/{payout_id}/retry", {}).data["status"] == "queued"
     until(lambda: story(told(carrier, payout_id)).count("transition failed") == 2, "it fails again")
-    # Then both attempts are told, the first as before
+    # Then both attempts are listed, the first as before
     data = told(carrier, payout_id)
     again = ["transition queued", "transfer reserve", *SENT[1:]]
     assert story(data) == [*ACCEPTED, *SENT, *FAILED, *again, *FAILED]
@@ -143,7 +143,7 @@ def test_a_payout_in_a_batch_waits_for_its_time(carrier: Customer, three_drivers
     assert not [other for other in others if other in str(data)]
 
 
-def test_a_batch_without_a_time_waits_for_somebody(carrier: Customer, three_drivers: list[str]) -> None:
+def test_batch_without_a_time_waits_for_its_release(carrier: Customer, three_drivers: list[str]) -> None:
     batch = create_batch(carrier, three_drivers)
     payout_id = carrier.get(f"{BATCHES}/{batch['id']}").data["payouts"][0]["id"]
     following = told(carrier, payout_id)["next"]
@@ -214,7 +214,7 @@ def test_a_double_is_warned_of(carrier: Customer, john_id: str) -> None:
     assert first["id"] in warning["title"]
 
 
-def test_nobody_has_the_timeline_of_a_payout_that_is_not_there(carrier: Customer) -> None:
+def test_timeline_of_unknown_payout_is_not_found(carrier: Customer) -> None:
     for payout_id in (f"pay_{'0' * 26}", "nonsense"):
         answer = carrier.get(f"/api/v1/payouts/{payout_id}/timeline")
         assert (answer.status, answer.error["code"]) == (404, "PAYOUT_NOT_FOUND")
