@@ -65,9 +65,8 @@ def request_topup(
     """Store a pending top-up; a worker then requests it from the provider."""
     topup_id = _insert(connection, wallet_id, amount_cents, method, description, now, due=now + grace)
     balances = ledger.load_balances(connection, wallet_id)
-    return RequestedTopup(
-        topup_id, amount_cents, balances.available_cents + balances.pending_funding_cents, "pending", now
-    )
+    total_cents = balances.available_cents + balances.pending_funding_cents
+    return RequestedTopup(topup_id, amount_cents, total_cents, "pending", now)
 
 
 def grant_sandbox_funds(connection: sa.Connection, wallet_id: uuid.UUID, amount_cents: int, now: datetime) -> None:
@@ -203,23 +202,19 @@ def claim_topups(
     connection: sa.Connection, topup_ids: Sequence[uuid.UUID], *, lease_seconds: float, key_lifetime_seconds: float
 ) -> list[LeasedTopup]:
     """Lease the pending top-ups that are not leased; while no money may leave, only those that the provider has."""
-    rows = connection.execute(
-        _CLAIM_TOPUPS,
-        {
-            "ids": list(topup_ids),
-            "token": uuid.uuid4(),
-            "lease_seconds": lease_seconds,
-            "safe_seconds": key_lifetime_seconds - lease_seconds - KEY_EXPIRY_MARGIN_SECONDS,
-        },
-    )
-    return [LeasedTopup(*row) for row in rows]
+    values = {
+        "ids": list(topup_ids),
+        "token": uuid.uuid4(),
+        "lease_seconds": lease_seconds,
+        "safe_seconds": key_lifetime_seconds - lease_seconds - KEY_EXPIRY_MARGIN_SECONDS,
+    }
+    return [LeasedTopup(*row) for row in connection.execute(_CLAIM_TOPUPS, values)]
 
 
 # Locks the top-up, if the lease is still ours.
 _LOCK_LEASED: Final = sa.text(
     "SELECT true FROM topups WHERE id = :id AND lease_token = :token AND status = 'pending' FOR UPDATE"
 )
-
 
 # Ends the lease of a locked top-up and schedules its next call. An unsent first attempt does not start the lifetime
 # of the key.
@@ -247,9 +242,8 @@ def record_topup_outcome(
         return
     changes: dict[str, Any] = {"provider_id": None, "error": None, "attempts": leased.attempts, "unsent": False}
     first_seconds = SETTLEMENT_POLL_FIRST_SECONDS.get(leased.method, 1.0)
-    wait_seconds = backoff_seconds(
-        leased.attempts, first_seconds=first_seconds, max_seconds=SETTLEMENT_POLL_MAX_SECONDS
-    )
+    max_seconds = SETTLEMENT_POLL_MAX_SECONDS
+    wait_seconds = backoff_seconds(leased.attempts, first_seconds=first_seconds, max_seconds=max_seconds)
     if isinstance(outcome, Accepted):
         try:
             if leased.provider_id is None:
