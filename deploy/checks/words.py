@@ -52,6 +52,7 @@ ALLOWED: Final = {
     ("CHANGELOG.md", None): "names old and new words",
     ("shared/schema/migrations/versions/", None): "history: applied migrations keep their text",
     ("deploy/local/postgres.py", "nobody"): "a user of the operating system",
+    ("tests/pooler/test_pgbouncer.py", "nobody"): "a user of the operating system",
     ("LICENSE", None): "the license's own text",
     ("tests/contract/samples.json", None): "the API reference's own text",
     ("shared/cli/operator/verify.py", "law"): "a field of the document that `ovnpay verify --json` prints",

@@ -85,7 +85,7 @@ def world(engine: sa.Engine) -> World:
 
 @pytest.fixture
 def task_sender(settings: Settings) -> Iterator[TaskSender]:
-    """A doorbell that rings in the session's Valkey."""
+    """A sender that enqueues in the session's Valkey."""
     task_sender = TaskSender(settings)
     yield task_sender
     task_sender.close()
