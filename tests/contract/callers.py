@@ -138,6 +138,10 @@ class Carrier:
             self.new_key("sandbox", name)
         for name in ("key_to_approve", "key_to_reject"):
             self.ids[name] = self._ask_for_key("production", name)["id"]
+        # Paystream sends three webhooks for each payment, in any order: the last may follow the final status.
+        until(
+            lambda: len(self.sandbox.get("/api/v1/webhooks/logs").data["items"]) == 3 * 3, "all webhooks have arrived"
+        )
         until(self._nothing_is_due, "no work is due")
         self.ids["log"] = self.sandbox.get("/api/v1/webhooks/logs").data["items"][0]["id"]
         entry = self.owner.get(AUDIT, object_id=paid).data["items"][0]

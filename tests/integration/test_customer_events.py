@@ -117,6 +117,6 @@ def test_event_list_ends_before_uncommitted_events(world: World) -> None:
         assert before.events == []
         slow.commit()
     # When both have committed, and a moment has passed, then both are listed, in order, once
-    part = until(lambda: (found := read(before.after)).events and found, "the events are listed")
+    part = until(lambda: len((found := read(before.after)).events) == 2 and found, "both events are listed")
     assert [event.type for event in part.events] == ["payout.failed", "payout.created"]
     assert read(part.after).events == []
