@@ -391,7 +391,19 @@ class Payouts(RuleBasedStateMachine):
         with self.engine.begin() as connection:
             return work(connection)
 
+    def _credit_settled_topups(self) -> None:
+        """A top-up is credited once the provider has credited it, and in its amount."""
+        rows = self.world.rows("SELECT id FROM topups WHERE wallet_id = :id AND status = 'settled'", id=self.wallet_id)
+        credited = sum(made["amount"] for made in self.provider.topups.values() if "credited_at" in made)
+        for topup_id in {uuid.UUID(str(row[0])) for row in rows} & self.topups.keys():
+            amount = self.topups.pop(topup_id)
+            self.model.pending, self.model.available = self.model.pending - amount, self.model.available + amount
+            self.credited_cents += amount
+        assert self.credited_cents <= credited
+
     def _work(self, task: Task, ids: list[uuid.UUID], behaviors: list[str]) -> None:
+        # A task before this one may have credited a top-up: a batch that was not covered then is covered now.
+        self._credit_settled_topups()
         self.provider.behaviors, self.provider.called = list(behaviors), []
         before = len(self.tasks.enqueued)
         if task == QUEUE_PAYOUTS:
@@ -453,14 +465,7 @@ class Payouts(RuleBasedStateMachine):
 
     @invariant()
     def balances_and_statuses_match_the_model(self) -> None:
-        """A top-up is credited once the provider has credited it, and in its amount."""
-        rows = self.world.rows("SELECT id FROM topups WHERE wallet_id = :id AND status = 'settled'", id=self.wallet_id)
-        credited = sum(made["amount"] for made in self.provider.topups.values() if "credited_at" in made)
-        for topup_id in {uuid.UUID(str(row[0])) for row in rows} & self.topups.keys():
-            amount = self.topups.pop(topup_id)
-            self.model.pending, self.model.available = self.model.pending - amount, self.model.available + amount
-            self.credited_cents += amount
-        assert self.credited_cents <= credited
+        self._credit_settled_topups()
         model = self.model
         expected_cents = (model.available, model.in_transit, model.pending, model.fees)
         assert self.world.balances()[:4] == expected_cents
